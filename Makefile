@@ -1,0 +1,74 @@
+# Everything from nothing: each target installs what it needs into .venv first.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+PORT   ?= 8000
+ENGINE ?= auto
+JUDGE  ?=
+ARGS   ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Without a GPU torch's CPU build is enough, and a tenth of the size. Where it cannot be had, PyPI's build is taken.
+CPU_TORCH := $(if $(shell command -v nvidia-smi),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
+
+.PHONY: help serve test check format openapi bench-judge bench-local judge clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+serve: .venv/service  ## serve a judge: JUDGE=/path/or/hub-name ENGINE=local|remote|fake PORT=8000 ARGS='--help'
+	@exec $(BIN)/python -m service --port $(PORT) --engine $(ENGINE) $(if $(JUDGE),--judge $(JUDGE)) $(ARGS)
+
+test: .venv/dev .venv/browser  ## the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/dev  ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev  ## let ruff format and mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+openapi: .venv/service  ## write docs/openapi.json anew
+	$(BIN)/python -m service.api.openapi > docs/openapi.json
+
+bench-judge: .venv/dev  ## accuracy and calibration of the bundled judge through POST /v1/score, on unseen cases
+	$(BIN)/python -m loadtests.bench_judge $(ARGS)
+
+bench-local: .venv/dev  ## engine `local` with and without a shared prefix, as a ratio
+	$(BIN)/python -m loadtests.bench_local_prefix $(ARGS)
+
+judge: .venv/dev  ## train the bundled judge from scratch: OUT=folder
+	$(BIN)/python -m miniature judge --out $(or $(OUT),/tmp/rubricd-judge) $(ARGS)
+
+clean:  ## remove what make installed and pytest left
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rubricd needs Python 3.11 or newer; set PYTHON=…")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+.venv/service: .venv/python pyproject.toml constraints.txt
+	@echo "installing the service into .venv (some minutes the first time)"
+	$(PIP) $(CPU_TORCH) torch
+	$(PIP) --editable '.[cli,service]'
+	@touch $@
+
+.venv/dev: .venv/service
+	@echo "installing what tests and checks need"
+	$(PIP) --group dev
+	@touch $@
+
+.venv/browser: .venv/dev
+	@command -v chromium >/dev/null || { \
+		echo "installing Debian's chromium for the page's test"; \
+		$(if $(filter 0,$(shell id -u)),,sudo) apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+	@touch $@

@@ -1,0 +1,69 @@
+"""`python -m service`: serve, or refuse to start and say why."""
+
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from service.app import create_app
+from service.errors import ConfigurationError
+from service.settings import Settings
+
+log = logging.getLogger("rubricd")
+
+
+def main() -> int:
+    """Exit status: 0 after a graceful stop, 1 when the judge could not serve, 2 for settings that make no sense."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for chatty in ("httpx", "httpcore", "transformers"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        settings = CliApp.run(Settings)
+        _check_host(settings.host)
+    except (ValidationError, ConfigurationError) as error:
+        print(f"rubricd does not start: {error}", file=sys.stderr)
+        return 2
+    return _serve(settings)
+
+
+def _check_host(host: str) -> None:
+    """Without keys only this machine may ask."""
+    if host != "localhost" and not _is_loopback(host):
+        raise ConfigurationError(
+            f"`host` is {host}, but without keys the service listens on loopback only; "
+            "leave it at 127.0.0.1 and put an authenticating proxy in front"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _serve(settings: Settings) -> int:
+    failures: list[BaseException] = []
+
+    def failed(error: BaseException) -> None:
+        failures.append(error)
+        known = isinstance(error, ConfigurationError)
+        log.critical("rubricd does not start: %s", error, exc_info=None if known else error)
+        signal.raise_signal(signal.SIGTERM)
+
+    listener = socket.create_server((settings.host, settings.port), backlog=2048)
+    host, port = listener.getsockname()[:2]
+    log.info("listening on http://%s:%d; the playground is at /, the contract at /openapi.json", host, port)
+    app = create_app(settings, failed=failed)
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=None)
+    uvicorn.Server(config).run(sockets=[listener])
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""The OpenAPI document: FastAPI's routes with the wire models as bodies, since routes parse bodies themselves."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from service.api.problems import TITLES
+from trainer_client import wire
+
+_REF = "#/components/schemas/{model}"
+_BODIES: dict[tuple[str, str], tuple[type[BaseModel] | None, type[BaseModel], tuple[int, ...]]] = {
+    ("/v1/score", "post"): (wire.ScoreRequest, wire.ScoreResponse, (409, 413, 422, 503)),
+    ("/v1/rubrics/lint", "post"): (wire.LintRequest, wire.LintResponse, (413, 422)),
+    ("/v1/judge", "get"): (None, wire.JudgeInfo, (503,)),
+}
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """The document, made once an app."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        for (path, method), (request, response, errors) in _BODIES.items():
+            _describe(document["paths"][path][method], request, response, errors)
+        _describe_readiness(document["paths"]["/readyz"]["get"])
+        document.setdefault("components", {})["schemas"] = _schemas()
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _describe(
+    operation: dict[str, Any], request: type[BaseModel] | None, response: type[BaseModel], errors: tuple[int, ...]
+) -> None:
+    if request is not None:
+        operation["requestBody"] = {"required": True, "content": _content("application/json", request)}
+    operation["responses"] = {
+        "200": {"description": "OK", "content": _content("application/json", response)},
+        **{str(status): _problem(status) for status in errors},
+    }
+
+
+def _describe_readiness(operation: dict[str, Any]) -> None:
+    operation["responses"]["503"] = _problem(503)
+
+
+def _problem(status: int) -> dict[str, Any]:
+    return {"description": TITLES[status], "content": _content("application/problem+json", wire.Problem)}
+
+
+def _content(media_type: str, model: type[BaseModel]) -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+
+
+def _schemas() -> dict[str, Any]:
+    asked: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (wire.ScoreRequest, "validation"),
+        (wire.LintRequest, "validation"),
+    ]
+    answered: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (model, "serialization") for model in (wire.ScoreResponse, wire.LintResponse, wire.JudgeInfo, wire.Problem)
+    ]
+    _, document = models_json_schema([*asked, *answered], ref_template=_REF)
+    return dict(sorted(document["$defs"].items()))

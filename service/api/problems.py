@@ -1,0 +1,177 @@
+"""Errors as RFC 9457 problem documents. The one place that knows which error is which HTTP status.
+
+Always true: a problem document holds no text of the request: places are field names of the contract and numbers, and
+messages are the service's own.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from service.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    JudgeMismatch,
+    Overloaded,
+    RubricdError,
+    Unauthorized,
+    Unavailable,
+)
+from trainer_client import wire
+
+STATUS: Mapping[type[RubricdError], int] = {
+    InvalidRequest: 422,
+    BodyTooLarge: 413,
+    Unauthorized: 401,
+    JudgeMismatch: 409,
+    Overloaded: 503,
+    Unavailable: 503,
+}
+
+TITLES: Mapping[int, str] = {
+    401: "No or unknown key",
+    404: "No such route",
+    405: "Method not allowed",
+    409: "Another judge serves here",
+    413: "Body too large",
+    422: "Request not valid",
+    500: "Internal error",
+    503: "The judge cannot take this now",
+}
+
+Loc = tuple[str | int, ...]
+
+
+def problem(
+    *,
+    code: str,
+    status: int,
+    detail: str,
+    request_id: str,
+    errors: Iterable[tuple[Loc, str]] = (),
+    retry_after_s: float | None = None,
+) -> Response:
+    body = wire.Problem(
+        type=f"urn:rubricd:problem:{code}",
+        title=TITLES.get(status, "Error"),
+        status=status,
+        detail=detail,
+        request_id=request_id,
+        errors=[wire.Place(loc=list(loc), msg=msg) for loc, msg in errors],
+    )
+    headers = {} if retry_after_s is None else {"Retry-After": str(math.ceil(retry_after_s))}
+    return Response(body.model_dump_json(), status, headers, media_type="application/problem+json")
+
+
+def of_error(error: RubricdError, request_id: str) -> Response:
+    """The problem document of any error of the tree; one that the table does not name is a 500."""
+    status = STATUS.get(type(error), 500)
+    return problem(
+        code=error.code if status != 500 else "internal",
+        status=status,
+        detail=str(error) if status != 500 else "the service failed; its log has the request id",
+        request_id=request_id,
+        errors=error.errors if isinstance(error, InvalidRequest) else (),
+        retry_after_s=getattr(error, "retry_after_s", None),
+    )
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RubricdError):
+        raise error
+    return of_error(error, str(request.state.request_id))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    title = TITLES.get(status, "Error")
+    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http")
+    return problem(code=code, status=status, detail=title, request_id=str(request.state.request_id))
+
+
+async def _on_left(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    return of_error(RubricdError(), str(request.state.request_id))
+
+
+HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    RubricdError: _on_error,
+    HTTPException: _on_http,
+    ClientDisconnect: _on_left,
+    Exception: _on_bug,
+}
+
+
+def invalid(error: ValidationError) -> InvalidRequest:
+    """Pydantic's findings as ours, at most 20, without a word of the input."""
+    findings = error.errors(include_url=False, include_input=False, include_context=False)
+    places = tuple(_place(finding) for finding in findings[:20])
+    if findings[0]["type"] == "json_invalid":
+        return InvalidRequest("the body is not valid JSON (UTF-8, RFC 8259, at most about 200 levels deep)", places)
+    return InvalidRequest(f"{len(findings)} place(s) of the body are not as the contract says; see `errors`", places)
+
+
+def _place(finding: Mapping[str, Any]) -> tuple[Loc, str]:
+    kind, loc = finding["type"], finding["loc"]
+    if kind == "extra_forbidden":
+        return _known(loc[:-1]) + _guess(loc[-1])[:1], _guess(loc[-1])[1]
+    return _known(loc), _MESSAGES.get(kind) or _own_words(finding["msg"])
+
+
+# Pydantic's own messages for these repeat the input.
+_MESSAGES = {
+    "union_tag_invalid": "unknown `rule`; known: math_verify, regex, contains, choice, length, json_schema, exact",
+    "union_tag_not_found": "a verifier needs a `rule`",
+    "json_invalid": "the body is not valid JSON",
+    "string_pattern_mismatch": "give one letter, A to Z",
+}
+
+
+def _own_words(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def _guess(name: str | int) -> tuple[str, str]:
+    """A place and a message for an unknown field: named only where it nearly is a field of the contract."""
+    near = difflib.get_close_matches(str(name), FIELDS, n=1, cutoff=0.7)
+    if near and str(name).isidentifier() and len(str(name)) <= len(near[0]) + 2:
+        return str(name), f"unknown field; did you mean `{near[0]}`?"
+    return "(unknown field)", "unknown field; leave it out"
+
+
+def _known(loc: Iterable[str | int]) -> Loc:
+    return tuple(part if isinstance(part, int) or part in FIELDS else "(key)" for part in loc)
+
+
+def _fields(model: type[BaseModel], seen: set[type[BaseModel]]) -> set[str]:
+    """Names and aliases of a model's fields and of all models inside it."""
+    seen.add(model)
+    names: set[str] = set()
+    for name, field in model.model_fields.items():
+        names |= {name, field.alias or name}
+        inner = list(_models(field.annotation))
+        for other in inner:
+            if other not in seen:
+                names |= _fields(other, seen)
+    return names
+
+
+def _models(annotation: Any) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
+
+
+_RULES = {"math_verify", "regex", "contains", "choice", "length", "json_schema", "exact"}
+_ACCEPTED = {"criterion", "title", "description", "weight"}
+FIELDS = frozenset(_fields(wire.ScoreRequest, set()) | _fields(wire.LintRequest, set()) | _RULES | _ACCEPTED)

@@ -1,0 +1,171 @@
+"""Wire to domain and back: the only translator between the two vocabularies."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from service.errors import InvalidRequest
+from service.scoring.judge import Judge
+from service.scoring.lint import Finding
+from service.scoring.rubric import Candidate, Criterion, Rule, Turn, category_of, signed, split_prefix
+from service.scoring.scorer import Options, Scored, Usage
+from service.scoring.verdict import Judgement
+from trainer_client import wire
+
+
+def criteria(rubric: wire.Rubric) -> tuple[Criterion, ...]:
+    return tuple(_criterion(id, criterion) for id, criterion in zip(rubric.ids(), rubric.criteria, strict=True))
+
+
+def _criterion(id: str, criterion: wire.Criterion) -> Criterion:
+    prefix, text = split_prefix(criterion.text)
+    verifier = criterion.verifier
+    return Criterion(
+        id=id,
+        text=text,
+        points=signed(criterion.points, criterion.polarity),
+        category=category_of(criterion.tags["category"]) if "category" in criterion.tags else prefix,
+        tags=criterion.tags,
+        rule=None if verifier is None else Rule(verifier.rule, verifier.model_dump(exclude={"rule"}, by_alias=True)),
+    )
+
+
+def candidates(request: wire.ScoreRequest) -> list[Candidate]:
+    """One a response, in the order of the results."""
+    return [candidate for index, item in enumerate(request.items) for candidate in _of_item(index, item)]
+
+
+def _of_item(index: int, item: wire.Item) -> list[Candidate]:
+    if item.rubric is None:
+        raise InvalidRequest("an item without a rubric", ((("items", index, "rubric"), "this mode needs a rubric"),))
+    shared = criteria(item.rubric)
+    turns = _turns(item.prompt)
+    responses = [item.response] if item.responses is None else item.responses
+    group = item.group if item.responses is None else (str(index) if item.id is None else item.id)
+    return [
+        Candidate(id=id, turns=turns, response=response or "", criteria=shared, reference=item.reference, group=group)
+        for id, response in zip(item.result_ids(index), responses, strict=True)
+    ]
+
+
+def _turns(prompt: str | list[wire.Message]) -> tuple[Turn, ...]:
+    if isinstance(prompt, str):
+        return (Turn("user", prompt),)
+    return tuple(Turn(message.role, message.content) for message in prompt)
+
+
+def options(request: wire.ScoreRequest, now_s: float) -> Options:
+    """`now_s` is when the request arrived, on the service's clock."""
+    return Options(
+        aggregation=request.aggregation,
+        soft=request.soft,
+        threshold=request.threshold,
+        min_coverage=request.min_coverage,
+        deadline_s=None if request.deadline_ms is None else now_s + request.deadline_ms / 1000,
+    )
+
+
+def judge(judge: Judge) -> wire.Judge:
+    return wire.Judge.model_validate(
+        {
+            "model": judge.identity.model,
+            "revision": judge.identity.revision,
+            "engine": judge.identity.engine,
+            "mode": judge.mode,
+            "layout": judge.layout,
+            "fingerprint": judge.fingerprint,
+        }
+    )
+
+
+def judge_info(
+    judge: Judge, limits: wire.Limits, modes: Sequence[wire.Mode], layouts: Sequence[wire.Layout]
+) -> wire.JudgeInfo:
+    return wire.JudgeInfo(
+        model=judge.identity.model,
+        revision=judge.identity.revision,
+        engine=judge.identity.engine,
+        fingerprint=judge.fingerprint,
+        modes=list(modes),
+        layouts=list(layouts),
+        labels=dict(zip(judge.labels, judge.label_ids, strict=True)),
+        label_mass_floor=judge.mass_floor,
+        limits=limits,
+    )
+
+
+def findings(found: Sequence[Finding]) -> wire.LintResponse:
+    return wire.LintResponse.model_validate(
+        {
+            "findings": [
+                {"code": f.code, "severity": f.severity, "criterion": f.criterion_id, "message": f.message}
+                for f in found
+            ]
+        }
+    )
+
+
+def response(id: str, judged_by: Judge, scored: Sequence[Scored], usage: Usage) -> wire.ScoreResponse:
+    return wire.ScoreResponse(
+        id=id,
+        judge=judge(judged_by),
+        results=[_result(one) for one in scored],
+        groups=_groups(scored) or None,
+        usage=wire.Usage(
+            judgements=usage.judgements,
+            cache_hits=usage.cache_hits,
+            deduplicated=usage.deduplicated,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            completion_tokens=0,
+        ),
+    )
+
+
+def _result(scored: Scored) -> wire.Result:
+    pairs = zip(scored.candidate.criteria, scored.judgements, strict=True)
+    return wire.Result(
+        id=scored.candidate.id,
+        status=scored.score.status,
+        score=scored.score.value,
+        score_bounds=scored.score.bounds,
+        coverage=scored.score.coverage,
+        criteria=[_criterion_result(criterion, judgement) for criterion, judgement in pairs],
+    )
+
+
+def _criterion_result(criterion: Criterion, judgement: Judgement) -> wire.CriterionResult:
+    return wire.CriterionResult.model_validate(
+        {
+            "id": criterion.id,
+            "status": judgement.status,
+            "met": judgement.met,
+            "p": judgement.p,
+            "p_raw": judgement.p_raw,
+            "label_mass": judgement.label_mass,
+            "points": criterion.points,
+            "source": judgement.source,
+            "detail": judgement.detail,
+        }
+    )
+
+
+def _groups(scored: Sequence[Scored]) -> list[wire.Group]:
+    members: dict[str, list[float | None]] = {}
+    for one in scored:
+        if one.candidate.group is not None:
+            members.setdefault(one.candidate.group, []).append(one.score.value)
+    return [_group(id, values) for id, values in members.items()]
+
+
+def _group(id: str, values: Sequence[float | None]) -> wire.Group:
+    valid = [value for value in values if value is not None]
+    std = statistics.pstdev(valid) if valid else None
+    return wire.Group(
+        id=id,
+        n=len(values),
+        valid=len(valid),
+        mean=math.fsum(valid) / len(valid) if valid else None,
+        std=std,
+        zero_variance=None if std is None else len(set(valid)) == 1,
+    )

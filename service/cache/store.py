@@ -1,0 +1,35 @@
+"""Verdicts already known, in memory, bounded, least recently used out first.
+
+Always true: only successes are stored, and a value comes back exactly as it was put.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
+
+V = TypeVar("V")
+
+
+class MemoryStore(Generic[V]):
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._entries: OrderedDict[bytes, V] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, V]:
+        """The known ones among `keys`."""
+        found = {}
+        for key in keys:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                found[key] = self._entries[key]
+        return found
+
+    def put_many(self, entries: Mapping[bytes, V]) -> None:
+        for key, value in entries.items():
+            self._entries[key] = value
+            self._entries.move_to_end(key)
+        while len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)

@@ -1,0 +1,80 @@
+"""Time as a value that is passed in, so that deadlines and waits are tested without sleeping.
+
+Always true: `now` is monotonic seconds; nothing in the service asks the operating system for the time but SystemClock.
+"""
+
+import asyncio
+import heapq
+import time
+from collections.abc import Collection
+from typing import Any, Protocol
+
+
+class Clock(Protocol):
+    def now(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    def now(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class ManualClock:
+    """Stands still until told to `advance`. Ships for tests and for the fake engine."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._count = 0
+
+    def now(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        awake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._count += 1
+        heapq.heappush(self._sleepers, (self._now + seconds, self._count, awake))
+        await awake
+
+    async def advance(self, seconds: float) -> None:
+        """Move on, waking each sleeper at its own time and letting it run before the next."""
+        until = self._now + seconds
+        await settle()
+        while self._sleepers and self._sleepers[0][0] <= until:
+            self._now, _, awake = heapq.heappop(self._sleepers)
+            if not awake.done():
+                awake.set_result(None)
+            await settle()
+        self._now = until
+        await settle()
+
+
+async def settle(turns: int = 20) -> None:
+    """Let the event loop run what is ready."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+async def wait_all(clock: Clock, futures: Collection[asyncio.Future[Any]], deadline_s: float | None) -> None:
+    """Return when all are done or the deadline (on the clock) has come. Cancels none of them."""
+    pending = {future for future in futures if not future.done()}
+    if not pending:
+        return
+    if deadline_s is None:
+        await asyncio.wait(pending)
+        return
+    alarm = asyncio.ensure_future(clock.sleep(deadline_s - clock.now()))
+    try:
+        while pending and not alarm.done():
+            done, _ = await asyncio.wait({*pending, alarm}, return_when=asyncio.FIRST_COMPLETED)
+            pending -= done
+    finally:
+        alarm.cancel()

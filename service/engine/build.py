@@ -1,0 +1,102 @@
+"""From settings to an engine and its tokenizer, with a word about what was chosen.
+
+Always true: code from a model repository is never run (`trust_remote_code=False`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.engine.base import Engine
+from service.errors import ConfigurationError
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MINIATURE = Path(__file__).resolve().parents[2] / "miniature" / "checkpoints" / "judge"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """`tokenizer` is the judge's Hugging Face tokenizer, with its chat template."""
+
+    engine: Engine
+    tokenizer: Any
+
+
+async def build(settings: Settings) -> Built:
+    """The engine that the settings name, loaded. Raises ConfigurationError with what to change."""
+    name = "local" if settings.engine == "auto" else settings.engine
+    judge = settings.judge or str(MINIATURE)
+    if settings.judge is None:
+        log.info("no judge named: using the bundled miniature judge, which knows its own small world only")
+    log.info("engine %s, judge %s", name, judge)
+    tokenizer = await asyncio.to_thread(_tokenizer, judge, settings.revision)
+    return Built(await _ENGINES[name](settings, judge), tokenizer)
+
+
+def _tokenizer(judge: str, revision: str | None) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(judge, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"no tokenizer could be loaded from {judge}: {error}") from error
+    if not tokenizer.chat_template:
+        raise ConfigurationError(f"the tokenizer of {judge} has no chat template; name a chat model as judge")
+    return tokenizer
+
+
+async def _local(settings: Settings, judge: str) -> Engine:
+    from service.engine.local import LocalEngine
+
+    return await asyncio.to_thread(
+        LocalEngine.load,
+        judge,
+        revision=settings.revision,
+        dtype=settings.dtype,
+        device=settings.device,
+        max_model_len=settings.max_model_len,
+        max_batch_tokens=settings.max_batch_tokens,
+    )
+
+
+async def _remote(settings: Settings, judge: str) -> Engine:
+    from service.engine.remote import RemoteEngine
+
+    if settings.remote_url is None or settings.judge is None:
+        raise ConfigurationError("engine `remote` needs `remote_url` (the server) and `judge` (its tokenizer)")
+    return await RemoteEngine.connect(
+        settings.remote_url,
+        model=settings.remote_model,
+        api_key=settings.remote_key,
+        revision=settings.revision or "undeclared",
+        token_id_keys=settings.remote_token_ids,
+        label_texts=settings.labels,
+        max_model_len=settings.max_model_len,
+    )
+
+
+async def _fake(settings: Settings, judge: str) -> Engine:
+    from service.engine.fake import FakeEngine
+
+    log.warning("engine `fake`: verdicts are a hash of the prompt, for tests and dry runs; they mean nothing")
+    return FakeEngine(max_model_len=settings.max_model_len or 32_768)
+
+
+async def _vllm(settings: Settings, judge: str) -> Engine:
+    raise ConfigurationError(
+        "this version does not run vLLM in-process yet: start vLLM's OpenAI-compatible server and use "
+        "`engine=remote remote_url=http://HOST:PORT/v1`, or use `engine=local`"
+    )
+
+
+_ENGINES: Mapping[str, Callable[[Settings, str], Awaitable[Engine]]] = {
+    "local": _local,
+    "remote": _remote,
+    "fake": _fake,
+    "vllm": _vllm,
+}

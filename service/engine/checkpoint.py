@@ -1,0 +1,120 @@
+"""Loads a causal language model for the local engine, strictly. The only place that calls `from_pretrained`.
+
+Always true: no code and no pickle of a checkpoint is ever run; every weight of the model comes from the checkpoint
+(transformers would fill a missing one with random numbers and carry on, and a half-random judge still answers). What
+cannot be loaded is a ConfigurationError that says what to change.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from service.engine.base import Identity
+from service.engine.identity import checkpoint_facts, weight_files
+from service.errors import ConfigurationError
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A loaded model. `max_model_len` is in tokens; `vocabulary` is the number of ids that it can read."""
+
+    model: Any
+    device: torch.device
+    identity: Identity
+    max_model_len: int
+    vocabulary: int
+
+
+def load_judge(
+    path_or_name: str, *, revision: str | None, dtype: Dtype, device: str | None, max_model_len: int | None
+) -> Judge:
+    """Load from a folder, or from the hub's cache or the hub. `auto`: float32 on a CPU, bfloat16 elsewhere."""
+    folder, revision = _resolve(path_or_name, revision)
+    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = ("float32" if target.type == "cpu" else "bfloat16") if dtype == "auto" else dtype
+    facts = checkpoint_facts(folder)
+    model = _from_pretrained(folder, getattr(torch, chosen)).to(target).eval()
+    facts |= {
+        "dtype": chosen,
+        "device": target.type,
+        "attention": str(getattr(model.config, "_attn_implementation", "unknown")),
+        "transformers": transformers.__version__,
+        "torch": str(torch.__version__),
+    }
+    return Judge(
+        model=model,
+        device=target,
+        identity=Identity(
+            model=path_or_name,
+            revision=revision or f"sha256:{facts['weights_sha256'][:12]}",
+            engine="local",
+            facts=facts,
+        ),
+        max_model_len=_length(model.config, max_model_len, folder),
+        vocabulary=model.get_input_embeddings().weight.shape[0],
+    )
+
+
+def _resolve(path_or_name: str, revision: str | None) -> tuple[Path, str | None]:
+    """The folder with the files, and the commit where it came from the hub."""
+    path = Path(path_or_name)
+    if path.is_dir():
+        return path, revision
+    try:
+        # Never "*.bin" or "*.py": what is not fetched cannot be run.
+        folder = Path(snapshot_download(path_or_name, revision=revision, allow_patterns=_FILES))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ConfigurationError(
+            f"{path_or_name!r} is neither a folder here nor a model that the hub gives ({type(error).__name__}): "
+            "change the judge's model or revision"
+        ) from error
+    return folder, folder.name
+
+
+def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
+    weight_files(folder)
+    loader: Any = transformers.AutoModelForCausalLM
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        # torch's own attention has no soft-capping, and transformers drops it there without a word (5.20, Gemma 2).
+        capped = getattr(config.get_text_config(decoder=True), "attn_logit_softcapping", None) is not None
+        model, info = loader.from_pretrained(
+            folder,
+            attn_implementation="eager" if capped else None,
+            dtype=dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        raise ConfigurationError(
+            f"{folder} cannot be loaded as a causal language model ({type(error).__name__})"
+        ) from error
+    lacking = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+    if lacking:
+        raise ConfigurationError(
+            f"{folder} lacks {len(lacking)} of the model's weights ({', '.join(lacking[:3])} ...): "
+            "it is another model than its config.json says, or incomplete"
+        )
+    return model
+
+
+def _length(config: Any, wanted: int | None, folder: Path) -> int:
+    told = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if wanted is None and told is None:
+        raise ConfigurationError(f"{folder} does not tell its longest prompt: set max_model_len")
+    if wanted is not None and told is not None and wanted > told:
+        raise ConfigurationError(f"max_model_len is {wanted} but the model was made for {told}: lower it")
+    length = wanted if wanted is not None else told
+    if type(length) is not int or length < 2:
+        raise ConfigurationError("max_model_len must be at least 2: a prompt token and an answer token")
+    return length

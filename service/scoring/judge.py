@@ -1,0 +1,56 @@
+"""A judge, named: every fact that can change a verdict, and the fingerprint over all of them. Pure.
+
+Always true: a change of any part is a new fingerprint, and so a new judge.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from service.engine.base import Identity
+from service.scoring.layout import Skeleton
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A judge in one mode and layout. A verdict's label mass below `mass_floor` is an abstention."""
+
+    identity: Identity
+    mode: str
+    layout: str
+    labels: tuple[str, ...]
+    label_ids: tuple[int, ...]
+    mass_floor: float
+    fingerprint: str
+
+
+def name_judge(
+    identity: Identity,
+    skeleton: Skeleton,
+    *,
+    mode: str,
+    labels: tuple[str, ...],
+    label_ids: tuple[int, ...],
+    mass_floor: float,
+) -> Judge:
+    """The judge with its fingerprint: 16 hexadecimal digits of a SHA-256 over length-prefixed fields."""
+    fields = [
+        *(part for name, fact in sorted(identity.facts.items()) for part in (name, fact)),
+        identity.engine,
+        mode,
+        *skeleton.fixed_text,
+        *(part for label, id in zip(labels, label_ids, strict=True) for part in (label, str(id))),
+        repr(mass_floor),
+    ]
+    digest = hashlib.sha256()
+    for field in fields:
+        raw = field.encode("utf-8")
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return Judge(
+        identity=identity,
+        mode=mode,
+        layout=skeleton.name,
+        labels=labels,
+        label_ids=label_ids,
+        mass_floor=mass_floor,
+        fingerprint=digest.hexdigest()[:16],
+    )

@@ -1,0 +1,165 @@
+"""The program that a rule process runs. Its parent is `rules.py`, which kills it whenever it is not sure of it.
+
+It is started as a file, in isolated mode, and imports nothing of this project and no more of others than a rule needs:
+it runs code that a hostile text can make slow, large or wrong, so it should be cheap to lose and hold nothing of value.
+
+Always true: a job is one JSON line in, then `begun` and one JSON line out; what goes out is a verdict or one of a few
+fixed words, never text of a job. One job at a time, on the main thread. The process ends itself when its parent is
+gone, when it ran out of memory, and when a job runs on after the parent should have killed it.
+"""
+
+import functools
+import itertools
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+MEMORY_BYTES = 1 << 30
+_OVERTIME_S = 1.0
+
+Params = dict[str, Any]
+Decide = Callable[[Params, str, float], bool]
+
+
+class CannotDecide(Exception):
+    """There is no verdict; the first argument is the fixed word that says why."""
+
+
+def _load_regex() -> Decide:
+    import regex
+
+    def decide(params: Params, response: str, limit_s: float) -> bool:
+        try:
+            pattern = regex.compile(params["pattern"], regex.IGNORECASE if params.get("ignore_case", False) else 0)
+        except regex.error as error:
+            raise CannotDecide("pattern") from error
+        # Its own limit a little earlier, because ending here is cheaper than a new process.
+        try:
+            return pattern.search(response, timeout=0.9 * limit_s) is not None
+        except TimeoutError as error:
+            raise CannotDecide("slow") from error
+
+    return decide
+
+
+def _load_json_schema() -> Decide:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    dialect = Draft202012Validator.META_SCHEMA["$schema"]
+
+    def resolve_all(root: Params, registry: Registry[Any]) -> None:
+        """Look up every reference, because validation looks up only those that the response leads it to. The registry
+        holds the specifications, knows no way to fetch anything, and so fails on whatever is not in the schema."""
+        resource = DRAFT202012.create_resource(root)
+        uri = resource.id() or ""
+        left = [(registry.with_resource(uri, resource).resolver(uri), resource)]
+        while left:
+            resolver, resource = left.pop()
+            for keyword in ("$ref", "$dynamicRef"):
+                if isinstance(resource.contents, dict) and keyword in resource.contents:
+                    resolver.lookup(resource.contents[keyword])
+            left.extend((resolver.in_subresource(inner), inner) for inner in resource.subresources())
+
+    def decide(params: Params, response: str, limit_s: float) -> bool:
+        schema = params["schema"]
+        if str(schema.get("$schema", dialect)).rstrip("#") != dialect:
+            raise CannotDecide("dialect")
+        try:
+            Draft202012Validator.check_schema(schema)
+            resolve_all(schema, REGISTRY)
+            document = json.loads(response, parse_constant=_refuse_constant)
+            return Draft202012Validator(schema, registry=REGISTRY).is_valid(document)
+        except SchemaError as error:
+            raise CannotDecide("schema") from error
+        except Unresolvable as error:
+            raise CannotDecide("reference") from error
+        except json.JSONDecodeError:
+            return False
+
+    return decide
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """NaN and the infinities, which Python reads, are no JSON."""
+    raise json.JSONDecodeError("not JSON", "", 0)
+
+
+def _load_math_verify() -> Decide:
+    from math_verify import parse, verify
+
+    def decide(params: Params, response: str, limit_s: float) -> bool:
+        # Without time limits of its own: those end in "not equal", a verdict that nobody has reached.
+        gold = params["gold"]
+        marked = any(mark in gold for mark in ("\\boxed", "$", "\\(", "\\["))
+        golds = parse(gold if marked else f"\\boxed{{{gold}}}", parsing_timeout=None, raise_on_error=True)
+        if all(isinstance(expression, str) for expression in golds):
+            raise CannotDecide("gold")
+        answers = parse(response, parsing_timeout=None, raise_on_error=True)
+        failures = []
+        for expected, stated in itertools.product(golds, answers):
+            try:
+                if verify(expected, stated, timeout_seconds=None, raise_on_error=True):
+                    return True
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return False
+
+    return decide
+
+
+_LOADERS = {"regex": _load_regex, "json_schema": _load_json_schema, "math_verify": _load_math_verify}
+
+
+@functools.cache
+def _loaded(rule: str) -> Decide:
+    return _LOADERS[rule]()
+
+
+def _outcome(decide: Decide, job: Params) -> dict[str, Any]:
+    """A verdict or the word for why there is none. SIGALRM's default action ends the process, whatever it is at."""
+    signal.setitimer(signal.ITIMER_REAL, job["limit_s"] + _OVERTIME_S)
+    try:
+        return {"met": decide(job["params"], job["response"], job["limit_s"])}
+    except CannotDecide as error:
+        return {"error": error.args[0]}
+    except MemoryError:
+        return {"error": "memory"}
+    except Exception:
+        return {"error": "crash"}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def main() -> None:
+    """Serve until the parent closes the pipe. Standard output is the protocol's: what a library prints is lost."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    logging.disable()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A number with many digits is still a number; the time limit is what bounds the work.
+    sys.set_int_max_str_digits(0)
+    for line in sys.stdin.buffer:
+        job = json.loads(line)
+        decide = _loaded(job["rule"])
+        answers.write(b"begun\n")
+        outcome = _outcome(decide, job)
+        answers.write(json.dumps(outcome).encode() + b"\n")
+        if outcome.get("error") == "memory":
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Every setting, frozen, by floor, read once at the start: from flags (`--port 9000`), then from the environment
+(`RUBRICD_PORT=9000`). No other module reads the environment.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+EngineName = Literal["auto", "fake", "local", "remote", "vllm"]
+
+
+class Settings(BaseSettings):
+    """rubricd: a judge that answers POST /v1/score."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUBRICD_",
+        frozen=True,
+        extra="forbid",
+        cli_prog_name="python -m service",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        env_ignore_empty=True,
+    )
+
+    judge: str | None = Field(
+        default=None,
+        description="Folder or hub name of the judge's model; the bundled miniature judge when not set. "
+        "With engine `remote`: folder or hub name of its tokenizer.",
+    )
+    revision: str | None = Field(default=None, description="Commit of the hub repository; pin it.")
+    engine: EngineName = Field(default="auto", description="What runs the judge; `auto` is `local`.")
+    labels: tuple[str, str] = Field(
+        default=("Yes", "No"), description="What the judge says for met and not met; each one token."
+    )
+    label_mass_floor: float = Field(
+        default=0.5, ge=0, le=1, description="A criterion abstains when the labels hold less of the vocabulary's mass."
+    )
+
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="Engine `local`: `auto` is float32 on a CPU, bfloat16 on a GPU."
+    )
+    device: str | None = Field(
+        default=None, description="Engine `local`: `cpu`, `cuda`, `cuda:1`; best found if not set."
+    )
+    max_model_len: int | None = Field(
+        default=None, gt=0, description="Longest prompt in tokens; the model's own limit if not set."
+    )
+    remote_url: str | None = Field(
+        default=None, description="Engine `remote`: base URL of an OpenAI-compatible server, with its `/v1`."
+    )
+    remote_model: str | None = Field(
+        default=None, description="Engine `remote`: the model's name there; the only one it serves if not set."
+    )
+    remote_token_ids: bool = Field(
+        default=True, description="Engine `remote`: tokens are told apart by id (vLLM); off: by the labels' text."
+    )
+    remote_key: str | None = Field(default=None, description="Engine `remote`: bearer key.", repr=False)
+
+    max_batch_tokens: int = Field(default=8192, gt=0, description="Token budget of one micro-batch.")
+    max_queued_tokens: int = Field(
+        default=1_000_000, gt=0, description="Beyond it new work is refused with 503 and Retry-After."
+    )
+    max_in_flight: int = Field(default=2, gt=0, description="Micro-batches at the engine at a time.")
+    cache_entries: int = Field(default=1_000_000, ge=0, description="Verdicts kept in memory.")
+    rule_workers: int = Field(default=2, gt=0, description="Processes that run rule verifiers.")
+    rule_timeout_s: float = Field(default=5.0, gt=0, description="Wall-clock limit of one rule, in seconds.")
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; without keys only loopback is allowed.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    max_items: int = Field(default=512, gt=0, description="Results one request may ask for.")
+    max_criteria: int = Field(default=256, gt=0, description="Criteria one rubric may hold.")
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest request body.")
+    drain_s: float = Field(
+        default=30.0, ge=0, description="Time that accepted work has to finish at shutdown, in seconds."
+    )

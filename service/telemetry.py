@@ -1,0 +1,52 @@
+"""What the service counts, each metric declared once. Labels come from closed sets; none carries text of a request."""
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Telemetry:
+    """One registry an app, so that two apps in a process do not share counts."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self._judgements = Counter(
+            "rubricd_judgements", "Criteria answered, by where from and how.", ["source", "status"], registry=registry
+        )
+        self._requests = Counter(
+            "rubricd_requests", "HTTP requests, by route and status.", ["route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "rubricd_request_seconds", "Time to answer, by route.", ["route"], buckets=_SECONDS, registry=registry
+        )
+        self._tokens = Counter(
+            "rubricd_prompt_tokens", "Tokens of judged prompts, computed or shared.", ["kind"], registry=registry
+        )
+        self._judge = Gauge(
+            "rubricd_judge_info", "1 for the judge that serves.", ["model", "engine", "fingerprint"], registry=registry
+        )
+        self._queued = Gauge("rubricd_queued_tokens", "Tokens waiting for the judge.", registry=registry)
+
+    def watch_queue(self, queued_tokens: Callable[[], int]) -> None:
+        self._queued.set_function(queued_tokens)
+
+    def judge_serves(self, model: str, engine: str, fingerprint: str) -> None:
+        self._judge.labels(model, engine, fingerprint).set(1)
+
+    def count_judgements(self, outcomes: Iterable[tuple[str, str]]) -> None:
+        """Pairs of source and status."""
+        for source, status in outcomes:
+            self._judgements.labels(source, status).inc()
+
+    def count_tokens(self, prompt_tokens: int, cached_tokens: int) -> None:
+        self._tokens.labels("computed").inc(prompt_tokens - cached_tokens)
+        self._tokens.labels("shared").inc(cached_tokens)
+
+    def count_request(self, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def exposition(self) -> bytes:
+        return generate_latest(self._registry)

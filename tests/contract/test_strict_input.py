@@ -1,0 +1,223 @@
+"""What the contract refuses: a problem document that says where and why, never a 500, never an echo of the text."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from tests.apps import fake_settings, item, serving
+from trainer_client import wire
+
+SECRET = "CANARY-7f3a"
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(settings=fake_settings(max_items=16, max_criteria=8)) as client:
+        yield client
+
+
+async def refused(client: httpx.AsyncClient, body: bytes | dict[str, Any], status: int = 422) -> wire.Problem:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = await client.post("/v1/score", content=content)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert SECRET not in answer.text
+    problem = wire.Problem.model_validate_json(answer.content)
+    assert problem.request_id == answer.headers["x-request-id"]
+    assert problem.status == status
+    return problem
+
+
+def request(**changes: Any) -> dict[str, Any]:
+    return {"items": [item(prompt=SECRET)], **changes}
+
+
+def with_criterion(**changes: Any) -> dict[str, Any]:
+    return {"items": [item(prompt=SECRET, rubric=[{"text": SECRET, "points": 5, **changes}])]}
+
+
+CRITERION: list[str | int] = ["items", 0, "rubric", "criteria", 0]
+
+PLACED: list[tuple[str, dict[str, Any], list[str | int]]] = [
+    ("number in a string", with_criterion(points="7"), [*CRITERION, "points"]),
+    ("boolean for a number", with_criterion(points=True), [*CRITERION, "points"]),
+    ("NaN", with_criterion(points=float("nan")), [*CRITERION, "points"]),
+    ("infinity", with_criterion(points=float("inf")), [*CRITERION, "points"]),
+    ("4,000 digits", with_criterion(points=10**4000), [*CRITERION, "points"]),
+    ("a slip in a field", with_criterion(weigth=9), [*CRITERION, "weigth"]),
+    ("a secret field", with_criterion(**{SECRET: 1}), [*CRITERION, "(unknown field)"]),
+    ("two names for one thing", with_criterion(criterion="x"), CRITERION),
+    ("empty criterion", with_criterion(text=""), [*CRITERION, "text"]),
+    ("unknown rule", with_criterion(verifier={"rule": SECRET}), [*CRITERION, "verifier"]),
+    ("unknown rule by tag", with_criterion(tags=["verifier:rule", f"function:{SECRET}"]), CRITERION),
+    ("tags of numbers", with_criterion(tags={SECRET: 1}), [*CRITERION, "tags", "(key)"]),
+    (
+        "bad choice",
+        with_criterion(verifier={"rule": "choice", "gold": SECRET}),
+        [*CRITERION, "verifier", "choice", "gold"],
+    ),
+    ("length without bounds", with_criterion(verifier={"rule": "length"}), [*CRITERION, "verifier", "length"]),
+    ("unknown aggregation", request(aggregation=SECRET), ["aggregation"]),
+    ("unknown mode", request(mode=SECRET), ["mode"]),
+    ("votes of 17", request(mode="reasoned", votes=17), ["votes"]),
+    ("threshold over one", request(threshold=1.5), ["threshold"]),
+    ("deadline as a float", request(deadline_ms=1.5), ["deadline_ms"]),
+    ("deadline of nothing", request(deadline_ms=0), ["deadline_ms"]),
+    ("boolean as text", request(soft="true"), ["soft"]),
+    ("unknown option", request(**{SECRET: 1}), ["(unknown field)"]),
+    ("no items", request(items=[]), ["items"]),
+    ("no response", {"items": [{"prompt": SECRET, "rubric": [{"text": "a", "points": 1}]}]}, ["items", 0]),
+    ("both kinds of response", {"items": [item(responses=[SECRET])]}, ["items", 0]),
+    ("a group in a group", {"items": [{**item(responses=["a"], group="g"), "response": None}]}, ["items", 0]),
+    ("no criteria", {"items": [item(rubric=[])]}, ["items", 0, "rubric", "criteria"]),
+    ("no rubric", {"items": [item(rubric=None)]}, []),
+    ("duplicate ids", {"items": [item(id=SECRET), item(id=SECRET)]}, []),
+    ("an id equal to an index", {"items": [item(id="1"), item()]}, []),
+    (
+        "duplicate criterion ids",
+        {"items": [item(rubric=[{"id": SECRET, "text": "a", "points": 1}] * 2)]},
+        ["items", 0, "rubric"],
+    ),
+    ("a group of two prompts", {"items": [item(group="g"), item(group="g", prompt=SECRET)]}, []),
+    (
+        "an unknown role",
+        {"items": [item(prompt=[{"role": SECRET, "content": "a"}])]},
+        ["items", 0, "prompt", "list[Message]", 0, "role"],
+    ),
+    ("votes outside reasoned", request(votes=3), []),
+    ("a mode not served", request(mode="implicit"), ["mode"]),
+    ("a layout not served", request(layout="healthbench"), ["layout"]),
+    ("too many items", {"items": [item(responses=["a"] * 17) | {"response": None}]}, ["items"]),
+    ("too many criteria", {"items": [item(rubric=[{"text": "a", "points": 1}] * 9)]}, ["items", 0, "rubric"]),
+]
+
+
+@pytest.mark.parametrize(("body", "loc"), [case[1:] for case in PLACED], ids=[case[0] for case in PLACED])
+async def test_a_slip_is_refused_at_its_place(
+    client: httpx.AsyncClient, body: dict[str, Any], loc: list[str | int]
+) -> None:
+    problem = await refused(client, body)
+    assert problem.errors, problem.detail
+    places = [place.loc for place in problem.errors]
+    if loc and loc[-1] == "role":  # a union names its members in the place
+        assert any(place[-1] == "role" for place in places)
+    else:
+        assert loc in places
+    assert all(place.msg for place in problem.errors)
+
+
+RAW: dict[str, bytes] = {
+    "nothing": b"",
+    "not JSON": b"score this: " + SECRET.encode(),
+    "a list": b"[]",
+    "a bare word": b'"' + SECRET.encode() + b'"',
+    "NaN in the text": b'{"items": NaN}',
+    "a lone surrogate": b'{"items": [{"prompt": "\\ud800", "response": "", "rubric": [{"text": "a", "points": 1}]}]}',
+    "bytes that are not UTF-8": b'{"items": [{"prompt": "\xff\xfe"}]}',
+    "100,000 lists deep": b"[" * 100_000,
+    "100,000 objects deep": b'{"a":' * 100_000,
+    "deep in a schema": b'{"items":[{"prompt":"","response":"","rubric":[{"text":"a","points":1,"verifier":'
+    b'{"rule":"json_schema","schema":' + b'{"a":' * 100_000,
+    "trailing text": json.dumps(request()).encode() + b"x",
+    "a byte order mark": b"\xef\xbb\xbf" + json.dumps(request()).encode(),
+}
+
+
+@pytest.mark.parametrize("body", RAW.values(), ids=RAW.keys())
+async def test_what_is_not_json_of_the_contract_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+    await refused(client, body)
+
+
+FOREIGN: dict[str, dict[str, Any]] = {
+    "pooling": {"model": "m", "text_1": SECRET, "text_2": [SECRET]},
+    "queries": {"model": "m", "queries": SECRET, "documents": [SECRET]},
+    "SGLang": {"query": SECRET, "items": [SECRET], "label_token_ids": [1, 2]},
+    "chat completion": {"model": "m", "messages": [{"role": "user", "content": SECRET}]},
+    "OpenRLHF": {"query": [SECRET], "prompts": [SECRET], "labels": [SECRET]},
+    "slime": {"prompt": SECRET, "response": SECRET, "label": SECRET},
+    "decisions": {"model": "m", "input": SECRET, "questions": []},
+}
+
+
+@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN.keys())
+async def test_a_body_for_another_system_is_told_so(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
+    problem = await refused(client, body)
+    assert "this body is shaped for" in problem.detail
+    assert "`items` with `prompt`, `response` and `rubric`" in problem.detail
+
+
+async def test_a_body_of_50_mb_is_413_declared_or_streamed(client: httpx.AsyncClient) -> None:
+    taken = 0
+
+    async def stream() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(50):
+            taken += 1
+            yield b" " * 1_000_000
+
+    assert (await refused(client, b" " * 50_000_000, 413)).detail.startswith("the body holds more than")
+    streamed = await client.post("/v1/score", content=stream())
+    assert streamed.status_code == 413
+    assert taken <= 18
+
+
+async def test_other_routes_and_methods_answer_with_problems_too(client: httpx.AsyncClient) -> None:
+    for answer in (await client.get("/nope"), await client.get("/v1/score"), await client.delete("/v1/judge")):
+        assert answer.status_code in (404, 405)
+        assert wire.Problem.model_validate_json(answer.content).request_id == answer.headers["x-request-id"]
+
+
+async def test_a_bug_is_a_500_that_says_nothing_of_the_request(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(request: wire.ScoreRequest) -> list[Any]:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr("service.api.translate.candidates", broken)
+    answer = await client.post("/v1/score", json=request())
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert SECRET not in answer.text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["items", "prompt", "response", "rubric", "text", "points", "tags", "id", "x"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@hypothesis_settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_any_json_in_any_place_is_200_or_422(client: httpx.AsyncClient, data: st.DataObject) -> None:
+    body: Any = request()
+    place: list[Any] = data.draw(
+        st.sampled_from(
+            [[], ["items"], ["items", 0], ["items", 0, "rubric"], ["items", 0, "rubric", 0], ["items", 0, "prompt"]]
+        )
+    )
+    at = body
+    for part in place[:-1]:
+        at = at[part]
+    value = data.draw(JSON)
+    if not place:
+        body = value
+    elif isinstance(value, dict) and isinstance(at[place[-1]], dict):
+        at[place[-1]] = {**at[place[-1]], **value}
+    else:
+        at[place[-1]] = value
+    answer = await client.post("/v1/score", content=json.dumps(body).encode("utf-8", "surrogatepass"))
+    assert answer.status_code in (200, 422), answer.text

@@ -1,0 +1,233 @@
+"""POST /v1/score end to end in this process: real app, real queue and cache, the fake engine."""
+
+import asyncio
+import json
+import math
+import statistics
+from typing import Any
+
+import httpx
+import pytest
+
+from service.clock import ManualClock
+from service.engine.fake import FakeEngine, FaultPlan
+from tests.apps import client_of, fake_settings, item, serving
+from trainer_client import wire
+
+
+async def score(client: httpx.AsyncClient, *items: dict[str, Any], **options: Any) -> wire.ScoreResponse:
+    answer = await client.post("/v1/score", json={"items": items, **options})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-request-id"] == answer.json()["id"]
+    return wire.ScoreResponse.model_validate_json(answer.content)
+
+
+async def test_an_answer_has_everything_the_contract_names() -> None:
+    async with serving() as client:
+        answer = await score(client, item(), item(id="mine"))
+    assert [result.id for result in answer.results] == ["0", "mine"]
+    result = answer.results[0]
+    assert (result.status, result.coverage) == ("ok", 1.0)
+    assert [c.id for c in result.criteria] == ["0", "1"]
+    assert [c.points for c in result.criteria] == [5.0, -3.0]
+    met = [c.points * bool(c.met) for c in result.criteria]
+    assert result.score == sum(met) / 5
+    assert result.score_bounds == (result.score, result.score)
+    assert (answer.judge.mode, answer.judge.layout, answer.judge.engine) == ("verdict", "rubricd", "fake")
+    assert len(answer.judge.fingerprint) == 16
+    assert answer.usage.judgements == 2
+    assert answer.usage.deduplicated == 2
+    assert answer.groups is None
+
+
+@pytest.mark.parametrize("path", ["/v1/score", "/score", "/v1/rubric/score"])
+async def test_the_route_has_three_names(path: str) -> None:
+    async with serving() as client:
+        assert (await client.post(path, json={"items": [item()]})).status_code == 200
+
+
+async def test_a_group_in_one_item_is_spread_out_and_summed_up() -> None:
+    grouped = item(id="g", responses=[f"Response {n}." for n in range(8)])
+    del grouped["response"]
+    async with serving() as client:
+        answer = await score(client, grouped, soft=True)
+    assert [result.id for result in answer.results] == [f"g/{n}" for n in range(8)]
+    assert answer.groups is not None
+    [group] = answer.groups
+    scores = [result.score for result in answer.results if result.score is not None]
+    assert (group.id, group.n, group.valid, group.zero_variance) == ("g", 8, 8, False)
+    assert group.mean is not None
+    assert group.std is not None
+    assert math.isclose(group.mean, statistics.fmean(scores))
+    assert math.isclose(group.std, statistics.pstdev(scores))
+
+
+async def test_soft_and_threshold_change_the_score_and_not_the_verdicts() -> None:
+    async with serving() as client:
+        hard = await score(client, item())
+        soft = await score(client, item(), soft=True)
+        strict = await score(client, item(), threshold=1.0)
+    p = [c.p for c in hard.results[0].criteria]
+    assert [c.p for c in soft.results[0].criteria] == p
+    assert soft.results[0].score == pytest.approx((5 * (p[0] or 0) - 3 * (p[1] or 0)) / 5)
+    assert [c.met for c in strict.results[0].criteria] == [False, False]
+    assert soft.usage.cache_hits == 2
+
+
+async def test_min_coverage_decides_whether_a_part_makes_a_score() -> None:
+    rubric = [
+        {"text": "Judged.", "points": 5},
+        {"text": "?", "points": 5, "verifier": {"rule": "regex", "pattern": "("}},
+    ]
+    async with serving() as client:
+        whole = await score(client, item(rubric=rubric))
+        half = await score(client, item(rubric=rubric), min_coverage=0.5)
+    assert (whole.results[0].status, whole.results[0].score, whole.results[0].coverage) == ("partial", None, 0.5)
+    assert half.results[0].score == float(bool(half.results[0].criteria[0].met))
+    assert whole.results[0].criteria[1].status == "verifier_error"
+    low, high = whole.results[0].score_bounds or (0, 0)
+    assert high - low == 0.5
+
+
+async def test_expect_judge_is_checked_before_any_work() -> None:
+    engine = FakeEngine()
+    async with serving(engine) as client:
+        name = (await client.get("/v1/judge")).json()["fingerprint"]
+        asked = engine.prompts
+        assert (await client.post("/v1/score", json={"items": [item()], "expect_judge": "x"})).status_code == 409
+        assert engine.prompts == asked
+        assert (await score(client, item(), expect_judge=name)).judge.fingerprint == name
+
+
+async def test_a_deadline_is_an_answer_with_reasons_not_an_error() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(script=("ok", "hang")), sleep=clock.sleep)
+    async with serving(engine, clock=clock) as client:
+        request = asyncio.create_task(score(client, item(), deadline_ms=500))
+        while engine.calls < 2:
+            await asyncio.sleep(0.001)
+        await clock.advance(1.0)
+        answer = await request
+    result = answer.results[0]
+    assert (result.status, result.score, result.score_bounds) == ("failed", None, (-0.6, 1.0))
+    assert {c.status for c in result.criteria} == {"timeout"}
+    assert all(c.detail for c in result.criteria)
+
+
+async def test_a_full_queue_is_503_with_retry_after() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(script=("ok", *["hang"] * 9)), sleep=clock.sleep)  # type: ignore[arg-type]
+    settings = fake_settings(max_queued_tokens=100, max_batch_tokens=1, max_in_flight=1)
+    async with serving(engine, clock=clock, settings=settings) as client:
+        stuck = asyncio.create_task(client.post("/v1/score", json={"items": [item()]}))
+        while engine.calls < 2:
+            await asyncio.sleep(0.001)
+        refused = await client.post("/v1/score", json={"items": [item(response="Another.")]})
+        stuck.cancel()
+    assert refused.status_code == 503
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.json()["type"] == "urn:rubricd:problem:overloaded"
+
+
+async def test_a_caller_that_leaves_frees_its_place_1000_of_1000() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(script=("ok",), rates={"hang": 1.0}), sleep=clock.sleep)
+    settings = fake_settings(max_batch_tokens=1, max_in_flight=1)
+    async with serving(engine, clock=clock, settings=settings) as client:
+        served = client._transport.app.state.served  # type: ignore[attr-defined]
+        scheduler = served.scorer()._scheduler
+        for n in range(1000):
+            request = asyncio.create_task(client.post("/v1/score", json={"items": [item(response=f"Response {n}.")]}))
+            while not scheduler.queued_tokens:
+                await asyncio.sleep(0)
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
+            assert scheduler.queued_tokens == 0
+        assert len(served.scorer()._flights) == 0
+
+
+async def test_readiness_tells_the_truth_while_loading_and_when_it_failed() -> None:
+    from service.app import create_app
+    from service.engine.build import Built
+    from service.errors import ConfigurationError
+    from service.settings import Settings
+
+    go = asyncio.Event()
+    heard: list[BaseException] = []
+
+    async def build(settings: Settings) -> Built:
+        await go.wait()
+        raise ConfigurationError("no such model")
+
+    app = create_app(fake_settings(), build=build, failed=heard.append)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        assert (await client.get("/healthz")).status_code == 200
+        loading = await client.get("/readyz")
+        assert (loading.status_code, loading.json()["detail"]) == (503, "the judge is loading")
+        assert (await client.post("/v1/score", json={"items": [item()]})).status_code == 503
+        go.set()
+        while not heard:
+            await asyncio.sleep(0)
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/healthz")).status_code == 200
+    assert str(heard[0]) == "no such model"
+
+
+async def test_a_judge_that_cannot_answer_with_its_labels_does_not_serve() -> None:
+    engine = FakeEngine(plan=FaultPlan(script=("low_mass",)))
+    async with serving(engine) as client:
+        assert (await client.get("/readyz")).status_code == 503
+        assert engine.calls == 1
+
+
+async def test_ready_after_a_canary() -> None:
+    engine = FakeEngine()
+    async with serving(engine) as client:
+        assert (await client.get("/readyz")).json() == {"status": "ready"}
+        assert engine.prompts == 1
+
+
+async def test_rubric_in_row_shapes_of_the_papers() -> None:
+    ruscarl = {"criterion": "Rests.", "points": 4, "tags": ["axis:accuracy", "level:example"]}
+    rar = {"title": "Rest", "description": "Pitfal Criteria: Recommends running.", "weight": -1}
+    async with serving() as client:
+        answer = await score(client, item(rubric={"criteria": [ruscarl, rar]}))
+        mixed = await client.post(
+            "/v1/score", json={"items": [item(rubric=[ruscarl, rar])], "aggregation": "rar_explicit"}
+        )
+    assert [c.points for c in answer.results[0].criteria] == [4.0, -1.0]
+    assert mixed.status_code == 422
+
+
+async def test_lint_finds_without_judging() -> None:
+    engine = FakeEngine()
+    async with serving(engine) as client:
+        asked = engine.prompts
+        answer = await client.post("/v1/rubrics/lint", json={"rubric": [{"text": "Runs.", "points": -1}]})
+    assert answer.status_code == 200
+    assert wire.LintResponse.model_validate_json(answer.content).findings
+    assert engine.prompts == asked
+
+
+async def test_metrics_count_by_source_and_status_without_text() -> None:
+    async with serving() as client:
+        await score(client, item())
+        await client.get("/no-such-route")
+        page = (await client.get("/metrics")).text
+    assert 'rubricd_judgements_total{source="judge",status="ok"} 2.0' in page
+    assert 'rubricd_requests_total{route="/v1/score",status="200"} 1.0' in page
+    assert 'rubricd_requests_total{route="other",status="404"} 1.0' in page
+    assert "knee" not in page
+
+
+async def test_the_playground_is_served() -> None:
+    async with serving() as client:
+        page = await client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<textarea" in page.text
+
+
+async def test_an_answer_is_strict_json() -> None:
+    async with serving() as client:
+        answer = await client.post("/v1/score", json={"items": [item()]})
+    json.loads(answer.content, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))

@@ -1,0 +1,255 @@
+"""Laws 2 to 4: every ticket answered exactly once, state in synchronous functions, refusal at the door."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from service.clock import ManualClock, settle
+from service.engine.base import LabelRead, Outcome, Prompt
+from service.engine.fake import FakeEngine, FaultPlan, oracle
+from service.errors import Cancelled, EngineFailed, JudgementError, Overloaded, TimedOut, Unavailable
+from service.scheduling import Limits, Scheduler, Ticket
+
+LABELS = (1, 0)
+LIMITS = Limits()
+
+
+def prompt(n: int, shared: tuple[int, ...] = (), own: int = 1) -> Prompt:
+    return Prompt(shared=shared, own=(n,) * own)
+
+
+def prompts(count: int) -> list[Prompt]:
+    return [prompt(n) for n in range(count)]
+
+
+@asynccontextmanager
+async def running(
+    engine: FakeEngine, limits: Limits = LIMITS, clock: ManualClock | None = None
+) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler(partial(engine.read_labels, label_ids=LABELS), clock or ManualClock(), limits)
+    scheduler.start()
+    yield scheduler
+    await scheduler.drain(0)
+
+
+def submit(scheduler: Scheduler, asked: Sequence[Prompt], deadline_s: float | None = None) -> list[Ticket]:
+    return scheduler.submit(asked, [deadline_s] * len(asked))
+
+
+async def outcome(ticket: Ticket) -> Outcome | str:
+    try:
+        return await ticket.future
+    except JudgementError as error:
+        return error.code
+
+
+async def test_every_prompt_gets_its_own_read() -> None:
+    async with running(FakeEngine(), Limits(max_batch_tokens=3)) as scheduler:
+        asked = prompts(20)
+        reads = [await ticket.future for ticket in submit(scheduler, asked)]
+    assert reads == [oracle(p.ids) for p in asked]
+
+
+async def test_a_batch_closes_on_the_token_budget_in_order_of_arrival() -> None:
+    engine = FakeEngine()
+    scheduler = Scheduler(partial(engine.read_labels, label_ids=LABELS), ManualClock(), Limits(max_batch_tokens=10))
+    submit(scheduler, [prompt(n, own=4) for n in range(5)])
+    sizes = [[ticket.prompt.own[0] for ticket in scheduler.take()] for _ in range(3)]
+    assert sizes == [[0, 1], [2, 3], [4]]
+    assert scheduler.take() == []
+    assert scheduler.queued_tokens == 0
+
+
+async def test_a_shared_prefix_counts_once_where_it_stands_together() -> None:
+    shared = tuple(range(100))
+    scheduler = Scheduler(
+        partial(FakeEngine().read_labels, label_ids=LABELS), ManualClock(), Limits(max_batch_tokens=110)
+    )
+    submit(scheduler, [prompt(n, shared) for n in range(12)])
+    assert scheduler.queued_tokens == 112
+    assert len(scheduler.take()) == 10
+
+
+async def test_a_prompt_over_the_budget_goes_alone() -> None:
+    scheduler = Scheduler(
+        partial(FakeEngine().read_labels, label_ids=LABELS), ManualClock(), Limits(max_batch_tokens=2)
+    )
+    submit(scheduler, [prompt(0), prompt(1, own=9), prompt(2)])
+    assert [len(scheduler.take()) for _ in range(3)] == [1, 1, 1]
+
+
+async def test_a_full_queue_refuses_at_the_door_and_says_when_to_come_back() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(token_s=0.1), sleep=clock.sleep)
+    async with running(engine, Limits(max_batch_tokens=10, max_queued_tokens=50, max_in_flight=1), clock) as scheduler:
+        submit(scheduler, prompts(10))
+        await clock.advance(1.0)  # ten tokens in a second: the measured rate
+        submit(scheduler, [prompt(n) for n in range(100, 160)])
+        await settle()
+        before = repr(scheduler)
+        with pytest.raises(Overloaded) as refused:
+            submit(scheduler, prompts(30))
+        assert refused.value.retry_after_s == 3  # 30 tokens too many at 10 a second
+        assert repr(scheduler) == before
+
+
+async def test_a_cancelled_ticket_frees_its_place_at_once_and_never_reaches_the_engine() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with running(engine, Limits(max_batch_tokens=1, max_in_flight=1), clock) as scheduler:
+        tickets = submit(scheduler, prompts(1000))
+        await settle()
+        for ticket in tickets[1:]:
+            ticket.cancel()
+        assert scheduler.queued_tokens == 0
+        assert len(scheduler._queue) <= 64
+        await clock.advance(5.0)
+        assert engine.asked == [(0,)]
+
+
+async def test_expired_work_never_reaches_the_engine() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with running(engine, Limits(max_batch_tokens=1, max_in_flight=1), clock) as scheduler:
+        [patient, hasty, late] = [
+            *submit(scheduler, [prompt(0)]),
+            *submit(scheduler, prompts(2)[1:], 0.5),
+            *submit(scheduler, [prompt(2)], 5.0),
+        ]
+        await clock.advance(3.0)
+        assert [await outcome(t) for t in (patient, hasty, late)] == [oracle((0,)), "timeout", oracle((2,))]
+    assert (1,) not in engine.asked
+
+
+async def test_work_in_flight_is_bounded() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with running(engine, Limits(max_batch_tokens=2, max_in_flight=3), clock) as scheduler:
+        submit(scheduler, prompts(40))
+        await settle()
+        assert engine.calls == 3
+        await clock.advance(1.0)
+        assert engine.calls == 6
+
+
+async def test_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    scheduler = Scheduler(
+        partial(engine.read_labels, label_ids=LABELS), clock, Limits(max_batch_tokens=10, max_in_flight=1)
+    )
+    scheduler.start()
+    tickets = submit(scheduler, prompts(50))
+    draining = asyncio.create_task(scheduler.drain(grace_s=3.5))
+    await settle()
+    with pytest.raises(Unavailable, match="shutting down"):
+        submit(scheduler, prompts(1))
+    await clock.advance(10.0)
+    await draining
+    codes = [await outcome(ticket) for ticket in tickets]
+    assert sum(isinstance(code, LabelRead) for code in codes) == 30
+    assert codes.count("cancelled") == 20
+
+
+async def test_a_dead_runner_fails_every_ticket_and_refuses_new_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = Scheduler(partial(FakeEngine().read_labels, label_ids=LABELS), ManualClock(), Limits())
+
+    def broken() -> list[Ticket]:
+        raise RuntimeError("a bug in take")
+
+    monkeypatch.setattr(scheduler, "take", broken)
+    scheduler.start()
+    tickets = submit(scheduler, prompts(5))
+    await settle()
+    assert [await outcome(ticket) for ticket in tickets] == ["engine_error"] * 5
+    assert not scheduler.accepting
+    with pytest.raises(Unavailable, match="restart"):
+        submit(scheduler, prompts(1))
+
+
+@pytest.mark.parametrize("fault", ["batch", "crash", "few", "many"])
+async def test_a_failed_batch_fails_its_members_and_nobody_else(fault: str) -> None:
+    engine = FakeEngine(plan=FaultPlan(script=("ok", fault)))  # type: ignore[arg-type]
+    async with running(engine, Limits(max_batch_tokens=4, max_in_flight=1)) as scheduler:
+        asked = prompts(12)
+        outcomes = [await outcome(ticket) for ticket in submit(scheduler, asked)]
+    reads: list[Outcome | str] = [oracle(p.ids) for p in asked]
+    assert outcomes == reads[:4] + ["engine_error"] * 4 + reads[8:]
+
+
+RATES = {"batch": 0.1, "crash": 0.1, "some": 0.1, "few": 0.1, "many": 0.1, "nan": 0.05, "low_mass": 0.05}
+
+
+async def test_under_faults_and_departures_every_ticket_is_answered_once_and_right() -> None:
+    """10,000 tickets: each ends as its own read, a typed failure or cancelled; no other ending, and none left over."""
+    rng = random.Random(7)
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(rates=RATES, batch_s=0.01), sleep=clock.sleep)  # type: ignore[arg-type]
+    wrong, endings = 0, {"read": 0, "failed": 0, "cancelled": 0, "unreadable": 0}
+    async with running(engine, Limits(max_batch_tokens=64, max_in_flight=2), clock) as scheduler:
+        for round in range(100):
+            asked = [Prompt(shared=(round, round), own=(n, rng.randrange(1000))) for n in range(100)]
+            tickets = submit(scheduler, asked, clock.now() + rng.choice([0.02, 1.0]))
+            gone = set(rng.sample(range(100), 10))
+            for n in gone:
+                tickets[n].cancel()
+            await clock.advance(5.0)
+            for n, (p, ticket) in enumerate(zip(asked, tickets, strict=True)):
+                assert ticket.future.done()
+                if ticket.future.cancelled():
+                    endings["cancelled"] += 1
+                    assert n in gone
+                elif isinstance(ticket.future.exception(), TimedOut | EngineFailed):
+                    endings["failed"] += 1
+                elif max(ticket.future.result().logprobs) < -10 or ticket.future.result() != ticket.future.result():
+                    endings["unreadable"] += 1
+                else:
+                    wrong += (
+                        ticket.future.result() != oracle(p.ids)
+                        and ticket.future.result().logprobs[0] == ticket.future.result().logprobs[0]
+                    )
+                    endings["read"] += 1
+        assert scheduler.queued_tokens == 0
+        assert scheduler.running_prompts == 0
+    assert sum(endings.values()) == 10_000
+    assert wrong == 0
+    assert min(endings.values()) > 50
+
+
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=30),
+    budget=st.integers(1, 20),
+    dead=st.sets(st.integers(0, 29)),
+)
+async def test_take_keeps_order_and_budget_and_leaves_nothing(sizes: list[int], budget: int, dead: set[int]) -> None:
+    scheduler = Scheduler(
+        partial(FakeEngine().read_labels, label_ids=LABELS), ManualClock(), Limits(max_batch_tokens=budget)
+    )
+    tickets = submit(scheduler, [prompt(n, own=size) for n, size in enumerate(sizes)])
+    for n in dead & set(range(len(sizes))):
+        tickets[n].cancel()
+    taken: list[int] = []
+    while batch := scheduler.take():
+        assert len(batch) == 1 or sum(len(ticket.prompt) for ticket in batch) <= budget
+        taken += [ticket.prompt.own[0] for ticket in batch]
+    assert taken == [n for n in range(len(sizes)) if n not in dead]
+    assert scheduler.queued_tokens == 0
+
+
+async def test_stopping_answers_what_is_in_flight() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(script=("hang",)), sleep=clock.sleep)
+    scheduler = Scheduler(partial(engine.read_labels, label_ids=LABELS), clock, Limits())
+    scheduler.start()
+    tickets = submit(scheduler, prompts(3))
+    await settle()
+    await scheduler.drain(0)
+    assert [type(ticket.future.exception()) for ticket in tickets] == [Cancelled] * 3

@@ -1,0 +1,22 @@
+"""The command `rubricd`. Exit codes: 0 done, 1 done but something has no score, 2 used wrongly, 130 interrupted."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from trainer_client import score_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="rubricd", description="Rubric rewards from a judge service.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    score = commands.add_parser("score", help="score a file of responses", description=score_command.DESCRIPTION)
+    score_command.add_arguments(score)
+    score.set_defaults(run=score_command.run)
+    args = parser.parse_args(argv)
+    code: int = args.run(args)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
