@@ -35,7 +35,7 @@ format: .venv/dev  ## let ruff format and mend
 	$(BIN)/ruff check --fix .
 
 openapi: .venv/service  ## write docs/openapi.json anew
-	$(BIN)/python -m service.api.openapi > docs/openapi.json
+	$(BIN)/python -c 'import json; from service.app import create_app; from service.settings import Settings; print(json.dumps(create_app(Settings()).openapi(), indent=1))' > docs/openapi.json
 
 bench-judge: .venv/dev  ## accuracy and calibration of the bundled judge through POST /v1/score, on unseen cases
 	$(BIN)/python -m loadtests.bench_judge $(ARGS)
@@ -49,13 +49,13 @@ judge: .venv/dev  ## train the bundled judge from scratch: OUT=folder
 clean:  ## remove what make installed and pytest left
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.venv/python:
+.venv/pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rubricd needs Python 3.11 or newer; set PYTHON=…")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@touch $@
 
-.venv/service: .venv/python pyproject.toml constraints.txt
+.venv/service: .venv/pip pyproject.toml constraints.txt
 	@echo "installing the service into .venv (some minutes the first time)"
 	$(PIP) $(CPU_TORCH) torch
 	$(PIP) --editable '.[cli,service]'

@@ -2,9 +2,12 @@
 
 import ipaddress
 import logging
+import math
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
@@ -47,6 +50,18 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+class _Server(uvicorn.Server):
+    """Begins the drain with the signal, not when the last connection has gone."""
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._drain()
+        super().handle_exit(sig, frame)
+
+
 def _serve(settings: Settings) -> int:
     failures: list[BaseException] = []
 
@@ -54,14 +69,21 @@ def _serve(settings: Settings) -> int:
         failures.append(error)
         known = isinstance(error, ConfigurationError)
         log.critical("rubricd does not start: %s", error, exc_info=None if known else error)
-        signal.raise_signal(signal.SIGTERM)
+        server.should_exit = True
 
     listener = socket.create_server((settings.host, settings.port), backlog=2048)
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d; the playground is at /, the contract at /openapi.json", host, port)
     app = create_app(settings, failed=failed)
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=None)
-    uvicorn.Server(config).run(sockets=[listener])
+    # The drain answers what is accepted within `drain_s`; a moment more, and whoever still hangs on is cut off.
+    grace_s = math.ceil(settings.drain_s) + 5
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=grace_s
+    )
+    server = _Server(config, drain=lambda: app.state.drain())
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again after a graceful stop
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[listener])
     return 1 if failures else 0
 
 

@@ -89,13 +89,22 @@ def create_app(
 async def _lifespan(
     app: FastAPI, *, served: Served, build: Builder, failed: Callable[[BaseException], None]
 ) -> AsyncIterator[None]:
+    """`app.state.drain`, callable from a signal handler, begins the end; the end itself drains in any case."""
+    loop, drain = asyncio.get_running_loop(), asyncio.Event()
+    app.state.drain = lambda: loop.call_soon_threadsafe(drain.set)
     async with AsyncExitStack() as stack:
         loading = asyncio.create_task(_load(served, build, stack), name="load")
         loading.add_done_callback(partial(_loaded, served=served, failed=failed))
+        draining = asyncio.create_task(_drain_when(drain, served), name="drain")
         yield
-        served.state = "draining"
+        drain.set()
         loading.cancel()
-        await asyncio.gather(loading, return_exceptions=True)
+        await asyncio.gather(loading, draining, return_exceptions=True)
+
+
+async def _drain_when(drain: asyncio.Event, served: Served) -> None:
+    await drain.wait()
+    await served.drain()
 
 
 def _loaded(loading: asyncio.Task[None], *, served: Served, failed: Callable[[BaseException], None]) -> None:
@@ -124,7 +133,7 @@ async def _load(served: Served, build: Builder, stack: AsyncExitStack) -> None:
     limits = Limits(settings.max_batch_tokens, settings.max_queued_tokens, settings.max_in_flight)
     scheduler = Scheduler(partial(built.engine.read_labels, label_ids=judge.label_ids), served.clock, limits)
     scheduler.start()
-    stack.push_async_callback(scheduler.drain, settings.drain_s)
+    stack.push_async_callback(scheduler.drain, 0.0)
     scorer = Scorer(
         judge=judge,
         renderer=renderer,

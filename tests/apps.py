@@ -9,7 +9,7 @@ import httpx
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.clock import Clock
+from service.clock import ManualClock
 from service.engine.build import Built
 from service.engine.fake import FakeEngine
 from service.settings import Settings
@@ -21,27 +21,40 @@ def fake_settings(**changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def started(app: FastAPI) -> AsyncIterator[None]:
+async def started(app: FastAPI, clock: ManualClock | None = None, step_s: float = 0.0) -> AsyncIterator[None]:
     """The app's life, from the moment its loading has ended."""
     async with app.router.lifespan_context(app):
         while app.state.served.state == "loading":
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
+            if clock is not None:
+                await clock.advance(step_s)
         yield
 
 
 @asynccontextmanager
 async def serving(
-    engine: FakeEngine | None = None, *, clock: Clock | None = None, settings: Settings | None = None
+    engine: FakeEngine | None = None,
+    *,
+    clock: ManualClock | None = None,
+    settings: Settings | None = None,
+    canary_s: float = 0.0,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an app that serves `engine`. The canary is one of the engine's calls."""
+    """A client of an app that serves `engine`. The canary is one of the engine's calls; the clock goes on for it."""
     engine = engine or FakeEngine()
 
     async def build(settings: Settings) -> Built:
         return Built(engine, family("qwen"))
 
     app = create_app(settings or fake_settings(), build=build, clock=clock)
-    async with started(app), client_of(app) as client:
+    async with started(app, clock if canary_s else None, canary_s), client_of(app) as client:
         yield client
+
+
+def app_of(client: httpx.AsyncClient) -> FastAPI:
+    transport = client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    assert isinstance(transport.app, FastAPI)
+    return transport.app
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ Always true: input is strict (no unknown field, no number in a string, no boolea
 and a missing verdict is null with a status that says why; there is no default for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -42,13 +42,13 @@ Source = Literal["judge", "cache", "rule"]
 class Strict(BaseModel):
     """What a caller writes: every slip is an error with a place, never a guess."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, hide_input_in_errors=True)
 
 
 class Answer(BaseModel):
     """What the service writes. Unknown fields are kept out of the reader's way, so that it may grow."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True, hide_input_in_errors=True)
 
 
 class Message(Strict):
@@ -126,11 +126,14 @@ _RULES_BY_TAG = {"math_verify": "gold", "choice": "gold", "exact": "gold", "rege
 
 
 def _tag_pairs(tags: Any) -> Any:
-    """`["k:v", …]` to `{"k": "v"}`; a tag without a colon gets an empty value. Anything else is left to validation."""
+    """`["k:v", …]` to `{"k": "v"}`; a tag without a colon gets an empty value, a key told twice both values, joined by
+    a comma. Anything else is left to validation."""
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         return tags
-    pairs = [tag.partition(":") for tag in tags]
-    return {key.strip(): value.strip() for key, _, value in pairs}
+    pairs: dict[str, list[str]] = {}
+    for key, _, value in (tag.partition(":") for tag in tags):
+        pairs.setdefault(key.strip(), []).append(value.strip())
+    return {key: ", ".join(values) for key, values in pairs.items()}
 
 
 def _verifier_of_tags(tags: dict[str, str]) -> dict[str, str] | None:
@@ -175,19 +178,21 @@ class Criterion(Strict):
                     raise ValueError(f"`{theirs}` and `{ours}` say the same thing; give one")
                 data[ours] = data.pop(theirs)
         data["tags"] = _tag_pairs(data.get("tags", {}))
-        if isinstance(data["tags"], dict) and isinstance(data.get("title"), str):
-            data["tags"] = {"title": data.pop("title"), **data["tags"]}
+        title = data.pop("title") if isinstance(data.get("title"), str | None) and "title" in data else None
+        if title is not None and isinstance(data["tags"], dict):
+            data["tags"] = {"title": title, **data["tags"]}
         if data.get("verifier") is None and isinstance(data["tags"], dict):
             data["verifier"] = _verifier_of_tags(data["tags"])
         return data
 
 
-def _repeated(ids: Iterator[str]) -> str | None:
-    seen: set[str] = set()
-    for id in ids:
+def _repeated(ids: Iterable[str]) -> tuple[int, int] | None:
+    """The places of the first two ids that are equal."""
+    seen: dict[str, int] = {}
+    for place, id in enumerate(ids):
         if id in seen:
-            return id
-        seen.add(id)
+            return seen[id], place
+        seen[id] = place
     return None
 
 
@@ -203,8 +208,10 @@ class Rubric(Strict):
 
     @model_validator(mode="after")
     def _distinct_ids(self) -> Self:
-        if _repeated(self.ids()) is not None:
-            raise ValueError("criterion ids must be distinct (a criterion without an id has its index as id)")
+        if same := _repeated(self.ids()):
+            raise ValueError(
+                f"criteria {same[0]} and {same[1]} have one id; ids must be distinct (without one, the index is the id)"
+            )
         return self
 
     def ids(self) -> Iterator[str]:
@@ -272,9 +279,10 @@ class ScoreRequest(Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        ids = (id for i, item in enumerate(self.items) for id in item.result_ids(i))
-        if _repeated(ids) is not None:
-            raise ValueError("item ids must be distinct (an item without an id has its index as id)")
+        if same := _repeated(id for i, item in enumerate(self.items) for id in item.result_ids(i)):
+            raise ValueError(
+                f"results {same[0]} and {same[1]} have one id; ids must be distinct (without one, the index is the id)"
+            )
         if self.mode != "likert" and any(item.rubric is None for item in self.items):
             raise ValueError(f"mode `{self.mode}` needs a `rubric` in every item")
         if self.votes != 1 and self.mode != "reasoned":

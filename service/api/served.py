@@ -27,6 +27,12 @@ class Served:
         self.max_model_len = max_model_len
         self.state = "ready"
 
+    async def drain(self) -> None:
+        """Not ready from now on; what was accepted has the settings' time to finish."""
+        self.state = "draining"
+        if self._scorer is not None:
+            await self._scorer.drain(self.settings.drain_s)
+
     @property
     def why_not_ready(self) -> str | None:
         """None when a request can be judged."""

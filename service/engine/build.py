@@ -60,7 +60,6 @@ async def _local(settings: Settings, judge: str) -> Engine:
         dtype=settings.dtype,
         device=settings.device,
         max_model_len=settings.max_model_len,
-        max_batch_tokens=settings.max_batch_tokens,
     )
 
 

@@ -74,10 +74,11 @@ def _healthbench(marks: Sequence[_Mark]) -> Exact:
 
 
 def _healthbench_clipped(marks: Sequence[_Mark]) -> Exact:
-    """`healthbench` clipped to 0..1. Without positive points: one more than it, where 1 is no fault."""
+    """`healthbench`, which is never above 1, clipped to 0..1. Without positive points: one more than it, where 1 is no
+    fault."""
     if not any(mark.criterion.wanted for mark in marks):
         return 1 + _healthbench(marks)
-    return min(max(_healthbench(marks), 0), 1)
+    return max(_healthbench(marks), 0)
 
 
 def _weighted(marks: Sequence[_Mark]) -> Exact:

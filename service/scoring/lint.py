@@ -54,7 +54,7 @@ _VERBS = (
     "specifies states suggests tells uses warns"
 ).replace(" ", "|")
 _COMPOUND = re.compile(
-    rf";\s*\S|\band/or\b|\bas\s+well\s+as\b|\b(?:and|or)\s+(?:also\s+|then\s+|(?:does\s+)?not\s+)?(?:{_VERBS})\b"
+    rf";\s*\S|\band/or\b|\bas\s+well\s+as\b|\b(?:and|or)\s+(?:also\s+|then\s+)?(?:(?:does|do)\s+not|{_VERBS})\b"
     r"|[.!?]\s+(?:it|the\s+(?:response|answer))\s+(?:also|must|should)\b",
     re.IGNORECASE,
 )
@@ -147,7 +147,7 @@ def _dominance(criteria: Sequence[Criterion], aggregation: str) -> _Found:
     if len(counted) < 3 or aggregation not in {"healthbench", "healthbench_clipped", "weighted_abs", "gated"}:
         return
     # Divided first, so that the sum of points near the largest float is a number.
-    half = math.fsum(points / len(criteria) for points in counted.values()) / 2
+    half = math.fsum(points / (2 * len(criteria)) for points in counted.values())
     for i, points in counted.items():
         if points / len(criteria) > half:
             yield (

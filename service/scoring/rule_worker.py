@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import logging
+import math
 import os
 import resource
 import signal
@@ -116,6 +117,8 @@ def _load_math_verify() -> Decide:
             raise failures[0]
         return False
 
+    # Parser and algebra load most of themselves with the first use, which is no check's fault.
+    decide({"gold": "x^2 + 2x + 1"}, "$(x+1)^2$", math.inf)
     return decide
 
 

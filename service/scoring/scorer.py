@@ -98,6 +98,10 @@ class Scorer:
     def accepting(self) -> bool:
         return self._scheduler.accepting
 
+    async def drain(self, grace_s: float) -> None:
+        """Refuse new work, finish what was accepted; what is left after `grace_s` ends as cancelled."""
+        await self._scheduler.drain(grace_s)
+
     async def score(self, candidates: Sequence[Candidate], options: Options) -> tuple[list[Scored], Usage]:
         """One Scored a candidate, same order. Raises Overloaded or Unavailable when the judge cannot take the work."""
         self._scheduler.check_room()

@@ -221,3 +221,23 @@ async def test_any_json_in_any_place_is_200_or_422(client: httpx.AsyncClient, da
         at[place[-1]] = value
     answer = await client.post("/v1/score", content=json.dumps(body).encode("utf-8", "surrogatepass"))
     assert answer.status_code in (200, 422), answer.text
+
+
+async def test_neither_log_nor_metrics_carry_text_of_a_request(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    fine = item(
+        prompt=SECRET, response=SECRET, rubric=[{"id": SECRET, "text": SECRET, "points": 1, "tags": {SECRET: SECRET}}]
+    )
+    rules = [{"rule": "regex", "pattern": f"({SECRET}"}, {"rule": "json_schema", "schema": {"$ref": SECRET}}]
+    failing = item(response=SECRET, rubric=[{"text": SECRET, "points": 1, "verifier": rule} for rule in rules])
+    bodies: list[Any] = [{"items": [fine]}, {"items": [failing]}, {SECRET: SECRET}, [SECRET]]
+    for body in bodies:
+        await client.post("/v1/score", json=body, headers={"X-Secret": SECRET})
+    await client.get(f"/{SECRET}?{SECRET}")
+    metrics = (await client.get("/metrics")).text
+    ours = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
+    assert len([record for record in ours if record.name == "rubricd.access"]) >= 5
+    assert SECRET not in metrics
+    assert not [record for record in ours if SECRET in record.getMessage() or SECRET in str(record.exc_text)]

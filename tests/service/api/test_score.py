@@ -11,7 +11,7 @@ import pytest
 
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine, FaultPlan
-from tests.apps import client_of, fake_settings, item, serving
+from tests.apps import app_of, client_of, fake_settings, item, serving
 from trainer_client import wire
 
 
@@ -134,7 +134,7 @@ async def test_a_caller_that_leaves_frees_its_place_1000_of_1000() -> None:
     engine = FakeEngine(plan=FaultPlan(script=("ok",), rates={"hang": 1.0}), sleep=clock.sleep)
     settings = fake_settings(max_batch_tokens=1, max_in_flight=1)
     async with serving(engine, clock=clock, settings=settings) as client:
-        served = client._transport.app.state.served  # type: ignore[attr-defined]
+        served = app_of(client).state.served
         scheduler = served.scorer()._scheduler
         for n in range(1000):
             request = asyncio.create_task(client.post("/v1/score", json={"items": [item(response=f"Response {n}.")]}))
@@ -231,3 +231,22 @@ async def test_an_answer_is_strict_json() -> None:
     async with serving() as client:
         answer = await client.post("/v1/score", json={"items": [item()]})
     json.loads(answer.content, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+async def test_a_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    settings = fake_settings(max_batch_tokens=1, max_in_flight=1, drain_s=2.5)
+    async with serving(engine, clock=clock, settings=settings, canary_s=1.0) as client:
+        rubric = [{"text": f"Criterion {n}.", "points": 1} for n in range(4)]
+        accepted = asyncio.create_task(score(client, item(rubric=rubric)))
+        while engine.calls < 2:
+            await asyncio.sleep(0.001)
+        app_of(client).state.drain()
+        await asyncio.sleep(0.01)
+        assert (await client.get("/readyz")).json()["detail"] == "the service is shutting down"
+        assert (await client.post("/v1/score", json={"items": [item(response="new")]})).status_code == 503
+        await clock.advance(5.0)
+        answer = await accepted
+    assert [c.status for c in answer.results[0].criteria] == ["ok", "ok", "cancelled", "cancelled"]
+    assert answer.results[0].score is None

@@ -254,23 +254,18 @@ def test_a_better_verdict_never_lowers_anything(name: str, case: Case, soft: boo
     rubric, judgements = case
     at %= len(rubric)
     before = judgements[at].p
-    assume(judgements[at].ok and before is not None)
-    assert before is not None
-    low, high = sorted((before, p))
-    worse, better = (high, low) if rubric[at].points < 0 else (low, high)
-    sides = [
-        aggregate(
-            name, rubric, [*judgements[:at], judged(q >= 0.5, q), *judgements[at + 1 :]], soft=soft, min_coverage=0
-        )
-        for q in (worse, better)
-    ]
-    if sides[0].bounds is None or sides[1].bounds is None:
-        return
-    assert sides[0].value is not None
-    assert sides[1].value is not None
-    assert sides[0].value <= sides[1].value
-    assert sides[0].bounds[0] <= sides[1].bounds[0]
-    assert sides[0].bounds[1] <= sides[1].bounds[1]
+    assume(rubric[at].counted)
+    low, high = sorted((p if before is None else before, p))
+    worse, better = (low, high) if rubric[at].wanted else (high, low)
+    sides = []
+    for value in (worse, better):
+        changed = [*judgements[:at], judged(value >= 0.5, value), *judgements[at + 1 :]]
+        sides.append(aggregate(name, rubric, changed, soft=soft, min_coverage=0))
+    for found in sides:
+        assert found.value is not None
+        assert found.bounds is not None
+    numbers = [(found.value or 0.0, *(found.bounds or ())) for found in sides]
+    assert all(left <= right for left, right in zip(*numbers, strict=True))
 
 
 @given(NAMES, cases(), st.booleans(), st.floats(0, 1), st.randoms(use_true_random=False))

@@ -59,7 +59,9 @@ UNSTATED = [
     "Answer: 3",
     "Answer: é",
     "answers: b",
-    "f(x) and answer(s)",
+    "Take f(x)",
+    "Your answer(s)",
+    r"\(x)",
 ]
 
 

@@ -1,0 +1,93 @@
+"""The written contract and the pages for operators say what the code does."""
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from service import errors
+from service.api.problems import STATUS
+from service.app import create_app
+from service.scoring.aggregate import AGGREGATIONS
+from service.settings import Settings
+from service.telemetry import Telemetry
+from tests.apps import fake_settings
+from trainer_client import wire
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = DOCS.parent
+OPERATIONS = (DOCS / "operations.md").read_text(encoding="utf-8")
+
+
+def test_openapi_json_is_what_the_service_serves() -> None:
+    written = json.loads((DOCS / "openapi.json").read_text(encoding="utf-8"))
+    assert written == create_app(fake_settings()).openapi(), "run `make openapi`"
+
+
+def test_the_openapi_document_names_only_what_it_defines() -> None:
+    text = (DOCS / "openapi.json").read_text(encoding="utf-8")
+    named = set(re.findall(r"#/components/schemas/(\w+)", text))
+    assert named <= set(json.loads(text)["components"]["schemas"])
+    assert {"ScoreRequest", "ScoreResponse", "Problem"} <= named
+
+
+def _rows(heading: str) -> dict[str, list[str]]:
+    """The table under a heading of operations.md: first cell (a code span) to the other cells."""
+    section = OPERATIONS.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
+    return {cells[0].strip().strip("`"): [cell.strip() for cell in cells[1:]] for cells in rows}
+
+
+def test_every_setting_is_documented_with_its_default_and_nothing_else() -> None:
+    rows = _rows("Settings")
+    fields = Settings.model_fields
+    assert rows.keys() == fields.keys()
+    for name, field in fields.items():
+        default, sentence = rows[name][0], "|".join(rows[name][1:]).strip()
+        assert default == ("" if field.default is None else f"`{json.dumps(field.default)}`"), name
+        assert sentence == field.description, name
+
+
+def test_every_error_code_is_documented_with_its_status() -> None:
+    expected = {error.code: str(status) for error, status in STATUS.items()}
+    assert {code: cells[0] for code, cells in _rows("Errors of a request").items()} == expected | {"internal": "500"}
+
+
+def test_every_criterion_status_is_documented() -> None:
+    assert set(_rows("Status of a criterion")) == set(get_args(wire.CriterionStatus))
+
+
+def test_every_judgement_error_is_a_status_of_the_contract() -> None:
+    codes = {error.code for error in errors.JudgementError.__subclasses__()}
+    assert codes <= set(get_args(wire.CriterionStatus))
+
+
+def test_every_metric_is_documented() -> None:
+    names = set(re.findall(r"^# TYPE (rubricd_\w+) (?!gauge.*_created)", Telemetry().exposition().decode(), re.M))
+    names = {name for name in names if not name.endswith("_created")}
+    assert set(_rows("Metrics")) == names
+
+
+def test_the_contracts_aggregations_are_the_ones_that_exist() -> None:
+    assert set(get_args(wire.Aggregation)) == set(AGGREGATIONS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/operations.md"])
+def test_pages_link_and_name_only_files_that_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    named = re.findall(
+        r"`((?:service|trainer_client|miniature|loadtests|docs|tests)/[\w./]+\.(?:py|md|txt|json|html))`", text
+    )
+    missing = [name for name in named if not (ROOT / name).exists()]
+    missing += [link for link in links if not ((ROOT / page).parent / link).exists()]
+    assert not missing
+
+
+def test_architecture_has_a_line_for_every_module_of_the_service() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    modules = [path for path in (ROOT / "service").rglob("*.py") if path.name != "__init__.py"]
+    missing = [str(path.relative_to(ROOT)) for path in modules if path.name not in text]
+    assert not missing

@@ -1,0 +1,12 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.processes import Running, service
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Iterator[Running]:
+    """The service as `make serve` starts it: engine local, the bundled judge."""
+    with service() as running:
+        yield running

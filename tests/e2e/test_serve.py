@@ -1,0 +1,82 @@
+"""What a newcomer does, for real: start the service, post the README's example, stop it; and what refusals say."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from tests.e2e.processes import ROOT, Running, refused, service
+from trainer_client import wire
+from trainer_client.client import JudgeClient, Scored, reward
+
+
+def _readme_curl(url: str) -> list[str]:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = next(block for block in re.findall(r"```bash\n(.*?)```", readme, re.S) if block.startswith("curl"))
+    return [part.replace("http://127.0.0.1:8000", url) for part in shlex.split(block.replace("\\\n", " "))]
+
+
+def test_the_readmes_curl_prints_a_score(bundled: Running) -> None:
+    printed = subprocess.run(_readme_curl(bundled.url), capture_output=True, text=True, timeout=60, check=True).stdout
+    answer = wire.ScoreResponse.model_validate_json(printed)
+    assert answer.results[0].score is not None
+    assert all(criterion.status == "ok" for criterion in answer.results[0].criteria)
+    assert answer.judge.engine.startswith("local")
+
+
+async def test_the_client_scores_a_group_over_http(bundled: Running) -> None:
+    item = {
+        "prompt": "What should I do about a headache?",
+        "responses": ["Get some rest.", "Get some rest.", ""],
+        "rubric": [{"text": "Tells the user to get some rest.", "points": 1}],
+    }
+    async with JudgeClient(bundled.url) as client:
+        assert await client.ready()
+        outcomes = await client.score([item], soft=True)
+        info = await client.judge()
+    assert all(isinstance(outcome, Scored) and outcome.judge.fingerprint == info.fingerprint for outcome in outcomes)
+    rewards = [reward(outcome) for outcome in outcomes]
+    assert rewards[0] is not None
+    assert rewards[0] == rewards[1]
+
+
+def test_the_fingerprint_is_the_same_after_a_restart(bundled: Running) -> None:
+    with service() as again:
+        first, second = (httpx.get(f"{running.url}/v1/judge").json() for running in (bundled, again))
+    assert first == second
+
+
+def test_sigterm_ends_it_with_0() -> None:
+    with service("--engine", "fake") as running:
+        running.process.terminate()
+        assert running.process.wait(timeout=30) == 0
+
+
+REFUSALS = [
+    (["--judge", "/no/such/model"], 1, "no tokenizer could be loaded from /no/such/model"),
+    (["--engine", "fake", "--labels", '["Unquestionably", "No"]'], 1, "is not one token after the judge's prompt"),
+    (["--engine", "remote"], 1, "needs `remote_url`"),
+    (["--engine", "vllm"], 1, "does not run vLLM in-process yet"),
+    (["--host", "0.0.0.0"], 2, "listens on loopback only"),
+    (["--max-items", "0"], 2, "greater than 0"),
+    (["--prot", "1"], 2, "unrecognized arguments: --prot"),
+]
+
+
+@pytest.mark.parametrize(("flags", "status", "message"), REFUSALS, ids=[message for _, _, message in REFUSALS])
+def test_it_refuses_to_start_and_says_why(flags: list[str], status: int, message: str) -> None:
+    code, said = refused(*flags)
+    assert code == status, said
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_the_command_is_installed() -> None:
+    command = f"{sys.prefix}/bin/rubricd"
+    printed = subprocess.run(
+        [command, "score", "--help"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert "usage: rubricd score" in printed

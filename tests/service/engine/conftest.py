@@ -1,0 +1,61 @@
+"""Tiny random-weight checkpoints of real architectures. Their verdicts mean nothing, their arithmetic is real."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Lfm2Config,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    Qwen2Config,
+)
+
+VOCABULARY = 300
+_SMALL: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    # Wide, so that verdicts differ enough between prompts for a mistake to show.
+    "initializer_range": 0.2,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+CONFIGS: dict[str, Callable[[], Any]] = {
+    "qwen2": lambda: Qwen2Config(**_SMALL, tie_word_embeddings=True),
+    "llama": lambda: LlamaConfig(**_SMALL),
+    "mistral": lambda: MistralConfig(**_SMALL, sliding_window=16),
+    "gemma2": lambda: Gemma2Config(
+        **_SMALL, head_dim=16, query_pre_attn_scalar=16, sliding_window=16, attn_logit_softcapping=2.0
+    ),
+    # Layers whose state is no list of keys and values: nothing to repeat.
+    "mamba": lambda: MambaConfig(vocab_size=VOCABULARY, hidden_size=64, num_hidden_layers=2, state_size=8),
+    "lfm2": lambda: Lfm2Config(**_SMALL, layer_types=["conv", "full_attention"]),
+}
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a checkpoint, by architecture; made once. Do not write into it."""
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            torch.manual_seed(7)
+            made[name] = tmp_path_factory.mktemp(name)
+            maker: Any = AutoModelForCausalLM
+            maker.from_config(CONFIGS[name]()).save_pretrained(made[name])
+            (made[name] / "tokenizer.json").write_text('{"made": "up"}')
+        return made[name]
+
+    return make

@@ -1,0 +1,116 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import load_file, save_file
+
+from service.engine import checkpoint as module
+from service.engine.checkpoint import Judge, load_judge
+from service.errors import ConfigurationError
+
+Make = Callable[[str], Path]
+
+
+def load(folder: Path | str, **options: Any) -> Judge:
+    settings: dict[str, Any] = {"revision": None, "dtype": "auto", "device": "cpu", "max_model_len": None}
+    return load_judge(str(folder), **settings | options)
+
+
+@pytest.fixture
+def folder(checkpoint: Make, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(checkpoint("llama"), tmp_path / "judge"))
+
+
+def test_identity_names_all_that_can_change_a_verdict(checkpoint: Make) -> None:
+    judge = load(checkpoint("llama"))
+    facts = judge.identity.facts
+    assert facts["dtype"] == "float32" and facts["device"] == "cpu" and facts["attention"] == "sdpa"
+    assert facts["torch"] == torch.__version__
+    assert {"weights_sha256", "config_sha256", "tokenizer_sha256", "transformers"} <= facts.keys()
+    assert judge.identity.revision == "sha256:" + facts["weights_sha256"][:12]
+    assert (judge.max_model_len, judge.vocabulary, judge.identity.engine) == (256, 300, "local")
+    assert load(checkpoint("llama"), revision="v2").identity.revision == "v2"
+    assert load(checkpoint("llama"), max_model_len=64).max_model_len == 64
+
+
+def test_soft_capped_attention_is_not_left_to_a_kernel_without_it(checkpoint: Make) -> None:
+    assert load(checkpoint("gemma2")).identity.facts["attention"] == "eager"
+
+
+def test_a_missing_weight_is_not_made_up(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.down_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigurationError, match=r"lacks 1 of the model's weights.*down_proj"):
+        load(folder)
+
+
+def test_weights_of_another_shape_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 64}))
+    with pytest.raises(ConfigurationError):
+        load(folder)
+
+
+def test_tied_weights_are_not_missing(checkpoint: Make) -> None:
+    assert "lm_head.weight" not in load_file(checkpoint("qwen2") / "model.safetensors")
+    assert load(checkpoint("qwen2")).vocabulary == 300
+
+
+def test_pickled_weights_are_refused(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(ConfigurationError, match="safetensors"):
+        load(folder)
+
+
+def test_code_in_a_checkpoint_is_not_run(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "m.C", "AutoModelForCausalLM": "m.M"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "m.py").write_text(f"open({str(folder / 'ran')!r}, 'w')")
+    with pytest.raises(ConfigurationError):
+        load(folder)
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("length", [257, 1, 0])
+def test_a_length_that_the_model_was_not_made_for_is_refused(checkpoint: Make, length: int) -> None:
+    with pytest.raises(ConfigurationError, match="max_model_len"):
+        load(checkpoint("llama"), max_model_len=length)
+
+
+def test_a_model_that_tells_no_length_needs_one(checkpoint: Make) -> None:
+    with pytest.raises(ConfigurationError, match="set max_model_len"):
+        load(checkpoint("mamba"))
+    assert load(checkpoint("mamba"), max_model_len=99).max_model_len == 99
+
+
+def test_a_name_is_fetched_without_code_or_pickles(checkpoint: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def fetch(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((name, revision))
+        assert not {"*.bin", "*.py", "*.pt", "*"} & set(allow_patterns)
+        return str(checkpoint("llama"))
+
+    monkeypatch.setattr(module, "snapshot_download", fetch)
+    judge = load("maker/judge", revision="main")
+    assert asked == [("maker/judge", "main")]
+    assert judge.identity.model == "maker/judge"
+    assert judge.identity.revision == checkpoint("llama").name, "the commit, not the branch"
+
+
+def test_a_name_that_nobody_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_: Any, **__: Any) -> str:
+        raise LocalEntryNotFoundError("offline")
+
+    monkeypatch.setattr(module, "snapshot_download", fetch)
+    with pytest.raises(ConfigurationError, match="change the judge's model"):
+        load("maker/judge")

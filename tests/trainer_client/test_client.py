@@ -1,0 +1,374 @@
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from tests.trainer_client.scripted import (
+    FINGERPRINT,
+    Hands,
+    Service,
+    answered,
+    expected_score,
+    items,
+    problem,
+    scores,
+)
+from trainer_client import errors, wire
+from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
+from trainer_client.retry import RetryPolicy
+
+Json = dict[str, Any]
+
+
+def judging(service: Service, hands: Hands | None = None, **more: Any) -> JudgeClient:
+    hands = hands or Hands()
+    rng = random.Random(0)
+    return JudgeClient("http://judge", transport=service.transport, clock=hands.clock, rng=rng, **more)
+
+
+def _errors(outcomes: list[Outcome]) -> list[str | None]:
+    return [outcome.error.code if isinstance(outcome, Failed) else None for outcome in outcomes]
+
+
+async def test_scores_come_back_in_the_order_of_the_items() -> None:
+    service = Service()
+    async with judging(service) as client:
+        outcomes = await client.score(items(100))
+    assert [outcome.id for outcome in outcomes] == [str(n) for n in range(100)]
+    assert [reward(outcome) for outcome in outcomes] == [expected_score(f"answer {n}") for n in range(100)]
+    assert [len(body["items"]) for body in service.bodies] == [32, 32, 32, 4]
+    assert all(isinstance(outcome, Scored) and outcome.judge.fingerprint == FINGERPRINT for outcome in outcomes)
+
+
+async def test_every_option_reaches_the_service() -> None:
+    service = Service()
+    async with judging(service) as client:
+        await client.score(items(1), aggregation="min", soft=True, threshold=0.7, min_coverage=0.5, priority="eval")
+    sent = wire.ScoreRequest.model_validate(service.bodies[0])
+    assert (sent.aggregation, sent.soft, sent.threshold, sent.min_coverage, sent.priority) == (
+        "min",
+        True,
+        0.7,
+        0.5,
+        "eval",
+    )
+    assert "deadline_ms" not in service.bodies[0]
+
+
+async def test_nothing_to_score_is_nothing_to_ask() -> None:
+    service = Service()
+    async with judging(service) as client:
+        assert await client.score([]) == []
+    assert service.requests == []
+
+
+async def test_a_group_is_sent_whole_and_comes_back_one_by_one() -> None:
+    service = Service()
+    group = {**items(1)[0], "id": "g", "responses": ["a", "b", "c"]}
+    del group["response"]
+    async with judging(service, batch_items=2) as client:
+        outcomes = await client.score([*items(2), group, *items(1, id="last")])
+    assert [outcome.id for outcome in outcomes] == ["0", "1", "g/0", "g/1", "g/2", "last"]
+    assert [reward(outcome) for outcome in outcomes[2:5]] == [expected_score(text) for text in "abc"]
+    assert [len(body["items"]) for body in service.bodies] == [2, 1, 1]
+
+
+async def test_requests_are_side_by_side_up_to_the_bound_over_all_calls() -> None:
+    service = Service()
+    async with judging(service, concurrency=3, batch_items=1) as client:
+        await asyncio.gather(client.score(items(10)), client.score(items(10)))
+    assert service.busiest == 3
+
+
+async def test_outcomes_are_handed_out_as_they_come() -> None:
+    seen: dict[int, Outcome] = {}
+    async with judging(Service(), batch_items=3) as client:
+        outcomes = await client.score(items(10), on_outcome=seen.__setitem__)
+    assert [seen[place] for place in range(10)] == outcomes
+
+
+async def test_what_the_listener_raises_ends_the_call() -> None:
+    def full(place: int, outcome: Outcome) -> None:
+        raise OSError("disk full")
+
+    async with judging(Service(), batch_items=1) as client:
+        with pytest.raises(OSError, match="disk full"):
+            await client.score(items(10), on_outcome=full)
+
+
+@pytest.mark.parametrize(
+    ("slip", "said"),
+    [
+        ({"items": [*items(40), items(1, id="3")[0]]}, "distinct"),
+        ({"items": [{"prompt": "p", "response": "r"}]}, "rubric"),
+        ({"items": items(1), "threshold": 2.0}, "threshold"),
+        ({"items": items(1), "votes": 4}, "votes"),
+        ({"items": [{"prompt": "p", "response": "r", "rubric": [{"text": "t", "points": "7"}]}]}, "points"),
+    ],
+)
+async def test_misuse_is_raised_before_anything_is_sent(slip: Json, said: str) -> None:
+    service = Service()
+    async with judging(service) as client:
+        with pytest.raises(ValidationError, match=said):
+            await client.score(**slip)
+    assert service.requests == []
+
+
+async def test_an_option_that_does_not_exist_is_refused() -> None:
+    async with judging(Service()) as client:
+        with pytest.raises(TypeError, match="deadline_ms"):
+            await client.score(items(1), deadline_ms=5)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"batch_items": 0}, {"timeout_s": 0.0}])
+def test_a_client_that_could_not_work_is_refused(wrong: Json) -> None:
+    with pytest.raises(ValueError):
+        JudgeClient("http://judge", **wrong)
+
+
+async def test_a_request_that_fails_fails_its_own_items_only() -> None:
+    def answer(body: Json) -> httpx.Response:
+        bad = any(item["id"] == "5" for item in body["items"])
+        place = {"loc": ["items", 1, "rubric"], "msg": "no"}
+        return problem("invalid_request", 422, errors=[place]) if bad else answered(scores(body))
+
+    async with judging(Service(answer), batch_items=4) as client:
+        outcomes = await client.score(items(12))
+    assert _errors(outcomes) == [None] * 4 + ["invalid_request"] * 4 + [None] * 4
+    failed = outcomes[5]
+    assert isinstance(failed, Failed) and isinstance(failed.error, errors.InvalidRequest)
+    assert failed.error.errors == ((("items", 5, "rubric"), "no"),)
+    assert (failed.error.request_id, failed.error.attempts) == ("req-9", 1)
+    assert failed.error.__traceback__ is None and failed.error.__context__ is None
+
+
+async def test_a_text_that_cannot_be_sent_fails_alone() -> None:
+    listed = items(5)
+    listed[2]["response"] = "half an emoji \ud83d"
+    async with judging(Service()) as client:
+        outcomes = await client.score(listed)
+    assert _errors(outcomes) == [None, None, "invalid_request", None, None]
+    assert reward(outcomes[4]) == expected_score("answer 4")
+
+
+async def test_what_was_not_judged_has_no_reward_and_is_not_asked_again() -> None:
+    def answer(body: Json) -> httpx.Response:
+        whole = scores(body)
+        whole["results"][0].update(score=None, status="partial", coverage=0.5)
+        whole["results"][0]["criteria"][0].update(status="overloaded", met=None, p=None)
+        return answered(whole)
+
+    service = Service(answer)
+    async with judging(service) as client:
+        (outcome,) = await client.score(items(1))
+    assert isinstance(outcome, Scored) and reward(outcome) is None
+    assert len(service.bodies) == 1
+
+
+async def test_one_deadline_for_everything() -> None:
+    hands = Hands()
+
+    def slow(body: Json) -> httpx.Response:
+        hands.now += 3.0
+        return answered(scores(body))
+
+    service = Service(slow)
+    async with judging(service, hands, batch_items=1, concurrency=1) as client:
+        outcomes = await client.score(items(10), deadline_s=10.0)
+    assert [body["deadline_ms"] for body in service.bodies] == [9750, 6750, 3750, 900]
+    assert _errors(outcomes) == [None] * 4 + ["deadline_exceeded"] * 6
+
+
+async def test_a_deadline_that_has_passed_is_an_outcome_and_no_call() -> None:
+    service = Service()
+    async with judging(service) as client:
+        outcomes = await client.score(items(3), deadline_s=-1.0)
+    assert _errors(outcomes) == ["deadline_exceeded"] * 3
+    assert service.requests == []
+
+
+async def test_another_judge_is_refused_by_either_side() -> None:
+    async with judging(Service()) as client:
+        assert _errors(await client.score(items(1), expect_judge="judge-2")) == ["contract"]
+    async with judging(Service(lambda body: problem("judge_mismatch", 409))) as client:
+        assert _errors(await client.score(items(1), expect_judge="judge-2")) == ["judge_mismatch"]
+
+
+async def test_an_overload_that_passes_costs_nothing_but_time() -> None:
+    hands = Hands()
+
+    def answer(body: Json) -> httpx.Response:
+        return problem("overloaded", 429, retry_after="2") if hands.now < 1004.0 else answered(scores(body))
+
+    async with judging(Service(answer), hands, batch_items=1, concurrency=4) as client:
+        outcomes = await client.score(items(200))
+    assert _errors(outcomes) == [None] * 200
+
+
+async def test_an_outage_is_not_answered_with_a_storm() -> None:
+    service = Service(lambda body: problem("unavailable", 503))
+    async with judging(service, batch_items=1) as client:
+        outcomes = await client.score(items(300))
+    assert set(_errors(outcomes)) == {"unavailable"}
+    assert 300 < len(service.bodies) <= 300 * 1.2 + RetryPolicy().burst
+
+
+class Storm:
+    """Answers wrongly in every way there is, most of the time."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.faults = [
+            lambda body: problem("overloaded", 429, retry_after="0.5"),
+            lambda body: problem("unavailable", 503, retry_after="1"),
+            lambda body: problem("internal", 500),
+            lambda body: httpx.Response(502, text="<html>bad gateway</html>"),
+            lambda body: httpx.Response(200, content=b'{"id": "req", "resu'),
+            lambda body: httpx.Response(200, text="OK"),
+            self._fewer,
+            self._swapped,
+            self._nan,
+            self._no_connection,
+            self._cut_off,
+        ]
+        self.played: set[int] = set()
+
+    def __call__(self, body: Json) -> httpx.Response:
+        if self.rng.random() < 0.4:
+            return answered(scores(body))
+        fault = self.rng.randrange(len(self.faults))
+        self.played.add(fault)
+        return self.faults[fault](body)
+
+    def _fewer(self, body: Json) -> httpx.Response:
+        whole = scores(body)
+        whole["results"].pop(self.rng.randrange(len(whole["results"])))
+        return answered(whole)
+
+    def _swapped(self, body: Json) -> httpx.Response:
+        whole = scores(body)
+        whole["results"][0]["id"], whole["results"][-1]["id"] = whole["results"][-1]["id"], whole["results"][0]["id"]
+        return answered(whole)
+
+    def _nan(self, body: Json) -> httpx.Response:
+        whole = scores(body)
+        self.rng.choice(whole["results"])["score"] = float("nan")
+        return httpx.Response(200, content=json.dumps(whole).encode())
+
+    def _no_connection(self, body: Json) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    def _cut_off(self, body: Json) -> httpx.Response:
+        raise httpx.RemoteProtocolError("peer closed connection")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_no_score_is_invented_and_no_item_is_lost(seed: int) -> None:
+    storm = Storm(seed)
+    service = Service(storm)
+    seen: list[int] = []
+    async with judging(service, batch_items=3, retry=RetryPolicy(burst=40, share=0.5)) as client:
+        outcomes = await client.score(items(900), on_outcome=lambda place, outcome: seen.append(place))
+    assert len(storm.played) == len(storm.faults) and len(service.bodies) >= 300
+    assert sorted(seen) == list(range(900))
+    assert [outcome.id for outcome in outcomes] == [str(n) for n in range(900)]
+    scored = [outcome for outcome in outcomes if isinstance(outcome, Scored)]
+    assert 300 < len(scored) < 900
+    assert [reward(outcome) for outcome in scored] == [expected_score(f"answer {outcome.id}") for outcome in scored]
+    assert all(reward(outcome) is None for outcome in outcomes if isinstance(outcome, Failed))
+
+
+async def test_a_cancelled_call_cancels_what_is_under_way() -> None:
+    under_way = asyncio.Event()
+    ended: list[str] = []
+
+    async def silent(request: httpx.Request) -> httpx.Response:
+        under_way.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(json.loads(request.content)["items"][0]["id"])
+        raise AssertionError
+
+    async with JudgeClient("http://judge", transport=httpx.MockTransport(silent), batch_items=1) as client:
+        call = asyncio.create_task(client.score(items(20)))
+        await under_way.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert 1 <= len(ended) <= 8
+
+
+async def test_one_request_as_it_is() -> None:
+    service = Service()
+    request = wire.ScoreRequest.model_validate({"items": items(2), "deadline_ms": 5000})
+    async with judging(service) as client:
+        answer = await client.score_request(request)
+        assert [result.id for result in answer.results] == ["0", "1"]
+        assert service.bodies[0]["deadline_ms"] == 4750
+        service.answer = lambda body: problem("unauthorized", 401)
+        with pytest.raises(errors.Unauthorized):
+            await client.score_request(request)
+
+
+async def test_a_rule_is_sent_as_it_was_written() -> None:
+    service = Service()
+    rule = {"rule": "json_schema", "schema": {"const": None}}
+    rubric = [{"text": "t", "points": 1, "verifier": rule}]
+    async with judging(service) as client:
+        await client.score([{"prompt": "p", "response": "null", "rubric": rubric}])
+    assert service.bodies[0]["items"][0]["rubric"]["criteria"][0]["verifier"] == rule
+
+
+async def test_judge_ready_and_lint() -> None:
+    found = {"findings": [{"code": "c", "severity": "warning", "criterion": None, "message": "m"}]}
+    sent: list[Json] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/rubrics/lint":
+            sent.append(json.loads(request.content))
+            return answered(found)
+        return httpx.Response({"/readyz": 200}[request.url.path])
+
+    async with JudgeClient("http://judge", transport=httpx.MockTransport(handle)) as client:
+        assert await client.ready()
+        assert (await client.lint([{"text": "t", "points": 1}], aggregation="min")).findings[0].code == "c"
+    assert (sent[0]["aggregation"], sent[0]["rubric"]["criteria"][0]["text"]) == ("min", "t")
+    async with judging(Service()) as client:
+        assert (await client.judge()).fingerprint == FINGERPRINT
+        assert not await client.ready()
+
+
+async def test_a_service_that_cannot_be_reached_is_not_ready() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    async with JudgeClient("http://judge", transport=httpx.MockTransport(refuse)) as client:
+        assert not await client.ready()
+
+
+_LIGHT = """
+import sys, time
+for heavy in ("torch", "rich", "pyarrow", "fastapi", "click", "numpy"):
+    sys.modules[heavy] = None  # an import of it fails
+before = time.process_time()
+import trainer_client, trainer_client.client
+print(time.process_time() - before)
+import trainer_client.data, trainer_client.__main__
+loaded = {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
+assert "service" not in loaded, loaded
+"""
+
+
+def test_importing_the_client_is_light_and_quick() -> None:
+    times: list[float] = []
+    while not times or (min(times) >= 0.3 and len(times) < 6):  # a busy machine is slow at times, not every time
+        done = subprocess.run([sys.executable, "-c", _LIGHT], capture_output=True, text=True, check=True)
+        times.append(float(done.stdout))
+    assert min(times) < 0.3

@@ -1,0 +1,62 @@
+"""The client against the service itself, in one process, with the fake engine."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from service.app import create_app
+from service.engine.build import Built
+from service.engine.fake import FakeEngine
+from service.settings import Settings
+from tests.apps import fake_settings, started
+from tests.service.scoring.families import family
+from tests.trainer_client.scripted import items
+from trainer_client import errors
+from trainer_client.client import Failed, JudgeClient, Scored, reward
+
+
+async def _build(settings: Settings) -> Built:
+    return Built(FakeEngine(), family("qwen"))
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[JudgeClient]:
+    app = create_app(fake_settings(max_criteria=8), build=_build)
+    async with started(app), JudgeClient("http://judge", transport=httpx.ASGITransport(app=app)) as judge:
+        yield judge
+
+
+async def test_scores_do_not_depend_on_how_the_list_is_cut(client: JudgeClient) -> None:
+    group = {"prompt": "p", "responses": ["a", "b", "c"], "rubric": [{"text": "Is kind.", "points": 1}]}
+    listed = [*items(20), group]
+    whole = await client.score(listed)
+    client.batch_items = 1
+    alone = await client.score(listed)
+    assert [outcome.id for outcome in whole] == [*map(str, range(20)), "20/0", "20/1", "20/2"]
+    assert [reward(outcome) for outcome in whole] == [reward(outcome) for outcome in alone]
+    assert all(isinstance(outcome, Scored) for outcome in whole)
+
+
+async def test_the_judge_that_is_named_is_the_judge_that_answers(client: JudgeClient) -> None:
+    assert await client.ready()
+    fingerprint = (await client.judge()).fingerprint
+    (right,) = await client.score(items(1), expect_judge=fingerprint)
+    (wrong,) = await client.score(items(1), expect_judge="another")
+    assert isinstance(right, Scored) and right.judge.fingerprint == fingerprint
+    assert isinstance(wrong, Failed) and isinstance(wrong.error, errors.JudgeMismatch)
+
+
+async def test_a_refusal_names_the_callers_item_and_the_request(client: JudgeClient) -> None:
+    client.batch_items = 2
+    too_many = {**items(1)[0], "rubric": [{"text": f"t{n}", "points": 1} for n in range(9)]}
+    outcomes = await client.score([*items(3), too_many])
+    assert [isinstance(outcome, Failed) for outcome in outcomes] == [False, False, True, True]
+    failed = outcomes[3]
+    assert isinstance(failed, Failed) and isinstance(failed.error, errors.InvalidRequest)
+    assert failed.error.errors[0][0][:2] == ("items", 3) and failed.error.request_id
+
+
+async def test_lint_answers_in_the_contracts_words(client: JudgeClient) -> None:
+    found = await client.lint([{"text": "Recommends running.", "points": -3}])
+    assert all(finding.message for finding in found.findings)

@@ -1,0 +1,129 @@
+"""From an HTTP answer to a wire model or a typed error. Pure.
+
+Always true: an answer is used whole or not at all. Strict types, finite numbers, the results and criteria that were
+asked for in the order they were asked for, and the judge that was expected; anything else is a ContractError.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from trainer_client import wire
+from trainer_client.errors import ContractError, Refused, RubricdClientError, refused
+
+_Answer = TypeVar("_Answer", bound=wire.Answer)
+
+_TYPE = "urn:rubricd:problem:"
+_SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
+_SLACK = 1e-9
+
+
+def read(response: httpx.Response, kind: type[_Answer]) -> _Answer:
+    """The answer as `kind`. Raises Refused for a problem, ContractError for anything that is not `kind`."""
+    request_id = response.headers.get("x-request-id")
+    if response.status_code != 200:
+        raise refusal(response)
+    try:
+        answer = kind.model_validate_json(response.content, strict=True)
+    except ValidationError as error:
+        raise ContractError(_first_slip(error, kind), request_id=request_id) from None
+    if not _finite(answer):
+        raise ContractError("the answer holds a number that is not finite", request_id=request_id)
+    return answer
+
+
+def refusal(response: httpx.Response) -> RubricdClientError:
+    """The error of an answer other than 200. A problem document says it all; a proxy's page only has its status."""
+    status, request_id = response.status_code, response.headers.get("x-request-id")
+    facts: dict[str, Any] = {"request_id": request_id, "retry_after_s": _retry_after_s(response)}
+    try:
+        problem = wire.Problem.model_validate_json(response.content)
+    except ValidationError:
+        if status < 400 or status in (404, 405):
+            said = f"{response.request.url.path} answered {status}: there is no rubric judge at this address"
+            return ContractError(said, request_id=request_id)
+        return refused(None, status, f"answered {status} without a problem document", **facts)
+    code = problem.type.removeprefix(_TYPE) if problem.type.startswith(_TYPE) else None
+    facts["request_id"] = request_id or problem.request_id
+    errors = tuple((tuple(place.loc), place.msg) for place in problem.errors)
+    return refused(code, status, problem.detail or problem.title, errors=errors, **facts)
+
+
+def check(request: wire.ScoreRequest, answer: wire.ScoreResponse) -> None:
+    """Raises ContractError unless `answer` answers `request`: all of it, in order, by the judge that was asked."""
+    try:
+        _check_judge(request, answer.judge)
+        asked = [(item, id) for index, item in enumerate(request.items) for id in item.result_ids(index)]
+        if len(asked) != len(answer.results):
+            raise ContractError(f"asked for {len(asked)} results, got {len(answer.results)}")
+        for place, ((item, id), result) in enumerate(zip(asked, answer.results, strict=True)):
+            _check_result(request, item, id, result, f"result {place}")
+    except ContractError as error:
+        error.request_id = answer.id
+        raise
+
+
+def _check_judge(request: wire.ScoreRequest, judge: wire.Judge) -> None:
+    if request.expect_judge is not None and judge.fingerprint != request.expect_judge:
+        raise ContractError(f"expected judge {request.expect_judge}, was answered by {judge.fingerprint}")
+    if (judge.mode, judge.layout) != (request.mode, request.layout):
+        raise ContractError(
+            f"asked in mode {request.mode}, layout {request.layout}; answered in {judge.mode}, {judge.layout}"
+        )
+
+
+def _check_result(request: wire.ScoreRequest, item: wire.Item, id: str, result: wire.Result, place: str) -> None:
+    if result.id != id:
+        raise ContractError(f"{place} is another item's")
+    if result.score is not None and result.coverage < request.min_coverage - _SLACK:
+        raise ContractError(f"{place} has a score although its coverage is below `min_coverage`")
+    # A rating judges the rubric as a whole, or has none.
+    asked = list(item.rubric.ids()) if item.rubric is not None and request.mode in ("verdict", "reasoned") else None
+    if asked is not None and [criterion.id for criterion in result.criteria] != asked:
+        raise ContractError(f"{place} has other criteria than its rubric")
+    for criterion in result.criteria:
+        if (criterion.met is not None) != (criterion.status == "ok"):
+            raise ContractError(f"{place} has a criterion whose `met` and `status` disagree")
+
+
+def relocated(error: RubricdClientError, places: Sequence[int]) -> RubricdClientError:
+    """Let a refusal's locations count in the caller's list, whose items at `places` made up the request."""
+    if isinstance(error, Refused):
+        error.errors = tuple((_relocated(loc, places), msg) for loc, msg in error.errors)
+    return error
+
+
+def _relocated(loc: tuple[str | int, ...], places: Sequence[int]) -> tuple[str | int, ...]:
+    at = loc.index("items") + 1 if "items" in loc[:-1] else 0
+    index = loc[at] if at else None
+    if isinstance(index, int) and 0 <= index < len(places):
+        return (*loc[:at], places[index], *loc[at + 1 :])
+    return loc
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, BaseModel):
+        return all(_finite(inner) for _, inner in value)
+    if isinstance(value, dict):
+        return all(_finite(inner) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return all(_finite(inner) for inner in value)
+    return True
+
+
+def _first_slip(error: ValidationError, kind: type[BaseModel]) -> str:
+    slip = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, slip["loc"])) or "body"
+    return f"the answer is not a {kind.__name__}: {place}: {slip['msg']}"
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    """Seconds; a date is not read, for it would need the two clocks to agree."""
+    said = response.headers.get("retry-after", "").strip()
+    return float(said) if _SECONDS.fullmatch(said) else None
