@@ -73,7 +73,7 @@ async def timed(engine: LocalEngine, prompts: list[Prompt]) -> tuple[float, list
 
 
 async def compare(name: str, shape: dict[str, Any], dtype: Dtype, seconds_s: float) -> str:
-    """Take turns while another one fits in the time (each way once at least); medians, so that a disturbed turn counts little."""
+    """Take turns while another one fits in the time, one at least; medians, so that a disturbed turn counts little."""
     with tempfile.TemporaryDirectory() as folder:
         size = make(Path(folder), shape)
         ways = [LocalEngine.load(folder, device="cpu", dtype=dtype, share_prefix=share) for share in (True, False)]

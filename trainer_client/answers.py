@@ -4,7 +4,6 @@ Always true: an answer is used whole or not at all. Strict types, finite numbers
 asked for in the order they were asked for, and the judge that was expected; anything else is a ContractError.
 """
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -28,12 +27,9 @@ def read(response: httpx.Response, kind: type[_Answer]) -> _Answer:
     if response.status_code != 200:
         raise refusal(response)
     try:
-        answer = kind.model_validate_json(response.content, strict=True)
+        return kind.model_validate_json(response.content, strict=True)
     except ValidationError as error:
         raise ContractError(_first_slip(error, kind), request_id=request_id) from None
-    if not _finite(answer):
-        raise ContractError("the answer holds a number that is not finite", request_id=request_id)
-    return answer
 
 
 def refusal(response: httpx.Response) -> RubricdClientError:
@@ -103,18 +99,6 @@ def _relocated(loc: tuple[str | int, ...], places: Sequence[int]) -> tuple[str |
     if isinstance(index, int) and 0 <= index < len(places):
         return (*loc[:at], places[index], *loc[at + 1 :])
     return loc
-
-
-def _finite(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, BaseModel):
-        return all(_finite(inner) for _, inner in value)
-    if isinstance(value, dict):
-        return all(_finite(inner) for inner in value.values())
-    if isinstance(value, list | tuple):
-        return all(_finite(inner) for inner in value)
-    return True
 
 
 def _first_slip(error: ValidationError, kind: type[BaseModel]) -> str:

@@ -6,7 +6,7 @@ Always true: code from a model repository is never run (`trust_remote_code=False
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ async def build(settings: Settings) -> Built:
     judge = settings.judge or str(MINIATURE)
     if settings.judge is None:
         log.info("no judge named: using the bundled miniature judge, which knows its own small world only")
-    log.info("engine %s, judge %s", name, judge)
+    log.info("engine %s, judge %s", name, settings.judge or "miniature")
     tokenizer = await asyncio.to_thread(_tokenizer, judge, settings.revision)
     return Built(await _ENGINES[name](settings, judge), tokenizer)
 
@@ -53,7 +53,7 @@ def _tokenizer(judge: str, revision: str | None) -> Any:
 async def _local(settings: Settings, judge: str) -> Engine:
     from service.engine.local import LocalEngine
 
-    return await asyncio.to_thread(
+    engine = await asyncio.to_thread(
         LocalEngine.load,
         judge,
         revision=settings.revision,
@@ -61,6 +61,9 @@ async def _local(settings: Settings, judge: str) -> Engine:
         device=settings.device,
         max_model_len=settings.max_model_len,
     )
+    if settings.judge is None:
+        engine.identity = replace(engine.identity, model="miniature")
+    return engine
 
 
 async def _remote(settings: Settings, judge: str) -> Engine:

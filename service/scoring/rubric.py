@@ -63,9 +63,10 @@ class Candidate:
 
 
 def category_of(word: str) -> Category | None:
-    """The category that `word` names or almost names ("Esential", "Pitfal")."""
+    """The category that `word` names or almost names ("Esential", "Pitfal"). Its first letter must be right: words that
+    begin otherwise mean otherwise ("Inessential")."""
     match = get_close_matches(word.lower(), CATEGORIES, n=1, cutoff=0.8)
-    return next((category for category in CATEGORIES if category in match), None)
+    return next((category for category in CATEGORIES if category in match and word[0].lower() == category[0]), None)
 
 
 def split_prefix(text: str) -> tuple[Category | None, str]:

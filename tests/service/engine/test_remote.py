@@ -227,6 +227,7 @@ async def test_500_calls_with_random_faults_give_no_wrong_read_and_one_outcome_a
     asked = prompts(2000)
     outcomes = await engine.read_labels(asked, LABELS)
     assert len(outcomes) == 2000 and len(server.bodies) == 500, "nothing is retried"
+    assert {request.url.host for request in server.requests} == {"judge.test"}, "no redirect is followed"
     wrong = 0
     for index, (prompt, outcome) in enumerate(zip(asked, outcomes, strict=True)):
         name = names[index // 4]
