@@ -57,15 +57,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Shares that make cases easier or harder. `asked` bounds the items asked about beyond the topic's own, `counts` is
-    how many numbers are asked about beyond the topic's own."""
+    """Shares that make cases easier or harder. `asked` bounds the items asked about beyond the topic's own, `more` is
+    how many numbers, and how many names, are asked about beyond the topic's own."""
 
     plain: float = 0.25
     negated: float = 0.16
     empty: float = 0.02
     most_steps: int = 8
     asked: tuple[int, int] = (1, 2)
-    counts: int = 0
+    more: int = 0
     only_items: bool = False
 
 
@@ -111,8 +111,8 @@ def _case(id: str, topic: Topic, random: Random, mix: Mix, pools: Pools) -> Case
         *(_varied(criterion, topic, random) for criterion in kept),
         *(_any_points(item, random) for item in more),
     ]
-    others = [c for c in _COUNTS if c.id not in {criterion.id for criterion in criteria}]
-    criteria += random.sample(others, mix.counts)
+    if mix.more:
+        criteria += _more(criteria, topic, response.named, random, mix)
     random.shuffle(criteria)
     wording = Wording(style=random.choice(STYLES), plain=random.random() < mix.plain)
     text = "" if random.random() < mix.empty else render(response, wording, random)
@@ -157,6 +157,18 @@ def _varied(criterion: Criterion, topic: Topic, random: Random) -> Criterion:
     return replace(criterion, number=criterion.number + random.choice((-1, 1)))
 
 
+def _more(
+    criteria: Sequence[Criterion], topic: Topic, named: Topic | None, random: Random, mix: Mix
+) -> list[Criterion]:
+    """Numbers and names that the criteria do not yet ask about, half of the names the response's own."""
+    asked = {criterion.id for criterion in criteria}
+    counts = [criterion for criterion in _COUNTS if criterion.id not in asked]
+    near = [named] if named and random.random() < 0.5 else [other for other in TOPICS if _kin(topic, other)]
+    names = [Criterion("names", 2.0, topic=other) for other in near]
+    names = [criterion for criterion in names if criterion.id not in asked]
+    return [*random.sample(counts, mix.more), *random.sample(names, min(mix.more, len(names)))]
+
+
 def _any_points(item: Item, random: Random) -> Criterion:
     fault = item in GENERIC_ITEMS or random.random() < 0.2
     return Criterion("item", float(-random.randint(2, 6) if fault else random.randint(1, 9)), item=item)
@@ -164,5 +176,10 @@ def _any_points(item: Item, random: Random) -> Criterion:
 
 def _near(topic: Topic, random: Random) -> Topic:
     """Another topic, mostly with the same complaint or the same part."""
-    kin = [t for t in TOPICS if (t.complaint == topic.complaint) != (t.part == topic.part)]
+    kin = [other for other in TOPICS if _kin(topic, other)]
     return random.choice(kin if random.random() < 0.8 else [t for t in TOPICS if t != topic])
+
+
+def _kin(topic: Topic, other: Topic) -> bool:
+    """Whether they share the complaint or the part, but not both."""
+    return (topic.complaint == other.complaint) != (topic.part == other.part)

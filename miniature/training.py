@@ -27,7 +27,7 @@ class Recipe:
     at the full rate the first steps, which only learn to say Yes or No, would wash it out.
     """
 
-    steps: int = 2000
+    steps: int = 2400
     batch: int = 16
     rate: float = 2e-3
     warmup: int = 30
@@ -41,7 +41,7 @@ class Recipe:
 
 
 EASY = Mix(plain=0.9, negated=0.0, empty=0.0, most_steps=4, asked=(3, 4), only_items=True)
-FULL = replace(STANDARD, negated=0.2, asked=(3, 3), counts=2)
+FULL = replace(STANDARD, negated=0.2, asked=(4, 4), more=1)
 
 
 def train(

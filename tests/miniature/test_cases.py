@@ -1,5 +1,6 @@
 """Cases: the same seed, the same cases; the two streams never meet; the truth is the text's."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from trainer_client import wire
 
 ROOT = Path(__file__).resolve().parents[2]
 N = 1500
+PUBLISHED = "f84c898f3a770588adb74d3add7d1fc4adeae794904c7855e83e4d8d99b1f69a"
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,11 @@ def trained_on() -> list[Case]:
 def test_the_same_seed_gives_the_same_cases_and_another_seed_others(unseen: list[Case]) -> None:
     assert [evaluation(7, index) for index in range(20)] == unseen[:20]
     assert [evaluation(8, index).wire for index in range(20)] != [case.wire for case in unseen[:20]]
+
+
+def test_the_benchmarks_cases_are_the_ones_that_figures_were_published_for() -> None:
+    cases = json.dumps([evaluation(20, index).wire for index in range(50)])
+    assert hashlib.sha256(cases.encode()).hexdigest() == PUBLISHED
 
 
 def test_training_holds_no_held_out_combination(trained_on: list[Case]) -> None:
@@ -96,7 +103,7 @@ def test_what_is_rendered_is_read_back(style: str, plain: bool) -> None:
 
 def test_the_plain_text_is_the_policys_style() -> None:
     response = Response(named=TOPICS[0], steps=(Step(ITEMS[0]), Step(ITEMS[1], negated=True)))
-    assert plain_text(response) == "For a stiff neck: 1. Drink ginger tea. 2. Do not drink warm milk."
+    assert plain_text(response) == "For Stiff Neck: 1. Drink ginger tea. 2. Do not drink warm milk."
 
 
 def test_the_command_prints_one_json_line_a_case() -> None:
