@@ -15,7 +15,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from service.engine.base import Identity
-from service.engine.identity import checkpoint_facts, weight_files
+from service.engine.identity import checkpoint_facts
 from service.errors import ConfigurationError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -40,6 +40,7 @@ def load_judge(
     folder, revision = _resolve(path_or_name, revision)
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     chosen = ("float32" if target.type == "cpu" else "bfloat16") if dtype == "auto" else dtype
+    # First, because it refuses what is no whole set of safetensors.
     facts = checkpoint_facts(folder)
     model = _from_pretrained(folder, getattr(torch, chosen)).to(target).eval()
     facts |= {
@@ -80,7 +81,6 @@ def _resolve(path_or_name: str, revision: str | None) -> tuple[Path, str | None]
 
 
 def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
-    weight_files(folder)
     loader: Any = transformers.AutoModelForCausalLM
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
