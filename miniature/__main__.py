@@ -35,9 +35,13 @@ def _parser() -> argparse.ArgumentParser:
 def _cases(options: argparse.Namespace) -> int:
     from miniature.cases import evaluation
 
-    for index in range(options.n):
-        case = evaluation(options.seed, index)
-        print(json.dumps({"item": case.wire, "met": case.truth}, ensure_ascii=False))
+    try:
+        for index in range(options.n):
+            case = evaluation(options.seed, index)
+            print(json.dumps({"item": case.wire, "met": case.truth}, ensure_ascii=False))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
