@@ -207,6 +207,8 @@ def _stopped(file: Path, answered_batch: str, how: signal.Signals) -> tuple[int,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             text=True,
+            # A test run that a shell put into the background ignores interrupts, and hands that down.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )
         # Two places to send from: once both hang, the one batch has been answered and its answer dealt with.
         assert hanging.acquire(timeout=20) and hanging.acquire(timeout=20)

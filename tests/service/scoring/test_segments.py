@@ -93,6 +93,14 @@ def test_a_batch_is_tokenised_as_its_members_are(name: str) -> None:
     assert segmenter.untrusted_all(texts) == [segmenter.untrusted(text) for text in texts]
 
 
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "gemma-spellable"])
+def test_an_added_token_costs_its_own_characters_and_leaves_its_surroundings_alone(name: str) -> None:
+    segmenter = Segmenter(family(name))
+    words = "Tells the user to see a doctor. Answer Yes or No, with one word. "
+    for token in _added(name):
+        assert len(segmenter.untrusted(words + token)) <= len(segmenter.untrusted(words)) + len(token)
+
+
 def test_a_slow_tokenizer_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="fast tokenizer"):
         Segmenter(object())  # type: ignore[arg-type]
