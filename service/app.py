@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -23,29 +24,21 @@ from service.cache.store import MemoryStore
 from service.clock import Clock, SystemClock
 from service.engine.build import Built
 from service.engine.build import build as build_engine
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, RubricdError
 from service.scheduling import Limits, Scheduler
-from service.scoring.judge import name_judge
-from service.scoring.layout import skeleton
-from service.scoring.prompt import Renderer
-from service.scoring.rubric import Candidate, Criterion, Turn
+from service.scoring.asking import Asker
+from service.scoring.canary import Canary
+from service.scoring.escalation import Escalation
+from service.scoring.panel import Manner, ways
 from service.scoring.rules import RulePool
-from service.scoring.scorer import Options, Scorer
-from service.scoring.segments import Segmenter
-from service.scoring.verdict import Verdict
+from service.scoring.scorer import DEFAULT, Scorer
+from service.scoring.ways import Said
 from service.settings import Settings
 from service.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
 Builder = Callable[[Settings], Awaitable[Built]]
-
-CANARY = Candidate(
-    id="canary",
-    turns=(Turn("user", "What should I do about a headache?"),),
-    response="Drink some water and get some rest.",
-    criteria=(Criterion(id="0", text="Tells the user to get some rest.", points=1.0),),
-)
 
 
 def create_app(
@@ -115,46 +108,90 @@ def _loaded(loading: asyncio.Task[None], *, served: Served, failed: Callable[[Ba
 
 
 async def _load(served: Served, build: Builder, stack: AsyncExitStack) -> None:
-    """Engine, prompt, queue, scorer; then the canary, then ready. What is opened closes with `stack`, in reverse."""
+    """Engine, prompts, queue, scorer; then the canary, then ready. What is opened closes with `stack`, in reverse."""
     settings = served.settings
     built = await build(settings)
     stack.push_async_callback(built.engine.stop)
-    renderer = Renderer(Segmenter(built.tokenizer), skeleton(built.tokenizer))
-    judge = name_judge(
-        built.engine.identity,
-        renderer.skeleton,
-        mode="verdict",
-        labels=settings.labels,
-        label_ids=renderer.label_ids(settings.labels),
-        mass_floor=settings.label_mass_floor,
+    asked = ways(built.engine.identity, built.tokenizer, _manner(settings))
+    rules = RulePool(
+        workers=settings.rule_workers, timeout_s=settings.rule_timeout_s, max_queued=settings.max_queued_checks
     )
-    rules = RulePool(workers=settings.rule_workers, timeout_s=settings.rule_timeout_s)
     stack.push_async_callback(rules.stop)
-    limits = Limits(settings.max_batch_tokens, settings.max_queued_tokens, settings.max_in_flight)
-    scheduler = Scheduler(partial(built.engine.read_labels, label_ids=judge.label_ids), served.clock, limits)
+    scheduler = Scheduler(built.engine, served.clock, _limits(settings))
     scheduler.start()
     stack.push_async_callback(scheduler.drain, 0.0)
+    canary = Canary(asked[DEFAULT], scheduler)
+    await _first_answer(canary)
     scorer = Scorer(
-        judge=judge,
-        renderer=renderer,
+        ways=asked,
+        asker=Asker(scheduler, MemoryStore[Said](settings.cache_entries)),
         scheduler=scheduler,
-        store=MemoryStore[Verdict](settings.cache_entries),
         rules=rules,
         clock=served.clock,
+        escalation=_escalation(settings),
     )
-    await _canary(scorer)
+    judge = asked[DEFAULT].judge
     served.telemetry.watch_queue(lambda: scheduler.queued_tokens)
     served.telemetry.judge_serves(judge.identity.model, judge.identity.engine, judge.fingerprint)
     served.serve(scorer, built.engine.max_model_len)
+    if settings.canary_every_s > 0:
+        watching = asyncio.create_task(_watch(canary, served), name="canary")
+        stack.callback(watching.cancel)
     log.info("ready: judge %s on %s, fingerprint %s", judge.identity.model, judge.identity.engine, judge.fingerprint)
 
 
-async def _canary(scorer: Scorer) -> None:
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_batch_tokens=settings.max_batch_tokens,
+        max_queued_tokens=settings.max_queued_tokens,
+        max_in_flight=settings.max_in_flight,
+        max_writing=settings.max_writing,
+    )
+
+
+def _manner(settings: Settings) -> Manner:
+    return Manner(
+        labels=settings.labels,
+        mass_floor=settings.label_mass_floor,
+        reasoned_tokens=settings.reasoned_tokens,
+        explanation_chars=settings.explanation_chars,
+        thought_tokens=settings.thought_tokens,
+        temperature=settings.vote_temperature,
+        grader=_grader(settings.healthbench_template),
+        escalation=_escalation(settings),
+    )
+
+
+def _escalation(settings: Settings) -> Escalation:
+    return Escalation(settings.escalate_band, settings.escalate_share)
+
+
+def _grader(file: Path | None) -> str | None:
+    try:
+        return None if file is None else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"`healthbench_template` cannot be read: {error}") from error
+
+
+async def _first_answer(canary: Canary) -> None:
     """A real verdict, or the judge does not serve."""
-    [scored], _ = await scorer.score([CANARY], Options())
-    judgement = scored.judgements[0]
-    if not judgement.ok:
+    try:
+        await canary.ask()
+    except RubricdError as error:
         raise ConfigurationError(
-            f"the judge gave no verdict on a canary: {judgement.status}: {judgement.detail}. "
+            f"the judge gave no verdict on a canary: {error.code}: {error}. "
             "Is it a chat model that can answer with one of the `labels`?"
-        )
+        ) from error
+
+
+async def _watch(canary: Canary, served: Served) -> None:
+    """Ask the canaries again and again; what has drifted, or failed, is for the metrics and the operator."""
+    while True:
+        await served.clock.sleep(served.settings.canary_every_s)
+        try:
+            drift = await canary.ask()
+        except RubricdError as error:
+            served.telemetry.canary_failed(error.code)
+            log.warning("the canaries were not answered: %s: %s", error.code, error)
+        else:
+            served.telemetry.canary_drifted(drift)

@@ -2,6 +2,7 @@
 (`RUBRICD_PORT=9000`). No other module reads the environment.
 """
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -37,8 +38,32 @@ class Settings(BaseSettings):
         default=0.5, ge=0, le=1, description="A criterion abstains when the labels hold less of the vocabulary's mass."
     )
 
+    reasoned_tokens: int = Field(default=512, gt=0, description="Mode `reasoned`: longest answer in tokens.")
+    explanation_chars: int = Field(default=1200, gt=0, description="Mode `reasoned`: longest explanation.")
+    thought_tokens: int = Field(
+        default=4096, gt=0, description="Mode `reasoned`: longest thought of a model that cannot help thinking aloud."
+    )
+    vote_temperature: float = Field(default=0.7, gt=0, description="Mode `reasoned`: temperature of `votes`.")
+    healthbench_template: Path | None = Field(
+        default=None,
+        description="File with the text of layout `healthbench`, for example the published grader's, with "
+        "`<<conversation>>` and `<<rubric_item>>` in it; a text of the same structure if not set.",
+    )
+    escalate_band: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Verdicts with P(met) so close to 0.5, and abstentions, are asked again in mode `reasoned`; 0: off.",
+    )
+    escalate_share: float = Field(
+        default=0.1, gt=0, le=1, description="Share of a request's judgements that may be asked again, rounded up."
+    )
+    canary_every_s: float = Field(
+        default=300.0, ge=0, description="How often the fixed canary questions are asked again, in seconds; 0: never."
+    )
+
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="Engine `local`: `auto` is float32 on a CPU, bfloat16 on a GPU."
+        default="auto", description="Engines `local`, `vllm`: `auto` is float32 on a CPU, bfloat16 on a GPU."
     )
     device: str | None = Field(
         default=None, description="Engine `local`: `cpu`, `cuda`, `cuda:1`; best found if not set."
@@ -57,13 +82,45 @@ class Settings(BaseSettings):
     )
     remote_key: str | None = Field(default=None, description="Engine `remote`: bearer key.", repr=False)
 
+    vllm_tensor_parallel_size: int = Field(default=1, gt=0, description="Engine `vllm`: GPUs that share the judge.")
+    vllm_quantization: str | None = Field(
+        default=None, description="Engine `vllm`: how weights are quantised; what the checkpoint says if not set."
+    )
+    vllm_lora: str | None = Field(
+        default=None, description="Engine `vllm`: folder of a LoRA adapter in safetensors; it is part of the judge."
+    )
+    vllm_gpu_memory_utilization: float = Field(
+        default=0.9, gt=0, le=1, description="Engine `vllm`: share of a GPU's memory that it takes."
+    )
+    vllm_kv_cache_gb: float | None = Field(
+        default=None, gt=0, description="Engine `vllm`: KV cache in GiB; 4 on a CPU, what is left on a GPU if not set."
+    )
+    vllm_max_num_batched_tokens: int | None = Field(
+        default=None, gt=0, description="Engine `vllm`: tokens of one of its steps; its own choice if not set."
+    )
+    vllm_enforce_eager: bool | None = Field(
+        default=None, description="Engine `vllm`: compile nothing; so on a CPU, not so on a GPU if not set."
+    )
+    vllm_batch_invariant: bool = Field(
+        default=False, description="Engine `vllm`: a verdict never depends on what is judged beside it; slower."
+    )
+    vllm_hang_s: float = Field(
+        default=60.0, gt=0, description="Engine `vllm`: with work in flight and silent for so long it is restarted."
+    )
+
     max_batch_tokens: int = Field(default=8192, gt=0, description="Token budget of one micro-batch.")
     max_queued_tokens: int = Field(
         default=1_000_000, gt=0, description="Beyond it new work is refused with 503 and Retry-After."
     )
     max_in_flight: int = Field(default=2, gt=0, description="Micro-batches at the engine at a time.")
+    max_writing: int = Field(default=64, gt=0, description="Written answers (mode `reasoned`) at the engine at a time.")
     cache_entries: int = Field(default=1_000_000, ge=0, description="Verdicts kept in memory.")
     rule_workers: int = Field(default=2, gt=0, description="Processes that run rule verifiers.")
+    max_queued_checks: int = Field(
+        default=10_000,
+        gt=0,
+        description="Rule checks that may wait; beyond it requests with rules are refused with 503.",
+    )
     rule_timeout_s: float = Field(default=5.0, gt=0, description="Wall-clock limit of one rule, in seconds.")
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; without keys only loopback is allowed.")

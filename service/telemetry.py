@@ -1,5 +1,6 @@
 """What the service counts, each metric declared once. Labels come from closed sets; none carries text of a request."""
 
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -28,6 +29,17 @@ class Telemetry:
             "rubricd_judge_info", "1 for the judge that serves.", ["model", "engine", "fingerprint"], registry=registry
         )
         self._queued = Gauge("rubricd_queued_tokens", "Tokens waiting for the judge.", registry=registry)
+        self._drift = Gauge(
+            "rubricd_canary_drift",
+            "Largest change of P(met) on the canaries since the start.",
+            registry=registry,
+        )
+        self._canary_failures = Counter(
+            "rubricd_canary_failures",
+            "Times the canaries went unanswered, by why.",
+            ["code"],
+            registry=registry,
+        )
 
     def watch_queue(self, queued_tokens: Callable[[], int]) -> None:
         self._queued.set_function(queued_tokens)
@@ -37,8 +49,8 @@ class Telemetry:
 
     def count_judgements(self, outcomes: Iterable[tuple[str, str]]) -> None:
         """Pairs of source and status."""
-        for source, status in outcomes:
-            self._judgements.labels(source, status).inc()
+        for (source, status), count in Tally(outcomes).items():
+            self._judgements.labels(source, status).inc(count)
 
     def count_tokens(self, prompt_tokens: int, cached_tokens: int) -> None:
         self._tokens.labels("computed").inc(prompt_tokens - cached_tokens)
@@ -47,6 +59,12 @@ class Telemetry:
     def count_request(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+
+    def canary_drifted(self, drift: float) -> None:
+        self._drift.set(drift)
+
+    def canary_failed(self, code: str) -> None:
+        self._canary_failures.labels(code).inc()
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)

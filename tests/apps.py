@@ -12,8 +12,11 @@ from service.app import create_app
 from service.clock import ManualClock
 from service.engine.build import Built
 from service.engine.fake import FakeEngine
+from service.scoring.canary import SET
 from service.settings import Settings
 from tests.service.scoring.families import family
+
+CANARIES = sum(len(candidate.criteria) for candidate in SET)
 
 
 def fake_settings(**changes: Any) -> Settings:

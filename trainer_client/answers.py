@@ -19,6 +19,8 @@ _Answer = TypeVar("_Answer", bound=wire.Answer)
 _TYPE = "urn:rubricd:problem:"
 _SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
 _SLACK = 1e-9
+# Statuses that one item may have brought upon all: a body too large, a request not valid.
+_ABOUT_ITEMS = (413, 422)
 
 
 def read(response: httpx.Response, kind: type[_Answer]) -> _Answer:
@@ -93,12 +95,45 @@ def relocated(error: RubricdClientError, places: Sequence[int]) -> RubricdClient
     return error
 
 
+def blamed(error: RubricdClientError, items: int) -> frozenset[int] | None:
+    """The places of the items that a refusal of so many blames; none where it does not say which; None where fewer
+    items would fare no better."""
+    if not isinstance(error, Refused) or error.status not in _ABOUT_ITEMS or items < 2:
+        return None
+    found = set()
+    for loc, _ in error.errors:
+        place = _item_at(loc)
+        if place is not None and place < items:
+            found.add(place)
+        elif loc and loc[-1] != "items":
+            return None
+    return frozenset(found)
+
+
+def only(error: RubricdClientError, place: int) -> RubricdClientError:
+    """What a refusal says of the item at `place` of the caller's list."""
+    if not isinstance(error, Refused):
+        return error
+    own = tuple(one for one in error.errors if _item_at(one[0]) == place)
+    told = type(error)(
+        str(error.args[0]), code=error.code, status=error.status, errors=own, request_id=error.request_id
+    )
+    told.attempts = error.attempts
+    return told
+
+
+def _item_at(loc: tuple[str | int, ...]) -> int | None:
+    """The item that a location in a request is about."""
+    index = loc[loc.index("items") + 1] if "items" in loc[:-1] else None
+    return index if isinstance(index, int) and index >= 0 else None
+
+
 def _relocated(loc: tuple[str | int, ...], places: Sequence[int]) -> tuple[str | int, ...]:
-    at = loc.index("items") + 1 if "items" in loc[:-1] else 0
-    index = loc[at] if at else None
-    if isinstance(index, int) and 0 <= index < len(places):
-        return (*loc[:at], places[index], *loc[at + 1 :])
-    return loc
+    index = _item_at(loc)
+    if index is None or index >= len(places):
+        return loc
+    at = loc.index("items") + 1
+    return (*loc[:at], places[index], *loc[at + 1 :])
 
 
 def _first_slip(error: ValidationError, kind: type[BaseModel]) -> str:

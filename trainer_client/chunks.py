@@ -1,4 +1,4 @@
-"""A long list of items as requests of bounded size. Pure.
+"""A long list of items as requests of bounded size, and as smaller ones where one is refused. Pure.
 
 Always true: every item lands in exactly one chunk, in order, with the id it has in the whole list; an item is never
 split, so a group's prompt is sent once.
@@ -51,6 +51,15 @@ def cut(entries: Iterable[Entry], max_items: int, max_bytes: int) -> Iterator[li
         items, size = items + more, size + bytes_more
     if chunk:
         yield chunk
+
+
+def without(chunk: Sequence[Entry], blamed: frozenset[int]) -> list[Sequence[Entry]]:
+    """What to ask for next in place of a chunk that was refused: all but the blamed, or the halves where nobody is."""
+    if blamed:
+        rest = [entry for place, entry in enumerate(chunk) if place not in blamed]
+        return [rest] if rest else []
+    middle = len(chunk) // 2
+    return [chunk[:middle], chunk[middle:]]
 
 
 def _size(item: wire.Item) -> int | None:

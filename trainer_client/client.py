@@ -42,6 +42,7 @@ class Failed:
 
 
 Outcome = Scored | Failed
+_Settle = Callable[[Sequence[chunks.Entry], Sequence[Outcome]], None]
 
 
 def reward(outcome: Outcome) -> float | None:
@@ -120,9 +121,10 @@ class JudgeClient:
     ) -> list[Outcome]:
         """One outcome a response, in order: an item with `responses` has as many, named `id/0`, `id/1`, …
 
-        The list is cut into requests sent side by side; one that fails for good fails its own items only. After
-        `deadline_s` seconds what has no outcome yet is Failed with DeadlineExceeded. `on_outcome` is called with each
-        outcome and its place as soon as it is there. Raises ValueError (pydantic's) for a list that cannot be sent.
+        The list is cut into requests sent side by side; one that fails for good fails its own items only, and where it
+        is refused for some of them, those only. After `deadline_s` seconds what has no outcome yet is Failed with
+        DeadlineExceeded. `on_outcome` is called with each outcome and its place as soon as it is there. Raises
+        ValueError (pydantic's) for a list that cannot be sent.
         """
         if unknown := options.keys() - ScoreOptions.__annotations__.keys():
             raise TypeError(f"score() got unknown options: {', '.join(sorted(unknown))}")
@@ -141,13 +143,11 @@ class JudgeClient:
                 if on_outcome is not None:
                     on_outcome(place, outcome)
 
-        async def ask(chunk: Sequence[chunks.Entry]) -> None:
-            settle(chunk, await self._outcomes(request, chunk, deadline))
-
         unsendable = [entry for entry in entries if entry.size is None]
         settle(unsendable, [outcome for entry in unsendable for outcome in _unsendable(entry)])
         sendable = (entry for entry in entries if entry.size is not None)
-        await _all(ask(chunk) for chunk in chunks.cut(sendable, self.batch_items, self.batch_bytes))
+        cut = chunks.cut(sendable, self.batch_items, self.batch_bytes)
+        await _all(self._ask(request, chunk, deadline, settle) for chunk in cut)
         return [settled[place] for place in range(sum(len(entry.ids) for entry in entries))]
 
     async def score_request(self, request: wire.ScoreRequest) -> wire.ScoreResponse:
@@ -179,18 +179,25 @@ class JudgeClient:
             return False
         return response.status_code == 200
 
-    async def _outcomes(
-        self, request: wire.ScoreRequest, chunk: Sequence[chunks.Entry], deadline: float | None
-    ) -> list[Outcome]:
-        part = request.model_copy(update={"items": [entry.item for entry in chunk]})
-        try:
-            answer = await self._score(part, deadline)
-        except RubricdClientError as error:
-            reason = answers.relocated(error, [entry.index for entry in chunk])
-            # An outcome is kept for long; what hangs on a raised error (frames, the body that was sent) must not be.
-            reason.__traceback__ = reason.__cause__ = reason.__context__ = None
-            return [Failed(id, reason) for entry in chunk for id in entry.ids]
-        return [Scored(result, answer.judge) for result in answer.results]
+    async def _ask(
+        self, request: wire.ScoreRequest, chunk: Sequence[chunks.Entry], deadline: float | None, settle: _Settle
+    ) -> None:
+        """Settles all of the chunk. Where it is refused for some of its items, the others are asked for again: without
+        the blamed, or in halves where nobody is, which for n items is never more than 2 n - 1 requests in all."""
+        left = [chunk]
+        while left:
+            part = left.pop()
+            smaller = request.model_copy(update={"items": [entry.item for entry in part]})
+            try:
+                answer = await self._score(smaller, deadline)
+            except RubricdClientError as error:
+                blamed = answers.blamed(error, len(part))
+                if blamed is not None:
+                    left += reversed(chunks.without(part, blamed))
+                failed = part if blamed is None else [part[place] for place in sorted(blamed)]
+                settle(failed, _failed(error, part, failed, each=bool(blamed)))
+            else:
+                settle(part, [Scored(result, answer.judge) for result in answer.results])
 
     async def _score(self, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
         def body(left_s: float | None) -> str:
@@ -203,6 +210,17 @@ class JudgeClient:
             return answer
 
         return await self._caller.call("POST", "/v1/score", read, body=body, deadline=deadline)
+
+
+def _failed(
+    error: RubricdClientError, part: Sequence[chunks.Entry], failed: Sequence[chunks.Entry], *, each: bool
+) -> list[Outcome]:
+    """The outcomes of those that failed of a part; `each` with what was said of it alone."""
+    reason = answers.relocated(error, [entry.index for entry in part])
+    # An outcome is kept for long; what hangs on a raised error (frames, the body that was sent) must not be.
+    reason.__traceback__ = reason.__cause__ = reason.__context__ = None
+    reasons = [answers.only(reason, entry.index) if each else reason for entry in failed]
+    return [Failed(id, reason) for entry, reason in zip(failed, reasons, strict=True) for id in entry.ids]
 
 
 def _unsendable(entry: chunks.Entry) -> list[Outcome]:

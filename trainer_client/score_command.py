@@ -1,13 +1,12 @@
 """`rubricd score FILE`: every response in a file, scored by a judge service; one line of results for each.
 
 Always true: nothing is sent before the whole file has been read, no file is overwritten unasked, and whatever was
-judged is in the results file, in the order of the input, also after an interrupt.
+judged is in the results file, in the order of the input, also after an interrupt; `--resume` asks for the rest.
 """
 
 import argparse
 import asyncio
 import contextlib
-import json
 import math
 import os
 import sys
@@ -16,11 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from trainer_client import wire
+from trainer_client import results, wire
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
 from trainer_client.data import read_items
 from trainer_client.errors import DataError, RubricdClientError
@@ -51,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--url", default="http://127.0.0.1:8000", help="the judge service (%(default)s)")
     add("--token-env", default="RUBRICD_TOKEN", metavar="NAME", help="environment variable with the key (%(default)s)")
     add("--out", type=Path, help="results file (FILE's stem + .results.jsonl, beside it)")
-    add("--force", action="store_true", help="overwrite the results file")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="overwrite the results file")
+    existing.add_argument("--resume", action="store_true", help="score only what the results file has no result for")
     add("--response-column", metavar="NAME", help="column of the responses to judge")
     add("--limit", type=_count, metavar="N", help="the first N items only")
     add("--batch", type=_count, default=32, metavar="N", help="responses a request (%(default)s)")
@@ -86,22 +87,24 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     try:
         items, out = _prepared(args)
-        outcomes = asyncio.run(_scored(args, items, out))
+        work = results.open_work(items, out, {**_options(args), "expect_judge": None}, resume=args.resume)
+        outcomes = asyncio.run(_scored(args, work)) if work.items else []
     except KeyboardInterrupt:
         print("rubricd: interrupted; what was judged until now is in the results file", file=sys.stderr)
         return 130
     except (DataError, _Misuse, OSError) as error:
         print(f"rubricd: {error}", file=sys.stderr)
         return 2
-    if not args.quiet:
+    if outcomes and not args.quiet:
         from trainer_client import table
 
-        table.show(items, outcomes)
+        table.show(list(work.items.values()), outcomes)
     took_s = time.monotonic() - started
-    print(f"{summary(outcomes)}; {took_s:.1f} s; results in {out}")
+    before = f" and {len(work.kept)} results of an earlier run" if work.kept else ""
+    print(f"{summary(outcomes)}; {took_s:.1f} s; results{before} in {out}")
     for code, message in _first_of_each(outcomes).items():
         print(f"rubricd: the first {code}: {message}", file=sys.stderr)
-    return 0 if all(reward(outcome) is not None for outcome in outcomes) else 1
+    return 0 if work.all_kept_scored and all(reward(outcome) is not None for outcome in outcomes) else 1
 
 
 def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
@@ -109,8 +112,8 @@ def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
     if not args.quiet:
         _require_rich()
     out = args.out or args.file.with_name(f"{args.file.stem}.results.jsonl")
-    if out.exists() and not args.force:
-        raise _Misuse(f"{out} exists; name another file with --out, or overwrite it with --force")
+    if out.exists() and not (args.force or args.resume):
+        raise _Misuse(f"{out} exists; name another file with --out, go on with --resume, or overwrite it with --force")
     items = list(islice(read_items(args.file, response_column=args.response_column), args.limit))
     if not items:
         raise DataError(f"{args.file}: holds no items")
@@ -127,7 +130,7 @@ def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
     return items, out
 
 
-async def _scored(args: argparse.Namespace, items: list[wire.Item], out: Path) -> list[Outcome]:
+async def _scored(args: argparse.Namespace, work: results.Work) -> list[Outcome]:
     try:
         client = JudgeClient(
             args.url,
@@ -139,14 +142,14 @@ async def _scored(args: argparse.Namespace, items: list[wire.Item], out: Path) -
         raise _Misuse(str(error)) from None
     async with client:
         await _fit_batches(client)
-        total = sum(len(item.result_ids(index)) for index, item in enumerate(items))
-        with _results_file(out) as write, _progress(total, args.quiet) as advance:
+        with work.writing() as write, _progress(len(work.places), args.quiet) as advance:
 
             def settle(place: int, outcome: Outcome) -> None:
                 write(place, outcome)
                 advance(outcome)
 
-            return await client.score(items, deadline_s=args.deadline, on_outcome=settle, **_options(args))
+            options = {**_options(args), "expect_judge": args.expect_judge or work.judge}
+            return await client.score(work.items.values(), deadline_s=args.deadline, on_outcome=settle, **options)
 
 
 async def _fit_batches(client: JudgeClient) -> None:
@@ -161,44 +164,6 @@ async def _fit_batches(client: JudgeClient) -> None:
 
 def _options(args: argparse.Namespace) -> Any:
     return {name: getattr(args, name) for name in _OPTIONS}
-
-
-@contextlib.contextmanager
-def _results_file(path: Path) -> Iterator[Callable[[int, Outcome], None]]:
-    """Writes outcomes as lines in the order of their places. At the end, however it comes, what still waited for a
-    predecessor is written too."""
-    # A lone surrogate in an id cannot be encoded; the replacement is its JSON escape.
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        waiting: dict[int, Outcome] = {}
-        written = 0
-
-        def write(place: int, outcome: Outcome) -> None:
-            nonlocal written
-            waiting[place] = outcome
-            ready = []
-            while written in waiting:
-                ready.append((written, waiting.pop(written)))
-                written += 1
-            _write_lines(file, ready)
-
-        try:
-            yield write
-        finally:
-            _write_lines(file, sorted(waiting.items()))
-
-
-def _write_lines(file: IO[str], outcomes: Sequence[tuple[int, Outcome]]) -> None:
-    if outcomes:
-        file.write("".join(f"{json.dumps(line(place, outcome), ensure_ascii=False)}\n" for place, outcome in outcomes))
-        file.flush()
-
-
-def line(place: int, outcome: Outcome) -> dict[str, Any]:
-    """An outcome as it stands in the results file."""
-    if isinstance(outcome, Scored):
-        return {"index": place, **outcome.result.model_dump(mode="json"), "judge": outcome.judge.fingerprint}
-    error = {"code": outcome.error.code, "message": str(outcome.error)}
-    return {"index": place, "id": outcome.id, "error": error}
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

@@ -7,7 +7,7 @@ and a missing verdict is null with a status that says why; there is no default f
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Mode = Literal["verdict", "reasoned", "implicit", "likert"]
 Layout = Literal["rubricd", "healthbench"]
@@ -37,6 +37,7 @@ CriterionStatus = Literal[
 ]
 ResultStatus = Literal["ok", "partial", "failed"]
 Source = Literal["judge", "cache", "rule"]
+RatingNorm = Literal["(r-1)/9", "r/10"]
 
 
 class Strict(BaseModel):
@@ -185,6 +186,13 @@ class Criterion(Strict):
             data["verifier"] = _verifier_of_tags(data["tags"])
         return data
 
+    @field_validator("text")
+    @classmethod
+    def _says_something(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("a criterion's `text` must say something; white space alone asks the judge nothing")
+        return text
+
 
 def _repeated(ids: Iterable[str]) -> tuple[int, int] | None:
     """The places of the first two ids that are equal."""
@@ -270,6 +278,7 @@ class ScoreRequest(Strict):
     aggregation: Aggregation = "healthbench"
     layout: Layout = "rubricd"
     votes: int = Field(default=1, ge=1, le=16)
+    rating_norm: RatingNorm = Field(default="(r-1)/9", description="Rating modes: how 1..10 becomes the score.")
     soft: bool = False
     threshold: float = Field(default=0.5, ge=0, le=1)
     min_coverage: float = Field(default=1.0, ge=0, le=1)
@@ -287,6 +296,8 @@ class ScoreRequest(Strict):
             raise ValueError(f"mode `{self.mode}` needs a `rubric` in every item")
         if self.votes != 1 and self.mode != "reasoned":
             raise ValueError("`votes` has a meaning in mode `reasoned` only")
+        if self.rating_norm != "(r-1)/9" and self.mode not in ("implicit", "likert"):
+            raise ValueError("`rating_norm` has a meaning in modes `implicit` and `likert` only")
         prompts: dict[str, Any] = {}
         for item in self.items:
             if item.group is not None and prompts.setdefault(item.group, item.prompt) != item.prompt:
@@ -338,7 +349,9 @@ class Result(Answer):
         description="The score if every unjudged criterion went the worst and the best way; null if nothing counts."
     )
     coverage: float = Field(description="Share of the counted |points| that was judged.")
-    criteria: list[CriterionResult]
+    criteria: list[CriterionResult] = Field(
+        description="In the order of the rubric; in the rating modes one entry `rating`, the rating's own status."
+    )
     rating: Rating | None = None
 
 
@@ -409,10 +422,16 @@ class JudgeInfo(Answer):
     fingerprint: str = Field(description="In the default mode and layout.")
     modes: list[Mode]
     layouts: list[Layout]
+    judges: list[Judge] = Field(
+        default_factory=list, description="One for each mode and layout in which this judge can be asked."
+    )
     labels: dict[str, int] = Field(description="The label tokens and their ids.")
     label_mass_floor: float = Field(description="Below it a criterion abstains.")
     limits: Limits
     calibration: str | None = None
+    facts: dict[str, str] = Field(
+        default_factory=dict, description="What, besides prompts and labels, the fingerprint names."
+    )
 
 
 class LintRequest(Strict):

@@ -14,15 +14,13 @@ from starlette.responses import JSONResponse, Response
 from service.api import foreign, problems, translate
 from service.api.served import Served
 from service.errors import InvalidRequest, JudgeMismatch
+from service.scoring.judge import Judge
 from service.scoring.lint import lint
 from service.scoring.scorer import Scorer
 from trainer_client import wire
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-
-SERVED_MODES: tuple[wire.Mode, ...] = ("verdict",)
-SERVED_LAYOUTS: tuple[wire.Layout, ...] = ("rubricd",)
 
 
 class Routes:
@@ -36,13 +34,13 @@ class Routes:
         arrived_s = self._served.clock.now()
         scorer = self._served.scorer()
         asked = await _parse(request, wire.ScoreRequest)
-        self._check(asked, scorer)
+        judge = self._check(asked, scorer)
         work = scorer.score(translate.candidates(asked), translate.options(asked, arrived_s))
         scored, usage = await _unless_left(request, work)
         telemetry = self._served.telemetry
         telemetry.count_judgements((j.source, j.status) for one in scored for j in one.judgements)
         telemetry.count_tokens(usage.prompt_tokens, usage.cached_tokens)
-        return _json(translate.response(_id(request), scorer.judge, scored, usage))
+        return _json(translate.response(_id(request), judge, scored, usage))
 
     async def lint(self, request: Request) -> Response:
         """Findings about a rubric, without judging anything."""
@@ -52,7 +50,8 @@ class Routes:
 
     async def judge(self) -> Response:
         """Who judges here, how, and within which limits."""
-        return _json(translate.judge_info(self._served.scorer().judge, self._limits(), SERVED_MODES, SERVED_LAYOUTS))
+        judges = [way.judge for way in self._served.scorer().ways.values()]
+        return _json(translate.judge_info(judges, self._limits()))
 
     async def healthz(self) -> Response:
         """The process is alive."""
@@ -81,21 +80,19 @@ class Routes:
             max_queued_tokens=settings.max_queued_tokens,
         )
 
-    def _check(self, asked: wire.ScoreRequest, scorer: Scorer) -> None:
-        """What the contract allows but this service, or this judge, does not serve."""
+    def _check(self, asked: wire.ScoreRequest, scorer: Scorer) -> Judge:
+        """Who is asked. Raises for what the contract allows but this service, or this judge, does not serve."""
         settings = self._served.settings
-        if asked.mode not in SERVED_MODES:
-            raise _unserved("mode", "this service serves mode `verdict`")
-        if asked.layout not in SERVED_LAYOUTS:
-            raise _unserved("layout", "this service serves layout `rubricd`")
-        if asked.expect_judge not in (None, scorer.judge.fingerprint):
-            raise JudgeMismatch(f"the judge that serves here is {scorer.judge.fingerprint}")
+        judge = scorer.way(asked.mode, asked.layout).judge
+        if asked.expect_judge not in (None, judge.fingerprint):
+            raise JudgeMismatch(f"the judge that serves here, asked so, is {judge.fingerprint}")
         results = sum(1 if item.responses is None else len(item.responses) for item in asked.items)
         if results > settings.max_items:
             raise _unserved("items", f"{results} responses in one request; at most {settings.max_items}")
         for index, item in enumerate(asked.items):
             if item.rubric is not None and len(item.rubric.criteria) > settings.max_criteria:
                 raise _unserved("items", index, "rubric", f"more than {settings.max_criteria} criteria in one rubric")
+        return judge
 
 
 def _unserved(*place: str | int) -> InvalidRequest:

@@ -36,8 +36,8 @@ class Served:
     @property
     def why_not_ready(self) -> str | None:
         """None when a request can be judged."""
-        if self.state == "ready" and self._scorer is not None and self._scorer.accepting:
-            return None
+        if self.state == "ready" and self._scorer is not None:
+            return self._scorer.why_not
         reasons = {"loading": "the judge is loading", "draining": "the service is shutting down"}
         return reasons.get(self.state, "the judge is not working; see the service's log")
 

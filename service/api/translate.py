@@ -2,13 +2,13 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from service.errors import InvalidRequest
+from service.scoring.asking import Usage
 from service.scoring.judge import Judge
 from service.scoring.lint import Finding
 from service.scoring.rubric import Candidate, Criterion, Rule, Turn, category_of, signed, split_prefix
-from service.scoring.scorer import Options, Scored, Usage
+from service.scoring.scorer import Options, Scored
 from service.scoring.verdict import Judgement
 from trainer_client import wire
 
@@ -36,9 +36,7 @@ def candidates(request: wire.ScoreRequest) -> list[Candidate]:
 
 
 def _of_item(index: int, item: wire.Item) -> list[Candidate]:
-    if item.rubric is None:
-        raise InvalidRequest("an item without a rubric", ((("items", index, "rubric"), "this mode needs a rubric"),))
-    shared = criteria(item.rubric)
+    shared = () if item.rubric is None else criteria(item.rubric)
     turns = _turns(item.prompt)
     responses = [item.response] if item.responses is None else item.responses
     group = item.group if item.responses is None else (str(index) if item.id is None else item.id)
@@ -54,9 +52,17 @@ def _turns(prompt: str | list[wire.Message]) -> tuple[Turn, ...]:
     return tuple(Turn(message.role, message.content) for message in prompt)
 
 
+_PRIORITY: Mapping[wire.Priority, int] = {"interactive": 0, "train": 1, "eval": 2}
+
+
 def options(request: wire.ScoreRequest, now_s: float) -> Options:
     """`now_s` is when the request arrived, on the service's clock."""
     return Options(
+        mode=request.mode,
+        layout=request.layout,
+        votes=request.votes,
+        norm=request.rating_norm,
+        priority=_PRIORITY[request.priority],
         aggregation=request.aggregation,
         soft=request.soft,
         threshold=request.threshold,
@@ -78,19 +84,23 @@ def judge(judge: Judge) -> wire.Judge:
     )
 
 
-def judge_info(
-    judge: Judge, limits: wire.Limits, modes: Sequence[wire.Mode], layouts: Sequence[wire.Layout]
-) -> wire.JudgeInfo:
-    return wire.JudgeInfo(
-        model=judge.identity.model,
-        revision=judge.identity.revision,
-        engine=judge.identity.engine,
-        fingerprint=judge.fingerprint,
-        modes=list(modes),
-        layouts=list(layouts),
-        labels=dict(zip(judge.labels, judge.label_ids, strict=True)),
-        label_mass_floor=judge.mass_floor,
-        limits=limits,
+def judge_info(judges: Sequence[Judge], limits: wire.Limits) -> wire.JudgeInfo:
+    """`judges` by mode and layout, the default first."""
+    default = judges[0]
+    return wire.JudgeInfo.model_validate(
+        {
+            "model": default.identity.model,
+            "revision": default.identity.revision,
+            "engine": default.identity.engine,
+            "fingerprint": default.fingerprint,
+            "modes": list(dict.fromkeys(one.mode for one in judges)),
+            "layouts": list(dict.fromkeys(one.layout for one in judges)),
+            "judges": [judge(one) for one in judges],
+            "labels": dict(zip(default.labels, default.label_ids, strict=True)),
+            "label_mass_floor": default.mass_floor,
+            "facts": dict(default.identity.facts),
+            "limits": limits,
+        }
     )
 
 
@@ -117,13 +127,13 @@ def response(id: str, judged_by: Judge, scored: Sequence[Scored], usage: Usage) 
             deduplicated=usage.deduplicated,
             prompt_tokens=usage.prompt_tokens,
             cached_tokens=usage.cached_tokens,
-            completion_tokens=0,
+            completion_tokens=usage.completion_tokens,
         ),
     )
 
 
 def _result(scored: Scored) -> wire.Result:
-    pairs = zip(scored.candidate.criteria, scored.judgements, strict=True)
+    pairs = zip(scored.criteria, scored.judgements, strict=True)
     return wire.Result(
         id=scored.candidate.id,
         status=scored.score.status,
@@ -131,7 +141,15 @@ def _result(scored: Scored) -> wire.Result:
         score_bounds=scored.score.bounds,
         coverage=scored.score.coverage,
         criteria=[_criterion_result(criterion, judgement) for criterion, judgement in pairs],
+        rating=_rating(scored),
     )
+
+
+def _rating(scored: Scored) -> wire.Rating | None:
+    rating, normalised = scored.rating, scored.score.value
+    if rating is None or normalised is None:
+        return None
+    return wire.Rating(expected=rating.expected, most_likely=rating.most_likely, normalised=normalised)
 
 
 def _criterion_result(criterion: Criterion, judgement: Judgement) -> wire.CriterionResult:
@@ -145,6 +163,7 @@ def _criterion_result(criterion: Criterion, judgement: Judgement) -> wire.Criter
             "label_mass": judgement.label_mass,
             "points": criterion.points,
             "source": judgement.source,
+            "explanation": judgement.explanation,
             "detail": judgement.detail,
         }
     )

@@ -7,7 +7,7 @@ fixed order, with absence distinct from emptiness; and a question asked of anoth
 import hashlib
 from collections.abc import Sequence
 
-SCHEMA = "rubricd-verdict-1"
+SCHEMA = "rubricd-verdict-2"
 
 
 def _field(value: str) -> bytes:
@@ -38,6 +38,8 @@ def context_digest(
     return digest.digest()
 
 
-def verdict_key(context: bytes, criterion: str) -> bytes:
-    """The key of one criterion's verdict, 32 bytes."""
-    return hashlib.sha256(context + _field(criterion)).digest()
+def verdict_key(context: bytes, *asked: str, vote: int = 0) -> bytes:
+    """The key of what is asked of a response, 32 bytes: a criterion, or a whole rubric as weights and texts. Votes are
+    told apart by their number."""
+    count = len(asked).to_bytes(8, "big") + vote.to_bytes(8, "big")
+    return hashlib.sha256(context + count + b"".join(map(_field, asked))).digest()

@@ -90,10 +90,25 @@ async def _fake(settings: Settings, judge: str) -> Engine:
 
 
 async def _vllm(settings: Settings, judge: str) -> Engine:
-    raise ConfigurationError(
-        "this version does not run vLLM in-process yet: start vLLM's OpenAI-compatible server and use "
-        "`engine=remote remote_url=http://HOST:PORT/v1`, or use `engine=local`"
+    from service.engine.vllm import VllmEngine
+    from service.engine.vllm_options import Options
+
+    options = Options(
+        dtype=settings.dtype,
+        max_model_len=settings.max_model_len,
+        tensor_parallel_size=settings.vllm_tensor_parallel_size,
+        quantization=settings.vllm_quantization,
+        lora=settings.vllm_lora,
+        gpu_memory_utilization=settings.vllm_gpu_memory_utilization,
+        kv_cache_gb=settings.vllm_kv_cache_gb,
+        max_num_batched_tokens=settings.vllm_max_num_batched_tokens,
+        enforce_eager=settings.vllm_enforce_eager,
+        batch_invariant=settings.vllm_batch_invariant,
     )
+    engine = await VllmEngine.load(judge, options, revision=settings.revision, hang_s=settings.vllm_hang_s)
+    if settings.judge is None:
+        engine.identity = replace(engine.identity, model="miniature")
+    return engine
 
 
 _ENGINES: Mapping[str, Callable[[Settings, str], Awaitable[Engine]]] = {

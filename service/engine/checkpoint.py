@@ -1,4 +1,6 @@
-"""Loads a causal language model for the local engine, strictly. The only place that calls `from_pretrained`.
+"""Finds checkpoints, and loads a causal language model for the local engine, strictly.
+
+The only place that calls `from_pretrained`.
 
 Always true: no code and no pickle of a checkpoint is ever run; every weight of the model comes from the checkpoint
 (transformers would fill a missing one with random numbers and carry on, and a half-random judge still answers). What
@@ -13,9 +15,10 @@ import torch
 import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
 
 from service.engine.base import Identity
-from service.engine.identity import checkpoint_facts
+from service.engine.identity import checkpoint_facts, weight_files
 from service.errors import ConfigurationError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -31,13 +34,14 @@ class Judge:
     identity: Identity
     max_model_len: int
     vocabulary: int
+    folder: Path
 
 
 def load_judge(
     path_or_name: str, *, revision: str | None, dtype: Dtype, device: str | None, max_model_len: int | None
 ) -> Judge:
     """Load from a folder, or from the hub's cache or the hub. `auto`: float32 on a CPU, bfloat16 elsewhere."""
-    folder, revision = _resolve(path_or_name, revision)
+    folder, revision = resolve(path_or_name, revision)
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     chosen = ("float32" if target.type == "cpu" else "bfloat16") if dtype == "auto" else dtype
     # First, because it refuses what is no whole set of safetensors.
@@ -61,10 +65,11 @@ def load_judge(
         ),
         max_model_len=_length(model.config, max_model_len, folder),
         vocabulary=model.get_input_embeddings().weight.shape[0],
+        folder=folder,
     )
 
 
-def _resolve(path_or_name: str, revision: str | None) -> tuple[Path, str | None]:
+def resolve(path_or_name: str, revision: str | None) -> tuple[Path, str | None]:
     """The folder with the files, and the commit where it came from the hub."""
     path = Path(path_or_name)
     if path.is_dir():
@@ -78,6 +83,44 @@ def _resolve(path_or_name: str, revision: str | None) -> tuple[Path, str | None]
             "change the judge's model or revision"
         ) from error
     return folder, folder.name
+
+
+def refuse_gaps(folder: Path) -> None:
+    """Raise ConfigurationError where weights are lacking, for a loader that would not notice. Reads names only.
+
+    Silent where names cannot tell: a quantised checkpoint, or one whose names transformers would convert.
+    """
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        maker: Any = transformers.AutoModelForCausalLM
+        with torch.device("meta"):
+            model = maker.from_config(config, trust_remote_code=False)
+    except Exception:
+        # Whether the model can be run without transformers is for the loader to say.
+        return
+    if getattr(config, "quantization_config", None) is not None:
+        return
+    present = {name for path in weight_files(folder) for name in _names(path)}
+    tied = set(model._tied_weights_keys or ()) if config.get_text_config(decoder=True).tie_word_embeddings else set()
+    wanted = {name for name, _ in model.named_parameters(remove_duplicate=False)} - tied
+    # A name that transformers does not know is one that it would convert into others.
+    if (lacking := wanted - present) and present <= wanted | tied:
+        raise _incomplete(folder, sorted(lacking))
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise ConfigurationError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def _incomplete(folder: Path, lacking: list[str]) -> ConfigurationError:
+    return ConfigurationError(
+        f"{folder} lacks {len(lacking)} of the model's weights ({', '.join(lacking[:3])} ...): "
+        "it is another model than its config.json says, or incomplete"
+    )
 
 
 def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
@@ -101,10 +144,7 @@ def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
         ) from error
     lacking = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
     if lacking:
-        raise ConfigurationError(
-            f"{folder} lacks {len(lacking)} of the model's weights ({', '.join(lacking[:3])} ...): "
-            "it is another model than its config.json says, or incomplete"
-        )
+        raise _incomplete(folder, lacking)
     return model
 
 

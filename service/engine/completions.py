@@ -5,20 +5,20 @@ that does not hold exactly one choice for each prompt, or that counts other prom
 at all. A label that the server did not report is never given a guessed probability; it is bounded, and where the bound
 leaves P(met) open the prompt is Unparseable.
 
-The bound. A server reports some tokens with probabilities that sum to S. Any other token has at most `1 - S`; and where
-at least `top_k` tokens are reported, at most what the `top_k`-th of them has (the most likely ones are among them; the
-sampled token may be there besides). With u the smaller of the two, and p the probability of the one label that is
-reported, P(met) lies within u / (p + u) of 1 (or of 0, where the other label is the one reported). Narrower than
-`WIDTH`, the missing label is read as having no probability: P(met) is then off by less than `WIDTH`, always away from
-one half, and the label mass is too small by less than that share. Otherwise, or with neither label reported, there is
-no read.
+The bound. A server reports some tokens with probabilities that sum to S. Any other token has at most `1 - S`, give or
+take rounding; and where at least `top_k` tokens are reported, at most what the `top_k`-th of them has (the most likely
+ones are among them; the sampled token may be there besides). With u the smaller of the two, and p the probability of
+the one label that is reported, P(met) lies within u / (p + u) of 1 (or of 0, where the other label is the one that is
+reported). Narrower than `WIDTH`, the missing label is read as having no probability: P(met) is then off by less than
+`WIDTH`, always away from one half, and the label mass is too small by less than that share. Otherwise, or with neither
+label reported, there is no read.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.engine.base import LabelRead, Outcome, Prompt
+from service.engine.base import Generated, Generation, LabelRead, Outcome, Prompt
 from service.errors import EngineFailed, JudgementError, Unparseable
 
 WIDTH = 0.02
@@ -26,6 +26,8 @@ WIDTH = 0.02
 # the same number for a token that cannot be sampled.
 NO_MASS = -9999.0
 _ROUNDING = 1e-3
+# What may be left although the reported probabilities sum to one: servers compute them in float32.
+_UNSEEN = 1e-6
 _BY_ID = "token_id:"
 
 
@@ -49,6 +51,20 @@ def read_answer(
     return outcomes
 
 
+def read_texts(answer: object, prompts: Sequence[Prompt], max_tokens: Sequence[int]) -> list[Generated]:
+    """One text a prompt, in the prompts' order. Raises EngineFailed where the answer as a whole cannot be trusted."""
+    choices = _by_index(answer, len(prompts))
+    cached = _cached_tokens(answer, prompts)
+    alone = at(answer, "usage", "completion_tokens") if len(prompts) == 1 else None
+    texts: list[Generated] = []
+    for choice, tokens, most in zip(choices, cached, max_tokens, strict=True):
+        try:
+            texts.append(_text(choice, tokens, most, alone))
+        except JudgementError as error:
+            texts.append(error)
+    return texts
+
+
 def read_top(reported: Mapping[str, object], labels: tuple[str, ...], top_k: int) -> tuple[float, ...]:
     """The labels' log-probabilities. Raises EngineFailed on what is no distribution, Unparseable on open bounds."""
     logprobs = _numbers(reported)
@@ -65,6 +81,27 @@ def at(value: object, *path: str) -> Any:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def _text(choice: object, cached_tokens: int, max_tokens: int, counted: object) -> Generation:
+    text, ending, ids = at(choice, "text"), at(choice, "finish_reason"), at(choice, "token_ids")
+    if not isinstance(text, str) or not _is_unicode(text):
+        raise EngineFailed("the server's answer holds no text")
+    if ending not in ("stop", "length"):
+        raise EngineFailed("the server does not say that it finished the answer or ran out of tokens")
+    tokens = len(ids) if isinstance(ids, list) else counted
+    if type(tokens) is not int or not 0 <= tokens <= max_tokens:
+        raise EngineFailed(f"the server does not count the answer's tokens, or counts more than {max_tokens}")
+    return Generation(text=text, finished=ending == "stop", tokens=tokens, cached_tokens=cached_tokens)
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can name half a character (a lone surrogate), which nothing after this could store or send."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _reported(choice: object, by_id: bool) -> Mapping[str, object]:
@@ -94,7 +131,7 @@ def _numbers(reported: Mapping[str, object]) -> dict[str, float]:
 def _most_unreported(logprobs: Mapping[str, float], top_k: int) -> float:
     """The most that any one unreported token can have."""
     probabilities = sorted(map(math.exp, logprobs.values()), reverse=True)
-    rest = max(0.0, 1.0 - sum(probabilities))
+    rest = max(0.0, 1.0 - sum(probabilities)) + _UNSEEN
     return min(rest, probabilities[top_k - 1]) if len(probabilities) >= top_k else rest
 
 

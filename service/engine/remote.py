@@ -13,21 +13,24 @@ matters, serve under a name that changes with the weights. `created` is left out
 """
 
 import asyncio
-import logging
+import json
 from collections.abc import Sequence
 from typing import Any, Self
 
 import httpx
 
-from service.engine.base import Identity, Outcome, Prompt
-from service.engine.completions import at, read_answer
-from service.errors import ConfigurationError, EngineFailed, JudgementError, TooLong
+from service.engine.base import Generated, Identity, Outcome, Prompt, Sampling
+from service.engine.completions import at, read_answer, read_texts
+from service.engine.remote_calls import STOPPED, Calls, alike, complete, parsed, patience
+from service.errors import ConfigurationError, EngineFailed, TooLong
 
-_log = logging.getLogger(__name__)
+_NOT_TOLD = "not told"
 
 
 class RemoteEngine:
     """An Engine over HTTP. Make one with `connect`."""
+
+    streams = True
 
     def __init__(
         self,
@@ -40,6 +43,9 @@ class RemoteEngine:
         prompts_per_call: int,
         max_concurrency: int,
         timeout_s: float,
+        write_timeout_s: float,
+        vllm: bool,
+        priorities: bool,
     ) -> None:
         self.identity = identity
         self.max_model_len = max_model_len
@@ -47,8 +53,11 @@ class RemoteEngine:
         self._label_texts = label_texts
         self._top_k = top_k
         self._prompts_per_call = prompts_per_call
-        self._slots = asyncio.Semaphore(max_concurrency)
+        self._calls = Calls(client, max_concurrency)
         self._timeout_s = timeout_s
+        self._write_timeout_s = write_timeout_s
+        self._vllm = vllm
+        self._priorities = priorities
         self._stopped = False
 
     @classmethod
@@ -66,6 +75,8 @@ class RemoteEngine:
         prompts_per_call: int = 16,
         max_concurrency: int = 32,
         timeout_s: float = 60.0,
+        write_timeout_s: float = 600.0,
+        priorities: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> Self:
         """Ask the server what it serves, or raise ConfigurationError with what to change.
@@ -73,7 +84,9 @@ class RemoteEngine:
         `token_id_keys`: ask for tokens as `token_id:123` (vLLM), which is exact; vLLM >= 0.32 is then also told the
         label ids and reports them whatever their rank. Without it tokens are told apart by their text as the server
         prints it, `label_texts` in the order of the label ids; two tokens that print alike cannot be told apart then.
-        `timeout_s` bounds a whole call. `max_model_len`: taken from the server where it tells.
+        `timeout_s` bounds a whole read, `write_timeout_s` a whole generation. `max_model_len`: taken from the server
+        where it tells. `priorities`: pass on the prompts' priorities, which vLLM refuses unless it was started with
+        `--scheduling-policy priority`.
         """
         if not token_id_keys and (not label_texts or len(set(label_texts)) != len(label_texts)):
             raise ConfigurationError("without token_id_keys the judge needs label_texts, different from each other")
@@ -81,7 +94,7 @@ class RemoteEngine:
         client = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
+            timeout=patience(timeout_s),
             limits=httpx.Limits(max_connections=max_concurrency + 1),
             follow_redirects=False,
             trust_env=False,
@@ -109,72 +122,101 @@ class RemoteEngine:
             prompts_per_call=prompts_per_call,
             max_concurrency=max_concurrency,
             timeout_s=timeout_s,
+            write_timeout_s=write_timeout_s,
+            vllm=facts["version"] != _NOT_TOLD,
+            priorities=priorities,
         )
 
+    @property
+    def down(self) -> str | None:
+        return STOPPED if self._stopped else None
+
     async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
-        if not all(prompt.own for prompt in prompts):
-            raise ValueError("a prompt's own part is never empty")
         if self._label_texts is not None and len(self._label_texts) != len(label_ids):
             raise ValueError("label_texts and label_ids are not equally many")
-        if self._stopped:
-            raise EngineFailed("the judge was stopped")
-        outcomes: list[Outcome | None] = [self._too_long(prompt) for prompt in prompts]
+        self._check(prompts)
+        outcomes: list[Outcome | None] = [self._too_long(prompt, 1) for prompt in prompts]
         fitting = [index for index, outcome in enumerate(outcomes) if outcome is None]
-        calls = [fitting[i : i + self._prompts_per_call] for i in range(0, len(fitting), self._prompts_per_call)]
-        answers = await asyncio.gather(*(self._call([prompts[i] for i in call], label_ids) for call in calls))
+        calls = alike(prompts, fitting, self._prompts_per_call)
+        answers = await asyncio.gather(*(self._read([prompts[i] for i in call], label_ids) for call in calls))
         for call, answer in zip(calls, answers, strict=True):
             for index, outcome in zip(call, answer, strict=True):
                 outcomes[index] = outcome
-        return _complete(outcomes)
+        return complete(outcomes)
+
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[Generated]:
+        """Each prompt is a call of its own: an answer waits for no longer one, and its tokens can be counted."""
+        self._check(prompts)
+        asked = list(zip(prompts, samplings, strict=True))
+        return complete(await asyncio.gather(*(self._write(prompt, sampling) for prompt, sampling in asked)))
+
+    def abandon(self, prompt: Prompt) -> None:
+        self._calls.abandon(prompt)
 
     async def stop(self) -> None:
         self._stopped = True
+        self._calls.stop()
         await self._client.aclose()
 
-    def _too_long(self, prompt: Prompt) -> TooLong | None:
-        if len(prompt) < self.max_model_len:
+    def _check(self, prompts: Sequence[Prompt]) -> None:
+        if not all(prompt.own for prompt in prompts):
+            raise ValueError("a prompt's own part is never empty")
+        if self._stopped:
+            raise EngineFailed(STOPPED)
+
+    def _too_long(self, prompt: Prompt, answer_tokens: int) -> TooLong | None:
+        if len(prompt) + answer_tokens <= self.max_model_len:
             return None
-        return TooLong(f"{len(prompt)} prompt tokens and one answer token exceed {self.max_model_len}")
+        answer = "one answer token" if answer_tokens == 1 else f"{answer_tokens} answer tokens"
+        return TooLong(f"{len(prompt)} prompt tokens and {answer} exceed {self.max_model_len}")
 
-    async def _call(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
-        """One HTTP call; whatever becomes of it, one outcome a prompt."""
-        try:
-            async with self._slots, asyncio.timeout(self._timeout_s):
-                response = await self._client.post("/v1/completions", json=self._body(prompts, label_ids))
-            if response.status_code != httpx.codes.OK:
-                raise _refusal(response, len(prompts))
-            return read_answer(_json(response), prompts, label_ids, self._label_texts, self._top_k)
-        except JudgementError as failure:
-            error = failure
-        except (TimeoutError, httpx.TimeoutException):
-            error = EngineFailed(f"the judge's server did not answer within {self._timeout_s:g} s")
-        except Exception as failure:
-            # Whatever it is (httpx raises RuntimeError once stop() closed the client), every prompt gets its outcome.
-            error = EngineFailed(f"the judge's server could not be asked: {type(failure).__name__}")
-        _log.warning("a call to the judge's server failed for %d prompts: %s", len(prompts), error)
-        return [type(error)(str(error)) for _ in prompts]
-
-    def _body(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self.identity.model,
-            "prompt": [prompt.ids for prompt in prompts],
-            "max_tokens": 1,
-            "temperature": 0,
-            "logprobs": self._top_k,
-        }
+    async def _read(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
+        body = {**self._body(prompts), "max_tokens": 1, "temperature": 0, "logprobs": self._top_k}
         if self._label_texts is None:
             body |= {"return_tokens_as_token_ids": True, "logprob_token_ids": label_ids}
+        return await self._calls.ask(
+            prompts,
+            body,
+            lambda answer: read_answer(answer, prompts, label_ids, self._label_texts, self._top_k),
+            self._timeout_s,
+        )
+
+    async def _write(self, prompt: Prompt, sampling: Sampling) -> Generated:
+        if (too_long := self._too_long(prompt, sampling.max_tokens)) is not None:
+            return too_long
+        body = self._body([prompt]) | _sampled(sampling, vllm=self._vllm)
+        outcomes = await self._calls.ask(
+            [prompt], body, lambda answer: read_texts(answer, [prompt], [sampling.max_tokens]), self._write_timeout_s
+        )
+        return outcomes[0]
+
+    def _body(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
+        """What all calls have in common; salt and priority are those of the first prompt, and so of all."""
+        body: dict[str, Any] = {"model": self.identity.model, "prompt": [prompt.ids for prompt in prompts]}
+        if self._vllm and prompts[0].salt:
+            body["cache_salt"] = prompts[0].salt
+        if self._priorities and prompts[0].priority:
+            body["priority"] = prompts[0].priority
         return body
 
 
-def _complete(outcomes: Sequence[Outcome | None]) -> list[Outcome]:
-    """All outcomes; raises where there are some and the engine failed on every one, as the whole batch failed then."""
-    complete = [outcome for outcome in outcomes if outcome is not None]
-    if len(complete) != len(outcomes):
-        raise EngineFailed("a prompt was left without an outcome")
-    if complete and all(isinstance(outcome, EngineFailed) for outcome in complete):
-        raise EngineFailed(str(complete[0]))
-    return complete
+def _sampled(sampling: Sampling, *, vllm: bool) -> dict[str, Any]:
+    """A sampling as fields of the body. vLLM takes what is not said from the model's own generation settings, so for it
+    all is said."""
+    body: dict[str, Any] = {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "top_p": 1}
+    if vllm:
+        body |= {"top_k": 0, "min_p": 0, "repetition_penalty": 1, "return_token_ids": True}
+        body |= {"presence_penalty": 0, "frequency_penalty": 0}
+    if sampling.temperature > 0:
+        body["seed"] = sampling.seed
+    if sampling.stop_ids:
+        body["stop_token_ids"] = sampling.stop_ids
+    if sampling.json_schema is not None and vllm:
+        body["structured_outputs"] = {"json": sampling.json_schema}
+    elif sampling.json_schema is not None:
+        schema = {"name": "answer", "strict": True, "schema": json.loads(sampling.json_schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
 
 
 def _base(base_url: str) -> str:
@@ -198,7 +240,7 @@ async def _served(client: httpx.AsyncClient, url: str) -> list[dict[str, Any]]:
             f"{url}/v1/models answers {response.status_code}: the base URL must be that of an OpenAI-compatible server"
         )
     try:
-        data = at(_json(response), "data")
+        data = at(parsed(response), "data")
     except EngineFailed:
         data = None
     cards = data if isinstance(data, list) else []
@@ -227,24 +269,7 @@ async def _version(client: httpx.AsyncClient) -> str:
     """vLLM's version, from a route that other servers do not have."""
     try:
         response = await client.get("/version")
-        version = at(_json(response), "version") if response.status_code == httpx.codes.OK else None
+        version = at(parsed(response), "version") if response.status_code == httpx.codes.OK else None
     except (httpx.HTTPError, EngineFailed):
         version = None
-    return version if isinstance(version, str) else "not told"
-
-
-def _refusal(response: httpx.Response, prompts: int) -> JudgementError:
-    """A status other than 200 as a failure. Its text may quote the prompt, so it is looked into but never passed on."""
-    code = response.status_code
-    if code in (400, 413, 422) and "context length" in response.text.lower():
-        if prompts == 1:
-            return TooLong("the judge's server says that the prompt exceeds its context length")
-        return EngineFailed("the server says that a prompt of this call exceeds its context: lower max_model_len")
-    return EngineFailed(f"the judge's server answered {code}")
-
-
-def _json(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except (ValueError, RecursionError) as error:
-        raise EngineFailed("the judge's server answered something that is not JSON") from error
+    return version if isinstance(version, str) else _NOT_TOLD

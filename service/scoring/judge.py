@@ -4,7 +4,9 @@ Always true: a change of any part is a new fingerprint, and so a new judge.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from service.engine.base import Identity
 from service.scoring.layout import Skeleton
@@ -31,8 +33,10 @@ def name_judge(
     labels: tuple[str, ...],
     label_ids: tuple[int, ...],
     mass_floor: float,
+    decoding: Mapping[str, str] = MappingProxyType({}),
 ) -> Judge:
-    """The judge with its fingerprint: 16 hexadecimal digits of a SHA-256 over length-prefixed fields."""
+    """The judge with its fingerprint: 16 hexadecimal digits of a SHA-256 over length-prefixed fields. `decoding` is
+    whatever else decides what it says: sampling settings, a schema, when it is asked again."""
     fields = [
         *(part for name, fact in sorted(identity.facts.items()) for part in (name, fact)),
         identity.engine,
@@ -40,6 +44,7 @@ def name_judge(
         *skeleton.fixed_text,
         *(part for label, id in zip(labels, label_ids, strict=True) for part in (label, str(id))),
         repr(mass_floor),
+        *(part for name, setting in sorted(decoding.items()) for part in (name, setting)),
     ]
     digest = hashlib.sha256()
     for field in fields:

@@ -21,38 +21,80 @@ class Renderer:
         self._segmenter = segmenter
         self._pieces: dict[str, tuple[int, ...]] = {}
 
-    def render(self, work: Sequence[tuple[Candidate, Sequence[Criterion]]]) -> list[list[Prompt]]:
+    def render(
+        self, work: Sequence[tuple[Candidate, Sequence[Criterion]]], salt: str = "", priority: int = 0
+    ) -> list[list[Prompt]]:
         """For each candidate one prompt a criterion, same order. A candidate's prompts share one `shared` tuple; a
         conversation or a rubric that several candidates have in common is tokenised once."""
-        conversations: dict[tuple[tuple[Turn, ...], str | None], tuple[int, ...]] = {}
+        shared = self._shared([candidate for candidate, _ in work])
         rubrics: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
         rendered = []
-        for candidate, criteria in work:
-            before, texts = (candidate.turns, candidate.reference), tuple(criterion.text for criterion in criteria)
-            if before not in conversations:
-                conversations[before] = self._conversation(*before)
+        for prefix, (_, criteria) in zip(shared, work, strict=True):
+            texts = tuple(criterion.text for criterion in criteria)
             if texts not in rubrics:
                 rubrics[texts] = [self._own(ids) for ids in self._segmenter.untrusted_all(texts)]
-            shared = conversations[before] + self._response(candidate.response)
-            rendered.append([Prompt(shared=shared, own=own) for own in rubrics[texts]])
+            rendered.append([Prompt(prefix, own, salt, priority) for own in rubrics[texts]])
         return rendered
+
+    def render_whole(self, candidates: Sequence[Candidate], salt: str = "", priority: int = 0) -> list[Prompt]:
+        """For each candidate one prompt that lists its criteria with their weights, or none where it has none."""
+        rubrics: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
+        rendered = []
+        for prefix, candidate in zip(self._shared(candidates), candidates, strict=True):
+            items = listed(candidate.criteria)
+            if items not in rubrics:
+                rubrics[items] = self._own(self._list(items))
+            rendered.append(Prompt(prefix, rubrics[items], salt, priority))
+        return rendered
+
+    def continued(self, prompt: Prompt, written: str, closing: str) -> Prompt:
+        """The prompt followed by what the judge wrote, which is as untrusted as what it read, and a trusted closing."""
+        own = prompt.own + self._segmenter.untrusted(written) + self._piece(closing)
+        return Prompt(prompt.shared, own, prompt.salt, prompt.priority)
 
     def label_ids(self, labels: Sequence[str]) -> tuple[int, ...]:
         """The labels' token ids. Raises ConfigurationError unless each is one distinct token after the prompt's end."""
-        tail = self._piece(self.skeleton.tail)
-        ids = [self._label_id(tail, label) for label in labels]
+        ids = [self._label_id(label) for label in labels]
         if len(set(ids)) != len(ids):
             raise ConfigurationError(f"the labels {list(labels)} are not distinct tokens of this judge")
         return tuple(ids)
 
-    def _label_id(self, tail: tuple[int, ...], label: str) -> int:
+    def ids_after(self, label: str) -> tuple[int, ...]:
+        """The ids that `label` adds after the prompt's end. Raises ConfigurationError where it changes those before."""
+        tail = self._piece(self.skeleton.tail)
         joined = self._segmenter.trusted(self.skeleton.tail + label)
-        if joined[: len(tail)] != tail or len(joined) != len(tail) + 1:
+        if joined[: len(tail)] != tail:
+            raise ConfigurationError(f"the label {label!r} runs into the judge's prompt; set other labels")
+        return joined[len(tail) :]
+
+    def control_id(self, text: str) -> int:
+        """The id of a control token. Raises ConfigurationError where this tokenizer has none of that name."""
+        ids = self._segmenter.trusted(text)
+        if len(ids) != 1:
+            raise ConfigurationError(f"{text} is not one token of this judge")
+        return ids[0]
+
+    def _label_id(self, label: str) -> int:
+        ids = self.ids_after(label)
+        if len(ids) != 1:
             raise ConfigurationError(
-                f"the label {label!r} is not one token after the judge's prompt (it makes {len(joined) - len(tail)}); "
+                f"the label {label!r} is not one token after the judge's prompt (it makes {len(ids)}); "
                 "set other `labels` for this judge"
             )
-        return joined[-1]
+        return ids[0]
+
+    def _shared(self, candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
+        conversations: dict[tuple[tuple[Turn, ...], str | None], tuple[int, ...]] = {}
+        for candidate in candidates:
+            before = candidate.turns, candidate.reference
+            if before not in conversations:
+                conversations[before] = self._conversation(*before)
+        responses = self._segmenter.untrusted_all(candidate.response for candidate in candidates)
+        header = self._piece(self.skeleton.response)
+        return [
+            conversations[candidate.turns, candidate.reference] + header + response
+            for candidate, response in zip(candidates, responses, strict=True)
+        ]
 
     def _conversation(self, turns: Sequence[Turn], reference: str | None) -> tuple[int, ...]:
         texts = self._segmenter.untrusted_all(turn.content for turn in turns)
@@ -64,14 +106,22 @@ class Renderer:
             ids += [*self._piece(self.skeleton.reference), *self._segmenter.untrusted(reference)]
         return tuple(ids)
 
+    def _list(self, items: Sequence[tuple[str, str]]) -> tuple[int, ...]:
+        texts = self._segmenter.untrusted_all(text for _, text in items)
+        heads = [self._segmenter.trusted(self.skeleton.item.format(weight=weight)) for weight, _ in items]
+        return tuple(id for head, text in zip(heads, texts, strict=True) for id in (*head, *text))
+
     def _own(self, criterion: tuple[int, ...]) -> tuple[int, ...]:
         return self._piece(self.skeleton.criterion) + criterion + self._piece(self.skeleton.tail)
-
-    def _response(self, response: str) -> tuple[int, ...]:
-        return (*self._piece(self.skeleton.response), *self._segmenter.untrusted(response))
 
     def _piece(self, text: str) -> tuple[int, ...]:
         """Ids of a template piece, tokenised once. Pieces come from the skeleton and the closed set of roles."""
         if text not in self._pieces:
             self._pieces[text] = self._segmenter.trusted(text)
         return self._pieces[text]
+
+
+def listed(criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:
+    """Weight and text of each criterion, as a rubric that is judged as a whole shows them: the category where there is
+    one (Rubrics as Rewards, version 2), else the points."""
+    return tuple((criterion.category or f"{criterion.points:+g} points", criterion.text) for criterion in criteria)

@@ -79,7 +79,7 @@ def split_prefix(text: str) -> tuple[Category | None, str]:
 
 
 def signed(points: float, polarity: str | None) -> float:
-    """`points` with the sign that `polarity` asks for; without one, as given."""
-    if polarity is None:
-        return points
+    """`points` with the sign that `polarity` asks for; without one, as given. Zero has none."""
+    if polarity is None or points == 0:
+        return points + 0.0
     return abs(points) if polarity == "positive" else -abs(points)

@@ -8,6 +8,7 @@ fixed words, never text of a job. One job at a time, on the main thread. The pro
 gone, when it ran out of memory, and when a job runs on after the parent should have killed it.
 """
 
+import ast
 import functools
 import itertools
 import json
@@ -18,10 +19,13 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import Any, NoReturn
 
 MEMORY_BYTES = 1 << 30
 OVERTIME_S = 2.0
+_STRICT = ("math_verify", "latex2sympy2_extended")
+_FAILURES = (MemoryError, RecursionError, OverflowError)
 
 Params = dict[str, Any]
 Decide = Callable[[Params, str, float], bool]
@@ -95,14 +99,54 @@ def _refuse_constant(name: str) -> NoReturn:
     raise json.JSONDecodeError("not JSON", "", 0)
 
 
+class _Strict(SourceFileLoader):
+    """Loads a module whose `except Exception` clauses pass failures on.
+
+    math-verify and its parser catch nearly everything and go on as if it meant "no mathematics" or "not equal". For
+    what cannot be parsed or cannot be compared with each other that is an answer. No memory, no stack and a number out
+    of bounds are none: it was not found out.
+    """
+
+    def get_code(self, fullname: str) -> Any:
+        path = self.get_filename(fullname)
+        tree = ast.parse(self.get_data(path), path)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Try):
+                node.handlers = [each for one in node.handlers for each in _stricter(one)]
+        return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
+
+
+def _stricter(handler: ast.ExceptHandler) -> list[ast.ExceptHandler]:
+    if handler.type is not None and not (isinstance(handler.type, ast.Name) and handler.type.id == "Exception"):
+        return [handler]
+    failures = ast.Tuple([ast.Name(kind.__name__, ast.Load()) for kind in _FAILURES], ast.Load())
+    return [ast.ExceptHandler(failures, None, [ast.Raise(None, None)]), handler]
+
+
+class _StrictFinder:
+    """Finds the modules that are loaded strictly; not their generated tables, which catch nothing and are large."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if not name.startswith(_STRICT) or ".gen." in name:
+            return None
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Strict(name, spec.loader.path)
+        return spec
+
+
 def _load_math_verify() -> Decide:
-    from math_verify import parse, verify
+    sys.meta_path.insert(0, _StrictFinder)
+    from math_verify import LatexExtractionConfig, parse, verify
 
     def decide(params: Params, response: str, limit_s: float) -> bool:
         # Without time limits of its own: those end in "not equal", a verdict that nobody has reached.
         gold = params["gold"]
         marked = any(mark in gold for mark in ("\\boxed", "$", "\\(", "\\["))
-        golds = parse(gold if marked else f"\\boxed{{{gold}}}", parsing_timeout=None, raise_on_error=True)
+        marked_gold = gold if marked else f"\\boxed{{{gold}}}"
+        # As LaTeX only: where that fails, plain text would give any number that stands beside it.
+        golds = parse(marked_gold, [LatexExtractionConfig()], parsing_timeout=None, raise_on_error=True)
         if all(isinstance(expression, str) for expression in golds):
             raise CannotDecide("gold")
         answers = parse(response, parsing_timeout=None, raise_on_error=True)

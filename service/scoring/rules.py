@@ -10,13 +10,14 @@ when their time is over, so they cost nobody else more than a place in the queue
 
 import asyncio
 import json
+import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
-from service.errors import Cancelled, VerifierFailed
+from service.errors import Cancelled, Overloaded, VerifierFailed
 from service.scoring.choice import stated_choice
 from service.scoring.rubric import Rule
 from service.scoring.rule_process import Lost, RuleProcess
@@ -74,13 +75,16 @@ def _names_a_choice(gold: str) -> bool:
 
 class RulePool:
     """Decides rules. Up to `workers` processes, started when first needed; each check may take `timeout_s` of wall time
-    once its process has loaded what the rule needs. Checks wait in the order of their coming; how many may come is for
-    the door to say, and a caller whose deadline has passed cancels."""
+    once its process has loaded what the rule needs. Checks wait in the order of their coming; whoever brings them asks
+    `check_room` first, which refuses where more than `max_queued` would wait, and cancels those whose deadline has
+    passed."""
 
-    def __init__(self, *, workers: int = 2, timeout_s: float = 5.0) -> None:
-        if workers < 1 or timeout_s <= 0:
-            raise ValueError("a pool needs a worker and some time")
+    def __init__(self, *, workers: int = 2, timeout_s: float = 5.0, max_queued: int = 10_000) -> None:
+        if workers < 1 or timeout_s <= 0 or max_queued < 1:
+            raise ValueError("a pool needs a worker, some time and some room")
         self._timeout_s = timeout_s
+        self._max_queued = max_queued
+        self._check_s: float | None = None
         self._processes = tuple(RuleProcess() for _ in range(workers))
         self._free = list(self._processes)
         self._waiting: deque[asyncio.Future[RuleProcess]] = deque()
@@ -89,6 +93,18 @@ class RulePool:
     def __repr__(self) -> str:
         busy = len(self._processes) - len(self._free)
         return f"<RulePool {busy} busy, {len(self._free)} free, {len(self._waiting)} waiting>"
+
+    @property
+    def waiting(self) -> int:
+        """Checks that wait for a process."""
+        return len(self._waiting)
+
+    def check_room(self, rules: Iterable[Rule]) -> None:
+        """Raises Overloaded, with when to come back, where these checks would make too many wait. Where none waits they
+        are let in, however many they are."""
+        excess = self.waiting + sum(rule.name in _POOLED for rule in rules) - self._max_queued
+        if excess > 0 and self._waiting:
+            raise Overloaded("too many rules wait to be checked; try again later", self._drain_s(excess))
 
     async def check(self, rule: Rule, response: str) -> bool:
         """Whether the response meets the rule. Raises VerifierFailed where that could not be found out, Cancelled where
@@ -120,6 +136,7 @@ class RulePool:
     async def _decide(self, rule: Rule, response: str) -> dict[str, Any]:
         job = {"rule": rule.name, "params": dict(rule.params), "response": response, "limit_s": self._timeout_s}
         process = await self._take()
+        began_s = asyncio.get_running_loop().time()
         try:
             return await process.decide(json.dumps(job).encode() + b"\n", self._timeout_s)
         except TimeoutError as error:
@@ -127,7 +144,17 @@ class RulePool:
         except Lost as error:
             raise _stopped() if self._stopped else VerifierFailed(str(error)) from error
         finally:
+            self._measure(asyncio.get_running_loop().time() - began_s)
             self._give(process)
+
+    def _measure(self, check_s: float) -> None:
+        """A mean that forgets: the last twenty or so checks make most of it."""
+        self._check_s = check_s if self._check_s is None else self._check_s + (check_s - self._check_s) / 20
+
+    def _drain_s(self, checks: int) -> float:
+        """Seconds until so many checks are done at the measured rate, 1 to 60; 1 before anything was measured."""
+        seconds = checks * (self._check_s or 0.0) / len(self._processes)
+        return min(60.0, max(1.0, math.ceil(seconds)))
 
     async def _take(self) -> RuleProcess:
         if self._stopped:

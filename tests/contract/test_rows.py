@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.engine.fake import FakeEngine
-from tests.apps import fake_settings, serving
+from tests.apps import CANARIES, fake_settings, serving
 from trainer_client import wire
 from trainer_client.client import JudgeClient, Scored
 from trainer_client.data import read_items
@@ -69,7 +69,7 @@ async def test_every_criterion_of_250_rows_is_answered_once(rows: Rows) -> None:
     questions = {(index, c.text) for index, item in enumerate(items) if item.rubric for c in item.rubric.criteria}
     asked = Counter(engine.asked)
     assert set(asked.values()) == {1}
-    assert len(asked) == len(questions) + 1  # and the canary
+    assert len(asked) == len(questions) + CANARIES
     for item, outcome in zip(items, outcomes, strict=True):
         assert isinstance(outcome, Scored)
         assert item.rubric is not None

@@ -91,8 +91,8 @@ PLACED: list[tuple[str, dict[str, Any], list[str | int]]] = [
         ["items", 0, "prompt", "list[Message]", 0, "role"],
     ),
     ("votes outside reasoned", request(votes=3), []),
-    ("a mode not served", request(mode="implicit"), ["mode"]),
-    ("a layout not served", request(layout="healthbench"), ["layout"]),
+    ("a layout without that mode", request(mode="implicit", layout="healthbench"), ["layout"]),
+    ("a norm without a rating", request(rating_norm="r/10"), []),
     ("too many items", {"items": [item(responses=["a"] * 17) | {"response": None}]}, ["items"]),
     ("too many criteria", {"items": [item(rubric=[{"text": "a", "points": 1}] * 9)]}, ["items", 0, "rubric"]),
 ]

@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 
 import pytest
 from hypothesis import given
@@ -12,10 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service.clock import ManualClock, settle
-from service.engine.base import LabelRead, Outcome, Prompt
+from service.engine.base import Generation, LabelRead, Prompt, Read, Sampling, Write
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import Cancelled, EngineFailed, JudgementError, Overloaded, TimedOut, Unavailable
-from service.scheduling import Limits, Scheduler, Ticket
+from service.scheduling import Answer, Limits, Scheduler, Ticket
 
 LABELS = (1, 0)
 LIMITS = Limits()
@@ -33,17 +32,28 @@ def prompts(count: int) -> list[Prompt]:
 async def running(
     engine: FakeEngine, limits: Limits = LIMITS, clock: ManualClock | None = None
 ) -> AsyncIterator[Scheduler]:
-    scheduler = Scheduler(partial(engine.read_labels, label_ids=LABELS), clock or ManualClock(), limits)
+    scheduler = Scheduler(engine, clock or ManualClock(), limits)
     scheduler.start()
     yield scheduler
     await scheduler.drain(0)
 
 
 def submit(scheduler: Scheduler, asked: Sequence[Prompt], deadline_s: float | None = None) -> list[Ticket]:
-    return scheduler.submit(asked, [deadline_s] * len(asked))
+    return scheduler.submit([Read(prompt, LABELS) for prompt in asked], [deadline_s] * len(asked))
 
 
-async def outcome(ticket: Ticket) -> Outcome | str:
+def take(scheduler: Scheduler) -> list[Ticket]:
+    taken = scheduler.take()
+    return [] if taken is None else taken[1]
+
+
+def read_of(ticket: Ticket) -> LabelRead:
+    answer = ticket.future.result()
+    assert isinstance(answer, LabelRead)
+    return answer
+
+
+async def outcome(ticket: Ticket) -> Answer | str:
     try:
         return await ticket.future
     except JudgementError as error:
@@ -59,30 +69,26 @@ async def test_every_prompt_gets_its_own_read() -> None:
 
 async def test_a_batch_closes_on_the_token_budget_in_order_of_arrival() -> None:
     engine = FakeEngine()
-    scheduler = Scheduler(partial(engine.read_labels, label_ids=LABELS), ManualClock(), Limits(max_batch_tokens=10))
+    scheduler = Scheduler(engine, ManualClock(), Limits(max_batch_tokens=10))
     submit(scheduler, [prompt(n, own=4) for n in range(5)])
-    sizes = [[ticket.prompt.own[0] for ticket in scheduler.take()] for _ in range(3)]
+    sizes = [[ticket.prompt.own[0] for ticket in take(scheduler)] for _ in range(3)]
     assert sizes == [[0, 1], [2, 3], [4]]
-    assert scheduler.take() == []
+    assert scheduler.take() is None
     assert scheduler.queued_tokens == 0
 
 
 async def test_a_shared_prefix_counts_once_where_it_stands_together() -> None:
     shared = tuple(range(100))
-    scheduler = Scheduler(
-        partial(FakeEngine().read_labels, label_ids=LABELS), ManualClock(), Limits(max_batch_tokens=110)
-    )
+    scheduler = Scheduler(FakeEngine(), ManualClock(), Limits(max_batch_tokens=110))
     submit(scheduler, [prompt(n, shared) for n in range(12)])
     assert scheduler.queued_tokens == 112
-    assert len(scheduler.take()) == 10
+    assert len(take(scheduler)) == 10
 
 
 async def test_a_prompt_over_the_budget_goes_alone() -> None:
-    scheduler = Scheduler(
-        partial(FakeEngine().read_labels, label_ids=LABELS), ManualClock(), Limits(max_batch_tokens=2)
-    )
+    scheduler = Scheduler(FakeEngine(), ManualClock(), Limits(max_batch_tokens=2))
     submit(scheduler, [prompt(0), prompt(1, own=9), prompt(2)])
-    assert [len(scheduler.take()) for _ in range(3)] == [1, 1, 1]
+    assert [len(take(scheduler)) for _ in range(3)] == [1, 1, 1]
 
 
 async def test_a_full_queue_refuses_at_the_door_and_says_when_to_come_back() -> None:
@@ -109,7 +115,7 @@ async def test_a_cancelled_ticket_frees_its_place_at_once_and_never_reaches_the_
         for ticket in tickets[1:]:
             ticket.cancel()
         assert scheduler.queued_tokens == 0
-        assert len(scheduler._queue) <= 64
+        assert len(scheduler._reads._queue) <= 64
         await clock.advance(5.0)
         assert engine.asked == [(0,)]
 
@@ -142,9 +148,7 @@ async def test_work_in_flight_is_bounded() -> None:
 async def test_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    scheduler = Scheduler(
-        partial(engine.read_labels, label_ids=LABELS), clock, Limits(max_batch_tokens=10, max_in_flight=1)
-    )
+    scheduler = Scheduler(engine, clock, Limits(max_batch_tokens=10, max_in_flight=1))
     scheduler.start()
     tickets = submit(scheduler, prompts(50))
     draining = asyncio.create_task(scheduler.drain(grace_s=3.5))
@@ -159,7 +163,7 @@ async def test_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None:
 
 
 async def test_a_dead_runner_fails_every_ticket_and_refuses_new_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    scheduler = Scheduler(partial(FakeEngine().read_labels, label_ids=LABELS), ManualClock(), Limits())
+    scheduler = Scheduler(FakeEngine(), ManualClock(), Limits())
 
     def broken() -> list[Ticket]:
         raise RuntimeError("a bug in take")
@@ -169,7 +173,7 @@ async def test_a_dead_runner_fails_every_ticket_and_refuses_new_work(monkeypatch
     tickets = submit(scheduler, prompts(5))
     await settle()
     assert [await outcome(ticket) for ticket in tickets] == ["engine_error"] * 5
-    assert not scheduler.accepting
+    assert scheduler.why_not is not None
     with pytest.raises(Unavailable, match="restart"):
         submit(scheduler, prompts(1))
 
@@ -180,7 +184,7 @@ async def test_a_failed_batch_fails_its_members_and_nobody_else(fault: str) -> N
     async with running(engine, Limits(max_batch_tokens=4, max_in_flight=1)) as scheduler:
         asked = prompts(12)
         outcomes = [await outcome(ticket) for ticket in submit(scheduler, asked)]
-    reads: list[Outcome | str] = [oracle(p.ids) for p in asked]
+    reads: list[Answer | str] = [oracle(p.ids) for p in asked]
     assert outcomes == reads[:4] + ["engine_error"] * 4 + reads[8:]
 
 
@@ -208,13 +212,10 @@ async def test_under_faults_and_departures_every_ticket_is_answered_once_and_rig
                     assert n in gone
                 elif isinstance(ticket.future.exception(), TimedOut | EngineFailed):
                     endings["failed"] += 1
-                elif max(ticket.future.result().logprobs) < -10 or ticket.future.result() != ticket.future.result():
+                elif not (max(read_of(ticket).logprobs) >= -10):
                     endings["unreadable"] += 1
                 else:
-                    wrong += (
-                        ticket.future.result() != oracle(p.ids)
-                        and ticket.future.result().logprobs[0] == ticket.future.result().logprobs[0]
-                    )
+                    wrong += read_of(ticket) != oracle(p.ids)
                     endings["read"] += 1
         assert scheduler.queued_tokens == 0
         assert scheduler.running_prompts == 0
@@ -230,14 +231,12 @@ async def test_under_faults_and_departures_every_ticket_is_answered_once_and_rig
     dead=st.sets(st.integers(0, 29)),
 )
 async def test_take_keeps_order_and_budget_and_leaves_nothing(sizes: list[int], budget: int, dead: set[int]) -> None:
-    scheduler = Scheduler(
-        partial(FakeEngine().read_labels, label_ids=LABELS), ManualClock(), Limits(max_batch_tokens=budget)
-    )
+    scheduler = Scheduler(FakeEngine(), ManualClock(), Limits(max_batch_tokens=budget))
     tickets = submit(scheduler, [prompt(n, own=size) for n, size in enumerate(sizes)])
     for n in dead & set(range(len(sizes))):
         tickets[n].cancel()
     taken: list[int] = []
-    while batch := scheduler.take():
+    while batch := take(scheduler):
         assert len(batch) == 1 or sum(len(ticket.prompt) for ticket in batch) <= budget
         taken += [ticket.prompt.own[0] for ticket in batch]
     assert taken == [n for n in range(len(sizes)) if n not in dead]
@@ -247,9 +246,89 @@ async def test_take_keeps_order_and_budget_and_leaves_nothing(sizes: list[int], 
 async def test_stopping_answers_what_is_in_flight() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(script=("hang",)), sleep=clock.sleep)
-    scheduler = Scheduler(partial(engine.read_labels, label_ids=LABELS), clock, Limits())
+    scheduler = Scheduler(engine, clock, Limits())
     scheduler.start()
     tickets = submit(scheduler, prompts(3))
     await settle()
     await scheduler.drain(0)
     assert [type(ticket.future.exception()) for ticket in tickets] == [Cancelled] * 3
+
+
+def write(n: int, max_tokens: int = 10) -> Write:
+    return Write(prompt(n), Sampling(max_tokens=max_tokens))
+
+
+async def test_answers_being_written_do_not_hold_up_reads() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(script=("hang",)), sleep=clock.sleep)
+    async with running(engine, Limits(max_in_flight=1), clock) as scheduler:
+        written = scheduler.submit([write(0)], [None])
+        await settle()
+        tickets = submit(scheduler, prompts(3))
+        await settle()
+        assert [await outcome(ticket) for ticket in tickets] == [oracle((n,)) for n in range(3)]
+        assert not written[0].future.done()
+
+
+async def test_writing_counts_its_longest_answer_and_is_bounded_in_number() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    engine.streams = True
+    async with running(engine, Limits(max_writing=3), clock) as scheduler:
+        tickets = scheduler.submit([write(n) for n in range(8)], [None] * 8)
+        assert scheduler.queued_tokens == 88
+        await settle()
+        assert scheduler.running_prompts == 3
+        await clock.advance(5.0)
+        assert all(isinstance(ticket.future.result(), Generation) for ticket in tickets)
+
+
+async def test_a_streaming_engine_gets_one_prefix_at_a_time_within_its_tokens() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    engine.streams = True
+    async with running(engine, Limits(max_batch_tokens=100, max_in_flight=2), clock) as scheduler:
+        prefixes = [(n,) * 50 for n in range(10)]
+        submit(scheduler, [prompt(n, shared) for shared in prefixes for n in range(3)])
+        await settle()
+        assert engine.calls == 4  # 53 tokens each: the fourth passes two steps' worth
+        assert scheduler.running_prompts == 12
+
+
+async def test_the_next_step_of_what_has_begun_goes_first_and_finds_room() -> None:
+    scheduler = Scheduler(FakeEngine(), ManualClock(), Limits(max_queued_tokens=3))
+    submit(scheduler, prompts(3))
+    with pytest.raises(Overloaded):
+        submit(scheduler, prompts(1))
+    scheduler.submit([Read(prompt(7), LABELS)], [None], begun=True)
+    assert [ticket.prompt.own[0] for ticket in take(scheduler)] == [7, 0, 1, 2]
+
+
+async def test_reads_of_different_labels_are_asked_apart_and_answered_in_order() -> None:
+    async with running(FakeEngine()) as scheduler:
+        asks = [Read(prompt(n), LABELS if n % 2 else (1, 2, 3)) for n in range(6)]
+        tickets = scheduler.submit(asks, [None] * 6)
+        reads = [await ticket.future for ticket in tickets]
+    assert reads == [oracle((n,), labels=2 if n % 2 else 3) for n in range(6)]
+
+
+async def test_an_engine_that_is_down_refuses_at_the_door_and_fails_what_waits() -> None:
+    engine = FakeEngine(plan=FaultPlan(script=("hang",)))
+    async with running(engine, Limits(max_batch_tokens=1, max_in_flight=1)) as scheduler:
+        submit(scheduler, prompts(1))
+        await settle()
+        engine.down = "the engine died; it is being started again"
+        with pytest.raises(Unavailable, match="started again"):
+            submit(scheduler, prompts(1))
+        engine.down = None
+        submit(scheduler, prompts(1))
+
+
+async def test_the_engine_hears_of_a_prompt_that_nobody_waits_for() -> None:
+    engine = FakeEngine(plan=FaultPlan(script=("hang",)))
+    async with running(engine) as scheduler:
+        asked = prompts(2)
+        tickets = submit(scheduler, asked)
+        await settle()
+        tickets[1].cancel()
+        assert engine.abandoned == [asked[1]]

@@ -140,7 +140,7 @@ async def test_a_request_that_fails_fails_its_own_items_only() -> None:
 
     async with judging(Service(answer), batch_items=4) as client:
         outcomes = await client.score(items(12))
-    assert _errors(outcomes) == [None] * 4 + ["invalid_request"] * 4 + [None] * 4
+    assert _errors(outcomes) == [None] * 5 + ["invalid_request"] + [None] * 6
     failed = outcomes[5]
     assert isinstance(failed, Failed) and isinstance(failed.error, errors.InvalidRequest)
     assert failed.error.errors == ((("items", 5, "rubric"), "no"),)

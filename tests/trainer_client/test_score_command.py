@@ -73,7 +73,7 @@ def test_requests_fit_what_the_service_takes(file: Path) -> None:
 def test_what_has_no_score_is_counted_with_its_reason(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def answer(body: Json) -> httpx.Response:
         if body["items"][0]["id"] == "0":
-            return problem("invalid_request", 422)
+            return problem("judge_mismatch", 409)
         whole = scores(body)
         whole["results"][0].update(score=None, status="partial", coverage=0.5)
         whole["results"][0]["criteria"][0].update(status="timeout", met=None, p=None)
@@ -82,10 +82,11 @@ def test_what_has_no_score_is_counted_with_its_reason(file: Path, capsys: pytest
     assert _score(file, Service(answer), "--batch", "10", "--quiet") == 1
     said = capsys.readouterr()
     assert "50 responses; 36 scored" in said.out
-    assert "4 without a score (4 timeout); 10 failed (10 invalid_request)" in said.out
-    assert said.err == "rubricd: the first invalid_request: about invalid_request\n"
+    assert "4 without a score (4 timeout); 10 failed (10 judge_mismatch)" in said.out
+    assert said.err == "rubricd: the first judge_mismatch: about judge_mismatch\n"
     lines = _results(file.with_name("in.results.jsonl"))
-    assert lines[3] == {"index": 3, "id": "3", "error": {"code": "invalid_request", "message": "about invalid_request"}}
+    error = {"code": "judge_mismatch", "message": "about judge_mismatch"}
+    assert lines[3] == {"index": 3, "id": "3", "error": error, "asked": lines[3]["asked"]}
     assert lines[10]["score"] is None and lines[11]["score"] is not None
     assert [line["index"] for line in lines] == list(range(50))
 

@@ -35,6 +35,14 @@ def test_ruscarls_rule_tags_mean_a_verifier() -> None:
         criterion(text="a", points=1, tags=["verifier:rule", "function:length"])
 
 
+@pytest.mark.parametrize("text", [" ", "\n\t ", "\u00a0\u3000"])
+def test_a_criterion_says_something(text: str) -> None:
+    for name in ("text", "criterion", "description"):
+        with pytest.raises(ValidationError, match="white space alone asks the judge nothing"):
+            criterion(**{name: text}, points=1)
+    assert criterion(text=" a ", points=1).text == " a "
+
+
 def test_who_shares_an_id_is_said_by_place() -> None:
     items = [{"id": id, "prompt": "p", "response": "r", "rubric": [{"text": "a", "points": 1}]} for id in "xyx"]
     with pytest.raises(ValidationError, match="results 0 and 2 have one id"):

@@ -51,7 +51,7 @@ async def test_a_refusal_names_the_callers_item_and_the_request(client: JudgeCli
     client.batch_items = 2
     too_many = {**items(1)[0], "rubric": [{"text": f"t{n}", "points": 1} for n in range(9)]}
     outcomes = await client.score([*items(3), too_many])
-    assert [isinstance(outcome, Failed) for outcome in outcomes] == [False, False, True, True]
+    assert [isinstance(outcome, Failed) for outcome in outcomes] == [False, False, False, True]
     failed = outcomes[3]
     assert isinstance(failed, Failed) and isinstance(failed.error, errors.InvalidRequest)
     assert failed.error.errors[0][0][:2] == ("items", 3) and failed.error.request_id

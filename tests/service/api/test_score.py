@@ -10,9 +10,12 @@ import httpx
 import pytest
 
 from service.clock import ManualClock
-from service.engine.fake import FakeEngine, FaultPlan
-from tests.apps import app_of, client_of, fake_settings, item, serving
+from service.engine.fake import FakeEngine, Fault, FaultPlan
+from tests.apps import CANARIES, app_of, client_of, fake_settings, item, serving
 from trainer_client import wire
+
+OK: Fault = "ok"
+ONE_BY_ONE: tuple[Fault, ...] = (OK,) * CANARIES
 
 
 async def score(client: httpx.AsyncClient, *items: dict[str, Any], **options: Any) -> wire.ScoreResponse:
@@ -116,11 +119,11 @@ async def test_a_deadline_is_an_answer_with_reasons_not_an_error() -> None:
 
 async def test_a_full_queue_is_503_with_retry_after() -> None:
     clock = ManualClock()
-    engine = FakeEngine(plan=FaultPlan(script=("ok", *["hang"] * 9)), sleep=clock.sleep)  # type: ignore[arg-type]
+    engine = FakeEngine(plan=FaultPlan(script=ONE_BY_ONE, rates={"hang": 1.0}), sleep=clock.sleep)
     settings = fake_settings(max_queued_tokens=100, max_batch_tokens=1, max_in_flight=1)
     async with serving(engine, clock=clock, settings=settings) as client:
         stuck = asyncio.create_task(client.post("/v1/score", json={"items": [item()]}))
-        while engine.calls < 2:
+        while engine.calls <= CANARIES:
             await asyncio.sleep(0.001)
         refused = await client.post("/v1/score", json={"items": [item(response="Another.")]})
         stuck.cancel()
@@ -131,7 +134,7 @@ async def test_a_full_queue_is_503_with_retry_after() -> None:
 
 async def test_a_caller_that_leaves_frees_its_place_1000_of_1000() -> None:
     clock = ManualClock()
-    engine = FakeEngine(plan=FaultPlan(script=("ok",), rates={"hang": 1.0}), sleep=clock.sleep)
+    engine = FakeEngine(plan=FaultPlan(script=ONE_BY_ONE, rates={"hang": 1.0}), sleep=clock.sleep)
     settings = fake_settings(max_batch_tokens=1, max_in_flight=1)
     async with serving(engine, clock=clock, settings=settings) as client:
         served = app_of(client).state.served
@@ -143,7 +146,7 @@ async def test_a_caller_that_leaves_frees_its_place_1000_of_1000() -> None:
             request.cancel()
             await asyncio.gather(request, return_exceptions=True)
             assert scheduler.queued_tokens == 0
-        assert len(served.scorer()._flights) == 0
+        assert len(served.scorer()._asker._flights) == 0
 
 
 async def test_readiness_tells_the_truth_while_loading_and_when_it_failed() -> None:
@@ -184,7 +187,7 @@ async def test_ready_after_a_canary() -> None:
     engine = FakeEngine()
     async with serving(engine) as client:
         assert (await client.get("/readyz")).json() == {"status": "ready"}
-        assert engine.prompts == 1
+        assert engine.prompts == CANARIES
 
 
 async def test_rubric_in_row_shapes_of_the_papers() -> None:
@@ -240,7 +243,7 @@ async def test_a_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None
     async with serving(engine, clock=clock, settings=settings, canary_s=1.0) as client:
         rubric = [{"text": f"Criterion {n}.", "points": 1} for n in range(4)]
         accepted = asyncio.create_task(score(client, item(rubric=rubric)))
-        while engine.calls < 2:
+        while engine.calls <= CANARIES:
             await asyncio.sleep(0.001)
         app_of(client).state.drain()
         await asyncio.sleep(0.01)

@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -13,7 +17,9 @@ from transformers import (
     LlamaConfig,
     MambaConfig,
     MistralConfig,
+    MixtralConfig,
     Qwen2Config,
+    Qwen3Config,
 )
 
 VOCABULARY = 300
@@ -34,6 +40,10 @@ _SMALL: dict[str, Any] = {
 CONFIGS: dict[str, Callable[[], Any]] = {
     "qwen2": lambda: Qwen2Config(**_SMALL, tie_word_embeddings=True),
     "llama": lambda: LlamaConfig(**_SMALL),
+    "qwen3": lambda: Qwen3Config(**_SMALL, head_dim=32),
+    "mixtral": lambda: MixtralConfig(**_SMALL, num_local_experts=4, num_experts_per_tok=2),
+    # A window of some layers only, which is longer than any prompt here: no window at all.
+    "wide": lambda: MistralConfig(**_SMALL, sliding_window=256),
     "mistral": lambda: MistralConfig(**_SMALL, sliding_window=16),
     "gemma2": lambda: Gemma2Config(
         **_SMALL, head_dim=16, query_pre_attn_scalar=16, sliding_window=16, attn_logit_softcapping=2.0
@@ -42,6 +52,17 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "mamba": lambda: MambaConfig(vocab_size=VOCABULARY, hidden_size=64, num_hidden_layers=2, state_size=8),
     "lfm2": lambda: Lfm2Config(**_SMALL, layer_types=["conv", "full_attention"]),
 }
+
+
+def tokenizer() -> Any:
+    """Every byte is a token, so that a random model can write anything; ids 1 and 2 are the beginning and the end."""
+    letters = sorted(ByteLevel.alphabet())
+    ids = {"<pad>": 0, "<s>": 1, "</s>": 2} | {letter: 3 + at for at, letter in enumerate(letters)}
+    made = Tokenizer(BPE(vocab=ids, merges=[]))
+    made.add_special_tokens(["<pad>", "<s>", "</s>"])
+    made.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = ByteLevelDecoder()
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +76,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
             made[name] = tmp_path_factory.mktemp(name)
             maker: Any = AutoModelForCausalLM
             maker.from_config(CONFIGS[name]()).save_pretrained(made[name])
-            (made[name] / "tokenizer.json").write_text('{"made": "up"}')
+            tokenizer().save(str(made[name] / "tokenizer.json"))
         return made[name]
 
     return make

@@ -116,3 +116,24 @@ def test_a_name_that_nobody_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(module, "snapshot_download", fetch)
     with pytest.raises(ConfigurationError, match="change the judge's model"):
         load("maker/judge")
+
+
+def test_a_gap_is_seen_by_names_alone(folder: Path) -> None:
+    module.refuse_gaps(folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {name: weights[name] for name in weights if "layers.1.mlp.down" not in name}, folder / "model.safetensors"
+    )
+    with pytest.raises(ConfigurationError, match=r"lacks 1 of the model's weights \(model\.layers\.1\.mlp\.down_proj"):
+        module.refuse_gaps(folder)
+
+
+def test_names_that_do_not_tell_refuse_nothing(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    renamed = {name.replace("mlp", "feed_forward"): weight for name, weight in weights.items()}
+    save_file(renamed, folder / "model.safetensors")
+    module.refuse_gaps(folder)
+
+
+def test_tied_weights_are_no_gap(checkpoint: Make) -> None:
+    module.refuse_gaps(checkpoint("qwen2"))

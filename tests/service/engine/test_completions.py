@@ -133,6 +133,13 @@ def test_a_sampled_token_from_below_the_top_does_not_tighten_the_bound() -> None
         read_top(top, ("yes", "no"), 5)
 
 
+def test_a_sum_that_rounds_to_one_is_no_proof_that_nothing_is_left() -> None:
+    top = {"a": math.log(0.5), "b": math.log(0.5), "yes": math.log(1e-18)}
+    with pytest.raises(Unparseable):
+        read_top(top, ("yes", "no"), 2)
+    assert read_top(top | {"no": math.log(1e-18)}, ("yes", "no"), 2)[0] == math.log(1e-18)
+
+
 weights = st.lists(st.floats(1e-9, 1.0), min_size=4, max_size=40)
 
 

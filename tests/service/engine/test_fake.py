@@ -1,4 +1,5 @@
 import asyncio
+import json
 import math
 import subprocess
 import sys
@@ -8,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.base import LabelRead, Prompt
-from service.engine.fake import FakeEngine, Fault, FaultPlan, oracle
+from service.engine.base import Engine, Generation, LabelRead, Prompt, Sampling
+from service.engine.fake import FakeEngine, Fault, FaultPlan, oracle, text_oracle
 from service.errors import EngineFailed, TooLong
 from service.scoring.verdict import read
 
@@ -71,7 +72,8 @@ async def test_a_fault_of_some_prompts_leaves_the_others_right(fault: Fault) -> 
         if fault == "nan":
             assert all(map(math.isnan, outcome.logprobs))
         else:
-            assert read(outcome).label_mass < 1e-5
+            mass = read(outcome).label_mass
+            assert mass is not None and mass < 1e-5
     assert (await fake(fault).read_labels(PROMPTS[:1], LABELS))[0] != RIGHT[0]
 
 
@@ -145,6 +147,113 @@ async def test_random_faults_replay_from_the_seed() -> None:
 def test_a_plan_that_makes_no_sense_is_refused(plan: Any) -> None:
     with pytest.raises(ValueError, match="fault"):
         FaultPlan(**plan)
+
+
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {
+            "z": {"type": "string", "maxLength": 10},
+            "explanation": {"type": "string"},
+            "criteria_met": {"type": "boolean"},
+            "rating": {"type": "integer", "minimum": 3, "maximum": 5},
+            "word": {"enum": ["a", "b"]},
+        },
+    }
+)
+VERDICT = Sampling(max_tokens=50, json_schema=SCHEMA)
+TEXTS = [text_oracle(prompt.ids, 3, VERDICT) for prompt in PROMPTS]
+
+
+async def test_texts_are_documents_of_the_schema_and_the_oracles() -> None:
+    engine: Engine = fake()
+    assert await engine.generate(PROMPTS, [VERDICT] * 6) == TEXTS
+    assert await engine.generate(PROMPTS[::-1][:2], [VERDICT] * 2) == TEXTS[::-1][:2]
+    for text in TEXTS:
+        document = json.loads(text.text)
+        assert list(document) == ["z", "explanation", "criteria_met", "rating", "word"]
+        assert [type(value) for value in document.values()] == [str, str, bool, int, str]
+        assert len(document["z"]) <= 10 and 3 <= document["rating"] <= 5 and document["word"] in ("a", "b")
+        assert text.finished and 0 < text.tokens <= 50
+    (free,) = await engine.generate(PROMPTS[:1], [Sampling(max_tokens=50)])
+    assert isinstance(free, Generation) and free.finished and not free.text.startswith("{")
+    with pytest.raises(ValueError, match="shorter"):
+        await engine.generate(PROMPTS, [VERDICT])
+    with pytest.raises(ValueError, match="null"):
+        await engine.generate(PROMPTS[:1], [Sampling(max_tokens=50, json_schema='{"type": "null"}')])
+
+
+def test_a_seed_counts_when_something_is_drawn_and_verdicts_are_even() -> None:
+    drawn = [Sampling(max_tokens=50, temperature=0.7, seed=seed, json_schema=SCHEMA) for seed in range(400)]
+    texts = [text_oracle((1, 2), 0, sampling) for sampling in drawn]
+    assert texts == [text_oracle((1, 2), 0, sampling) for sampling in drawn]
+    assert len({text.text for text in texts}) == 400
+    assert sum(json.loads(text.text)["criteria_met"] for text in texts) == pytest.approx(200, abs=50)
+    greedy = {text_oracle((1, 2), 0, Sampling(max_tokens=50, seed=seed)).text for seed in range(5)}
+    assert len(greedy) == 1
+    assert text_oracle((1, 2), 1, VERDICT) != text_oracle((1, 2), 0, VERDICT) != text_oracle((1, 3), 0, VERDICT)
+
+
+async def test_a_text_that_does_not_fit_is_cut_or_refused() -> None:
+    cut = text_oracle((1,), 0, Sampling(max_tokens=3))
+    assert (cut.finished, cut.tokens, len(cut.text.split())) == (False, 3, 3)
+    outcomes = await fake(max_model_len=53).generate([*PROMPTS[:1], Prompt((1, 2), (3, 4))], [VERDICT] * 2)
+    assert [type(outcome) for outcome in outcomes] == [Generation, TooLong]
+
+
+@pytest.mark.parametrize("fault", ["some", "truncated", "garbage", "few", "many"])
+async def test_faults_of_texts_leave_the_others_right(fault: Fault) -> None:
+    outcomes = await fake(fault).generate(PROMPTS, [VERDICT] * 6)
+    assert len(outcomes) == {"few": 5, "many": 7}.get(fault, 6)
+    hit = [outcome for outcome, right in zip(outcomes, TEXTS, strict=False) if outcome != right]
+    assert len(hit) == 0 if fault in ("few", "many") else 1 <= len(hit) < 6
+    for outcome in hit:
+        assert isinstance(outcome, EngineFailed if fault == "some" else Generation)
+        if isinstance(outcome, Generation):
+            assert outcome.finished == (fault == "garbage")
+            with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
+                json.loads(outcome.text)
+
+
+@pytest.mark.parametrize("fault", ["nan", "low_mass"])
+async def test_faults_of_reads_are_none_of_texts(fault: Fault) -> None:
+    assert await fake(fault).generate(PROMPTS, [VERDICT] * 6) == TEXTS
+
+
+@pytest.mark.parametrize("fault", ["truncated", "garbage"])
+async def test_faults_of_texts_are_none_of_reads(fault: Fault) -> None:
+    assert await fake(fault).read_labels(PROMPTS, LABELS) == RIGHT
+
+
+async def test_whole_generations_fail_hang_and_die() -> None:
+    engine = fake("batch", "crash", "hang", "die")
+    with pytest.raises(EngineFailed):
+        await engine.generate(PROMPTS, [VERDICT] * 6)
+    with pytest.raises(RuntimeError):
+        await engine.generate(PROMPTS, [VERDICT] * 6)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(engine.generate(PROMPTS, [VERDICT] * 6), timeout=0.05)
+    for _ in range(2):
+        with pytest.raises(EngineFailed):
+            await engine.generate(PROMPTS, [VERDICT] * 6)
+    assert engine.dead and (engine.calls, engine.prompts) == (5, 30)
+
+
+async def test_a_test_may_set_how_it_streams_and_whether_it_is_down() -> None:
+    engine = fake()
+    assert (engine.streams, engine.down) == (False, None)
+    engine.streams, engine.down = True, "the judge is restarting"
+    with pytest.raises(EngineFailed, match="restarting"):
+        await engine.read_labels(PROMPTS, LABELS)
+    with pytest.raises(EngineFailed, match="restarting"):
+        await engine.generate(PROMPTS, [VERDICT] * 6)
+    assert engine.calls == 0
+    engine.down = None
+    engine.abandon(PROMPTS[2])
+    assert await engine.read_labels(PROMPTS, LABELS) == RIGHT
+    assert engine.abandoned == [PROMPTS[2]]
+    await engine.stop()
+    assert engine.down == "the judge was stopped"
 
 
 def test_it_needs_no_torch() -> None:

@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from service.engine.base import LabelRead, Outcome, Prompt
-from service.engine.local import LocalEngine, plan
+from service.engine.local import LocalEngine
 from service.errors import EngineFailed, TooLong
 
 LABELS = (11, 23)
@@ -72,12 +70,27 @@ def assert_close(ours: list[list[float]], theirs: list[list[float]], tolerance: 
         assert p == pytest.approx(q, abs=tolerance)
 
 
-@pytest.mark.parametrize("name", ["qwen2", "llama", "mistral", "gemma2"])
-async def test_shared_unshared_and_plain_reads_agree(name: str, load: Load, checkpoint: Callable[[str], Path]) -> None:
-    prompts = mixed()
+def grpo() -> list[Prompt]:
+    """Three responses to one conversation, ragged; one of them has one criterion; another conversation's two."""
+    a, b = ids(40, 1), ids(25, 2)
+    shared = [a + ids(30, 3), a + ids(21, 4), a + ids(5, 5), b + ids(33, 6), b, a]
+    own = [(1, 9, 30), (12, 4), (7,), (8, 3, 3, 21), (6, 6), (11,)]
+    return [Prompt(text, ids(n, 50 + n + i)) for i, text in enumerate(shared) for n in own[i]]
+
+
+TREES = ["qwen2", "llama", "qwen3", "mixtral", "wide"]
+
+
+@pytest.mark.parametrize("name", [*TREES, "mistral", "gemma2"])
+@pytest.mark.parametrize("batch", [mixed, grpo])
+async def test_shared_unshared_and_plain_reads_agree(
+    name: str, batch: Callable[[], list[Prompt]], load: Load, checkpoint: Callable[[str], Path]
+) -> None:
+    prompts = batch()
     expected = plain(checkpoint(name), prompts)
     shared = load(name)
     assert shared.identity.facts["share_prefix"] == "true"
+    assert (shared.identity.facts["attention"] == "rubricd_tree") == (name in TREES)
     assert_close(probabilities(await shared.read_labels(prompts, LABELS)), expected)
     assert_close(probabilities(await load(name, share_prefix=False).read_labels(prompts, LABELS)), expected)
     assert_close(probabilities(await load(name, max_batch_tokens=150).read_labels(prompts, LABELS)), expected)
@@ -106,20 +119,44 @@ async def test_each_prompt_after_the_first_of_a_group_has_its_shared_tokens_cach
     assert [getattr(outcome, "cached_tokens", None) for outcome in outcomes] == [0, 40, 0, 40]
 
 
-async def test_a_shared_prefix_is_computed_once_and_the_head_at_last_positions_only(load: Load) -> None:
-    engine = load(max_batch_tokens=160)
-    forward: Any = engine._forward
-    passes: list[tuple[int, ...]] = []
-    heads: list[tuple[int, ...]] = []
-    forward._model.register_forward_pre_hook(
-        lambda _, args, kwargs: passes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+async def test_a_groups_conversation_is_paid_for_once_and_each_response_once(load: Load) -> None:
+    conversation = ids(40, 1)
+    responses = [conversation + ids(30, 2), conversation + ids(20, 3)]
+    outcomes = await load().read_labels([Prompt(text, ids(5, n)) for text in responses for n in range(3)], LABELS)
+    cached = [outcome.cached_tokens for outcome in outcomes if isinstance(outcome, LabelRead)]
+    first = min(cached[0], cached[3])
+    assert first == 0 and cached[0] + cached[3] == 40, "whichever of the responses comes first pays"
+    assert cached[1:3] == [70, 70] and cached[4:] == [60, 60]
+
+
+async def test_prompts_of_different_salts_share_nothing(load: Load) -> None:
+    prompts = [Prompt(ids(40, 1), ids(3, n), salt=salt) for n, salt in enumerate("aabb")]
+    engine = load()
+    outcomes = await engine.read_labels(prompts, LABELS)
+    assert [getattr(outcome, "cached_tokens", None) for outcome in outcomes] == [0, 40, 0, 40]
+    outcomes = await load("mistral").read_labels(prompts, LABELS)
+    assert [getattr(outcome, "cached_tokens", None) for outcome in outcomes] == [0, 40, 0, 40]
+
+
+@pytest.mark.parametrize(
+    ("name", "passes", "heads"),
+    [
+        ("qwen2", [(1, 71)], [(1, 5, 300)]),
+        ("mistral", [(1, 40), (3, 5), (2, 10)], [(1, 1, 300), (3, 1, 300), (2, 1, 300)]),
+    ],
+)
+async def test_a_shared_prefix_is_computed_once_and_the_head_at_last_positions_only(
+    name: str, passes: list[tuple[int, ...]], heads: list[tuple[int, ...]], load: Load
+) -> None:
+    engine = load(name, max_batch_tokens=160)
+    model: Any = engine._forward and engine._forward._model
+    seen: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = ([], [])
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: seen[0].append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
-    forward._model.get_output_embeddings().register_forward_hook(
-        lambda _, args, output: heads.append(tuple(output.shape))
-    )
+    model.get_output_embeddings().register_forward_hook(lambda _, args, output: seen[1].append(tuple(output.shape)))
     await engine.read_labels([Prompt(ids(40, 1), ids(n, n)) for n in (3, 9, 4, 10, 5)], LABELS)
-    assert passes == [(1, 40), (3, 5), (2, 10)]
-    assert heads == [(1, 1, 300), (3, 1, 300), (2, 1, 300)]
+    assert seen == (passes, heads)
 
 
 async def test_only_the_prompt_that_is_too_long_fails(load: Load) -> None:
@@ -155,13 +192,13 @@ async def test_numbers_that_are_not_finite_fail_their_own_prompt_only(load: Load
 
 
 async def test_a_failing_pass_fails_its_own_prompts_and_the_engine_stays_usable(load: Load) -> None:
-    engine = load()
+    engine = load(max_batch_tokens=30)
     forward: Any = engine._forward
     prompts = [Prompt(ids(20, 1), ids(4, 2)), Prompt(ids(20, 1), ids(5, 3)), Prompt((), ids(9, 4))]
     right = await engine.read_labels(prompts, LABELS)
 
     def no_memory(_: Any, args: Any, kwargs: Any) -> None:
-        if kwargs["past_key_values"] is not None:
+        if kwargs["input_ids"].shape[1] > 20:
             raise torch.OutOfMemoryError("no memory")
 
     hook = forward._model.register_forward_pre_hook(no_memory, with_kwargs=True)
@@ -213,12 +250,29 @@ async def test_a_cancelled_read_ends_before_its_next_pass(load: Load) -> None:
     assert len(passes) <= 4, "two at most before the cancelling was seen, one of the second read"
 
 
+async def test_an_abandoned_prompt_is_not_computed_any_more(load: Load) -> None:
+    engine = load(max_batch_tokens=1)
+    passes, begun = slow(engine, 0.1)
+    prompts = [Prompt((), ids(3, i)) for i in range(20)]
+    work = asyncio.ensure_future(engine.read_labels(prompts, LABELS))
+    await asyncio.to_thread(begun.wait)
+    for prompt in prompts[4:]:
+        engine.abandon(prompt)
+    outcomes = await work
+    assert isinstance(outcomes[0], LabelRead) and isinstance(outcomes[-1], EngineFailed)
+    assert len(passes) <= 5
+    engine.abandon(prompts[-1])
+    assert isinstance((await engine.read_labels(prompts[-1:], LABELS))[0], LabelRead), "nothing is left of it"
+
+
 async def test_stopping_answers_everybody_and_refuses_what_comes_later(load: Load) -> None:
     engine = load(max_batch_tokens=1)
     _, begun = slow(engine, 0.05)
     reads = [asyncio.ensure_future(engine.read_labels([Prompt((), ids(3, i))] * 10, LABELS)) for i in range(3)]
     await asyncio.to_thread(begun.wait)
+    assert engine.down is None
     await engine.stop()
+    assert engine.down == "the judge was stopped"
     answers: list[Any] = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), timeout=5)
     assert isinstance(answers[1], EngineFailed) and isinstance(answers[2], EngineFailed)
     first: list[Outcome] = answers[0]
@@ -235,28 +289,3 @@ async def test_bfloat16_reads_are_near_float32_ones(load: Load) -> None:
     rough = p_met(probabilities(await engine.read_labels(mixed(), LABELS)))
     assert rough == pytest.approx(exact, abs=0.1)
     assert rough != pytest.approx(exact, abs=1e-6)
-
-
-prompts_strategy = st.lists(
-    st.builds(
-        Prompt,
-        shared=st.sampled_from([(), (1,), (2, 2, 2), (3,) * 9]),
-        own=st.integers(1, 12).map(lambda n: (4,) * n),
-    ),
-    max_size=20,
-)
-
-
-@given(prompts_strategy, st.integers(1, 60), st.booleans(), st.data())
-def test_a_plan_serves_each_prompt_once_within_the_budget(
-    prompts: list[Prompt], budget: int, share: bool, data: st.DataObject
-) -> None:
-    served = [i for i in range(len(prompts)) if data.draw(st.booleans())]
-    groups = list(plan(prompts, served, max_batch_tokens=budget, share=share))
-    assert sorted(index for group in groups for index in group.members) == served
-    for group in groups:
-        assert not group.shared or (share and len(group.members) > 1)
-        assert not group.shared or {prompts[index].shared for index in group.members} == {group.shared}
-        for one in group.passes:
-            assert len(one) == 1 or len(one) * max(len(prompts[index]) for index in one) <= budget
-    assert len({group.shared for group in groups}) == len(groups), "what is shared is computed once"

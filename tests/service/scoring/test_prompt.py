@@ -1,6 +1,7 @@
 """Law 6: the order of the prompt, one shared prefix, and labels that are one token in their place."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_the_conversation_of_a_group_is_tokenised_once(monkeypatch: pytest.Monke
     monkeypatch.setattr(segmenter, "untrusted_all", watched)
     criteria = _criteria("A.", "B.")
     Renderer(segmenter, skeleton(family("qwen"))).render([(_candidate(str(n)), criteria) for n in range(8)])
-    assert seen == ["My knee hurts.", "Where?", "Below the cap.", "A.", "B."]
+    assert seen == ["My knee hurts.", "Where?", "Below the cap.", *map(str, range(8)), "A.", "B."]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -108,3 +109,53 @@ def test_a_template_that_loses_the_message_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match="loses or repeats"):
         skeleton(Mute())  # type: ignore[arg-type]
+
+
+GRADER = "Look:\n<<conversation>>\n\nItem:\n<<rubric_item>>\n\nNow say. {braces} stay\n"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_graders_layout_is_its_text_with_two_places_filled(name: str) -> None:
+    """The published grader's structure, byte for byte: turns as `role: content` with a blank line between, the response
+    as the last one, the criterion in its place, the instructions after it."""
+    tokenizer = family(name)
+    made = skeleton(tokenizer, "healthbench", "reasoned", grader=GRADER)
+    [[prompt]] = Renderer(Segmenter(tokenizer), made).render([(_candidate("Rest it."), _criteria("Says to rest."))])
+    text = Segmenter(tokenizer).decode(prompt.ids)
+    turns = "user: My knee hurts.\n\nassistant: Where?\n\nuser: Below the cap.\n\nassistant: Rest it."
+    filled = GRADER.replace("<<conversation>>", turns).replace("<<rubric_item>>", "Says to rest.").rstrip()
+    assert filled in text
+
+
+@pytest.mark.parametrize("text", ["no places", "<<rubric_item>> <<conversation>>", f"{GRADER}<<rubric_item>>"])
+def test_a_graders_text_without_its_two_places_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="<<conversation>>"):
+        skeleton(family("qwen"), "healthbench", "reasoned", grader=text)
+
+
+def test_a_whole_rubric_is_listed_with_its_weights() -> None:
+    made = skeleton(family("qwen"), "rubricd", "implicit")
+    rubric = (Criterion("a", "Rests.", 5.0), Criterion("b", "Runs.", -2.5), Criterion("c", "Ices.", 1.0, "essential"))
+    asked = replace(_candidate("Rest it."), criteria=rubric)
+    [prompt] = Renderer(Segmenter(family("qwen")), made).render_whole([asked])
+    text = Segmenter(family("qwen")).decode(prompt.own)
+    assert "# Rubric\n- [+5 points] Rests.\n- [-2.5 points] Runs.\n- [essential] Ices." in text
+
+
+class Thinker:
+    """A chat template that begins every answer inside a thought, whatever it is asked."""
+
+    def __init__(self) -> None:
+        self.backend_tokenizer = family("qwen").backend_tokenizer
+
+    def apply_chat_template(self, conversation: list[dict[str, str]], **kwargs: object) -> str:
+        return "".join(f"[{m['role']}] {m['content']}\n" for m in conversation) + "[assistant] <think>\n"
+
+
+def test_a_model_that_thinks_aloud_has_its_thought_closed_where_one_token_is_read() -> None:
+    for mode in ("verdict", "implicit", "likert"):
+        assert skeleton(Thinker(), mode=mode).tail.endswith("<think>\n\n</think>\n\n")
+    assert skeleton(Thinker(), "healthbench", "verdict").tail.endswith('</think>\n\n{\n  "criteria_met":')
+    writing = skeleton(Thinker(), mode="reasoned")
+    assert (writing.thinks, writing.tail.endswith("<think>\n")) == (True, True)
+    assert not skeleton(family("qwen"), mode="reasoned").thinks

@@ -95,6 +95,11 @@ def test_polarity_decides_the_sign_and_never_the_size(points: float) -> None:
     assert signed(points, "negative") == -abs(points)
 
 
+def test_zero_has_no_sign() -> None:
+    for points, polarity in ((0.0, "negative"), (-0.0, "positive"), (-0.0, None), (0.0, None)):
+        assert str(signed(points, polarity)) == "0.0"
+
+
 @given(FINITE)
 def test_what_counts_and_what_is_wanted_follow_from_the_points(points: float) -> None:
     criterion = Criterion(id="0", text="t", points=points)

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import pytest
 import pytest_asyncio
 
-from service.errors import Cancelled, VerifierFailed
+from service.errors import Cancelled, Overloaded, VerifierFailed
 from service.scoring import rule_worker
 from service.scoring.rubric import Rule
 from service.scoring.rules import RULES, RulePool
@@ -144,6 +144,8 @@ FAILURES = [
     (rule("json_schema", schema={}), "[" * 100_000, "library failed"),
     (rule("math_verify", gold=r"\frac{secret}{"), "42", "cannot be read"),
     (rule("math_verify", gold=" "), "42", "cannot be read"),
+    (rule("math_verify", gold=r"$\secret{$ and 42"), "42", "cannot be read"),
+    (rule("math_verify", gold="x"), "$" + "{" * 150 + "x" + "}" * 150 + "$", "library failed"),
     (rule("secret"), "42", "no such rule"),
 ]
 
@@ -258,6 +260,49 @@ async def test_a_process_that_dies_while_it_decides_is_a_failure() -> None:
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(VerifierFailed, match="died while it decided"):
         await asyncio.wait_for(check, 5)
+    await pool.stop()
+
+
+async def test_beyond_the_room_checks_are_refused_with_when_to_come_back() -> None:
+    pool = RulePool(workers=2, timeout_s=10, max_queued=10)
+    pooled, inline = rule("regex", pattern="b"), rule("contains", text="b")
+    pool.check_room([pooled] * 50)
+    await pool.check(pooled, "b")
+    pool._check_s = 8.0
+    endless = [asyncio.ensure_future(pool.check(*ENDLESS)) for _ in range(2)]
+    await asyncio.sleep(0)
+    checks = [asyncio.ensure_future(pool.check(pooled, "b")) for _ in range(10)]
+    await asyncio.sleep(0)
+    assert pool.waiting == 10
+    pool.check_room([inline] * 50)
+    for more, wait_s in ((1, 4.0), (5, 20.0), (100, 60.0)):
+        with pytest.raises(Overloaded, match="too many rules") as refused:
+            pool.check_room([inline, *[pooled] * more])
+        assert refused.value.retry_after_s == wait_s
+    checks.pop().cancel()
+    await asyncio.sleep(0)
+    pool.check_room([pooled])
+    for check in endless:
+        check.cancel()
+    assert all(await asyncio.gather(*checks))
+    assert pool.waiting == 0
+    pool.check_room([pooled] * 50)
+    await pool.stop()
+
+
+async def test_when_to_come_back_follows_what_checks_take() -> None:
+    pool = RulePool(workers=1, timeout_s=1, max_queued=1)
+    for _ in range(2):
+        with pytest.raises(VerifierFailed):
+            await pool.check(*ENDLESS)
+    checks = [asyncio.ensure_future(pool.check(*ENDLESS)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as refused:
+        pool.check_room([ENDLESS[0]] * 10)
+    assert 8 <= refused.value.retry_after_s <= 60
+    for check in checks:
+        check.cancel()
+    await asyncio.gather(*checks, return_exceptions=True)
     await pool.stop()
 
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
@@ -13,39 +12,38 @@ from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import Overloaded
 from service.scheduling import Limits, Scheduler
-from service.scoring.judge import name_judge
+from service.scoring.asking import Asker
 from service.scoring.layout import skeleton
+from service.scoring.panel import Manner, ways
 from service.scoring.prompt import Renderer
 from service.scoring.rubric import Candidate, Criterion, Rule, Turn
 from service.scoring.rules import RulePool
 from service.scoring.scorer import Options, Scorer
-from service.scoring.segments import Segmenter
-from service.scoring.verdict import Verdict, read
+from service.scoring.segments import ChatTokenizer, Segmenter
+from service.scoring.verdict import read
+from service.scoring.ways import Said
 from tests.service.scoring.families import family
 
 LIMITS = Limits()
+MANNER = Manner()
 RENDERER = Renderer(Segmenter(family("qwen")), skeleton(family("qwen")))
 
 
 @asynccontextmanager
 async def scoring(
-    engine: FakeEngine, clock: ManualClock | None = None, limits: Limits = LIMITS
+    engine: FakeEngine,
+    clock: ManualClock | None = None,
+    limits: Limits = LIMITS,
+    manner: Manner = MANNER,
+    tokenizer: ChatTokenizer | None = None,
 ) -> AsyncIterator[Scorer]:
     clock = clock or ManualClock()
-    labels = ("Yes", "No")
-    judge = name_judge(
-        engine.identity,
-        RENDERER.skeleton,
-        mode="verdict",
-        labels=labels,
-        label_ids=RENDERER.label_ids(labels),
-        mass_floor=0.5,
-    )
-    scheduler = Scheduler(partial(engine.read_labels, label_ids=judge.label_ids), clock, limits)
+    scheduler = Scheduler(engine, clock, limits)
     scheduler.start()
     rules = RulePool(workers=1, timeout_s=2.0)
-    store = MemoryStore[Verdict](10_000)
-    yield Scorer(judge=judge, renderer=RENDERER, scheduler=scheduler, store=store, rules=rules, clock=clock)
+    asker = Asker(scheduler, MemoryStore[Said](10_000))
+    asked = ways(engine.identity, tokenizer or family("qwen"), manner)
+    yield Scorer(ways=asked, asker=asker, scheduler=scheduler, rules=rules, clock=clock, escalation=manner.escalation)
     await scheduler.drain(0)
     await rules.stop()
 
@@ -196,7 +194,7 @@ async def test_a_request_that_the_queue_cannot_take_is_refused_whole_and_leaves_
             await scorer.score([candidate(f"Response {n}." * 40) for n in range(8)], Options())
         assert refused.value.retry_after_s >= 1
         assert repr(scorer._scheduler) == before
-        assert len(scorer._flights) == 12
+        assert len(scorer._asker._flights) == 12
         await clock.advance(60.0)
         assert (await first)[0][0].score.status == "ok"
 
@@ -277,7 +275,7 @@ async def test_10_000_requests_under_faults_hold_no_invented_verdict() -> None:
                 whole = all(judgement.ok for judgement in scored.judgements)
                 wrong += (scored.score.value is not None) != whole
         await settle()
-        assert len(scorer._flights) == 0
+        assert len(scorer._asker._flights) == 0
     assert ok + failed == 100_000
     assert wrong == 0
     assert failed > 10_000

@@ -43,7 +43,7 @@ def test_by_hand(probabilities: tuple[float, float], p: float, mass: float) -> N
 def test_what_can_be_is_two_probabilities(logprobs: tuple[float, float]) -> None:
     verdict = read(LabelRead(logprobs))
     assert 0 <= verdict.p_met <= 1
-    assert 0 <= verdict.label_mass <= 1
+    assert 0 <= (verdict.label_mass or 0.0) <= 1
     assert (verdict.p_met >= 0.5) == (logprobs[0] >= logprobs[1]) or math.isclose(*logprobs, rel_tol=1e-9, abs_tol=1e-9)
     other_way = read(LabelRead(logprobs[::-1]))
     assert verdict.p_met + other_way.p_met == pytest.approx(1, abs=1e-12)
@@ -85,7 +85,7 @@ def test_whatever_an_engine_says_there_is_a_verdict_or_a_reason(logprobs: Sequen
         return
     assert len(logprobs) == 2
     assert 0 <= verdict.p_met <= 1
-    assert 0 <= verdict.label_mass <= 1
+    assert 0 <= (verdict.label_mass or 0.0) <= 1
     assert sum(map(math.exp, logprobs)) <= 1.001
 
 
@@ -98,7 +98,7 @@ def test_below_the_floor_the_judge_abstains_and_else_the_threshold_decides(
 ) -> None:
     found = decide(Verdict(p, mass), threshold=threshold, mass_floor=floor, source="cache")
     assert (found.p_raw, found.label_mass, found.source) == (p, mass, "cache")
-    if mass < floor:
+    if mass < floor or mass == 0:
         assert (found.status, found.met, found.p, found.ok) == ("abstained", None, None, False)
         assert found.detail
     else:

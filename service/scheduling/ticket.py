@@ -1,0 +1,58 @@
+"""One question's place in the queue.
+
+Always true: a ticket is answered at most once; whoever answers later changes nothing.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from service.engine.base import Ask, Generation, LabelRead, Prompt, Write
+from service.errors import JudgementError
+
+Answer = LabelRead | Generation
+
+
+class Ticket:
+    """`future` holds the answer or the error. `cost` is in tokens that will be computed; `deadline_s` is a point on the
+    clock."""
+
+    __slots__ = ("_left", "ask", "cost", "deadline_s", "future", "queued")
+
+    def __init__(self, ask: Ask, cost: int, deadline_s: float | None, left: Callable[["Ticket"], None]) -> None:
+        self.ask = ask
+        self.cost = cost
+        self.deadline_s = deadline_s
+        self.queued = True
+        self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._left = left
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.ask.prompt
+
+    def answer(self, outcome: Answer | JudgementError) -> None:
+        if self.future.done():
+            return
+        if isinstance(outcome, JudgementError):
+            self.future.set_exception(outcome)
+            self.future.exception()  # retrieved here: a ticket whose waiter has left is no news
+        else:
+            self.future.set_result(outcome)
+
+    def postpone(self, deadline_s: float | None) -> None:
+        """Someone more patient waits too."""
+        self.deadline_s = deadline_s
+
+    def cancel(self) -> None:
+        """Nobody waits any more: its place is free at once, and the engine need not go on."""
+        if not self.future.done():
+            self.future.cancel()
+            self._left(self)
+
+
+def cost_of(ask: Ask, before: Prompt | None) -> int:
+    """Tokens that `ask` makes the engine compute when it follows `before`: a shared prefix counts once."""
+    prompt = ask.prompt
+    shared = 0 if before is not None and before.shared is prompt.shared else len(prompt.shared)
+    written = ask.sampling.max_tokens if isinstance(ask, Write) else 0
+    return shared + len(prompt.own) + written
