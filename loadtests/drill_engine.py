@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -92,7 +92,12 @@ def main() -> int:
     print(table(drills, load, seconds))
     passed = is_passed(drills, load, 2 * options.times)
     if options.json:
-        facts = {"passed": passed, "seconds": seconds, "hang_s": options.hang_s, "load": asdict(load)}
+        facts = {
+            "passed": passed,
+            "seconds": seconds,
+            "hang_s": options.hang_s,
+            "load": {one.name: getattr(load, one.name) for one in fields(load)},
+        }
         options.json.write_text(json.dumps(facts | {"drills": list(map(asdict, drills))}, indent=1) + "\n")
     print("passed" if passed else "FAILED")
     return 0 if passed else 1

@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         default=0.0,
         ge=0,
         le=0.5,
-        description="Verdicts with P(met) so close to 0.5, and abstentions, are asked again in mode `reasoned`; 0: off.",
+        description="Verdicts with P(met) so near 0.5, and abstentions, are asked again in mode `reasoned`; 0 is off.",
     )
     escalate_share: float = Field(
         default=0.1, gt=0, le=1, description="Share of a request's judgements that may be asked again, rounded up."

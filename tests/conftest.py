@@ -1,10 +1,8 @@
 """Fixtures of the whole suite."""
 
-import importlib.util
 import warnings
 from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 
 from service.engine.build import MINIATURE
@@ -15,8 +13,7 @@ from service.engine.vllm_options import Options
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def vllm_engine() -> AsyncIterator[VllmEngine]:
     """The miniature judge in a real vLLM, started once for all tests. They run in the session's loop, as it does."""
-    if importlib.util.find_spec("vllm") is None:
-        pytest.skip("vLLM is not installed: `make .venv/vllm`")
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what vLLM's own imports do
         engine = await VllmEngine.load(str(MINIATURE), Options(kv_cache_gb=1, max_model_len=1024))

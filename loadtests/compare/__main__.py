@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--plot", type=Path, help="write a picture of the ratios to this file")
     parser.add_argument("--only", type=_names, default=list(HOSTS), help=f"some of {','.join(HOSTS)}")
     parser.add_argument("--model", choices=list(SHAPES), help="one of the models (both)")
-    parser.add_argument("--seconds", type=float, default=600.0, help="for all turns (600)")
+    parser.add_argument("--seconds", type=float, default=660.0, help="for all turns (660)")
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default=DTYPE, help=f"of all contestants ({DTYPE})")
     return parser.parse_args()
 

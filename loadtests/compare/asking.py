@@ -85,7 +85,7 @@ class Prompts:
         """The published pattern's prompts, a list a response."""
         return [
             [self._templated(json.loads(body)["messages"]) for body in bodies]
-            for bodies in self.json_per_criterion(group)
+            for bodies in self.json_per_criterion(group, hot=False)
         ]
 
     def _templated(self, messages: list[dict[str, str]]) -> tuple[int, ...]:
@@ -137,14 +137,15 @@ class Prompts:
             for response in group.responses
         ]
 
-    def json_per_criterion(self, group: Group) -> list[list[bytes]]:
+    def json_per_criterion(self, group: Group, *, hot: bool) -> list[list[bytes]]:
         """`POST /v1/chat/completions`: a criterion a call, most of the instructions after it, an explanation and a
-        verdict as JSON; as many tokens as that takes, whatever a model of random weights would say."""
+        verdict as JSON; as many tokens as that takes, whatever a model of random weights would say. `hot`: sampled as
+        RuscaRL does, which an engine on a CPU is slow at; else the likeliest tokens."""
         asked: dict[str, Any] = {
             "max_tokens": DECODED,
             "min_tokens": DECODED,
             "ignore_eos": True,
-            **_HOT,
+            **(_HOT if hot else {"temperature": 0.0}),
         }
         return [
             [

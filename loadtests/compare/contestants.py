@@ -252,11 +252,12 @@ def one_token_chat(name: str, host: Host, prompts: Prompts, *, in_flight: int) -
     )
 
 
-def json_per_criterion(name: str, host: Host, prompts: Prompts) -> Contestant:
-    """The published pattern: a chat completion a criterion, long instructions last, an answer of 100 tokens."""
+def json_per_criterion(name: str, host: Host, prompts: Prompts, *, hot: bool) -> Contestant:
+    """The published pattern: a chat completion a criterion, long instructions last, an answer of 100 tokens. `hot`:
+    sampled as published."""
 
     def units(group: Group) -> list[Unit]:
-        return [Unit(tuple(bodies), len(bodies)) for bodies in prompts.json_per_criterion(group)]
+        return [Unit(tuple(bodies), len(bodies)) for bodies in prompts.json_per_criterion(group, hot=hot)]
 
     def read(answer: Any) -> Read:
         usage = answer["usage"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 OURS, LOCAL, RAW = "ours_vllm", "ours_local", "raw"
-PEERS = ("raw", "generative_scoring", "one_token_chat", "json_per_criterion", "library")
+PEERS = ("raw", "generative_scoring", "one_token_chat", "json_per_criterion", "json_greedy", "library")
 
 
 @dataclass(frozen=True, slots=True)

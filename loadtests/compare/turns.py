@@ -31,9 +31,10 @@ HOSTS: Mapping[str, HostName] = {
     "generative_scoring": "server",
     "one_token_chat": "server",
     "json_per_criterion": "server",
+    "json_greedy": "server",
     "library": "server",
 }
-SLOW = ("json_per_criterion", "library")
+SLOW = ("json_per_criterion", "json_greedy", "library")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,8 @@ def _contestant(name: str, kind: Kind, host: Host, prompts: Prompts) -> Contesta
         LOCAL: lambda: contestants.ours(name, host, prompts, in_flight=in_flight, block=1),
         "generative_scoring": lambda: contestants.generative_scoring(name, host, prompts, in_flight=in_flight),
         "one_token_chat": lambda: contestants.one_token_chat(name, host, prompts, in_flight=in_flight),
-        "json_per_criterion": lambda: contestants.json_per_criterion(name, host, prompts),
+        "json_per_criterion": lambda: contestants.json_per_criterion(name, host, prompts, hot=True),
+        "json_greedy": lambda: contestants.json_per_criterion(name, host, prompts, hot=False),
         "library": lambda: contestants.Library(name, host, library_python(), "judge", in_flight=in_flight),
     }
     return makers[name]()

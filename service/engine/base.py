@@ -32,6 +32,19 @@ class Prompt:
         return self.shared + self.own
 
 
+def common_length(a: Prompt, b: Prompt) -> int:
+    """How many tokens of their shared parts the prompts may compute together."""
+    if a.salt != b.salt:
+        return 0
+    low, high = 0, min(len(a.shared), len(b.shared))
+    if a.shared is b.shared or a.shared[:high] == b.shared[:high]:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if a.shared[low:middle] == b.shared[low:middle] else (low, middle)
+    return low
+
+
 @dataclass(frozen=True, slots=True)
 class LabelRead:
     """Natural-log probabilities of the labels as next token, over the whole vocabulary, in the labels' order."""

@@ -5,20 +5,23 @@ a response for all its criteria. A label is read without a token being decoded.
 
 Always true:
 - Probabilities are over the whole vocabulary, in float32.
-- One thread does all the work, so the event loop never waits for the model and two batches never meet in it.
+- Threads of their own do all the work, so the event loop never waits for the model. On a CPU there are two, which
+  divide the cores: two batches side by side waste less of them than one on all. They share the weights and nothing
+  else.
 - A forward pass that fails (no memory, for one) fails the prompts in it and nobody else. The engine stays usable.
 - A caller who left, or a prompt that was abandoned, is looked for before each pass and each written token.
 """
 
 import asyncio
+import copy
 import gc
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 
@@ -41,9 +44,15 @@ class LocalEngine:
 
     streams = False
 
-    def __init__(self, judge: Judge, *, max_batch_tokens: int | None, share_prefix: bool) -> None:
+    def __init__(
+        self, judge: Judge, *, max_batch_tokens: int | None, share_prefix: bool, workers: int | None = None
+    ) -> None:
         self.max_model_len = judge.max_model_len
-        forward = Forward(judge.model, judge.device, judge.max_model_len, share=share_prefix)
+        workers = workers or _workers(judge.device)
+        forward, *others = (
+            Forward(model, judge.device, judge.max_model_len, share=share_prefix)
+            for model in _with_twins(judge.model, workers)
+        )
         shared = forward.tree or forward.repeatable
         if share_prefix and not shared:
             _log.warning("prefixes are computed for each prompt: the model's cache cannot be repeated")
@@ -51,9 +60,11 @@ class LocalEngine:
         self._limits = Limits(judge.max_model_len, max_batch_tokens or budget, judge.vocabulary)
         facts = {"share_prefix": str(shared).lower(), "attention": forward.attention}
         self.identity = replace(judge.identity, facts={**judge.identity.facts, **facts})
-        self._forward: Forward | None = forward
+        self._forwards: list[Forward] = [forward, *others]
+        self._own = threading.local()
         self._language = Language(judge.folder, judge.vocabulary, judge.model)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
+        threads = max(1, torch.get_num_threads() // workers)
+        self._threads = ThreadPoolExecutor(workers, "judge", self._begin, (iter(self._forwards), threads))
         self._stopped = threading.Event()
         self._asked: Counter[int] = Counter()
         self._abandoned: set[int] = set()
@@ -69,13 +80,15 @@ class LocalEngine:
         max_model_len: int | None = None,
         max_batch_tokens: int | None = None,
         share_prefix: bool = True,
+        workers: int | None = None,
     ) -> Self:
         """Load the judge and try it out, or raise ConfigurationError. Blocks for as long as loading takes.
 
         `max_batch_tokens` bounds what is computed in one pass: see `plan`, and `groups` for models that read no trees.
+        `workers` compute batches side by side; two on a CPU of several cores, else one, if not given.
         """
         judge = load_judge(path_or_name, revision=revision, dtype=dtype, device=device, max_model_len=max_model_len)
-        return cls(judge, max_batch_tokens=max_batch_tokens, share_prefix=share_prefix)
+        return cls(judge, max_batch_tokens=max_batch_tokens, share_prefix=share_prefix, workers=workers)
 
     @property
     def down(self) -> str | None:
@@ -97,8 +110,9 @@ class LocalEngine:
 
     async def stop(self) -> None:
         self._stopped.set()
-        await asyncio.to_thread(self._thread.shutdown)
-        self._forward = None
+        await asyncio.to_thread(self._threads.shutdown)
+        self._forwards = []
+        self._own = threading.local()
         self._language.forget()
         gc.collect()
         if torch.cuda.is_available():
@@ -119,7 +133,7 @@ class LocalEngine:
         )
         self._asked.update(map(id, batch.prompts))
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work, batch)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, batch)
         finally:
             # Reached by a cancelled caller while the thread still works: it stops before its next pass.
             unwanted.set()
@@ -132,9 +146,25 @@ class LocalEngine:
                 del self._asked[id(prompt)]
                 self._abandoned.discard(id(prompt))
 
+    def _begin(self, forwards: Iterator[Forward], threads: int) -> None:
+        """In each worker's thread, before its first batch."""
+        self._own.forward = next(forwards)
+        torch.set_num_threads(threads)
+
     def _running(self, unwanted: threading.Event) -> Forward:
-        if self._forward is None or self._stopped.is_set():
+        if self._stopped.is_set():
             raise EngineFailed("the judge was stopped")
         if unwanted.is_set():
             raise EngineFailed("nobody waits for this batch any more")
-        return self._forward
+        forward: Forward = self._own.forward
+        return forward
+
+
+def _workers(device: torch.device) -> int:
+    return min(2, torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+def _with_twins(model: Any, count: int) -> list[Any]:
+    """The model and others of its structure over the same weights: hooks and state of a pass are each one's own."""
+    tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return [model, *(copy.deepcopy(model, dict(tensors)) for _ in range(count - 1))]

@@ -11,6 +11,7 @@ sinks, a mask) is refused, never ignored. Nothing here knows a model's architect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -95,6 +96,11 @@ def whole(pieces: tuple[Piece, ...], query: torch.Tensor, key: torch.Tensor, val
 
 def last_tokens(one: Pass, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
     """The last token of each row: query (1, heads, rows, head size), keys and values of the whole pass."""
+    if query.device.type != "cpu" and max(map(len, one.leaves)) <= _SHORT:
+        part = _last_of_short(one.leaves, query, key, value, scale)
+        out, lse = part[0].contiguous(), part[1].contiguous()
+        above(one.shared, query, key, value, scale, out, lse)
+        return out
     out = torch.empty_like(query)
     lse = torch.empty(query.shape[:3], dtype=torch.float32, device=query.device)
     for row, leaf in enumerate(one.leaves):
@@ -185,13 +191,34 @@ def _padded(
     lse: torch.Tensor,
 ) -> None:
     """Short pieces as rows of one call, padded on the right, where causal attention does not look."""
-    longest = max(map(len, pieces))
-    starts = torch.tensor([piece.start for piece in pieces], device=query.device)
-    ends = torch.tensor([piece.end for piece in pieces], device=query.device)
-    tokens = starts[:, None] + torch.arange(longest, device=query.device)
-    real = tokens < ends[:, None]
-    tokens = torch.where(real, tokens, starts[:, None])
+    tokens, _, places, real = _short_rows(tuple(pieces), query.device)
     rows = [one[0].transpose(0, 1)[tokens].transpose(1, 2) for one in (query, key, value)]
     part, part_lse = attend(rows[0], rows[1], rows[2], scale, causal=True)
-    out[0].transpose(0, 1)[tokens[real]] = part.transpose(1, 2)[real]
-    lse[0].transpose(0, 1)[tokens[real]] = part_lse.transpose(1, 2)[real]
+    out[0].transpose(0, 1)[places] = part.transpose(1, 2).flatten(0, 1)[real]
+    lse[0].transpose(0, 1)[places] = part_lse.transpose(1, 2).flatten(0, 1)[real]
+
+
+def _last_of_short(
+    leaves: tuple[Piece, ...], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+) -> Partial:
+    """What each row's last token sees of its leaf, as one call: (1, heads, rows, head size)."""
+    tokens, seen, _, _ = _short_rows(leaves, query.device)
+    keys, values = (one[0].transpose(0, 1)[tokens].transpose(1, 2) for one in (key, value))
+    part, part_lse = plain(query[0].transpose(0, 1).unsqueeze(2), keys, values, scale, seen=seen)
+    return part.squeeze(2).transpose(0, 1).unsqueeze(0), part_lse.squeeze(2).transpose(0, 1).unsqueeze(0)
+
+
+@lru_cache(maxsize=2)
+def _short_rows(
+    pieces: tuple[Piece, ...], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Tokens of each piece (pieces, longest) and which are real; then the real ones alone, and where they are there.
+
+    Remembered for the next layer: a GPU would wait for each of these to be copied to it.
+    """
+    longest = max(map(len, pieces))
+    starts, ends = (torch.tensor([[getattr(piece, end)] for piece in pieces]) for end in ("start", "end"))
+    tokens = starts + torch.arange(longest)
+    seen = tokens < ends
+    tokens = torch.where(seen, tokens, starts)
+    return tokens.to(device), seen.to(device), tokens[seen].to(device), seen.flatten().nonzero()[:, 0].to(device)

@@ -59,6 +59,7 @@ class Batch:
         outcomes: dict[int, Any] = self._refused([sampling.max_tokens for sampling in samplings])
         served = [index for index in range(len(self.prompts)) if index not in outcomes]
         try:
+            self.language.text(())
             writers = {index: Writer(samplings[index], self.language) for index in served}
         except ConfigurationError as error:
             raise EngineFailed(str(error)) from error

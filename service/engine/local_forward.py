@@ -138,7 +138,8 @@ class Forward:
                 return True
             _log.warning("the tree's answers are %.1e from the model's own", apart)
         except Exception as error:
-            _log.info("no tree for this model: %s: %s", type(error).__name__, error)
+            level = logging.INFO if isinstance(error, Unsupported) else logging.WARNING
+            _log.log(level, "no tree for this model: %s: %s", type(error).__name__, error)
         self._model.set_attn_implementation(self._own)
         return False
 

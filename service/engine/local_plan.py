@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from service.engine.base import Prompt
+from service.engine.base import Prompt, common_length
 
 # A piece costs an attention call of its own in every layer; fewer tokens than this are sooner computed twice.
 WORTH_SHARING = 16
@@ -75,19 +75,6 @@ def plan(
         size += cost - known
     if ordered:
         yield from _fitting(prompts, ordered[begin:], limit, share, answer)
-
-
-def common_length(a: Prompt, b: Prompt) -> int:
-    """How many tokens of their shared parts the prompts may compute together."""
-    if a.salt != b.salt:
-        return 0
-    low, high = 0, min(len(a.shared), len(b.shared))
-    if a.shared is b.shared or a.shared[:high] == b.shared[:high]:
-        return high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if a.shared[low:middle] == b.shared[low:middle] else (low, middle)
-    return low
 
 
 def _fitting(prompts: Sequence[Prompt], members: list[int], limit: int, share: bool, answer: int) -> Iterator[Pass]:

@@ -65,6 +65,8 @@ class VllmEngine:
         self._requests: dict[str, _Request] = {}
         self._aborts: set[asyncio.Task[None]] = set()
         self._label_params: dict[tuple[int, ...], Any] = {}
+        # The prefix that was looked through last: a response's criteria share one tuple.
+        self._sound: tuple[int, ...] = ()
         self._watching = asyncio.create_task(self._watch(), name="vllm watchdog")
 
     @classmethod
@@ -119,6 +121,8 @@ class VllmEngine:
         self._fall("the judge was stopped")
         self._watching.cancel()
         await asyncio.gather(self._watching, *self._aborts, return_exceptions=True)
+        # Its processes are killed, and it would call that an error.
+        logging.getLogger("vllm").setLevel(logging.CRITICAL)
         await self._life.end()
 
     async def _ask(self, prompts: Sequence[Prompt], params: Sequence[Any]) -> list[Any]:
@@ -177,8 +181,12 @@ class VllmEngine:
         if len(prompt) >= self.max_model_len:
             return TooLong(f"{len(prompt)} prompt tokens and one answer token exceed {self.max_model_len}")
         # vLLM lets ids pass that its tokenizer knows and its model does not; they would be the end of its process.
-        if min(prompt.ids) < 0 or max(prompt.ids) >= self._life.vocabulary:
+        vocabulary = self._life.vocabulary
+        if not (prompt.shared is self._sound or _within(prompt.shared, vocabulary)) or not _within(
+            prompt.own, vocabulary
+        ):
             return EngineFailed("the prompt holds ids that are not in the judge's vocabulary")
+        self._sound = prompt.shared
         return None
 
     def _abort(self, ids: list[str]) -> None:
@@ -240,6 +248,10 @@ class VllmEngine:
             if any(self.identity.facts[name] != value for name, value in checkpoint_facts(self._folder).items()):
                 raise ConfigurationError("the judge's files have changed since the start: restart the service")
             self._files = files
+
+
+def _within(ids: tuple[int, ...], vocabulary: int) -> bool:
+    return not ids or (min(ids) >= 0 and max(ids) < vocabulary)
 
 
 def _files(folder: Path) -> set[tuple[str, int, int]]:

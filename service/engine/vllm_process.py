@@ -20,24 +20,28 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from service.engine.vllm_guard import Guard
 from service.engine.vllm_options import Options, arguments, on_cpu, set_environment
 from service.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
 # Seconds that processes have to be gone after they were killed.
 _GONE_S = 10.0
+# How often the guard is told what there is of a vLLM that starts.
+_TELL_S = 0.5
 
 
 class Life:
     """vLLM from one start to its end. `heard` counts what has come from its processes."""
 
-    def __init__(self, llm: Any, cores: Iterable[Any], sockets: Path, lora: Any) -> None:
+    def __init__(self, llm: Any, cores: Iterable[Any], sockets: Path, lora: Any, guard: Guard) -> None:
         self.llm = llm
         self.lora = lora
         self.max_model_len: int = llm.model_config.max_model_len
         self.vocabulary: int = llm.model_config.get_vocab_size()
         self.heard = 0
         self._sockets = sockets
+        self._guard = guard
         self.processes = _with_children(cores)
         self._shared = _shared_memory(self.processes)
         self._ending = threading.Lock()
@@ -64,6 +68,7 @@ class Life:
             _kill(self.processes)
             self.llm.shutdown(timeout=0)
             gc.unfreeze()
+            self._guard.end()
             for path in filter(Path.exists, self._shared):
                 path.unlink(missing_ok=True)
                 multiprocessing.resource_tracker.unregister(f"/{path.name}", "shared_memory")
@@ -84,10 +89,13 @@ class Life:
 
 async def start(folder: Path, options: Options) -> Life:
     """Load the judge, or raise ConfigurationError. Cancelled, it kills what it began and then ends."""
-    unwanted, others = threading.Event(), {core.pid for core in _cores()}
-    starting = asyncio.ensure_future(asyncio.to_thread(_start, folder, options, unwanted, others))
+    unwanted, others, guard = threading.Event(), {core.pid for core in _cores()}, Guard()
+    starting = asyncio.ensure_future(asyncio.to_thread(_start, folder, options, unwanted, others, guard))
     try:
-        return await asyncio.shield(starting)
+        while not starting.done():
+            await asyncio.wait({starting}, timeout=_TELL_S)
+            guard.tell(process.pid for process in _with_children(_cores(others)))
+        return starting.result()
     except asyncio.CancelledError:
         unwanted.set()
         while not starting.done():
@@ -98,13 +106,14 @@ async def start(folder: Path, options: Options) -> Life:
         raise
 
 
-def _start(folder: Path, options: Options, unwanted: threading.Event, others: set[int]) -> Life:
+def _start(folder: Path, options: Options, unwanted: threading.Event, others: set[int], guard: Guard) -> Life:
     sockets = Path(tempfile.mkdtemp(prefix="rubricd-vllm-"))
     try:
         llm, lora = _begin(folder, options, unwanted, sockets)
-        life = Life(llm, _cores(others), sockets, lora)
+        life = Life(llm, _cores(others), sockets, lora, guard)
     except Exception as error:
         _kill_new(others)
+        guard.end()
         shutil.rmtree(sockets, ignore_errors=True)
         if isinstance(error, ConfigurationError):
             raise

@@ -6,7 +6,7 @@ Always true: a ticket is answered at most once; whoever answers later changes no
 import asyncio
 from collections.abc import Callable
 
-from service.engine.base import Ask, Generation, LabelRead, Prompt, Write
+from service.engine.base import Ask, Generation, LabelRead, Prompt, Write, common_length
 from service.errors import JudgementError
 
 Answer = LabelRead | Generation
@@ -51,8 +51,8 @@ class Ticket:
 
 
 def cost_of(ask: Ask, before: Prompt | None) -> int:
-    """Tokens that `ask` makes the engine compute when it follows `before`: a shared prefix counts once."""
+    """Tokens that `ask` makes the engine compute when it follows `before`: what both begin with counts once."""
     prompt = ask.prompt
-    shared = 0 if before is not None and before.shared is prompt.shared else len(prompt.shared)
+    known = 0 if before is None else common_length(before, prompt)
     written = ask.sampling.max_tokens if isinstance(ask, Write) else 0
-    return shared + len(prompt.own) + written
+    return len(prompt) - known + written

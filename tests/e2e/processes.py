@@ -3,7 +3,9 @@
 import re
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 90.0
+START_S = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,20 @@ def service(*flags: str) -> Iterator[Running]:
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "--port", "0", *flags], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
+    # A pipe that nobody reads fills up and stops the service.
+    reading = threading.Thread(target=lambda: deque(process.stderr or (), maxlen=0), daemon=True)
     try:
         running = Running(_url(process), process)
+        reading.start()
         _until_ready(running)
         yield running
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        process.wait(timeout=60)
+        if reading.is_alive():
+            reading.join(timeout=10)
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def refused(*flags: str) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """The parts of the comparison that need no engine: the work, the prompts, the theory, the figures, the guard."""
 
+import asyncio
 import json
 import os
 import random
@@ -15,9 +16,10 @@ import pytest
 
 from loadtests.compare import figures, guard, models, theory, work
 from loadtests.compare.asking import AFTER, BEFORE, DECODED, Prompts
+from loadtests.compare.client import Client
 from loadtests.compare.figures import OURS, PEERS, Outcome, Pass
 from loadtests.compare.plot import plot
-from loadtests.compare.processes import ROOT
+from loadtests.compare.processes import ROOT, Failed, hosted
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,7 @@ def test_everybody_is_sent_the_service_s_text(tokenizer: Any, prompts: Prompts, 
 
 
 def test_the_published_pattern_has_the_published_sizes(prompts: Prompts, group: work.Group) -> None:
-    one = json.loads(prompts.json_per_criterion(group)[0][0])
+    one = json.loads(prompts.json_per_criterion(group, hot=True)[0][0])
     assert one["max_tokens"] == one["min_tokens"] == DECODED
     content = one["messages"][0]["content"]
     before = content.partition("# Conversation")[0]
@@ -170,7 +172,7 @@ def test_every_peer_has_a_ratio_or_null() -> None:
     found = figures.ratios(outcomes)
     assert tuple(found) == PEERS
     assert found["raw"] == pytest.approx(1.25)
-    assert [found[peer] for peer in PEERS[1:]] == [None] * 4
+    assert [found[peer] for peer in PEERS[1:]] == [None] * 5
 
 
 def test_no_ratio_without_our_own_figures() -> None:
@@ -204,6 +206,31 @@ def test_the_picture_is_drawn_with_a_ratio_missing(tmp_path: Path) -> None:
     facts = {"ratios": {"request": ratios}, "models": {"request": {"parameters": 500_000}}}
     plot(facts, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_a_host_that_does_not_start_is_reported_with_its_log(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "print('no such model'); raise SystemExit(3)"]
+    host = hosted(command, log=tmp_path / "log", port=9, ready="/", env={})
+    with pytest.raises(Failed, match="it ended; its log ends:\nno such model"), host:
+        pass
+
+
+async def test_the_client_keeps_its_connection_and_refuses_an_error() -> None:
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for status in (b"200 OK", b"503 Busy"):
+            head = await reader.readuntil(b"\r\n\r\n")
+            seen.append(head.split(b"\r\n")[0] + await reader.readexactly(4))
+            writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 5\r\n\r\nhello")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, Client(server.sockets[0].getsockname()[1]) as client:
+        assert await client.post("/a", b"body") == b"hello"
+        with pytest.raises(Failed, match="/b answered 503: hello"):
+            await client.post("/b", b"more")
+    assert seen == [b"POST /a HTTP/1.1body", b"POST /b HTTP/1.1more"]
 
 
 _FAMILY = """

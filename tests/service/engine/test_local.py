@@ -25,7 +25,8 @@ def load(checkpoint: Callable[[str], Path]) -> Iterator[Load]:
     engines: list[LocalEngine] = []
 
     def load_one(name: str = "qwen2", **options: Any) -> LocalEngine:
-        engines.append(LocalEngine.load(str(checkpoint(name)), device="cpu", max_model_len=200, **options))
+        given = {"workers": 1} | options  # one, so that a test that breaks a pass knows which
+        engines.append(LocalEngine.load(str(checkpoint(name)), device="cpu", max_model_len=200, **given))
         return engines[-1]
 
     yield load_one
@@ -149,7 +150,7 @@ async def test_a_shared_prefix_is_computed_once_and_the_head_at_last_positions_o
     name: str, passes: list[tuple[int, ...]], heads: list[tuple[int, ...]], load: Load
 ) -> None:
     engine = load(name, max_batch_tokens=160)
-    model: Any = engine._forward and engine._forward._model
+    model: Any = engine._forwards[0]._model
     seen: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = ([], [])
     model.register_forward_pre_hook(
         lambda _, args, kwargs: seen[0].append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
@@ -179,7 +180,7 @@ async def test_what_no_tokenizer_of_the_judge_gives_is_refused(load: Load) -> No
 
 async def test_numbers_that_are_not_finite_fail_their_own_prompt_only(load: Load) -> None:
     engine = load("llama")
-    forward: Any = engine._forward
+    forward: Any = engine._forwards[0]
     prompts = [Prompt((5, 6, 7), (8, 9)), Prompt((5, 6, 7), (299, 9)), Prompt((5, 6, 7), (8,)), Prompt((), (299,))]
     before = await engine.read_labels(prompts, LABELS)
     with torch.no_grad():
@@ -193,7 +194,7 @@ async def test_numbers_that_are_not_finite_fail_their_own_prompt_only(load: Load
 
 async def test_a_failing_pass_fails_its_own_prompts_and_the_engine_stays_usable(load: Load) -> None:
     engine = load(max_batch_tokens=30)
-    forward: Any = engine._forward
+    forward: Any = engine._forwards[0]
     prompts = [Prompt(ids(20, 1), ids(4, 2)), Prompt(ids(20, 1), ids(5, 3)), Prompt((), ids(9, 4))]
     right = await engine.read_labels(prompts, LABELS)
 
@@ -213,7 +214,7 @@ async def test_a_failing_pass_fails_its_own_prompts_and_the_engine_stays_usable(
 
 def slow(engine: LocalEngine, seconds_s: float) -> tuple[list[int], threading.Event]:
     """Each pass takes this long; returns the list of passes' row counts, which grows, and whether one has begun."""
-    forward: Any = engine._forward
+    forward: Any = engine._forwards[0]
     passes: list[int] = []
     begun = threading.Event()
 
@@ -289,3 +290,20 @@ async def test_bfloat16_reads_are_near_float32_ones(load: Load) -> None:
     rough = p_met(probabilities(await engine.read_labels(mixed(), LABELS)))
     assert rough == pytest.approx(exact, abs=0.1)
     assert rough != pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "mistral", "gemma2"])
+async def test_workers_side_by_side_share_the_weights_and_nothing_else(load: Load, name: str) -> None:
+    alone, engine = load(name), load(name, workers=2)
+    first, second = engine._forwards
+    pairs = zip(first._model.parameters(), second._model.parameters(), strict=True)
+    assert first._model is not second._model
+    assert all(a.data_ptr() == b.data_ptr() for a, b in pairs)
+    asked = [[Prompt((n, n + 1, n + 2) * 5, (n, m)) for m in range(1, 6)] for n in range(1, 41)]
+    expected = [await alone.read_labels(prompts, (5, 6)) for prompts in asked]
+    found = await asyncio.gather(*(engine.read_labels(prompts, (5, 6)) for prompts in asked))
+    for a, b in zip(expected, found, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert isinstance(x, LabelRead)
+            assert isinstance(y, LabelRead)
+            assert x.logprobs == pytest.approx(y.logprobs, abs=1e-4)

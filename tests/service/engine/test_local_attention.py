@@ -62,6 +62,18 @@ def test_short_pieces_as_padded_rows_are_the_same() -> None:
         torch.testing.assert_close(lse[:, :, at], expected_lse)
 
 
+def test_last_tokens_of_short_leaves_in_one_call_are_the_same() -> None:
+    one = tree()
+    query, key, value = tensors(len(one.ids))
+    ends = [leaf.end - 1 for leaf in one.leaves]
+    out, lse = module._last_of_short(one.leaves, query[:, :, ends], key, value, SCALE)
+    for row, leaf in enumerate(one.leaves):
+        at, last = slice(leaf.start, leaf.end), slice(leaf.end - 1, leaf.end)
+        expected, expected_lse = plain(query[:, :, last], key[:, :, at], value[:, :, at], SCALE)
+        torch.testing.assert_close(out[:, :, row : row + 1], expected)
+        torch.testing.assert_close(lse[:, :, row : row + 1], expected_lse)
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_the_kernel_and_elementary_operations_agree(causal: bool) -> None:
     query, key, value = tensors(40)

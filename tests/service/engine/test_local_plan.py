@@ -3,8 +3,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.base import Prompt
-from service.engine.local_plan import WORTH_SHARING, Pass, common_length, plan
+from service.engine.base import Prompt, common_length
+from service.engine.local_plan import WORTH_SHARING, Pass, plan
 from service.engine.local_rows import groups
 
 parts = st.sampled_from([(), (1,), (2,) * 5, (3,) * 20, (4,) * 33])

@@ -2,6 +2,7 @@ import asyncio
 import builtins
 import json
 import random
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from service.engine.base import Generation, Prompt, Sampling
+from service.engine.base import Generation, LabelRead, Prompt, Sampling
 from service.engine.local import LocalEngine
 from service.errors import EngineFailed, TooLong
 from tests.service.engine.conftest import tokenizer
@@ -33,7 +34,8 @@ def load(checkpoint: Callable[[str], Path]) -> Iterator[Load]:
     engines: list[LocalEngine] = []
 
     def load_one(name: str = "qwen2", **options: Any) -> LocalEngine:
-        engines.append(LocalEngine.load(str(checkpoint(name)), device="cpu", max_model_len=200, **options))
+        given = {"workers": 1} | options  # one, so that a test that breaks a pass knows which
+        engines.append(LocalEngine.load(str(checkpoint(name)), device="cpu", max_model_len=200, **given))
         return engines[-1]
 
     yield load_one
@@ -105,7 +107,7 @@ async def test_a_stop_id_ends_an_answer_and_is_no_part_of_it(load: Load, checkpo
 
 async def test_the_models_own_end_ends_an_answer(load: Load) -> None:
     engine = load()
-    forward: Any = engine._forward
+    forward: Any = engine._forwards[0]
     head = forward._model.get_output_embeddings()
     hook = head.register_forward_hook(lambda _, args, logits: logits.index_fill(-1, torch.tensor([END]), 1e4))
     found = await engine.generate([Prompt((), (5, 6))], [Sampling(5)])
@@ -126,7 +128,7 @@ async def test_seeds_give_the_same_answer_alone_and_in_a_batch(load: Load) -> No
 
 async def test_a_temperature_draws_as_often_as_the_model_says(load: Load) -> None:
     engine = load()
-    forward: Any = engine._forward
+    forward: Any = engine._forwards[0]
     head = forward._model.get_output_embeddings()
     wanted = torch.full((300,), -1e4)
     wanted[50], wanted[60] = 2 * torch.tensor(0.75).log(), 2 * torch.tensor(0.25).log()
@@ -192,9 +194,23 @@ async def test_without_the_library_a_schema_is_an_error_that_says_so(
     assert isinstance((await engine.generate([prompt], [Sampling(2)]))[0], Generation)
 
 
+async def test_a_judge_without_a_tokenizer_reads_but_does_not_write(
+    checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(checkpoint("qwen2"), tmp_path / "judge"))
+    (folder / "tokenizer.json").write_text("{}")
+    engine = LocalEngine.load(str(folder), device="cpu", max_model_len=50)
+    prompt = Prompt((), (5, 6))
+    assert isinstance((await engine.read_labels([prompt], (7,)))[0], LabelRead)
+    with pytest.raises(EngineFailed, match=r"tokenizer\.json"):
+        await engine.generate([prompt], [Sampling(2)])
+    assert engine.identity.facts["attention"] == "sdpa", "too short a judge to try a tree out"
+    await engine.stop()
+
+
 async def test_numbers_that_are_not_finite_fail_their_own_row(load: Load) -> None:
     engine = load("llama")
-    forward: Any = engine._forward
+    forward: Any = engine._forwards[0]
     with torch.no_grad():
         forward._model.get_input_embeddings().weight[299] = float("nan")
     prompts = [Prompt(ids(20, 1), (8, 9)), Prompt(ids(20, 1), (299, 9)), Prompt(ids(20, 1), (7,))]
@@ -204,7 +220,7 @@ async def test_numbers_that_are_not_finite_fail_their_own_row(load: Load) -> Non
 
 async def test_an_abandoned_row_stops_and_a_stopped_engine_keeps_what_was_finished(load: Load) -> None:
     engine = load()
-    forward: Any = engine._forward
+    forward: Any = engine._forwards[0]
     begun, go_on = threading.Event(), threading.Event()
 
     def wait(_: Any, args: Any) -> None:
