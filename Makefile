@@ -15,10 +15,10 @@ GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
 .PHONY: help serve test check format openapi settings compare drill judge clean \
-	bench-judge bench-local bench-gpu bench-overhead bench-agreement
+	bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
 
 serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm)  ## serve a judge: JUDGE=/path/or/hub-name ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'
 	@exec $(BIN)/python -m service --port $(PORT) --engine $(ENGINE) $(if $(JUDGE),--judge $(JUDGE)) $(ARGS)
@@ -50,6 +50,9 @@ drill: .venv/dev .venv/vllm  ## kill and stop the vLLM engine under load, 20 tim
 
 bench-overhead: .venv/dev  ## CPU time of the service itself, per verdict
 	$(BIN)/python -m loadtests.bench_overhead $(ARGS)
+
+check-families: .venv/dev .venv/vllm  ## five families of models in vLLM, read as `local` reads them
+	$(BIN)/python -m loadtests.check_families $(ARGS)
 
 bench-agreement: .venv/dev .venv/vllm  ## verdicts of `local` and `vllm` side by side on the bundled judge
 	$(BIN)/python -m loadtests.bench_agreement $(ARGS)

@@ -4,16 +4,14 @@ The engine answers from a constant, so what is left is parsing, rendering, queue
 The tokenizer's time is taken where it is called and shown apart. Requests are GRPO groups of 8 responses with 12
 criteria of about 60 tokens on about 1,200 shared; every text is new. The client is another process.
 
-    python -m loadtests.bench_overhead [--requests 100] [--profile FILE]    # FILE: where the time goes, for snakeviz
+    python -m loadtests.bench_overhead [--requests 100] [--plot docs/overhead.png]    # where the time goes
 """
 
 import argparse
 import asyncio
-import cProfile
 import math
 import multiprocessing
 import os
-import pstats
 import random
 import time
 from collections.abc import Iterable, Sequence
@@ -22,6 +20,7 @@ from pathlib import Path
 import httpx
 import uvicorn
 
+from loadtests.flame import draw, own, sampled
 from service.app import create_app
 from service.engine.base import LabelRead, Outcome, Prompt
 from service.engine.build import MINIATURE, Built
@@ -105,7 +104,7 @@ async def build(settings: Settings) -> Built:
     return Built(Constant(), AutoTokenizer.from_pretrained(str(MINIATURE)))
 
 
-async def measure(requests: int, profile: Path | None) -> None:
+async def measure(requests: int, plot: Path | None) -> None:
     watch = Stopwatch()
     watch.install()
     app = create_app(Settings(engine="fake", canary_every_s=0), build=build)
@@ -115,21 +114,20 @@ async def measure(requests: int, profile: Path | None) -> None:
         await asyncio.sleep(0.01)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     await ask_from_elsewhere(url, 1_000_000, 10)
-    profiler = cProfile.Profile()
-    if profile is not None:
-        profiler.enable()
     cpu, watch.seconds = time.process_time(), 0.0
     await ask_from_elsewhere(url, 0, requests)
     cpu = time.process_time() - cpu
-    profiler.disable()
     verdicts = requests * GROUP * CRITERIA
     print(f"{verdicts} verdicts in {requests} requests of {GROUP} responses x {CRITERIA} criteria")
     print(f"{'all of the service':<24}{cpu / verdicts * 1e6:8.1f} us CPU a verdict")
     print(f"{'tokenizer':<24}{watch.seconds / verdicts * 1e6:8.1f} us")
     print(f"{'the rest, its own cost':<24}{(cpu - watch.seconds) / verdicts * 1e6:8.1f} us")
-    if profile is not None:
-        profiler.dump_stats(profile)
-        pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+    if plot is not None:
+        with sampled() as stacks:
+            await ask_from_elsewhere(url, 2_000_000, requests)
+        for frame, count in own(stacks).most_common(12):
+            print(f"{count / sum(stacks.values()):8.1%}  {frame}")
+        draw(stacks, plot, f"{verdicts} uncached verdicts over HTTP, engine answering from a constant")
     server.should_exit = True
     await serving
 
@@ -137,7 +135,7 @@ async def measure(requests: int, profile: Path | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--requests", type=int, default=100)
-    parser.add_argument("--profile", type=Path)
+    parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    asyncio.run(measure(options.requests, options.profile))
+    asyncio.run(measure(options.requests, options.plot))

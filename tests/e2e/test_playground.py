@@ -52,3 +52,13 @@ def test_text_of_a_response_is_never_markup(page: Page) -> None:
     page.wait_for_selector(".score")
     assert page.locator("#answer img").count() == 0
     assert "<img" in page.inner_text("#answer table")
+
+
+def test_the_judge_can_be_asked_in_every_mode_it_has(page: Page) -> None:
+    page.wait_for_selector("#mode option:nth-child(4)", state="attached")
+    for mode, shown in (("reasoned", "#answer table"), ("implicit", "#answer p.wait"), ("verdict", "#answer table")):
+        page.select_option("#mode", mode)
+        with page.expect_response("**/v1/score") as answered:
+            page.click("#go")
+        assert answered.value.json()["judge"]["mode"] == mode
+        page.wait_for_selector(shown)
