@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from service.clock import Clock, wait_all
+from service.clock import Clock, settle, wait_all
 from service.engine.base import Ask, Engine, Generated, Outcome, Prompt, Read, Write
 from service.errors import Cancelled, EngineFailed, JudgementError, Overloaded, Unavailable
 from service.scheduling.lane import Batch, Lane, Room
-from service.scheduling.ticket import Ticket, cost_of
+from service.scheduling.ticket import Answer, Ticket, cost_of
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Scheduler:
         self._reads, self._writes = (Lane(clock, room) for room in _rooms(engine.streams, limits))
         self._work = asyncio.Event()
         self._refusal: str | None = None
+        self._closed = False
         self._rate = _Rate()
         self._runner: asyncio.Task[None] | None = None
 
@@ -89,8 +90,8 @@ class Scheduler:
         costs = [cost_of(ask, before) for ask, before in _with_previous(asks)]
         if not begun:
             self.check_room(sum(costs))
-        elif self._refusal is not None:
-            raise EngineFailed(self._refusal)
+        elif self._closed:
+            raise EngineFailed("the judge was stopped before its next step")
         rows = zip(asks, costs, deadlines_s, strict=True)
         tickets = [Ticket(ask, cost, deadline_s, self._left) for ask, cost, deadline_s in rows]
         self._reads.put([ticket for ticket in tickets if isinstance(ticket.ask, Read)], first=begun)
@@ -114,14 +115,23 @@ class Scheduler:
     async def drain(self, grace_s: float) -> None:
         """Refuse new work, finish what was accepted; what is left after `grace_s` ends as cancelled."""
         self._refusal = "the service is shutting down"
-        accepted = [ticket.future for lane in self._lanes for ticket in lane.all_tickets()]
-        await wait_all(self._clock, accepted, self._clock.now() + grace_s)
+        until_s = self._clock.now() + grace_s
+        while waiting := self._unanswered():
+            await wait_all(self._clock, waiting, until_s)
+            if self._clock.now() >= until_s:
+                break
+            await settle()  # an answer may lead to a next step
+        self._closed = True
         if self._runner is not None:
             self._runner.cancel()
         for lane in self._lanes:
             for task in list(lane.flying):
                 task.cancel()
         self._fail_all(Cancelled("the service shut down before the judge answered"))
+
+    def _unanswered(self) -> list[asyncio.Future[Answer]]:
+        tickets = (ticket for lane in self._lanes for ticket in lane.all_tickets())
+        return [ticket.future for ticket in tickets if not ticket.future.done()]
 
     def _left(self, ticket: Ticket) -> None:
         if not ticket.queued:
@@ -181,7 +191,7 @@ class Scheduler:
     def _runner_gone(self, runner: asyncio.Task[None]) -> None:
         if not runner.cancelled() and runner.exception() is not None:
             log.critical("the scheduler's runner died", exc_info=runner.exception())
-            self._refusal = "the judge's scheduler died; restart the service"
+            self._refusal, self._closed = "the judge's scheduler died; restart the service", True
             self._fail_all(EngineFailed("the scheduler died"))
 
     def _fail_all(self, error: JudgementError) -> None:

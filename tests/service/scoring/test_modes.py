@@ -225,3 +225,17 @@ async def test_a_judge_that_thinks_is_let_think_and_then_asked_for_its_verdict(r
     segmenter = Segmenter(family("qwen"))
     end = (*segmenter.untrusted("It may well be."), *segmenter.trusted("</think>\n\n"))
     assert sum(ids[-len(end) :] == end for ids in engine.asked) == 3
+
+
+async def test_a_drain_lets_what_has_begun_take_its_next_step() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with scoring(engine, clock) as scorer:
+        request = asyncio.create_task(scorer.score([candidate()], Options(mode="implicit")))
+        while engine.calls < 1:
+            await asyncio.sleep(0.001)
+        draining = asyncio.create_task(scorer.drain(5.0))
+        await clock.advance(4.0)
+        [scored], _ = await request
+        await draining
+    assert (scored.score.status, engine.calls) == ("ok", 2)
