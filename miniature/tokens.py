@@ -48,7 +48,7 @@ def train_tokenizer(*, vocabulary: int, cases: int = 4000) -> PreTrainedTokenize
 
 
 def _corpus(cases: int) -> Iterator[str]:
-    instructions = (Path(layout.__file__).parent / "templates" / "rubricd.txt").read_text(encoding="utf-8")
+    instructions = (Path(layout.__file__).parent / "templates" / "rubricd_verdict.txt").read_text(encoding="utf-8")
     for index in range(cases):
         case = training(-1, index)
         yield from (text for _, text in case.turns)

@@ -59,7 +59,7 @@ REFUSALS = [
     (["--judge", "/no/such/model"], 1, "no tokenizer could be loaded from /no/such/model"),
     (["--engine", "fake", "--labels", '["Unquestionably", "No"]'], 1, "is not one token after the judge's prompt"),
     (["--engine", "remote"], 1, "needs `remote_url`"),
-    (["--engine", "vllm"], 1, "does not run vLLM in-process yet"),
+    (["--engine", "vllm", "--vllm-lora", "/no/such/adapter"], 1, "is no LoRA adapter in safetensors"),
     (["--host", "0.0.0.0"], 2, "listens on loopback only"),
     (["--max-items", "0"], 2, "greater than 0"),
     (["--prot", "1"], 2, "unrecognized arguments: --prot"),

@@ -108,7 +108,8 @@ def test_below_the_floor_the_judge_abstains_and_else_the_threshold_decides(
 
 def test_the_threshold_and_the_floor_themselves_suffice() -> None:
     assert decide(Verdict(0.5, 0.9), threshold=0.5, mass_floor=0.9, source="judge").met is True
-    assert decide(Verdict(0.0, 0.0), threshold=0.0, mass_floor=0.0, source="judge").met is True
+    assert decide(Verdict(0.0, 1e-9), threshold=0.0, mass_floor=0.0, source="judge").met is True
+    assert decide(Verdict(0.5, 0.0), threshold=0.0, mass_floor=0.0, source="judge").met is None
     assert decide(Verdict(0.49, 0.9), threshold=0.5, mass_floor=0.9, source="judge").met is False
     assert decide(Verdict(0.5, 0.89), threshold=0.5, mass_floor=0.9, source="judge").met is None
 
