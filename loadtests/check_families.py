@@ -49,7 +49,7 @@ FAMILIES: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "qwen2": ("qwen", Qwen2Config, {}),
     "qwen3": ("qwen", Qwen3Config, {}),
     "qwen3_moe": ("qwen", Qwen3MoeConfig, EXPERTS),
-    "llama": ("llama", LlamaConfig, {}),
+    "llama": ("llama3", LlamaConfig, {}),
     "mistral": ("mistral", MistralConfig, {}),
 }
 APART = 1e-3

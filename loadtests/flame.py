@@ -50,14 +50,17 @@ def draw(stacks: Counter[Stack], file: Path, title: str, least: float = 0.01) ->
     from matplotlib.figure import Figure
 
     total = sum(stacks.values())
-    boxes = list(_boxes(list(stacks.items()), 0.0, 0, total, least))
+    levels = enumerate(zip(*stacks, strict=False))
+    common = next((depth for depth, frames in levels if len(set(frames)) > 1), 0)
+    boxes = list(_boxes([(stack[common:], count) for stack, count in stacks.items()], 0.0, 0, total, least))
     deepest = max(depth for _, _, depth, _ in boxes)
     figure = Figure(figsize=(13, 0.23 * (deepest + 3)), layout="constrained")
     axes = figure.subplots()
     for left, width, depth, name in boxes:
         colour = "#d9773f" if not name.startswith(("base_events", "events", "runners")) else "#d8dce3"
         axes.barh(depth, width, left=left, height=0.94, color=colour, edgecolor="white", linewidth=0.5)
-        label = name if len(name) < 150 * width else name[: max(0, int(150 * width) - 1)] + "…"
+        room = int(270 * width)
+        label = name if len(name) < room else name[: max(0, room - 1)] + "…"
         if len(label) > 3:
             axes.text(left + 0.001, depth, label, fontsize=6, va="center", clip_on=True)
     axes.set(xlim=(0, 1), xlabel="share of the process's CPU time in Python's main thread", title=title)
