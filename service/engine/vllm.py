@@ -119,8 +119,10 @@ class VllmEngine:
 
     async def stop(self) -> None:
         self._fall("the judge was stopped")
-        self._watching.cancel()
-        await asyncio.gather(self._watching, *self._aborts, return_exceptions=True)
+        while not self._watching.done():  # again and again: what it waits for may lose a cancellation
+            self._watching.cancel()
+            await asyncio.wait({self._watching}, timeout=0.1)
+        await asyncio.gather(*self._aborts, return_exceptions=True)
         # Its processes are killed, and it would call that an error.
         logging.getLogger("vllm").setLevel(logging.CRITICAL)
         await self._life.end()
@@ -287,7 +289,9 @@ async def _begin(folder: Path, options: Options) -> Life:
     """A vLLM that has read a prompt."""
     life = await start(folder, options)
     try:
-        await asyncio.wait_for(_first_read(life), _FIRST_READ_S)
+        # Not wait_for, which in Python 3.11 may lose a cancellation.
+        async with asyncio.timeout(_FIRST_READ_S):
+            await _first_read(life)
     except asyncio.CancelledError:
         await life.end()
         raise
