@@ -1,6 +1,7 @@
 """Tiny random-weight checkpoints of real architectures. Their verdicts mean nothing, their arithmetic is real."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from transformers import (
     Qwen2Config,
     Qwen3Config,
 )
+
+from service.engine.local import LocalEngine
 
 VOCABULARY = 300
 _SMALL: dict[str, Any] = {
@@ -80,3 +83,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return made[name]
 
     return make
+
+
+@pytest.fixture
+def load(checkpoint: Callable[[str], Path]) -> Iterator[Callable[..., LocalEngine]]:
+    """Loads a local engine by architecture; all are stopped after the test."""
+    engines: list[LocalEngine] = []
+
+    def load_one(name: str = "qwen2", **options: Any) -> LocalEngine:
+        given = {"workers": 1} | options  # one, so that a test that breaks a pass knows which
+        engines.append(LocalEngine.load(str(checkpoint(name)), device="cpu", max_model_len=200, **given))
+        return engines[-1]
+
+    yield load_one
+    for engine in engines:
+        asyncio.run(engine.stop())

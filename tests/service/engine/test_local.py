@@ -4,7 +4,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,6 @@ from service.errors import EngineFailed, TooLong
 
 LABELS = (11, 23)
 Load = Callable[..., LocalEngine]
-
-
-@pytest.fixture
-def load(checkpoint: Callable[[str], Path]) -> Iterator[Load]:
-    engines: list[LocalEngine] = []
-
-    def load_one(name: str = "qwen2", **options: Any) -> LocalEngine:
-        given = {"workers": 1} | options  # one, so that a test that breaks a pass knows which
-        engines.append(LocalEngine.load(str(checkpoint(name)), device="cpu", max_model_len=200, **given))
-        return engines[-1]
-
-    yield load_one
-    for engine in engines:
-        asyncio.run(engine.stop())
 
 
 def ids(n: int, seed: int) -> tuple[int, ...]:

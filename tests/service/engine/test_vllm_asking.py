@@ -1,6 +1,5 @@
 """vLLM's answers, read strictly: made-up ones, that no healthy vLLM gives."""
 
-import importlib.util
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -58,7 +57,6 @@ def test_a_text_says_whether_it_is_finished(reason: str, finished: bool) -> None
     assert read_text(output(finish_reason=reason)) == Generation("a text", finished, tokens=3, cached_tokens=128)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 @pytest.mark.filterwarnings("ignore")
 def test_a_seed_is_given_where_it_means_something() -> None:
     assert text_params(Sampling(9)).seed is None
