@@ -287,11 +287,11 @@ async def test_a_streaming_engine_gets_one_prefix_at_a_time_within_its_tokens() 
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
     engine.streams = True
-    async with running(engine, Limits(max_batch_tokens=100, max_in_flight=2), clock) as scheduler:
+    async with running(engine, Limits(max_batch_tokens=200, max_in_flight=1), clock) as scheduler:
         prefixes = [(n,) * 50 for n in range(10)]
         submit(scheduler, [prompt(n, shared) for shared in prefixes for n in range(3)])
         await settle()
-        assert engine.calls == 4  # 53 tokens each: the fourth passes two steps' worth
+        assert engine.calls == 4  # 53 tokens each: the fourth passes the 200
         assert scheduler.running_prompts == 12
 
 
