@@ -23,7 +23,7 @@ help:  ## this list
 serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm)  ## serve a judge: JUDGE=/path/or/hub-name ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'
 	@exec $(BIN)/python -m service --port $(PORT) --engine $(ENGINE) $(if $(JUDGE),--judge $(JUDGE)) $(ARGS)
 
-test: .venv/dev .venv/vllm .venv/browser  ## the whole test suite, with real vLLM
+test: .venv/dev .venv/vllm .venv/browser .venv/redis  ## the whole test suite, with real vLLM, Redis and a browser
 	$(BIN)/python -m pytest $(ARGS)
 
 check: .venv/dev .venv/vllm  ## ruff, mypy --strict, import contracts
@@ -95,8 +95,18 @@ clean:  ## remove what make installed and pytest left
 	@touch $@
 
 .venv/browser: .venv/dev
-	@command -v chromium >/dev/null || { \
-		echo "installing Debian's chromium for the page's test"; \
-		$(if $(filter 0,$(shell id -u)),,sudo) apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+	$(call debian,chromium,chromium)
 	@touch $@
+
+.venv/redis: .venv/dev
+	$(call debian,redis-server,redis-server)
+	@touch $@
+
+# $(call debian,COMMAND,PACKAGE): install the package where the command is missing.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+define debian
+@command -v $(1) >/dev/null || { \
+	echo "installing Debian's $(2) for the tests"; \
+	$(SUDO) apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(2) >/dev/null; }
+endef

@@ -1,0 +1,25 @@
+"""A team, as the deployment's owner configured it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["interactive", "train", "eval"]
+KINDS: tuple[Kind, ...] = ("interactive", "train", "eval")
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """`weight` is its share of a full judge. `scope` names who may share its verdicts. Quotas are None where there is
+    none: judge tokens a minute and at a time, and requests a minute. `kinds` are the classes it may ask in."""
+
+    name: str
+    weight: float = 1.0
+    scope: str = ""
+    kinds: frozenset[Kind] = frozenset(KINDS)
+    tokens_per_minute: int | None = None
+    concurrent_tokens: int | None = None
+    requests_per_minute: int | None = None
+
+
+ANYONE = Team(name="default")
+"""Who asks where there is no teams file."""
