@@ -1,10 +1,11 @@
 """A team, as the deployment's owner configured it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
-Kind = Literal["interactive", "train", "eval"]
-KINDS: tuple[Kind, ...] = ("interactive", "train", "eval")
+from service.scheduling.flow import Kind
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
