@@ -1,6 +1,6 @@
 """Time as a value that is passed in, so that deadlines and waits are tested without sleeping.
 
-Always true: `now` is monotonic seconds; nothing in the service asks the operating system for the time but SystemClock.
+Always true: `now` is monotonic seconds of this process; `wall` is seconds since 1970, for what processes share; nothing in the service asks the operating system for the time but SystemClock.
 """
 
 import asyncio
@@ -13,12 +13,17 @@ from typing import Any, Protocol
 class Clock(Protocol):
     def now(self) -> float: ...
 
+    def wall(self) -> float: ...
+
     async def sleep(self, seconds: float) -> None: ...
 
 
 class SystemClock:
     def now(self) -> float:
         return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -33,6 +38,9 @@ class ManualClock:
         self._count = 0
 
     def now(self) -> float:
+        return self._now
+
+    def wall(self) -> float:
         return self._now
 
     async def sleep(self, seconds: float) -> None:

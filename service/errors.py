@@ -4,12 +4,16 @@
     ├── RequestError             the whole request is refused, before any judging
     │   ├── InvalidRequest         it cannot be understood or served as asked
     │   ├── BodyTooLarge
-    │   ├── Unauthorized
+    │   ├── Unauthorized           no key, or none that is known
+    │   ├── Forbidden              this team may not ask so
     │   ├── JudgeMismatch          `expect_judge` names another judge
+    │   ├── KeyReused              an `Idempotency-Key` came with another body before
+    │   ├── StillRunning           the request of this `Idempotency-Key` is being answered; carries `retry_after_s`
+    │   ├── QuotaExceeded          the team has used its share; carries `retry_after_s`
     │   ├── Overloaded             bounded queues are full; carries `retry_after_s`
     │   └── Unavailable            no judge: loading, draining or dead
     ├── JudgementError           one judgement has no verdict; ends as `criteria[].status`, never as a number
-    │   ├── TimedOut  TooLong  Unparseable  VerifierFailed  EngineFailed  Cancelled
+    │   ├── TimedOut  Crowded  TooLong  Unparseable  VerifierFailed  EngineFailed  Cancelled
     └── ConfigurationError       the service refuses to start, and says why
 
 Only `api/problems.py` knows HTTP status numbers. Messages never carry text of a request.
@@ -47,30 +51,48 @@ class Unauthorized(RequestError):
     code = "unauthorized"
 
 
+class Forbidden(RequestError):
+    code = "forbidden"
+
+
 class JudgeMismatch(RequestError):
     code = "judge_mismatch"
 
 
-class Overloaded(RequestError):
-    """The queue is full. `retry_after_s`: seconds until the measured drain rate makes room."""
-
-    code = "overloaded"
-    retryable = True
-
-    def __init__(self, detail: str, retry_after_s: float) -> None:
-        super().__init__(detail)
-        self.retry_after_s = retry_after_s
+class KeyReused(RequestError):
+    code = "idempotency_key_reused"
 
 
-class Unavailable(RequestError):
-    """There is no judge to ask right now: it is loading, draining or dead."""
+class Later(RequestError):
+    """The same request may be served in `retry_after_s` seconds."""
 
-    code = "unavailable"
     retryable = True
 
     def __init__(self, detail: str, retry_after_s: float = 1.0) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class StillRunning(Later):
+    code = "still_running"
+
+
+class QuotaExceeded(Later):
+    """`retry_after_s`: seconds until the team's quota allows it."""
+
+    code = "quota_exceeded"
+
+
+class Overloaded(Later):
+    """The queue is full. `retry_after_s`: seconds until the measured drain rate makes room."""
+
+    code = "overloaded"
+
+
+class Unavailable(Later):
+    """There is no judge to ask right now: it is loading, draining or dead."""
+
+    code = "unavailable"
 
 
 class JudgementError(RubricdError):
@@ -79,6 +101,13 @@ class JudgementError(RubricdError):
 
 class TimedOut(JudgementError):
     code = "timeout"
+    retryable = True
+
+
+class Crowded(JudgementError):
+    """Whoever asked this first was refused at the door; asked again, it may be let in."""
+
+    code = "overloaded"
     retryable = True
 
 

@@ -16,10 +16,14 @@ from starlette.responses import Response
 
 from service.errors import (
     BodyTooLarge,
+    Forbidden,
     InvalidRequest,
     JudgeMismatch,
+    KeyReused,
     Overloaded,
+    QuotaExceeded,
     RubricdError,
+    StillRunning,
     Unauthorized,
     Unavailable,
 )
@@ -29,18 +33,24 @@ STATUS: Mapping[type[RubricdError], int] = {
     InvalidRequest: 422,
     BodyTooLarge: 413,
     Unauthorized: 401,
+    Forbidden: 403,
     JudgeMismatch: 409,
+    StillRunning: 409,
+    KeyReused: 422,
+    QuotaExceeded: 429,
     Overloaded: 503,
     Unavailable: 503,
 }
 
 TITLES: Mapping[int, str] = {
     401: "No or unknown key",
+    403: "Not allowed",
     404: "No such route",
     405: "Method not allowed",
-    409: "Another judge serves here",
+    409: "Not now, or not this judge",
     413: "Body too large",
     422: "Request not valid",
+    429: "The team's quota is used up",
     500: "Internal error",
     503: "The judge cannot take this now",
 }
