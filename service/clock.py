@@ -1,6 +1,7 @@
 """Time as a value that is passed in, so that deadlines and waits are tested without sleeping.
 
-Always true: `now` is monotonic seconds of this process; `wall` is seconds since 1970, for what processes share; nothing in the service asks the operating system for the time but SystemClock.
+Always true: `now` is monotonic seconds of this process; `wall` is seconds since 1970, for what processes share; nothing
+in the service asks the operating system for the time but SystemClock.
 """
 
 import asyncio
