@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
-.PHONY: help serve test check format openapi settings compare drill judge clean \
+.PHONY: help serve test check format openapi settings compare drill drill-redis fairness judge clean \
 	bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families
 
 help:  ## this list
@@ -42,8 +42,14 @@ openapi: .venv/service  ## write docs/openapi.json anew
 settings: .venv/service  ## write the table of settings in docs/operations.md anew
 	$(BIN)/python -m tests.contract.settings_table
 
-compare: .venv/dev .venv/vllm  ## ours beside raw vLLM and its other users, in one run: JSON=FILE
+compare: .venv/dev .venv/vllm .venv/redis  ## ours beside raw vLLM and its other users, in one run: JSON=FILE
 	$(BIN)/python -m loadtests.compare $(if $(JSON),--json $(JSON)) $(ARGS)
+
+drill-redis: .venv/dev .venv/redis  ## eight faults of Redis, 500 requests each
+	$(BIN)/python -m loadtests.drill_redis $(ARGS)
+
+fairness: .venv/dev  ## a hog beside small teams, weights, overload: simulated, with a picture
+	$(BIN)/python -m loadtests.fairness $(ARGS)
 
 drill: .venv/dev .venv/vllm  ## kill and stop the vLLM engine under load, 20 times each
 	$(BIN)/python -m loadtests.drill_engine $(ARGS)

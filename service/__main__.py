@@ -1,4 +1,4 @@
-"""`python -m service`: serve, or refuse to start and say why."""
+"""`python -m service`: serve, or refuse to start and say why. `python -m service keys`: make and revoke teams' keys."""
 
 import ipaddress
 import logging
@@ -13,6 +13,7 @@ import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
+from service.admission.keys_command import main as keys
 from service.app import create_app
 from service.errors import ConfigurationError
 from service.settings import Settings
@@ -22,24 +23,27 @@ log = logging.getLogger("rubricd")
 
 def main() -> int:
     """Exit status: 0 after a graceful stop, 1 when the judge could not serve, 2 for settings that make no sense."""
+    if sys.argv[1:2] == ["keys"]:
+        return keys(sys.argv[2:])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "httpcore", "transformers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         settings = CliApp.run(Settings)
-        _check_host(settings.host)
+        if settings.teams is None:
+            _check_host(settings.host)
+        return _serve(settings)
     except (ValidationError, ConfigurationError) as error:
         print(f"rubricd does not start: {error}", file=sys.stderr)
         return 2
-    return _serve(settings)
 
 
 def _check_host(host: str) -> None:
     """Without keys only this machine may ask."""
     if host != "localhost" and not _is_loopback(host):
         raise ConfigurationError(
-            f"`host` is {host}, but without keys the service listens on loopback only; "
-            "leave it at 127.0.0.1 and put an authenticating proxy in front"
+            f"`host` is {host}, but without a teams file the service listens on loopback only; "
+            "name one with `teams` (`python -m service keys new TEAM` makes keys), or leave `host` at 127.0.0.1"
         )
 
 
@@ -71,10 +75,10 @@ def _serve(settings: Settings) -> int:
         log.critical("rubricd does not start: %s", error, exc_info=None if known else error)
         server.should_exit = True
 
+    app = create_app(settings, failed=failed)
     listener = socket.create_server((settings.host, settings.port), backlog=2048)
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d; the playground is at /, the contract at /openapi.json", host, port)
-    app = create_app(settings, failed=failed)
     # The drain answers what is accepted within `drain_s`; a moment more, and whoever still hangs on is cut off.
     grace_s = math.ceil(settings.drain_s) + 5
     config = uvicorn.Config(

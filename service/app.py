@@ -14,17 +14,20 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from service.admission.roster import Anyone, Door
 from service.api import problems
 from service.api.middleware import BodyLimit, Requests
 from service.api.openapi import openapi
 from service.api.playground import PAGE_ROUTE, page
 from service.api.routes import Routes
+from service.api.score import Scoring
 from service.api.served import Served
 from service.cache.store import MemoryStore
 from service.clock import Clock, SystemClock
 from service.engine.build import Built
 from service.engine.build import build as build_engine
 from service.errors import ConfigurationError, RubricdError
+from service.replicas import Replicas, replicas
 from service.scheduling import Limits, Scheduler
 from service.scoring.asking import Asker
 from service.scoring.canary import Canary
@@ -48,22 +51,25 @@ def create_app(
     clock: Clock | None = None,
     failed: Callable[[BaseException], None] = lambda error: None,
 ) -> FastAPI:
-    """The service as an ASGI app. `failed` hears of a judge that cannot serve, once."""
-    telemetry = Telemetry()
-    served = Served(settings, clock or SystemClock(), telemetry)
-    routes = Routes(served)
+    """The service as an ASGI app. `failed` hears of a judge that cannot serve, once. Raises ConfigurationError for a
+    teams file or a Redis URL that cannot be used."""
+    telemetry, clock = Telemetry(), clock or SystemClock()
+    shared = replicas(settings, clock, telemetry)
+    door = Anyone() if settings.teams is None else Door.open(settings.teams, clock, telemetry.teams_reloaded)
+    served = Served(settings, clock, telemetry, door=door, ledger=shared.ledger, replays=shared.replays)
+    routes, scoring = Routes(served), Scoring(served)
     app = FastAPI(
         title="rubricd",
         version="1",
         summary="The rubric reward server for reinforcement learning.",
         docs_url=None,
         redoc_url=None,
-        lifespan=partial(_lifespan, served=served, build=build, failed=failed),
+        lifespan=partial(_lifespan, served=served, shared=shared, build=build, failed=failed),
         exception_handlers=problems.HANDLERS,
     )
     app.state.served = served
     for path in ("/v1/score", "/score", "/v1/rubric/score"):
-        app.add_api_route(path, routes.score, methods=["POST"], include_in_schema=path == "/v1/score")
+        app.add_api_route(path, scoring.score, methods=["POST"], include_in_schema=path == "/v1/score")
     app.add_api_route("/v1/rubrics/lint", routes.lint, methods=["POST"])
     app.add_api_route("/v1/judge", routes.judge, methods=["GET"])
     for path, endpoint in (("/healthz", routes.healthz), ("/readyz", routes.readyz), ("/metrics", routes.metrics)):
@@ -80,13 +86,21 @@ def create_app(
 
 @asynccontextmanager
 async def _lifespan(
-    app: FastAPI, *, served: Served, build: Builder, failed: Callable[[BaseException], None]
+    app: FastAPI,
+    *,
+    served: Served,
+    shared: Replicas,
+    build: Builder,
+    failed: Callable[[BaseException], None],
 ) -> AsyncIterator[None]:
     """`app.state.drain`, callable from a signal handler, begins the end; the end itself drains in any case."""
     loop, drain = asyncio.get_running_loop(), asyncio.Event()
     app.state.drain = lambda: loop.call_soon_threadsafe(drain.set)
-    async with AsyncExitStack() as stack:
-        loading = asyncio.create_task(_load(served, build, stack), name="load")
+    async with shared.running(), AsyncExitStack() as stack:
+        if isinstance(served.door, Door):
+            watching = asyncio.create_task(served.door.watch(), name="teams")
+            stack.callback(watching.cancel)
+        loading = asyncio.create_task(_load(served, shared, build, stack), name="load")
         loading.add_done_callback(partial(_loaded, served=served, failed=failed))
         draining = asyncio.create_task(_drain_when(drain, served), name="drain")
         yield
@@ -107,7 +121,7 @@ def _loaded(loading: asyncio.Task[None], *, served: Served, failed: Callable[[Ba
         failed(error)
 
 
-async def _load(served: Served, build: Builder, stack: AsyncExitStack) -> None:
+async def _load(served: Served, shared: Replicas, build: Builder, stack: AsyncExitStack) -> None:
     """Engine, prompts, queue, scorer; then the canary, then ready. What is opened closes with `stack`, in reverse."""
     settings = served.settings
     built = await build(settings)
@@ -124,14 +138,14 @@ async def _load(served: Served, build: Builder, stack: AsyncExitStack) -> None:
     await _first_answer(canary)
     scorer = Scorer(
         ways=asked,
-        asker=Asker(scheduler, MemoryStore[Said](settings.cache_entries)),
+        asker=Asker(scheduler, MemoryStore[Said](settings.cache_entries), shared.cache),
         scheduler=scheduler,
         rules=rules,
         clock=served.clock,
         escalation=_escalation(settings),
     )
     judge = asked[DEFAULT].judge
-    served.telemetry.watch_queue(lambda: scheduler.queued_tokens)
+    served.telemetry.watch_queue(scheduler.queued_by)
     served.telemetry.judge_serves(judge.identity.model, judge.identity.engine, judge.fingerprint)
     served.serve(scorer, built.engine.max_model_len)
     if settings.canary_every_s > 0:
@@ -146,6 +160,7 @@ def _limits(settings: Settings) -> Limits:
         max_queued_tokens=settings.max_queued_tokens,
         max_in_flight=settings.max_in_flight,
         max_writing=settings.max_writing,
+        max_queue_s=settings.max_queue_s,
     )
 
 

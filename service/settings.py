@@ -114,7 +114,24 @@ class Settings(BaseSettings):
     )
     max_in_flight: int = Field(default=2, gt=0, description="Micro-batches at the engine at a time.")
     max_writing: int = Field(default=64, gt=0, description="Written answers (mode `reasoned`) at the engine at a time.")
+    max_queue_s: float = Field(
+        default=120.0,
+        gt=0,
+        description="Work that would wait longer, at the measured rate, is refused too.",
+    )
     cache_entries: int = Field(default=1_000_000, ge=0, description="Verdicts kept in memory.")
+    cache_ttl_s: int = Field(
+        default=7 * 86_400, gt=0, description="Redis: how long a verdict is kept; its key names its judge."
+    )
+    redis_url: str | None = Field(
+        default=None,
+        description="Redis that replicas share verdicts, quotas and replays by: `redis://`, `rediss://`, `unix://`, "
+        "`redis+cluster://host:port`, `redis+sentinel://host:port,host:port/name`. Memory alone if not set.",
+        repr=False,
+    )
+    redis_timeout_s: float = Field(
+        default=0.1, gt=0, description="Redis: a call that takes longer is a fault; then it is left alone for a while."
+    )
     rule_workers: int = Field(default=2, gt=0, description="Processes that run rule verifiers.")
     max_queued_checks: int = Field(
         default=10_000,
@@ -123,7 +140,15 @@ class Settings(BaseSettings):
     )
     rule_timeout_s: float = Field(default=5.0, gt=0, description="Wall-clock limit of one rule, in seconds.")
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on; without keys only loopback is allowed.")
+    teams: Path | None = Field(
+        default=None, description="Teams file (YAML or JSON), read again when it changes; without it no keys are asked."
+    )
+    idempotency_s: int = Field(
+        default=3600, gt=0, description="How long an answer is replayed to the same `Idempotency-Key`."
+    )
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; without a teams file only loopback is allowed."
+    )
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
     max_items: int = Field(default=512, gt=0, description="Results one request may ask for.")
     max_criteria: int = Field(default=256, gt=0, description="Criteria one rubric may hold.")

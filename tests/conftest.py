@@ -1,13 +1,15 @@
 """Fixtures of the whole suite."""
 
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
+import pytest
 import pytest_asyncio
 
 from service.engine.build import MINIATURE
 from service.engine.vllm import VllmEngine
 from service.engine.vllm_options import Options
+from tests.redis_server import RedisServer
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -18,3 +20,18 @@ async def vllm_engine() -> AsyncIterator[VllmEngine]:
         engine = await VllmEngine.load(str(MINIATURE), Options(kv_cache_gb=1, max_model_len=1024))
     yield engine
     await engine.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A real Redis for all tests. Who kills or stops one starts one of their own."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of an empty Redis."""
+    redis_server.do("FLUSHALL")
+    redis_server.do("SCRIPT", "FLUSH")
+    return redis_server.url

@@ -1,7 +1,8 @@
 """From an HTTP answer to a wire model or a typed error. Pure.
 
-Always true: an answer is used whole or not at all. Strict types, finite numbers, the results and criteria that were
-asked for in the order they were asked for, and the judge that was expected; anything else is a ContractError.
+Always true: an answer, or a line of a streamed one, is used whole or not at all. Strict types, finite numbers, the
+results and criteria that were asked for in the order they were asked for (streamed results come in any), and the judge
+that was expected; anything else is a ContractError.
 """
 
 import re
@@ -16,6 +17,7 @@ from trainer_client.errors import ContractError, Refused, RubricdClientError, re
 
 _Answer = TypeVar("_Answer", bound=wire.Answer)
 
+NDJSON = "application/x-ndjson"
 _TYPE = "urn:rubricd:problem:"
 _SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
 _SLACK = 1e-9
@@ -28,8 +30,12 @@ def read(response: httpx.Response, kind: type[_Answer]) -> _Answer:
     request_id = response.headers.get("x-request-id")
     if response.status_code != 200:
         raise refusal(response)
+    return _parsed(response.content, kind, request_id)
+
+
+def _parsed(content: bytes, kind: type[_Answer], request_id: str | None) -> _Answer:
     try:
-        return kind.model_validate_json(response.content, strict=True)
+        return kind.model_validate_json(content, strict=True)
     except ValidationError as error:
         raise ContractError(_first_slip(error, kind), request_id=request_id) from None
 
@@ -55,7 +61,7 @@ def check(request: wire.ScoreRequest, answer: wire.ScoreResponse) -> None:
     """Raises ContractError unless `answer` answers `request`: all of it, in order, by the judge that was asked."""
     try:
         _check_judge(request, answer.judge)
-        asked = [(item, id) for index, item in enumerate(request.items) for id in item.result_ids(index)]
+        asked = _asked(request)
         if len(asked) != len(answer.results):
             raise ContractError(f"asked for {len(asked)} results, got {len(answer.results)}")
         for place, ((item, id), result) in enumerate(zip(asked, answer.results, strict=True)):
@@ -63,6 +69,53 @@ def check(request: wire.ScoreRequest, answer: wire.ScoreResponse) -> None:
     except ContractError as error:
         error.request_id = answer.id
         raise
+
+
+class Lines:
+    """A streamed answer to `request`, a line at a time. `response` has its status and headers, no body yet.
+
+    Raises what the response is refused with, ContractError where it is not streamed.
+    """
+
+    def __init__(self, request: wire.ScoreRequest, response: httpx.Response) -> None:
+        if response.status_code != 200:
+            raise refusal(response)
+        self._request = request
+        self._asked = _asked(request)
+        self._id = response.headers.get("x-request-id")
+        self._seen: set[int] = set()
+        self.ended = False
+        if not response.headers.get("content-type", "").startswith(NDJSON):
+            raise ContractError("asked for an answer in lines, got another media type", request_id=self._id)
+
+    def read(self, line: bytes) -> wire.StreamedResult | None:
+        """The result in a line; None where it is the last line, which comes when every result has come."""
+        try:
+            if self.ended:
+                raise ContractError("a line came after the last one")
+            if len(self._seen) == len(self._asked):
+                _check_judge(self._request, _parsed(line, wire.StreamEnd, self._id).judge)
+                self.ended = True
+                return None
+            result = _parsed(line, wire.StreamedResult, self._id)
+            self._check(result)
+        except ContractError as error:
+            error.request_id = self._id
+            raise
+        self._seen.add(result.index)
+        return result
+
+    def _check(self, result: wire.StreamedResult) -> None:
+        if result.index >= len(self._asked):
+            raise ContractError(f"asked for {len(self._asked)} results, got number {result.index}")
+        if result.index in self._seen:
+            raise ContractError(f"result {result.index} came twice")
+        _check_result(self._request, *self._asked[result.index], result, f"result {result.index}")
+
+
+def _asked(request: wire.ScoreRequest) -> list[tuple[wire.Item, str]]:
+    """What is asked for: each result's item and id."""
+    return [(item, id) for index, item in enumerate(request.items) for id in item.result_ids(index)]
 
 
 def _check_judge(request: wire.ScoreRequest, judge: wire.Judge) -> None:

@@ -1,26 +1,33 @@
 """One call to the service, asked as often as policy, budget and deadline allow.
 
 Always true: a call ends in an answer, in one typed error, or in its cancellation; not later than its deadline, and
-with its place given back. A pause that the service asks of one call is kept by all.
+with its place given back. A pause that an overloaded service asks of one call is kept by all, and fewer are under way.
 """
 
 import asyncio
 import math
 import random
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import httpx
 
+from trainer_client.answers import NDJSON
 from trainer_client.errors import (
     AnswerTimedOut,
     ConnectFailed,
     ConnectionBroken,
     DeadlineExceeded,
+    Overloaded,
+    QuotaExceeded,
     RubricdClientError,
+    StillRunning,
     TransportError,
+    Unavailable,
 )
 from trainer_client.retry import Clock, Retries, RetryPolicy
+from trainer_client.throttle import Throttle
 
 _T = TypeVar("_T")
 
@@ -28,6 +35,8 @@ Body = Callable[[float | None], str]
 """A request's body, made from the seconds left (None without a deadline) each time it is sent."""
 
 _CONNECT_S = 5.0
+# After these the service is asked less.
+_TOO_MUCH = (Overloaded, Unavailable, QuotaExceeded, AnswerTimedOut)
 # The service is told a little less than what is left, so that its answer is back before the deadline.
 _WAY_BACK_S = 0.25
 _WAY_BACK_SHARE = 0.1
@@ -36,7 +45,8 @@ _WAY_BACK_SHARE = 0.1
 class Caller:
     """The connection pool, with `concurrency` places to call from; `timeout_s` bounds one attempt.
 
-    A call that waits to be retried keeps its place, so an overloaded service sees fewer of them.
+    A call that waits to be retried keeps its place, and of the places in use the throttle lets some be under way: an
+    overloaded service sees fewer of them.
     """
 
     def __init__(
@@ -55,6 +65,7 @@ class Caller:
         self._clock = clock
         self._retries = Retries(retry, rng)
         self._places = asyncio.Semaphore(concurrency)
+        self._throttle = Throttle(concurrency)
         self._open_at = -math.inf
         self._http = httpx.AsyncClient(
             base_url=_checked_url(url),
@@ -85,15 +96,24 @@ class Caller:
         deadline: float | None = None,
     ) -> _T:
         """What `read` makes of the answer. Raises RubricdClientError, `read`'s own ones included."""
-        await self._place(deadline)
+
+        async def once() -> _T:
+            return read(await self.send(method, path, body=body, deadline=deadline))
+
+        return await self.retrying(once, deadline)
+
+    async def retrying(self, once: Callable[[], Awaitable[_T]], deadline: float | None) -> _T:
+        """What `once` returns, which makes one attempt. Raises RubricdClientError, the last attempt's."""
+        await self._within(deadline, self._places.acquire(), "a place was free to send from")
         try:
-            self._retries.begin()
             attempts = 0
             while True:
                 try:
-                    await self._opening(deadline)
-                    attempts += 1
-                    return read(await self.send(method, path, body=body, deadline=deadline))
+                    async with self._under_way(deadline):
+                        attempts += 1
+                        answer = await once()
+                    self._retries.earn()
+                    return answer
                 except RubricdClientError as error:
                     error.attempts = attempts
                     wait_s = self._next_wait_s(error, deadline)
@@ -109,9 +129,40 @@ class Caller:
         """One attempt, whatever its status. Raises TransportError, or DeadlineExceeded where that came first."""
         left_s = self._left_s(deadline)
         content = None if body is None else body(left_s)
+        async with self._answering(left_s):
+            return await self._http.request(method, path, content=content)
+
+    async def send_streaming(
+        self,
+        path: str,
+        opened: Callable[[httpx.Response], Callable[[bytes], None]],
+        *,
+        body: Body,
+        deadline: float | None,
+    ) -> None:
+        """One attempt at an answer in lines. `opened` gets the response, of another status than 200 with its body, and
+        returns what takes each line, without its end. A rest without an end is no line. Raises as `send` does."""
+        left_s = self._left_s(deadline)
+        headers = {"accept": NDJSON}
+        async with (
+            self._answering(left_s),
+            self._http.stream("POST", path, content=body(left_s), headers=headers) as response,
+        ):
+            if response.status_code != 200:
+                await response.aread()
+            take, rest = opened(response), b""
+            # Not by httpx's lines: those end at U+2028 too, which may stand in a JSON text.
+            async for piece in response.aiter_bytes():
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    take(line)
+
+    @asynccontextmanager
+    async def _answering(self, left_s: float | None) -> AsyncIterator[None]:
+        """One attempt's time limit, and httpx's errors as ours."""
         try:
             async with asyncio.timeout(self._timeout_s if left_s is None else min(self._timeout_s, left_s)):
-                return await self._http.request(method, path, content=content)
+                yield
         except TimeoutError:
             if left_s is not None and left_s <= self._timeout_s:
                 raise DeadlineExceeded("the deadline passed before the answer came") from None
@@ -119,12 +170,26 @@ class Caller:
         except httpx.HTTPError as error:
             raise self._transport_error(error) from None
 
-    async def _place(self, deadline: float | None) -> None:
+    @asynccontextmanager
+    async def _under_way(self, deadline: float | None) -> AsyncIterator[None]:
+        """Holds one of the throttle's places during an attempt, and lets it learn how that went."""
+        entered = await self._within(deadline, self._throttle.enter(), "it was this request's turn")
+        try:
+            await self._opening(deadline)
+            yield
+            self._throttle.grow()
+        except _TOO_MUCH:
+            self._throttle.cut(entered)
+            raise
+        finally:
+            self._throttle.leave()
+
+    async def _within(self, deadline: float | None, waiting: Coroutine[Any, Any, _T], what: str) -> _T:
         try:
             async with asyncio.timeout(self._left_s(deadline)):
-                await self._places.acquire()
+                return await waiting
         except TimeoutError:
-            raise DeadlineExceeded("the deadline passed before a place was free to send from") from None
+            raise DeadlineExceeded(f"the deadline passed before {what}") from None
 
     async def _opening(self, deadline: float | None) -> None:
         """Wait until the service wants to be asked again, whoever it told so. Raises DeadlineExceeded."""
@@ -138,7 +203,8 @@ class Caller:
     def _next_wait_s(self, error: RubricdClientError, deadline: float | None) -> float | None:
         """Decides on a failed attempt: seconds to wait, or None to give up."""
         pause_s = error.retry_after_s or 0.0
-        if error.retryable and pause_s <= self._retries.policy.longest_wait_s:
+        asks_all = error.retryable and not isinstance(error, StillRunning)
+        if asks_all and pause_s <= self._retries.policy.longest_wait_s:
             self._open_at = max(self._open_at, self._clock.now() + pause_s)
         return self._retries.next_wait_s(error, error.attempts, self._left_s(deadline))
 

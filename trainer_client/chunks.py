@@ -26,6 +26,11 @@ class Entry:
     def ids(self) -> list[str]:
         return self.item.result_ids(self.index)
 
+    @property
+    def places(self) -> range:
+        """The places of its results among all results."""
+        return range(self.first, self.first + len(self.ids))
+
 
 def entries(items: Sequence[wire.Item]) -> list[Entry]:
     """The items with their places; ids are the whole list's, so that cutting it changes none."""

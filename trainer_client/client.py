@@ -6,48 +6,22 @@ or `Failed` with the reason. No score is ever made up here.
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
 import httpx
 
-from trainer_client import answers, chunks, wire
-from trainer_client.calls import Caller, deadline_ms
-from trainer_client.errors import InvalidRequest, RubricdClientError
+from trainer_client import answers, asking, wire
+from trainer_client.asking import Asking, Listener
+from trainer_client.calls import Caller
+from trainer_client.errors import RubricdClientError
+from trainer_client.outcomes import Failed, Outcome, Scored, reward
 from trainer_client.retry import Clock, RetryPolicy
 
+__all__ = ["Failed", "JudgeClient", "Outcome", "ScoreOptions", "Scored", "reward"]
+
 _READY_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """The service's word on one response; `result.score` may still be None, and `result.criteria` say why."""
-
-    result: wire.Result
-    judge: wire.Judge
-
-    @property
-    def id(self) -> str:
-        return self.result.id
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """No word on this response, and why."""
-
-    id: str
-    error: RubricdClientError
-
-
-Outcome = Scored | Failed
-_Settle = Callable[[Sequence[chunks.Entry], Sequence[Outcome]], None]
-
-
-def reward(outcome: Outcome) -> float | None:
-    """The score, or None where there is none: a response that was not judged has no reward, not a reward of zero."""
-    return outcome.result.score if isinstance(outcome, Scored) else None
 
 
 class ScoreOptions(TypedDict, total=False):
@@ -126,34 +100,32 @@ class JudgeClient:
         DeadlineExceeded. `on_outcome` is called with each outcome and its place as soon as it is there. Raises
         ValueError (pydantic's) for a list that cannot be sent.
         """
-        if unknown := options.keys() - ScoreOptions.__annotations__.keys():
-            raise TypeError(f"score() got unknown options: {', '.join(sorted(unknown))}")
-        deadline = self._caller.deadline(deadline_s)
-        listed = list(items)
-        if not listed:
+        request = _checked(items, options)
+        if request is None:
             return []
-        request = wire.ScoreRequest.model_validate({"items": listed, **options})
-        entries = chunks.entries(request.items)
-        settled: dict[int, Outcome] = {}
+        work = self._asking(request, self._caller.deadline(deadline_s), on_outcome or _unheard)
+        await work.whole()
+        return work.outcomes
 
-        def settle(chunk: Sequence[chunks.Entry], outcomes: Sequence[Outcome]) -> None:
-            places = [entry.first + n for entry in chunk for n in range(len(entry.ids))]
-            for place, outcome in zip(places, outcomes, strict=True):
-                settled[place] = outcome
-                if on_outcome is not None:
-                    on_outcome(place, outcome)
+    def stream(
+        self,
+        items: Iterable[wire.Item | dict[str, Any]],
+        *,
+        deadline_s: float | None = None,
+        **options: Unpack[ScoreOptions],
+    ) -> AsyncGenerator[tuple[int, Outcome], None]:
+        """Places and outcomes of `score`, each once, as the service finishes them: by response, not by request.
 
-        unsendable = [entry for entry in entries if entry.size is None]
-        settle(unsendable, [outcome for entry in unsendable for outcome in _unsendable(entry)])
-        sendable = (entry for entry in entries if entry.size is not None)
-        cut = chunks.cut(sendable, self.batch_items, self.batch_bytes)
-        await _all(self._ask(request, chunk, deadline, settle) for chunk in cut)
-        return [settled[place] for place in range(sum(len(entry.ids) for entry in entries))]
+        All are the word of one judge, the one that the service names when the stream starts. A stream that breaks keeps
+        what has come, and the rest is asked for again. Leaving the loop closes what is under way, and the service drops
+        it; `contextlib.aclosing` makes that certain. Raises ValueError for a list that cannot be sent.
+        """
+        return self._streamed(_checked(items, options), self._caller.deadline(deadline_s))
 
     async def score_request(self, request: wire.ScoreRequest) -> wire.ScoreResponse:
         """One request as it is, `deadline_ms` counted from now. Raises RubricdClientError once retrying is over."""
         deadline_s = None if request.deadline_ms is None else request.deadline_ms / 1000
-        return await self._score(request, self._caller.deadline(deadline_s))
+        return await asking.score(self._caller, request, self._caller.deadline(deadline_s))
 
     async def judge(self) -> wire.JudgeInfo:
         return await self._caller.call("GET", "/v1/judge", lambda response: answers.read(response, wire.JudgeInfo))
@@ -179,63 +151,36 @@ class JudgeClient:
             return False
         return response.status_code == 200
 
-    async def _ask(
-        self, request: wire.ScoreRequest, chunk: Sequence[chunks.Entry], deadline: float | None, settle: _Settle
-    ) -> None:
-        """Settles all of the chunk. Where it is refused for some of its items, the others are asked for again: without
-        the blamed, or in halves where nobody is, which for n items is never more than 2 n - 1 requests in all."""
-        left = [chunk]
-        while left:
-            part = left.pop()
-            smaller = request.model_copy(update={"items": [entry.item for entry in part]})
-            try:
-                answer = await self._score(smaller, deadline)
-            except RubricdClientError as error:
-                blamed = answers.blamed(error, len(part))
-                if blamed is not None:
-                    left += reversed(chunks.without(part, blamed))
-                failed = part if blamed is None else [part[place] for place in sorted(blamed)]
-                settle(failed, _failed(error, part, failed, each=bool(blamed)))
-            else:
-                settle(part, [Scored(result, answer.judge) for result in answer.results])
+    async def _streamed(
+        self, request: wire.ScoreRequest | None, deadline: float | None
+    ) -> AsyncGenerator[tuple[int, Outcome], None]:
+        if request is None:
+            return
+        come: asyncio.Queue[tuple[int, Outcome] | None] = asyncio.Queue()
+        work = self._asking(request, deadline, lambda place, outcome: come.put_nowait((place, outcome)))
+        # A task of its own: whoever closes this generator, the work is ended within the task that began it.
+        running = asyncio.create_task(work.streaming())
+        running.add_done_callback(lambda _: come.put_nowait(None))
+        try:
+            while (one := await come.get()) is not None:
+                yield one
+            await running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
-    async def _score(self, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
-        def body(left_s: float | None) -> str:
-            timed = request.model_copy(update={"deadline_ms": deadline_ms(left_s)})
-            return timed.model_dump_json(exclude_none=True, by_alias=True)
-
-        def read(response: httpx.Response) -> wire.ScoreResponse:
-            answer = answers.read(response, wire.ScoreResponse)
-            answers.check(request, answer)
-            return answer
-
-        return await self._caller.call("POST", "/v1/score", read, body=body, deadline=deadline)
+    def _asking(self, request: wire.ScoreRequest, deadline: float | None, listener: Listener) -> Asking:
+        sizes = {"batch_items": self.batch_items, "batch_bytes": self.batch_bytes}
+        return Asking(self._caller, request, deadline, listener, **sizes)
 
 
-def _failed(
-    error: RubricdClientError, part: Sequence[chunks.Entry], failed: Sequence[chunks.Entry], *, each: bool
-) -> list[Outcome]:
-    """The outcomes of those that failed of a part; `each` with what was said of it alone."""
-    reason = answers.relocated(error, [entry.index for entry in part])
-    # An outcome is kept for long; what hangs on a raised error (frames, the body that was sent) must not be.
-    reason.__traceback__ = reason.__cause__ = reason.__context__ = None
-    reasons = [answers.only(reason, entry.index) if each else reason for entry in failed]
-    return [Failed(id, reason) for entry, reason in zip(failed, reasons, strict=True) for id in entry.ids]
+def _checked(items: Iterable[wire.Item | dict[str, Any]], options: ScoreOptions) -> wire.ScoreRequest | None:
+    """The whole list as one request; None for an empty one. Raises ValueError, TypeError for an unknown option."""
+    if unknown := options.keys() - ScoreOptions.__annotations__.keys():
+        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
+    listed = list(items)
+    return wire.ScoreRequest.model_validate({"items": listed, **options}) if listed else None
 
 
-def _unsendable(entry: chunks.Entry) -> list[Outcome]:
-    error = InvalidRequest(
-        "a text of this item is not valid Unicode (a lone surrogate); decode it with errors='replace'",
-        errors=((("items", entry.index), "not valid Unicode"),),
-    )
-    return [Failed(id, error) for id in entry.ids]
-
-
-async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Everything side by side; on a defect or a cancellation nothing is left running."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for coroutine in work:
-                group.create_task(coroutine)
-    except BaseExceptionGroup as defects:
-        raise defects.exceptions[0] from None
+def _unheard(place: int, outcome: Outcome) -> None:
+    """Nobody listens."""

@@ -4,8 +4,11 @@
     ├── Refused                the service answered, and said no
     │   ├── InvalidRequest       it cannot be served as written; `errors` says where
     │   ├── BodyTooLarge
-    │   ├── Unauthorized
+    │   ├── Unauthorized         no key, or none that is known
+    │   ├── Forbidden            the key is known, and may not ask so
     │   ├── JudgeMismatch        `expect_judge` names another judge
+    │   ├── KeyReused            the `Idempotency-Key` came with another request before
+    │   ├── StillRunning         the request of this `Idempotency-Key` is being answered      may be retried
     │   ├── QuotaExceeded        the team has used its share               may be retried
     │   ├── Overloaded           the service's queues are full             may be retried
     │   ├── Unavailable          no judge: loading, draining or dead       may be retried
@@ -79,8 +82,23 @@ class Unauthorized(Refused):
     code = "unauthorized"
 
 
+class Forbidden(Refused):
+    code = "forbidden"
+
+
 class JudgeMismatch(Refused):
     code = "judge_mismatch"
+
+
+class KeyReused(Refused):
+    code = "idempotency_key_reused"
+
+
+class StillRunning(Refused):
+    """`retry_after_s` is about this request alone; the service is not overloaded."""
+
+    code = "still_running"
+    retryable = True
 
 
 class QuotaExceeded(Refused):
@@ -141,7 +159,10 @@ _BY_CODE: dict[str, type[Refused]] = {
         InvalidRequest,
         BodyTooLarge,
         Unauthorized,
+        Forbidden,
         JudgeMismatch,
+        KeyReused,
+        StillRunning,
         QuotaExceeded,
         Overloaded,
         Unavailable,
@@ -150,7 +171,7 @@ _BY_CODE: dict[str, type[Refused]] = {
 }
 _BY_STATUS: dict[int, type[Refused]] = {
     401: Unauthorized,
-    403: Unauthorized,
+    403: Forbidden,
     413: BodyTooLarge,
     429: Overloaded,
     502: Unavailable,

@@ -1,7 +1,8 @@
 """When to ask again, and when to stop. Pure: decides and never waits; the only retries of the system start here.
 
-Always true: a client's retries never exceed `burst` plus `share` of its requests, so that an outage is not answered
-with a storm; a wait is never shorter than the service asked for and never reaches past the deadline.
+Always true: a client's retries never exceed `burst` plus `share` of the requests that succeeded, so that an outage sees
+`burst` retries of each client, however long it is; a wait is never shorter than the service asked for and never reaches
+past the deadline.
 """
 
 import asyncio
@@ -33,9 +34,11 @@ class RetryPolicy:
     longest_wait_s: float = 60.0
     """Upper end of any wait's jitter; a service that asks for more than this is not asked again."""
     share: float = 0.2
-    """Retries a request earns for all of them: 0.2 lets one in five be a retry."""
+    """Retries that a request which succeeds earns for all of them: 0.2 lets one in five be a retry."""
     burst: float = 8.0
-    """Retries that may be spent before any are earned, and the most that can be saved up."""
+    """Retries that may be spent before any are earned, and the most that can be saved up: as many as are under way at
+    once by default, so that a short interruption costs nothing. A client that makes 40 requests in an outage adds a
+    fifth to them."""
 
     def __post_init__(self) -> None:
         numbers = (self.first_wait_s, self.longest_wait_s, self.share, self.burst)
@@ -62,8 +65,8 @@ class Retries:
     def __post_init__(self) -> None:
         self.saved = self.policy.burst
 
-    def begin(self) -> None:
-        """A new request is about to be made; it earns its share of a retry."""
+    def earn(self) -> None:
+        """A request has succeeded; it earns its share of a retry."""
         self.saved = min(self.policy.burst, self.saved + self.policy.share)
 
     def next_wait_s(self, error: RubricdClientError, attempt: int, left_s: float | None) -> float | None:

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from trainer_client import results, wire
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
 from trainer_client.data import read_items
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import DataError, Forbidden, RubricdClientError, Unauthorized
 
 _OPTIONS = (
     "mode",
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="items as .jsonl or .parquet; RuscaRL and RaR rows too")
     add("--url", default="http://127.0.0.1:8000", help="the judge service (%(default)s)")
-    add("--token-env", default="RUBRICD_TOKEN", metavar="NAME", help="environment variable with the key (%(default)s)")
+    add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
     add("--out", type=Path, help="results file (FILE's stem + .results.jsonl, beside it)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="overwrite the results file")
@@ -102,8 +102,9 @@ def run(args: argparse.Namespace) -> int:
     took_s = time.monotonic() - started
     before = f" and {len(work.kept)} results of an earlier run" if work.kept else ""
     print(f"{summary(outcomes)}; {took_s:.1f} s; results{before} in {out}")
-    for code, message in _first_of_each(outcomes).items():
-        print(f"rubricd: the first {code}: {message}", file=sys.stderr)
+    for code, first in _first_of_each(outcomes).items():
+        later = "; --resume goes on with the rest" if first.retryable else ""
+        print(f"rubricd: the first {code}: {_said(first, args.token_env)}{later}", file=sys.stderr)
     return 0 if work.all_kept_scored and all(reward(outcome) is not None for outcome in outcomes) else 1
 
 
@@ -141,7 +142,7 @@ async def _scored(args: argparse.Namespace, work: results.Work) -> list[Outcome]
     except ValueError as error:
         raise _Misuse(str(error)) from None
     async with client:
-        await _fit_batches(client)
+        await _fit_batches(client, args.token_env)
         with work.writing() as write, _progress(len(work.places), args.quiet) as advance:
 
             def settle(place: int, outcome: Outcome) -> None:
@@ -152,12 +153,12 @@ async def _scored(args: argparse.Namespace, work: results.Work) -> list[Outcome]
             return await client.score(work.items.values(), deadline_s=args.deadline, on_outcome=settle, **options)
 
 
-async def _fit_batches(client: JudgeClient) -> None:
+async def _fit_batches(client: JudgeClient, token_env: str) -> None:
     """Asks the judge what a request may hold; also the place where a wrong address or key shows, before any work."""
     try:
         limits = (await client.judge()).limits
     except RubricdClientError as error:
-        raise _Misuse(f"{error} [{error.code}]") from None
+        raise _Misuse(f"{_said(error, token_env)} [{error.code}]") from None
     client.batch_items = min(client.batch_items, limits.max_items)
     client.batch_bytes = max(1, min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES))
 
@@ -199,10 +200,23 @@ def _why_no_score(outcome: Outcome) -> str | None:
     return " and ".join(statuses) or outcome.result.status
 
 
-def _first_of_each(outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """One message for each kind of failure."""
+def _first_of_each(outcomes: Sequence[Outcome]) -> dict[str, RubricdClientError]:
+    """One error for each kind of failure."""
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
-    return {error.code: str(error) for error in reversed(failures)}
+    return {error.code: error for error in reversed(failures)}
+
+
+def _said(error: RubricdClientError, token_env: str) -> str:
+    """The service's word, and what it cannot know: where the key came from, when to come back."""
+    said = str(error)
+    if isinstance(error, Unauthorized):
+        held = "holds the key that was sent" if os.environ.get(token_env) else "is not set, so no key was sent"
+        said += f" (the environment variable {token_env} {held})"
+    elif isinstance(error, Forbidden):
+        said += " (the key is known; whoever runs the service says what it may ask)"
+    if error.retry_after_s is not None:
+        said += f" (come back in {error.retry_after_s:g} s)"
+    return said
 
 
 @contextlib.contextmanager

@@ -387,6 +387,22 @@ class ScoreResponse(Answer):
     usage: Usage
 
 
+class StreamedResult(Result):
+    """A line of the streamed answer: a result as soon as it is finished."""
+
+    index: int = Field(ge=0, description="Its place among the request's results, from 0.")
+
+
+class StreamEnd(Answer):
+    """The last line of the streamed answer; a stream that ends without it broke."""
+
+    done: Literal[True]
+    id: str
+    judge: Judge
+    usage: Usage
+    groups: list[Group] | None = None
+
+
 class Place(Answer):
     loc: list[str | int]
     msg: str

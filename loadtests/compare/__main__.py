@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from loadtests.compare import __doc__ as about
+from loadtests.compare import warm
 from loadtests.compare.asking import Prompts
 from loadtests.compare.figures import Outcome, local_ratios, ratios, table, told
 from loadtests.compare.hosts import KV_CACHE_GB, SEQUENCES, STEP_TOKENS, Setting
@@ -34,7 +35,7 @@ def main() -> int:
     quiet: Any = transformers_logging
     quiet.disable_progress_bar()
     began = time.monotonic()
-    kinds: list[Kind] = [kind for kind in SHAPES if options.model in (None, kind)]
+    kinds: list[Kind] = [kind for kind in SHAPES if options.only and options.model in (None, kind)]
     outcomes: dict[Kind, dict[str, Outcome]] = {}
     sizes: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
@@ -47,7 +48,10 @@ def main() -> int:
             setting = Setting(folder, options.dtype, folder)
             outcomes[kind] = compare(kind, setting, prompts, options.only, options.seconds)
             print(f"\n{table(kind, outcomes[kind])}\n", flush=True)
+        known = warm.measure(options.warm_seconds, Path(scratch)) if options.warm_seconds > 0 else {}
+        print(f"\n{warm.table(known)}\n", flush=True)
     facts = _facts(outcomes, sizes, options.dtype, time.monotonic() - began)
+    facts["warm_path"] = {name: one.told() for name, one in known.items()}
     print(json.dumps({"ratios": facts["ratios"], "local": facts["local"]}, indent=1))
     if options.json:
         options.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -60,15 +64,16 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.compare", description=about)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--plot", type=Path, help="write a picture of the ratios to this file")
-    parser.add_argument("--only", type=_names, default=list(HOSTS), help=f"some of {','.join(HOSTS)}")
+    parser.add_argument("--only", type=_names, default=list(HOSTS), help=f"some of {','.join(HOSTS)}, or none")
     parser.add_argument("--model", choices=list(SHAPES), help="one of the models (both)")
     parser.add_argument("--seconds", type=float, default=660.0, help="for all turns (660)")
+    parser.add_argument("--warm-seconds", type=float, default=5.0, help="for each row of the warm path (5); 0: none")
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default=DTYPE, help=f"of all contestants ({DTYPE})")
     return parser.parse_args()
 
 
 def _names(text: str) -> list[str]:
-    names = text.split(",")
+    names = [] if text == "none" else text.split(",")
     if unknown := set(names) - set(HOSTS):
         raise argparse.ArgumentTypeError(f"no contestant {', '.join(sorted(unknown))}; there are {', '.join(HOSTS)}")
     return names

@@ -12,9 +12,21 @@ from trainer_client import wire
 
 _REF = "#/components/schemas/{model}"
 _BODIES: dict[tuple[str, str], tuple[type[BaseModel] | None, type[BaseModel], tuple[int, ...]]] = {
-    ("/v1/score", "post"): (wire.ScoreRequest, wire.ScoreResponse, (409, 413, 422, 503)),
-    ("/v1/rubrics/lint", "post"): (wire.LintRequest, wire.LintResponse, (413, 422)),
-    ("/v1/judge", "get"): (None, wire.JudgeInfo, (503,)),
+    ("/v1/score", "post"): (wire.ScoreRequest, wire.ScoreResponse, (401, 403, 409, 413, 422, 429, 503)),
+    ("/v1/rubrics/lint", "post"): (wire.LintRequest, wire.LintResponse, (401, 413, 422)),
+    ("/v1/judge", "get"): (None, wire.JudgeInfo, (401, 503)),
+}
+_KEY = {"team": {"type": "http", "scheme": "bearer", "description": "`rbd_…`; asked for where there is a teams file."}}
+_IDEMPOTENCY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same bytes come back for the same body; 422 for another, 409 while the first is answered.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+_LINES = {
+    "schema": {"anyOf": [{"$ref": _REF.format(model=name)} for name in ("StreamedResult", "StreamEnd")]},
+    "description": "A line a result in the order of finishing, then one StreamEnd.",
 }
 
 
@@ -25,7 +37,8 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         for (path, method), (request, response, errors) in _BODIES.items():
             _describe(document["paths"][path][method], request, response, errors)
         _describe_readiness(document["paths"]["/readyz"]["get"])
-        document.setdefault("components", {})["schemas"] = _schemas()
+        _describe_score(document["paths"]["/v1/score"]["post"])
+        document["components"] = {"schemas": _schemas(), "securitySchemes": _KEY}
         app.openapi_schema = document
     return app.openapi_schema
 
@@ -33,12 +46,18 @@ def openapi(app: FastAPI) -> dict[str, Any]:
 def _describe(
     operation: dict[str, Any], request: type[BaseModel] | None, response: type[BaseModel], errors: tuple[int, ...]
 ) -> None:
+    operation["security"] = [{}, {"team": []}]
     if request is not None:
         operation["requestBody"] = {"required": True, "content": _content("application/json", request)}
     operation["responses"] = {
         "200": {"description": "OK", "content": _content("application/json", response)},
         **{str(status): _problem(status) for status in errors},
     }
+
+
+def _describe_score(operation: dict[str, Any]) -> None:
+    operation["parameters"] = [_IDEMPOTENCY]
+    operation["responses"]["200"]["content"]["application/x-ndjson"] = _LINES
 
 
 def _describe_readiness(operation: dict[str, Any]) -> None:
@@ -59,7 +78,15 @@ def _schemas() -> dict[str, Any]:
         (wire.LintRequest, "validation"),
     ]
     answered: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (model, "serialization") for model in (wire.ScoreResponse, wire.LintResponse, wire.JudgeInfo, wire.Problem)
+        (model, "serialization")
+        for model in (
+            wire.ScoreResponse,
+            wire.StreamedResult,
+            wire.StreamEnd,
+            wire.LintResponse,
+            wire.JudgeInfo,
+            wire.Problem,
+        )
     ]
     _, document = models_json_schema([*asked, *answered], ref_template=_REF)
     return dict(sorted(document["$defs"].items()))

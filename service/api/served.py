@@ -2,6 +2,9 @@
 
 from typing import Literal
 
+from service.admission.quota import Ledger
+from service.admission.replay import Replays
+from service.admission.roster import Anyone, Door
 from service.clock import Clock
 from service.errors import Unavailable
 from service.scoring.scorer import Scorer
@@ -14,10 +17,22 @@ State = Literal["loading", "ready", "draining", "failed"]
 class Served:
     """Set by the lifecycle in app.py, read by the routes. `max_model_len` is the engine's, in tokens."""
 
-    def __init__(self, settings: Settings, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        door: Door | Anyone,
+        ledger: Ledger,
+        replays: Replays,
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.telemetry = telemetry
+        self.door = door
+        self.ledger = ledger
+        self.replays = replays
         self.state: State = "loading"
         self.max_model_len = 0
         self._scorer: Scorer | None = None

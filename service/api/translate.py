@@ -3,12 +3,16 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from service.scoring.asking import Usage
+from service.admission.team import Team
+from service.scheduling import Flow
 from service.scoring.judge import Judge
 from service.scoring.lint import Finding
+from service.scoring.options import Options
+from service.scoring.pending import Usage
+from service.scoring.reading import Scored
 from service.scoring.rubric import Candidate, Criterion, Rule, Turn, category_of, signed, split_prefix
-from service.scoring.scorer import Options, Scored
 from service.scoring.verdict import Judgement
 from trainer_client import wire
 
@@ -71,6 +75,10 @@ def options(request: wire.ScoreRequest, now_s: float) -> Options:
     )
 
 
+def flow(team: Team, priority: wire.Priority) -> Flow:
+    return Flow(team.name, team.weight, priority)
+
+
 def judge(judge: Judge) -> wire.Judge:
     return wire.Judge.model_validate(
         {
@@ -119,30 +127,45 @@ def response(id: str, judged_by: Judge, scored: Sequence[Scored], usage: Usage) 
     return wire.ScoreResponse(
         id=id,
         judge=judge(judged_by),
-        results=[_result(one) for one in scored],
+        results=[wire.Result(**_result(one)) for one in scored],
         groups=_groups(scored) or None,
-        usage=wire.Usage(
-            judgements=usage.judgements,
-            cache_hits=usage.cache_hits,
-            deduplicated=usage.deduplicated,
-            prompt_tokens=usage.prompt_tokens,
-            cached_tokens=usage.cached_tokens,
-            completion_tokens=usage.completion_tokens,
-        ),
+        usage=_usage(usage),
     )
 
 
-def _result(scored: Scored) -> wire.Result:
+def line(place: int, scored: Scored) -> wire.StreamedResult:
+    """One line of a streamed answer; `place` is the result's among the request's."""
+    return wire.StreamedResult(index=place, **_result(scored))
+
+
+def end(id: str, judged_by: Judge, scored: Sequence[Scored], usage: Usage) -> wire.StreamEnd:
+    """The last line of a streamed answer."""
+    groups = _groups(scored) or None
+    return wire.StreamEnd(done=True, id=id, judge=judge(judged_by), groups=groups, usage=_usage(usage))
+
+
+def _usage(usage: Usage) -> wire.Usage:
+    return wire.Usage(
+        judgements=usage.judgements,
+        cache_hits=usage.cache_hits,
+        deduplicated=usage.deduplicated,
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        completion_tokens=usage.completion_tokens,
+    )
+
+
+def _result(scored: Scored) -> dict[str, Any]:
     pairs = zip(scored.criteria, scored.judgements, strict=True)
-    return wire.Result(
-        id=scored.candidate.id,
-        status=scored.score.status,
-        score=scored.score.value,
-        score_bounds=scored.score.bounds,
-        coverage=scored.score.coverage,
-        criteria=[_criterion_result(criterion, judgement) for criterion, judgement in pairs],
-        rating=_rating(scored),
-    )
+    return {
+        "id": scored.candidate.id,
+        "status": scored.score.status,
+        "score": scored.score.value,
+        "score_bounds": scored.score.bounds,
+        "coverage": scored.score.coverage,
+        "criteria": [_criterion_result(criterion, judgement) for criterion, judgement in pairs],
+        "rating": _rating(scored),
+    }
 
 
 def _rating(scored: Scored) -> wire.Rating | None:

@@ -30,6 +30,13 @@ class Flight(Generic[V]):
         self.work: Work | None = None
         self._forget = forget
 
+    @property
+    def told(self) -> V | None:
+        """The value, once there is one."""
+        if not self.future.done() or self.future.cancelled() or self.future.exception() is not None:
+            return None
+        return self.future.result()
+
     def succeed(self, value: V) -> None:
         if not self.future.done():
             self.future.set_result(value)
@@ -75,6 +82,14 @@ class SingleFlight(Generic[V]):
         flight = self._flights[key] = Flight(lambda: self._forget(key), deadline_s)
         flight.waiters = 1
         return flight, True
+
+    @property
+    def futures(self) -> list[asyncio.Future[V]]:
+        return [flight.future for flight in self._flights.values()]
+
+    def fail_all(self, error: Exception) -> None:
+        for flight in list(self._flights.values()):
+            flight.fail(error)
 
     def _forget(self, key: bytes) -> None:
         del self._flights[key]

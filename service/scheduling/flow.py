@@ -1,9 +1,16 @@
-"""Whose work it is: what a fair queue shares by."""
+"""Whose work it is: what a fair queue shares by.
 
+Always true: weights are positive; a team's classes share what the team has, so that using more of them gives no more.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal["interactive", "train", "eval"]
+
+KIND_WEIGHTS: Mapping[Kind, float] = MappingProxyType({"interactive": 16.0, "train": 4.0, "eval": 1.0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +20,10 @@ class Flow:
     team: str = ""
     weight: float = 1.0
     kind: Kind = "train"
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError("a weight is a positive number")
 
 
 NOBODY = Flow()

@@ -1,19 +1,27 @@
-"""Questions of one kind, in order of arrival, and those of them that the engine has.
+"""Questions of one kind, those that wait in fair order, and those that the engine has.
 
-Always true: state changes in synchronous functions only; what is cancelled or past its deadline never leaves the lane
-for the engine; tickets that share a prefix stay together.
+Always true: state changes in synchronous functions only; what is cancelled, past its deadline or sure to miss it never
+leaves the lane for the engine; a batch stays with the fairest flow while that has work, so that what shares a prefix
+stays together.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from service.clock import Clock
 from service.errors import TimedOut
+from service.scheduling.backlog import Backlog
+from service.scheduling.flow import KIND_WEIGHTS, Flow, Kind
+from service.scheduling.line import Line
+from service.scheduling.rate import Quickest
+from service.scheduling.shares import Shares
 from service.scheduling.ticket import Ticket, cost_of
 
 Batch = list[Ticket]
+
+CREDIT_BATCHES = 24
+"""How far ahead a team may go that was away: a training step, 128 responses by 12 criteria, is about twenty batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +40,23 @@ class Room:
 
 
 class Lane:
-    def __init__(self, clock: Clock, room: Room) -> None:
-        self.queued_tokens = 0
+    def __init__(self, clock: Clock, room: Room, backlog: Backlog) -> None:
         self.queued_tickets = 0
         self.flying: dict[asyncio.Task[None], Batch] = {}
+        self.flying_tokens = 0
+        self.quickest = Quickest()
         self._clock = clock
         self._room = room
-        self._queue: deque[Ticket] = deque()
-        self._flying_tokens = 0
+        self._backlog = backlog
+        self._teams: Shares[str] = Shares(CREDIT_BATCHES * room.batch_tokens)
+        self._kinds: dict[str, Shares[Kind]] = {}
+        self._lines: dict[tuple[str, Kind], Line] = {}
         self._flying_tickets = 0
 
-    def put(self, tickets: Sequence[Ticket], *, first: bool) -> None:
-        if first:
-            self._queue.extendleft(reversed(tickets))
-        else:
-            self._queue.extend(tickets)
-        self.queued_tokens += sum(ticket.cost for ticket in tickets)
+    def put(self, tickets: Sequence[Ticket]) -> None:
+        for ticket in tickets:
+            self._enter(ticket.flow).put(ticket)
+            self._backlog.add(ticket.flow, ticket.cost)
         self.queued_tickets += len(tickets)
 
     def take(self) -> Batch:
@@ -55,53 +64,79 @@ class Lane:
         batch: Batch = []
         if self._engine_has_enough():
             return batch
-        tokens, now = 0, self._clock.now()
-        while self._queue:
-            ticket = self._queue[0]
-            if ticket.deadline_s is not None and ticket.deadline_s <= now:
-                ticket.answer(TimedOut("the deadline passed before the judge was asked"))
-            if not ticket.future.done():
-                tokens += cost_of(ticket.ask, batch[-1].prompt if batch else None)
-                if batch and not self._fits(ticket, batch, tokens):
-                    break
-                batch.append(ticket)
-            self._queue.popleft()
-            self.release(ticket)
+        tokens = 0
+        ready_s = self._clock.now() + (self.quickest.seconds if self.flying else 0.0)
+        line: Line | None = None
+        while line := line or self._fairest():
+            ticket = line.first()
+            if ticket.deadline_s is not None and ticket.deadline_s <= ready_s:
+                ticket.answer(TimedOut("the judge could not answer by the deadline"))
+                self.release(ticket)
+                continue
+            tokens += cost_of(ticket.ask, batch[-1].prompt if batch else None)
+            if batch and not self._fits(ticket, batch, tokens):
+                break
+            batch.append(ticket)
+            self._charge(ticket)
+            line.take(ticket)
+            self._left(ticket)
         return batch
 
     def fly(self, task: asyncio.Task[None], batch: Batch) -> None:
         self.flying[task] = batch
-        self._flying_tokens += sum(ticket.cost for ticket in batch)
+        self.flying_tokens += sum(ticket.cost for ticket in batch)
         self._flying_tickets += len(batch)
 
     def land(self, task: asyncio.Task[None]) -> Batch:
         batch = self.flying.pop(task)
-        self._flying_tokens -= sum(ticket.cost for ticket in batch)
+        self.flying_tokens -= sum(ticket.cost for ticket in batch)
         self._flying_tickets -= len(batch)
         return batch
 
     def release(self, ticket: Ticket) -> None:
-        """A ticket leaves the queue's account; the queue itself is swept once most of it has left."""
-        if not ticket.queued:
-            return
-        ticket.queued = False
-        self.queued_tokens -= ticket.cost
-        self.queued_tickets -= 1
-        if len(self._queue) > 64 + 2 * self.queued_tickets:
-            self._queue = deque(ticket for ticket in self._queue if ticket.queued)
+        """A ticket that waits no more leaves the queue."""
+        if ticket.queued:
+            self._lines[ticket.flow.team, ticket.flow.kind].remove(ticket)
+            self._left(ticket)
 
     def all_tickets(self) -> list[Ticket]:
-        return [*self._queue, *(ticket for batch in self.flying.values() for ticket in batch)]
+        waiting = (ticket for line in self._lines.values() for ticket in line)
+        return [*waiting, *(ticket for batch in self.flying.values() for ticket in batch)]
 
     def clear(self) -> None:
-        for ticket in list(self._queue):
+        for ticket in [ticket for line in self._lines.values() for ticket in line]:
             self.release(ticket)
-        self._queue.clear()
+
+    def _enter(self, flow: Flow) -> Line:
+        kinds = self._kinds.setdefault(flow.team, Shares())
+        self._teams.enter(flow.team, flow.weight)
+        kinds.enter(flow.kind, KIND_WEIGHTS[flow.kind])
+        return self._lines.setdefault((flow.team, flow.kind), Line())
+
+    def _fairest(self) -> Line | None:
+        team = self._teams.next()
+        kind = None if team is None else self._kinds[team].next()
+        return None if team is None or kind is None else self._lines[team, kind]
+
+    def _charge(self, ticket: Ticket) -> None:
+        self._teams.charge(ticket.flow.team, ticket.cost)
+        self._kinds[ticket.flow.team].charge(ticket.flow.kind, ticket.cost)
+
+    def _left(self, ticket: Ticket) -> None:
+        flow = ticket.flow
+        ticket.queued = False
+        self.queued_tickets -= 1
+        self._backlog.remove(flow, ticket.cost)
+        if not self._lines[flow.team, flow.kind]:
+            kinds = self._kinds[flow.team]
+            kinds.leave(flow.kind)
+            if not kinds:
+                self._teams.leave(flow.team)
 
     def _engine_has_enough(self) -> bool:
         room = self._room
         held: Iterable[tuple[int, int | None]] = (
-            (self._flying_tokens, room.flying_tokens),
+            (self.flying_tokens, room.flying_tokens),
             (self._flying_tickets, room.flying_tickets),
             (len(self.flying), room.flying_batches),
         )

@@ -8,40 +8,50 @@ work is refused. The engine holds about `max_in_flight` batches of tokens, so th
 
 import asyncio
 import logging
-import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from service.clock import Clock, settle, wait_all
-from service.engine.base import Ask, Engine, Generated, Outcome, Prompt, Read, Write
-from service.errors import Cancelled, EngineFailed, JudgementError, Overloaded, Unavailable
+from service.engine.base import Ask, Engine, Generated, Outcome, Read, Write
+from service.errors import Cancelled, EngineFailed, JudgementError, Unavailable
+from service.scheduling.backlog import Backlog
+from service.scheduling.flow import NOBODY, Flow
+from service.scheduling.gate import Gate
 from service.scheduling.lane import Batch, Lane, Room
-from service.scheduling.ticket import Answer, Ticket, cost_of
+from service.scheduling.line import NEXT_STEPS
+from service.scheduling.rate import Rate
+from service.scheduling.ticket import Answer, Ticket, costs
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """In tokens that will be computed. `max_in_flight` is in batches, `max_writing` in answers being written."""
+    """In tokens that will be computed. `max_in_flight` is in batches, `max_writing` in answers being written,
+    `max_queue_s` in seconds of work at the measured rate."""
 
     max_batch_tokens: int = 8192
     max_queued_tokens: int = 1_000_000
     max_in_flight: int = 2
     max_writing: int = 64
+    max_queue_s: float = 120.0
 
 
 class Scheduler:
     def __init__(self, engine: Engine, clock: Clock, limits: Limits) -> None:
         self._engine = engine
         self._clock = clock
-        self._limits = limits
-        self._reads, self._writes = (Lane(clock, room) for room in _rooms(engine.streams, limits))
+        self._backlog = Backlog()
+        self._rate = Rate()
+        self._gate = Gate(
+            clock, self._backlog, self._rate, max_tokens=limits.max_queued_tokens, max_s=limits.max_queue_s
+        )
+        rooms = _rooms(engine.streams, limits)
+        self._reads, self._writes = (Lane(clock, room, self._backlog) for room in rooms)
         self._work = asyncio.Event()
         self._refusal: str | None = None
         self._closed = False
-        self._rate = _Rate()
         self._runner: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -56,7 +66,11 @@ class Scheduler:
 
     @property
     def queued_tokens(self) -> int:
-        return self._reads.queued_tokens + self._writes.queued_tokens
+        return self._backlog.tokens
+
+    def queued_by(self) -> Mapping[str, int]:
+        """Tokens that wait, by team; who has none is not in it."""
+        return self._backlog.by_team()
 
     @property
     def running_prompts(self) -> int:
@@ -74,36 +88,42 @@ class Scheduler:
         self._runner = asyncio.create_task(self._run(), name="scheduler")
         self._runner.add_done_callback(self._runner_gone)
 
-    def check_room(self, tokens: int = 1) -> None:
-        """Raises Overloaded, with when to come back, or Unavailable."""
+    def check_room(self, flow: Flow = NOBODY, tokens: int = 1, deadline_s: float | None = None) -> None:
+        """Raises Overloaded, with when to come back, or Unavailable. `deadline_s` is a point on the clock."""
         if (reason := self.why_not) is not None:
             raise Unavailable(reason)
-        excess = self.queued_tokens + tokens - self._limits.max_queued_tokens
-        if excess > 0 and self._queued_tickets:
-            raise Overloaded("the judge's queue is full; try again later", self.drain_s(excess))
+        self._gate.check(flow, tokens, deadline_s, sum(lane.flying_tokens for lane in self._lanes))
 
-    def submit(self, asks: Sequence[Ask], deadlines_s: Sequence[float | None], *, begun: bool = False) -> list[Ticket]:
+    def submit(
+        self,
+        asks: Sequence[Ask],
+        deadlines_s: Sequence[float | None],
+        *,
+        flow: Flow = NOBODY,
+        groups: Sequence[Hashable] | None = None,
+        begun: bool = False,
+    ) -> list[Ticket]:
         """A ticket a question, all or none, in order. Deadlines are points on the clock. Raises as `check_room`.
 
-        `begun`: the next step of questions that were let in before; they find room, and go first.
+        `groups` names what shares a prefix with each question, here and in the flow's other calls; None: they are a
+        group of their own. `begun`: the next step of questions that were let in before; they find room, and go first
+        of their flow.
         """
-        costs = [cost_of(ask, before) for ask, before in _with_previous(asks)]
+        tokens = costs(asks)
         if not begun:
-            self.check_room(sum(costs))
+            self.check_room(flow, sum(tokens), min((at for at in deadlines_s if at is not None), default=None))
         elif self._closed:
             raise EngineFailed("the judge was stopped before its next step")
-        rows = zip(asks, costs, deadlines_s, strict=True)
-        tickets = [Ticket(ask, cost, deadline_s, self._left) for ask, cost, deadline_s in rows]
-        self._reads.put([ticket for ticket in tickets if isinstance(ticket.ask, Read)], first=begun)
-        self._writes.put([ticket for ticket in tickets if isinstance(ticket.ask, Write)], first=begun)
+        if begun or groups is None:
+            groups = [NEXT_STEPS if begun else object()] * len(asks)
+        tickets = [
+            Ticket(ask, cost, deadline_s, self._left, flow=flow, group=group)
+            for ask, cost, deadline_s, group in zip(asks, tokens, deadlines_s, groups, strict=True)
+        ]
+        self._reads.put([ticket for ticket in tickets if isinstance(ticket.ask, Read)])
+        self._writes.put([ticket for ticket in tickets if isinstance(ticket.ask, Write)])
         self._work.set()
         return tickets
-
-    def drain_s(self, tokens: int) -> float:
-        """Seconds until `tokens` are computed at the measured rate, 1 to 60; 1 before anything was measured."""
-        if self._rate.tokens_per_s is None:
-            return 1.0
-        return min(60.0, max(1.0, math.ceil(tokens / self._rate.tokens_per_s)))
 
     def take(self) -> tuple[Lane, Batch] | None:
         """The next batch and its lane: reads first, within each lane's room."""
@@ -144,7 +164,7 @@ class Scheduler:
             self._work.clear()
             while (taken := self.take()) is not None:
                 lane, batch = taken
-                task = asyncio.create_task(self._answer(batch), name="batch")
+                task = asyncio.create_task(self._answer(lane, batch), name="batch")
                 lane.fly(task, batch)
                 task.add_done_callback(partial(self._landed, lane))
 
@@ -153,20 +173,24 @@ class Scheduler:
             ticket.answer(Cancelled("the judge was stopped before it answered"))
         self._work.set()
 
-    async def _answer(self, batch: Batch) -> None:
+    async def _answer(self, lane: Lane, batch: Batch) -> None:
         started_s = self._clock.now()
+        tokens: int | None = None
+        self._rate.begin(started_s)
         outcomes: Sequence[Outcome | Generated]
         try:
             outcomes = await self._ask([ticket.ask for ticket in batch])
             if len(outcomes) != len(batch):
                 raise EngineFailed(f"the engine answered {len(outcomes)} of {len(batch)} prompts")
+            tokens = sum(ticket.cost for ticket in batch)
+            lane.quickest.count(self._clock.now() - started_s)
         except JudgementError as error:
             outcomes = [error] * len(batch)
         except Exception as error:
             log.exception("the engine failed a batch of %d", len(batch))
             outcomes = [EngineFailed(f"the engine failed: {type(error).__name__}")] * len(batch)
-        else:
-            self._rate.count(sum(ticket.cost for ticket in batch), started_s, self._clock.now())
+        finally:
+            self._rate.end(self._clock.now(), tokens)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.answer(outcome)
 
@@ -201,23 +225,6 @@ class Scheduler:
             lane.clear()
 
 
-class _Rate:
-    """Tokens a second while there was work, smoothed. Batches overlap, so time counts from the last one's end."""
-
-    def __init__(self) -> None:
-        self.tokens_per_s: float | None = None
-        self._last_s = -math.inf
-        self._tokens = 0
-
-    def count(self, tokens: int, started_s: float, ended_s: float) -> None:
-        self._tokens += tokens
-        seconds = ended_s - max(started_s, self._last_s)
-        if seconds > 0:
-            rate = self._tokens / seconds
-            self.tokens_per_s = rate if self.tokens_per_s is None else 0.8 * self.tokens_per_s + 0.2 * rate
-            self._last_s, self._tokens = ended_s, 0
-
-
 def _rooms(streams: bool, limits: Limits) -> tuple[Room, Room]:
     """A streaming engine batches by itself and gets one response's questions at a time; another gets full batches."""
     tokens, batches = limits.max_batch_tokens, limits.max_in_flight
@@ -230,7 +237,3 @@ def _rooms(streams: bool, limits: Limits) -> tuple[Room, Room]:
         Room(batch_tokens=tokens, flying_batches=batches),
         Room(batch_tokens=tokens, batch_tickets=limits.max_writing, flying_batches=1),
     )
-
-
-def _with_previous(asks: Sequence[Ask]) -> list[tuple[Ask, Prompt | None]]:
-    return list(zip(asks, [None, *(ask.prompt for ask in asks[:-1])], strict=True)) if asks else []

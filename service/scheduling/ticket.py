@@ -4,24 +4,36 @@ Always true: a ticket is answered at most once; whoever answers later changes no
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 from service.engine.base import Ask, Generation, LabelRead, Prompt, Write, common_length
 from service.errors import JudgementError
+from service.scheduling.flow import Flow
 
 Answer = LabelRead | Generation
 
 
 class Ticket:
     """`future` holds the answer or the error. `cost` is in tokens that will be computed; `deadline_s` is a point on the
-    clock."""
+    clock; `group` names what it shares a prefix with."""
 
-    __slots__ = ("_left", "ask", "cost", "deadline_s", "future", "queued")
+    __slots__ = ("_left", "ask", "cost", "deadline_s", "flow", "future", "group", "queued")
 
-    def __init__(self, ask: Ask, cost: int, deadline_s: float | None, left: Callable[["Ticket"], None]) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        cost: int,
+        deadline_s: float | None,
+        left: Callable[["Ticket"], None],
+        *,
+        flow: Flow,
+        group: Hashable,
+    ) -> None:
         self.ask = ask
         self.cost = cost
         self.deadline_s = deadline_s
+        self.flow = flow
+        self.group = group
         self.queued = True
         self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._left = left
@@ -56,3 +68,9 @@ def cost_of(ask: Ask, before: Prompt | None) -> int:
     known = 0 if before is None else common_length(before, prompt)
     written = ask.sampling.max_tokens if isinstance(ask, Write) else 0
     return len(prompt) - known + written
+
+
+def costs(asks: Sequence[Ask]) -> list[int]:
+    """Tokens that each ask makes the engine compute, in this order."""
+    before = [None, *(ask.prompt for ask in asks)][: len(asks)]
+    return [cost_of(ask, prompt) for ask, prompt in zip(asks, before, strict=True)]

@@ -1,187 +1,299 @@
-"""Questions in, answers when they come: from the cache, from whoever is asking the same already, or from the judge.
+"""Questions in, answers when they come: from the cache, from whoever is asking the same already, here or in another
+process, or from the judge.
 
-Always true: a question that is known or being asked is not asked again; between the look into the cache and the joining
+Always true: a question that is known or being asked is not asked again; between the look into memory and the joining
 nothing can change; a failure is shared with those waiting and then forgotten; only what the judge said, and meant, is
-kept.
+kept; what was set aside for a request's questions is settled once, when the last of them has ended.
 """
 
 import asyncio
 import hashlib
 import hmac
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from service.cache.key import context_digest, verdict_key
+from service.cache.shared import SharedCache
 from service.cache.single_flight import Flight, SingleFlight
 from service.cache.store import MemoryStore
+from service.clock import Clock, wait_all
 from service.engine.base import Generation
-from service.errors import Cancelled, EngineFailed, JudgementError, RubricdError, TimedOut
-from service.scheduling import Answer, Scheduler, Ticket
+from service.errors import Cancelled, EngineFailed, JudgementError, RubricdError
+from service.scheduling import Answer, Scheduler, Ticket, costs
+from service.scoring.pending import Pending, Reservation, Reserve, Told, Usage, Waiting
 from service.scoring.rubric import Candidate
-from service.scoring.verdict import Source, abstains
+from service.scoring.verdict import abstains
 from service.scoring.ways import Question, Said, Step, Way, prompts
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Usage:
-    """Counted while a request is served. Tokens are those of the judgements this request caused."""
+class _Bill:
+    """What was set aside for questions that are judged together, how many of them go on, and what they took."""
 
-    judgements: int = 0
-    cache_hits: int = 0
-    deduplicated: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
+    reservation: Reservation | None
+    open: int
+    used_tokens: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """What holds for all questions of one request: `scope` is who may share the answers, `deadline_s` a point on the
-    clock."""
-
-    scope: str = ""
-    deadline_s: float | None = None
-    priority: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """One question's answer: known, or in flight. `leave` once when it is not waited for any more."""
-
-    known: Said | None
-    flight: Flight[Said] | None
-
-    @property
-    def source(self) -> Source:
-        return "judge" if self.known is None else "cache"
-
-    def result(self) -> Said:
-        """Raises JudgementError where there is none, TimedOut where there is none yet."""
-        if self.known is not None:
-            return self.known
-        if self.flight is None or not self.flight.future.done():
-            raise TimedOut("the deadline passed before the judge answered")
-        return self.flight.future.result()
-
-    def leave(self) -> None:
-        if self.flight is not None:
-            self.flight.leave()
+    def end(self) -> None:
+        self.open -= 1
+        if self.open == 0 and self.reservation is not None:
+            self.reservation.settle(self.used_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class _New:
-    """A question that this request was the first to ask."""
+    """A question that this request was the first to ask in this process."""
 
     way: Way
     question: Question
+    group: Hashable
     key: bytes
-    flight: Flight[Said]
+    flight: Flight[Told]
+    waiting: Waiting
     usage: Usage
+
+    @property
+    def over(self) -> bool:
+        return self.flight.future.done()
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """The work of a flight that another process sees to. How long one waits for it is its own affair."""
+
+    unwatch: Callable[[], None]
+
+    def cancel(self) -> None:
+        self.unwatch()
+
+    def postpone(self, deadline_s: float | None) -> None:
+        pass
 
 
 class Asker:
-    def __init__(self, scheduler: Scheduler, store: MemoryStore[Said]) -> None:
+    """`secret` keeps scopes apart in an engine's prefix cache."""
+
+    def __init__(self, scheduler: Scheduler, store: MemoryStore[Said], shared: SharedCache[Said] | None = None) -> None:
         self._scheduler = scheduler
         self._store = store
-        self._flights: SingleFlight[Said] = SingleFlight()
+        self._shared = shared
+        self._flights: SingleFlight[Told] = SingleFlight()
         self._asking: set[asyncio.Task[None]] = set()
         self._secret = os.urandom(16)
 
-    def open(self, way: Way, questions: Sequence[Question], waiting: Waiting, usage: Usage) -> list[Pending]:
-        """A pending answer a question, in order; what is new is on its way to the judge. Synchronous."""
-        keys = _keys(way, questions, waiting.scope)
+    async def open(self, way: Way, questions: Sequence[Question], waiting: Waiting, usage: Usage) -> list[Pending]:
+        """A pending answer a question, in order, once all that is new has been let in. Raises RequestError where it is
+        not; then nothing of it is asked."""
+        pending, new = self._join(way, questions, waiting, usage)
+        if new:
+            try:
+                await asyncio.shield(self._start(self._begin(new)))
+            except BaseException:
+                for one in pending:
+                    one.leave()
+                raise
+        return pending
+
+    def _join(
+        self, way: Way, questions: Sequence[Question], waiting: Waiting, usage: Usage
+    ) -> tuple[list[Pending], list[_New]]:
+        keys, groups = _keys(way, questions, waiting.scope)
         known = self._store.get_many(keys)
         pending: list[Pending] = []
         new: list[_New] = []
-        for question, key in zip(questions, keys, strict=True):
+        for question, key, group in zip(questions, keys, groups, strict=True):
             if (said := known.get(key)) is not None:
-                pending.append(Pending(said, None))
+                pending.append(Pending(Told(said, "cache"), None))
+                usage.cache_hits += 1
                 continue
             flight, is_new = self._flights.join(key, waiting.deadline_s)
             pending.append(Pending(None, flight))
             if is_new:
-                new.append(_New(way, question, key, flight, usage))
-        usage.cache_hits += sum(one.known is not None for one in pending)
-        usage.judgements += len(new)
-        usage.deduplicated += sum(one.flight is not None for one in pending) - len(new)
-        if new:
-            task = asyncio.create_task(self._ask(new, waiting), name="ask")
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
-        return pending
+                new.append(_New(way, question, group, key, flight, waiting, usage))
+            else:
+                usage.deduplicated += 1
+        return pending, new
 
-    async def _ask(self, new: list[_New], waiting: Waiting) -> None:
-        """Render and queue what is new. A task of its own: flights must not die with the request that began them."""
-        way, salt = new[0].way, self._salt(waiting.scope)
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of its own: flights must not die with the request that began them."""
+        task = asyncio.get_running_loop().create_task(work, name="ask")
+        self._asking.add(task)
+        task.add_done_callback(self._started)
+        return task
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        """Whoever still waits has been told of an error; only a bug is news."""
+        self._asking.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, RubricdError):
+            log.error("questions could not be asked", exc_info=error)
+
+    async def _begin(self, new: Sequence[_New]) -> None:
+        """What other processes know or see to is theirs; the rest is judged."""
+        mine = await self._elsewhere(new) if self._shared is not None else new
+        if mine:
+            await self._judge(mine)
+
+    async def _elsewhere(self, new: Sequence[_New]) -> Sequence[_New]:
+        """Look into the shared cache; returns what is left to judge here."""
+        assert self._shared is not None
+        by_key = {one.key: one for one in new}
+        looked = await self._shared.look_up(list(by_key))
+        for key, said in looked.known.items():
+            self._found(by_key[key], said)
+        self._watch([by_key[key] for key in looked.elsewhere])
+        return [one for one in new if one.key in looked.mine]
+
+    def _found(self, one: _New, said: Said) -> None:
+        one.usage.cache_hits += 1
+        one.usage.shared_hits += 1
+        self._store.put_many({one.key: said})
+        one.flight.succeed(Told(said, "cache"))
+
+    def _watch(self, watched: Sequence[_New]) -> None:
+        """Another process judges these; where it does not, this one will."""
+        if self._shared is None or not watched:
+            return
+        by_key = {one.key: one for one in watched if not one.over}
+        for one in by_key.values():
+            one.flight.work = _Watched(partial(self._shared.unwatch, one.key))
+
+        def known(key: bytes, said: Said) -> None:
+            one = by_key[key]
+            one.usage.deduplicated += 1
+            self._store.put_many({key: said})
+            one.flight.succeed(Told(said, "judge"))
+
+        def mine(keys: Sequence[bytes]) -> None:
+            self._start(self._judge([by_key[key] for key in keys]))
+
+        self._shared.watch(list(by_key), known, mine)
+
+    async def _judge(self, mine: Sequence[_New]) -> None:
+        """Render, reserve, queue. Raises what refuses, after telling those who wait."""
+        reservation: Reservation | None = None
         try:
-            questions = [one.question for one in new]
+            way, waiting = mine[0].way, mine[0].waiting
+            questions, salt = [one.question for one in mine], self._salt(waiting.scope)
             rendered = await asyncio.to_thread(prompts, way, questions, salt, waiting.priority)
-            steps = [
-                (one, way.first(prompt, one.question))
-                for one, prompt in zip(new, rendered, strict=True)
-                if not one.flight.future.done()
-            ]
+            steps = [way.first(prompt, one.question) for one, prompt in zip(mine, rendered, strict=True)]
+            reservation = await _reserved(waiting.reserve, costs([step.ask for step in steps]))
+            going = [(one, step) for one, step in zip(mine, steps, strict=True) if not one.over]
             tickets = self._scheduler.submit(
-                [step.ask for _, step in steps], [one.flight.deadline_s for one, _ in steps]
+                [step.ask for _, step in going],
+                [one.flight.deadline_s for one, _ in going],
+                flow=waiting.flow,
+                groups=[one.group for one, _ in going],
             )
         except Exception as error:
-            for one in new:
-                one.flight.fail(error)
-            if not isinstance(error, RubricdError):
-                raise
-            return
-        for (one, step), ticket in zip(steps, tickets, strict=True):
-            self._follow(one, step, ticket)
+            if reservation is not None:
+                reservation.settle(0)
+            self._failed(mine, error)
+            raise
+        self._give_up(one for one in mine if one.over)
+        mine[0].usage.judgements += len(going)
+        bill = _Bill(reservation, len(going) + 1)
+        for (one, step), ticket in zip(going, tickets, strict=True):
+            one.flight.future.add_done_callback(partial(self._ended, one, bill))
+            self._follow(one, step, ticket, bill)
+        bill.end()
 
-    def _follow(self, one: _New, step: Step, ticket: Ticket) -> None:
+    def _failed(self, mine: Sequence[_New], error: Exception) -> None:
+        for one in mine:
+            one.flight.fail(error)
+        self._give_up(mine)
+
+    def _give_up(self, mine: Iterable[_New]) -> None:
+        if self._shared is not None:
+            for one in mine:
+                self._shared.give_up(one.key)
+
+    def _follow(self, one: _New, step: Step, ticket: Ticket, bill: _Bill) -> None:
         one.flight.work = ticket
-        ticket.future.add_done_callback(partial(self._answered, one, step))
+        ticket.future.add_done_callback(partial(self._answered, one, step, bill))
 
-    def _answered(self, one: _New, step: Step, future: asyncio.Future[Answer]) -> None:
-        """A ticket was answered: take the next step, or keep what was said; a failure is shared."""
+    def _answered(self, one: _New, step: Step, bill: _Bill, future: asyncio.Future[Answer]) -> None:
+        """A ticket was answered: take the next step, or tell what was said; a failure is shared."""
         if future.cancelled():
             one.flight.fail(Cancelled("the judgement was cancelled"))
             return
         try:
             answer = future.result()
-            _count(one.usage, step, answer)
+            bill.used_tokens += _count(one.usage, step, answer)
             next_step = one.way.then(step, answer)
             if isinstance(next_step, Step):
-                [ticket] = self._scheduler.submit([next_step.ask], [one.flight.deadline_s], begun=True)
-                self._follow(one, next_step, ticket)
+                [ticket] = self._scheduler.submit(
+                    [next_step.ask],
+                    [one.flight.deadline_s],
+                    flow=one.waiting.flow,
+                    groups=[one.group],
+                    begun=True,
+                )
+                self._follow(one, next_step, ticket, bill)
                 return
         except JudgementError as error:
             one.flight.fail(error)
-            return
         except Exception as error:
             one.flight.fail(EngineFailed(f"the answer could not be read: {type(error).__name__}"))
             raise
-        if not abstains(next_step.label_mass, one.way.judge.mass_floor):
-            self._store.put_many({one.key: next_step})
-        one.flight.succeed(next_step)
+        else:
+            self._said(one, next_step)
+
+    def _said(self, one: _New, said: Said) -> None:
+        """What the judge said, and meant, is known before anybody can ask again."""
+        if abstains(said.label_mass, one.way.judge.mass_floor):
+            self._give_up([one])
+        else:
+            self._store.put_many({one.key: said})
+            if self._shared is not None:
+                self._shared.keep(one.key, said)
+        one.flight.succeed(Told(said, "judge"))
+
+    def _ended(self, one: _New, bill: _Bill, _: asyncio.Future[Told]) -> None:
+        bill.end()
+        if one.flight.told is None:
+            self._give_up([one])
+
+    async def drain(self, clock: Clock, until_s: float) -> None:
+        """Wait for what is still open; what is left at `until_s` ends as cancelled."""
+        await wait_all(clock, self._flights.futures, until_s)
+        self._flights.fail_all(Cancelled("the service shut down before the judge answered"))
 
     def _salt(self, scope: str) -> str:
         """What keeps scopes apart in an engine's prefix cache; not to be guessed by a caller."""
         return hmac.new(self._secret, scope.encode(), hashlib.sha256).hexdigest() if scope else ""
 
 
-def _count(usage: Usage, step: Step, answer: Answer) -> None:
+async def _reserved(reserve: Reserve | None, costs: Sequence[int]) -> Reservation | None:
+    return None if reserve is None else await reserve(sum(costs))
+
+
+def _count(usage: Usage, step: Step, answer: Answer) -> int:
+    """Counts the step; returns the tokens that it took the judge."""
+    written = answer.tokens if isinstance(answer, Generation) else 0
     usage.prompt_tokens += len(step.ask.prompt)
     usage.cached_tokens += answer.cached_tokens
-    usage.completion_tokens += answer.tokens if isinstance(answer, Generation) else 0
+    usage.completion_tokens += written
+    return len(step.ask.prompt) - answer.cached_tokens + written
 
 
-def _keys(way: Way, questions: Sequence[Question], scope: str) -> list[bytes]:
-    contexts: dict[int, bytes] = {}
-    keys = []
+def _keys(way: Way, questions: Sequence[Question], scope: str) -> tuple[list[bytes], list[Hashable]]:
+    """Of each question its key in the cache, and its GRPO group: those who answer the same conversation."""
+    contexts: dict[int, tuple[bytes, Hashable]] = {}
+    found = []
     for question in questions:
         candidate = question.candidate
         if id(candidate) not in contexts:
-            contexts[id(candidate)] = _context(way, candidate, scope)
-        keys.append(verdict_key(contexts[id(candidate)], *question.asked, vote=question.vote))
-    return keys
+            contexts[id(candidate)] = _context(way, candidate, scope), hash(candidate.turns)
+        context, group = contexts[id(candidate)]
+        found.append((verdict_key(context, *question.asked, vote=question.vote), group))
+    return [key for key, _ in found], [group for _, group in found]
 
 
 def _context(way: Way, candidate: Candidate, scope: str) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.scoring.verdict import Judgement
+from service.scoring.ways import Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +37,11 @@ class Escalation:
 
 
 OFF = Escalation()
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The way in which a second opinion is asked for, and of what."""
+
+    way: Way
+    escalation: Escalation

@@ -2,11 +2,12 @@
 
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Route, sync_playwright
 
-from tests.e2e.processes import Running
+from tests.e2e.processes import ROOT, Running
 
 FLAGS = [
     "--no-sandbox",
@@ -17,16 +18,105 @@ FLAGS = [
 ]
 
 
+PAGE = (ROOT / "service" / "api" / "playground" / "page.html").read_text(encoding="utf-8")
+KEY = "rbd_right"
+
+
 @pytest.fixture
-def page(bundled: Running) -> Iterator[Page]:
+def blank() -> Iterator[Page]:
     chromium = shutil.which("chromium")
     assert chromium, "Debian's chromium is missing: `make test` installs it"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(bundled.url)
-        yield page
+        yield browser.new_page(viewport={"width": 1280, "height": 800})
         browser.close()
+
+
+@pytest.fixture
+def page(bundled: Running, blank: Page) -> Page:
+    blank.goto(bundled.url)
+    return blank
+
+
+class Guarded:
+    """The page as a service with keys would serve it. With the right key, `/v1/score` gives `answer`."""
+
+    def __init__(self, page: Page) -> None:
+        self.answer: tuple[int, dict[str, Any], dict[str, str]] = (200, scored(), {})
+        self.keys: list[str | None] = []
+        page.route("http://judge.test/**", self._route)
+        page.goto("http://judge.test/")
+
+    def _route(self, route: Route) -> None:
+        if route.request.url.endswith("/"):
+            route.fulfill(body=PAGE, content_type="text/html; charset=utf-8")
+            return
+        self.keys.append(route.request.header_value("authorization"))
+        if self.keys[-1] != f"Bearer {KEY}":
+            route.fulfill(status=401, json=told("No or unknown key", "give a key"))
+        elif route.request.url.endswith("/v1/judge"):
+            route.fulfill(json={"model": "m", "engine": "e", "fingerprint": "f", "modes": ["verdict"]})
+        else:
+            status, body, headers = self.answer
+            route.fulfill(status=status, json=body, headers=headers)
+
+
+def told(title: str, detail: str) -> dict[str, Any]:
+    return {"title": title, "detail": detail, "errors": []}
+
+
+def scored() -> dict[str, Any]:
+    verdict = {"met": True, "status": "ok", "p": 0.9, "p_raw": 0.9, "source": "judge"}
+    result = {"score": 1.0, "score_bounds": [1, 1], "status": "ok", "coverage": 1, "criteria": [verdict] * 3}
+    return {"judge": {"mode": "verdict"}, "results": [result]}
+
+
+@pytest.fixture
+def guarded(blank: Page) -> Guarded:
+    return Guarded(blank)
+
+
+def test_a_service_with_keys_is_asked_with_the_key_that_a_person_gives(blank: Page, guarded: Guarded) -> None:
+    blank.wait_for_selector("#key")
+    assert "give a key" in blank.inner_text("#judge")
+    assert blank.get_attribute("#key", "type") == "password"
+    blank.click("#go")
+    blank.wait_for_selector(".error")
+    assert blank.inner_text(".error") == "No or unknown key: give a key"
+    blank.fill("#key", f" {KEY} ")
+    blank.click("#go")
+    blank.wait_for_selector(".score")
+    blank.wait_for_function("document.getElementById('judge').textContent.includes('fingerprint f')")
+    assert set(guarded.keys) == {None, f"Bearer {KEY}"}
+    kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+    assert KEY not in str(blank.evaluate(kept))
+
+
+@pytest.mark.parametrize(
+    ("status", "title", "detail", "retry_after", "shown"),
+    [
+        (403, "Not allowed", "team t may not ask with this `priority`", None, "may not ask with this `priority`"),
+        (429, "The team's quota is used up", "team t has used its share", "17", "Try again in 17 s."),
+        (503, "The judge cannot take this now", "the queue is full", "2", "Try again in 2 s."),
+    ],
+)
+def test_a_refusal_is_shown_with_its_reason_and_when_to_come_back(
+    blank: Page, guarded: Guarded, status: int, title: str, detail: str, retry_after: str | None, shown: str
+) -> None:
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    guarded.answer = (status, told(title, detail), headers)
+    blank.fill("#key", KEY)
+    blank.click("#go")
+    blank.wait_for_selector(".error")
+    said = blank.inner_text(".error")
+    assert said.startswith(f"{title}: {detail}") and shown in said
+
+
+def test_a_page_of_a_proxy_in_place_of_an_answer_is_said_to_be_none(blank: Page, guarded: Guarded) -> None:
+    blank.route("http://judge.test/v1/score", lambda route: route.fulfill(status=502, body="<html>Bad gateway"))
+    blank.click("#go")
+    blank.wait_for_selector(".error")
+    assert blank.inner_text(".error") == "The service answered 502: it gave no reason"
 
 
 def test_scoring_shows_the_score_and_a_row_for_each_criterion(page: Page) -> None:

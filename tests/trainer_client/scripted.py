@@ -1,11 +1,13 @@
-"""A judge service that answers by a script, over httpx's MockTransport or real loopback HTTP, and a clock that a test
-moves by hand."""
+"""A judge service that answers by a script, over httpx's MockTransport or real loopback HTTP, and clocks that a test
+moves by hand or that move by themselves."""
 
 import asyncio
 import hashlib
+import heapq
+import itertools
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -31,6 +33,36 @@ class Hands:
         self.slept.append(seconds)
         self.now += seconds
         await asyncio.sleep(0)
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(now=lambda: self.now, sleep=self.sleep)
+
+
+class Timeline:
+    """A clock for many at once: it moves to who wakes next, when nobody has anything else to do."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._asleep: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    async def sleep(self, seconds: float) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._asleep, (self.now + seconds, next(self._order), woken))
+        await woken
+
+    async def play(self, *work: Coroutine[Any, Any, Any]) -> None:
+        """Runs all of it to its end."""
+        everything = asyncio.gather(*work)
+        ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+        while not everything.done():
+            await asyncio.sleep(0)
+            if not ready and self._asleep:
+                self.now, _, woken = heapq.heappop(self._asleep)
+                if not woken.done():
+                    woken.set_result(None)
+        await everything
 
     @property
     def clock(self) -> Clock:
@@ -117,6 +149,7 @@ def judge_info(**limits: int) -> Json:
         **names,
         "modes": ["verdict"],
         "layouts": ["rubricd"],
+        "judges": [{**names, "mode": "verdict", "layout": "rubricd"}],
         "labels": {"Yes": 1, "No": 2},
         "label_mass_floor": 0.5,
         "limits": {**bounds, "max_queued_tokens": 100_000, **limits},

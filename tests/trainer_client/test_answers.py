@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from tests.trainer_client.scripted import answered, items, problem, scores
+from tests.trainer_client.streaming import lines
 from trainer_client import answers, errors, wire
 from trainer_client.errors import ContractError
 
@@ -210,3 +211,30 @@ def test_places_of_a_refusal_count_in_the_callers_list() -> None:
     moved = answers.relocated(errors.InvalidRequest("", errors=places), [40, 42])
     assert isinstance(moved, errors.InvalidRequest)
     assert [loc for loc, _ in moved.errors] == [("items", 42, "rubric"), ("body", "items", 40), ("mode",), ("items",)]
+
+
+def _streaming(**headers: str) -> answers.Lines:
+    response = httpx.Response(200, headers={"content-type": "application/x-ndjson", "x-request-id": "req-1", **headers})
+    return answers.Lines(REQUEST, _asked(response))
+
+
+def test_a_streamed_answer_is_read_line_by_line_to_its_last() -> None:
+    reader = _streaming()
+    found = [reader.read(line) for line in lines(_good(), order=[1, 2, 0])]
+    assert [None if one is None else (one.index, one.id) for one in found] == [(1, "1"), (2, "2"), (0, "0"), None]
+    assert reader.ended
+    with pytest.raises(ContractError, match="after the last"):
+        reader.read(lines(_good())[-1])
+
+
+def test_the_last_line_names_the_judge_that_was_expected() -> None:
+    reader = answers.Lines(
+        REQUEST.model_copy(update={"expect_judge": "judge-2"}),
+        _asked(httpx.Response(200, headers={"content-type": "application/x-ndjson"})),
+    )
+    *results, last = lines(_good())
+    for line in results:
+        reader.read(line)
+    with pytest.raises(ContractError, match="expected judge judge-2"):
+        reader.read(last)
+    assert not reader.ended

@@ -97,6 +97,18 @@ async def test_a_retry_may_succeed() -> None:
     assert len(script.requests) == 3
 
 
+async def test_only_success_earns_retries() -> None:
+    script = Script(httpx.ConnectError("refused"))
+    async with calling(script, burst=1.0, share=0.5) as caller:
+        for attempts in (2, 1, 1, 1):
+            with pytest.raises(errors.ConnectFailed) as caught:
+                await caller.call("GET", "/", _text)
+            assert caught.value.attempts == attempts
+        script.parts = [OK, OK, httpx.ConnectError("refused"), OK]
+        for _ in range(3):
+            assert await caller.call("GET", "/", _text) == "ok"
+
+
 async def test_a_refusal_that_stands_is_asked_once() -> None:
     script = Script(problem("invalid_request", 422))
     async with calling(script) as caller:
@@ -116,6 +128,70 @@ async def test_retry_after_is_kept_by_the_call_and_by_all_others() -> None:
             await caller.call("GET", "/", _text, deadline=caller.deadline(3.0))
         await caller.call("GET", "/", _text)
         assert script.at[2:] == [1007.0, 1012.0]
+
+
+async def test_a_request_that_is_still_running_is_waited_for_alone() -> None:
+    script = Script(problem("still_running", 409, retry_after="7"), OK)
+    async with calling(script, attempts=1) as caller:
+        with pytest.raises(errors.StillRunning):
+            await caller.call("GET", "/", _text)
+        await caller.call("GET", "/", _text)
+        assert script.at == [1000.0, 1000.0], "others do not pause"
+        assert caller._throttle.limit == 4.0
+    script = Script(problem("still_running", 409, retry_after="7"), OK)
+    async with calling(script, first_wait_s=0.0) as caller:
+        await caller.call("GET", "/", _text)
+        assert script.at == [1000.0, 1007.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "limit"),
+    [
+        (problem("overloaded", 503), 2.0),
+        (problem("unavailable", 503), 2.0),
+        (problem("quota_exceeded", 429), 2.0),
+        (httpx.ReadTimeout(""), 2.0),
+        (httpx.ConnectError("refused"), 4.0),
+        (problem("invalid_request", 422), 4.0),
+        (problem("internal", 500), 4.0),
+    ],
+)
+async def test_what_says_that_it_is_too_much_halves_what_is_under_way(
+    answer: httpx.Response | Exception, limit: float
+) -> None:
+    script = Script(answer, OK)
+    async with calling(script, attempts=1) as caller:
+        with pytest.raises(errors.RubricdClientError):
+            await caller.call("GET", "/", _text)
+        assert caller._throttle.limit == limit
+        await caller.call("GET", "/", _text)
+        assert caller._throttle.limit == min(4.0, limit + 1 / limit)
+        assert caller._throttle.under_way == 0
+
+
+async def test_an_overloaded_service_sees_fewer_at_once_and_then_more_again() -> None:
+    most: list[int] = []
+    busy, healthy = 0, asyncio.Event()
+
+    async def crowded(request: httpx.Request) -> httpx.Response:
+        nonlocal busy
+        busy += 1
+        most.append(busy)
+        try:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            return httpx.Response(200) if healthy.is_set() else problem("overloaded", 503, retry_after="1")
+        finally:
+            busy -= 1
+
+    async with calling(Script(OK), concurrency=16) as caller:
+        caller._http._transport = httpx.MockTransport(crowded)
+        calls = [caller.call("GET", "/", _text) for _ in range(200)]
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert (max(most[:16]), max(most[-20:])) == (16, 1)
+        healthy.set()
+        await asyncio.gather(*(caller.call("GET", "/", _text) for _ in range(200)))
+        assert max(most[-20:]) == 16 == caller._throttle.limit
 
 
 async def test_a_pause_past_the_deadline_is_not_waited_for() -> None:

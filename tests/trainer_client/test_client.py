@@ -211,12 +211,25 @@ async def test_an_overload_that_passes_costs_nothing_but_time() -> None:
     assert _errors(outcomes) == [None] * 200
 
 
+async def test_an_interruption_of_all_that_is_under_way_costs_nothing() -> None:
+    asked: list[str] = []
+
+    def answer(body: Json) -> httpx.Response:
+        asked.append(body["items"][0]["id"])
+        if len(asked) <= 8:
+            raise httpx.RemoteProtocolError("the service restarts")
+        return answered(scores(body))
+
+    async with judging(Service(answer), batch_items=1) as client:
+        assert _errors(await client.score(items(50))) == [None] * 50
+
+
 async def test_an_outage_is_not_answered_with_a_storm() -> None:
     service = Service(lambda body: problem("unavailable", 503))
     async with judging(service, batch_items=1) as client:
         outcomes = await client.score(items(300))
     assert set(_errors(outcomes)) == {"unavailable"}
-    assert 300 < len(service.bodies) <= 300 * 1.2 + RetryPolicy().burst
+    assert 300 < len(service.bodies) <= 300 + RetryPolicy().burst
 
 
 class Storm:

@@ -58,7 +58,6 @@ def test_the_waits_of_one_request_end_before_its_deadline(
     policy: RetryPolicy, left_s: float, said: list[float | None], seed: int
 ) -> None:
     retries = _retries(policy, seed)
-    retries.begin()
     waited_s, attempt = 0.0, 0
     for pause_s in said:
         attempt += 1
@@ -71,28 +70,30 @@ def test_the_waits_of_one_request_end_before_its_deadline(
 
 
 @unhurried
-@given(policies, st.integers(1, 300), seeds)
-def test_an_outage_is_never_answered_with_more_than_the_budget(policy: RetryPolicy, requests: int, seed: int) -> None:
+@given(policies, st.lists(st.booleans(), max_size=300), seeds)
+def test_retries_never_exceed_the_budget(policy: RetryPolicy, succeeds: list[bool], seed: int) -> None:
     retries = _retries(policy, seed)
-    sent = 0
-    for _ in range(requests):
-        retries.begin()
-        attempt, wait_s = 0, 0.0
-        while wait_s is not None:
-            attempt, sent = attempt + 1, sent + 1
-            wait_s = retries.next_wait_s(ConnectFailed("down"), attempt, None)  # type: ignore[assignment]
+    retried = 0
+    for success in succeeds:
+        if success:
+            retries.earn()
+            continue
+        attempt = 1
+        while retries.next_wait_s(ConnectFailed("down"), attempt, None) is not None:
+            attempt, retried = attempt + 1, retried + 1
         assert attempt <= policy.attempts
-    assert sent <= requests * (1 + policy.share) + policy.burst + 1e-6
+    assert retried <= policy.burst + policy.share * sum(succeeds) + 1e-6
 
 
-def test_by_default_an_outage_sees_a_fifth_more_and_a_burst() -> None:
+def test_by_default_an_outage_sees_a_burst_and_success_earns_a_fifth() -> None:
     retries = _retries(RetryPolicy())
-    spent = 0
+    assert sum(retries.next_wait_s(ConnectFailed("down"), 1, None) is not None for _ in range(1000)) == 8
+    for _ in range(20):
+        retries.earn()
+    assert sum(retries.next_wait_s(ConnectFailed("down"), 1, None) is not None for _ in range(1000)) in (3, 4)
     for _ in range(1000):
-        retries.begin()
-        for attempt in (1, 2, 3):
-            spent += retries.next_wait_s(ConnectFailed("down"), attempt, None) is not None
-    assert 200 <= spent <= 208
+        retries.earn()
+    assert retries.saved == 8.0
 
 
 @pytest.mark.parametrize("error", [Unauthorized("no key"), InternalError("defect"), RubricdClientError("?")])

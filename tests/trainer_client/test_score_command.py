@@ -147,16 +147,60 @@ def test_a_file_that_cannot_be_scored(file: Path, capsys: pytest.CaptureFixture[
     assert said in capsys.readouterr().err
 
 
-def test_a_wrong_key_or_address_is_told_before_any_work(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    class Closed(Service):
-        def respond(self, request: httpx.Request) -> httpx.Response:
-            return problem("unauthorized", 401)
+class Closed(Service):
+    """Lets nobody in, for one reason."""
 
-    assert _score(file, Closed(), "--quiet") == 2
-    assert "about unauthorized [unauthorized]" in capsys.readouterr().err
+    def __init__(self, code: str, status: int, retry_after: str | None = None) -> None:
+        super().__init__()
+        self.refusal = problem(code, status, retry_after=retry_after)
+
+    def respond(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self.refusal
+
+
+def test_the_key_comes_from_the_environment(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUBRICD_KEY", "rbd_7")
+    service = Service()
+    assert _score(file, service, "--quiet") == 0
+    assert {request.headers["authorization"] for request in service.requests} == {"Bearer rbd_7"}
+
+
+@pytest.mark.parametrize("key", [None, "rbd_7"])
+def test_a_wrong_key_or_address_is_told_before_any_work(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    monkeypatch.delenv("RUBRICD_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("RUBRICD_KEY", key)
+    assert _score(file, Closed("unauthorized", 401), "--quiet") == 2
+    said = capsys.readouterr().err
+    held = "is not set, so no key was sent" if key is None else "holds the key that was sent"
+    assert f"about unauthorized (the environment variable RUBRICD_KEY {held}) [unauthorized]" in said
+    assert "rbd_7" not in said
     assert main(["score", str(file), "--url", "judge:8000", "--quiet"]) == 2
     assert "http://host:port" in capsys.readouterr().err
     assert not file.with_name("in.results.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (("forbidden", 403), "about forbidden (the key is known; whoever runs the service says what it may ask)"),
+        # More than the client waits for by itself.
+        (("quota_exceeded", 429, "90"), "about quota_exceeded (come back in 90 s)"),
+        (("unavailable", 503, "120"), "about unavailable (come back in 120 s)"),
+    ],
+)
+def test_who_is_not_served_learns_what_to_do(
+    file: Path, capsys: pytest.CaptureFixture[str], refusal: Any, said: str
+) -> None:
+    assert _score(file, Closed(*refusal), "--quiet") == 2
+    assert f"{said} [{refusal[0]}]" in capsys.readouterr().err
+    told = problem(refusal[0], refusal[1], retry_after=refusal[2] if len(refusal) > 2 else None)
+    assert _score(file, Service(lambda body: told), "--quiet") == 1
+    later = "" if refusal[0] == "forbidden" else "; --resume goes on with the rest"
+    assert capsys.readouterr().err == f"rubricd: the first {refusal[0]}: {said}{later}\n"
 
 
 def test_without_rich_the_message_says_what_to_install(

@@ -38,6 +38,17 @@ async def test_scores_do_not_depend_on_how_the_list_is_cut(client: JudgeClient) 
     assert all(isinstance(outcome, Scored) for outcome in whole)
 
 
+async def test_a_stream_says_what_a_whole_answer_says(client: JudgeClient) -> None:
+    group = {"prompt": "p", "responses": ["a", "b", "c"], "rubric": [{"text": "Is kind.", "points": 1}]}
+    listed = [*items(20), group]
+    client.batch_items = 8
+    whole = await client.score(listed)
+    came = {place: outcome async for place, outcome in client.stream(listed)}
+    assert [came[place].id for place in range(23)] == [outcome.id for outcome in whole]
+    assert [reward(came[place]) for place in range(23)] == [reward(outcome) for outcome in whole]
+    assert all(isinstance(outcome, Scored) for outcome in came.values())
+
+
 async def test_the_judge_that_is_named_is_the_judge_that_answers(client: JudgeClient) -> None:
     assert await client.ready()
     fingerprint = (await client.judge()).fingerprint

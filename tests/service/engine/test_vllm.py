@@ -126,6 +126,21 @@ async def test_a_prefix_is_shared_within_a_salt_only(vllm_engine: VllmEngine) ->
     assert close(logprobs(first), logprobs(again))
 
 
+async def test_another_teams_text_is_never_in_its_prefix_cache_500_pairs(vllm_engine: VllmEngine) -> None:
+    """Own: a hit; another's: none."""
+    wrong = 0
+    for first in range(0, 500, 50):
+        texts = [(words(BLOCK + 10, 1000 + n), words(5, 2000 + n)) for n in range(first, first + 50)]
+        own = [Prompt(*text, salt="a team") for text in texts]
+        others = [Prompt(*text, salt="another team") for text in texts]
+        fresh = cached(await vllm_engine.read_labels(own, LABELS))
+        known = cached(await vllm_engine.read_labels(own, LABELS))
+        theirs = cached(await vllm_engine.read_labels(others, LABELS))
+        rows = zip(fresh, known, theirs, strict=True)
+        wrong += sum(row != (0, BLOCK, 0) for row in rows)
+    assert wrong == 0
+
+
 async def test_what_cannot_be_read_fails_alone(vllm_engine: VllmEngine) -> None:
     longest = vllm_engine.max_model_len - 1
     bad = [Prompt((), words(longest + 1, 3)), Prompt((5, VOCABULARY), (5,)), Prompt((), (5, -1))]

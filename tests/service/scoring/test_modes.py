@@ -14,8 +14,8 @@ from service.errors import InvalidRequest
 from service.scheduling import Limits, Scheduler
 from service.scoring.canary import SET, Canary
 from service.scoring.escalation import Escalation
+from service.scoring.options import Options
 from service.scoring.panel import Manner, ways
-from service.scoring.scorer import Options
 from service.scoring.segments import Segmenter
 from service.scoring.verdict import Judgement
 from tests.service.scoring.families import family

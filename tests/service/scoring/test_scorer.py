@@ -14,11 +14,12 @@ from service.errors import Overloaded
 from service.scheduling import Limits, Scheduler
 from service.scoring.asking import Asker
 from service.scoring.layout import skeleton
+from service.scoring.options import Options
 from service.scoring.panel import Manner, ways
 from service.scoring.prompt import Renderer
 from service.scoring.rubric import Candidate, Criterion, Rule, Turn
 from service.scoring.rules import RulePool
-from service.scoring.scorer import Options, Scorer
+from service.scoring.scorer import Scorer
 from service.scoring.segments import ChatTokenizer, Segmenter
 from service.scoring.verdict import read
 from service.scoring.ways import Said
@@ -257,7 +258,7 @@ async def test_10_000_requests_under_faults_hold_no_invented_verdict() -> None:
     engine = FakeEngine(plan=FaultPlan(rates=RATES, batch_s=0.01), sleep=clock.sleep)  # type: ignore[arg-type]
     asked = [candidate(f"Response {n}.", criteria=10) for n in range(500)]
     truths = [truth(one) for one in asked]
-    ok = failed = wrong = 0
+    ok = failed = wrong = refused = 0
     async with scoring(engine, clock, Limits(max_batch_tokens=4096)) as scorer:
         for round in range(20):
             deadline_s = clock.now() + (0.05 if round % 5 == 4 else 60.0)
@@ -267,6 +268,9 @@ async def test_10_000_requests_under_faults_hold_no_invented_verdict() -> None:
                 await asyncio.sleep(0.001)
                 await clock.advance(0.05)
             for request, expected in zip(requests, truths, strict=True):
+                if isinstance(request.exception(), Overloaded):
+                    refused += 10
+                    continue
                 [scored], _ = request.result()
                 for judgement, p in zip(scored.judgements, expected, strict=True):
                     ok += judgement.ok
@@ -276,7 +280,7 @@ async def test_10_000_requests_under_faults_hold_no_invented_verdict() -> None:
                 wrong += (scored.score.value is not None) != whole
         await settle()
         assert len(scorer._asker._flights) == 0
-    assert ok + failed == 100_000
+    assert ok + failed + refused == 100_000
     assert wrong == 0
     assert failed > 10_000
     assert ok > 10_000

@@ -1,0 +1,149 @@
+"""`POST /v1/score`: who asks, what, whether they asked before; then the answer, whole or line by line.
+
+Always true: whatever can be refused is refused before the first byte of an answer; a caller that has left frees what
+it held; an `Idempotency-Key` is answered with the same bytes or with an error, never with a second judging of what was
+answered.
+"""
+
+import hashlib
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.admission.replay import Running, Stored
+from service.admission.team import Team
+from service.api import translate
+from service.api.leaving import Lines, unless_left
+from service.api.parsing import parse, unserved
+from service.api.served import Served
+from service.errors import Forbidden, JudgeMismatch, RequestError
+from service.scoring.begun import Begun
+from service.scoring.judge import Judge
+from service.scoring.options import Options
+from service.scoring.pending import Usage
+from service.scoring.reading import Scored
+from service.scoring.scorer import Scorer
+from trainer_client import wire
+
+JSON, NDJSON = "application/json", "application/x-ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request that may be judged."""
+
+    id: str
+    team: Team
+    request: wire.ScoreRequest
+    judge: Judge
+    options: Options
+
+
+class Scoring:
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    async def score(self, request: Request) -> Response:
+        """Judge every criterion of every item and aggregate the verdicts into scores."""
+        arrived_s = self._served.clock.now()
+        team = self._served.door.team_of(request.headers.get("authorization"))
+        try:
+            return await self._answer(request, team, arrived_s)
+        except RequestError as error:
+            self._served.telemetry.count_refusal(team.name, error.code)
+            raise
+
+    async def _answer(self, request: Request, team: Team, arrived_s: float) -> Response:
+        scorer = self._served.scorer()
+        await self._served.ledger.admit(team)
+        body = await request.body()
+        media_type = NDJSON if NDJSON in request.headers.get("accept", "") else JSON
+        before = await self._before(request, team, media_type.encode() + b"\n" + body)
+        if isinstance(before, Stored):
+            return Response(before.body, media_type=media_type, headers={"Idempotency-Replayed": "true"})
+        try:
+            asked = self._check(request, parse(body, wire.ScoreRequest), team, scorer, arrived_s)
+            answer = self._lines if media_type == NDJSON else self._whole
+            return await answer(request, asked, scorer, before)
+        except BaseException:
+            if before is not None:
+                await before.give_up()
+            raise
+
+    async def _before(self, request: Request, team: Team, asked: bytes) -> Stored | Running | None:
+        """What was answered before under this key, or the right to answer now; None without a key."""
+        key = request.headers.get("idempotency-key")
+        if key is None:
+            return None
+        return await self._served.replays.begin(team.name, key, hashlib.sha256(asked).digest())
+
+    def _check(
+        self, request: Request, asked: wire.ScoreRequest, team: Team, scorer: Scorer, arrived_s: float
+    ) -> _Asked:
+        """Raises for what the contract allows but this service, this judge or this team does not."""
+        settings = self._served.settings
+        judge = scorer.way(asked.mode, asked.layout).judge
+        if asked.expect_judge not in (None, judge.fingerprint):
+            raise JudgeMismatch(f"the judge that serves here, asked so, is {judge.fingerprint}")
+        if asked.priority not in team.kinds:
+            allowed = ", ".join(sorted(team.kinds))
+            raise Forbidden(f"team {team.name} may not ask with this `priority`; allowed: {allowed}")
+        results = sum(1 if item.responses is None else len(item.responses) for item in asked.items)
+        if results > settings.max_items:
+            raise unserved("items", f"{results} responses in one request; at most {settings.max_items}")
+        for index, item in enumerate(asked.items):
+            if item.rubric is not None and len(item.rubric.criteria) > settings.max_criteria:
+                raise unserved("items", index, "rubric", f"more than {settings.max_criteria} criteria in one rubric")
+        options = replace(
+            translate.options(asked, arrived_s),
+            scope=team.scope,
+            flow=translate.flow(team, asked.priority),
+            reserve=partial(self._served.ledger.reserve, team),
+        )
+        return _Asked(str(request.state.request_id), team, asked, judge, options)
+
+    async def _whole(self, request: Request, asked: _Asked, scorer: Scorer, running: Running | None) -> Response:
+        work = scorer.score(translate.candidates(asked.request), asked.options)
+        scored, usage = await unless_left(request.receive, work)
+        self._count(asked.team, scored, usage)
+        body = translate.response(asked.id, asked.judge, scored, usage).model_dump_json().encode()
+        if running is not None:
+            await running.finish(body)
+        return Response(body, media_type=JSON)
+
+    async def _lines(self, request: Request, asked: _Asked, scorer: Scorer, running: Running | None) -> Response:
+        begun = await unless_left(request.receive, scorer.begin(translate.candidates(asked.request), asked.options))
+
+        async def ended() -> None:
+            begun.close()
+            if running is not None:
+                await running.give_up()
+
+        return Lines(self._written(asked, begun, running), NDJSON, ended)
+
+    async def _written(self, asked: _Asked, begun: Begun, running: Running | None) -> AsyncGenerator[bytes, None]:
+        """A line a result, then the last one; kept for a replay once it is whole."""
+        found: dict[int, Scored] = {}
+        lines: list[bytes] = []
+        async with aclosing(begun.scored()) as results:
+            async for place, one in results:
+                found[place] = one
+                lines.append(translate.line(place, one).model_dump_json().encode() + b"\n")
+                yield lines[-1]
+        scored = [found[place] for place in sorted(found)]
+        self._count(asked.team, scored, begun.usage)
+        end = translate.end(asked.id, asked.judge, scored, begun.usage)
+        lines.append(end.model_dump_json().encode() + b"\n")
+        if running is not None:
+            await running.finish(b"".join(lines))
+        yield lines[-1]
+
+    def _count(self, team: Team, scored: Sequence[Scored], usage: Usage) -> None:
+        telemetry = self._served.telemetry
+        telemetry.count_judgements((j.source, j.status) for one in scored for j in one.judgements)
+        telemetry.count_tokens(team.name, usage.prompt_tokens, usage.cached_tokens)
+        telemetry.count_hits(memory=usage.cache_hits - usage.shared_hits, redis=usage.shared_hits)

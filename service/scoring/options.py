@@ -1,0 +1,36 @@
+"""What a request chose, and whose it is."""
+
+from dataclasses import dataclass
+
+from service.scheduling import NOBODY, Flow
+from service.scoring.pending import Reserve, Waiting
+from service.scoring.rating import Norm
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`deadline_s` is a point on the clock; `scope` is who may share the
+    verdicts; `reserve` sets judge tokens aside."""
+
+    mode: str = "verdict"
+    layout: str = "rubricd"
+    votes: int = 1
+    aggregation: str = "healthbench"
+    soft: bool = False
+    threshold: float = 0.5
+    min_coverage: float = 1.0
+    norm: Norm = "(r-1)/9"
+    deadline_s: float | None = None
+    scope: str = ""
+    flow: Flow = NOBODY
+    priority: int = 0
+    reserve: Reserve | None = None
+
+    @property
+    def rates(self) -> bool:
+        """One rating a candidate instead of a verdict a criterion."""
+        return self.mode in ("implicit", "likert")
+
+    @property
+    def waiting(self) -> Waiting:
+        return Waiting(self.scope, self.flow, self.deadline_s, self.priority, self.reserve)

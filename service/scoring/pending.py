@@ -1,0 +1,91 @@
+"""A question's answer while it is on its way, and what holds for all questions of a request.
+
+Always true: there is an answer, a reason why there is none, or none yet; never a default.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.cache.single_flight import Flight
+from service.errors import Crowded, RequestError, TimedOut
+from service.scheduling import NOBODY, Flow
+from service.scoring.verdict import Source
+from service.scoring.ways import Said
+
+
+@dataclass(slots=True)
+class Usage:
+    """Counted while a request is served. Tokens are those of the judgements this request caused. `shared_hits` are
+    those of the `cache_hits` that another process had judged."""
+
+    judgements: int = 0
+    cache_hits: int = 0
+    shared_hits: int = 0
+    deduplicated: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Reservation(Protocol):
+    """Tokens set aside before the work."""
+
+    def settle(self, used_tokens: int) -> None:
+        """The work is over and took so many."""
+        ...
+
+
+Reserve = Callable[[int], Awaitable[Reservation]]
+"""Sets tokens aside. Raises QuotaExceeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What holds for all questions of one request: `scope` is who may share the answers, `flow` whose work it is,
+    `deadline_s` a point on the clock."""
+
+    scope: str = ""
+    flow: Flow = NOBODY
+    deadline_s: float | None = None
+    priority: int = 0
+    reserve: Reserve | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer and where it is from."""
+
+    said: Said
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One question's answer: known, or in flight. `leave` once when it is not waited for any more."""
+
+    known: Told | None
+    flight: Flight[Told] | None
+
+    @property
+    def source(self) -> Source:
+        if self.known is not None:
+            return self.known.source
+        told = None if self.flight is None else self.flight.told
+        return "judge" if told is None else told.source
+
+    def result(self) -> Said:
+        """Raises JudgementError where there is none: TimedOut where there is none yet, Crowded where whoever asked
+        first was refused."""
+        if self.known is not None:
+            return self.known.said
+        if self.flight is None or not self.flight.future.done():
+            raise TimedOut("the deadline passed before the judge answered")
+        try:
+            return self.flight.future.result().said
+        except RequestError as error:
+            raise Crowded(f"the same question was being asked, and refused: {error}; ask again") from None
+
+    def leave(self) -> None:
+        if self.flight is not None:
+            self.flight.leave()

@@ -1,0 +1,93 @@
+"""Two real processes of the service on one real Redis: nothing twice, nothing lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.processes import Running, service
+from tests.teams import auth, team, write
+
+RUBRIC = [{"text": f"Criterion number {n}.", "points": 1} for n in range(12)]
+KEYS, REPLAYS = 1000, 5
+
+
+def body(n: int = 0) -> dict[str, Any]:
+    return {"items": [{"prompt": "My knee hurts.", "response": f"Rest it. {n}", "rubric": RUBRIC}]}
+
+
+@pytest.fixture
+def replicas(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Running]]:
+    """Each with the same teams and the same Redis."""
+    monkeypatch.setenv("RUBRICD_REDIS_URL", redis_url)
+    teams = write(tmp_path / "teams.json", team("a", quota={"concurrent_tokens": 100_000_000}))
+    with ExitStack() as stack:
+        flags = ("--engine", "fake", "--teams", str(teams), "--canary-every-s", "0", "--redis-timeout-s", "0.5")
+        yield [stack.enter_context(service(*flags)) for _ in range(2)]
+
+
+@asynccontextmanager
+async def clients(replicas: list[Running]) -> AsyncIterator[list[httpx.AsyncClient]]:
+    limits = httpx.Limits(max_connections=100)
+    async with (
+        httpx.AsyncClient(base_url=replicas[0].url, timeout=60, limits=limits) as first,
+        httpx.AsyncClient(base_url=replicas[1].url, timeout=60, limits=limits) as second,
+    ):
+        yield [first, second]
+
+
+@pytest.mark.timeout(240)
+async def test_1000_identical_requests_over_two_processes_are_12_judgements(replicas: list[Running]) -> None:
+    async with clients(replicas) as two:
+        answers = await asyncio.gather(
+            *(two[n % 2].post("/v1/score", json=body(), headers=auth("a")) for n in range(1000))
+        )
+        usages = [answer.json()["usage"] for answer in answers]
+        verdicts = {tuple(c["p"] for c in answer.json()["results"][0]["criteria"]) for answer in answers}
+    assert [answer.status_code for answer in answers] == [200] * 1000
+    assert sum(usage["judgements"] for usage in usages) == 12
+    assert sum(usage["cache_hits"] + usage["deduplicated"] for usage in usages) == 12 * 999
+    assert len(verdicts) == 1
+
+
+@pytest.mark.timeout(300)
+async def test_1000_keys_asked_5_times_each_with_a_kill_in_between_are_answered_once(replicas: list[Running]) -> None:
+    """Who asks the dead replica turns to the other; every key ends with one execution, the same bytes for all."""
+    async with clients(replicas) as two:
+        dead = asyncio.Event()
+        answered = 0
+
+        async def ask(n: int, replay: int) -> bytes:
+            nonlocal answered
+            key = {"Idempotency-Key": f"key-{n}", **auth("a")}
+            while True:
+                at = two[1] if dead.is_set() else two[(n + replay) % 2]
+                try:
+                    answer = await at.post("/v1/score", json=body(n), headers=key)
+                except httpx.TransportError:
+                    assert at is two[0]
+                    await asyncio.sleep(0.1)
+                    continue
+                if answer.status_code == 200:
+                    answered += 1
+                    if answered == KEYS:
+                        replicas[0].process.kill()
+                        dead.set()
+                    return answer.content
+                assert answer.status_code == 409, answer.text
+                await asyncio.sleep(float(answer.headers["retry-after"]))
+
+        places = asyncio.Semaphore(100)
+
+        async def all_of(n: int) -> list[bytes]:
+            async with places:
+                return await asyncio.gather(*(ask(n, replay) for replay in range(REPLAYS)))
+
+        answers = await asyncio.gather(*(all_of(n) for n in range(KEYS)))
+    assert dead.is_set()
+    assert [len(set(of_key)) for of_key in answers] == [1] * KEYS
+    assert len({of_key[0] for of_key in answers}) == KEYS

@@ -1,0 +1,124 @@
+"""Keys at the door, and a file that changes under it."""
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from service.admission.roster import Anyone, Door
+from service.admission.team import ANYONE
+from service.clock import ManualClock
+from service.errors import ConfigurationError, Unauthorized
+from tests.teams import key, team, write
+
+
+class Watched:
+    def __init__(self, file: Path) -> None:
+        self.clock = ManualClock()
+        self.heard: list[bool] = []
+        self.door = Door.open(file, self.clock, self.heard.append)
+
+    def knows(self, name: str) -> bool:
+        try:
+            self.door.team_of(f"Bearer {key(name)}")
+        except Unauthorized:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def watched(file: Path) -> AsyncIterator[Watched]:
+    one = Watched(file)
+    watching = asyncio.create_task(one.door.watch())
+    try:
+        yield one
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
+
+
+def test_each_key_is_its_teams(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.json", team("a", keys=(key("a"), key("a2"))), team("b"))
+    door = Door.open(file, ManualClock())
+    names = [door.team_of(f"{scheme} {key(one)}").name for scheme in ("Bearer", "bearer") for one in ("a", "a2", "b")]
+    assert names == ["a", "a", "b"] * 2
+    assert [one.name for one in door.teams] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        key("a"),
+        f"Basic {key('a')}",
+        f"Bearer {key('x')}",
+        f"Bearer {key('a')} ",
+        "Bearer rbd_é",
+    ],
+)
+def test_anything_else_is_nobody_and_is_not_repeated(tmp_path: Path, header: str | None) -> None:
+    door = Door.open(write(tmp_path / "t.json", team("a")), ManualClock())
+    with pytest.raises(Unauthorized) as refused:
+        door.team_of(header)
+    assert key("a") not in str(refused.value)
+    assert key("x") not in str(refused.value)
+
+
+def test_every_key_is_compared_whichever_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"t{n}" for n in range(50)]
+    door = Door.open(write(tmp_path / "t.json", *(team(name) for name in names)), ManualClock())
+    compared = 0
+    compare = hmac.compare_digest
+
+    def counting(a: bytes, b: bytes) -> bool:
+        nonlocal compared
+        compared += 1
+        return compare(a, b)
+
+    monkeypatch.setattr(hmac, "compare_digest", counting)
+    for name in names:
+        assert door.team_of(f"Bearer {key(name)}").name == name
+    assert compared == 50 * 50
+
+
+async def test_a_revoked_key_is_refused_a_second_later(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.json", team("a", keys=(key("old"), key("new"))))
+    async with watched(file) as one:
+        assert one.knows("old")
+        write(file, team("a", keys=(key("new"),)))
+        await one.clock.advance(1.0)
+        assert (one.knows("old"), one.knows("new"), one.heard) == (False, True, [True])
+        await one.clock.advance(10.0)
+        assert one.heard == [True]
+
+
+async def test_a_broken_or_missing_file_changes_nothing_and_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write(tmp_path / "t.json", team("a"))
+    async with watched(file) as one:
+        file.write_text("{")
+        await one.clock.advance(5.0)
+        assert (one.knows("a"), one.heard, len(caplog.records)) == (True, [False], 1)
+        file.unlink()
+        await one.clock.advance(5.0)
+        assert (one.knows("a"), one.heard, len(caplog.records)) == (True, [False, False], 2)
+        write(file, team("b"))
+        await one.clock.advance(1.0)
+        assert (one.knows("a"), one.knows("b"), one.heard) == (False, True, [False, False, True])
+
+
+def test_a_door_does_not_open_without_its_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none\.yaml"):
+        Door.open(tmp_path / "none.yaml", ManualClock())
+
+
+def test_without_a_file_anyone_may_ask() -> None:
+    assert Anyone().team_of(None) == Anyone().team_of("Bearer x") == ANYONE
+    assert Anyone().teams == (ANYONE,)

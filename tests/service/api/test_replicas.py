@@ -1,0 +1,70 @@
+"""Two apps on one real Redis, under a clock that stands still: quotas to the last token."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.clock import ManualClock
+from service.engine.fake import FakeEngine
+from tests.apps import fake_settings, item, serving
+from tests.teams import auth, team, write
+
+
+@asynccontextmanager
+async def two(redis_url: str, teams: Path, clock: ManualClock) -> AsyncIterator[list[httpx.AsyncClient]]:
+    settings = fake_settings(redis_url=redis_url, teams=teams, redis_timeout_s=5.0)
+    async with (
+        serving(FakeEngine(), clock=clock, settings=settings) as first,
+        serving(FakeEngine(), clock=clock, settings=settings) as second,
+    ):
+        yield [first, second]
+
+
+def body(n: int) -> dict[str, Any]:
+    return {"items": [item(response=f"Response {n:04}.")]}
+
+
+async def cost(redis_url: str, tmp_path: Path) -> int:
+    """What one request's tokens are set aside as: the largest that a quota of one less refuses."""
+    low, high = 1, 4096
+    while high - low > 1:
+        middle = (low + high) // 2
+        teams = write(tmp_path / f"{middle}.json", team("probe", quota={"concurrent_tokens": middle}))
+        async with serving(settings=fake_settings(teams=teams)) as client:
+            answer = await client.post("/v1/score", json=body(0), headers=auth("probe"))
+        low, high = (low, middle) if answer.status_code == 200 else (middle, high)
+    return high
+
+
+@pytest.mark.parametrize("quota", ["tokens_per_minute", "requests_per_minute"])
+async def test_a_quota_for_100_admits_exactly_100_of_1000_parallel_calls(
+    redis_url: str, tmp_path: Path, quota: str
+) -> None:
+    each = await cost(redis_url, tmp_path) if quota == "tokens_per_minute" else 1
+    teams = write(tmp_path / "teams.json", team("a", quota={quota: 100 * each}))
+    async with two(redis_url, teams, ManualClock()) as clients:
+        calls = [clients[n % 2].post("/v1/score", json=body(n), headers=auth("a")) for n in range(1000)]
+        answers = await asyncio.gather(*calls)
+    codes = [answer.status_code for answer in answers]
+    assert (codes.count(200), codes.count(429)) == (100, 900)
+
+
+async def test_nothing_readable_is_in_redis(redis_url: str, tmp_path: Path) -> None:
+    import redis
+
+    teams = write(tmp_path / "teams.json", team("a", quota={"tokens_per_minute": 10**6, "concurrent_tokens": 10**6}))
+    async with two(redis_url, teams, ManualClock()) as clients:
+        for n, client in enumerate(clients):
+            headers = {**auth("a"), "Idempotency-Key": f"readable-{n}"}
+            assert (await client.post("/v1/score", json=body(n), headers=headers)).status_code == 200
+        with redis.Redis.from_url(redis_url, protocol=2) as plain:
+            while not any(plain.scan_iter(b"rubricd:v:*")):
+                await asyncio.sleep(0.01)
+            keys = b" ".join(plain.scan_iter(count=1000))
+    for text in (b"knee", b"Response", b"rest", b"readable", b"team/a"):
+        assert text not in keys

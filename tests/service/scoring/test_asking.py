@@ -1,0 +1,263 @@
+"""Questions that other processes know, or are asking; tokens set aside; leases that always end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from service.cache.store import MemoryStore
+from service.clock import ManualClock, settle
+from service.engine.fake import FakeEngine, FaultPlan
+from service.errors import Overloaded, QuotaExceeded
+from service.scheduling import Flow, Limits, Scheduler
+from service.scoring.asking import Asker
+from service.scoring.options import Options
+from service.scoring.panel import Manner, ways
+from service.scoring.rules import RulePool
+from service.scoring.scorer import Scorer
+from service.scoring.ways import Said
+from tests.service.scoring.families import family
+from tests.service.scoring.shared import Pool, Sharing
+from tests.service.scoring.test_scorer import candidate, truth, until_asked
+
+
+@asynccontextmanager
+async def replica(
+    engine: FakeEngine, pool: Pool, clock: ManualClock | None = None, limits: Limits | None = None
+) -> AsyncIterator[tuple[Scorer, Sharing]]:
+    clock = clock or ManualClock()
+    scheduler = Scheduler(engine, clock, limits or Limits())
+    scheduler.start()
+    rules, shared = RulePool(workers=1, timeout_s=2.0), pool.member()
+    asker = Asker(scheduler, MemoryStore[Said](10_000), shared)
+    asked = ways(engine.identity, family("qwen"), Manner())
+    yield Scorer(ways=asked, asker=asker, scheduler=scheduler, rules=rules, clock=clock), shared
+    await scheduler.drain(0)
+    await rules.stop()
+
+
+@dataclass
+class Purse:
+    """Counts what is set aside and what is settled."""
+
+    room: int = 10**9
+    reserved: list[int] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
+
+    async def reserve(self, tokens: int) -> "Purse":
+        await asyncio.sleep(0)
+        if tokens > self.room:
+            raise QuotaExceeded("the team's quota is used up", 7.0)
+        self.reserved.append(tokens)
+        return self
+
+    def settle(self, used_tokens: int) -> None:
+        self.settled.append(used_tokens)
+
+
+async def test_what_another_process_judged_is_a_cache_hit() -> None:
+    pool, engine, other = Pool(), FakeEngine(), FakeEngine()
+    async with replica(engine, pool) as (first, _), replica(other, pool) as (second, shared):
+        await first.score([candidate()], Options())
+        [scored], usage = await second.score([candidate()], Options())
+        assert [j.p for j in scored.judgements] == truth(candidate())
+        assert {j.source for j in scored.judgements} == {"cache"}
+        await second.score([candidate()], Options())
+    assert other.prompts == 0
+    assert (usage.judgements, usage.cache_hits, usage.shared_hits) == (0, 12, 12)
+    assert shared.looked_up == 1  # the second time its own memory knew
+
+
+async def test_1000_identical_requests_over_two_processes_are_12_judgements() -> None:
+    pool, engine = Pool(), FakeEngine()
+    async with replica(engine, pool) as (first, _), replica(engine, pool) as (second, _):
+        requests = [(first, second)[n % 2].score([candidate()], Options()) for n in range(1000)]
+        answers = await asyncio.gather(*requests)
+    assert engine.prompts == 12
+    assert {tuple(j.p for j in scored[0].judgements) for scored, _ in answers} == {tuple(truth(candidate()))}
+    assert sum(usage.judgements for _, usage in answers) == 12
+    assert sum(usage.deduplicated + usage.cache_hits for _, usage in answers) == 12 * 999
+    assert pool.holders == {}
+
+
+async def test_what_another_process_gives_up_is_judged_here() -> None:
+    pool, engine = Pool(), FakeEngine()
+    broken = FakeEngine(plan=FaultPlan(script=("batch",)))
+    async with replica(broken, pool) as (first, _), replica(engine, pool) as (second, _):
+        [failed, scored] = await asyncio.gather(
+            first.score([candidate()], Options(min_coverage=0.0)), second.score([candidate()], Options())
+        )
+    assert {j.status for j in failed[0][0].judgements} == {"engine_error"}
+    assert [j.p for j in scored[0][0].judgements] == truth(candidate())
+    assert scored[1].judgements == 12
+    assert pool.holders == {}
+
+
+async def test_who_watches_and_leaves_is_forgotten_and_nothing_stays_held() -> None:
+    clock, pool = ManualClock(), Pool()
+    slow = FakeEngine(plan=FaultPlan(batch_s=10.0), sleep=clock.sleep)
+    async with replica(slow, pool, clock) as (first, _), replica(slow, pool, clock) as (second, shared):
+        leading = asyncio.create_task(first.score([candidate()], Options()))
+        await until_asked(slow)
+        watching = asyncio.create_task(second.score([candidate()], Options()))
+        await settle()
+        assert len(shared.watched) == 12
+        watching.cancel()
+        await settle()
+        assert shared.watched == {}
+        leading.cancel()
+        await settle()
+    assert pool.holders == {}
+    assert slow.prompts == 12
+
+
+async def test_what_is_set_aside_is_settled_once_by_what_it_took() -> None:
+    purse, pool, engine = Purse(), Pool(), FakeEngine()
+    options = Options(reserve=purse.reserve, flow=Flow("a"))
+    async with replica(engine, pool) as (scorer, _):
+        await scorer.score([candidate(), candidate("Other.")], options)
+        await scorer.score([candidate()], options)
+    assert len(purse.reserved) == 1  # the second request computes nothing
+    assert purse.settled == [engine.tokens]
+    assert 0 < purse.reserved[0] < engine.tokens  # a shared prefix is set aside once
+
+
+async def test_a_quota_refuses_the_whole_request_before_anything_is_asked() -> None:
+    pool, engine = Pool(), FakeEngine()
+    async with replica(engine, pool) as (scorer, _):
+        with pytest.raises(QuotaExceeded) as refused:
+            await scorer.score([candidate()], Options(reserve=Purse(room=10).reserve))
+        assert len(scorer._asker._flights) == 0
+    assert refused.value.retry_after_s == 7.0
+    assert (engine.prompts, pool.holders) == (0, {})
+
+
+async def test_who_joined_a_refused_question_is_told_so_and_not_refused() -> None:
+    pool, engine, purse = Pool(), FakeEngine(), Purse(room=10)
+    async with replica(engine, pool) as (scorer, _):
+        refused, joined = await asyncio.gather(
+            scorer.score([candidate()], Options(reserve=purse.reserve)),
+            scorer.score([candidate()], Options(min_coverage=0.0)),
+            return_exceptions=True,
+        )
+    assert isinstance(refused, QuotaExceeded)
+    assert not isinstance(joined, BaseException)
+    assert {(j.status, j.met) for j in joined[0][0].judgements} == {("overloaded", None)}
+
+
+async def test_a_caller_that_leaves_settles_what_was_set_aside_in_100_of_100_trials() -> None:
+    clock, pool = ManualClock(), Pool()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    purse = Purse()
+    async with replica(engine, pool, clock) as (scorer, _):
+        for n in range(100):
+            one = candidate(f"Response {n}.")
+            request = asyncio.create_task(scorer.score([one], Options(reserve=purse.reserve)))
+            for _ in range(n % 7):
+                await asyncio.sleep(0.001)
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
+            while scorer._asker._asking:
+                await asyncio.sleep(0.001)
+        await settle()
+        assert len(scorer._asker._flights) == 0
+    assert len(purse.settled) == len(purse.reserved) > 0
+    assert pool.holders == {}
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_who_leaves_while_tokens_are_set_aside_leaves_nothing_behind(stays: bool) -> None:
+    pool, engine, purse = Pool(), FakeEngine(), Purse()
+    asked, allowed = asyncio.Event(), asyncio.Event()
+
+    async def slowly(tokens: int) -> Purse:
+        asked.set()
+        await allowed.wait()
+        return await purse.reserve(tokens)
+
+    async with replica(engine, pool) as (scorer, _):
+        leaving = asyncio.create_task(scorer.score([candidate(criteria=3)], Options(reserve=slowly)))
+        await asked.wait()
+        others = [asyncio.create_task(scorer.score([candidate(criteria=1)], Options()))] if stays else []
+        await settle()
+        leaving.cancel()
+        await settle()
+        allowed.set()
+        for other in others:
+            [scored], _ = await other
+            assert [j.p for j in scored.judgements] == truth(candidate())[:1]
+        await settle()
+    assert engine.prompts == len(others)
+    assert len(purse.settled) == len(purse.reserved) == 1
+    assert pool.holders == {}
+
+
+async def test_what_the_queue_refuses_gets_back_what_was_set_aside() -> None:
+    clock, pool, purse = ManualClock(), Pool(), Purse()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    limits = Limits(max_batch_tokens=1, max_in_flight=1, max_queued_tokens=400)
+    async with replica(engine, pool, clock, limits) as (scorer, _):
+        first = asyncio.create_task(scorer.score([candidate()], Options()))
+        await until_asked(engine)
+        with pytest.raises(Overloaded):
+            await scorer.score([candidate("long " * 400)], Options(reserve=purse.reserve))
+        assert (len(purse.reserved), purse.settled) == (1, [0])
+        first.cancel()
+        await settle()
+    assert pool.holders == {}
+
+
+async def test_results_come_in_the_order_of_finishing() -> None:
+    clock, pool = ManualClock(), Pool()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    limits = Limits(max_batch_tokens=1, max_in_flight=1)
+    async with replica(engine, pool, clock, limits) as (scorer, _):
+        known = asyncio.create_task(scorer.score([candidate("third", 2)], Options()))
+        await until_asked(engine)
+        await clock.advance(5.0)
+        await known
+        begun = await scorer.begin([candidate("first", 3), candidate("second", 1), candidate("third", 2)], Options())
+        order: list[tuple[float, int]] = []
+
+        async def listen() -> None:
+            async for place, _ in begun.scored():
+                order.append((clock.now(), place))
+
+        listening = asyncio.create_task(listen())
+        await clock.advance(20.0)
+        await listening
+    assert [place for _, place in order] == [2, 0, 1]
+    assert order[0][0] < order[1][0] < order[2][0]
+    assert begun.usage.cache_hits == 2
+
+
+async def test_who_stops_listening_frees_what_is_open() -> None:
+    clock, pool = ManualClock(), Pool()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with replica(engine, pool, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
+        begun = await scorer.begin([candidate(f"Response {n}.", 1) for n in range(5)], Options())
+        results = begun.scored()
+        first = asyncio.ensure_future(anext(results))
+        await until_asked(engine)
+        await clock.advance(1.5)
+        assert (await first)[0] == 0
+        await results.aclose()
+        await settle()
+        assert len(scorer._asker._flights) == 0
+        await clock.advance(20.0)
+    assert engine.prompts == 2
+    assert pool.holders == {}
+
+
+async def test_at_the_deadline_everybody_has_a_result_and_what_is_open_a_reason() -> None:
+    clock, pool = ManualClock(), Pool()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with replica(engine, pool, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
+        asked = [candidate(f"Response {n}.", 1) for n in range(5)]
+        request = asyncio.create_task(scorer.score(asked, Options(deadline_s=2.5)))
+        await until_asked(engine)
+        await clock.advance(3.0)
+        scored, _ = await request
+    assert [one.judgements[0].status for one in scored] == ["ok", "ok", "timeout", "timeout", "timeout"]
