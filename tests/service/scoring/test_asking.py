@@ -95,6 +95,28 @@ async def test_what_another_process_gives_up_is_judged_here() -> None:
     assert pool.holders == {}
 
 
+async def test_who_began_in_another_process_may_leave_in_200_of_200_trials() -> None:
+    clock, pool = ManualClock(), Pool()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    answered = 0
+    async with replica(engine, pool, clock) as (first, _), replica(engine, pool, clock) as (second, _):
+        for n in range(200):
+            one, asked = candidate(f"Response {n}.", 2), engine.calls
+            leader = asyncio.create_task(first.score([one], Options()))
+            while engine.calls == asked:
+                await asyncio.sleep(0)
+            follower = asyncio.create_task(second.score([one], Options()))
+            await settle()
+            leader.cancel()
+            while not follower.done():
+                await asyncio.sleep(0)
+                await clock.advance(1.0)
+            [scored], _ = follower.result()
+            answered += [j.p for j in scored.judgements] == truth(one)
+    assert answered == 200
+    assert pool.holders == {}
+
+
 async def test_who_watches_and_leaves_is_forgotten_and_nothing_stays_held() -> None:
     clock, pool = ManualClock(), Pool()
     slow = FakeEngine(plan=FaultPlan(batch_s=10.0), sleep=clock.sleep)
@@ -111,6 +133,30 @@ async def test_who_watches_and_leaves_is_forgotten_and_nothing_stays_held() -> N
         await settle()
     assert pool.holders == {}
     assert slow.prompts == 12
+
+
+async def test_a_drain_waits_for_what_another_process_judges_and_then_ends_it() -> None:
+    clock, pool = ManualClock(), Pool()
+    slow = FakeEngine(plan=FaultPlan(script=("ok", "hang"), batch_s=1.0), sleep=clock.sleep)
+    async with replica(slow, pool, clock) as (first, _), replica(slow, pool, clock) as (second, shared):
+        scorings = []
+        for n, response in enumerate(("soon", "never")):
+            scorings.append(asyncio.create_task(first.score([candidate(response, 2)], Options())))
+            await until_asked(slow, n + 1)
+        options = Options(min_coverage=0.0)
+        requests = [asyncio.create_task(second.score([candidate(r, 2)], options)) for r in ("soon", "never")]
+        while len(shared.watched) < 4:
+            await asyncio.sleep(0)
+        draining = asyncio.create_task(second.drain(5.0))
+        await clock.advance(4.0)
+        assert (requests[0].done(), requests[1].done(), draining.done()) == (True, False, False)
+        await clock.advance(2.0)
+        await draining
+        ended = [(await request)[0][0].judgements[0].status for request in requests]
+        for scoring in scorings:
+            scoring.cancel()
+        await settle()
+    assert ended == ["ok", "cancelled"]
 
 
 async def test_what_is_set_aside_is_settled_once_by_what_it_took() -> None:
