@@ -180,6 +180,7 @@ class Asker:
         reservation: Reservation | None = None
         try:
             way, waiting = mine[0].way, mine[0].waiting
+            self._scheduler.check_room(waiting.flow, deadline_s=waiting.deadline_s)
             questions, salt = [one.question for one in mine], self._salt(waiting.scope)
             rendered = await asyncio.to_thread(prompts, way, questions, salt, waiting.priority)
             steps = [way.first(prompt, one.question) for one, prompt in zip(mine, rendered, strict=True)]

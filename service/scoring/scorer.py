@@ -76,7 +76,6 @@ class Scorer:
         asked, Overloaded, QuotaExceeded or Unavailable where the judge cannot take the work."""
         way = self.way(options.mode, options.layout)
         _check(candidates, options, way)
-        self._scheduler.check_room(options.flow, deadline_s=options.deadline_s)
         self._rules.check_room(c.rule for one in candidates for c in one.criteria if c.rule is not None)
         begun = Begun(way, candidates, options, asker=self._asker, rules=self._rules, clock=self._clock)
         return await begun.ask(self._again(options))

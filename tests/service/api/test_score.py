@@ -132,6 +132,24 @@ async def test_a_full_queue_is_503_with_retry_after() -> None:
     assert refused.json()["type"] == "urn:rubricd:problem:overloaded"
 
 
+async def test_what_is_known_and_what_rules_decide_is_answered_while_the_queue_is_full() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(script=(OK,) * (CANARIES + 2), rates={"hang": 1.0}), sleep=clock.sleep)
+    settings = fake_settings(max_queued_tokens=100, max_batch_tokens=1, max_in_flight=1)
+    ruled = item(response="New.", rubric=[{"text": "x", "points": 1, "verifier": {"rule": "exact", "gold": "New."}}])
+    async with serving(engine, clock=clock, settings=settings) as client:
+        known = await score(client, item())
+        stuck = asyncio.create_task(client.post("/v1/score", json={"items": [item(response="Stuck.")]}))
+        while engine.calls <= CANARIES + 2:
+            await asyncio.sleep(0.001)
+        refused = await client.post("/v1/score", json={"items": [item(response="Another.")]})
+        again, by_rule = await score(client, item()), await score(client, ruled)
+        stuck.cancel()
+    assert refused.status_code == 503
+    assert again.results[0].score == known.results[0].score
+    assert by_rule.results[0].score == 1.0
+
+
 async def test_a_caller_that_leaves_frees_its_place_1000_of_1000() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(script=ONE_BY_ONE, rates={"hang": 1.0}), sleep=clock.sleep)
