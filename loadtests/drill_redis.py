@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import redis
 from tqdm import tqdm
 
 from loadtests.compare.processes import hosted
@@ -76,22 +75,24 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _spoil(server: RedisServer, change: Callable[[redis.Redis, bytes], object], share: int = 1) -> None:
-    with server.client() as client:
-        for n, key in enumerate(client.scan_iter(b"rubricd:v:*", count=1000)):
-            if n % share == 0:
-                change(client, key)
+_EVERY_OTHER = """
+for n, key in ipairs(redis.call('KEYS', 'rubricd:v:*')) do
+  if n %% 2 == 0 and redis.call('TYPE', key).ok == 'string' then %s end
+end
+"""
+_WRONG_TYPE = _EVERY_OTHER % "redis.call('DEL', key); redis.call('RPUSH', key, 'no verdict')"
+_GONE = _EVERY_OTHER % "redis.call('DEL', key)"
+_FLIPPED = (
+    _EVERY_OTHER
+    % """
+    local value = redis.call('GET', key)
+    redis.call('SETRANGE', key, #value - 1, string.char(bit.bxor(string.byte(value, -1), 1)))"""
+)
 
 
-def _wrong_type(client: redis.Redis, key: bytes) -> None:
-    client.delete(key)
-    client.rpush(key, "no verdict")
-
-
-def _flip(client: redis.Redis, key: bytes) -> None:
-    value = client.get(key)
-    if isinstance(value, bytes):
-        client.set(key, value[:-1] + bytes([value[-1] ^ 1]))
+def _read_only(server: RedisServer) -> None:
+    server.do("EVAL", _GONE, 0)
+    server.do("REPLICAOF", "127.0.0.1", 1)
 
 
 def _loading(server: RedisServer) -> None:
@@ -106,9 +107,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault("stopped, answers nobody", before=lambda server: server.stop(), after=lambda server: server.cont()),
     Fault("out of memory", config=("--maxmemory", "1mb", "--maxmemory-policy", "noeviction")),
     Fault("loading its data", config=("--key-load-delay", "50000"), before=_loading),
-    Fault("read only", before=lambda server: server.do("REPLICAOF", "127.0.0.1", 1)),
-    Fault("wrong type at every other key", during=lambda server: _spoil(server, _wrong_type, 2)),
-    Fault("every other value corrupted", during=lambda server: _spoil(server, _flip, 2)),
+    Fault("read only", before=_read_only),
+    Fault("wrong type at every other key", during=lambda server: server.do("EVAL", _WRONG_TYPE, 0)),
+    Fault("every other value corrupted", during=lambda server: server.do("EVAL", _FLIPPED, 0)),
     Fault("everything evicted", during=lambda server: server.do("FLUSHALL")),
 )
 

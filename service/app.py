@@ -49,10 +49,11 @@ def create_app(
     *,
     build: Builder = build_engine,
     clock: Clock | None = None,
+    ready: Callable[[], None] = lambda: None,
     failed: Callable[[BaseException], None] = lambda error: None,
 ) -> FastAPI:
-    """The service as an ASGI app. `failed` hears of a judge that cannot serve, once. Raises ConfigurationError for a
-    teams file or a Redis URL that cannot be used."""
+    """The service as an ASGI app. `ready` is called once it serves, or `failed` with why it cannot. Raises
+    ConfigurationError for a teams file or a Redis URL that cannot be used."""
     telemetry, clock = Telemetry(), clock or SystemClock()
     shared = replicas(settings, clock, telemetry)
     door = Anyone() if settings.teams is None else Door.open(settings.teams, clock, telemetry.teams_reloaded)
@@ -64,7 +65,7 @@ def create_app(
         summary="The rubric reward server for reinforcement learning.",
         docs_url=None,
         redoc_url=None,
-        lifespan=partial(_lifespan, served=served, shared=shared, build=build, failed=failed),
+        lifespan=partial(_lifespan, served=served, shared=shared, build=build, ready=ready, failed=failed),
         exception_handlers=problems.HANDLERS,
     )
     app.state.served = served
@@ -91,6 +92,7 @@ async def _lifespan(
     served: Served,
     shared: Replicas,
     build: Builder,
+    ready: Callable[[], None],
     failed: Callable[[BaseException], None],
 ) -> AsyncIterator[None]:
     """`app.state.drain`, callable from a signal handler, begins the end; the end itself drains in any case."""
@@ -101,7 +103,7 @@ async def _lifespan(
             watching = asyncio.create_task(served.door.watch(), name="teams")
             stack.callback(watching.cancel)
         loading = asyncio.create_task(_load(served, shared, build, stack), name="load")
-        loading.add_done_callback(partial(_loaded, served=served, failed=failed))
+        loading.add_done_callback(partial(_loaded, served=served, ready=ready, failed=failed))
         draining = asyncio.create_task(_drain_when(drain, served), name="drain")
         yield
         drain.set()
@@ -114,9 +116,18 @@ async def _drain_when(drain: asyncio.Event, served: Served) -> None:
     await served.drain()
 
 
-def _loaded(loading: asyncio.Task[None], *, served: Served, failed: Callable[[BaseException], None]) -> None:
-    error = None if loading.cancelled() else loading.exception()
-    if error is not None:
+def _loaded(
+    loading: asyncio.Task[None],
+    *,
+    served: Served,
+    ready: Callable[[], None],
+    failed: Callable[[BaseException], None],
+) -> None:
+    if loading.cancelled():
+        return
+    if (error := loading.exception()) is None:
+        ready()
+    else:
         served.state = "failed"
         failed(error)
 

@@ -1,7 +1,7 @@
 """Two apps on one real Redis, under a clock that stands still: quotas to the last token."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ import pytest
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine
 from tests.apps import fake_settings, item, serving
+from tests.redis_server import RedisServer
 from tests.teams import auth, team, write
 
 
 @asynccontextmanager
-async def two(redis_url: str, teams: Path, clock: ManualClock) -> AsyncIterator[list[httpx.AsyncClient]]:
-    settings = fake_settings(redis_url=redis_url, teams=teams, redis_timeout_s=5.0)
+async def two(
+    redis_url: str, teams: Path, clock: ManualClock, timeout_s: float = 5.0
+) -> AsyncIterator[list[httpx.AsyncClient]]:
+    settings = fake_settings(redis_url=redis_url, teams=teams, redis_timeout_s=timeout_s)
     async with (
         serving(FakeEngine(), clock=clock, settings=settings) as first,
         serving(FakeEngine(), clock=clock, settings=settings) as second,
@@ -68,3 +71,36 @@ async def test_nothing_readable_is_in_redis(redis_url: str, tmp_path: Path) -> N
             keys = b" ".join(plain.scan_iter(count=1000))
     for text in (b"knee", b"Response", b"rest", b"readable", b"team/a"):
         assert text not in keys
+
+
+@pytest.mark.parametrize("fault", ["killed", "stopped", "emptied", "read only"])
+async def test_a_fault_of_redis_in_the_middle_is_no_error_and_no_other_verdict(tmp_path: Path, fault: str) -> None:
+    """100 requests with keys, quotas and `Idempotency-Key` each, over two apps; the fault comes after 30."""
+    teams = write(tmp_path / "teams.json", team("a", quota={"tokens_per_minute": 10**9, "requests_per_minute": 10**6}))
+    truth = FakeEngine()
+    codes: list[int] = []
+    wrong = 0
+    with RedisServer() as server:
+        harms: dict[str, Callable[[], object]] = {
+            "killed": server.kill,
+            "stopped": server.stop,
+            "emptied": lambda: server.do("FLUSHALL"),
+            "read only": lambda: server.do("REPLICAOF", "127.0.0.1", 1),
+        }
+        async with serving(truth) as plain, two(server.url, teams, ManualClock(), timeout_s=0.2) as clients:
+            for n in range(100):
+                if n == 30:
+                    harms[fault]()
+                asked = body(n % 50)
+                headers = {**auth("a"), "Idempotency-Key": f"key-{n}"}
+                answer = await clients[n % 2].post("/v1/score", json=asked, headers=headers)
+                codes.append(answer.status_code)
+                expected = (await plain.post("/v1/score", json=asked)).json()
+                wrong += verdicts(answer.json()) != verdicts(expected)
+            if fault == "stopped":
+                server.cont()
+    assert (codes, wrong) == ([200] * 100, 0)
+
+
+def verdicts(answer: dict[str, Any]) -> list[float]:
+    return [criterion["p"] for result in answer["results"] for criterion in result["criteria"]]

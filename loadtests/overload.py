@@ -1,0 +1,416 @@
+"""The real service over its limit, over HTTP: what ends whole and in time, how soon the rest is refused, who is served.
+
+`python -m service` with the bundled judge, teams with keys, no Redis and no verdicts in memory. Requests are sent when
+they are due, whether or not earlier ones are answered; both share this machine's cores, so that the caller must cost
+little: it keeps answers as bytes and reads them afterwards.
+
+Always true: no two requests have a text in common but their criteria; one that gets no answer at all ends the run.
+
+    python -m loadtests.overload [--seconds 20] [--json FILE] [--plot FILE]
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from loadtests.compare.processes import Failed, Host, hosted
+from miniature.cases import evaluation
+from tests import teams
+from tests.redis_server import free_port
+
+RESPONSES, CRITERIA, TEMPLATES = 16, 6, 8
+VERDICTS = RESPONSES * CRITERIA
+LOADS = (0.5, 1.0, 2.0, 4.0, 10.0)
+PATIENCE = 4.0
+"""Deadline of a request, in unloaded answers."""
+CALLERS, UNLOADED = 8, 20
+SMALL, HOG, SMALL_LOAD, HOG_LOAD = tuple(f"small-{n}" for n in range(4)), "hog", 0.05, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One load, of capacity. Verdicts a second are those of whole answers in time; shares are of 1; `wasted` is of the
+    tokens that answers (200) say were computed; `front_end` is cores' worth of everything but computing."""
+
+    load: float
+    requests: int
+    verdicts_per_s: float
+    refused: int
+    refused_p50_ms: float
+    refused_p99_ms: float
+    without_retry_after: int
+    late: int
+    timeouts: int
+    answered_p99_ms: float
+    wasted: float
+    sent_late_p99_ms: float
+    front_end: float
+    rss_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One team in one setting. Milliseconds until its requests were answered; `share` of them were, whole."""
+
+    team: str
+    requests: int
+    share: float
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`beside` the hog; verdicts a second of the hog and of all, beside each other and before."""
+
+    capacity: float
+    unloaded_ms: float
+    deadline_ms: int
+    levels: list[Level]
+    alone: list[Served]
+    together: list[Served]
+    beside: list[Served]
+    hog_verdicts_per_s: float
+    total_verdicts_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer with the time from sending to its last byte. `sent_late_s`: how long after it was due it was sent."""
+
+    status: int
+    retry_after: str | None
+    body: bytes
+    seconds: float
+    sent_s: float
+    sent_late_s: float = 0.0
+
+    def due(self, at_s: float) -> "Reply":
+        return replace(self, sent_late_s=self.sent_s - at_s)
+
+    @property
+    def statuses(self) -> list[str]:
+        """Of its criteria; none where it was refused."""
+        results = json.loads(self.body).get("results", [])
+        return [criterion["status"] for result in results for criterion in result["criteria"]]
+
+    @property
+    def whole(self) -> bool:
+        """Every criterion was judged; an abstention is a judgement."""
+        return self.status == 200 and all(status in ("ok", "abstained") for status in self.statuses)
+
+    @property
+    def computed_tokens(self) -> int:
+        """What the judge computed for it, by the answer's own account."""
+        usage = json.loads(self.body)["usage"]
+        return int(usage["prompt_tokens"]) - int(usage["cached_tokens"])
+
+
+class Door:
+    """One team's connections, as many as requests at a time. What it still waits for when it ends is left."""
+
+    def __init__(self, port: int, key: str) -> None:
+        self._port = port
+        self._head = f"POST /v1/score HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n".encode()
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for _, writer in self._idle:
+            writer.close()
+
+    async def ask(self, number: int, deadline_ms: int | None) -> Reply:
+        """Raises OSError or EOFError where there is no answer."""
+        asked = body(number, deadline_ms)
+        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            sent_s = time.perf_counter()
+            writer.write(b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(asked), asked))
+            status, headers = read_head(await reader.readuntil(b"\r\n\r\n"))
+            answer = await reader.readexactly(int(headers["content-length"]))
+        except BaseException:
+            writer.close()
+            raise
+        self._idle.append((reader, writer))
+        return Reply(status, headers.get("retry-after"), answer, time.perf_counter() - sent_s, sent_s)
+
+
+def read_head(head: bytes) -> tuple[int, dict[str, str]]:
+    """The status, and the headers by lower-case name."""
+    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    pairs = (line.partition(":") for line in lines)
+    return int(first.split(maxsplit=2)[1]), {name.lower(): value.strip() for name, _, value in pairs}
+
+
+def _template(n: int) -> dict[str, Any]:
+    """A prompt with its responses and criteria, from cases that the judge was not trained on; `@` is for a number."""
+    cases = [evaluation(n, index) for index in range(RESPONSES)]
+    criteria = {criterion.id: criterion for case in cases for criterion in case.criteria}
+    return {
+        "prompt": f"@ {cases[0].turns[-1][1]}",
+        "responses": [f"@ {place} {case.response}" for place, case in enumerate(cases)],
+        "rubric": {"criteria": [{"id": c.id, "text": c.text, "points": 1} for c in [*criteria.values()][:CRITERIA]]},
+    }
+
+
+_TEMPLATES = [json.dumps(_template(n)).encode() for n in range(TEMPLATES)]
+
+
+def body(number: int, deadline_ms: int | None) -> bytes:
+    """A request of VERDICTS questions that no other number asks."""
+    item = _TEMPLATES[number % TEMPLATES].replace(b"@", b"%d" % number)
+    deadline = b"" if deadline_ms is None else b', "deadline_ms": %d' % deadline_ms
+    return b'{"items": [%b]%b}' % (item, deadline)
+
+
+def evenly(rate: float, seconds: float, phase: float) -> list[float]:
+    """Times within `seconds`, `rate` a second; the first after `phase` of a distance."""
+    return [(n + phase) / rate for n in range(math.ceil(rate * seconds - phase))]
+
+
+def randomly(rate: float, seconds: float, seed: str) -> list[float]:
+    """Times within `seconds`, `rate` a second on average, each independent of the others."""
+    rng, times = random.Random(seed), [0.0]
+    while times[-1] < seconds:
+        times.append(times[-1] + rng.expovariate(rate))
+    return times[1:-1]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The least value that so large a share does not exceed; nan of nothing."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else math.nan
+
+
+class Load:
+    """What is asked of one service. `numbers` make each text its own."""
+
+    def __init__(self, host: Host, seconds: float, bar: "tqdm[Any]") -> None:
+        self._host = host
+        self._seconds = seconds
+        self._bar = bar
+        self._numbers = count()
+
+    async def run(self) -> Found:
+        async with Door(self._host.port, teams.key(SMALL[0])) as door:
+            for _ in range(UNLOADED):
+                await self._ask(door)  # the first ones warm it up
+            unloaded_s = percentile([(await self._ask(door)).seconds for _ in range(UNLOADED)], 0.5)
+            capacity = await self._capacity(door)
+        deadline_ms = round(1000 * PATIENCE * unloaded_s)
+        levels = [await self._level(load, capacity, deadline_ms) for load in LOADS]
+        alone = [(await self._small([name], capacity))[0] for name in SMALL]
+        together = await self._small(SMALL, capacity)
+        hog = asyncio.create_task(self._hog(capacity))
+        beside = await self._small(SMALL, capacity)
+        hog_rate = await hog
+        small = sum(one.requests * one.share for one in beside) * VERDICTS / self._seconds
+        return Found(
+            capacity, 1000 * unloaded_s, deadline_ms, levels, alone, together, beside, hog_rate, hog_rate + small
+        )
+
+    async def _ask(self, door: Door, deadline_ms: int | None = None) -> Reply:
+        return await door.ask(next(self._numbers), deadline_ms)
+
+    async def _capacity(self, door: Door) -> float:
+        """Verdicts a second with a few callers who wait for their answers."""
+        began = time.perf_counter()
+        done = 0
+
+        async def call() -> None:
+            nonlocal done
+            while time.perf_counter() - began < self._seconds / 2:
+                reply = await self._ask(door)
+                if reply.status != 200:
+                    raise Failed(f"{reply.status} to a caller who waits")
+                done += 1
+
+        self._bar.set_description("capacity")
+        await asyncio.gather(*(call() for _ in range(CALLERS)))
+        self._bar.update()
+        return done * VERDICTS / (time.perf_counter() - began)
+
+    async def _level(self, load: float, capacity: float, deadline_ms: int) -> Level:
+        self._bar.set_description(f"{load:g}x")
+        due = randomly(load * capacity / VERDICTS, self._seconds, seed=f"overload {load}")
+        cpu, began = self._host.cpu(), time.perf_counter()
+        async with Door(self._host.port, teams.key(HOG)) as door:
+            replies = await self._offer(door, due, deadline_ms)
+        front_end = (self._host.cpu() - cpu).front_end / (time.perf_counter() - began)
+        self._bar.update()
+        return level(load, replies, self._seconds, deadline_ms, front_end, self._host.memory())
+
+    async def _small(self, names: Sequence[str], capacity: float) -> list[Served]:
+        self._bar.set_description(" ".join(names))
+        rate = SMALL_LOAD * capacity / VERDICTS
+        return await asyncio.gather(*(self._steady(name, rate, SMALL.index(name) / len(SMALL)) for name in names))
+
+    async def _steady(self, name: str, rate: float, phase: float) -> Served:
+        async with Door(self._host.port, teams.key(name)) as door:
+            found = served(name, await self._offer(door, evenly(rate, self._seconds, phase), None))
+        self._bar.update()
+        return found
+
+    async def _hog(self, capacity: float) -> float:
+        """Verdicts a second that it got; when it ends it leaves, and what it still waits for is given up."""
+        due = randomly(HOG_LOAD * capacity / VERDICTS, self._seconds, seed="hog")
+        replies: list[Reply] = []
+        async with Door(self._host.port, teams.key(HOG)) as door:
+            asking = asyncio.create_task(self._offer(door, due, None, replies))
+            await asyncio.wait([asking], timeout=self._seconds)
+            asking.cancel()
+            await asyncio.wait([asking])
+        return sum(reply.whole for reply in replies) * VERDICTS / self._seconds
+
+    async def _offer(
+        self, door: Door, due_s: Sequence[float], deadline_ms: int | None, replies: list[Reply] | None = None
+    ) -> list[Reply]:
+        """Ask at each time, counted from now; all answers, in `replies` as they come."""
+        replies = [] if replies is None else replies
+        began = time.perf_counter()
+
+        async def ask(at_s: float) -> None:
+            replies.append((await self._ask(door, deadline_ms)).due(at_s))
+
+        async with asyncio.TaskGroup() as asked:
+            for at_s in due_s:
+                await asyncio.sleep(max(0.0, began + at_s - time.perf_counter()))
+                asked.create_task(ask(began + at_s))
+        return replies
+
+
+def level(load: float, replies: Sequence[Reply], seconds: float, deadline_ms: int, front_end: float, rss: int) -> Level:
+    """Figures of one load. Raises Failed for an answer that is neither 200 nor 503."""
+    if strange := [reply.status for reply in replies if reply.status not in (200, 503)]:
+        raise Failed(f"{len(strange)} answers with status {strange[0]}")
+    answered = [reply for reply in replies if reply.status == 200]
+    refused = [reply for reply in replies if reply.status == 503]
+    late = [reply for reply in answered if 1000 * reply.seconds > deadline_ms]
+    good = [reply for reply in answered if reply.whole and 1000 * reply.seconds <= deadline_ms]
+    computed = sum(reply.computed_tokens for reply in answered)
+    partial = sum(reply.computed_tokens for reply in answered if not reply.whole)
+    refused_s = [reply.seconds for reply in refused]
+    return Level(
+        load=load,
+        requests=len(replies),
+        verdicts_per_s=len(good) * VERDICTS / seconds,
+        refused=len(refused),
+        refused_p50_ms=1000 * percentile(refused_s, 0.5),
+        refused_p99_ms=1000 * percentile(refused_s, 0.99),
+        without_retry_after=sum(reply.retry_after is None for reply in refused),
+        late=len(late),
+        timeouts=sum(reply.statuses.count("timeout") for reply in answered),
+        answered_p99_ms=1000 * percentile([reply.seconds for reply in answered], 0.99),
+        wasted=partial / computed if computed else 0.0,
+        sent_late_p99_ms=1000 * percentile([reply.sent_late_s for reply in replies], 0.99),
+        front_end=front_end,
+        rss_mib=rss / 2**20,
+    )
+
+
+def served(name: str, replies: Sequence[Reply]) -> Served:
+    whole = [1000 * reply.seconds for reply in replies if reply.whole]
+    share = len(whole) / len(replies) if replies else 0.0
+    return Served(name, len(replies), share, percentile(whole, 0.5), percentile(whole, 0.95))
+
+
+def tables(found: Found) -> str:
+    """Markdown. What was never measured is `nan`."""
+    lines = [
+        f"capacity {found.capacity:.0f} verdicts/s ({found.capacity / CRITERIA:.0f} responses/s); "
+        f"unloaded {found.unloaded_ms:.0f} ms; deadline {found.deadline_ms} ms",
+        "",
+        "| load | requests | good verdicts/s | refused | refused p50, ms | p99, ms | no Retry-After | late | timeouts "
+        "| answered p99, ms | tokens not whole | sent late p99, ms | front end, cores | RSS, MiB |",
+        "|---" * 14 + "|",
+    ]
+    for one in found.levels:
+        lines.append(
+            f"| {one.load:g}x | {one.requests} | {one.verdicts_per_s:.0f} | {one.refused} | {one.refused_p50_ms:.1f} "
+            f"| {one.refused_p99_ms:.1f} | {one.without_retry_after} | {one.late} | {one.timeouts} "
+            f"| {one.answered_p99_ms:.0f} | {one.wasted:.4f} | {one.sent_late_p99_ms:.1f} | {one.front_end:.2f} "
+            f"| {one.rss_mib:.0f} |"
+        )
+    lines += [
+        "",
+        "| small team | requests | alone p50 / p95, ms | four together | beside the hog | p95 to alone | served |",
+        "|---" * 7 + "|",
+    ]
+    for alone, together, beside in zip(found.alone, found.together, found.beside, strict=True):
+        times = " | ".join(f"{one.p50_ms:.0f} / {one.p95_ms:.0f}" for one in (alone, together, beside))
+        ratio = beside.p95_ms / alone.p95_ms
+        lines.append(f"| {beside.team} | {beside.requests} | {times} | {ratio:.2f} | {beside.share:.3f} |")
+    lines += ["", f"hog {found.hog_verdicts_per_s:.0f} verdicts/s, all {found.total_verdicts_per_s:.0f}"]
+    return "\n".join(lines)
+
+
+def plot(found: Found, path: Path) -> None:
+    """Small teams beside the hog; goodput and refusals by load."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    settings = [("alone", found.alone, "#9bb8d3"), ("together", found.together, "#2f6690")]
+    for n, (label, served, colour) in enumerate([*settings, ("beside the hog", found.beside, "#d1495b")]):
+        left.bar([4 * place + n for place in range(len(served))], [s.p95_ms for s in served], color=colour, label=label)
+    left.set(ylabel="p95 of its requests, ms", title="Four small teams beside a hog at ten times capacity")
+    left.set_xticks([4 * place + 1 for place in range(len(SMALL))], SMALL)
+    left.legend(frameon=False)
+    loads = [one.load for one in found.levels]
+    right.plot(loads, [one.verdicts_per_s for one in found.levels], marker="o", color="#2f6690", label="in time")
+    right.axhline(found.capacity, color="#9bb8d3", label="capacity")
+    right.set(xscale="log", xlabel="load, of capacity", ylabel="whole verdicts/s", ylim=(0, None))
+    right.set_xticks(loads, [f"{load:g}" for load in loads])
+    right.set_title(f"Requests that wait {found.deadline_ms} ms")
+    right.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+@contextmanager
+def _service() -> Iterator[Host]:
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        file = teams.write(Path(folder) / "teams.json", *(teams.team(name) for name in (*SMALL, HOG)))
+        flags = ["--engine", "local", "--teams", str(file), "--cache-entries", "0", "--canary-every-s", "0"]
+        command = [sys.executable, "-m", "service", "--port", str(port), *flags]
+        log = Path(folder) / "log"
+        with hosted(command, log=log, port=port, ready="/readyz", env={}, split="threads") as host:
+            yield host
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.overload", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20, help="of each load and setting (20)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--plot", type=Path, help="write a picture to this file")
+    options = parser.parse_args()
+    steps = 1 + len(LOADS) + 3 * len(SMALL)
+    with _service() as host, tqdm(total=steps, unit="step") as bar:
+        found = asyncio.run(Load(host, options.seconds, bar).run())
+    print(tables(found))
+    if options.json:
+        options.json.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
+    if options.plot:
+        plot(found, options.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
