@@ -21,6 +21,7 @@ import httpx
 import uvicorn
 
 from loadtests.flame import draw, own, sampled
+from service.__main__ import spare_the_collector
 from service.app import create_app
 from service.engine.base import LabelRead, Outcome, Prompt
 from service.engine.build import MINIATURE, Built
@@ -107,7 +108,7 @@ async def build(settings: Settings) -> Built:
 async def measure(requests: int, plot: Path | None) -> None:
     watch = Stopwatch()
     watch.install()
-    app = create_app(Settings(engine="fake", canary_every_s=0), build=build)
+    app = create_app(Settings(engine="fake", canary_every_s=0), build=build, ready=spare_the_collector)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False))
     serving = asyncio.create_task(server.serve())
     while not server.started or app.state.served.state != "ready":  # noqa: ASYNC110

@@ -55,7 +55,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """A request makes thousands of objects and hardly a cycle, beside a million that were loaded and stay: looking at
     all of them again and again took half the time of a warm request through Redis."""
     gc.collect()
@@ -84,7 +84,7 @@ def _serve(settings: Settings) -> int:
         log.critical("rubricd does not start: %s", error, exc_info=None if known else error)
         server.should_exit = True
 
-    app = create_app(settings, ready=_spare_the_collector, failed=failed)
+    app = create_app(settings, ready=spare_the_collector, failed=failed)
     listener = socket.create_server((settings.host, settings.port), backlog=2048)
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d; the playground is at /, the contract at /openapi.json", host, port)
