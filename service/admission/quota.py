@@ -69,7 +69,7 @@ return '0'
 _SETTLE = f"""{_LEAVE}
 local _, reserved = leave({{ARGV[1]}})
 local left, per_minute = tonumber(redis.call('HGET', KEYS[1], 'left')), tonumber(ARGV[3])
-if reserved > 0 and left and per_minute then
+if left and per_minute then
   left = math.min(per_minute, left + math.max(0, reserved - tonumber(ARGV[2])))
   redis.call('HSET', KEYS[1], 'left', string.format('%.17g', left))
 end
@@ -112,7 +112,7 @@ class _Bucket:
 
 
 class MemoryLedger:
-    """The quotas of one process. What it set aside ends with the process, so nothing here expires."""
+    """The quotas of one process. What it set aside ends with the process, or with whoever held it: nothing expires."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -149,15 +149,17 @@ class MemoryLedger:
 
 
 class _MemoryReservation:
+    """One that is dropped unsettled is settled as used up."""
+
     def __init__(self, ledger: MemoryLedger, team: Team, tokens: int) -> None:
         self._ledger = ledger
         self._team = team
         self._tokens = tokens
-        self._settled = False
+        self._dropped = weakref.finalize(self, ledger.settle, team, tokens, tokens)
+        self._dropped.atexit = False
 
     def settle(self, used_tokens: int) -> None:
-        if not self._settled:
-            self._settled = True
+        if self._dropped.detach() is not None:
             self._ledger.settle(self._team, self._tokens, used_tokens)
 
 

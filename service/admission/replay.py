@@ -88,9 +88,14 @@ class MemoryReplays:
         return Stored(answer.body)
 
     def keep(self, name: bytes, asked: bytes, body: bytes) -> None:
+        """The first answer stays. One that is larger than all there may be is not kept."""
+        now_s, size = self._clock.now(), len(body) + _ENTRY_BYTES
+        before = self._answers.get(name)
+        if size > self._max_bytes or (before is not None and before.until_s > now_s):
+            return
         self._forget(name)
-        self._answers[name] = _Answer(asked, body, self._clock.now() + self._ttl_s)
-        self._bytes += len(body) + _ENTRY_BYTES
+        self._answers[name] = _Answer(asked, body, now_s + self._ttl_s)
+        self._bytes += size
         while self._bytes > self._max_bytes:
             self._forget(next(iter(self._answers)))
 
@@ -157,7 +162,15 @@ class RedisReplays:
         try:
             return await self._begin(name, asked)
         except RedisGone:
+            self._check_not_running(name, asked)
             return await self._fallback.begin(team, key, digest)
+
+    def _check_not_running(self, name: bytes, asked: bytes) -> None:
+        """What was begun in Redis runs on without it. Raises KeyReused, StillRunning."""
+        for running in self._running:
+            if running.name == name:
+                _check_same(running.asked, asked)
+                raise _still_running()
 
     async def _begin(self, name: bytes, asked: bytes) -> "Stored | _RedisRunning":
         """Raises RedisGone, KeyReused, StillRunning."""

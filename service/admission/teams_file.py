@@ -15,17 +15,17 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from service.admission.team import KINDS, Team
 from service.errors import ConfigurationError
 from service.scheduling.flow import Kind
 
 MAX_KEYS = 2
-_MAX_BYTES = 1_000_000
-_MAX_DEPTH = 20
+_MAX_BYTES = 500_000
+"""Read in the seconds that a revoked key may live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +125,13 @@ def _listed(team: _Team) -> Listed:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    """`teams[0].quota`; the file itself where it is empty."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    """`teams[0].quota`; the file itself where it is empty. A name as long as a key is not repeated."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{_shown(part)}" for part in location)
     return path.removeprefix(".") or "the file"
+
+
+def _shown(part: str) -> str:
+    return part if re.fullmatch(r"\w{1,30}", part) else "..."
 
 
 def _load(raw: bytes, file: Path) -> Any:
@@ -157,23 +161,32 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+class _Anchored(MarkedYAMLError):
+    """An anchor or an alias, of which a small file could make a large document."""
+
+
+class _Plain(Composer):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.parser.peek_event()
+        if event.anchor is not None:
+            raise _Anchored(problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+
 def _load_yaml(text: str) -> Any:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _Plain
     try:
-        depth = 0
-        for event in YAML(typ="safe", pure=True).parse(text):
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > _MAX_DEPTH:
-                raise RecursionError
-            if getattr(event, "anchor", None) is not None:
-                raise ValueError(f"line {event.start_mark.line + 1}: anchors and aliases are not read; write it out")
-        return YAML(typ="safe", pure=True).load(text)
+        return yaml.load(text)
+    except _Anchored as error:
+        raise ValueError(f"{_line(error)}: anchors and aliases are not read; write it out") from None
     except DuplicateKeyError as error:
         raise ValueError(f"{_line(error)}: a key stands twice in one mapping; keep one of them") from None
     except MarkedYAMLError as error:
         raise ValueError(f"{_line(error)}: not YAML 1.2 of plain values; see its syntax there") from None
-    except (ValueError, RecursionError):
+    except RecursionError:
         raise
-    except Exception as error:  # the parser has more ways to fail than it lists
+    except Exception as error:  # the parser has more ways to fail than it lists, and some repeat the text
         raise ValueError(f"it cannot be read as YAML 1.2 ({type(error).__name__})") from None
 
 

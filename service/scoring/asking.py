@@ -24,7 +24,8 @@ from service.clock import Clock, wait_all
 from service.engine.base import Generation
 from service.errors import Cancelled, EngineFailed, JudgementError, RubricdError
 from service.scheduling import Answer, Scheduler, Ticket, costs
-from service.scoring.pending import Pending, Reservation, Reserve, Told, Usage, Waiting
+from service.scoring.length import Lengths
+from service.scoring.pending import Pending, Reservation, Told, Usage, Waiting
 from service.scoring.rubric import Candidate
 from service.scoring.verdict import abstains
 from service.scoring.ways import Question, Said, Step, Way, prompts
@@ -85,6 +86,7 @@ class Asker:
         self._shared = shared
         self._flights: SingleFlight[Told] = SingleFlight()
         self._asking: set[asyncio.Task[None]] = set()
+        self._lengths = Lengths()
         self._secret = os.urandom(16)
 
     async def open(self, way: Way, questions: Sequence[Question], waiting: Waiting, usage: Usage) -> list[Pending]:
@@ -180,11 +182,11 @@ class Asker:
         reservation: Reservation | None = None
         try:
             way, waiting = mine[0].way, mine[0].waiting
-            self._scheduler.check_room(waiting.flow, deadline_s=waiting.deadline_s)
-            questions, salt = [one.question for one in mine], self._salt(waiting.scope)
-            rendered = await asyncio.to_thread(prompts, way, questions, salt, waiting.priority)
-            steps = [way.first(prompt, one.question) for one, prompt in zip(mine, rendered, strict=True)]
-            reservation = await _reserved(waiting.reserve, costs([step.ask for step in steps]))
+            questions = [one.question for one in mine]
+            steps = await self._rendered(way, questions, waiting)
+            tokens = sum(costs([step.ask for step in steps]))
+            self._lengths.learn(questions, tokens)
+            reservation = None if waiting.reserve is None else await waiting.reserve(tokens)
             going = [(one, step) for one, step in zip(mine, steps, strict=True) if not one.over]
             tickets = self._scheduler.submit(
                 [step.ask for _, step in going],
@@ -204,6 +206,15 @@ class Asker:
             one.flight.future.add_done_callback(partial(self._ended, one, bill))
             self._follow(one, step, ticket, bill)
         bill.end()
+
+    async def _rendered(self, way: Way, questions: Sequence[Question], waiting: Waiting) -> list[Step]:
+        """Raises Overloaded before the work where it would surely be in vain."""
+        flow, salt = waiting.flow, self._salt(waiting.scope)
+        guess = self._lengths.guess(questions)
+        self._scheduler.check_room(flow, guess + self._lengths.rendering(flow), waiting.deadline_s)
+        with self._lengths.render(flow, guess):
+            rendered = await asyncio.to_thread(prompts, way, questions, salt, waiting.priority)
+        return [way.first(prompt, question) for prompt, question in zip(rendered, questions, strict=True)]
 
     def _failed(self, mine: Sequence[_New], error: Exception) -> None:
         for one in mine:
@@ -269,10 +280,6 @@ class Asker:
     def _salt(self, scope: str) -> str:
         """What keeps scopes apart in an engine's prefix cache; not to be guessed by a caller."""
         return hmac.new(self._secret, scope.encode(), hashlib.sha256).hexdigest() if scope else ""
-
-
-async def _reserved(reserve: Reserve | None, costs: Sequence[int]) -> Reservation | None:
-    return None if reserve is None else await reserve(sum(costs))
 
 
 def _count(usage: Usage, step: Step, answer: Answer) -> int:

@@ -1,13 +1,16 @@
 """Keys as an operator makes, lists and revokes them."""
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from service.admission import keys_command
 from service.admission.keys_command import main
 from service.admission.roster import Door
 from service.clock import ManualClock
@@ -119,12 +122,72 @@ def test_what_cannot_be_done_is_said(
     assert file.read_text() == "teams: ["
 
 
-def test_operators_at_once_all_have_their_way(tmp_path: Path) -> None:
-    """8 processes, 8 teams, one file."""
-    file = tmp_path / "teams.yaml"
+def test_as_an_operator_types_it(file: Path) -> None:
+    """New, list and revoke by `python -m service keys`: what is printed may be piped on."""
+
+    def typed(*words: str) -> tuple[int, str, str]:
+        environment = {**os.environ, "RUBRICD_TEAMS": str(file)}
+        command = [sys.executable, "-m", "service", "keys", *words]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+    made, out, said = typed("new", "law")
+    key = out.removesuffix("\n")
+    assert (made, re.fullmatch(r"rbd_[A-Za-z0-9_-]{43}", key) is not None, key in said) == (0, True, False)
+    assert team_of(file, key) == "law"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    listed, out, said = typed("list", "law")
+    assert (listed, re.sub(r"\d{4}-\d\d-\d\d", "DATE", out), said) == (0, f"{digest[:12]}  created DATE\n", "")
+    revoked, out, said = typed("revoke", "law", "--key", digest[:8])
+    assert (revoked, out, digest[:12] in said, team_of(file, key)) == (0, "", True, None)
+    refused, out, said = typed("revoke", "law")
+    assert (refused, out, "no such key" in said) == (2, "", True)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+def test_the_files_mode_and_its_link_stay(file: Path, mode: int, capsys: pytest.CaptureFixture[str]) -> None:
+    file.chmod(mode)
+    link = file.parent / "link.yaml"
+    link.symlink_to(file)
+    new(link, "law", capsys)
+    main(["revoke", "law", "--teams", str(link)])
+    assert file.stat().st_mode & 0o7777 == mode
+    assert link.is_symlink()
+    assert sorted(os.listdir(file.parent)) == ["link.yaml", "teams.yaml"]
+
+
+def test_a_file_that_cannot_be_replaced_is_left_as_it_was(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    before = file.read_bytes()
+    assert main(["new", "law", "--teams", str(file)]) == 2
+    said = capsys.readouterr()
+    assert (said.out, "No space left" in said.err) == ("", True)
+    assert file.read_bytes() == before
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_what_the_service_would_refuse_is_not_written(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, document = file.read_bytes(), keys_command._document
+    monkeypatch.setattr(keys_command, "_document", lambda raw, at: (document(raw, at)[0], lambda changed: b"teams: ["))
+    assert "not YAML" in refused(["new", "law", "--teams", str(file)], capsys)
+    assert file.read_bytes() == before
+
+
+def test_who_makes_and_who_revokes_at_once_both_have_their_way(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """4 processes that make a key, 4 that revoke one, and in the end what both wanted."""
     file.write_text("teams:\n" + "".join(f"  - name: t{n}\n" for n in range(8)))
+    old = [new(file, f"t{n}", capsys) for n in range(4)]
     code = "import sys; from service.admission.keys_command import main; sys.exit(main(sys.argv[1:]))"
-    commands = [[sys.executable, "-c", code, "new", f"t{n}", "--teams", str(file)] for n in range(8)]
+    asked = [("revoke" if n < 4 else "new", f"t{n}") for n in range(8)]
+    commands = [[sys.executable, "-c", code, *words, "--teams", str(file)] for words in asked]
     running = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for one in commands]
-    keys = [one.communicate()[0].strip() for one in running]
-    assert [team_of(file, key) for key in keys] == [f"t{n}" for n in range(8)]
+    made = [one.communicate()[0].strip() for one in running][4:]
+    assert [team_of(file, key) for key in old + made] == [None] * 4 + [f"t{n}" for n in range(4, 8)]
+    assert os.listdir(file.parent) == [file.name]

@@ -2,33 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
 from service.admission import replay
-from service.admission.replay import MemoryReplays, RedisReplays, Stored
+from service.admission.replay import Stored
 from service.clock import ManualClock
 from service.errors import KeyReused, StillRunning
-from service.redis_link import RedisLink
-
-
-@asynccontextmanager
-async def replicas(url: str) -> AsyncIterator[list[RedisReplays]]:
-    clock = ManualClock()
-    links = [RedisLink(url, timeout_s=2.0, clock=clock) for _ in range(2)]
-    try:
-        yield [RedisReplays(link, clock, 60.0, MemoryReplays(clock, 60.0, 10**6)) for link in links]
-    finally:
-        for link in links:
-            await link.aclose()
+from tests.service.admission.on_redis import replays
 
 
 async def test_1000_keys_5_times_with_a_kill(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "_MARK_S", 3.0)
     keys, wrong = [f"key-{n}" for n in range(1000)], 0
-    async with replicas(redis_url) as both:
+    async with replays(redis_url, ManualClock()) as both:
         for key in keys:
             begun = [both[n % 2].begin("a", key, b"x") for n in range(5)]
             answers = await asyncio.gather(*begun, return_exceptions=True)

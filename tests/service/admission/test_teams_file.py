@@ -61,10 +61,15 @@ def test_a_private_scope_is_never_a_shared_one() -> None:
         (YAML, "teams: [{name: a}]\nteams: [{name: b}]", "line 2: a key stands twice"),
         (YAML, "teams: &a [*a, *a]", "line 1: anchors"),
         (YAML, "a: &a [x]\nteams: [*a]", "line 1: anchors"),
+        (YAML, "teams: [*a]", "line 1: anchors"),
+        (YAML, "teams: [{&a name: a}]", "line 1: anchors"),
+        (YAML, "teams: [{name: &a a}]", "line 1: anchors"),
+        (YAML, "teams: " + "[" * 200 + "]" * 200, "teams"),
+        (YAML, "teams: [{name: a}]\n---\nteams: [{name: b}]", "not YAML"),
         (YAML, "teams: !!python/object:os.system {}", "line 1: not YAML"),
         (YAML, "teams: !!timestamp 2026-99-99", "teams"),
         (YAML, "teams: " + "[" * 100_000, "nested too deep"),
-        (YAML, "#" * 1_000_001, "larger than"),
+        (YAML, "#" * 500_001, "larger than"),
         (YAML, "teams: [{name: Bad Name}]", r"teams\[0\]\.name"),
         (YAML, "teams: [{name: a}, {name: a}]", "two teams are named a"),
         (YAML, team("weight: 0"), r"teams\[0\]\.weight"),
@@ -93,6 +98,12 @@ def test_what_is_wrong_is_said_with_its_place(file: Path, text: str, says: str) 
 
 
 def test_a_key_written_in_place_of_its_hash_is_not_repeated() -> None:
+    secret = "rbd_" + "s" * 43
+    for text in (team(f"{secret}: 1"), f"{secret}: {{}}", team("weight: !!int rbd_secret"), team(keys(secret))):
+        with pytest.raises(ConfigurationError) as refused:
+            parse(text.encode(), YAML)
+        assert "secret" not in str(refused.value)
+        assert "ssss" not in str(refused.value)
     for text in (team(keys("rbd_secret")), team("keys: rbd_secret"), "rbd_secret: 1\nrbd_secret: 2", "a: @rbd_secret"):
         with pytest.raises(ConfigurationError) as refused:
             parse(text.encode(), YAML)

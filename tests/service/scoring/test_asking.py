@@ -10,7 +10,7 @@ import pytest
 from service.cache.store import MemoryStore
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
-from service.errors import Overloaded, QuotaExceeded
+from service.errors import Overloaded, QuotaExceeded, Unavailable
 from service.scheduling import Flow, Limits, Scheduler
 from service.scoring.asking import Asker
 from service.scoring.options import Options
@@ -241,15 +241,30 @@ async def test_who_leaves_while_tokens_are_set_aside_leaves_nothing_behind(stays
 
 
 async def test_what_the_queue_refuses_gets_back_what_was_set_aside() -> None:
+    pool, engine, purse = Pool(), FakeEngine(), Purse()
+
+    async def and_then_it_dies(tokens: int) -> Purse:
+        engine.down = "the engine died"
+        return await purse.reserve(tokens)
+
+    async with replica(engine, pool) as (scorer, _):
+        with pytest.raises(Unavailable):
+            await scorer.score([candidate()], Options(reserve=and_then_it_dies))
+    assert (len(purse.reserved), purse.settled) == (1, [0])
+    assert pool.holders == {}
+
+
+async def test_what_surely_has_no_room_is_refused_before_it_is_rendered_or_set_aside() -> None:
     clock, pool, purse = ManualClock(), Pool(), Purse()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
     limits = Limits(max_batch_tokens=1, max_in_flight=1, max_queued_tokens=400)
     async with replica(engine, pool, clock, limits) as (scorer, _):
         first = asyncio.create_task(scorer.score([candidate()], Options()))
         await until_asked(engine)
-        with pytest.raises(Overloaded):
-            await scorer.score([candidate("long " * 400)], Options(reserve=purse.reserve))
-        assert (len(purse.reserved), purse.settled) == (1, [0])
+        refused = asyncio.create_task(scorer.score([candidate("long " * 400)], Options(reserve=purse.reserve)))
+        await settle()  # and no thread has been waited for
+        assert isinstance(refused.exception(), Overloaded)
+        assert purse.reserved == []
         first.cancel()
         await settle()
     assert pool.holders == {}
