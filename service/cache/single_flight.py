@@ -72,6 +72,9 @@ class SingleFlight(Generic[V]):
     def __len__(self) -> int:
         return len(self._flights)
 
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._flights
+
     def join(self, key: bytes, deadline_s: float | None = None) -> tuple[Flight[V], bool]:
         """The flight of `key`, counted in as a waiter, and whether it is new and so the caller's to get going."""
         flight = self._flights.get(key)

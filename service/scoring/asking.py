@@ -27,6 +27,7 @@ from service.scheduling import Answer, Scheduler, Ticket, costs
 from service.scoring.length import Lengths
 from service.scoring.pending import Pending, Reservation, Told, Usage, Waiting
 from service.scoring.rubric import Candidate
+from service.scoring.turns import Turns
 from service.scoring.verdict import abstains
 from service.scoring.ways import Question, Said, Step, Way, prompts
 
@@ -87,6 +88,7 @@ class Asker:
         self._flights: SingleFlight[Told] = SingleFlight()
         self._asking: set[asyncio.Task[None]] = set()
         self._lengths = Lengths()
+        self._turns = Turns(max(2, (os.cpu_count() or 1) // 2))
         self._secret = os.urandom(16)
 
     async def open(self, way: Way, questions: Sequence[Question], waiting: Waiting, usage: Usage) -> list[Pending]:
@@ -107,6 +109,9 @@ class Asker:
     ) -> tuple[list[Pending], list[_New]]:
         keys, groups = _keys(way, questions, waiting.scope)
         known = self._store.get_many(keys)
+        if self._shared is None:  # else who knows what another process knows
+            asked = zip(questions, keys, strict=True)
+            self._check_room([one for one, key in asked if key not in known and key not in self._flights], waiting)
         pending: list[Pending] = []
         new: list[_New] = []
         for question, key, group in zip(questions, keys, groups, strict=True):
@@ -181,11 +186,9 @@ class Asker:
         """Render, reserve, queue. Raises what refuses, after telling those who wait."""
         reservation: Reservation | None = None
         try:
-            way, waiting = mine[0].way, mine[0].waiting
-            questions = [one.question for one in mine]
-            steps = await self._rendered(way, questions, waiting)
+            waiting = mine[0].waiting
+            steps = await self._rendered(mine)
             tokens = sum(costs([step.ask for step in steps]))
-            self._lengths.learn(questions, tokens)
             reservation = None if waiting.reserve is None else await waiting.reserve(tokens)
             going = [(one, step) for one, step in zip(mine, steps, strict=True) if not one.over]
             tickets = self._scheduler.submit(
@@ -207,14 +210,24 @@ class Asker:
             self._follow(one, step, ticket, bill)
         bill.end()
 
-    async def _rendered(self, way: Way, questions: Sequence[Question], waiting: Waiting) -> list[Step]:
+    async def _rendered(self, mine: Sequence[_New]) -> list[Step]:
         """Raises Overloaded before the work where it would surely be in vain."""
-        flow, salt = waiting.flow, self._salt(waiting.scope)
-        guess = self._lengths.guess(questions)
-        self._scheduler.check_room(flow, guess + self._lengths.rendering(flow), waiting.deadline_s)
-        with self._lengths.render(flow, guess):
-            rendered = await asyncio.to_thread(prompts, way, questions, salt, waiting.priority)
-        return [way.first(prompt, question) for prompt, question in zip(rendered, questions, strict=True)]
+        way, waiting, questions = mine[0].way, mine[0].waiting, [one.question for one in mine]
+        salt, guess = self._salt(waiting.scope), self._check_room(questions, waiting)
+        with self._lengths.render(waiting.flow, guess):
+            async with self._turns.turn(waiting.flow, guess):
+                rendered = await asyncio.to_thread(prompts, way, questions, salt, waiting.priority)
+        steps = [way.first(prompt, question) for prompt, question in zip(rendered, questions, strict=True)]
+        self._lengths.learn(questions, sum(costs([step.ask for step in steps])))
+        return steps
+
+    def _check_room(self, questions: Sequence[Question], waiting: Waiting) -> int:
+        """Guesses their tokens. Raises Overloaded where not even these have room."""
+        guess = self._lengths.guess(questions) if questions else 0
+        if guess:
+            tokens = guess + self._lengths.rendering(waiting.flow)
+            self._scheduler.check_room(waiting.flow, tokens, waiting.deadline_s)
+        return guess
 
     def _failed(self, mine: Sequence[_New], error: Exception) -> None:
         for one in mine:
