@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
-.PHONY: help serve test check format openapi settings compare drill drill-redis fairness judge clean \
+.PHONY: help serve test check format openapi settings compare drill drill-redis fairness overload judge clean \
 	bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families
 
 help:  ## this list
@@ -50,6 +50,9 @@ drill-redis: .venv/dev .venv/redis  ## eight faults of Redis, 500 requests each
 
 fairness: .venv/dev  ## a hog beside small teams, weights, overload: simulated, with a picture
 	$(BIN)/python -m loadtests.fairness $(ARGS)
+
+overload: .venv/dev  ## the real service at 0.5 to 10 times what it can do, and a hog beside small teams
+	$(BIN)/python -m loadtests.overload $(ARGS)
 
 drill: .venv/dev .venv/vllm  ## kill and stop the vLLM engine under load, 20 times each
 	$(BIN)/python -m loadtests.drill_engine $(ARGS)

@@ -24,6 +24,9 @@ class Backlog:
     def of(self, flow: Flow) -> int:
         return self._by_team.get(flow.team, {}).get(flow.kind, 0)
 
+    def of_team(self, team: str) -> int:
+        return sum(self._by_team.get(team, {}).values())
+
     def by_team(self) -> Mapping[str, int]:
         return {team: sum(by_kind.values()) for team, by_kind in self._by_team.items()}
 

@@ -77,6 +77,7 @@ class Lane:
             if batch and not self._fits(ticket, batch, tokens):
                 break
             batch.append(ticket)
+            ticket.taken = True
             self._charge(ticket)
             line.take(ticket)
             self._left(ticket)
@@ -114,7 +115,7 @@ class Lane:
         return self._lines.setdefault((flow.team, flow.kind), Line())
 
     def _fairest(self) -> Line | None:
-        team = self._teams.next()
+        team = self._teams.next(self._backlog.of_team)
         kind = None if team is None else self._kinds[team].next()
         return None if team is None or kind is None else self._lines[team, kind]
 

@@ -4,7 +4,7 @@ Always true: what a key got over any time is at most its share of what another k
 the credit and one turn of each. Pure; knows no tickets.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -35,12 +35,19 @@ class Shares(Generic[Key]):
     def __bool__(self) -> bool:
         return bool(self._weights)
 
-    def next(self) -> Key | None:
-        """Whose turn it is: of those behind the others the first that came, else who got least; None where nobody has
-        work. Only here, with nobody behind, does virtual time go on: a turn may be many charges long."""
+    def next(self, waiting: Callable[[Key], float] = lambda key: 0.0) -> Key | None:
+        """Whose turn it is: of those behind the others the one with the least `waiting`, the first to come of equals;
+        else who got least; None where nobody has work. Who has more waiting than its credit could serve forfeits it.
+        Only here, with nobody behind, does virtual time go on: a turn may be many charges long."""
+        behind = []
         for key in self._weights:
             if self._charged[key] < self._now:
-                return key
+                if waiting(key) > self._credit:
+                    self._charged[key] = self._now
+                else:
+                    behind.append(key)
+        if behind:
+            return min(behind, key=waiting)
         least = min(self._weights, key=self._charged.__getitem__, default=None)
         if least is not None:
             self._now = self._charged[least]

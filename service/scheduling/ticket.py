@@ -14,10 +14,10 @@ Answer = LabelRead | Generation
 
 
 class Ticket:
-    """`future` holds the answer or the error. `cost` is in tokens that will be computed; `deadline_s` is a point on the
-    clock; `group` names what it shares a prefix with."""
+    """`future` holds the answer or the error; `taken` says that the engine got it. `cost` is in tokens that will be
+    computed; `deadline_s` is a point on the clock."""
 
-    __slots__ = ("_left", "ask", "cost", "deadline_s", "flow", "future", "group", "queued")
+    __slots__ = ("_left", "ask", "cost", "deadline_s", "flow", "future", "group", "queued", "taken")
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Ticket:
         self.flow = flow
         self.group = group
         self.queued = True
+        self.taken = False
         self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._left = left
 

@@ -281,6 +281,10 @@ class Asker:
         one.flight.succeed(Told(said, "judge"))
 
     def _ended(self, one: _New, bill: _Bill, _: asyncio.Future[Told]) -> None:
+        """What was left while the engine had it is paid for."""
+        work = one.flight.work
+        if isinstance(work, Ticket) and work.taken and work.future.cancelled():
+            bill.used_tokens += work.cost
         bill.end()
         if one.flight.told is None:
             self._give_up([one])

@@ -8,21 +8,8 @@ from typing import Any
 import pytest
 
 from loadtests.compare.processes import Cpu, Failed
-from loadtests.overload import (
-    CRITERIA,
-    RESPONSES,
-    TEMPLATES,
-    VERDICTS,
-    Level,
-    Reply,
-    body,
-    evenly,
-    level,
-    percentile,
-    randomly,
-    read_head,
-    served,
-)
+from loadtests.offered import CRITERIA, RESPONSES, TEMPLATES, VERDICTS, Reply, body, read_head
+from loadtests.overload import Level, evenly, level, percentile, randomly, served
 from trainer_client.wire import ScoreRequest
 
 

@@ -118,3 +118,30 @@ def test_over_any_time_nobody_gets_more_than_the_share_and_the_credit(
         steady = (after[0] - before[0] + MOST) / weights[0]
         for n, weight in enumerate(weights):
             assert after[n] - before[n] <= weight * steady + CREDIT + MOST + 1e-9
+
+
+def test_a_hog_that_paused_does_not_hold_the_judge_until_its_credit_is_used_up() -> None:
+    shares: Shares[str] = Shares(credit=100.0)
+    for _ in range(2):  # both have been here, and the time is theirs
+        for key in ("hog", "small", "other"):
+            shares.enter(key, 1.0)
+        for key in ("hog", "small", "other"):
+            shares.charge(key, 500.0)
+        for key in ("hog", "small"):
+            shares.leave(key)
+        for _ in range(20):
+            assert shares.next() == "other"
+            shares.charge("other", 20.0)
+    shares.enter("hog", 1.0)  # first to come back
+    shares.enter("small", 1.0)
+    waiting = {"hog": 10_000.0, "small": 40.0, "other": 10_000.0}
+    order = []
+    for _ in range(8):
+        turn = shares.next(lambda key: waiting[key])
+        assert turn is not None
+        order.append(turn)
+        shares.charge(turn, 20.0)
+        if turn == "small" and order.count("small") == 2:
+            shares.leave("small")
+    assert order[:2] == ["small", "small"]
+    assert abs(order[2:].count("hog") - order[2:].count("other")) <= 1

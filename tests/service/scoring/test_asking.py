@@ -170,6 +170,19 @@ async def test_what_is_set_aside_is_settled_once_by_what_it_took() -> None:
     assert 0 < purse.reserved[0] < engine.tokens  # a shared prefix is set aside once
 
 
+async def test_what_the_engine_has_when_its_caller_leaves_is_paid_for_and_what_waits_is_not() -> None:
+    clock, pool, purse = ManualClock(), Pool(), Purse()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with replica(engine, pool, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
+        leaving = asyncio.create_task(scorer.score([candidate(criteria=5)], Options(reserve=purse.reserve)))
+        await until_asked(engine)
+        leaving.cancel()
+        await settle()
+    [used] = purse.settled
+    assert used == len(engine.asked[0])
+    assert used < purse.reserved[0]
+
+
 async def test_a_quota_refuses_the_whole_request_before_anything_is_asked() -> None:
     pool, engine = Pool(), FakeEngine()
     async with replica(engine, pool) as (scorer, _):
