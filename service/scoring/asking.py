@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from service.cache.key import context_digest, verdict_key
 from service.cache.shared import SharedCache
 from service.cache.single_flight import Flight, SingleFlight
 from service.cache.store import MemoryStore
@@ -24,9 +23,9 @@ from service.clock import Clock, wait_all
 from service.engine.base import Generation
 from service.errors import Cancelled, EngineFailed, JudgementError, RubricdError
 from service.scheduling import Answer, Scheduler, Ticket, costs
+from service.scoring.keys import keys_of
 from service.scoring.length import Lengths
 from service.scoring.pending import Pending, Reservation, Told, Usage, Waiting
-from service.scoring.rubric import Candidate
 from service.scoring.turns import Turns
 from service.scoring.verdict import abstains
 from service.scoring.ways import Question, Said, Step, Way, prompts
@@ -107,7 +106,7 @@ class Asker:
     def _join(
         self, way: Way, questions: Sequence[Question], waiting: Waiting, usage: Usage
     ) -> tuple[list[Pending], list[_New]]:
-        keys, groups = _keys(way, questions, waiting.scope)
+        keys, groups = keys_of(way, questions, waiting.scope)
         known = self._store.get_many(keys)
         if self._shared is None:  # else who knows what another process knows
             asked = zip(questions, keys, strict=True)
@@ -306,26 +305,3 @@ def _count(usage: Usage, step: Step, answer: Answer) -> int:
     usage.cached_tokens += answer.cached_tokens
     usage.completion_tokens += written
     return len(step.ask.prompt) - answer.cached_tokens + written
-
-
-def _keys(way: Way, questions: Sequence[Question], scope: str) -> tuple[list[bytes], list[Hashable]]:
-    """Of each question its key in the cache, and its GRPO group: those who answer the same conversation."""
-    contexts: dict[int, tuple[bytes, Hashable]] = {}
-    found = []
-    for question in questions:
-        candidate = question.candidate
-        if id(candidate) not in contexts:
-            contexts[id(candidate)] = _context(way, candidate, scope), hash(candidate.turns)
-        context, group = contexts[id(candidate)]
-        found.append((verdict_key(context, *question.asked, vote=question.vote), group))
-    return [key for key, _ in found], [group for _, group in found]
-
-
-def _context(way: Way, candidate: Candidate, scope: str) -> bytes:
-    return context_digest(
-        scope=scope,
-        fingerprint=way.judge.fingerprint,
-        turns=[(turn.role, turn.content) for turn in candidate.turns],
-        reference=candidate.reference,
-        response=candidate.response,
-    )
