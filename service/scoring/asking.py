@@ -78,7 +78,7 @@ class _Watched:
 
 
 class Asker:
-    """`secret` keeps scopes apart in an engine's prefix cache."""
+    """Without `shared` this process is alone."""
 
     def __init__(self, scheduler: Scheduler, store: MemoryStore[Said], shared: SharedCache[Said] | None = None) -> None:
         self._scheduler = scheduler

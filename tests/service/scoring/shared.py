@@ -1,9 +1,19 @@
-"""A SharedCache in memory, for several askers in one test."""
+"""Several processes in one test: a SharedCache in memory, and a scorer on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from service.cache.shared import LookedUp
+from service.cache.store import MemoryStore
+from service.clock import ManualClock
+from service.engine.fake import FakeEngine
+from service.scheduling import Limits, Scheduler
+from service.scoring.asking import Asker
+from service.scoring.panel import Manner, ways
+from service.scoring.rules import RulePool
+from service.scoring.scorer import Scorer
 from service.scoring.ways import Said
+from tests.service.scoring.families import family
 
 Known = Callable[[bytes, Said], None]
 Mine = Callable[[Sequence[bytes]], None]
@@ -58,3 +68,18 @@ class Sharing:
                 self._pool.holders[key] = member
                 watching[1]([key])
                 return
+
+
+@asynccontextmanager
+async def replica(
+    engine: FakeEngine, pool: Pool, clock: ManualClock | None = None, limits: Limits | None = None
+) -> AsyncIterator[tuple[Scorer, Sharing]]:
+    clock = clock or ManualClock()
+    scheduler = Scheduler(engine, clock, limits or Limits())
+    scheduler.start()
+    rules, shared = RulePool(workers=1, timeout_s=2.0), pool.member()
+    asker = Asker(scheduler, MemoryStore[Said](10_000), shared)
+    asked = ways(engine.identity, family("qwen"), Manner())
+    yield Scorer(ways=asked, asker=asker, scheduler=scheduler, rules=rules, clock=clock), shared
+    await scheduler.drain(0)
+    await rules.stop()

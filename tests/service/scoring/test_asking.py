@@ -1,41 +1,17 @@
 """Questions that other processes know, or are asking; tokens set aside; leases that always end."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
-from service.cache.store import MemoryStore
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded, QuotaExceeded, Unavailable
-from service.scheduling import Flow, Limits, Scheduler
-from service.scoring.asking import Asker
+from service.scheduling import Flow, Limits
 from service.scoring.options import Options
-from service.scoring.panel import Manner, ways
-from service.scoring.rules import RulePool
-from service.scoring.scorer import Scorer
-from service.scoring.ways import Said
-from tests.service.scoring.families import family
-from tests.service.scoring.shared import Pool, Sharing
+from tests.service.scoring.shared import Pool, replica
 from tests.service.scoring.test_scorer import candidate, truth, until_asked
-
-
-@asynccontextmanager
-async def replica(
-    engine: FakeEngine, pool: Pool, clock: ManualClock | None = None, limits: Limits | None = None
-) -> AsyncIterator[tuple[Scorer, Sharing]]:
-    clock = clock or ManualClock()
-    scheduler = Scheduler(engine, clock, limits or Limits())
-    scheduler.start()
-    rules, shared = RulePool(workers=1, timeout_s=2.0), pool.member()
-    asker = Asker(scheduler, MemoryStore[Said](10_000), shared)
-    asked = ways(engine.identity, family("qwen"), Manner())
-    yield Scorer(ways=asked, asker=asker, scheduler=scheduler, rules=rules, clock=clock), shared
-    await scheduler.drain(0)
-    await rules.stop()
 
 
 @dataclass
@@ -281,57 +257,3 @@ async def test_what_surely_has_no_room_is_refused_before_it_is_rendered_or_set_a
         first.cancel()
         await settle()
     assert pool.holders == {}
-
-
-async def test_results_come_in_the_order_of_finishing() -> None:
-    clock, pool = ManualClock(), Pool()
-    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    limits = Limits(max_batch_tokens=1, max_in_flight=1)
-    async with replica(engine, pool, clock, limits) as (scorer, _):
-        known = asyncio.create_task(scorer.score([candidate("third", 2)], Options()))
-        await until_asked(engine)
-        await clock.advance(5.0)
-        await known
-        begun = await scorer.begin([candidate("first", 3), candidate("second", 1), candidate("third", 2)], Options())
-        order: list[tuple[float, int]] = []
-
-        async def listen() -> None:
-            async for place, _ in begun.scored():
-                order.append((clock.now(), place))
-
-        listening = asyncio.create_task(listen())
-        await clock.advance(20.0)
-        await listening
-    assert [place for _, place in order] == [2, 0, 1]
-    assert order[0][0] < order[1][0] < order[2][0]
-    assert begun.usage.cache_hits == 2
-
-
-async def test_who_stops_listening_frees_what_is_open() -> None:
-    clock, pool = ManualClock(), Pool()
-    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with replica(engine, pool, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
-        begun = await scorer.begin([candidate(f"Response {n}.", 1) for n in range(5)], Options())
-        results = begun.scored()
-        first = asyncio.ensure_future(anext(results))
-        await until_asked(engine)
-        await clock.advance(1.5)
-        assert (await first)[0] == 0
-        await results.aclose()
-        await settle()
-        assert len(scorer._asker._flights) == 0
-        await clock.advance(20.0)
-    assert engine.prompts == 2
-    assert pool.holders == {}
-
-
-async def test_at_the_deadline_everybody_has_a_result_and_what_is_open_a_reason() -> None:
-    clock, pool = ManualClock(), Pool()
-    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with replica(engine, pool, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
-        asked = [candidate(f"Response {n}.", 1) for n in range(5)]
-        request = asyncio.create_task(scorer.score(asked, Options(deadline_s=2.5)))
-        await until_asked(engine)
-        await clock.advance(3.0)
-        scored, _ = await request
-    assert [one.judgements[0].status for one in scored] == ["ok", "ok", "timeout", "timeout", "timeout"]

@@ -1,0 +1,64 @@
+"""One request that was let in: its results as they finish, and nothing held once nobody listens."""
+
+import asyncio
+
+from service.clock import ManualClock, settle
+from service.engine.fake import FakeEngine, FaultPlan
+from service.scheduling import Limits
+from service.scoring.options import Options
+from tests.service.scoring.shared import Pool, replica
+from tests.service.scoring.test_scorer import candidate, until_asked
+
+
+async def test_results_come_in_the_order_of_finishing() -> None:
+    clock, pool = ManualClock(), Pool()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    limits = Limits(max_batch_tokens=1, max_in_flight=1)
+    async with replica(engine, pool, clock, limits) as (scorer, _):
+        known = asyncio.create_task(scorer.score([candidate("third", 2)], Options()))
+        await until_asked(engine)
+        await clock.advance(5.0)
+        await known
+        begun = await scorer.begin([candidate("first", 3), candidate("second", 1), candidate("third", 2)], Options())
+        order: list[tuple[float, int]] = []
+
+        async def listen() -> None:
+            async for place, _ in begun.scored():
+                order.append((clock.now(), place))
+
+        listening = asyncio.create_task(listen())
+        await clock.advance(20.0)
+        await listening
+    assert [place for _, place in order] == [2, 0, 1]
+    assert order[0][0] < order[1][0] < order[2][0]
+    assert begun.usage.cache_hits == 2
+
+
+async def test_who_stops_listening_frees_what_is_open() -> None:
+    clock, pool = ManualClock(), Pool()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with replica(engine, pool, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
+        begun = await scorer.begin([candidate(f"Response {n}.", 1) for n in range(5)], Options())
+        results = begun.scored()
+        first = asyncio.ensure_future(anext(results))
+        await until_asked(engine)
+        await clock.advance(1.5)
+        assert (await first)[0] == 0
+        await results.aclose()
+        await settle()
+        assert len(scorer._asker._flights) == 0
+        await clock.advance(20.0)
+    assert engine.prompts == 2
+    assert pool.holders == {}
+
+
+async def test_at_the_deadline_everybody_has_a_result_and_what_is_open_a_reason() -> None:
+    clock, pool = ManualClock(), Pool()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with replica(engine, pool, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
+        asked = [candidate(f"Response {n}.", 1) for n in range(5)]
+        request = asyncio.create_task(scorer.score(asked, Options(deadline_s=2.5)))
+        await until_asked(engine)
+        await clock.advance(3.0)
+        scored, _ = await request
+    assert [one.judgements[0].status for one in scored] == ["ok", "ok", "timeout", "timeout", "timeout"]
