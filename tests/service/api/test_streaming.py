@@ -32,10 +32,12 @@ async def streamed(client: httpx.AsyncClient, *items: dict[str, Any], **options:
 
 async def test_the_lines_say_what_the_whole_answer_says() -> None:
     async with serving() as client:
-        *lines, end = await streamed(client, item(), grouped("g", 3))
-        whole = (await client.post("/v1/score", json={"items": [item(), grouped("g", 3)]})).json()
+        *lines, end = await streamed(client, grouped("f", 2), item(id="one"), grouped("g", 3))
+        whole = (
+            await client.post("/v1/score", json={"items": [grouped("f", 2), item(id="one"), grouped("g", 3)]})
+        ).json()
     results = [wire.StreamedResult.model_validate_json(json.dumps(line)) for line in lines]
-    assert sorted(result.index for result in results) == [0, 1, 2, 3]
+    assert sorted(result.index for result in results) == [0, 1, 2, 3, 4, 5]
     for line in lines:
         place = line.pop("index")
         for mine, other in zip(line["criteria"], whole["results"][place]["criteria"], strict=True):
@@ -44,7 +46,7 @@ async def test_the_lines_say_what_the_whole_answer_says() -> None:
     last = wire.StreamEnd.model_validate_json(json.dumps(end))
     assert last.done is True
     assert last.judge.model_dump() == whole["judge"]
-    assert last.usage.judgements == 8
+    assert last.usage.judgements == 12
     assert [group.model_dump() for group in last.groups or []] == whole["groups"]
 
 
@@ -76,6 +78,7 @@ class Caller:
         self.lines: list[bytes] = []
         self.times: list[float] = []
         self.gone = asyncio.Event()
+        self.breaks = False
         self._body = json.dumps(body).encode()
         self._sent = False
         self._app = app
@@ -102,11 +105,25 @@ class Caller:
             return {"type": "http.disconnect"}
 
         async def send(message: dict[str, Any]) -> None:
+            if self.breaks:
+                raise OSError("broken")
             if message["type"] == "http.response.body" and message["body"]:
                 self.lines.append(message["body"])
                 self.times.append(clock.now() if clock is not None else 0.0)
 
         await self._app(scope, receive, send)
+
+
+async def test_a_connection_that_breaks_before_the_first_byte_frees_what_was_begun() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with serving(engine, clock=clock, settings=fake_settings(canary_every_s=0), canary_s=1.0) as client:
+        scorer = app_of(client).state.served.scorer()
+        caller = Caller(app_of(client), {"items": [item()]})
+        caller.breaks = True
+        with pytest.raises(OSError, match="broken"):
+            await caller.call()
+        assert (scorer._scheduler.queued_tokens, len(scorer._asker._flights)) == (0, 0)
 
 
 async def test_a_line_is_sent_when_its_result_is_there_not_at_the_end() -> None:
