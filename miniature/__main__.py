@@ -1,11 +1,16 @@
-"""`python -m miniature`: print cases with their truth, or train the tiny judge."""
+"""`python -m miniature`: print cases with their truth or rows to train on; train the tiny judge or the tiny policy."""
 
 import argparse
 import json
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+from miniature import study
+from miniature.tasks import SPLITS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,22 +28,40 @@ def _parser() -> argparse.ArgumentParser:
     cases.add_argument("--n", type=int, default=100, help="how many (100)")
     cases.add_argument("--seed", type=int, default=0, help="which (0); the same seed gives the same cases")
     cases.set_defaults(run=_cases)
-    judge = commands.add_parser("judge", help="train the tiny judge from scratch")
-    judge.add_argument("--out", type=Path, required=True, help="folder to write")
-    judge.add_argument("--steps", type=int, help="steps of training, instead of the recipe's")
-    judge.add_argument("--seed", type=int, default=0, help="of the weights and of the training cases (0)")
-    judge.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the CPU (all)")
-    judge.set_defaults(run=_judge)
+    rows = commands.add_parser("rows", help="print the policy's tasks, as JSON lines: items without a response")
+    rows.add_argument("--split", choices=SPLITS, required=True, help="`trained` is `train` in other words")
+    rows.add_argument("--n", type=int, help="how many (all); every topic comes once before any comes again")
+    rows.set_defaults(run=_rows)
+    for name, run in (("judge", _judge), ("policy", _policy)):
+        model = commands.add_parser(name, help=f"train the tiny {name} from scratch")
+        model.add_argument("--out", type=Path, required=True, help="folder to write")
+        model.add_argument("--steps", type=int, help="steps of training, instead of the recipe's")
+        model.add_argument("--seed", type=int, default=0, help="of the weights and of what is trained on (0)")
+        model.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the CPU (all)")
+        model.set_defaults(run=run)
+    several = commands.add_parser("study", help="train the tiny policy over HTTP in several ways, side by side")
+    study.add_arguments(several)
+    several.set_defaults(run=study.run)
     return parser
 
 
 def _cases(options: argparse.Namespace) -> int:
     from miniature.cases import evaluation
 
+    cases = (evaluation(options.seed, index) for index in range(options.n))
+    return _print({"item": case.wire, "met": case.truth} for case in cases)
+
+
+def _rows(options: argparse.Namespace) -> int:
+    from miniature.tasks import rows
+
+    return _print(rows(options.split)[: options.n])
+
+
+def _print(lines: Iterable[dict[str, Any]]) -> int:
     try:
-        for index in range(options.n):
-            case = evaluation(options.seed, index)
-            print(json.dumps({"item": case.wire, "met": case.truth}, ensure_ascii=False))
+        for line in lines:
+            print(json.dumps(line, ensure_ascii=False))
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read has read enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -46,14 +69,29 @@ def _cases(options: argparse.Namespace) -> int:
 
 
 def _judge(options: argparse.Namespace) -> int:
-    # Read when torch is first imported. Threads that wait by spinning make a shared machine ten times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _wait_passively()
     from miniature.judge import make
     from miniature.training import Recipe
 
-    asked = {"seed": options.seed} | ({"steps": options.steps} if options.steps else {})
-    make(options.out, Recipe(**asked), threads=options.threads)
+    make(options.out, Recipe(**_asked(options)), threads=options.threads)
     return 0
+
+
+def _policy(options: argparse.Namespace) -> int:
+    _wait_passively()
+    from miniature.policy import Recipe, make
+
+    make(options.out, Recipe(**_asked(options)), threads=options.threads)
+    return 0
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    return {"seed": options.seed} | ({"steps": options.steps} if options.steps else {})
+
+
+def _wait_passively() -> None:
+    # Read when torch is first imported. Threads that wait by spinning make a shared machine ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Always true: any text round-trips, because every byte is in the vocabulary; `Yes` and `No` are single tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -23,8 +23,10 @@ _CHATML = (
 )
 
 
-def train_tokenizer(*, vocabulary: int, cases: int = 4000) -> PreTrainedTokenizerFast:
-    """A tokenizer in which the world's words are mostly one token each."""
+def train_tokenizer(
+    *, vocabulary: int, cases: int = 4000, corpus: Iterable[str] | None = None
+) -> PreTrainedTokenizerFast:
+    """A tokenizer in which the words of the corpus (the judge's, of `cases` cases) are mostly one token each."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -34,7 +36,7 @@ def train_tokenizer(*, vocabulary: int, cases: int = 4000) -> PreTrainedTokenize
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator(_corpus(cases), trainer)
+    bpe.train_from_iterator(_corpus(cases) if corpus is None else corpus, trainer)
     bpe.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in _SPECIAL])
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 from service.admission.roster import Anyone, Door
 from service.api import problems
+from service.api.compat.routes import Compat
 from service.api.middleware import BodyLimit, Requests
 from service.api.openapi import openapi
 from service.api.playground import PAGE_ROUTE, page
@@ -71,6 +72,8 @@ def create_app(
     app.state.served = served
     for path in ("/v1/score", "/score", "/v1/rubric/score"):
         app.add_api_route(path, scoring.score, methods=["POST"], include_in_schema=path == "/v1/score")
+    for path, translated in Compat(served, scoring).routes().items():
+        app.add_api_route(path, translated, methods=["POST"], include_in_schema=False)
     app.add_api_route("/v1/rubrics/lint", routes.lint, methods=["POST"])
     app.add_api_route("/v1/judge", routes.judge, methods=["GET"])
     for path, endpoint in (("/healthz", routes.healthz), ("/readyz", routes.readyz), ("/metrics", routes.metrics)):

@@ -11,7 +11,8 @@
     │   ├── StillRunning           the request of this `Idempotency-Key` is being answered; carries `retry_after_s`
     │   ├── QuotaExceeded          the team has used its share; carries `retry_after_s`
     │   ├── Overloaded             bounded queues are full; carries `retry_after_s`
-    │   └── Unavailable            no judge: loading, draining or dead
+    │   ├── Unavailable            no judge: loading, draining or dead
+    │   └── NotJudged              the route's protocol knows numbers only, and there is none; may carry `retry_after_s`
     ├── JudgementError           one judgement has no verdict; ends as `criteria[].status`, never as a number
     │   ├── TimedOut  Crowded  TooLong  Unparseable  VerifierFailed  EngineFailed  Cancelled
     └── ConfigurationError       the service refuses to start, and says why
@@ -93,6 +94,16 @@ class Unavailable(Later):
     """There is no judge to ask right now: it is loading, draining or dead."""
 
     code = "unavailable"
+
+
+class NotJudged(RequestError):
+    """Verdicts are missing, and who asks can only be told a number. `retry_after_s` where asking again may help."""
+
+    code = "not_judged"
+
+    def __init__(self, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class JudgementError(RubricdError):

@@ -33,6 +33,9 @@ class Telemetry:
         self._refusals = Counter(
             "rubricd_refusals", "Requests refused, by team and why.", ["team", "code"], registry=registry
         )
+        self._neutral = Counter(
+            "rubricd_neutral_rewards", "Rewards that were not judged, told as neutral.", ["route"], registry=registry
+        )
         self._hits = Counter("rubricd_cache_hits", "Verdicts found, by where.", ["tier"], registry=registry)
         self._redis_faults = Counter("rubricd_redis_faults", "What Redis got wrong.", ["kind"], registry=registry)
         self._reloads = Counter(
@@ -77,6 +80,9 @@ class Telemetry:
 
     def count_refusal(self, team: str, code: str) -> None:
         self._refusals.labels(team, code).inc()
+
+    def count_neutral(self, route: str, rewards: int) -> None:
+        self._neutral.labels(route).inc(rewards)
 
     def count_redis_fault(self, kind: str) -> None:
         self._redis_faults.labels(kind).inc()

@@ -1,10 +1,11 @@
-"""The command `rubricd`. Exit codes: 0 done, 1 done but something has no score, 2 used wrongly, 130 interrupted."""
+"""The command `rubricd`. Exit codes: 0 done, 1 something has no score or a training ended early, 2 used wrongly, 130
+interrupted."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from trainer_client import score_command
+from trainer_client import score_command, train_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -13,6 +14,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     score = commands.add_parser("score", help="score a file of responses", description=score_command.DESCRIPTION)
     score_command.add_arguments(score)
     score.set_defaults(run=score_command.run)
+    train = commands.add_parser("train", help="train a policy on rewards", description=train_command.DESCRIPTION)
+    train_command.add_arguments(train)
+    train.set_defaults(run=train_command.run)
+    report = commands.add_parser("report", help="write a training's page again", description=train_command.REPORT)
+    train_command.add_report_arguments(report)
+    report.set_defaults(run=train_command.run_report)
     args = parser.parse_args(argv)
     code: int = args.run(args)
     return code

@@ -132,13 +132,23 @@ def _check_result(request: wire.ScoreRequest, item: wire.Item, id: str, result: 
         raise ContractError(f"{place} is another item's")
     if result.score is not None and result.coverage < request.min_coverage - _SLACK:
         raise ContractError(f"{place} has a score although its coverage is below `min_coverage`")
-    # A rating judges the rubric as a whole, or has none.
-    asked = list(item.rubric.ids()) if item.rubric is not None and request.mode in ("verdict", "reasoned") else None
-    if asked is not None and [criterion.id for criterion in result.criteria] != asked:
+    if request.mode in ("implicit", "likert"):
+        _check_rating(result, place)
+        return
+    if item.rubric is not None and [criterion.id for criterion in result.criteria] != list(item.rubric.ids()):
         raise ContractError(f"{place} has other criteria than its rubric")
     for criterion in result.criteria:
         if (criterion.met is not None) != (criterion.status == "ok"):
             raise ContractError(f"{place} has a criterion whose `met` and `status` disagree")
+
+
+def _check_rating(result: wire.Result, place: str) -> None:
+    """A rating judges the response as a whole: one entry `rating`, which is met or not met in no case."""
+    if [criterion.id for criterion in result.criteria] != ["rating"] or result.criteria[0].met is not None:
+        raise ContractError(f"{place} is a rating with other criteria than its one entry `rating`")
+    rated = result.criteria[0].status == "ok"
+    if rated != (result.score is not None) or rated != (result.rating is not None):
+        raise ContractError(f"{place} is a rating whose `score`, `rating` and `status` disagree")
 
 
 def relocated(error: RubricdClientError, places: Sequence[int]) -> RubricdClientError:

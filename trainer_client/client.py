@@ -33,6 +33,7 @@ class ScoreOptions(TypedDict, total=False):
     votes: int
     soft: bool
     threshold: float
+    rating_norm: wire.RatingNorm
     min_coverage: float
     priority: wire.Priority
     expect_judge: str | None

@@ -18,8 +18,10 @@ def parse(body: bytes, model: type[M]) -> M:
         system = foreign.recognise(body)
         if system is None:
             raise problems.invalid(error) from None
+        there = "" if system.route is None else f"; here that is `POST {system.route}`"
         raise InvalidRequest(
-            f"this body is shaped for {system}; this route takes `items` with `prompt`, `response` and `rubric`"
+            f"this body is shaped for {system.name}{there}; "
+            "this route takes `items` with `prompt`, `response` and `rubric`"
         ) from None
 
 

@@ -5,8 +5,9 @@ messages are the service's own.
 """
 
 import difflib
+import functools
 import math
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -20,6 +21,7 @@ from service.errors import (
     InvalidRequest,
     JudgeMismatch,
     KeyReused,
+    NotJudged,
     Overloaded,
     QuotaExceeded,
     RubricdError,
@@ -40,6 +42,7 @@ STATUS: Mapping[type[RubricdError], int] = {
     QuotaExceeded: 429,
     Overloaded: 503,
     Unavailable: 503,
+    NotJudged: 503,
 }
 
 TITLES: Mapping[int, str] = {
@@ -121,20 +124,21 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
 }
 
 
-def invalid(error: ValidationError) -> InvalidRequest:
-    """Pydantic's findings as ours, at most 20, without a word of the input."""
+def invalid(error: ValidationError, names: Collection[str] = ()) -> InvalidRequest:
+    """Pydantic's findings as ours, at most 20, without a word of the input. `names` are fields, besides those of the
+    contract, that a place may name."""
     findings = error.errors(include_url=False, include_input=False, include_context=False)
-    places = tuple(_place(finding) for finding in findings[:20])
+    places = tuple(_place(finding, FIELDS.union(names)) for finding in findings[:20])
     if findings[0]["type"] == "json_invalid":
         return InvalidRequest("the body is not valid JSON (UTF-8, RFC 8259, at most about 200 levels deep)", places)
     return InvalidRequest(f"{len(findings)} place(s) of the body are not as the contract says; see `errors`", places)
 
 
-def _place(finding: Mapping[str, Any]) -> tuple[Loc, str]:
+def _place(finding: Mapping[str, Any], fields: Collection[str]) -> tuple[Loc, str]:
     kind, loc = finding["type"], finding["loc"]
     if kind == "extra_forbidden":
-        return _known(loc[:-1]) + _guess(loc[-1])[:1], _guess(loc[-1])[1]
-    return _known(loc), _MESSAGES.get(kind) or _own_words(finding["msg"])
+        return _known(loc[:-1], fields) + _guess(loc[-1])[:1], _guess(loc[-1])[1]
+    return _known(loc, fields), _MESSAGES.get(kind) or _own_words(finding["msg"])
 
 
 # Pydantic's own messages for these repeat the input.
@@ -158,12 +162,17 @@ def _guess(name: str | int) -> tuple[str, str]:
     return "(unknown field)", "unknown field; leave it out"
 
 
-def _known(loc: Iterable[str | int]) -> Loc:
-    return tuple(part if isinstance(part, int) or part in FIELDS else "(key)" for part in loc)
+def _known(loc: Iterable[str | int], fields: Collection[str]) -> Loc:
+    return tuple(part if isinstance(part, int) or part in fields else "(key)" for part in loc)
+
+
+@functools.cache
+def names_of(model: type[BaseModel]) -> frozenset[str]:
+    """Names and aliases of a model's fields and of all models inside it."""
+    return frozenset(_fields(model, set()))
 
 
 def _fields(model: type[BaseModel], seen: set[type[BaseModel]]) -> set[str]:
-    """Names and aliases of a model's fields and of all models inside it."""
     seen.add(model)
     names: set[str] = set()
     for name, field in model.model_fields.items():
@@ -184,4 +193,4 @@ def _models(annotation: Any) -> Iterable[type[BaseModel]]:
 
 _RULES = {"math_verify", "regex", "contains", "choice", "length", "json_schema", "exact"}
 _ACCEPTED = {"criterion", "title", "description", "weight"}
-FIELDS = frozenset(_fields(wire.ScoreRequest, set()) | _fields(wire.LintRequest, set()) | _RULES | _ACCEPTED)
+FIELDS = names_of(wire.ScoreRequest) | names_of(wire.LintRequest) | _RULES | _ACCEPTED

@@ -18,8 +18,9 @@ from service.admission.replay import Running, Stored
 from service.admission.team import Team
 from service.api import translate
 from service.api.leaving import Lines, unless_left
-from service.api.parsing import parse, unserved
+from service.api.parsing import unserved
 from service.api.served import Served
+from service.api.spoken import Read, Spoken, own
 from service.errors import Forbidden, JudgeMismatch, RequestError
 from service.scoring.begun import Begun
 from service.scoring.judge import Judge
@@ -27,7 +28,6 @@ from service.scoring.options import Options
 from service.scoring.pending import Usage
 from service.scoring.reading import Scored
 from service.scoring.scorer import Scorer
-from trainer_client import wire
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
@@ -38,7 +38,7 @@ class _Asked:
 
     id: str
     team: Team
-    request: wire.ScoreRequest
+    spoken: Spoken
     judge: Judge
     options: Options
 
@@ -49,25 +49,31 @@ class Scoring:
 
     async def score(self, request: Request) -> Response:
         """Judge every criterion of every item and aggregate the verdicts into scores."""
+        return await self.answer(request, own, streams=NDJSON in request.headers.get("accept", ""))
+
+    async def answer(self, request: Request, read: Read, *, streams: bool = False, dialect: str = "") -> Response:
+        """The same for a body that `read` understands. `dialect` keeps an `Idempotency-Key` to one way of speaking."""
         arrived_s = self._served.clock.now()
         team = self._served.door.team_of(request.headers.get("authorization"))
         try:
-            return await self._answer(request, team, arrived_s)
+            return await self._answer(request, team, arrived_s, read, streams, dialect)
         except RequestError as error:
             self._served.telemetry.count_refusal(team.name, error.code)
             raise
 
-    async def _answer(self, request: Request, team: Team, arrived_s: float) -> Response:
+    async def _answer(
+        self, request: Request, team: Team, arrived_s: float, read: Read, streams: bool, dialect: str
+    ) -> Response:
         scorer = self._served.scorer()
         await self._served.ledger.admit(team)
         body = await request.body()
-        media_type = NDJSON if NDJSON in request.headers.get("accept", "") else JSON
-        before = await self._before(request, team, media_type.encode() + b"\n" + body)
+        media_type = NDJSON if streams else JSON
+        before = await self._before(request, team, f"{dialect}{media_type}\n".encode() + body)
         if isinstance(before, Stored):
             return Response(before.body, media_type=media_type, headers={"Idempotency-Replayed": "true"})
         try:
-            asked = self._check(request, parse(body, wire.ScoreRequest), team, scorer, arrived_s)
-            answer = self._lines if media_type == NDJSON else self._whole
+            asked = self._check(request, read(body), team, scorer, arrived_s)
+            answer = self._lines if streams else self._whole
             return await answer(request, asked, scorer, before)
         except BaseException:
             if before is not None:
@@ -81,11 +87,9 @@ class Scoring:
             return None
         return await self._served.replays.begin(team.name, key, hashlib.sha256(asked).digest())
 
-    def _check(
-        self, request: Request, asked: wire.ScoreRequest, team: Team, scorer: Scorer, arrived_s: float
-    ) -> _Asked:
+    def _check(self, request: Request, spoken: Spoken, team: Team, scorer: Scorer, arrived_s: float) -> _Asked:
         """Raises for what the contract allows but this service, this judge or this team does not."""
-        settings = self._served.settings
+        settings, asked = self._served.settings, spoken.request
         judge = scorer.way(asked.mode, asked.layout).judge
         if asked.expect_judge not in (None, judge.fingerprint):
             raise JudgeMismatch(f"the judge that serves here, asked so, is {judge.fingerprint}")
@@ -104,19 +108,20 @@ class Scoring:
             flow=translate.flow(team, asked.priority),
             reserve=partial(self._served.ledger.reserve, team),
         )
-        return _Asked(str(request.state.request_id), team, asked, judge, options)
+        return _Asked(str(request.state.request_id), team, spoken, judge, options)
 
     async def _whole(self, request: Request, asked: _Asked, scorer: Scorer, running: Running | None) -> Response:
-        work = scorer.score(translate.candidates(asked.request), asked.options)
+        work = scorer.score(translate.candidates(asked.spoken.request), asked.options)
         scored, usage = await unless_left(request.receive, work)
         self._count(asked.team, scored, usage)
-        body = translate.response(asked.id, asked.judge, scored, usage).model_dump_json().encode()
+        body = asked.spoken.write(translate.response(asked.id, asked.judge, scored, usage))
         if running is not None:
             await running.finish(body)
         return Response(body, media_type=JSON)
 
     async def _lines(self, request: Request, asked: _Asked, scorer: Scorer, running: Running | None) -> Response:
-        begun = await unless_left(request.receive, scorer.begin(translate.candidates(asked.request), asked.options))
+        work = scorer.begin(translate.candidates(asked.spoken.request), asked.options)
+        begun = await unless_left(request.receive, work)
 
         async def ended() -> None:
             begun.close()

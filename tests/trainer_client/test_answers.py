@@ -157,13 +157,39 @@ def test_a_score_from_part_of_the_rubric_passes_where_that_was_asked_for() -> No
     assert _read(body, request).results[1].score is not None
 
 
-def test_a_rating_needs_no_criteria() -> None:
+def _rated() -> tuple[wire.ScoreRequest, dict[str, Any]]:
     bare = [{"prompt": "p", "response": "r"}]
     request = wire.ScoreRequest.model_validate({"items": bare, "mode": "likert"})
     body = _good(request)
     rating = {"expected": 7.0, "most_likely": 7, "normalised": 0.7}
+    entry = {"id": "rating", "status": "ok", "met": None, "p": None, "p_raw": None, "label_mass": 1.0}
     body["results"][0].update(score=0.7, score_bounds=[0.7, 0.7], rating=rating)
+    body["results"][0]["criteria"] = [{**entry, "points": 1.0, "source": "judge"}]
+    return request, body
+
+
+def test_a_rating_is_one_entry_that_is_not_met_or_unmet() -> None:
+    request, body = _rated()
     assert _read(body, request).results[0].score == 0.7
+
+
+@pytest.mark.parametrize(
+    ("entry", "result"),
+    [
+        ({"met": True}, {}),
+        ({"id": "0"}, {}),
+        ({"status": "abstained"}, {}),
+        ({}, {"score": None}),
+        ({}, {"rating": None}),
+        ({}, {"criteria": []}),
+    ],
+)
+def test_a_rating_that_disagrees_with_itself_is_no_answer(entry: dict[str, Any], result: dict[str, Any]) -> None:
+    request, body = _rated()
+    body["results"][0]["criteria"][0].update(entry)
+    body["results"][0].update(result)
+    with pytest.raises(ContractError, match="a rating"):
+        _read(body, request)
 
 
 def test_a_problem_becomes_its_error_with_all_it_says() -> None:

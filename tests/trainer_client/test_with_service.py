@@ -12,7 +12,7 @@ from service.settings import Settings
 from tests.apps import fake_settings, started
 from tests.service.scoring.families import family
 from tests.trainer_client.scripted import items
-from trainer_client import errors
+from trainer_client import errors, wire
 from trainer_client.client import Failed, JudgeClient, Scored, reward
 
 
@@ -47,6 +47,15 @@ async def test_a_stream_says_what_a_whole_answer_says(client: JudgeClient) -> No
     assert [came[place].id for place in range(23)] == [outcome.id for outcome in whole]
     assert [reward(came[place]) for place in range(23)] == [reward(outcome) for outcome in whole]
     assert all(isinstance(outcome, Scored) for outcome in came.values())
+
+
+@pytest.mark.parametrize("mode", ["verdict", "reasoned", "implicit", "likert"])
+async def test_every_mode_has_a_score_whole_and_streamed(client: JudgeClient, mode: wire.Mode) -> None:
+    listed = items(6)
+    whole = await client.score(listed, mode=mode)
+    streamed = {place: outcome async for place, outcome in client.stream(listed, mode=mode)}
+    assert all(isinstance(reward(outcome), float) for outcome in whole)
+    assert [reward(streamed[place]) for place in range(6)] == [reward(outcome) for outcome in whole]
 
 
 async def test_the_judge_that_is_named_is_the_judge_that_answers(client: JudgeClient) -> None:

@@ -1,0 +1,16 @@
+"""A judge whose answers are scripted, in the place of every judge that the reward worker would call."""
+
+import pytest
+
+from tests.trainer_client.scripted import Service
+from trainer_client.client import JudgeClient
+from trainer_client.patience import Judging
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> Service:
+    service = Service()
+    monkeypatch.setattr(
+        Judging, "client", lambda self: JudgeClient(self.url, token=self.token, transport=service.transport)
+    )
+    return service

@@ -1,0 +1,58 @@
+"""What a training says while it runs: a line of JSON a log in the run's folder, and one short line for a person.
+
+Always true: a metric that has no value is null in the file, never 0 and never NaN; only the first process writes.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.trainer_callback import ProgressCallback
+
+_SAID = (
+    ("reward", "reward"),
+    ("reward/bare", "bare"),
+    ("reward/scaffolded", "scaffolded"),
+    ("scaffold/shown_share", "shown"),
+    ("judge/none_share", "not judged"),
+    ("judge/latency_s", "judge s"),
+    ("kl", "kl"),
+    ("completions/mean_length", "tokens"),
+    ("eval_reward", "held-out reward"),
+)
+
+
+class MetricsFile(TrainerCallback):
+    """Appends {"step": …, metric: number or null} to a file, once a log."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        if not state.is_world_process_zero or not logs:
+            return
+        line = {"step": state.global_step, **{name: _number(value) for name, value in logs.items()}}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(line, ensure_ascii=False)}\n")
+
+
+class Bar(ProgressCallback):
+    """transformers' progress bar, with a short line in place of every metric there is."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        told = said(logs or {})
+        if state.is_world_process_zero and self.training_bar is not None and told:
+            self.training_bar.write(f"step {state.global_step}/{state.max_steps}  {told}")
+
+
+def said(logs: Mapping[str, Any]) -> str:
+    """The metrics that a person watches, those that there are."""
+    numbers = ((name, _number(logs.get(metric))) for metric, name in _SAID)
+    return "  ".join(f"{name} {number:.3g}" for name, number in numbers if isinstance(number, int | float))
+
+
+def _number(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

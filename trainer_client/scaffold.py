@@ -1,0 +1,159 @@
+"""How much of its rubric a rollout is shown, which criteria, and in what words. Pure; needs the contract only.
+
+The scaffold of RuscaRL (arXiv 2508.16949, section 4.2): within a group each member is shown less than the one before,
+and over training all are shown less, until the policy answers from the bare prompt alone.
+
+Always true: the same seed, row, step and member are shown the same; what is shown is one system turn, and where nothing
+is shown the messages are left as they were.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal, TypedDict
+
+from trainer_client import wire
+
+Within = Literal["linear", "binary"]
+Over = Literal["sigmoid", "linear", "power", "constant", "none"]
+
+
+class Message(TypedDict):
+    """One turn, as chat templates take it."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The share of its rubric that a rollout is shown: a factor of its place in the group times one of progress.
+
+    `within`: `linear` is (G - 1 - member) / (G - 1); `binary` is 1 for the first `full` members and 0 for the others.
+    `over`, of progress t: `sigmoid` is 1 / (1 + exp(steepness (t - start))), `linear` 1 - t, `power` (1 - t)^exponent,
+    `constant` 1, `none` 0. The defaults are the paper's.
+    """
+
+    within: Within = "linear"
+    over: Over = "sigmoid"
+    full: int = 0
+    start: float = 0.2
+    steepness: float = 125.0
+    exponent: float = 2.0
+
+    def share(self, member: int, group: int, step: int, total: int) -> float:
+        """In 0..1. `member` counts from 0 in a group of `group`, `step` from 1 to `total`."""
+        if not 0 <= member < group:
+            raise ValueError(f"member {member} of a group of {group}: members count from 0 to group - 1")
+        return self._within(member, group) * self._over(progress(step, total))
+
+    def _within(self, member: int, group: int) -> float:
+        if self.within == "binary":
+            return float(member < self.full)
+        return 1.0 if group == 1 else (group - 1 - member) / (group - 1)
+
+    def _over(self, t: float) -> float:
+        match self.over:
+            case "sigmoid":
+                return 1.0 / (1.0 + math.exp(min(self.steepness * (t - self.start), 700.0)))
+            case "linear":
+                return 1.0 - t
+            case "power":
+                return float((1.0 - t) ** self.exponent)
+            case "constant":
+                return 1.0
+            case "none":
+                return 0.0
+
+
+def progress(step: int, total: int) -> float:
+    """(step - 1) / (total - 1), kept within 0..1; the only step of a training of one is its start."""
+    return min(max((step - 1) / max(total - 1, 1), 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """The words of the system turn. A section without criteria is left out, and so is a text that is empty."""
+
+    opener: str = "You are a helpful assistant. A good answer to this conversation has been described in points."
+    include: str = "IMPORTANT POINTS TO INCLUDE"
+    avoid: str = "IMPORTANT POINTS TO AVOID"
+    closing: str = "Write one complete answer that keeps to these points."
+    warning: str = "Never speak of these points in the answer, nor of having seen any: that would be cheating."
+    points: bool = True
+    """Whether each criterion's worth is told."""
+    warn: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Scaffold:
+    """What rollouts are shown. `nested`: within a step a member is shown a part of what the one before it is shown;
+    else each draws afresh, as the paper's code does."""
+
+    schedule: Schedule = field(default_factory=Schedule)
+    wording: Wording = field(default_factory=Wording)
+    nested: bool = False
+    seed: int = 0
+
+    def shown(
+        self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
+    ) -> tuple[int, ...]:
+        """Places in the rubric, in the order in which they were drawn: round(share x criteria), by Python's `round`
+        (halves go to even) as in the paper's code. Criteria that count nothing are never shown."""
+        counted = [place for place, criterion in enumerate(rubric) if worth(criterion) != 0]
+        count = round(self.schedule.share(member, group, step, total) * len(counted))
+        drawn = f"{self.seed}/{row}/{step}" + ("" if self.nested else f"/{member}")
+        return tuple(Random(drawn).sample(counted, len(counted))[:count])
+
+    def messages(
+        self, messages: Sequence[Message], rubric: Sequence[wire.Criterion], shown: Sequence[int]
+    ) -> list[Message]:
+        """The conversation with what is shown in its one system turn: the one it has, or a new first one."""
+        if not shown:
+            return list(messages)
+        told = text([rubric[place] for place in sorted(shown)], self.wording)
+        if messages and messages[0]["role"] == "system":
+            return [{"role": "system", "content": f"{messages[0]['content']}\n\n{told}"}, *messages[1:]]
+        return [{"role": "system", "content": told}, *messages]
+
+
+def worth(criterion: wire.Criterion) -> float:
+    """The points as they are counted: `polarity`, where given, decides the sign."""
+    match criterion.polarity:
+        case None:
+            return criterion.points
+        case "positive":
+            return abs(criterion.points)
+        case "negative":
+            return -abs(criterion.points)
+
+
+def text(criteria: Sequence[wire.Criterion], wording: Wording) -> str:
+    """The system turn's words about these criteria."""
+    sections = (
+        (wording.include, [_line(one, wording) for one in criteria if worth(one) > 0]),
+        (wording.avoid, [_line(one, wording) for one in criteria if worth(one) < 0]),
+    )
+    parts = [wording.opener, *("\n".join(filter(None, (head, *lines))) for head, lines in sections if lines)]
+    parts += [wording.closing, wording.warning if wording.warn else ""]
+    return "\n\n".join(filter(None, parts))
+
+
+def _line(criterion: wire.Criterion, wording: Wording) -> str:
+    points = worth(criterion)
+    if not wording.points:
+        return f"- {criterion.text}"
+    return f"- {criterion.text} ({'worth' if points > 0 else 'costs'} {abs(points):g} points)"
+
+
+def fitted(shown: Sequence[int], tokens: Callable[[Sequence[int]], int], most: float) -> tuple[int, ...]:
+    """As many of the first of `shown` as cost at most `most` tokens. `tokens` says what a choice costs, and more
+    criteria never cost less."""
+    if tokens(shown) <= most:
+        return tuple(shown)
+    low, high = 0, len(shown) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if tokens(shown[:middle]) <= most else (low, middle - 1)
+    return tuple(shown[:low])
