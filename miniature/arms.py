@@ -14,7 +14,7 @@ GROUP = 8
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """`ratio`: the prompts of the importance ratio, as in `trainer_client.trl`."""
+    """`ratio`: the prompts of the importance ratio, as in `trainer_client.trl.trainer`."""
 
     about: str
     schedule: Schedule
@@ -44,6 +44,7 @@ ARMS: Mapping[str, Arm] = {
         "everything shown to everybody, always, and trained on",
         Schedule("binary", "constant", full=GROUP),
         ratio="scaffold/scaffold",
+        rate=1.2e-3,
     ),
     "decay-linear": Arm("as ruscarl, fading linearly", Schedule(over="linear")),
     "decay-constant": Arm("as ruscarl, never fading", Schedule(over="constant")),

@@ -57,7 +57,7 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
     import torch
 
     from trainer_client.scaffold import Scaffold
-    from trainer_client.trl import Judging, build, grpo_config
+    from trainer_client.trl.trainer import Judging, build, grpo_config
 
     torch.set_num_threads(1)
     config = grpo_config(

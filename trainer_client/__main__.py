@@ -5,7 +5,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from trainer_client import score_command, train_command
+from trainer_client import score_command
+from trainer_client.training import command as train_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

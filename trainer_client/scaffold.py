@@ -17,6 +17,8 @@ from trainer_client import wire
 
 Within = Literal["linear", "binary"]
 Over = Literal["sigmoid", "linear", "power", "constant", "none"]
+Ratio = Literal["bare/bare", "scaffold/scaffold", "bare/scaffold"]
+"""The prompts of the importance ratio's numerator and denominator. The first is the paper's algorithm."""
 
 
 class Message(TypedDict):

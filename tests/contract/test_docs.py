@@ -18,6 +18,7 @@ from trainer_client import wire
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ROOT = DOCS.parent
+PAGES = ("architecture", "operations", "protocols", "training", "verl")
 OPERATIONS = (DOCS / "operations.md").read_text(encoding="utf-8")
 
 
@@ -74,7 +75,7 @@ def test_the_contracts_aggregations_are_the_ones_that_exist() -> None:
     assert set(get_args(wire.Aggregation)) == set(AGGREGATIONS)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/operations.md"])
+@pytest.mark.parametrize("page", ["README.md", "miniature/README.md", *(f"docs/{name}.md" for name in PAGES)])
 def test_pages_link_and_name_only_files_that_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
@@ -86,8 +87,9 @@ def test_pages_link_and_name_only_files_that_exist(page: str) -> None:
     assert not missing
 
 
-def test_architecture_has_a_line_for_every_module_of_the_service() -> None:
+@pytest.mark.parametrize("package", ["service", "trainer_client"])
+def test_architecture_has_a_line_for_every_module(package: str) -> None:
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    modules = [path for path in (ROOT / "service").rglob("*.py") if path.name != "__init__.py"]
+    modules = [path for path in (ROOT / package).rglob("*.py") if path.name not in ("__init__.py", "__main__.py")]
     missing = [str(path.relative_to(ROOT)) for path in modules if path.name not in text]
     assert not missing

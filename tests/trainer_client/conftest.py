@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> str:
-    from tests.trainer_client.tiny import save_policy
+    from tests.trainer_client.trl.tiny import save_policy
 
     return save_policy(tmp_path_factory.mktemp("policy"))
 
 
 @pytest.fixture
 def judging() -> "Iterator[Judging]":
-    from tests.trainer_client.tiny import judged_by
+    from tests.trainer_client.trl.tiny import judged_by
 
     with judged_by() as (judging, _):
         yield judging

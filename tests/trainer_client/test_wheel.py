@@ -74,11 +74,12 @@ def test_it_holds_the_client_alone(wheel: Path) -> None:
         names = archive.namelist()
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {"trainer_client"}
     shipped = {name for name in names if name.startswith("trainer_client/")}
-    here = {str(path.relative_to(ROOT)) for path in (ROOT / "trainer_client").iterdir() if path.is_file()}
-    assert shipped == here and {"trainer_client/py.typed", "trainer_client/report_page.html"} <= shipped
+    files = (path for path in (ROOT / "trainer_client").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    here = {str(path.relative_to(ROOT)) for path in files}
+    assert shipped == here and {"trainer_client/py.typed", "trainer_client/training/report_page.html"} <= shipped
 
 
-IMPORTS = ("trainer_client", "trainer_client.client", "trainer_client.scaffold", "trainer_client.train_command")
+IMPORTS = ("trainer_client", "trainer_client.client", "trainer_client.scaffold", "trainer_client.training.command")
 
 
 @pytest.mark.parametrize("module", IMPORTS)

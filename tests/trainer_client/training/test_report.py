@@ -1,0 +1,186 @@
+"""The page of a run says what its folder holds, needs nothing else, and can be read by day and by night."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.trainer_client.training import runs
+from trainer_client.__main__ import main
+from trainer_client.training import report, report_charts, run_file, run_folder
+from trainer_client.training.report_charts import smoothed, spark
+from trainer_client.training.run_file import RunFileError
+
+Json = dict[str, Any]
+JUDGE: Json = {"fingerprint": "f00d", "model": "judge <&>", "mode": "verdict", "layout": "rubricd", "facts": {"a": "b"}}
+
+
+def _log(step: int, **metrics: float | None) -> Json:
+    common = {"reward": 0.5, "reward/bare": step / 100, "scaffold/shown_share": 1 - step / 50, "judge/none_share": 0.25}
+    return {"step": step, **common, "criteria/tea": step / 50, "criteria/<b>boxes": 0.5, **metrics}
+
+
+def _folder(folder: Path, logs: list[Json], statuses: list[str] | None = None) -> Path:
+    out = folder / "out"
+    run_folder.begin(out, run_file.read(runs.run_file(folder, "http://judge:8000")), {"train": {}})
+    run_folder.write_judge(out, JUDGE, 0)
+    (out / "metrics.jsonl").write_text("".join(f"{json.dumps(log)}\n" for log in logs))
+    for step, status in enumerate(statuses or [], start=1):
+        (out / "completions").mkdir(exist_ok=True)
+        scored = status == "ok"
+        table = {
+            "prompt": [[{"role": "user", "content": "Where <does> it hurt?", "row": "{}"}]] * 2,
+            "completion": [[{"role": "assistant", "content": f"<script>alert({step})</script>"}]] * 2,
+            "score": pa.array([0.25, 0.75] if scored else [None, None], pa.float64()),
+            "shown_share": [0.5, 0.5],
+            "status": [status, status],
+        }
+        pq.write_table(pa.table(table), out / "completions" / f"completions_{step:05d}.parquet")
+    return out
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 50 logs in which the scaffold ends half-way and two batches in six were not judged."""
+    logs = [_log(step, **({"reward/scaffolded": 0.8} if step < 25 else {})) for step in range(1, 51)]
+    logs += [{"step": step, "eval_reward": step / 200} for step in (10, 20, 30, 40, 50)]
+    logs += [{"step": 50, "train_runtime": 3.0}]
+    statuses = ["ok", "ok", "overloaded", "ok", "timeout and abstained", "ok"]
+    return _folder(tmp_path_factory.mktemp("run"), logs, statuses)
+
+
+def _text(page: str, section: str) -> str:
+    found = re.search(rf"<h2>{section}</h2>(.*?)</section>", page, re.DOTALL)
+    assert found is not None, section
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", found.group(1)))
+
+
+def test_the_page_says_what_the_folder_holds(out: Path) -> None:
+    page = report.page(out)
+    for heading in ("Reward", "Rubric shown", "Not judged", "Criteria", "Why not judged", "Answers", "Run file"):
+        assert f"<h2>{heading}</h2>" in page
+    assert "<h2>Distance from the start</h2>" not in page, "this run logged no KL"
+    tiles = re.findall(r'<div class="tile"><b>([^<]*)</b><span>([^<]*)', page)
+    assert tiles == [
+        ("50", "optimiser steps"),
+        ("0.480", "reward, bare prompt, last tenth"),
+        ("0.250", "held-out reward, last tenth"),
+        ("4 of 12", "rollouts not judged"),
+    ]
+    why = _text(page, "Why not judged")
+    assert "overloaded 2 16.67%" in why and "timeout and abstained 2 16.67%" in why and " ok " not in why
+    criteria = _text(page, "Criteria")
+    assert criteria.index("tea 0.11 0.91 0.80") < criteria.index("&lt;b&gt;boxes 0.50 0.50 0.00")
+    answers = _text(page, "Answers")
+    assert "0.750 0.50 Where &lt;does&gt; it hurt? &lt;script&gt;alert(6)&lt;/script&gt;" in answers
+    assert "fingerprint f00d" in page and "judge &lt;&amp;&gt;" in page and "group: 4" in page
+
+
+def test_a_page_needs_nothing_else_and_runs_nothing(out: Path) -> None:
+    page = report.page(out)
+    assert not re.search(r"<script|<link|<img|<iframe|@import|\bon\w+=|(?:src|href)=\"(?!#)|url\((?!#)", page)
+    assert report.page(out) == page, "the same folder gives the same page"
+
+
+def test_a_run_that_has_only_begun_has_a_page(tmp_path: Path) -> None:
+    page = report.page(_folder(tmp_path, []))
+    assert "<b>0</b>" in page and "<figure>" not in page and "<h2>Criteria</h2>" not in page
+
+
+def test_a_run_without_failures_says_so(tmp_path: Path) -> None:
+    assert "Every rollout was judged." in report.page(_folder(tmp_path, [_log(1)], ["ok"]))
+
+
+def test_a_batch_of_which_nothing_was_judged_shows_no_answers(tmp_path: Path) -> None:
+    page = report.page(_folder(tmp_path, [_log(1, **{"reward/bare": None})], ["timeout"]))
+    assert "<h2>Answers</h2>" not in page and "2 of 2" in page
+    assert "reward, bare prompt" not in page, "no number where there is none"
+
+
+def test_every_judge_of_a_run_is_named(tmp_path: Path) -> None:
+    out = _folder(tmp_path, [_log(1)])
+    run_folder.write_judge(out, {**JUDGE, "fingerprint": "beef"}, 7)
+    page = report.page(out)
+    assert "judge &lt;&amp;&gt; f00d, then judge &lt;&amp;&gt; beef" in page
+    assert "Judge from step 0 on" in page and "Judge from step 7 on" in page
+
+
+def test_what_is_missing_is_a_gap_and_not_a_zero() -> None:
+    logs = [_log(1), _log(2, **{"reward/bare": None}), {"step": 2, "eval_reward": 1.0}, {"step": 3, "reward": 1.0}]
+    assert report.points(logs, "reward/bare") == [(1, 0.01), (2, None), (3, None)]
+    assert report.points(logs, "eval_reward") == [(2, 1.0)]
+    whole = report_charts.lines({"one": [(n, 0.5) for n in range(9)]})
+    gap = report_charts.lines({"one": [(n, None if n == 4 else 0.5) for n in range(9)]})
+    drawn = [re.search(r'<path d="([^"]*)"[^>]*stroke: var\(--one\)', svg) for svg in (whole, gap)]
+    assert [one.group(1).count("M") if one else 0 for one in drawn] == [1, 2]
+
+
+def test_a_chart_takes_its_colours_from_the_page() -> None:
+    svg = report_charts.lines({"one": [(1, 0.1), (2, 0.2)], "two": [(1, 0.3), (2, 0.1)]}, low=0.0, high=1.0)
+    assert "var(--one)" in svg and "var(--two)" in svg and "var(--soft)" in svg and "#0102" not in svg
+    labels = re.findall(r">([\d.]+)</text>", svg)
+    assert "0.0" in labels and "1.0" in labels
+
+
+def test_smoothing_keeps_gaps_and_the_mean() -> None:
+    nan = float("nan")
+    assert smoothed([1.0, 2.0, 6.0]) == [1.5, 3.0, 4.0]
+    found = smoothed([1.0, nan, 3.0])
+    assert found[0] == 1.0 and found[1] != found[1] and found[2] == 3.0
+
+
+def test_a_spark_is_drawn_over_the_whole_run() -> None:
+    assert 'points="1.0,20.0 80.0,11.0"' in spark([(0, 0.0), (5, 0.5), (10, None)])
+    assert spark([(1, None)]) == ""
+
+
+def test_the_command_writes_the_page_again(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "moved"
+    shutil.copytree(out, copy)
+    assert main(["report", str(copy)]) == 0
+    assert capsys.readouterr().out.strip() == str(copy / "report.html")
+    assert (copy / "report.html").read_text() == report.page(copy)
+    with pytest.raises(RunFileError, match="holds no run"):
+        report.write(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    assert chromium, "Debian's chromium is missing: `make test` installs it"
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield browser
+        browser.close()
+
+
+def _brightness(colour: str) -> float:
+    return sum(int(number) for number in re.findall(r"\d+", colour)[:3]) / 765
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_in_a_browser(browser: Browser, out: Path, scheme: Any, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(report.write(out).as_uri())
+    assert len(asked) == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    for place in ("body", "figure svg text", "figcaption", "td"):
+        colour = "getComputedStyle(document.querySelector('{}')).{}"
+        ink = page.evaluate(colour.format(place, "fill" if "text" in place else "color"))
+        assert abs(_brightness(ink) - _brightness(ground)) > 0.35, (place, ink, ground)
+    assert (_brightness(ground) > 0.5) is (scheme == "light")
+    assert page.locator("figure svg").first.bounding_box() is not None
+    context.close()

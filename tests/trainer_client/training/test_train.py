@@ -1,0 +1,181 @@
+"""`rubricd train`, whole: a tiny policy, TRL, and a judge over HTTP."""
+
+import contextlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from tests.e2e.processes import service as real_service
+from tests.trainer_client.scripted import FINGERPRINT, Service, answered, problem, scores, served
+from tests.trainer_client.training import runs
+from trainer_client.training import run_folder
+
+pytestmark = pytest.mark.timeout(400)
+Json = dict[str, Any]
+HELD_OUT: Json = {**runs.rows()[0], "id": "held", "prompt": "My neck is stiff. What now?"}
+
+
+class Mortal(Service):
+    """Judges until it is dead."""
+
+    def __init__(self) -> None:
+        super().__init__(self._answer)
+        self.answers_left: float = float("inf")
+
+    def _answer(self, body: Json) -> httpx.Response:
+        self.answers_left -= 1
+        return answered(scores(body)) if self.answers_left >= 0 else problem("unavailable", 503)
+
+
+def _weights(out: Path) -> bytes:
+    return (out / "policy" / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, str]]:
+    """A run that nothing disturbed: its folder, what it said, and the URL of its judge."""
+    folder = tmp_path_factory.mktemp("whole")
+    with served(Service()) as url:
+        done = runs.train(runs.run_file(folder, url))
+        assert done.returncode == 0, done.stderr
+        yield folder / "out", done.stdout, url
+
+
+def test_a_run_leaves_a_whole_folder(whole: tuple[Path, str, str]) -> None:
+    out, said, _ = whole
+    assert f"ruscarl, 4 batches of 2 prompts x 4 rollouts; judge fake {FINGERPRINT}" in said
+    assert {path.name for path in out.iterdir()} >= {
+        *("run.yaml", "data.json", "judge.json", "metrics.jsonl", "completions", "policy", "report.html"),
+        *("checkpoint-2", "checkpoint-4"),
+    }
+    logs = [log for log in runs.metrics(out) if "reward" in log]
+    assert [log["step"] for log in logs] == [1, 2, 3, 4]
+    assert (
+        logs[0]["scaffold/shown_share"] == pytest.approx((1 + 2 / 3 + 1 / 3 + 0) / 4)
+        and logs[0]["judge/none_share"] == 0
+    )
+    assert {"reward/bare", "reward/scaffolded", "criteria/tea", "criteria/axis:item", "kl"} <= logs[0].keys()
+    assert "reward/scaffolded" not in logs[3], "at the end nothing is shown"
+    assert run_folder.judges(out)[0]["fingerprint"] == FINGERPRINT
+    assert "<svg" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_reward_is_the_judges(whole: tuple[Path, str, str]) -> None:
+    """From answer to score once more, by the scripted judge's own rule."""
+    out = whole[0]
+    rubric = runs.rows()[0]["rubric"]
+    tables = sorted((out / "completions").glob("*.parquet"))
+    rollouts = [one for table in tables for one in pq.read_table(table).to_pylist()]
+    assert len(tables) == 4 and len(rollouts) == 4 * 2 * 4
+    for one in rollouts:
+        item = {"prompt": "", "response": one["completion"][-1]["content"], "rubric": {"criteria": rubric}}
+        expected = scores({"items": [item], "mode": "verdict", "layout": "rubricd"})["results"][0]["score"]
+        assert one["score"] == one["reward"] == pytest.approx(expected) and one["status"] == "ok"
+    assert {one["member"] for one in rollouts} == {0, 1, 2, 3}
+
+
+def test_a_judge_that_dies_ends_the_run_and_a_resumed_run_is_the_undisturbed_one(
+    whole: tuple[Path, str, str], tmp_path: Path
+) -> None:
+    judge = Mortal()
+    with served(judge) as url:
+        path = runs.run_file(tmp_path, url)
+        judge.answers_left = 1 + 2  # the question before all, and two batches
+        dead = runs.train(path)
+        assert dead.returncode == 1, dead.stderr
+        assert re.search(r"^rubricd: 8 of 8 rollouts have no reward after 0.5 s", dead.stderr, re.M)
+        assert "--resume goes on from checkpoint-2" in dead.stderr and "Traceback" not in dead.stderr
+        out = tmp_path / "out"
+        assert [log["step"] for log in runs.metrics(out) if "reward" in log] == [1, 2]
+        assert (out / "report.html").exists() and not (out / "policy").exists()
+
+        judge.answers_left = float("inf")
+        again = runs.train(path)
+        assert again.returncode == 2 and "go on in it with --resume" in again.stderr
+        resumed = runs.train(path, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert ", from checkpoint-2;" in resumed.stdout
+    assert _weights(out) == _weights(whole[0])
+    for name in ("completions_00003.parquet", "completions_00004.parquet"):
+        assert pq.read_table(out / "completions" / name) == pq.read_table(whole[0] / "completions" / name)
+    assert [log["step"] for log in runs.metrics(out) if "reward" in log] == [1, 2, 3, 4]
+
+
+def _interrupted(process: "subprocess.Popen[str]") -> str:
+    """Its stderr. Python drops an interrupt that falls into a finaliser, and a person then presses the keys again."""
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=20)[1]
+    process.kill()
+    raise AssertionError("five interrupts did not end it")
+
+
+def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
+    held, waiting = threading.Event(), threading.Event()
+
+    def answer(body: Json) -> httpx.Response:
+        if len(service.bodies) > 2:
+            waiting.set()
+            held.wait(120)
+        return answered(scores(body))
+
+    service = Service(answer)
+    with served(service) as url:
+        path = runs.run_file(tmp_path, url, judging={"patience_s": 300})
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer_client", "train", str(path)],
+            env=runs.environment(),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        assert waiting.wait(100)
+        said = _interrupted(process)
+        held.set()
+    assert process.returncode == 130
+    assert "rubricd: interrupted; there is no checkpoint yet, so --resume begins again" in said
+    assert "Traceback" not in said
+
+
+def test_with_the_real_service_lora_and_held_out_rows(tmp_path: Path) -> None:
+    runs.lines(tmp_path / "held.jsonl", HELD_OUT)
+    fields: Json = {"eval_data": "held.jsonl", "eval_every": 2, "lora": {"r": 2}, "ahead": 2, "steps": 2}
+    with real_service("--engine", "fake") as running:
+        done = runs.train(runs.run_file(tmp_path, running.url, **fields))
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert (out / "policy" / "adapter_model.safetensors").exists()
+    assert json.loads((out / "policy" / "adapter_config.json").read_text())["r"] == 2
+    evaluated = [log for log in runs.metrics(out) if "eval_reward" in log]
+    assert [log["step"] for log in evaluated] == [2]
+    assert evaluated[0]["eval_scaffold/shown_share"] == 0 and evaluated[0]["eval_judge/none_share"] == 0
+    assert "held-out rows" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_two_processes_are_one_run(tmp_path: Path) -> None:
+    """Each of two processes has one group's half; only the first writes."""
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    with served(Service()) as url:
+        path = runs.run_file(tmp_path, url, per_device=4, steps=2)
+        command = [*launcher, "-m", "trainer_client", "train", str(path)]
+        done = subprocess.run(command, env=runs.environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert done.stdout.count("rubricd: ruscarl") == 1
+    assert [log["step"] for log in runs.metrics(out) if "reward" in log] == [1, 2]
+    for table in (out / "completions").glob("*.parquet"):
+        rollouts = pq.read_table(table, columns=["row", "member"]).to_pylist()
+        assert sorted(one["member"] for one in rollouts) == [0, 0, 1, 1, 2, 2, 3, 3]
+        assert len({(one["row"], one["member"]) for one in rollouts}) == 8

@@ -1,0 +1,38 @@
+"""docs/training.md says what the run file and the presets are."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.trainer_client.training.training_page import PAGE, TABLES
+from trainer_client.training import run_file
+from trainer_client.training.presets import PRESETS, Preset
+
+TEXT = PAGE.read_text(encoding="utf-8")
+_BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("head", TABLES)
+def test_tables_are_what_the_code_says(head: str) -> None:
+    assert TABLES[head]() in TEXT, "run `python -m tests.trainer_client.training.training_page`"
+
+
+def test_the_example_is_a_run_file(tmp_path: Path) -> None:
+    whole, lora = _BLOCK.findall(TEXT)
+    (tmp_path / "run.yaml").write_text(whole)
+    run = run_file.read(tmp_path / "run.yaml")
+    assert run.trl["use_vllm"] is True and run.trl["top_k"] == 0
+    (tmp_path / "run.yaml").write_text(whole.replace(whole.splitlines()[-1], lora))
+    assert run_file.read(tmp_path / "run.yaml").lora is not None
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
+def test_what_no_paper_states_is_said_with_its_reason(preset: Preset) -> None:
+    known = {*preset.recipe, *preset.trl, *preset.judging, "ratio"}
+    assert preset.chosen.keys() <= known and all(preset.chosen.values())
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", TEXT)
+    assert links and all((PAGE.parent / link).exists() for link in links)

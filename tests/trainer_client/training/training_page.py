@@ -1,0 +1,87 @@
+"""Writes the tables of docs/training.md from the run file's fields and the presets:
+`python -m tests.trainer_client.training.training_page`."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from trainer_client.training.presets import PRESETS, settings
+from trainer_client.training.run_fields import JudgingPart, LoraPart, Run, ScaffoldPart, WordingPart
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "training.md"
+FIELDS = "| field | default | meaning |\n|---|---|---|\n"
+NUMBERS = (
+    "| preset | what it is | shown | judging | rubric, reference | group x prompts, updates | length |\n"
+    "|---|---|---|---|---|---|---|\n"
+)
+TRL = "| TRL setting | RuscaRL's presets | RaR's presets |\n|---|---|---|\n"
+_PARTS: dict[str, type[BaseModel]] = {
+    "judging": JudgingPart,
+    "scaffold": ScaffoldPart,
+    "scaffold.wording": WordingPart,
+    "lora": LoraPart,
+}
+_BY_PRESET = {
+    f"{name}.{inner}" if isinstance(value, dict) and name != "trl" else name
+    for preset in PRESETS
+    for name, value in settings(preset, "").items()
+    for inner in (value if isinstance(value, dict) else [""])
+}
+
+
+def fields() -> str:
+    return FIELDS + "".join(f"| `{name}` | {default} | {meaning} |\n" for name, default, meaning in _fields(Run, ""))
+
+
+def _fields(model: type[BaseModel], before: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        place = f"{before}{name}"
+        part = _PARTS.get(place)
+        default = "" if field.default is PydanticUndefined else f"`{json.dumps(field.default, default=lambda _: 0)}`"
+        if isinstance(field.default, BaseModel):
+            default = ""
+        yield place, "preset" if place in _BY_PRESET else default, field.description or ""
+        if part is not None:
+            yield from _fields(part, f"{place}.")
+
+
+def presets() -> str:
+    rows = []
+    for name, preset in PRESETS.items():
+        found = settings(name, "")
+        scaffold, updates = found["scaffold"], found["questions"] // found["mini_batch"]
+        recipe = f"{found['group']} x {found['questions']}, {updates}"
+        parts = [scaffold["over"], scaffold.get("within"), found["ratio"]]
+        shown = "nothing" if scaffold["over"] == "none" else ", ".join(parts)
+        judging = " ".join(f"`{value}`" for value in found["judging"].values())
+        length = f"{found['epochs']} epochs" if "epochs" in found else f"{found['steps']} batches"
+        rows.append(
+            f"| `{name}` | {preset.about} | {shown} | {judging} | {found['rubric']}, {found['reference']} "
+            f"| {recipe} | {length} |\n"
+        )
+    return NUMBERS + "".join(rows)
+
+
+def trl() -> str:
+    ruscarl, rar = {"warmup_steps": "none"} | settings("ruscarl", "")["trl"], settings("rar-explicit", "")["trl"]
+    names = sorted({*ruscarl, *rar})
+    return TRL + "".join(f"| `{name}` | {_cell(ruscarl, name)} | {_cell(rar, name)} |\n" for name in names)
+
+
+def _cell(found: dict[str, Any], name: str) -> str:
+    return f"{found[name]:g}" if isinstance(found.get(name), int | float) else str(found.get(name, "not stated"))
+
+
+TABLES = {FIELDS: fields, NUMBERS: presets, TRL: trl}
+
+
+if __name__ == "__main__":
+    page = PAGE.read_text(encoding="utf-8")
+    for head, table in TABLES.items():
+        page = re.sub(re.escape(head) + r"(\|.*\n)*", lambda _, table=table: table(), page, count=1)  # type: ignore[misc]
+    PAGE.write_text(page, encoding="utf-8")

@@ -1,0 +1,286 @@
+"""The reward function without a trainer: what it asks, what it answers, when it stops, what it logs."""
+
+import asyncio
+import gc
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from service.app import create_app
+from service.engine.build import Built
+from service.engine.fake import FakeEngine, FaultPlan
+from service.settings import Settings
+from tests.apps import fake_settings
+from tests.service.scoring.families import family
+from tests.trainer_client.scripted import Service, problem, served
+from tests.trainer_client.trl.tiny import EVEN, QUIET, Recorder, judged_by, rows, save_policy, texts, word
+from trainer_client import wire
+from trainer_client.client import JudgeClient, reward
+from trainer_client.errors import Unauthorized
+from trainer_client.patience import Judging
+from trainer_client.rows import Row
+from trainer_client.trl.trainer import JudgeReward, TooFewJudged, build, dataset, grpo_config
+
+END = 2
+
+
+class Log:
+    """What TRL would be told."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[Any]] = {}
+        self.metrics: dict[str, list[float]] = defaultdict(list)
+
+    def column(self, name: str, values: list[Any]) -> None:
+        assert name not in self.columns
+        self.columns[name] = values
+
+    def metric(self, name: str, value: float) -> None:
+        self.metrics[name].append(value)
+
+
+def asked(
+    judge: JudgeReward, given: list[Row], answers: list[str], *, ids: Any = None, log: Log | None = None, **columns: Any
+) -> list[float | None]:
+    """As TRL asks: one prompt, one completion and one list of ids for each answer."""
+    prompts = dataset(given)["prompt"]
+    completions = [[{"role": "assistant", "content": answer}] for answer in answers]
+    log = log or Log()
+    ids = ids or [[5, END] for _ in answers]
+    logs: dict[str, Any] = {"log_extra": log.column, "log_metric": log.metric}
+    return asyncio.run(judge(list(prompts), completions, ids, trainer_state=None, **logs, **columns))
+
+
+def test_each_answer_has_its_own_score_and_a_group_is_one_item() -> None:
+    given = [row for row in rows(3) for _ in range(2)]
+    answers = [f"answer {n}" for n in range(6)]
+    with judged_by() as (judging, service):
+        rewards = asked(JudgeReward(judging), given, answers)
+    assert rewards == [pytest.approx(word(answer)) for answer in answers]
+    items = [item for body in service.bodies for item in body["items"]]
+    assert [item["responses"] for item in items] == [answers[:2], answers[2:4], answers[4:]]
+    for item, row in zip(items, rows(3), strict=True):
+        assert item["prompt"] == list(row.messages)  # the bare one
+        assert [one["text"] for one in item["rubric"]["criteria"]] == [one.text for one in row.rubric.criteria]  # type: ignore[union-attr]
+
+
+def test_tickets_find_their_answers_in_any_order() -> None:
+    given, answers = rows(4), [f"answer {n}" for n in range(4)]
+    with judged_by() as (judging, service):
+        judge = JudgeReward(judging)
+        prompts = list(dataset(given)["prompt"])
+        tickets = judge.begin(prompts[:3], answers[:3]) + judge.begin(prompts[3:], answers[3:])
+        back = asked(judge, given[::-1], answers[::-1], ticket=tickets[::-1])
+        again = asked(judge, given, answers, ticket=judge.begin(prompts, answers))
+    assert back[::-1] == again == [pytest.approx(word(answer)) for answer in answers]
+    assert len(service.bodies) == 3 and judge._begun == {}
+
+
+def test_what_was_cut_off_is_charged_where_that_is_declared() -> None:
+    """min(score, 0) minus the charge; an answer that ends keeps its score, one that was not judged has none."""
+    scores = {"ends": 0.75, "cut": 0.75, "cut and bad": -0.5, "cut, unknown": None, "nothing": 0.5}
+    ids = [[7, END], [7, 7], [7, 7], [7, 7], []]
+    with judged_by(lambda response: scores[response]) as (judging, _):
+        plain = asked(JudgeReward(judging), rows(5), list(scores), ids=ids)
+        charging = Judging(judging.url, patience_s=60, most_missing=1.0, unfinished=0.25)
+        charged = asked(JudgeReward(charging, ends=[END, 3]), rows(5), list(scores), ids=ids)
+    assert plain == list(scores.values())
+    assert charged == [0.75, -0.25, -0.75, None, -0.25]
+
+
+def test_a_charge_without_end_tokens_is_refused() -> None:
+    with pytest.raises(ValueError, match="say in `ends` which tokens finish one"):
+        JudgeReward(Judging("http://judge", unfinished=0.1))
+
+
+@pytest.mark.parametrize(("most_missing", "stops"), [(0.0, True), (0.49, True), (0.5, False), (1.0, False)])
+def test_a_step_of_which_too_much_is_missing_is_not_taken(most_missing: float, stops: bool) -> None:
+    scores = {"a": 0.5, "b": None, "c": 1.0, "d": None}
+    with judged_by(lambda response: scores[response]) as (judging, _):
+        judge = JudgeReward(Judging(judging.url, patience_s=60, most_missing=most_missing))
+        if not stops:
+            assert asked(judge, rows(4), list(scores)) == list(scores.values())
+            return
+        message = (
+            r"2 of 4 rollouts have no reward \(2 abstained\); no step .* Asking again would not help.*"
+        )
+        with pytest.raises(TooFewJudged, match=message):
+            asked(judge, rows(4), list(scores))
+
+
+def test_all_judged_is_never_too_few() -> None:
+    with judged_by() as (judging, _):
+        judge = JudgeReward(Judging(judging.url, patience_s=60, most_missing=0.0))
+        assert None not in asked(judge, rows(2), ["a", "b"])
+
+
+def test_who_stops_says_the_first_reason_in_the_services_words() -> None:
+    with served(Service(lambda body: problem("unavailable", 503, retry_after="1000"))) as url:
+        judge = JudgeReward(Judging(url, patience_s=60))
+        with pytest.raises(TooFewJudged, match=r"\(2 unavailable; the first: about unavailable\)"):
+            asked(judge, rows(2), ["a", "b"])
+
+
+def test_the_hopeless_ends_the_run_at_once() -> None:
+    with served(Service(lambda body: problem("unauthorized", 401))) as url, pytest.raises(Unauthorized):
+        asked(JudgeReward(Judging(url, patience_s=600)), rows(2), ["a", "b"])
+
+
+def test_a_prompt_without_its_row_is_refused() -> None:
+    judge = JudgeReward(Judging("http://judge"))
+    prompts: list[Any] = [[{"role": "user", "content": "Hello?"}]]
+    completions: list[Any] = [[{"role": "assistant", "content": "a"}]]
+    with pytest.raises(
+        ValueError, match=r"carries no `row`: make the data set with trainer_client\.trl\.trainer\.dataset"
+    ):
+        asyncio.run(judge(prompts, completions, [[END]]))
+
+
+def test_a_judge_that_nobody_needs_any_more_leaves_no_thread_and_no_connection() -> None:
+    def threads() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "judge"}
+
+    gc.collect()
+    before = threads()
+    with judged_by() as (judging, _):
+        judge = JudgeReward(judging)
+        asked(judge, rows(1), ["a"])
+        (own,) = threads() - before
+        client = judge._clients[0]
+        del judge
+        gc.collect()
+        own.join(30)
+    assert not own.is_alive() and client._caller._http.is_closed
+
+
+def test_columns_of_the_completions_table() -> None:
+    log = Log()
+    with judged_by(lambda response: None if response == "b" else 0.5) as (judging, _):
+        columns = {"member": [0, 1], "shown": ["[0]", "[]"], "shown_share": [1.0, 0.0], "other": [1, 2]}
+        asked(JudgeReward(judging), rows(2), ["a", "b"], log=log, **columns)
+    assert list(log.columns) == ["row", "member", "shown_share", "shown", "score", "reward", "status", "criteria"]
+    assert log.columns["row"] == ["row-0", "row-1"]
+    assert log.columns["score"] == log.columns["reward"] == [0.5, None]
+    assert log.columns["status"] == ["ok", "abstained"]
+    assert set(json.loads(log.columns["criteria"][0])) == {"c0", "c1", "c2"}
+    assert json.loads(log.columns["criteria"][1]) == dict.fromkeys(("c0", "c1", "c2"))
+
+
+def test_metrics() -> None:
+    log = Log()
+    with judged_by(lambda response: None if response == "c" else word(response)) as (judging, _):
+        asked(JudgeReward(judging), rows(3), ["a", "b", "c"], log=log, shown_share=[1.0, 0.0, 0.5])
+    told = log.metrics
+    assert told["judge/none_share"] == [0, 0, 1] and told["scaffold/shown_share"] == [1, 0, 0.5]
+    assert (told["reward/scaffolded"], told["reward/bare"]) == ([word("a")], [word("b")])
+    assert told["judge/abstained"] == [0] * 6 + [1] * 3
+    assert len(told["judge/p_met"]) == len(told["judge/met_share"]) == 6
+    assert told["criteria/c0"] == told["judge/met_share"][::3]
+    assert len(told["judge/latency_s"]) == len(told["judge/waited_s"]) == 1
+    assert told["judge/coverage"] == [1, 1, 0]
+
+
+def test_at_most_64_criteria_are_followed_by_name() -> None:
+    tags = {"axis": "a"}
+    made = [wire.Criterion(id=f"c{n}", text=f"Says {n}.", points=1, tags=tags if n == 99 else {}) for n in range(100)]
+    row = Row("r", ({"role": "user", "content": "Hello?"},), wire.Rubric(criteria=made), None, "s")
+    log = Log()
+    with judged_by() as (judging, _):
+        judge = JudgeReward(judging)
+        asked(judge, [row], ["a"], log=log)
+        asked(judge, [row], ["b"], log=Log())
+    names = [name for name in log.metrics if name.startswith("criteria/")]
+    assert names == [*(f"criteria/c{n}" for n in range(64)), "criteria/other"]
+    assert len(log.metrics["criteria/other"]) == 37
+
+
+def test_criteria_without_a_name_are_followed_by_their_tags_only() -> None:
+    made = [wire.Criterion(text=f"Says {n}.", points=1, tags={"axis": "ab"[n % 2]}) for n in range(5)]
+    row = Row("r", ({"role": "user", "content": "Hello?"},), wire.Rubric(criteria=made), None, "s")
+    log = Log()
+    with judged_by() as (judging, _):
+        asked(JudgeReward(judging), [row], ["a"], log=log)
+    named = {name: len(values) for name, values in log.metrics.items() if name.startswith("criteria/")}
+    assert named == {"criteria/axis:a": 3, "criteria/axis:b": 2}
+
+
+@contextmanager
+def faulty(**rates: float) -> Iterator[str]:
+    """The service itself on a loopback port, with a judge that fails so from when it is ready; without rates a healthy
+    one."""
+    engine = FakeEngine()
+
+    async def build_engine(settings: Settings) -> Built:
+        return Built(engine, family("qwen"))
+
+    app = create_app(fake_settings(cache_entries=0, canary_every_s=0), build=build_engine)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started or app.state.served.state == "loading":
+        time.sleep(0.01)
+    assert app.state.served.state == "ready"
+    engine._plan = FaultPlan(rates=rates)  # type: ignore[arg-type]
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_judge_that_fails_some_criteria(tmp_path: Path) -> None:
+    """Trained against the service while its engine fails: every reward in the loss is a healthy judge's, or none."""
+    policy = save_policy(tmp_path / "policy")
+    sizes = {"group": 4, "questions": 3, "mini_batch": 3, "per_device": 12, "steps": 4}
+    config = grpo_config(tmp_path / "out", **{**QUIET, **sizes, "save_strategy": "no", "log_completions": True})
+    given = [row for _ in range(4) for row in rows(3)]
+    with faulty(some=0.3, low_mass=0.2, nan=0.1) as url:
+        judging = Judging(url, patience_s=0.3, most_missing=1.0)
+        trainer = build(policy, given, judging=judging, config=config, scaffold=EVEN)
+        seen = Recorder()
+        seen.watch(trainer).train()
+    logs = [trainer.state.log_history[n]["judge/none_share"] for n in range(4)]
+    with faulty() as url:
+        right = [_healthy(url, policy, rollout) for rollout in seen.rollouts]
+    assert None not in right[0]
+    judged = unjudged = 0
+    for values, part, share in zip(_logged(tmp_path / "out"), seen.losses, logs, strict=True):
+        wanted = right.pop(0)
+        assert all(one is None or one == pytest.approx(good) for one, good in zip(values, wanted, strict=True))
+        assert share == pytest.approx(values.count(None) / 12)
+        judged, unjudged = judged + 12 - values.count(None), unjudged + values.count(None)
+        assert part["advantages"].eq(0).sum() >= values.count(None)
+        assert not part["advantages"].isnan().any()
+    assert judged > 5 and unjudged > 5
+
+
+def _logged(out: Path) -> list[list[float | None]]:
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(file).to_pydict()["reward"] for file in sorted((out / "completions").glob("*.parquet"))]
+    return [[None if one is None or one != one else float(one) for one in rewards] for rewards in tables]
+
+
+def _healthy(url: str, policy: str, rollout: dict[str, Any]) -> list[float | None]:
+    items = [
+        {
+            "prompt": rollout["prompts"][n][0]["content"],
+            "response": answer,
+            "rubric": json.loads(rollout["prompts"][n][-1]["row"])["rubric"],
+        }
+        for n, answer in enumerate(texts(policy, rollout["completion_ids"]))
+    ]
+
+    async def ask() -> list[float | None]:
+        async with JudgeClient(url) as client:
+            return [reward(outcome) for outcome in await client.score(items)]
+
+    return asyncio.run(ask())

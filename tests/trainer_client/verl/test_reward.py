@@ -1,0 +1,240 @@
+"""The reward that verl asks for, against a scripted judge. No class of verl is needed here: verl calls it as it is
+called below (`contract/rewards.py` runs the same through verl's real reward worker)."""
+
+import asyncio
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+
+from tests.trainer_client import scripted
+from tests.trainer_client.scripted import Hands, Json, Service
+from trainer_client import wire
+from trainer_client.client import JudgeClient
+from trainer_client.errors import DataError, Unauthorized
+from trainer_client.patience import Judging
+from trainer_client.rows import Row
+from trainer_client.verl.reward import NotJudged, compute_score
+from trainer_client.verl.rows import to_parquet
+
+RUBRIC = wire.Rubric.model_validate([{"text": "Is kind.", "points": 5}, {"text": "Lies.", "points": -3}])
+ROW = Row("row-1", ({"role": "user", "content": "Hello?"},), RUBRIC, "Hi.", "made-up")
+SECRET = "what the policy wrote"
+Made = list[JudgeClient]
+
+
+@pytest.fixture
+def extra_info(tmp_path: Path) -> Json:
+    to_parquet([ROW], tmp_path / "train.parquet", split="train")
+    (row,) = parquet.read_table(tmp_path / "train.parquet").to_pylist()
+    told: Json = row["extra_info"]
+    return told
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def made(service: Service, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """Every client that was made, with a clock that needs no waiting."""
+    clients: Made = []
+
+    def client(self: Judging) -> JudgeClient:
+        more: Any = {"transport": service.transport, "clock": Hands().clock}
+        one = JudgeClient(self.url, token=self.token, concurrency=self.concurrency, timeout_s=self.timeout_s, **more)
+        clients.append(one)
+        return one
+
+    monkeypatch.setattr(Judging, "client", client)
+    return clients
+
+
+async def _ask(extra_info: Json, solution: str = SECRET, **more: Any) -> dict[str, float | None]:
+    told = {"num_turns": 2, "rollout_reward_scores": {}, "shown": 1, "criteria": 2, "shown_share": 0.5}
+    return await compute_score(
+        data_source="made-up",
+        solution_str=solution,
+        ground_truth="Hi.",
+        extra_info={**extra_info, **told},
+        **{"url": "http://judge", "patience_s": 5.0, **more},
+    )
+
+
+def _with(**changes: Any) -> Callable[[Json], Any]:
+    """A judge whose every result has these fields."""
+
+    def answer(body: Json) -> Any:
+        told = scripted.scores(body)
+        return scripted.answered({**told, "results": [{**one, **changes} for one in told["results"]]})
+
+    return answer
+
+
+async def test_what_verl_gets_and_what_the_judge_is_asked(extra_info: Json, service: Service, made: Made) -> None:
+    told = await _ask(extra_info)
+    assert list(told) == ["score", "judged", "coverage", "met_share", "judge_latency_s", "shown_share", "shown"]
+    assert told["score"] == scripted.expected_score(SECRET)
+    met = [scripted.chance(SECRET, text) >= 0.5 for text in ("Is kind.", "Lies.")]
+    assert told["met_share"] == sum(met) / 2
+    assert (told["judged"], told["coverage"], told["shown_share"], told["shown"]) == (1.0, 1.0, 0.5, 1.0)
+    assert told["judge_latency_s"] is not None and 0 <= told["judge_latency_s"] < 60
+    (item,) = service.bodies[0]["items"]
+    assert item["prompt"] == [{"role": "user", "content": "Hello?"}]
+    assert (item["id"], item["response"], item["reference"]) == ("row-1", SECRET, "Hi.")
+    assert wire.Rubric.model_validate(item["rubric"]) == RUBRIC
+
+
+async def test_without_a_scaffold_nothing_was_shown(extra_info: Json, service: Service, made: Made) -> None:
+    told = await compute_score("made-up", SECRET, None, extra_info, url="http://judge")
+    assert (told["shown_share"], told["shown"]) == (0.0, 0.0)
+
+
+async def test_a_response_that_was_judged_in_part_has_no_reward(extra_info: Json, service: Service, made: Made) -> None:
+    service.answer = _with(status="partial", score=None, coverage=0.625, score_bounds=[-0.6, 1.0])
+    with pytest.raises(NotJudged, match=r"no reward: the judge decided 62% of the rubric \(partial\)"):
+        await _ask(extra_info)
+
+
+async def test_lower_bound_is_the_least_that_its_verdicts_allow_and_is_marked(
+    extra_info: Json, service: Service, made: Made
+) -> None:
+    service.answer = _with(status="partial", score=None, coverage=0.625, score_bounds=[-0.6, 1.0])
+    told = await _ask(extra_info, when_missing="lower_bound")
+    assert (told["score"], told["judged"], told["coverage"]) == (-0.6, 0.0, 0.625)
+    assert len(told) == 7
+
+
+async def test_the_share_that_is_met_is_of_those_with_a_verdict(extra_info: Json, service: Service, made: Made) -> None:
+    def answer(body: Json) -> Any:
+        told = scripted.scores(body)
+        first, second = told["results"][0]["criteria"]
+        first["met"], first["p"] = True, 0.9
+        told["results"][0]["criteria"] = [first, {**second, "status": "abstained", "met": None, "p": None}]
+        told["results"][0].update(score=1.0, coverage=0.625, status="partial")
+        return scripted.answered(told)
+
+    service.answer = answer
+    told = await _ask(extra_info, options={"min_coverage": 0.5})
+    assert (told["score"], told["judged"], told["coverage"], told["met_share"]) == (1.0, 1.0, 0.625, 1.0)
+
+
+async def test_lower_bound_leaves_a_judged_response_its_score(extra_info: Json, service: Service, made: Made) -> None:
+    service.answer = _with(score_bounds=[-9.0, 9.0])
+    told = await _ask(extra_info, when_missing="lower_bound")
+    assert (told["score"], told["judged"]) == (scripted.expected_score(SECRET), 1.0)
+
+
+@pytest.mark.parametrize("when_missing", ["raise", "lower_bound"])
+async def test_no_answer_is_no_reward_under_any_policy(
+    when_missing: str, extra_info: Json, service: Service, made: Made
+) -> None:
+    service.answer = lambda body: scripted.problem("invalid_request", 422)
+    with pytest.raises(NotJudged, match=r"gave no answer \(invalid_request") as caught:
+        await _ask(extra_info, when_missing=when_missing)
+    assert SECRET not in f"{caught.value}{caught.value.__cause__}"
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301
+
+
+async def test_bounds_that_do_not_exist_are_not_made_up(extra_info: Json, service: Service, made: Made) -> None:
+    service.answer = _with(status="failed", score=None, coverage=0.0, score_bounds=None)
+    with pytest.raises(NotJudged, match="decided 0%"):
+        await _ask(extra_info, when_missing="lower_bound")
+
+
+async def test_a_judge_that_is_away_for_a_while_is_waited_for(extra_info: Json, service: Service, made: Made) -> None:
+    away = iter([scripted.problem("unavailable", 503)] * 3)
+    service.answer = lambda body: next(away, None) or scripted.answered(scripted.scores(body))
+    told = await _ask(extra_info, patience_s=60.0)
+    assert told["judged"] == 1.0
+    assert len(service.bodies) == 4
+
+
+async def test_a_key_that_is_not_known_is_raised_at_once(extra_info: Json, service: Service, made: Made) -> None:
+    service.answer = lambda body: scripted.problem("unauthorized", 401)
+    with pytest.raises(Unauthorized):
+        await _ask(extra_info, when_missing="lower_bound")
+    assert len(service.bodies) == 1
+
+
+async def test_all_rollouts_of_a_process_share_one_client_and_its_bound(
+    extra_info: Json, service: Service, made: Made
+) -> None:
+    told = await asyncio.gather(*(_ask(extra_info, f"answer {n}", concurrency=3) for n in range(40)))
+    assert [one["score"] for one in told] == [scripted.expected_score(f"answer {n}") for n in range(40)]
+    assert len(made) == 1
+    assert service.busiest == 3
+
+
+async def test_another_judge_has_a_client_of_its_own(extra_info: Json, service: Service, made: Made) -> None:
+    for url in ("http://one", "http://two", "http://one"):
+        await _ask(extra_info, url=url)
+    assert [str(request.url.host) for request in service.requests if request.url.path == "/v1/score"] == [
+        "one",
+        "two",
+        "one",
+    ]
+    assert len(made) == 2
+
+
+def test_each_event_loop_has_a_client_of_its_own(extra_info: Json, service: Service, made: Made) -> None:
+    for _ in range(2):
+        assert asyncio.run(_ask(extra_info))["judged"] == 1.0
+    assert len(made) == 2
+
+
+async def test_key_and_options_reach_the_judge(
+    extra_info: Json, service: Service, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUR_KEY", "secret-key")
+    await _ask(extra_info, token_env="OUR_KEY", options={"aggregation": "mean", "soft": True})
+    assert service.requests[-1].headers["authorization"] == "Bearer secret-key"
+    assert (service.bodies[0]["aggregation"], service.bodies[0]["soft"]) == ("mean", True)
+
+
+async def test_without_a_key_none_is_sent(
+    extra_info: Json, service: Service, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUBRICD_KEY", raising=False)
+    await _ask(extra_info)
+    assert "authorization" not in service.requests[-1].headers
+
+
+async def test_a_rating_without_a_rubric(tmp_path: Path, service: Service, made: Made) -> None:
+    to_parquet([Row("r", ROW.messages, None, None, "made-up")], tmp_path / "t.parquet", split="train")
+    (row,) = parquet.read_table(tmp_path / "t.parquet").to_pylist()
+    entry = {"id": "rating", "status": "ok", "met": None, "p": None, "p_raw": None, "label_mass": 1.0, "points": 1.0}
+    rating = {"expected": 7.3, "most_likely": 7, "normalised": 0.7}
+    service.answer = _with(score=0.7, rating=rating, criteria=[{**entry, "source": "judge"}])
+    told = await _ask(row["extra_info"], options={"mode": "likert"})
+    assert (told["score"], told["met_share"]) == (0.7, None)
+    assert "rubric" not in service.bodies[0]["items"][0]
+
+
+async def test_misuse_is_said(extra_info: Json, made: Made) -> None:
+    with pytest.raises(ValueError, match="when_missing is `raise` or `lower_bound`, not 'zero'"):
+        await _ask(extra_info, when_missing="zero")
+    with pytest.raises(TypeError, match="patience"):
+        await _ask(extra_info, patience=5)
+    with pytest.raises(TypeError, match="unknown options: agregation"):
+        await _ask(extra_info, options={"agregation": "mean"})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [None, {}, {"row": "{}", "split": "train"}, {"row": "no json", "split": "train"}, {"row": None, "split": "val"}],
+)
+async def test_a_sample_that_holds_no_row_is_an_error(told: Json | None, made: Made) -> None:
+    with pytest.raises(DataError, match="to_parquet"):
+        await compute_score("made-up", SECRET, None, told, url="http://judge")
+
+
+async def test_a_split_that_is_neither_is_an_error(extra_info: Json, made: Made) -> None:
+    with pytest.raises(DataError):
+        await _ask({**extra_info, "split": "test"})
+    assert json.loads(extra_info["row"])["id"] == "row-1"

@@ -1,1 +1,0 @@
-"""Tests against verl's real classes. `test_verl_contract.py` runs them, in a process that sees `.venv/verl`."""

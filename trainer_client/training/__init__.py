@@ -1,0 +1,1 @@
+"""`rubricd train`: a run file in, a run folder out."""

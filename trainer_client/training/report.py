@@ -1,0 +1,266 @@
+"""`report.html` of a run: one page that needs nothing else, written from what lies in the run's folder.
+
+Always true: what was not judged is shown as not judged; a metric that a run never logged has no chart and no number.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from trainer_client.training import report_charts, run_file, run_folder
+from trainer_client.training.report_charts import COLOURS, Points
+from trainer_client.training.run_file import RunFileError
+
+_PAGE = Path(__file__).with_name("report_page.html")
+_CRITERION = "criteria/"
+_SHOWN_ROWS = 12
+_Logs = list[dict[str, Any]]
+
+# Heading, what it says, (colour, name, metric) of each line, the ends that its axis shows at least.
+_CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, float | None], ...] = (
+    (
+        "Reward",
+        "Mean of the rollouts that were judged.",
+        (
+            ("one", "bare prompt", "reward/bare"),
+            ("two", "scaffolded prompt", "reward/scaffolded"),
+            ("three", "held-out rows, bare prompt", "eval_reward"),
+        ),
+        0.0,
+        None,
+    ),
+    (
+        "Rubric shown",
+        "Share of its rubric that a rollout was shown, mean.",
+        (("two", "shown share", "scaffold/shown_share"),),
+        0.0,
+        1.0,
+    ),
+    (
+        "What the judge finds",
+        "Share of the criteria that are met, and the judge's own mean probability.",
+        (("one", "met", "judge/met_share"), ("two", "P(met)", "judge/p_met")),
+        0.0,
+        1.0,
+    ),
+    (
+        "Not judged",
+        "Rollouts without a reward, and criteria on which the judge abstained; neither counts as not met.",
+        (("two", "rollouts", "judge/none_share"), ("one", "criteria", "judge/abstained")),
+        0.0,
+        0.1,
+    ),
+    (
+        "Seconds with the judge",
+        "For a batch of rollouts, and how much of that the trainer waited.",
+        (("one", "asked to answered", "judge/latency_s"), ("two", "waited", "judge/waited_s")),
+        0.0,
+        None,
+    ),
+    ("Distance from the start", "KL divergence from the first policy.", (("one", "KL", "kl"),), 0.0, None),
+    (
+        "Length of answers",
+        "Tokens, mean of a batch.",
+        (("one", "tokens", "completions/mean_length"),),
+        0.0,
+        None,
+    ),
+    ("Entropy", "Of the policy's next token, mean.", (("one", "entropy", "entropy"),), 0.0, None),
+)
+
+
+def write(folder: Path) -> Path:
+    """Writes the page and returns its path. Raises RunFileError where the folder holds no run."""
+    if not (folder / "data.json").exists():
+        raise RunFileError(f"{folder} holds no run: it is not a folder that `rubricd train` wrote")
+    path = folder / "report.html"
+    path.write_text(page(folder), encoding="utf-8")
+    return path
+
+
+def page(folder: Path) -> str:
+    """The whole page."""
+    run, logs, rollouts = run_file.read(folder / "run.yaml"), _logs(folder / "metrics.jsonl"), _Rollouts.of(folder)
+    judges = run_folder.judges(folder)
+    named = ", then ".join(f"{one['model']} {one['fingerprint']}" for one in judges) or "no judge yet"
+    return Template(_PAGE.read_text(encoding="utf-8")).substitute(
+        title=escape(f"{folder.resolve().name}: {run.preset}"),
+        subtitle=escape(
+            f"{Path(run.policy).name}, group {run.group}, {run.questions} prompts a batch; judged by {named}"
+        ),
+        tiles="\n".join(_tiles(logs, rollouts)),
+        charts="\n".join(_chart(logs, *chart) for chart in _CHARTS if any(_has(logs, one[2]) for one in chart[2])),
+        tables="\n".join(
+            filter(None, (_criteria(logs), rollouts.reasons(), rollouts.examples(), *_facts(folder, judges)))
+        ),
+    )
+
+
+def _logs(path: Path) -> _Logs:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def points(logs: _Logs, metric: str) -> Points:
+    """Step and value at each log of the metric's kind, training or evaluation; None where it has none."""
+    kind = "eval_reward" if metric.startswith("eval_") else "reward"
+    return [(log["step"], log.get(metric)) for log in logs if kind in log]
+
+
+def _has(logs: _Logs, metric: str) -> bool:
+    return any(log.get(metric) is not None for log in logs)
+
+
+def _tiles(logs: _Logs, rollouts: "_Rollouts") -> Iterable[str]:
+    last = max((log["step"] for log in logs), default=0)
+    yield _tile(f"{last:g}", "optimiser steps")
+    for metric, name in (
+        ("reward/bare", "reward, bare prompt, last tenth"),
+        ("eval_reward", "held-out reward, last tenth"),
+        ("judge/met_share", "criteria met, last tenth"),
+    ):
+        values = [value for _, value in points(logs, metric) if value is not None]
+        if values:
+            tail = values[-max(len(values) // 10, 1) :]
+            yield _tile(f"{sum(tail) / len(tail):.3f}", name)
+    if rollouts.statuses:
+        missing = rollouts.statuses.total() - rollouts.statuses["ok"]
+        yield _tile(f"{missing} of {rollouts.statuses.total()}", "rollouts not judged")
+
+
+def _tile(number: str, name: str) -> str:
+    return f'<div class="tile"><b>{escape(number)}</b><span>{escape(name)}</span></div>'
+
+
+def _chart(
+    logs: _Logs,
+    heading: str,
+    about: str,
+    series: Sequence[tuple[str, str, str]],
+    low: float | None,
+    high: float | None,
+) -> str:
+    drawn = [one for one in series if _has(logs, one[2])]
+    svg = report_charts.lines({colour: points(logs, metric) for colour, _, metric in drawn}, low=low, high=high)
+    key = "".join(
+        f'<span><i style="background:{COLOURS[colour]}"></i>{escape(name)}</span>' for colour, name, _ in drawn
+    )
+    return _section(heading, about, f'<figure>{svg}<figcaption class="key">{key}</figcaption></figure>', wide=False)
+
+
+def _criteria(logs: _Logs) -> str:
+    """Each criterion's pass rate: at first, at last, and between."""
+    names = sorted({name for log in logs for name in log if name.startswith(_CRITERION)})
+    found = []
+    for name in names:
+        line = points(logs, name)
+        values = [value for _, value in line if value is not None]
+        fifth = max(len(values) // 5, 1)
+        first, last = sum(values[:fifth]) / fifth, sum(values[-fifth:]) / fifth
+        cells = [(name.removeprefix(_CRITERION), "name"), *((f"{one:.2f}", "n") for one in (first, last, last - first))]
+        row = "".join(f'<td class="{kind}">{escape(cell)}</td>' for cell, kind in cells)
+        found.append((abs(last - first), f"<tr>{row}<td>{report_charts.spark(line)}</td></tr>"))
+    if not found:
+        return ""
+    head = ("Criterion or tag", ""), ("first fifth", "n"), ("last fifth", "n"), ("change", "n"), ("over the run", "")
+    rows = [row for _, row in sorted(found, key=lambda one: -one[0])]
+    more = rows[_SHOWN_ROWS:]
+    rest = _folded(f"{len(more)} more", _table(head, more)) if more else ""
+    about = "How often it is met, whatever its points; the largest changes first."
+    return _section("Criteria", about, _table(head, rows[:_SHOWN_ROWS]) + rest)
+
+
+class _Rollouts:
+    """TRL's tables of completions, as far as the page shows them."""
+
+    def __init__(self, statuses: Counter[str], last: list[dict[str, Any]]) -> None:
+        self.statuses = statuses
+        self._last = last
+
+    @classmethod
+    def of(cls, folder: Path) -> "_Rollouts":
+        tables = sorted((folder / "completions").glob("completions_*.parquet"))
+        if not tables:
+            return cls(Counter(), [])
+        from pyarrow import parquet
+
+        statuses: Counter[str] = Counter()
+        for table in tables:
+            statuses.update(parquet.read_table(table, columns=["status"])["status"].to_pylist())
+        return cls(statuses, parquet.read_table(tables[-1]).to_pylist())
+
+    def reasons(self) -> str:
+        """What was not judged, by reason."""
+        failed = Counter({status: count for status, count in self.statuses.items() if status != "ok"})
+        if not self.statuses:
+            return ""
+        if not failed:
+            return _section("Why not judged", "Every rollout was judged.", "")
+        rows = [
+            f'<tr><td class="name">{escape(status)}</td><td class="n">{count}</td>'
+            f'<td class="n">{count / self.statuses.total():.2%}</td></tr>'
+            for status, count in failed.most_common()
+        ]
+        about = "Rollouts that have no reward; they were left out of the baseline and taught nothing."
+        return _section("Why not judged", about, _table((("Reason", ""), ("rollouts", "n"), ("share", "n")), rows))
+
+    def examples(self) -> str:
+        """The best and the worst answers of the last table."""
+        judged = sorted((one for one in self._last if one["score"] is not None), key=lambda one: -one["score"])
+        some = judged if len(judged) <= 4 else [*judged[:2], *judged[-2:]]
+        if not some:
+            return ""
+        rows = [
+            f'<tr><td class="n">{one["score"]:.3f}</td><td class="n">{one.get("shown_share") or 0.0:.2f}</td>'
+            f'<td class="said">{escape(_last_text(one["prompt"]))}</td>'
+            f'<td class="said">{escape(_last_text(one["completion"]))}</td></tr>'
+            for one in some
+        ]
+        head = ("score", "n"), ("shown", "n"), ("Prompt", ""), ("Answer", "")
+        return _section("Answers", "The best and the worst of the last batch.", _table(head, rows))
+
+
+def _last_text(turns: Any) -> str:
+    if isinstance(turns, str):
+        return turns
+    return str(turns[-1]["content"]) if turns else ""
+
+
+def _facts(folder: Path, judges: run_folder.Judges) -> Iterable[str]:
+    for judge in judges:
+        rows = [
+            f'<tr><td class="name">{escape(name)}</td><td class="said">{escape(_plain(value))}</td></tr>'
+            for name, value in judge.items()
+            if name != "from_step"
+        ]
+        about = f"{judge['model']}, fingerprint {judge['fingerprint']}."
+        yield _section(
+            f"Judge from step {judge['from_step']} on", about, _folded("everything it names", _table((), rows))
+        )
+    text = (folder / "run.yaml").read_text(encoding="utf-8")
+    yield _section("Run file", "With nothing left unsaid.", _folded("run.yaml", f"<pre>{escape(text)}</pre>"))
+
+
+def _folded(name: str, inner: str) -> str:
+    return f"<details><summary>{escape(name)}</summary><div>{inner}</div></details>"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key}: {inner}" for key, inner in value.items())
+    return "none" if value is None else str(value)
+
+
+def _section(heading: str, about: str, inner: str, *, wide: bool = True) -> str:
+    kind = ' class="wide"' if wide else ""
+    return f"<section{kind}><h2>{escape(heading)}</h2><p>{escape(about)}</p>{inner}</section>"
+
+
+def _table(head: Iterable[tuple[str, str]], rows: Sequence[str]) -> str:
+    cells = "".join(f'<th class="{kind}">{escape(name)}</th>' for name, kind in head)
+    top = f"<thead><tr>{cells}</tr></thead>" if cells else ""
+    return f'<div class="scroll"><table>{top}<tbody>{"".join(rows)}</tbody></table></div>'

@@ -1,0 +1,153 @@
+"""A prepared training, run by TRL's GRPOTrainer: the one place where run file, rows, judge and trainer meet.
+
+Always true: what is trained on, in which order and by whose word is the plan's; the trainer alone decides the rest.
+"""
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from trainer_client.errors import DataError
+from trainer_client.rows import Row
+from trainer_client.scaffold import Scaffold, worth
+from trainer_client.training.preparation import Plan
+from trainer_client.training.run_file import RunFileError
+
+_NEEDED = ("trl", "peft", "datasets", "accelerate")
+
+
+def _quiet(plan: Plan) -> None:
+    """To be called before TRL is imported: no telemetry unless the environment asks for it, and no warning about the
+    hook that is used on purpose, nor about a vLLM that is not."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    if not plan.run.trl.get("use_vllm"):
+        warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
+
+
+def trainer_of(plan: Plan) -> Any:
+    """TRL's trainer, ready to train. Raises RunFileError and DataError before the policy is loaded."""
+    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        raise RunFileError(f"training needs {', '.join(missing)}: pip install 'rubricd[train]'")
+    _quiet(plan)
+    from transformers.trainer_callback import ProgressCallback
+
+    from trainer_client.training.run_log import Bar, MetricsFile
+    from trainer_client.trl.trainer import build
+
+    run, config, scaffold = plan.run, _config(plan), plan.run.scaffolding()
+    _check_fits(plan, config, scaffold)
+    trainer = build(
+        run.policy,
+        plan.order,
+        judging=plan.judging,
+        config=config,
+        scaffold=scaffold,
+        ratio=run.ratio,
+        tokens=run.scaffold.tokens,
+        ahead=run.ahead,
+        template=config.chat_template_kwargs,
+        eval_rows=plan.eval_rows,
+        lora=_lora(plan),
+        callbacks=[MetricsFile(plan.out / "metrics.jsonl")],
+    )
+    if not config.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(Bar)
+    return trainer
+
+
+def train(plan: Plan) -> None:
+    """Trains to the end, from the last checkpoint where there is one, and saves the policy."""
+    trainer = trainer_of(plan)
+    trainer.train(resume_from_checkpoint=None if plan.checkpoint is None else str(plan.checkpoint))
+    trainer.save_model(str(plan.out / "policy"))
+
+
+def _config(plan: Plan) -> Any:
+    from trainer_client.trl.config import grpo_config
+
+    run, more = plan.run, dict(plan.run.trl)
+    more["model_init_kwargs"] = {"dtype": run.dtype, **(more.get("model_init_kwargs") or {})}
+    updates = run.questions // run.mini_batch * int(more.get("num_iterations", 1))
+    if plan.eval_rows and run.eval_every is not None:
+        more = {
+            "eval_strategy": "steps",
+            "eval_steps": run.eval_every * updates,
+            "per_device_eval_batch_size": run.per_device,
+            "num_generations_eval": 1,
+            **more,
+        }
+    try:
+        return grpo_config(
+            plan.out,
+            group=run.group,
+            questions=run.questions,
+            mini_batch=run.mini_batch,
+            per_device=run.per_device,
+            world=plan.processes.count,
+            steps=plan.steps,
+            save_every=run.save_every,
+            **{"seed": run.seed, **more},
+        )
+    except (TypeError, ValueError) as error:
+        said = str(error).replace("GRPOConfig.__init__() got an unexpected keyword argument", "`trl`: unknown field")
+        raise RunFileError(said) from None
+
+
+def _lora(plan: Plan) -> Any:
+    part = plan.run.lora
+    if part is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=part.r,
+        lora_alpha=part.alpha,
+        lora_dropout=part.dropout,
+        target_modules=part.target_modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _check_fits(plan: Plan, config: Any, scaffold: Scaffold) -> None:
+    """Raises DataError for a prompt that leaves the answer no room; says how many scaffolds will be cut."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    context = config.vllm_max_model_length if config.use_vllm else None
+    context = context or getattr(AutoConfig.from_pretrained(plan.run.policy), "max_position_embeddings", None)
+    tokenizer = AutoTokenizer.from_pretrained(plan.run.policy)
+    if tokenizer.chat_template is None:
+        raise RunFileError(f"`policy`: {plan.run.policy} has no chat template; give its tokenizer one")
+    if context is None:
+        return
+    shows = scaffold.schedule.over != "none"
+    distinct = {row.id: row for row in [*plan.order, *plan.eval_rows]}
+    cut = 0
+    for row in distinct.values():
+        bare, whole = _lengths(tokenizer, config.chat_template_kwargs or {}, row, scaffold)
+        room = context - config.max_completion_length - bare
+        if room < 0:
+            raise DataError(
+                f"row {row.id}: its prompt has {bare} tokens and an answer may have {config.max_completion_length}, "
+                f"but the policy's context ends at {context}; leave the row out or set trl.max_completion_length"
+            )
+        most = room if plan.run.scaffold.tokens is None else min(room, plan.run.scaffold.tokens)
+        cut += whole - bare > most
+    if shows and cut and plan.processes.first:
+        print(f"rubricd: {cut} of {len(distinct)} rows have a rubric too long to be shown whole; less of it is shown")
+
+
+def _lengths(tokenizer: Any, template: Any, row: Row, scaffold: Scaffold) -> tuple[int, int]:
+    """Tokens of a row's prompt: bare, and with everything shown."""
+    criteria = row.rubric.criteria if row.rubric else []
+    everything: Sequence[int] = [place for place, criterion in enumerate(criteria) if worth(criterion) != 0]
+    shown = scaffold.messages(row.messages, criteria, everything)
+    prompts = (list(row.messages), shown)
+    bare, whole = (
+        len(tokenizer.apply_chat_template(one, add_generation_prompt=True, return_dict=False, **template))
+        for one in prompts
+    )
+    return bare, whole

@@ -1,0 +1,128 @@
+"""TRL's `rollout_func`: generate from the scaffolded prompt, hand back the bare one.
+
+Always true: a rollout knows its member and step from the trainer alone, so restarts and processes agree; evaluation
+generates from the bare prompt; a scaffold never takes room from the answer.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainer_client import wire
+from trainer_client.scaffold import Message, Ratio, Scaffold, fitted, worth
+from trainer_client.trl.carried import bare, row_of
+from trainer_client.trl.reward import JudgeReward
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What one rollout begins with: its prompt's ids without and with the scaffold, and what that shows."""
+
+    bare: list[int]
+    scaffolded: list[int]
+    member: int
+    shown: tuple[int, ...]
+    share: float
+
+
+class Rollouts:
+    """`tokens` bounds what a scaffold may add to a prompt.
+
+    With `ahead` > 1 a batch is generated in so many parts, and the judge has the earlier ones while the later ones are
+    generated; every process must use the same number. `template` goes to the chat template.
+    """
+
+    def __init__(
+        self,
+        scaffold: Scaffold,
+        *,
+        ratio: Ratio = "bare/bare",
+        tokens: int | None = None,
+        judge: JudgeReward | None = None,
+        ahead: int = 1,
+        template: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._scaffold = scaffold
+        self._ratio = ratio
+        self._tokens = tokens
+        self._judge = judge
+        self._ahead = ahead
+        self._template = dict(template or {})
+        self.generated_from: list[list[int]] = []
+        """The prompts' ids of the last call, as they were generated from."""
+
+    def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
+        """`prompts` are this process's rows, each as often as it has members here; `trainer` is a GRPOTrainer."""
+        starts = self._starts(prompts, trainer)
+        self.generated_from = [start.scaffolded for start in starts]
+        kept = self.generated_from if self._ratio == "scaffold/scaffold" else [start.bare for start in starts]
+        return {
+            "prompt_ids": kept,
+            **self._generated(prompts, trainer),
+            "member": [start.member for start in starts],
+            "shown": [json.dumps(start.shown) for start in starts],
+            "shown_share": [start.share for start in starts],
+        }
+
+    def _generated(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any] | None]:
+        """`num_generations` is 1 whatever the group: TRL's vLLM server sends every G-th prompt only, and each member
+        has a prompt of its own."""
+        made: dict[str, list[Any]] = {"completion_ids": [], "logprobs": []}
+        for part in _parts(len(prompts), self._ahead):
+            ids, logprobs = trainer._generate_single_turn(self.generated_from[part], None, {}, num_generations=1)
+            # TRL cannot take an answer without a token.
+            ids = [one or [trainer.eos_token_ids[0]] for one in ids]
+            made["completion_ids"] += ids
+            made["logprobs"] += logprobs or []
+            if self._judge is not None:
+                texts = trainer.processing_class.batch_decode(ids, skip_special_tokens=True)
+                made.setdefault("ticket", []).extend(self._judge.begin(prompts[part], texts))
+        return {**made, "logprobs": made["logprobs"] or None}
+
+    def _starts(self, prompts: Sequence[Any], trainer: Any) -> list[_Start]:
+        group = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
+        first = trainer.accelerator.process_index * len(prompts)
+        return [self._start(prompt, (first + place) % group, group, trainer) for place, prompt in enumerate(prompts)]
+
+    def _start(self, prompt: Any, member: int, group: int, trainer: Any) -> _Start:
+        row, messages = row_of(prompt), bare(prompt)
+        rubric = wire.Rubric.model_validate(row["rubric"]).criteria if row["rubric"] else []
+        drawn: tuple[int, ...] = ()
+        if trainer.model.training:
+            step, total = trainer.state.global_step + 1, trainer.state.max_steps
+            drawn = self._scaffold.shown(rubric, row=row["id"], member=member, group=group, step=step, total=total)
+
+        def ids(shown: Sequence[int]) -> list[int]:
+            return self._ids(self._scaffold.messages(messages, rubric, shown), trainer)
+
+        own = ids(())
+        shown = fitted(drawn, lambda some: len(ids(some)) - len(own), self._room(row["id"], len(own), trainer))
+        counted = sum(worth(criterion) != 0 for criterion in rubric)
+        return _Start(own, ids(shown), member, shown, len(shown) / counted if counted else 0.0)
+
+    def _ids(self, messages: list[Message], trainer: Any) -> list[int]:
+        rendered: list[int] = trainer.processing_class.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=False, **self._template
+        )
+        return rendered
+
+    def _room(self, row: str, length: int, trainer: Any) -> float:
+        """Tokens that a scaffold may add to a bare prompt of this length. Raises ValueError where not even that leaves
+        the answer its room."""
+        args = trainer.args
+        context = args.vllm_max_model_length if args.use_vllm else None
+        context = context or getattr(trainer.model.config, "max_position_embeddings", float("inf"))
+        room = context - args.max_completion_length - length
+        if room < 0:
+            raise ValueError(
+                f"row {row}: its prompt has {length} tokens and an answer may have {args.max_completion_length}, "
+                f"but the context ends at {context}; leave the row out or lower max_completion_length"
+            )
+        return float(room if self._tokens is None else min(room, self._tokens))
+
+
+def _parts(length: int, count: int) -> list[slice]:
+    """`count` slices of nearly one size, in order; of a shorter list fewer, for none may be empty."""
+    count = min(count, length)
+    return [slice(length * n // count, length * (n + 1) // count) for n in range(count)]

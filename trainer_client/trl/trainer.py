@@ -1,0 +1,127 @@
+"""Scaffolded GRPO in TRL's own GRPOTrainer, judged over HTTP.
+
+Always true: rollouts come from the scaffolded prompt and the gradient is taken on the bare one, unless another ratio is
+chosen by name; TRL is used as it is, and what of it is private is checked before a run begins.
+"""
+
+import inspect
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from huggingface_hub import constants
+from transformers import AutoTokenizer
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import pad
+
+from trainer_client.patience import Judging
+from trainer_client.scaffold import Ratio, Scaffold
+from trainer_client.trl.carried import Row, carrying
+from trainer_client.trl.config import grpo_config
+from trainer_client.trl.reward import JudgeReward, TooFewJudged
+from trainer_client.trl.rollouts import Rollouts
+
+__all__ = ["JudgeReward", "Judging", "Rollouts", "TooFewJudged", "build", "dataset", "grpo_config"]
+
+_TURN = ["prompt_ids", "images", "multimodal_fields", "num_generations"]
+
+
+def dataset(rows: Sequence[Row]) -> Dataset:
+    """The rows in their order; a prompt's last message carries its row, rubric and all."""
+    return Dataset.from_list([{"prompt": carrying(row)} for row in rows])
+
+
+def check_engine() -> None:
+    """Raises RuntimeError where TRL's private method that generates is not the one this was written for."""
+    found = list(inspect.signature(GRPOTrainer._generate_single_turn).parameters)
+    if found[1:5] != _TURN:
+        raise RuntimeError(
+            "this TRL generates otherwise than the one rubricd was written for: install trl>=1.14.2,<2 "
+            f"(its _generate_single_turn takes {', '.join(found[1:])})"
+        )
+
+
+def check_texts(rows: Sequence[Row], tokenizer: Any) -> None:
+    """Raises ValueError where a row holds a control token of the policy's in its text: chat templates are filled in as
+    text, so that a criterion could end its turn and begin another."""
+    control = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    pattern = re.compile("|".join(map(re.escape, control)) or r"\Z.")
+    for row in {row.id: row for row in rows}.values():
+        criteria = [] if row.rubric is None else row.rubric.criteria
+        texts = [*(message["content"] for message in row.messages), *(criterion.text for criterion in criteria)]
+        if found := next(filter(None, map(pattern.search, texts)), None):
+            raise ValueError(
+                f"row {row.id}: its text holds {found[0]}, which the policy would read as a control token; take it out "
+                "or leave the row out"
+            )
+
+
+class BareOverScaffold(GRPOTrainer):  # type: ignore[misc]
+    """The unbiased importance ratio, pi(bare) over the pi(scaffolded) that sampled: another algorithm than the paper's,
+    which it found to be worse (table 9)."""
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if not self.model.training:
+            return output
+        device = output["completion_ids"].device
+        ids = [torch.tensor(one, device=device) for one in self.rollout_func.generated_from]
+        prompt_ids = pad(ids, padding_value=self._tokenizer.pad_token_id, padding_side="left")
+        prompt_mask = pad([torch.ones_like(one) for one in ids], padding_value=0, padding_side="left")
+        with torch.no_grad():
+            output["old_per_token_logps"], _, _ = self._get_per_token_logps_and_entropies(
+                self.model,
+                torch.cat([prompt_ids, output["completion_ids"]], dim=1),
+                torch.cat([prompt_mask, output["completion_mask"]], dim=1),
+                output["completion_ids"].size(1),
+                batch_size=self.args.per_device_train_batch_size,
+            )
+        return output
+
+
+def build(
+    policy: str,
+    rows: Sequence[Row],
+    *,
+    judging: Judging,
+    config: GRPOConfig,
+    scaffold: Scaffold,
+    ratio: Ratio = "bare/bare",
+    tokens: int | None = None,
+    ahead: int = 1,
+    template: Mapping[str, Any] | None = None,
+    eval_rows: Sequence[Row] = (),
+    lora: Any = None,
+    callbacks: Sequence[Any] = (),
+) -> GRPOTrainer:
+    """A trainer over `rows`, which stand in the order of training; `.train()` and `.train(resume_from_checkpoint=…)`
+    are TRL's. `policy` is a folder or hub name, `lora` a peft configuration."""
+    check_engine()
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every training to its makers
+    tokenizer = AutoTokenizer.from_pretrained(policy, padding_side="left")
+    check_texts([*rows, *eval_rows], tokenizer)
+    if config.world_size > 1 and judging.patience_s >= config.ddp_timeout:
+        raise ValueError(
+            f"patience_s ({judging.patience_s:g}) must be below trl.ddp_timeout ({config.ddp_timeout:g}): the other "
+            "processes wait for the one that waits for its judge"
+        )
+    judge = JudgeReward(judging, ends=[tokenizer.eos_token_id])
+    rollouts = Rollouts(scaffold, ratio=ratio, tokens=tokens, judge=judge, ahead=ahead, template=template)
+    kind = BareOverScaffold if ratio == "bare/scaffold" else GRPOTrainer
+    with warnings.catch_warnings():
+        # TRL calls it experimental; `check_engine` is our answer to that.
+        warnings.filterwarnings("ignore", message=r"You are using 'rollout_func'", category=UserWarning)
+        return kind(
+            model=policy,
+            args=config,
+            reward_funcs=judge,
+            processing_class=tokenizer,
+            rollout_func=rollouts,
+            train_dataset=dataset(rows),
+            eval_dataset=dataset(eval_rows) if eval_rows else None,
+            peft_config=lora,
+            callbacks=list(callbacks),
+        )

@@ -1,0 +1,162 @@
+"""verl's agent loop for scaffolded rollouts: generate from the prompt with the scaffold, train on the bare one.
+
+Always true: a rollout's member, group, step and row come from verl alone, so that workers and restarts agree; rows of
+split `val` are generated from the bare prompt; no prompt is cut, and a scaffold never takes room from the answer; where
+the prompts differ, nothing of the sampler that would correct for it reaches the trainer.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import uuid4
+
+from trainer_client import wire
+from trainer_client.scaffold import Message, Scaffold, fitted
+from trainer_client.verl.rows import Carried, carried
+
+try:
+    from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
+except ImportError as missing:
+    raise ImportError(
+        f"rubricd's agent loop runs inside verl 0.9, which cannot be imported ({missing}): "
+        "pip install 'verl[vllm]==0.9.*' in the environment of the training"
+    ) from missing
+
+Ratio = Literal["bare/bare", "scaffold/scaffold"]
+"""The prompts of the importance ratio's numerator and denominator. The first is the paper's algorithm."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """Token ids without and with the scaffold, and the criteria that it shows."""
+
+    bare: list[int]
+    scaffolded: list[int]
+    shown: tuple[int, ...]
+
+
+class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
+    """verl makes one for each rollout, from the file of `rollout.agent.agent_loop_config_path`; the row's `agent_name`
+    chooses it. `scaffold` and `ratio` stand in that file."""
+
+    def __init__(self, *args: Any, scaffold: Scaffold | None = None, ratio: Ratio = "bare/bare", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._scaffold = scaffold or Scaffold()
+        self._ratio = ratio
+        _check(self.config, ratio)
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
+        """One rollout of one row. Raises ValueError for a prompt that does not fit or a trainer that does not say
+        which member of which step this is, DataError for a row that is not rubricd's; verl then fails the rollout."""
+        told = carried(kwargs["extra_info"])
+        messages: list[Message] = [{"role": one["role"], "content": one["content"]} for one in kwargs["raw_prompt"]]
+        criteria = told.row.rubric.criteria if told.row.rubric else []
+        drawn = self._drawn(told, criteria, kwargs)
+        prompt = await asyncio.to_thread(self._prompt, messages, criteria, drawn, told.row.id)
+        started = time.monotonic()
+        made = await self.server_manager.generate(
+            request_id=uuid4().hex,
+            prompt_ids=prompt.scaffolded,
+            sampling_params=sampling_params,
+            priority=int(kwargs.get("priority", 0)),
+        )
+        metrics = {"generate_sequences": time.monotonic() - started, "num_preempted": _or(made.num_preempted, -1)}
+        same = self._ratio == "scaffold/scaffold"
+        length = self.rollout_config.response_length
+        return AgentLoopOutput(
+            prompt_ids=prompt.scaffolded if same else prompt.bare,
+            response_ids=made.token_ids[:length],
+            response_mask=[1] * len(made.token_ids[:length]),
+            response_logprobs=made.log_probs[:length] if same and made.log_probs else None,
+            multi_modal_data={},
+            num_turns=2,
+            metrics=metrics,
+            extra_fields={
+                **made.extra_fields,
+                "turn_scores": [],
+                "tool_rewards": [],
+                "shown": len(prompt.shown),
+                "criteria": len(criteria),
+                "shown_share": len(prompt.shown) / len(criteria) if criteria else 0.0,
+            },
+        )
+
+    def _drawn(self, told: Carried, criteria: Sequence[wire.Criterion], kwargs: dict[str, Any]) -> tuple[int, ...]:
+        if told.split != "train":
+            return ()
+        if "session_id" not in kwargs or "global_steps" not in kwargs:
+            raise ValueError(
+                "verl told this rollout neither its member nor its step, which only verl 0.9's V1 trainer does: "
+                "set trainer.use_v1=True"
+            )
+        return self._scaffold.shown(
+            criteria,
+            row=told.row.id,
+            member=int(kwargs["session_id"]),
+            group=int(self.rollout_config.n),
+            step=int(kwargs["global_steps"]),
+            total=total_steps(self.config),
+        )
+
+    def _prompt(
+        self, messages: list[Message], criteria: Sequence[wire.Criterion], drawn: tuple[int, ...], row: str
+    ) -> _Prompt:
+        most = int(self.rollout_config.prompt_length)
+
+        def ids(shown: Sequence[int]) -> list[int]:
+            # Not `ct_build_initial_tokens`, which cuts what is too long from the left.
+            told = self._scaffold.messages(messages, criteria, shown)
+            return list(self.continuous_token_builder.build_initial_tokens(told))
+
+        own = ids(())
+        if len(own) > most:
+            raise ValueError(
+                f"row {row}: its prompt has {len(own)} tokens, rollout.prompt_length is {most}; raise it, or leave "
+                "such rows out with data.max_prompt_length and data.filter_overlong_prompts=True"
+            )
+        whole = ids(drawn)
+        if len(whole) <= most:
+            return _Prompt(own, whole, drawn)
+        shown = fitted(drawn, lambda some: len(ids(some)), most)
+        return _Prompt(own, ids(shown), shown)
+
+
+def total_steps(config: Any) -> int:
+    """The steps of the whole training. Raises ValueError where verl was not told."""
+    told = config.trainer.get("total_training_steps")
+    if told:
+        return int(told)
+    # verl fills in the optimizer's updates before the workers start; asynchronous modes have several in a step.
+    updates = config.actor_rollout_ref.actor.optim.get("total_training_steps") or 0
+    mode = config.trainer.v1.get(config.trainer.v1.trainer_mode) or {}
+    total = int(updates) // int(mode.get("parameter_sync_step", 1))
+    if total < 1:
+        raise ValueError("the schedule needs the number of steps: set trainer.total_training_steps")
+    return total
+
+
+def _check(config: Any, ratio: Ratio) -> None:
+    """Raises ValueError for settings under which verl would train on another ratio than `ratio`, or fail late."""
+    if ratio not in ("bare/bare", "scaffold/scaffold"):
+        raise ValueError(f"ratio is `bare/bare` or `scaffold/scaffold`, not {ratio!r}")
+    rollout, correction = config.actor_rollout_ref.rollout, config.algorithm.get("rollout_correction") or {}
+    sampler = {
+        "actor_rollout_ref.rollout.calculate_log_probs=False": rollout.get("calculate_log_probs"),
+        "algorithm.rollout_correction.rollout_is=null": correction.get("rollout_is"),
+        "algorithm.rollout_correction.rollout_rs=null": correction.get("rollout_rs"),
+        "algorithm.rollout_correction.bypass_mode=False": correction.get("bypass_mode"),
+    }
+    # Routes are told by token position, and this loop hands none on.
+    routes = "actor_rollout_ref.rollout.enable_rollout_routing_replay=False"
+    wrong = {**(sampler if ratio == "bare/bare" else {}), routes: rollout.get("enable_rollout_routing_replay")}
+    if needed := [setting for setting, found in wrong.items() if found]:
+        raise ValueError(
+            f"ratio {ratio}: what the sampler knows of its own prompt does not fit what is trained on; "
+            f"set {', '.join(needed)}"
+        )
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value

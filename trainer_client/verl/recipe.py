@@ -1,0 +1,173 @@
+"""What verl is told: its settings for rubric-scaffolded GRPO, and the file that names our agent loop. Pure.
+
+Always true: what the algorithm stands on is written out, though it be verl's default today; a setting that would break
+it is refused by the agent loop, not corrected silently.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trainer_client.client import ScoreOptions
+from trainer_client.scaffold import Scaffold
+from trainer_client.verl.reward import WhenMissing
+from trainer_client.verl.rows import AGENT
+
+_PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)[a-z/][a-z0-9_./:-]*", re.IGNORECASE)
+_LONGEST_MICRO_BATCH = 16384
+
+
+def agent_loops(scaffold: Scaffold, *, ratio: str = "bare/bare", name: str = AGENT) -> str:
+    """The text of the file for `rollout.agent.agent_loop_config_path`: JSON, which is YAML."""
+    told = asdict(scaffold)
+    loop = {
+        "name": name,
+        "_target_": "trainer_client.verl.agent_loop.ScaffoldAgentLoop",
+        "ratio": ratio,
+        "scaffold": {
+            **told,
+            "_target_": "trainer_client.scaffold.Scaffold",
+            "schedule": {"_target_": "trainer_client.scaffold.Schedule", **told["schedule"]},
+            "wording": {"_target_": "trainer_client.scaffold.Wording", **told["wording"]},
+        },
+    }
+    return json.dumps([loop], indent=1, ensure_ascii=False) + "\n"
+
+
+def overrides(
+    policy: str,
+    *,
+    train: str | Path,
+    val: str | Path,
+    agents: str | Path,
+    judge: str,
+    steps: int,
+    group: int = 8,
+    questions: int = 64,
+    mini_batch: int = 32,
+    prompt_tokens: int = 4096,
+    scaffold_tokens: int = 2048,
+    response_tokens: int = 4096,
+    temperature: float = 0.7,
+    top_p: float = 0.8,
+    top_k: int = 20,
+    rate: float = 1e-6,
+    gpus: int = 8,
+    nodes: int = 1,
+    tensor_parallel: int = 1,
+    engine: str = "vllm",
+    ratio: str = "bare/bare",
+    workers: int = 8,
+    concurrency: int = 8,
+    patience_s: float = 600.0,
+    when_missing: WhenMissing = "raise",
+    options: ScoreOptions | None = None,
+) -> list[str]:
+    """Arguments of `python -m verl.trainer.main_ppo`, verl 0.9. The defaults are RuscaRL's (arXiv 2508.16949).
+
+    A step is `questions` x `group` rollouts; `mini_batch` counts questions. `prompt_tokens` bounds a prompt without its
+    scaffold, `scaffold_tokens` what that may add. `workers` processes ask the judge, each with `concurrency` requests
+    under way; they read the key from the environment (RUBRICD_KEY).
+    """
+    told: dict[str, Any] = {
+        "data.train_files": str(train),
+        "data.val_files": str(val),
+        "data.train_batch_size": questions,
+        "data.max_prompt_length": prompt_tokens,
+        "data.max_response_length": response_tokens,
+        "data.filter_overlong_prompts": True,
+        "actor_rollout_ref.model.path": policy,
+        **_algorithm(mini_batch, rate),
+        **_rollout(ratio, str(agents), prompt_tokens + scaffold_tokens),
+        "actor_rollout_ref.rollout.name": engine,
+        "actor_rollout_ref.rollout.tensor_model_parallel_size": tensor_parallel,
+        "actor_rollout_ref.rollout.n": group,
+        "actor_rollout_ref.rollout.temperature": temperature,
+        "actor_rollout_ref.rollout.top_p": top_p,
+        "actor_rollout_ref.rollout.top_k": top_k,
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": max(
+            _LONGEST_MICRO_BATCH, prompt_tokens + scaffold_tokens + response_tokens
+        ),
+        "reward.num_workers": workers,
+        "reward.reward_manager.name": "naive",
+        "reward.custom_reward_function.path": "pkg://trainer_client.verl.reward",
+        "reward.custom_reward_function.name": "compute_score",
+        **_reward(url=judge, patience_s=patience_s, concurrency=concurrency, when_missing=when_missing),
+        **_reward(**{f"options.{name}": value for name, value in (options or {}).items()}),
+        "trainer.total_training_steps": steps,
+        # The training ends at the first of the two: an epoch has at least one step.
+        "trainer.total_epochs": steps,
+        "trainer.save_freq": 20,
+        "trainer.test_freq": 5,
+        "trainer.nnodes": nodes,
+        "trainer.n_gpus_per_node": gpus,
+        "trainer.logger": ["console", "tensorboard"],
+        "trainer.project_name": "rubricd",
+        "trainer.use_v1": True,
+        "trainer.v1.trainer_mode": "sync",
+        "trainer.v1.sampler.custom_sampler.path": "pkg://trainer_client.verl.sampler",
+        "trainer.v1.sampler.custom_sampler.name": "PairedGroups",
+    }
+    return [f"{name}={_value(value)}" for name, value in told.items()]
+
+
+def _algorithm(mini_batch: int, rate: float) -> dict[str, Any]:
+    actor = "actor_rollout_ref.actor"
+    return {
+        "algorithm.adv_estimator": "grpo",
+        "algorithm.norm_adv_by_std_in_grpo": True,
+        "algorithm.use_kl_in_reward": False,
+        "algorithm.rollout_correction.rollout_is": None,
+        "algorithm.rollout_correction.rollout_rs": None,
+        "algorithm.rollout_correction.bypass_mode": False,
+        f"{actor}.ppo_mini_batch_size": mini_batch,
+        f"{actor}.ppo_epochs": 1,
+        f"{actor}.use_dynamic_bsz": True,
+        f"{actor}.clip_ratio": 0.2,
+        f"{actor}.clip_ratio_low": 0.2,
+        f"{actor}.clip_ratio_high": 0.2,
+        f"{actor}.clip_ratio_c": 3.0,
+        f"{actor}.loss_agg_mode": "token-mean",
+        f"{actor}.entropy_coeff": 0,
+        f"{actor}.use_kl_loss": True,
+        f"{actor}.kl_loss_coef": 0.001,
+        f"{actor}.kl_loss_type": "low_var_kl",
+        f"{actor}.optim.lr": rate,
+        f"{actor}.optim.lr_scheduler_type": "constant",
+        f"{actor}.optim.lr_warmup_steps_ratio": 0.0,
+    }
+
+
+def _rollout(ratio: str, agents: str, prompt: int) -> dict[str, Any]:
+    rollout = "actor_rollout_ref.rollout"
+    return {
+        f"{rollout}.prompt_length": prompt,
+        f"{rollout}.calculate_log_probs": ratio == "scaffold/scaffold",
+        f"{rollout}.agent.agent_loop_config_path": agents,
+        f"{rollout}.agent.default_agent_loop": AGENT,
+    }
+
+
+def _reward(**kwargs: Any) -> Mapping[str, Any]:
+    """verl's schema has no `reward_kwargs`; the plus adds it."""
+    return {f"+reward.custom_reward_function.reward_kwargs.{name}": value for name, value in kwargs.items()}
+
+
+def _value(value: Any) -> str:
+    """As hydra's grammar of overrides reads it back."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value)
+        case list():
+            return f"[{','.join(map(_value, value))}]"
+        case str() if not _PLAIN.fullmatch(value):
+            # A backslash is itself, unless quotes follow: there it escapes, and must be doubled.
+            escaped = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
+            return f"'{escaped}'"
+        case _:
+            return str(value)

@@ -1,0 +1,100 @@
+"""The reward that verl asks for each finished rollout: the judge's score over HTTP, and what is logged beside it.
+
+Always true: every sample has the same keys; a score is the judge's, or by the one declared rule the least that its
+verdicts allow, marked `judged` 0; where there is neither, an error is raised and verl counts the rollout as failed.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+from weakref import WeakKeyDictionary
+
+from trainer_client import wire
+from trainer_client.client import ScoreOptions
+from trainer_client.errors import RubricdClientError
+from trainer_client.outcomes import Failed, Outcome, Scored
+from trainer_client.patience import Judging, Patience, why_missing
+from trainer_client.verl.rows import carried
+
+WhenMissing = Literal["raise", "lower_bound"]
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Patience]] = WeakKeyDictionary()
+
+
+class NotJudged(RuntimeError):
+    """A rollout has no reward; the message says why, and holds no text of it."""
+
+
+async def compute_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: str | None,
+    extra_info: Mapping[str, Any] | None = None,
+    *,
+    url: str,
+    token_env: str = "RUBRICD_KEY",
+    patience_s: float = 600.0,
+    concurrency: int = 8,
+    timeout_s: float = 300.0,
+    when_missing: WhenMissing = "raise",
+    options: Mapping[str, Any] | None = None,
+    reward_router_address: str | None = None,
+    reward_model_tokenizer: Any = None,
+) -> dict[str, float | None]:
+    """verl's `reward.custom_reward_function`; what follows the star comes from its `reward_kwargs`.
+
+    `concurrency` bounds the requests under way of one of verl's `reward.num_workers` processes. `options` are those of
+    `JudgeClient.score`. verl itself gives the last two where it serves a reward model; they have no use here.
+    Raises NotJudged, and RubricdClientError where no judge will ever answer.
+    """
+    if when_missing not in ("raise", "lower_bound"):
+        raise ValueError(f"when_missing is `raise` or `lower_bound`, not {when_missing!r}")
+    info = extra_info or {}
+    item = carried(info).item(solution_str)
+    chosen = cast(ScoreOptions, dict(options or {}))
+    judging = Judging(url, os.environ.get(token_env) or None, chosen, patience_s, concurrency, timeout_s)
+    started = time.monotonic()
+    outcomes = await _client(judging).score([item])
+    (outcome,) = outcomes
+    return {
+        **_scored(outcome, when_missing),
+        "judge_latency_s": time.monotonic() - started,
+        "shown_share": float(info.get("shown_share", 0.0)),
+        "shown": float(info.get("shown", 0)),
+    }
+
+
+def _client(judging: Judging) -> Patience:
+    """One client for each judge in each event loop: its connections, its bound and its retry budget are shared."""
+    clients = _clients.setdefault(asyncio.get_running_loop(), {})
+    key = repr(judging)
+    if key not in clients:
+        clients[key] = Patience(judging.client(), judging.options, judging.patience_s)
+    return clients[key]
+
+
+def _scored(outcome: Outcome, when_missing: WhenMissing) -> dict[str, float | None]:
+    if isinstance(outcome, Scored):
+        result = outcome.result
+        if result.score is not None:
+            return _facts(result, result.score, judged=1.0)
+        if when_missing == "lower_bound" and result.score_bounds is not None:
+            return _facts(result, result.score_bounds[0], judged=0.0)
+    raise NotJudged(_said(outcome)) from (_error(outcome))
+
+
+def _facts(result: wire.Result, score: float, *, judged: float) -> dict[str, float | None]:
+    met = [criterion.met for criterion in result.criteria if criterion.met is not None]
+    share = sum(met) / len(met) if met else None
+    return {"score": score, "judged": judged, "coverage": result.coverage, "met_share": share}
+
+
+def _said(outcome: Outcome) -> str:
+    if isinstance(outcome, Failed):
+        return f"no reward: the judge gave no answer ({why_missing(outcome)}: {outcome.error})"
+    return f"no reward: the judge decided {outcome.result.coverage:.0%} of the rubric ({why_missing(outcome)})"
+
+
+def _error(outcome: Outcome) -> RubricdClientError | None:
+    return outcome.error if isinstance(outcome, Failed) else None

@@ -1,0 +1,118 @@
+"""Rows of training data as verl's parquet, and back: what verl carries to the rollout and to the reward of each sample.
+
+Always true: what is read is what was written, rubric and all; the rubric travels in its own row, so no order of
+workers, batches or restarts can give a prompt another prompt's rubric.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from trainer_client import wire
+from trainer_client.errors import DataError
+from trainer_client.rows import Row
+from trainer_client.scaffold import Message
+
+AGENT = "rubricd_scaffold"
+"""The name under which verl knows the agent loop; `verl_recipe.agent_loops` registers it."""
+
+Split = Literal["train", "val"]
+_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A row as verl hands it to a rollout and to a reward. Rows of split `val` are never scaffolded."""
+
+    row: Row
+    split: Split
+
+    def item(self, response: str) -> wire.Item:
+        """The question to the judge about one answer to this row."""
+        row = self.row
+        prompt = [wire.Message.model_validate(message) for message in row.messages]
+        return wire.Item(id=row.id, prompt=prompt, response=response, rubric=row.rubric, reference=row.reference)
+
+
+def to_parquet(rows: Iterable[Row], path: str | Path, *, split: Split, agent: str = AGENT) -> int:
+    """Writes the rows in their order, and says how many. Raises DataError for rows that verl could not tell apart or
+    train on, and where pyarrow is missing."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise DataError(f"{path}: writing parquet needs pyarrow: pip install 'rubricd[cli]'") from None
+    schema = _schema(pyarrow)
+    count = 0
+    with parquet.ParquetWriter(path, schema) as file:
+        for batch in _batches(_columns(rows, path, split, agent)):
+            file.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
+            count += len(batch)
+    return count
+
+
+def carried(extra_info: Mapping[str, Any]) -> Carried:
+    """The row that a sample's `extra_info` holds. Raises DataError for one that `to_parquet` did not write."""
+    try:
+        told, split = json.loads(extra_info["row"]), extra_info["split"]
+        if split not in ("train", "val"):
+            raise ValueError(f"no split {split!r}")
+        rubric = None if told["rubric"] is None else wire.Rubric.model_validate(told["rubric"])
+        messages: tuple[Message, ...] = tuple(told["messages"])
+        return Carried(Row(told["id"], messages, rubric, told["reference"], told["source"]), split)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"a sample's extra_info holds no row of rubricd's ({type(error).__name__}); write the files of "
+            "data.train_files and data.val_files with trainer_client.verl.rows.to_parquet"
+        ) from None
+
+
+def _schema(pyarrow: Any) -> Any:
+    """Written out: a column of which every value is null, or every list empty, would have no type of its own."""
+    text, whole = pyarrow.string(), pyarrow.int64()
+    return pyarrow.schema(
+        {
+            "prompt": pyarrow.list_(pyarrow.struct({"role": text, "content": text})),
+            "data_source": text,
+            "agent_name": text,
+            "reward_model": pyarrow.struct({"style": text, "ground_truth": text}),
+            "extra_info": pyarrow.struct({"index": whole, "split": text, "row": text}),
+        }
+    )
+
+
+def _columns(rows: Iterable[Row], path: str | Path, split: Split, agent: str) -> Iterator[dict[str, Any]]:
+    seen: set[str] = set()
+    for index, row in enumerate(rows):
+        if row.id in seen:
+            raise DataError(f"{path}, row {index}: its id {row.id!r} was there before; ids must be distinct")
+        if not row.messages:
+            raise DataError(f"{path}, row {index}: no messages; a prompt needs at least one")
+        seen.add(row.id)
+        yield {
+            "prompt": [dict(message) for message in row.messages],
+            "data_source": row.source,
+            "agent_name": agent,
+            "reward_model": {"style": "rubric", "ground_truth": row.reference},
+            "extra_info": {"index": index, "split": split, "row": _text(row)},
+        }
+
+
+def _text(row: Row) -> str:
+    """One JSON text, not nested columns: Arrow would give every criterion the fields of all others, as nulls."""
+    rubric = None if row.rubric is None else row.rubric.model_dump(mode="json", by_alias=True, exclude_none=True)
+    told = {"id": row.id, "messages": row.messages, "rubric": rubric, "reference": row.reference, "source": row.source}
+    return json.dumps(told, ensure_ascii=False)
+
+
+def _batches(columns: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for one in columns:
+        batch.append(one)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
