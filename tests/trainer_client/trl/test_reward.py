@@ -109,9 +109,7 @@ def test_a_step_of_which_too_much_is_missing_is_not_taken(most_missing: float, s
         if not stops:
             assert asked(judge, rows(4), list(scores)) == list(scores.values())
             return
-        message = (
-            r"2 of 4 rollouts have no reward \(2 abstained\); no step .* Asking again would not help.*"
-        )
+        message = r"2 of 4 rollouts have no reward \(2 abstained\); no step .* Asking again would not help.*"
         with pytest.raises(TooFewJudged, match=message):
             asked(judge, rows(4), list(scores))
 

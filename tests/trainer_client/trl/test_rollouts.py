@@ -3,6 +3,7 @@
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,9 +22,11 @@ from tests.trainer_client.trl.tiny import (
     trained,
     word,
 )
+from trainer_client import wire
+from trainer_client.rows import Row
 from trainer_client.scaffold import Scaffold, Schedule
-from trainer_client.trl.carried import ROW
-from trainer_client.trl.rollouts import _parts
+from trainer_client.trl.carried import ROW, carrying
+from trainer_client.trl.rollouts import Rollouts, _parts
 from trainer_client.trl.trainer import Judging
 
 
@@ -167,3 +170,21 @@ def test_a_prompt_without_room_for_an_answer_is_refused_by_name(tmp_path: Path, 
     policy = save_policy(tmp_path / "policy", context=20)
     with pytest.raises(ValueError, match=r"row row-0: its prompt has \d+ tokens and an answer may have 6, but the con"):
         trained(tmp_path / "out", policy, judging)
+
+
+def test_the_share_is_of_the_criteria_that_count(policy: str) -> None:
+    criteria = [wire.Criterion(text="Says a.", points=1.0), wire.Criterion(text="Is b.", points=0.0)]
+    row = Row("r", ({"role": "user", "content": "a"},), wire.Rubric(criteria=criteria), None, "made-up")
+    trainer = SimpleNamespace(
+        model=SimpleNamespace(training=True, config=SimpleNamespace(max_position_embeddings=4096)),
+        args=SimpleNamespace(use_vllm=False, max_completion_length=8),
+        state=SimpleNamespace(global_step=0, max_steps=10),
+        accelerator=SimpleNamespace(process_index=0),
+        num_generations=2,
+        processing_class=AutoTokenizer.from_pretrained(policy),
+        eos_token_ids=[1],
+        _generate_single_turn=lambda ids, *_, **__: ([[1]] * len(ids), None),
+    )
+    told = Rollouts(Scaffold(Schedule(over="constant")))([carrying(row)] * 2, trainer)
+    assert told["shown_share"] == [1.0, 0.0] and told["shown"] == ["[0]", "[]"]
+    assert told["completion_ids"] == [[1], [1]] and told["logprobs"] is None
