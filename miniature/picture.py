@@ -18,13 +18,13 @@ def draw(results: Sequence[Mapping[str, Any]], lines: Mapping[Path, Sequence[Map
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (curves, best) = pyplot.subplots(1, 2, figsize=(13, 5), layout="constrained")
+    figure, (curves, best) = pyplot.subplots(1, 2, figsize=(13, 5.6), layout="constrained")
     arms = list(dict.fromkeys(result["arm"] for result in results))
     for arm, colour in zip(arms, _COLOURS, strict=False):
         runs = [own for folder, own in lines.items() if folder.name.rsplit("-", 1)[0] == arm]
         for run in runs:
             points = [(line["step"], line["reward/bare"]) for line in run if "reward/bare" in line]
-            curves.plot(*_smoothed(points), color=colour, linewidth=1.2, label=arm if run is runs[0] else None)
+            curves.plot(*_smoothed(points), color=colour, linewidth=1.2)
         tops = [result["splits"]["train"]["best_of"] for result in results if result["arm"] == arm]
         sizes = [int(n) for n in tops[0]]
         best.plot(sizes, [mean(top[str(n)] for top in tops) for n in sizes], color=colour, marker="o", label=arm)
@@ -33,10 +33,11 @@ def draw(results: Sequence[Mapping[str, Any]], lines: Mapping[Path, Sequence[Map
         axes.axhline(constant, color="black", linewidth=0.8, linestyle=":", label="best constant answer (6 steps)")
         axes.grid(alpha=0.25)
         axes.set_ylabel("reward on the bare prompt")
-        axes.legend(fontsize=8)
+    figure.legend(*best.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     curves.set(xlabel="step", title=f"rollouts that were shown nothing, mean of {_WINDOW} steps, by the judge")
     best.set(xlabel="N", title="best of N answers after training, prompts trained on, by the judge")
     best.set_xscale("log", base=2)
+    best.set_xticks(sizes, [str(n) for n in sizes])
     figure.savefig(out, dpi=110)
     pyplot.close(figure)
 
