@@ -81,7 +81,7 @@ judge: .venv/dev  ## train the bundled judge from scratch: OUT=folder
 policy: .venv/dev  ## train the tiny policy from scratch, by lessons: OUT=folder
 	$(BIN)/python -m miniature policy --out $(or $(OUT),/tmp/rubricd-policy) $(ARGS)
 
-train-demo: .venv/dev  ## train the tiny policy over HTTP with and without scaffold, about 15 minutes: JSON=FILE
+train-demo: .venv/dev  ## train the tiny policy over HTTP with and without scaffold, some minutes: JSON=FILE
 	$(BIN)/python -m miniature study $(if $(JSON),--json $(JSON)) $(ARGS)
 
 clean:  ## remove what make installed and pytest left
