@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         "arm": options.arm,
         "seed": options.seed,
         "rate": rate,
+        "samples": options.samples,
+        "policy": str(options.policy),
         "setting": asdict(setting),
         "trained_s": took_s,
         "splits": measure(options.out / "policy", options.url, seed=options.seed, samples=options.samples),

@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -50,8 +50,18 @@ class Run:
 
     @property
     def result(self) -> Result | None:
+        """None where the folder holds none, or one of a run that was asked for otherwise."""
         path = self.folder / "result.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if not path.exists():
+            return None
+        found: Result = json.loads(path.read_text(encoding="utf-8"))
+        asked = {
+            "setting": asdict(Setting(steps=self.steps)),
+            "rate": ARMS[self.arm].rate if self.rate is None else self.rate,
+            "samples": self.samples,
+            "policy": str(self.policy.resolve()),
+        }
+        return found if asked.items() <= found.items() else None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
