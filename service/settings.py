@@ -162,8 +162,22 @@ class Settings(BaseSettings):
         description="`/get_reward`, `/rm`: taken off the end of a response; those of common chat models "
         "(protocols.md) if not set, `[]` for none.",
     )
+    metric_teams: int = Field(
+        default=50, ge=0, description="Teams with a label of their own in the metrics; the rest is `other`."
+    )
     host: str = Field(
         default="127.0.0.1", description="Address to listen on; without a teams file only loopback is allowed."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Log lines: `text` for a person, `json` for a machine, one object a line."
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="OpenTelemetry collector that traces are sent to by OTLP/HTTP, such as `http://collector:4318`; "
+        "no traces if not set.",
+    )
+    trace_sample: float = Field(
+        default=1.0, ge=0, le=1, description="Share of requests that are traced, where the caller has not decided."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
     max_items: int = Field(default=512, gt=0, description="Results one request may ask for.")

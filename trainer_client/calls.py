@@ -7,12 +7,14 @@ with its place given back. A pause that an overloaded service asks of one call i
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import httpx
 
+from trainer_client import wire
+from trainer_client.affinity import HEADER, affinity
 from trainer_client.answers import NDJSON
 from trainer_client.errors import (
     AnswerTimedOut,
@@ -28,6 +30,7 @@ from trainer_client.errors import (
 )
 from trainer_client.retry import Clock, Retries, RetryPolicy
 from trainer_client.throttle import Throttle
+from trainer_client.tracing import traced
 
 _T = TypeVar("_T")
 
@@ -61,6 +64,7 @@ class Caller:
         clock: Clock,
         rng: random.Random,
     ) -> None:
+        self._token = token
         self._timeout_s = timeout_s
         self._clock = clock
         self._retries = Retries(retry, rng)
@@ -78,6 +82,11 @@ class Caller:
     async def aclose(self) -> None:
         await self._http.aclose()
 
+    def together(self, items: Sequence[wire.Item]) -> dict[str, str]:
+        """The header by which a proxy knows calls about the same prompt; none where prompts differ."""
+        known_by = affinity(items, self._token)
+        return {} if known_by is None else {HEADER: known_by}
+
     def deadline(self, seconds: float | None) -> float | None:
         """The moment that lies `seconds` ahead on the clock that calls go by."""
         if seconds is None or seconds == math.inf:
@@ -93,12 +102,13 @@ class Caller:
         read: Callable[[httpx.Response], _T],
         *,
         body: Body | None = None,
+        headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
     ) -> _T:
         """What `read` makes of the answer. Raises RubricdClientError, `read`'s own ones included."""
 
         async def once() -> _T:
-            return read(await self.send(method, path, body=body, deadline=deadline))
+            return read(await self.send(method, path, body=body, headers=headers, deadline=deadline))
 
         return await self.retrying(once, deadline)
 
@@ -124,13 +134,19 @@ class Caller:
             self._places.release()
 
     async def send(
-        self, method: str, path: str, *, body: Body | None = None, deadline: float | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Body | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline: float | None = None,
     ) -> httpx.Response:
         """One attempt, whatever its status. Raises TransportError, or DeadlineExceeded where that came first."""
         left_s = self._left_s(deadline)
         content = None if body is None else body(left_s)
         async with self._answering(left_s):
-            return await self._http.request(method, path, content=content)
+            return await self._http.request(method, path, content=content, headers=traced(headers or {}))
 
     async def send_streaming(
         self,
@@ -138,12 +154,13 @@ class Caller:
         opened: Callable[[httpx.Response], Callable[[bytes], None]],
         *,
         body: Body,
+        headers: Mapping[str, str],
         deadline: float | None,
     ) -> None:
         """One attempt at an answer in lines. `opened` gets the response, of another status than 200 with its body, and
         returns what takes each line, without its end. A rest without an end is no line. Raises as `send` does."""
         left_s = self._left_s(deadline)
-        headers = {"accept": NDJSON}
+        headers = traced({**headers, "accept": NDJSON})
         async with (
             self._answering(left_s),
             self._http.stream("POST", path, content=body(left_s), headers=headers) as response,

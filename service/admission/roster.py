@@ -50,7 +50,8 @@ class Roster:
 
 
 class Door:
-    """The roster of a file, as it is now. `reloaded` hears of each new content whether it could be used."""
+    """The roster of a file, as it is now. `reloaded` hears of each new content whether it could be used; `file_ok`
+    says it of the last one."""
 
     def __init__(self, file: Path, clock: Clock, reloaded: Callable[[bool], None], raw: bytes) -> None:
         self._file = file
@@ -58,6 +59,7 @@ class Door:
         self._reloaded = reloaded
         self._seen: bytes | None = raw
         self._roster = Roster(teams_file.parse(raw, file))
+        self.file_ok: bool | None = True
 
     @classmethod
     def open(cls, path: Path, clock: Clock, reloaded: Callable[[bool], None] = lambda ok: None) -> Self:
@@ -90,9 +92,11 @@ class Door:
                 return
             log.error("%s; the teams stay as they were", error)
             self._reloaded(False)
+            self.file_ok = False
         else:
             log.info("the teams file has changed: %d teams", len(self.teams))
             self._reloaded(True)
+            self.file_ok = True
         self._seen = raw
 
     async def _parse(self, raw: bytes) -> tuple[Listed, ...]:
@@ -103,6 +107,8 @@ class Door:
 
 class Anyone:
     """The door without a teams file: no key is asked for."""
+
+    file_ok: bool | None = None
 
     @property
     def teams(self) -> tuple[Team, ...]:

@@ -1,37 +1,55 @@
-"""Around every request: an id, a limit on the body, one log line, one count. Plain ASGI, outermost.
+"""Around every request: an id, a limit on the body, one log line, one count, one span. Plain ASGI, outermost.
 
-Always true: the log line and the count carry no text of the request; a body over the limit is refused while it
+Always true: log line, count and span carry no text of the request; a body over the limit is refused while it
 streams in, before it is held.
 """
 
 import logging
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api import problems
+from service.api.answered import Answered
 from service.errors import BodyTooLarge
 from service.telemetry import Telemetry
+from service.tracing import Trace, Tracing
 
 log = logging.getLogger("rubricd.access")
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 
 class Requests:
-    """Gives each request its id (`scope["state"]["request_id"]`, header `X-Request-Id`), and accounts for it."""
+    """Gives each request its id (`scope["state"]["request_id"]`, header `X-Request-Id`), and accounts for it. Of the
+    `routes` those that are `judging` are timed. A host that has named the request (`scope["state"]["given_id"]`) is
+    followed."""
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry, routes: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, telemetry: Telemetry, tracing: Tracing, routes: Collection[str], judging: Collection[str]
+    ) -> None:
         self._app = app
         self._telemetry = telemetry
+        self._tracing = tracing
         self._routes = frozenset(routes)
+        self._judging = frozenset(judging)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        id = uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = id
+        state = scope.setdefault("state", {})
+        id = state.get("given_id") or uuid.uuid4().hex
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = scope["path"] if scope["path"] in self._routes else "other"
+        state |= {
+            "request_id": id,
+            "trace": self._tracing.begin(method, route, id, scope["headers"]),
+            "answered": Answered(),
+        }
         started, status = time.perf_counter(), 499
 
         async def send_with_id(message: Message) -> None:
@@ -43,11 +61,40 @@ class Requests:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except Exception:
+            status = 500 if status == 499 else status  # a bug is answered further out
+            raise
         finally:
-            seconds = time.perf_counter() - started
-            route = scope["path"] if scope["path"] in self._routes else "other"
-            self._telemetry.count_request(route, status, seconds)
-            log.info("%s %s %s %d %.1f ms", id, scope["method"], route, status, seconds * 1000)
+            self._account(state, method, route, status, time.perf_counter() - started)
+
+    def _account(self, state: Mapping[str, Any], method: str, route: str, status: int, seconds: float) -> None:
+        self._telemetry.count_request(route, status)
+        if route in self._judging:
+            self._telemetry.count_judged_request(route, seconds)
+        id, ms = state["request_id"], round(seconds * 1000, 1)
+        trace: Trace = state["trace"]
+        answered: Answered = state["answered"]
+        trace.end(status, answered.team, answered.numbers)
+        told = {"request_id": id, "method": method, "route": route, "status": status, "ms": ms}
+        told |= answered.fields() | ({} if trace.id is None else {"trace_id": trace.id})
+        log.info("%s %s %s %d %.1f ms", id, method, route, status, ms, extra=told)
+
+
+class Closing:
+    """Once `closing` is true an answer is the last one on its connection: the caller's next request goes to a process
+    that stays."""
+
+    def __init__(self, app: ASGIApp, closing: Callable[[], bool]) -> None:
+        self._app = app
+        self._closing = closing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def last(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._closing():
+                message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
+            await send(message)
+
+        await self._app(scope, receive, last)
 
 
 class BodyLimit:

@@ -36,7 +36,8 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         for (path, method), (request, response, errors) in _BODIES.items():
             _describe(document["paths"][path][method], request, response, errors)
-        _describe_readiness(document["paths"]["/readyz"]["get"])
+        for probe in ("/healthz", "/readyz"):
+            _describe_probe(document["paths"][probe]["get"])
         _describe_score(document["paths"]["/v1/score"]["post"])
         document["components"] = {"schemas": _schemas(), "securitySchemes": _KEY}
         app.openapi_schema = document
@@ -60,7 +61,7 @@ def _describe_score(operation: dict[str, Any]) -> None:
     operation["responses"]["200"]["content"]["application/x-ndjson"] = _LINES
 
 
-def _describe_readiness(operation: dict[str, Any]) -> None:
+def _describe_probe(operation: dict[str, Any]) -> None:
     operation["responses"]["503"] = _problem(503)
 
 

@@ -113,7 +113,10 @@ async def _on_left(request: Request, error: Exception) -> Response:
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    return of_error(RubricdError(), str(request.state.request_id))
+    """Answered outside the middleware that names requests."""
+    answer = of_error(RubricdError(), str(request.state.request_id))
+    answer.headers["X-Request-Id"] = str(request.state.request_id)
+    return answer
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {

@@ -33,9 +33,12 @@ class Routes:
         judges = [way.judge for way in self._served.scorer().ways.values()]
         return _json(translate.judge_info(judges, self._limits()))
 
-    async def healthz(self) -> Response:
-        """The process is alive."""
-        return JSONResponse({"status": "alive"})
+    async def healthz(self, request: Request) -> Response:
+        """200 while the process may judge again by itself; 503 when only a restart helps."""
+        if not self._served.dead:
+            return JSONResponse({"status": "alive"})
+        detail = "the judge's scheduler died; restart the service"
+        return problems.problem(code="unavailable", status=503, detail=detail, request_id=_id(request))
 
     async def readyz(self, request: Request) -> Response:
         """200 when a request would be judged; before, the judge has given a real verdict on a canary."""

@@ -17,6 +17,8 @@ from starlette.responses import Response
 from service.admission.replay import Running, Stored
 from service.admission.team import Team
 from service.api import translate
+from service.api.accounting import account
+from service.api.answered import Answered
 from service.api.leaving import Lines, unless_left
 from service.api.parsing import unserved
 from service.api.served import Served
@@ -54,11 +56,14 @@ class Scoring:
     async def answer(self, request: Request, read: Read, *, streams: bool = False, dialect: str = "") -> Response:
         """The same for a body that `read` understands. `dialect` keeps an `Idempotency-Key` to one way of speaking."""
         arrived_s = self._served.clock.now()
-        team = self._served.door.team_of(request.headers.get("authorization"))
+        team: Team | None = None
         try:
+            team = self._served.door.team_of(request.headers.get("authorization"))
+            request.state.answered = Answered(team.name)
             return await self._answer(request, team, arrived_s, read, streams, dialect)
         except RequestError as error:
-            self._served.telemetry.count_refusal(team.name, error.code)
+            wait_s = getattr(error, "retry_after_s", None)
+            self._served.telemetry.count_refusal(None if team is None else team.name, error.code, wait_s)
             raise
 
     async def _answer(
@@ -107,13 +112,14 @@ class Scoring:
             scope=team.scope,
             flow=translate.flow(team, asked.priority),
             reserve=partial(self._served.ledger.reserve, team),
+            trace=request.state.trace,
         )
         return _Asked(str(request.state.request_id), team, spoken, judge, options)
 
     async def _whole(self, request: Request, asked: _Asked, scorer: Scorer, running: Running | None) -> Response:
         work = scorer.score(translate.candidates(asked.spoken.request), asked.options)
         scored, usage = await unless_left(request.receive, work)
-        self._count(asked.team, scored, usage)
+        self._count(request, asked, scored, usage)
         body = asked.spoken.write(translate.response(asked.id, asked.judge, scored, usage))
         if running is not None:
             await running.finish(body)
@@ -128,9 +134,11 @@ class Scoring:
             if running is not None:
                 await running.give_up()
 
-        return Lines(self._written(asked, begun, running), NDJSON, ended)
+        return Lines(self._written(request, asked, begun, running), NDJSON, ended)
 
-    async def _written(self, asked: _Asked, begun: Begun, running: Running | None) -> AsyncGenerator[bytes, None]:
+    async def _written(
+        self, request: Request, asked: _Asked, begun: Begun, running: Running | None
+    ) -> AsyncGenerator[bytes, None]:
         """A line a result, then the last one; kept for a replay once it is whole."""
         found: dict[int, Scored] = {}
         lines: list[bytes] = []
@@ -140,15 +148,13 @@ class Scoring:
                 lines.append(translate.line(place, one).model_dump_json().encode() + b"\n")
                 yield lines[-1]
         scored = [found[place] for place in sorted(found)]
-        self._count(asked.team, scored, begun.usage)
+        self._count(request, asked, scored, begun.usage)
         end = translate.end(asked.id, asked.judge, scored, begun.usage)
         lines.append(end.model_dump_json().encode() + b"\n")
         if running is not None:
             await running.finish(b"".join(lines))
         yield lines[-1]
 
-    def _count(self, team: Team, scored: Sequence[Scored], usage: Usage) -> None:
-        telemetry = self._served.telemetry
-        telemetry.count_judgements((j.source, j.status) for one in scored for j in one.judgements)
-        telemetry.count_tokens(team.name, usage.prompt_tokens, usage.cached_tokens)
-        telemetry.count_hits(memory=usage.cache_hits - usage.shared_hits, redis=usage.shared_hits)
+    def _count(self, request: Request, asked: _Asked, scored: Sequence[Scored], usage: Usage) -> None:
+        request.state.answered = Answered.of(asked.team.name, len(scored), usage)
+        account(self._served.telemetry, asked.team.name, asked.options.mode, scored, usage)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from service.admission.quota import Ledger
+from service.admission.metered import MeteredLedger
 from service.admission.replay import Replays
 from service.admission.roster import Anyone, Door
 from service.clock import Clock
@@ -24,7 +24,7 @@ class Served:
         telemetry: Telemetry,
         *,
         door: Door | Anyone,
-        ledger: Ledger,
+        ledger: MeteredLedger,
         replays: Replays,
     ) -> None:
         self.settings = settings
@@ -42,11 +42,16 @@ class Served:
         self.max_model_len = max_model_len
         self.state = "ready"
 
-    async def drain(self) -> None:
-        """Not ready from now on; what was accepted has the settings' time to finish."""
+    async def drain(self, grace_s: float) -> None:
+        """Not ready from now on; what was accepted has so long to finish. May be called again, with less."""
         self.state = "draining"
         if self._scorer is not None:
-            await self._scorer.drain(self.settings.drain_s)
+            await self._scorer.drain(grace_s)
+
+    @property
+    def dead(self) -> bool:
+        """Only a restart of the process helps."""
+        return self._scorer is not None and self._scorer.dead
 
     @property
     def why_not_ready(self) -> str | None:

@@ -118,12 +118,14 @@ class Engine(Protocol):
 
     `down` says why nothing can be asked now, None when it can: while it is set, every question fails at once with
     EngineFailed. `streams`: prompts are answered as they come, so that small batches cost nothing; where it is False
-    the prompts of one call are computed together, and large calls are faster.
+    the prompts of one call are computed together, and large calls are faster. `restarts` counts how often it came back
+    by itself.
     """
 
     identity: Identity
     max_model_len: int
     streams: bool
+    restarts: int
 
     @property
     def down(self) -> str | None: ...

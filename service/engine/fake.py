@@ -115,8 +115,8 @@ class FakeEngine:
 
     `calls`, `prompts`, `tokens` count what was asked and `faults` what was done; `asked` keeps the first
     `remember` prompts' ids (all of them where None), so that a test can say "exactly once"; `abandoned` keeps the
-    prompts that were abandoned, which are answered all the same. Nothing is ever cached. A test may set `down` and
-    `streams`.
+    prompts that were abandoned, which are answered all the same. Nothing is ever cached. A test may set `down`,
+    `streams` and `restarts`.
     """
 
     def __init__(
@@ -139,6 +139,7 @@ class FakeEngine:
         self.dead = False
         self.down: str | None = None
         self.streams = False
+        self.restarts = 0
         self.stopped = False
         self._seed = seed
         self._plan = plan or FaultPlan()

@@ -43,6 +43,7 @@ class LocalEngine:
     """An Engine over one model in this process. Make one with `load`."""
 
     streams = False
+    restarts = 0
 
     def __init__(
         self, judge: Judge, *, max_batch_tokens: int | None, share_prefix: bool, workers: int | None = None

@@ -31,6 +31,7 @@ class RemoteEngine:
     """An Engine over HTTP. Make one with `connect`."""
 
     streams = True
+    restarts = 0
 
     def __init__(
         self,

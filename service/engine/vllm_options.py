@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from service import log
 from service.engine.identity import hash_files
 from service.errors import ConfigurationError
 
@@ -47,7 +48,11 @@ def set_environment(options: Options, sockets: Path) -> None:
         "VLLM_RPC_BASE_PATH": str(sockets),
         "VLLM_BATCH_INVARIANT": str(int(options.batch_invariant)),
     }
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    level = os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    lines = log.for_processes_of("vllm", level)
+    if lines is not None and not Path(os.environ.get("VLLM_LOGGING_CONFIG_PATH", "")).is_file():
+        (sockets / "log.json").write_text(json.dumps(lines), encoding="utf-8")
+        os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(sockets / "log.json")
 
 
 def arguments(folder: Path, options: Options, *, cpu: bool) -> dict[str, Any]:
@@ -75,7 +80,7 @@ def arguments(folder: Path, options: Options, *, cpu: bool) -> dict[str, Any]:
         "logprobs_mode": "raw_logprobs",
         "max_logprobs": 128,
         "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
-        "disable_log_stats": True,
+        "disable_log_stats": False,
         "enable_log_requests": False,
         "use_tqdm_on_load": False,
     }

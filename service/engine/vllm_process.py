@@ -145,7 +145,7 @@ def _begin(folder: Path, options: Options, unwanted: threading.Event, sockets: P
     with _Uninterrupted():
         if unwanted.is_set():
             raise ConfigurationError("the start was given up")
-        llm = AsyncLLM.from_vllm_config(config, usage_context=UsageContext.LLM_CLASS, disable_log_stats=True)
+        llm = AsyncLLM.from_vllm_config(config, usage_context=UsageContext.LLM_CLASS, disable_log_stats=False)
     return llm, LoRARequest("judge", 1, options.lora) if options.lora else None
 
 

@@ -27,8 +27,8 @@ class Backlog:
     def of_team(self, team: str) -> int:
         return sum(self._by_team.get(team, {}).values())
 
-    def by_team(self) -> Mapping[str, int]:
-        return {team: sum(by_kind.values()) for team, by_kind in self._by_team.items()}
+    def by_class(self) -> Mapping[tuple[str, str], int]:
+        return {(team, kind): tokens for team, kinds in self._by_team.items() for kind, tokens in kinds.items()}
 
     def share(self, flow: Flow) -> float:
         """What the flow gets of the judge while those that have work now, and itself, go on having it."""

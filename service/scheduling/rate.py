@@ -28,14 +28,15 @@ class Rate:
         self._pass(now_s)
         self._running += 1
 
-    def end(self, now_s: float, tokens: int | None) -> None:
-        """A batch left the engine; None: it failed."""
+    def end(self, now_s: float, tokens: int | None) -> float:
+        """A batch left the engine; None: it failed. Returns its part of the time in which the engine was busy."""
         self._pass(now_s)
         self._running -= 1
         if tokens is not None:
             self._tokens = _KEPT * self._tokens + tokens
             self._seconds = _KEPT * self._seconds + self._uncounted_s
-        self._uncounted_s = 0.0
+        busy_s, self._uncounted_s = self._uncounted_s, 0.0
+        return busy_s
 
     def _pass(self, now_s: float) -> None:
         if self._running:

@@ -16,12 +16,15 @@ from service.clock import Clock, settle, wait_all
 from service.engine.base import Ask, Engine, Generated, Outcome, Read, Write
 from service.errors import Cancelled, EngineFailed, JudgementError, Unavailable
 from service.scheduling.backlog import Backlog
+from service.scheduling.counting import batch_of, waits
 from service.scheduling.flow import NOBODY, Flow
 from service.scheduling.gate import Gate
 from service.scheduling.lane import Batch, Lane, Room
 from service.scheduling.line import NEXT_STEPS
 from service.scheduling.rate import Rate
 from service.scheduling.ticket import Answer, Ticket, costs
+from service.telemetry import Telemetry
+from service.tracing import tell_answered, tell_taken, watching
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +42,10 @@ class Limits:
 
 
 class Scheduler:
-    def __init__(self, engine: Engine, clock: Clock, limits: Limits) -> None:
+    def __init__(self, engine: Engine, clock: Clock, limits: Limits, telemetry: Telemetry | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._telemetry = telemetry or Telemetry()
         self._backlog = Backlog()
         self._rate = Rate()
         self._gate = Gate(
@@ -65,12 +69,31 @@ class Scheduler:
         return self._refusal or self._engine.down
 
     @property
+    def dead(self) -> bool:
+        """The runner is gone, for good."""
+        return self._runner is not None and self._runner.done() and not self._runner.cancelled()
+
+    @property
     def queued_tokens(self) -> int:
         return self._backlog.tokens
 
-    def queued_by(self) -> Mapping[str, int]:
-        """Tokens that wait, by team; who has none is not in it."""
-        return self._backlog.by_team()
+    def queued_by(self) -> Mapping[tuple[str, str], int]:
+        """Tokens that wait, by team and class; who has none is not in it."""
+        return self._backlog.by_class()
+
+    @property
+    def limit_tokens(self) -> float:
+        """As much may wait now."""
+        return self._gate.limit
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """The judge's measured rate; None before anything was measured."""
+        return self._rate.tokens_per_s
+
+    @property
+    def in_flight_tokens(self) -> int:
+        return sum(lane.flying_tokens for lane in self._lanes)
 
     @property
     def running_prompts(self) -> int:
@@ -92,7 +115,7 @@ class Scheduler:
         """Raises Overloaded, with when to come back, or Unavailable. `deadline_s` is a point on the clock."""
         if (reason := self.why_not) is not None:
             raise Unavailable(reason)
-        self._gate.check(flow, tokens, deadline_s, sum(lane.flying_tokens for lane in self._lanes))
+        self._gate.check(flow, tokens, deadline_s, self.in_flight_tokens)
 
     def submit(
         self,
@@ -116,8 +139,9 @@ class Scheduler:
             raise EngineFailed("the judge was stopped before its next step")
         if begun or groups is None:
             groups = [NEXT_STEPS if begun else object()] * len(asks)
+        now_s = self._clock.now()
         tickets = [
-            Ticket(ask, cost, deadline_s, self._left, flow=flow, group=group)
+            Ticket(ask, cost, deadline_s, self._left, flow=flow, group=group, since_s=now_s)
             for ask, cost, deadline_s, group in zip(asks, tokens, deadlines_s, groups, strict=True)
         ]
         self._reads.put([ticket for ticket in tickets if isinstance(ticket.ask, Read)])
@@ -175,22 +199,31 @@ class Scheduler:
 
     async def _answer(self, lane: Lane, batch: Batch) -> None:
         started_s = self._clock.now()
-        tokens: int | None = None
+        for flow, waits_s in waits(batch, started_s).items():
+            self._telemetry.waited(flow.team, flow.kind, waits_s)
+        tell_taken(watches := watching(ticket.watch for ticket in batch))
         self._rate.begin(started_s)
+        answered: Sequence[Outcome | Generated] | None = None
         outcomes: Sequence[Outcome | Generated]
         try:
             outcomes = await self._ask([ticket.ask for ticket in batch])
             if len(outcomes) != len(batch):
                 raise EngineFailed(f"the engine answered {len(outcomes)} of {len(batch)} prompts")
-            tokens = sum(ticket.cost for ticket in batch)
+            answered = outcomes
             lane.quickest.count(self._clock.now() - started_s)
         except JudgementError as error:
+            self._telemetry.engine_failed()
             outcomes = [error] * len(batch)
         except Exception as error:
+            self._telemetry.engine_failed()
             log.exception("the engine failed a batch of %d", len(batch))
             outcomes = [EngineFailed(f"the engine failed: {type(error).__name__}")] * len(batch)
         finally:
-            self._rate.end(self._clock.now(), tokens)
+            ended_s = self._clock.now()
+            busy_s = self._rate.end(ended_s, None if answered is None else sum(ticket.cost for ticket in batch))
+            had = batch_of(batch, answered, seconds=ended_s - started_s, busy_s=busy_s)
+            self._telemetry.engine_had(had)
+            tell_answered(watches, had)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.answer(outcome)
 

@@ -9,15 +9,17 @@ from collections.abc import Callable, Hashable, Sequence
 from service.engine.base import Ask, Generation, LabelRead, Prompt, Write, common_length
 from service.errors import JudgementError
 from service.scheduling.flow import Flow
+from service.tracing import Watch
 
 Answer = LabelRead | Generation
 
 
 class Ticket:
     """`future` holds the answer or the error; `taken` says that the engine got it. `cost` is in tokens that will be
-    computed; `deadline_s` is a point on the clock."""
+    computed; `since_s`, when it was let in, and `deadline_s` are points on the clock. Of what becomes of
+    it `watch` hears."""
 
-    __slots__ = ("_left", "ask", "cost", "deadline_s", "flow", "future", "group", "queued", "taken")
+    __slots__ = ("_left", "ask", "cost", "deadline_s", "flow", "future", "group", "queued", "since_s", "taken", "watch")
 
     def __init__(
         self,
@@ -28,14 +30,17 @@ class Ticket:
         *,
         flow: Flow,
         group: Hashable,
+        since_s: float = 0.0,
     ) -> None:
         self.ask = ask
         self.cost = cost
         self.deadline_s = deadline_s
         self.flow = flow
         self.group = group
+        self.since_s = since_s
         self.queued = True
         self.taken = False
+        self.watch: Watch | None = None
         self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._left = left
 

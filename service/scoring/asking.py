@@ -25,26 +25,12 @@ from service.errors import Cancelled, EngineFailed, JudgementError, RubricdError
 from service.scheduling import Answer, Scheduler, Ticket, costs
 from service.scoring.keys import keys_of
 from service.scoring.length import Lengths
-from service.scoring.pending import Pending, Reservation, Told, Usage, Waiting
+from service.scoring.pending import Bill, Pending, Reservation, Told, Usage, Waiting
 from service.scoring.turns import Turns
 from service.scoring.verdict import abstains
 from service.scoring.ways import Question, Said, Step, Way, prompts
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Bill:
-    """What was set aside for questions that are judged together, how many of them go on, and what they took."""
-
-    reservation: Reservation | None
-    open: int
-    used_tokens: int = 0
-
-    def end(self) -> None:
-        self.open -= 1
-        if self.open == 0 and self.reservation is not None:
-            self.reservation.settle(self.used_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +136,9 @@ class Asker:
         """Look into the shared cache; returns what is left to judge here."""
         assert self._shared is not None
         by_key = {one.key: one for one in new}
-        looked = await self._shared.look_up(list(by_key))
+        with new[0].waiting.trace.span("cache", questions=len(new)) as span:
+            looked = await self._shared.look_up(list(by_key))
+            span.tell(hits=len(looked.known), elsewhere=len(looked.elsewhere))
         for key, said in looked.known.items():
             self._found(by_key[key], said)
         self._watch([by_key[key] for key in looked.elsewhere])
@@ -173,6 +161,7 @@ class Asker:
         def known(key: bytes, said: Said) -> None:
             one = by_key[key]
             one.usage.deduplicated += 1
+            one.usage.awaited += 1
             self._store.put_many({key: said})
             one.flight.succeed(Told(said, "judge"))
 
@@ -186,7 +175,8 @@ class Asker:
         reservation: Reservation | None = None
         try:
             waiting = mine[0].waiting
-            steps = await self._rendered(mine)
+            with waiting.trace.span("render", questions=len(mine)):
+                steps = await self._rendered(mine)
             tokens = sum(costs([step.ask for step in steps]))
             reservation = None if waiting.reserve is None else await waiting.reserve(tokens)
             going = [(one, step) for one, step in zip(mine, steps, strict=True) if not one.over]
@@ -203,7 +193,7 @@ class Asker:
             raise
         self._give_up(one for one in mine if one.over)
         mine[0].usage.judgements += len(going)
-        bill = _Bill(reservation, len(going) + 1)
+        bill = Bill(reservation, len(going) + 1, waiting.trace.watch(len(going), tokens))
         for (one, step), ticket in zip(going, tickets, strict=True):
             one.flight.future.add_done_callback(partial(self._ended, one, bill))
             self._follow(one, step, ticket, bill)
@@ -238,11 +228,11 @@ class Asker:
             for one in mine:
                 self._shared.give_up(one.key)
 
-    def _follow(self, one: _New, step: Step, ticket: Ticket, bill: _Bill) -> None:
-        one.flight.work = ticket
+    def _follow(self, one: _New, step: Step, ticket: Ticket, bill: Bill) -> None:
+        one.flight.work, ticket.watch = ticket, bill.watch
         ticket.future.add_done_callback(partial(self._answered, one, step, bill))
 
-    def _answered(self, one: _New, step: Step, bill: _Bill, future: asyncio.Future[Answer]) -> None:
+    def _answered(self, one: _New, step: Step, bill: Bill, future: asyncio.Future[Answer]) -> None:
         """A ticket was answered: take the next step, or tell what was said; a failure is shared."""
         if future.cancelled():
             one.flight.fail(Cancelled("the judgement was cancelled"))
@@ -279,7 +269,7 @@ class Asker:
                 self._shared.keep(one.key, said)
         one.flight.succeed(Told(said, "judge"))
 
-    def _ended(self, one: _New, bill: _Bill, _: asyncio.Future[Told]) -> None:
+    def _ended(self, one: _New, bill: Bill, _: asyncio.Future[Told]) -> None:
         """What was left while the engine had it is paid for."""
         work = one.flight.work
         if isinstance(work, Ticket) and work.taken and work.future.cancelled():

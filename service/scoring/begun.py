@@ -90,7 +90,9 @@ class Begun:
             if (rule := self._candidates[i].criteria[j].rule) is not None:
                 checking = self._rules.check(rule, self._candidates[i].response)
                 self._round.checks[i, j] = asyncio.ensure_future(checking)
-        return self._round.checks
+        checks = self._round.checks
+        self._options.trace.until("rules", checks.values(), checks=len(checks))
+        return checks
 
     def _questions(self, places: Iterable[Place]) -> dict[Place, list[Question]]:
         """As many questions a place as there are votes."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from service.scheduling import NOBODY, Flow
 from service.scoring.pending import Reserve, Waiting
 from service.scoring.rating import Norm
+from service.tracing import UNTRACED, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Options:
     flow: Flow = NOBODY
     priority: int = 0
     reserve: Reserve | None = None
+    trace: Trace = UNTRACED
 
     @property
     def rates(self) -> bool:
@@ -33,4 +35,4 @@ class Options:
 
     @property
     def waiting(self) -> Waiting:
-        return Waiting(self.scope, self.flow, self.deadline_s, self.priority, self.reserve)
+        return Waiting(self.scope, self.flow, self.deadline_s, self.priority, self.reserve, self.trace)

@@ -12,17 +12,20 @@ from service.errors import Crowded, RequestError, TimedOut
 from service.scheduling import NOBODY, Flow
 from service.scoring.verdict import Source
 from service.scoring.ways import Said
+from service.tracing import UNTRACED, Trace, Watch
 
 
 @dataclass(slots=True)
 class Usage:
     """Counted while a request is served. Tokens are those of the judgements this request caused. `shared_hits` are
-    those of the `cache_hits` that another process had judged."""
+    those of the `cache_hits` that another process had judged, `awaited` those of the `deduplicated` that one was
+    judging."""
 
     judgements: int = 0
     cache_hits: int = 0
     shared_hits: int = 0
     deduplicated: int = 0
+    awaited: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -34,6 +37,25 @@ class Reservation(Protocol):
     def settle(self, used_tokens: int) -> None:
         """The work is over and took so many."""
         ...
+
+
+@dataclass(slots=True)
+class Bill:
+    """What was set aside for questions that are judged together, how many of them go on, and what they took."""
+
+    reservation: Reservation | None
+    open: int
+    watch: Watch | None
+    used_tokens: int = 0
+
+    def end(self) -> None:
+        self.open -= 1
+        if self.open:
+            return
+        if self.reservation is not None:
+            self.reservation.settle(self.used_tokens)
+        if self.watch is not None:
+            self.watch.end()
 
 
 Reserve = Callable[[int], Awaitable[Reservation]]
@@ -50,6 +72,7 @@ class Waiting:
     deadline_s: float | None = None
     priority: int = 0
     reserve: Reserve | None = None
+    trace: Trace = UNTRACED
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,11 @@ class Scorer:
         """Why nothing can be judged now; None when it can."""
         return self._scheduler.why_not
 
+    @property
+    def dead(self) -> bool:
+        """Nothing will be judged any more in this process."""
+        return self._scheduler.dead
+
     async def drain(self, grace_s: float) -> None:
         """Refuse new work, finish what was accepted; what is left after `grace_s` ends as cancelled."""
         until_s = self._clock.now() + grace_s

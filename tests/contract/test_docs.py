@@ -18,7 +18,18 @@ from trainer_client import wire
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ROOT = DOCS.parent
-PAGES = ("architecture", "operations", "protocols", "training", "verl")
+PAGES = (
+    "architecture",
+    "dashboards",
+    "deploying",
+    "operations",
+    "protocols",
+    "ray",
+    "sizing",
+    "training",
+    "upgrading",
+    "verl",
+)
 OPERATIONS = (DOCS / "operations.md").read_text(encoding="utf-8")
 
 
@@ -65,10 +76,17 @@ def test_every_judgement_error_is_a_status_of_the_contract() -> None:
     assert codes <= set(get_args(wire.CriterionStatus))
 
 
-def test_every_metric_is_documented() -> None:
-    names = set(re.findall(r"^# TYPE (rubricd_\w+) (?!gauge.*_created)", Telemetry().exposition().decode(), re.M))
-    names = {name for name in names if not name.endswith("_created")}
-    assert set(_rows("Metrics")) == names
+def test_every_metric_is_documented_with_its_type_and_labels() -> None:
+    telemetry = Telemetry()
+    families = [*vars(telemetry._metrics).values(), *telemetry._gauges.collect()]
+    declared = dict(re.findall(r"^# TYPE (rubricd_\w+) (\w+)", telemetry.exposition().decode(), re.M))
+    labels = {}
+    for one in families:
+        name = getattr(one, "_name", None) or one.name
+        kind = getattr(one, "_type", None) or one.type
+        labels[f"{name}_total" if kind == "counter" else name] = ", ".join(f"`{label}`" for label in one._labelnames)
+    written = {name: cells[:2] for name, cells in _rows("Metrics").items()}
+    assert written == {name: [declared[name], labels[name]] for name in declared}
 
 
 def test_the_contracts_aggregations_are_the_ones_that_exist() -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e.processes import Running, service
+from tests.service.telemetry.page import Page
 from tests.teams import auth, team, write
 
 RUBRIC = [{"text": f"Criterion number {n}.", "points": 1} for n in range(12)]
@@ -48,6 +49,13 @@ async def test_1000_identical_requests_over_two_processes_are_12_judgements(repl
         )
         usages = [answer.json()["usage"] for answer in answers]
         verdicts = {tuple(c["p"] for c in answer.json()["results"][0]["criteria"]) for answer in answers}
+        pages = [Page((await client.get("/metrics")).text) for client in two]
+    known = sum(page("rubricd_cache_hits_total") + page("rubricd_single_flight_joins_total") for page in pages)
+    assert known == 12 * 999
+    assert sum(page("rubricd_cache_misses_total") for page in pages) == 12
+    there = ("rubricd_cache_hits_total", {"tier": "redis"}), ("rubricd_single_flight_joins_total", {"where": "replica"})
+    assert sum(page(name, **labels) for page in pages for name, labels in there) >= 12
+    assert [page("rubricd_redis_up") for page in pages] == [1, 1]
     assert [answer.status_code for answer in answers] == [200] * 1000
     assert sum(usage["judgements"] for usage in usages) == 12
     assert sum(usage["cache_hits"] + usage["deduplicated"] for usage in usages) == 12 * 999

@@ -11,6 +11,7 @@ import pytest
 
 from miniature.cases import evaluation
 from tests.e2e.processes import Running, service
+from tests.service.telemetry.page import Page
 from trainer_client.wire import ScoreResponse
 
 pytestmark = pytest.mark.timeout(480)
@@ -47,6 +48,16 @@ def test_vllm_in_the_service(bundled: Running) -> None:
         assert {c.status for r in written.results for c in r.criteria} <= {"ok", "unparseable"}
         assert scored(running.url, mode="likert").results[0].criteria[0].label_mass is not None
 
+        page = Page(httpx.get(f"{running.url}/metrics").text)
+        asked = page("rubricd_batch_questions_sum")
+        assert page("vllm:request_success_total") >= asked > 0
+        computed, shared = (page("rubricd_prompt_tokens_total", kind=kind) for kind in ("computed", "shared"))
+        assert page("vllm:prefix_cache_queries_total") >= computed + shared > page("vllm:prefix_cache_hits_total") > 0
+        assert not [
+            sample.name for sample in page.samples if not sample.name.startswith(("rubricd_", "vllm:", "process_"))
+        ]
+        assert page("rubricd_engine_restarts_total") == 0
+
         def ready() -> bool:
             return httpx.get(f"{running.url}/readyz", timeout=10).status_code == 200
 
@@ -61,4 +72,7 @@ def test_vllm_in_the_service(bundled: Running) -> None:
         again = scored(running.url)
         assert again.judge.fingerprint == first.judge.fingerprint
         assert chances(again) == pytest.approx(truth, abs=1e-3)
+        page = Page(httpx.get(f"{running.url}/metrics").text)
+        assert page("rubricd_engine_restarts_total") == 1
+        assert page("vllm:request_success_total") >= len(chances(again))
     assert not [child for child in below if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]

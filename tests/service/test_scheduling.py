@@ -174,6 +174,7 @@ async def test_a_dead_runner_fails_every_ticket_and_refuses_new_work(monkeypatch
     await settle()
     assert [await outcome(ticket) for ticket in tickets] == ["engine_error"] * 5
     assert scheduler.why_not is not None
+    assert scheduler.dead
     with pytest.raises(Unavailable, match="restart"):
         submit(scheduler, prompts(1))
 

@@ -36,6 +36,11 @@ class Compat:
         self._served = served
         self._scoring = scoring
 
+    @property
+    def judging(self) -> set[str]:
+        """The paths on which something is judged."""
+        return {*_TRANSLATIONS, "/verify"}
+
     def routes(self) -> dict[str, Endpoint]:
         """Every path with its endpoint; all of them are asked with POST."""
         judging = {path: partial(self._judge, path, read) for path, read in _TRANSLATIONS.items()}

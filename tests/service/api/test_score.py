@@ -230,15 +230,31 @@ async def test_lint_finds_without_judging() -> None:
     assert engine.prompts == asked
 
 
-async def test_metrics_count_by_source_and_status_without_text() -> None:
+async def test_metrics_count_without_text() -> None:
     async with serving() as client:
         await score(client, item())
         await client.get("/no-such-route")
         page = (await client.get("/metrics")).text
-    assert 'rubricd_judgements_total{source="judge",status="ok"} 2.0' in page
+    judged = [line for line in page.splitlines() if line.startswith("rubricd_judgements_total{")]
+    assert sum(float(line.split()[-1]) for line in judged) == 2.0
     assert 'rubricd_requests_total{route="/v1/score",status="200"} 1.0' in page
     assert 'rubricd_requests_total{route="other",status="404"} 1.0' in page
     assert "knee" not in page
+
+
+async def test_only_a_process_that_cannot_mend_itself_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    async with serving(engine) as client:
+        engine.down = "the judge is restarted"
+        assert [(await client.get(path)).status_code for path in ("/healthz", "/readyz")] == [200, 503]
+        engine.down = None
+        scheduler = app_of(client).state.served.scorer()._scheduler
+        monkeypatch.setattr(scheduler, "take", lambda: 1 / 0)  # a bug
+        asked = await client.post("/v1/score", json={"items": [item()]})
+        assert asked.json()["results"][0]["criteria"][0]["status"] == "engine_error"
+        alive = await client.get("/healthz")
+        assert (alive.status_code, (await client.get("/readyz")).status_code) == (503, 503)
+        assert "restart" in alive.json()["detail"]
 
 
 async def test_the_playground_is_served() -> None:

@@ -63,7 +63,12 @@ async def test_two_keys_overlap_and_a_revoked_one_is_gone_within_five_seconds(tm
         await clock.advance(5.0)
         assert (await ask(client, "new")).status_code == 200
         page = (await client.get("/metrics")).text
+        write(file, team("a", keys=(key("new"),)))
+        await clock.advance(5.0)
+        mended = (await client.get("/metrics")).text
     assert 'rubricd_teams_reloads_total{outcome="failed"} 1.0' in page
+    assert "rubricd_teams_file_ok 0.0" in page
+    assert "rubricd_teams_file_ok 1.0" in mended
 
 
 async def test_a_quota_is_429_with_retry_after_and_names_the_team_in_the_metrics(tmp_path: Path) -> None:

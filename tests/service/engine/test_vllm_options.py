@@ -1,6 +1,7 @@
 """What vLLM is told, without starting it."""
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from service.engine.build import MINIATURE
 from service.engine.vllm import VllmEngine
 from service.engine.vllm_options import Options, arguments, set_environment
 from service.errors import ConfigurationError
+from service.log import JsonLines
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +86,27 @@ async def test_without_vllm_it_is_said_what_to_install(monkeypatch: pytest.Monke
     folder = MINIATURE
     with pytest.raises(ConfigurationError, match=r"pip install 'rubricd\[vllm\]'"):
         await VllmEngine.load(str(folder))
+
+
+def test_its_processes_write_the_log_as_this_one(tmp_path: Path) -> None:
+    set_environment(Options(), tmp_path)
+    assert "VLLM_LOGGING_CONFIG_PATH" not in os.environ
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.getLogger().addHandler(handler)
+    try:
+        set_environment(Options(), tmp_path)
+        first = Path(os.environ["VLLM_LOGGING_CONFIG_PATH"])
+        told = json.loads(first.read_text())
+        assert told["loggers"]["vllm"]["level"] == os.environ["VLLM_LOGGING_LEVEL"]
+        first.unlink()  # with the folder of that life
+        (tmp_path / "next").mkdir()
+        set_environment(Options(), tmp_path / "next")
+        assert Path(os.environ["VLLM_LOGGING_CONFIG_PATH"]) == tmp_path / "next" / "log.json"
+        own = tmp_path / "own.json"
+        own.write_text("{}")
+        os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(own)
+        set_environment(Options(), tmp_path / "next")
+        assert os.environ["VLLM_LOGGING_CONFIG_PATH"] == str(own)
+    finally:
+        logging.getLogger().removeHandler(handler)

@@ -90,10 +90,12 @@ async def test_three_classes_give_a_team_no_more() -> None:
 async def test_who_leaves_is_out_of_every_sum() -> None:
     scheduler = queue(batch_tokens=2)
     mine, theirs = put(scheduler, [1] * 50, Flow("mine")), put(scheduler, [2] * 50, Flow("theirs"))
-    assert scheduler.queued_by() == {"mine": 50, "theirs": 50}
+    [urgent] = put(scheduler, [3], Flow("mine", kind="interactive"))
+    assert scheduler.queued_by() == {("mine", "train"): 50, ("mine", "interactive"): 1, ("theirs", "train"): 50}
+    urgent.cancel()
     for ticket in mine[:49] + theirs:
         ticket.cancel()
-    assert scheduler.queued_by() == {"mine": 1}
+    assert scheduler.queued_by() == {("mine", "train"): 1}
     assert taken(scheduler) == [1]
     assert scheduler.queued_by() == {}
 

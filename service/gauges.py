@@ -1,0 +1,42 @@
+"""What Prometheus reads off when it asks, gathered from every floor."""
+
+from dataclasses import dataclass
+
+from service.admission.metered import limits
+from service.api.served import Served
+from service.cache.store import MemoryStore
+from service.engine.base import Engine
+from service.redis_link import RedisLink
+from service.scheduling import Scheduler
+from service.scoring.ways import Said
+from service.telemetry import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What is there once the judge has loaded."""
+
+    engine: Engine
+    scheduler: Scheduler
+    store: MemoryStore[Said]
+
+
+def reading(served: Served, link: RedisLink | None, judging: Judging | None = None) -> Reading:
+    quotas, reserved = limits(served.door.teams), served.ledger.reserved()
+    redis_up = None if link is None else not link.down
+    if judging is None:
+        return Reading(redis_up=redis_up, teams_file_ok=served.door.file_ok, limits=quotas, reserved=reserved)
+    scheduler = judging.scheduler
+    return Reading(
+        ready=served.why_not_ready is None,
+        queued=scheduler.queued_by(),
+        queue_limit_tokens=scheduler.limit_tokens,
+        tokens_per_s=scheduler.tokens_per_s,
+        in_flight_tokens=scheduler.in_flight_tokens,
+        cache_entries=len(judging.store),
+        engine_restarts=judging.engine.restarts,
+        redis_up=redis_up,
+        teams_file_ok=served.door.file_ok,
+        limits=quotas,
+        reserved=reserved,
+    )

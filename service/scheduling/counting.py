@@ -1,0 +1,47 @@
+"""What a batch amounts to, for the metrics. Pure.
+
+Always true: what the engine computed is counted whether or not anybody still waits for it.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from service.engine.base import Generated, Generation, LabelRead, Outcome, Read
+from service.scheduling.flow import Flow
+from service.scheduling.ticket import Ticket
+from service.telemetry import EngineBatch
+
+
+def waits(batch: Sequence[Ticket], now_s: float) -> dict[Flow, list[float]]:
+    """Seconds from being let in until now."""
+    waited: dict[Flow, list[float]] = {}
+    for ticket in batch:
+        waited.setdefault(ticket.flow, []).append(now_s - ticket.since_s)
+    return waited
+
+
+def batch_of(
+    batch: Sequence[Ticket], outcomes: Sequence[Outcome | Generated] | None, *, seconds: float, busy_s: float
+) -> EngineBatch:
+    """`outcomes` are in the batch's order; None where there are none."""
+    costs: Counter[str] = Counter()
+    computed: Counter[str] = Counter()
+    shared = written = 0
+    for ticket in batch:
+        costs[ticket.flow.team] += ticket.cost
+    for ticket, outcome in () if outcomes is None else zip(batch, outcomes, strict=True):
+        if isinstance(outcome, LabelRead | Generation):
+            decoded = outcome.tokens if isinstance(outcome, Generation) else 0
+            computed[ticket.flow.team] += len(ticket.prompt) - outcome.cached_tokens + decoded
+            shared += outcome.cached_tokens
+            written += decoded
+    return EngineBatch(
+        kind="read" if isinstance(batch[0].ask, Read) else "write",
+        questions=len(batch),
+        seconds=seconds,
+        busy_s=busy_s,
+        costs=costs,
+        computed=computed,
+        shared_tokens=shared,
+        written_tokens=written,
+    )

@@ -1,0 +1,95 @@
+"""One trace over two processes, and the log beside it: as a collector and a log's reader get them."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from tests.apps import item
+from tests.collector import Collector
+from tests.e2e.processes import ROOT
+from trainer_client.client import JudgeClient
+
+START_S = 100.0
+
+
+@contextmanager
+def observed(err: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The service's URL and process; its stderr is in a file."""
+    command = [sys.executable, "-m", "service", "--port", "0", "--engine", "fake", "--log-format", "json", *flags]
+    with err.open("wb") as file:
+        process = subprocess.Popen(command, cwd=ROOT, stderr=file)
+    try:
+        yield _until_ready(err, process), process
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+
+
+def _until_ready(err: Path, process: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        found = re.search(r"listening on (http://[^;]+);", err.read_text())
+        if found and httpx.get(f"{found.group(1)}/readyz", timeout=10).status_code == 200:
+            return found.group(1)
+        time.sleep(0.05)
+    raise AssertionError(err.read_text())
+
+
+def job(collector: Collector) -> TracerProvider:
+    """A training job that traces itself."""
+    provider = TracerProvider(resource=Resource.create({"service.name": "job"}), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{collector.url}/v1/traces")))
+    return provider
+
+
+async def test_a_jobs_step_and_its_judging_are_one_trace(tmp_path: Path) -> None:
+    err = tmp_path / "stderr"
+    with Collector() as collector:
+        provider = job(collector)
+        with observed(err, "--otlp-endpoint", collector.url) as (url, process):
+            async with JudgeClient(url) as judge:
+                with provider.get_tracer("job").start_as_current_span("step"):
+                    await judge.score([item()])
+                    [_ async for _ in judge.stream([item(response="Run.")])]
+            async with httpx.AsyncClient() as other:
+                await other.post(f"{url}/v1/score", content=b"{")
+            process.terminate()  # what was not sent yet is sent before the end
+            assert process.wait(timeout=30) == 0
+        provider.shutdown()
+        spans = collector.spans()
+    [step] = [span for span in spans if span.service == "job"]
+    requests = [span for span in spans if span.name == "POST /v1/score" and span.trace == step.trace]
+    assert [span.parent for span in requests] == [step.id] * 2
+    for request in requests:
+        children = [span.name for span in spans if span.parent == request.id]
+        assert Counter(children) == Counter(["render", "queue", "engine"])
+        assert request.began >= step.began and request.ended <= step.ended
+    others = [span for span in spans if span.trace != step.trace]
+    assert [span.attributes["http.response.status_code"] for span in others] == [422]
+    written, end, _ = err.read_text().partition("Finished server process")  # C libraries may have a word after it
+    assert end
+    lines = [json.loads(line) for line in written.splitlines()[:-1]]
+    _check_log([line for line in lines if line["logger"] == "rubricd.access"], step.trace, requests)
+    assert {"rubricd", "uvicorn.error", "service.loading"} <= {line["logger"] for line in lines}
+
+
+def _check_log(access: list[dict[str, Any]], trace: str, requests: list[Any]) -> None:
+    """One line a request, with the trace's id and the request's id in both."""
+    judged = [line for line in access if line.get("trace_id") == trace]
+    assert [line["request_id"] for line in judged] == [span.attributes["rubricd.request_id"] for span in requests]
+    assert [(line["status"], line["items"], line["judgements"]) for line in judged] == [(200, 1, 2)] * 2
+    assert len({line["request_id"] for line in access}) == len(access)
+    assert all("trace_id" not in line for line in access if line["method"] == "GET")

@@ -1,0 +1,39 @@
+"""What a batch amounts to."""
+
+from service.engine.base import Generation, LabelRead, Outcome, Prompt, Read, Sampling, Write
+from service.errors import EngineFailed
+from service.scheduling.counting import batch_of, waits
+from service.scheduling.flow import Flow
+from service.scheduling.ticket import Ticket
+
+MINE, THEIRS = Flow("mine"), Flow("theirs", kind="eval")
+
+
+def ticket(flow: Flow, tokens: int, *, cost: int, since_s: float = 0.0, written: int = 0) -> Ticket:
+    prompt = Prompt((1,) * (tokens - 1), (2,))
+    ask = Write(prompt, Sampling(written)) if written else Read(prompt, (3, 4))
+    return Ticket(ask, cost, None, lambda _: None, flow=flow, group="g", since_s=since_s)
+
+
+async def test_what_came_about_is_counted_by_team_and_what_was_shared_apart() -> None:
+    batch = [ticket(MINE, 10, cost=10), ticket(MINE, 10, cost=3), ticket(THEIRS, 20, cost=20)]
+    outcomes: list[Outcome] = [LabelRead((-1.0, -1.0)), LabelRead((-1.0, -1.0), cached_tokens=7), EngineFailed("no")]
+    had = batch_of(batch, outcomes, seconds=2.0, busy_s=1.5)
+    assert (had.kind, had.questions, had.seconds, had.busy_s) == ("read", 3, 2.0, 1.5)
+    assert had.costs == {"mine": 13, "theirs": 20}
+    assert (had.computed, had.shared_tokens, had.written_tokens) == ({"mine": 13}, 7, 0)
+
+
+async def test_what_was_written_counts_for_the_team() -> None:
+    had = batch_of([ticket(MINE, 10, cost=60, written=50)], [Generation("x", True, 4, 6)], seconds=1.0, busy_s=1.0)
+    assert (had.kind, had.computed, had.shared_tokens, had.written_tokens) == ("write", {"mine": 8}, 6, 4)
+
+
+async def test_a_batch_without_answers_took_its_time_and_computed_nothing() -> None:
+    had = batch_of([ticket(MINE, 10, cost=10)], None, seconds=1.0, busy_s=1.0)
+    assert (had.costs, had.computed, had.shared_tokens) == ({"mine": 10}, {}, 0)
+
+
+async def test_waits_are_those_of_each_flow() -> None:
+    batch = [ticket(MINE, 2, cost=2, since_s=1.0), ticket(THEIRS, 2, cost=2, since_s=4.0), ticket(MINE, 2, cost=2)]
+    assert waits(batch, 5.0) == {MINE: [4.0, 5.0], THEIRS: [1.0]}
