@@ -5,7 +5,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from trainer_client import score_command
+from trainer_client import score_command, size_command
 from trainer_client.training import command as train_command
 
 
@@ -21,6 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = commands.add_parser("report", help="write a training's page again", description=train_command.REPORT)
     train_command.add_report_arguments(report)
     report.set_defaults(run=train_command.run_report)
+    size = commands.add_parser("size", help="how many GPUs a judge needs", description=size_command.DESCRIPTION)
+    size_command.add_arguments(size)
+    size.set_defaults(run=size_command.run)
     args = parser.parse_args(argv)
     code: int = args.run(args)
     return code
