@@ -1,0 +1,62 @@
+"""Every alert fires where its condition is caused in a real process of the service, and is inactive again afterwards.
+
+A real Prometheus with the shipped rules, made SPEED times as fast, watches four processes; each act causes what its
+alerts look for, waits until Prometheus says that they fire, ends the cause, and waits until they are inactive. Loads
+go on all the time, so that what clears does so because all is well again, not because nothing is asked any more.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from loadtests.prometheus import Prometheus, prometheus
+from tests.deploy import acts
+from tests.deploy.alerting import Row, Watch, running, table
+from tests.deploy.rules import ALERTS, RECORDING, names
+from tests.redis_server import RedisServer
+
+SPEED, SCRAPE_S = 100.0, 0.25
+FAILING, DRIFTING, REPLICAS = "rubricd-failing", "rubricd-drifting", "rubricd-replicas"
+
+
+@pytest.mark.timeout(400)
+async def test_every_alert_fires_and_clears_and_every_recording_has_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: dict[str, Row] = {}
+    with RedisServer() as full, RedisServer() as lost:
+        async with AsyncExitStack() as stack:
+            replica = acts.Replica(tmp_path, lost)
+            failing, drifting, other, slow = await asyncio.gather(
+                stack.enter_async_context(acts.failing(tmp_path, full)),
+                stack.enter_async_context(acts.drifting(tmp_path)),
+                stack.enter_async_context(replica.first()),
+                stack.enter_async_context(acts.slow(tmp_path)),
+            )
+            targets = {FAILING: [failing.target], DRIFTING: [drifting.target], REPLICAS: [slow.target, other.target]}
+            asked, blind = (
+                stack.enter_context(
+                    prometheus(tmp_path / name, jobs, rules=[RECORDING, ALERTS], scrape_s=SCRAPE_S, speed=SPEED)
+                )
+                for name, jobs in (("asked", targets), ("blind", {"rubricd": []}))
+            )
+            watch, unwatched = Watch(asked, rows), Watch(blind, rows)
+            async with running(watch.follow(), unwatched.follow()), asyncio.TaskGroup() as together:
+                together.create_task(acts.fail(watch.job(FAILING), failing, full))
+                together.create_task(acts.drift(watch.job(DRIFTING), drifting))
+                together.create_task(replica.die(watch.job(REPLICAS), other))
+                together.create_task(acts.wait(watch.job(REPLICAS), slow))
+                together.create_task(acts.go_unwatched(unwatched.job(""), tmp_path / "blind", drifting))
+            empty = await asyncio.to_thread(without_data, asked)
+    with capsys.disabled():
+        print(f"\n{table(rows.values())}")
+    assert not empty
+    assert set(rows) == set(names(ALERTS, "alert"))
+
+
+def without_data(asked: Prometheus) -> Sequence[str]:
+    """Recording rules of which there never was a number."""
+    return [name for name in names(RECORDING, "record") if not asked.query(f"last_over_time({name}[10m])")]
