@@ -22,7 +22,9 @@ class Judging:
 
 
 def reading(served: Served, link: RedisLink | None, judging: Judging | None = None) -> Reading:
-    quotas, reserved = limits(served.door.teams), served.ledger.reserved()
+    quotas = limits(served.door.teams)
+    reserved = dict.fromkeys((team for team, quota in quotas if quota != "requests_per_minute"), 0)
+    reserved.update(served.ledger.reserved())
     redis_up = None if link is None else not link.down
     if judging is None:
         return Reading(redis_up=redis_up, teams_file_ok=served.door.file_ok, limits=quotas, reserved=reserved)

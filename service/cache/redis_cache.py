@@ -46,7 +46,7 @@ class _Pending:
 
 class RedisCache(Generic[V]):
     """`decode` raises ValueError. A value lives `ttl_s`; the death of a process costs those who wait for it at most
-    `lease_s`. `faulted` hears `corrupt` of a value that cannot be read, `other` of one that could not be written."""
+    `lease_s`. `faulted` hears `corrupt` of a value that cannot be read, `unwritten` of one that is lost."""
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ class RedisCache(Generic[V]):
         """What is lost is asked again; leases that were not let go end with this life's heartbeat."""
         for one in dropped:
             if one.sealed is not None:
-                self._faulted("other")
+                self._faulted("unwritten")
         if any(one.release is not None for one in dropped):
             self._leases.renounce()
 
