@@ -157,7 +157,7 @@ async def test_what_cannot_be_written_is_dropped_and_counted() -> None:
             a.keep(wanted[:2500])
             await asyncio.sleep(0.05)
             a.keep(wanted[2500:])
-            assert a.faults == Counter(connection=1, other=5000)
+            assert a.faults == Counter(connection=1, unwritten=5000)
 
 
 async def test_a_claim_that_redis_read_late_blocks_nobody_for_long() -> None:
