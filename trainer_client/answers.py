@@ -13,7 +13,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from trainer_client import wire
-from trainer_client.errors import ContractError, Refused, RubricdClientError, refused
+from trainer_client.errors import ContractError, Refused, RubricdClientError, Unavailable, refused
 
 _Answer = TypeVar("_Answer", bound=wire.Answer)
 
@@ -50,7 +50,10 @@ def refusal(response: httpx.Response) -> RubricdClientError:
         if status < 400 or status in (404, 405):
             said = f"{response.request.url.path} answered {status}: there is no rubric judge at this address"
             return ContractError(said, request_id=request_id)
-        return refused(None, status, f"answered {status} without a problem document", **facts)
+        said = f"answered {status} without a problem document"
+        if status == 500:  # not the service's own, which are documents: a proxy's whose replica died under the request
+            return Unavailable(said, status=status, **facts)
+        return refused(None, status, said, **facts)
     code = problem.type.removeprefix(_TYPE) if problem.type.startswith(_TYPE) else None
     facts["request_id"] = request_id or problem.request_id
     errors = tuple((tuple(place.loc), place.msg) for place in problem.errors)

@@ -110,7 +110,10 @@ class Asking:
             if (result := reader.read(line)) is not None:
                 self._settle([(places[result.index], Scored(result, judge))])
 
-        await self._caller.send_streaming("/v1/score", opened, body=_body(request), deadline=self._deadline)
+        headers = self._caller.together(request.items)
+        await self._caller.send_streaming(
+            "/v1/score", opened, body=_body(request), headers=headers, deadline=self._deadline
+        )
         if reader is None or not reader.ended:
             raise ConnectionBroken("the answer ended before its last line")
 
@@ -152,7 +155,8 @@ async def score(caller: Caller, request: wire.ScoreRequest, deadline: float | No
         answers.check(request, answer)
         return answer
 
-    return await caller.call("POST", "/v1/score", read, body=_body(request), deadline=deadline)
+    headers = caller.together(request.items)
+    return await caller.call("POST", "/v1/score", read, body=_body(request), headers=headers, deadline=deadline)
 
 
 def _body(request: wire.ScoreRequest) -> Body:

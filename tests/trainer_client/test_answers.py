@@ -217,7 +217,7 @@ def test_retry_after_is_read_in_seconds_only(said: str, seconds: float | None) -
         (404, ContractError),
         (405, ContractError),
         (400, errors.InvalidRequest),
-        (500, errors.InternalError),
+        (500, errors.Unavailable),
         (502, errors.Unavailable),
         (504, errors.Unavailable),
     ],

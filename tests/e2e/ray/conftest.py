@@ -1,0 +1,21 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.ray.nodes import Nodes, nodes
+
+
+@pytest.fixture(scope="package")
+def ray_nodes() -> Iterator[Nodes]:
+    """One cluster for all tests of this folder."""
+    with nodes() as running:
+        yield running
+
+
+@pytest.fixture
+def three(ray_nodes: Nodes) -> Nodes:
+    """Three replicas on two nodes."""
+    if ray_nodes.deployed != {"replicas": 3}:
+        ray_nodes.deploy(replicas=3)
+    ray_nodes.until(lambda found: len(found) == 3)
+    return ray_nodes
