@@ -90,8 +90,9 @@ policy: .venv/dev  ## train the tiny policy from scratch, by lessons: OUT=folder
 train-demo: .venv/dev  ## train the tiny policy over HTTP with and without scaffold, some minutes: JSON=FILE
 	$(BIN)/python -m miniature study $(if $(JSON),--json $(JSON)) $(ARGS)
 
-dashboards: .venv/dev  ## write deploy/grafana/dashboards/*.json anew
+dashboards: .venv/dev  ## write deploy/grafana/dashboards/*.json and deploy/k8s/monitoring/rules.yaml anew
 	$(BIN)/python -m deploy.grafana
+	$(BIN)/python -m deploy.prometheus
 
 check-dashboards: .venv/dev .venv/vllm .venv/redis .venv/prometheus  ## every panel's queries asked of a real Prometheus under load, two minutes: ARGS='--plot docs'
 	@$(BIN)/python -m loadtests.check_dashboards $(ARGS)

@@ -10,12 +10,14 @@ from typing import Any
 import kubernetes_validate
 import pytest
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
-from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
+from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 
+from deploy.prometheus.__main__ import RESOURCE, RULES, written
 from service.admission import teams_file
 from service.settings import Settings
 from tests.deploy.dockerfile import ROOT, documents
 from tests.deploy.redis_command import answers
+from tests.deploy.rules import loaded
 from tests.deploy.sealed import USER
 
 K8S = ROOT / "deploy" / "k8s"
@@ -23,7 +25,11 @@ KUBECTL = ROOT / ".venv" / "kubectl" / "usr" / "bin" / "kubectl"
 BUILT = ("cpu", "gpu", "gpu-scaled", "models", "monitoring")
 JUDGED = ("cpu", "gpu", "gpu-scaled")
 VERSIONS = ("1.29", "1.37")
-CUSTOM: Mapping[str, Any] = {"ScaledObject": ScaledObject, "ServiceMonitor": ServiceMonitor}
+CUSTOM: Mapping[str, Any] = {
+    "PrometheusRule": PrometheusRule,
+    "ScaledObject": ScaledObject,
+    "ServiceMonitor": ServiceMonitor,
+}
 GRACE_S = 5
 """Beyond `drain_s` whoever still hangs on is cut off (service/__main__.py)."""
 
@@ -222,6 +228,12 @@ def test_selectors_find_the_judge_and_only_it(built: Mapping[str, list[Document]
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
     assert {d["metadata"].get("namespace", d["metadata"]["name"]) for d in every} == {"rubricd"}
+
+
+def test_the_operator_gets_the_rules_of_prometheus(built: Mapping[str, list[Document]]) -> None:
+    assert RESOURCE.read_text(encoding="utf-8") == written(), "run `make dashboards`"
+    groups = one(built["monitoring"], "PrometheusRule")["spec"]["groups"]
+    assert groups == [group for file in RULES for group in loaded(file)["groups"]]
 
 
 def test_only_who_is_listed_may_talk(built: Mapping[str, list[Document]]) -> None:

@@ -1,0 +1,13 @@
+"""Fixtures of the service's tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.collector import Collector
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as collector:
+        yield collector
