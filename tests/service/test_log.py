@@ -30,12 +30,18 @@ Lines = Callable[[], list[dict[str, Any]]]
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(os, "environ", os.environ.copy())
+    """Also what libraries have made of their loggers in other tests."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    others = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    before = [(one, one.handlers[:], one.level, one.propagate) for one in (root, *others)]
+    for one in others:
+        one.handlers, one.propagate = [], True
+        one.setLevel(logging.NOTSET)
     yield
     logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    for one, handlers, level, propagate in before:
+        one.handlers, one.propagate = handlers, propagate
+        one.setLevel(level)
 
 
 @pytest.fixture
