@@ -7,6 +7,7 @@ from typing import Any
 
 from service.admission.team import Team
 from service.scheduling import Flow
+from service.scoring.groups import by_name
 from service.scoring.judge import Judge
 from service.scoring.lint import Finding
 from service.scoring.options import Options
@@ -193,11 +194,7 @@ def _criterion_result(criterion: Criterion, judgement: Judgement) -> wire.Criter
 
 
 def _groups(scored: Sequence[Scored]) -> list[wire.Group]:
-    members: dict[str, list[float | None]] = {}
-    for one in scored:
-        if one.candidate.group is not None:
-            members.setdefault(one.candidate.group, []).append(one.score.value)
-    return [_group(id, values) for id, values in members.items()]
+    return [_group(id, [one.score.value for one in members]) for id, members in by_name(scored).items()]
 
 
 def _group(id: str, values: Sequence[float | None]) -> wire.Group:

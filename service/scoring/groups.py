@@ -12,12 +12,17 @@ Spread = Literal["varied", "zero", "unjudged"]
 CriterionSpread = Literal["all_met", "none_met", "mixed"]
 
 
-def groups(scored: Iterable[Scored]) -> list[list[Scored]]:
+def by_name(scored: Iterable[Scored]) -> dict[str, list[Scored]]:
+    """Members of each group that was named, also where there is only one."""
     members: dict[str, list[Scored]] = {}
     for one in scored:
         if one.candidate.group is not None:
             members.setdefault(one.candidate.group, []).append(one)
-    return [group for group in members.values() if len(group) > 1]
+    return members
+
+
+def groups(scored: Iterable[Scored]) -> list[list[Scored]]:
+    return [group for group in by_name(scored).values() if len(group) > 1]
 
 
 def spread(group: Sequence[Scored]) -> Spread:

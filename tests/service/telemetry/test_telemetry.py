@@ -30,6 +30,25 @@ def test_names_are_prometheuss() -> None:
         assert "_seconds" in name or not re.search(r"time|wait|lag|after", name), name
 
 
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("rubricd_requests_total", {"route": "/v1/score", "status": "500"}),
+        ("rubricd_judgements_total", {"outcome": "engine_error"}),
+        ("rubricd_judgements_total", {"outcome": "abstained"}),
+        ("rubricd_groups_total", {"spread": "zero"}),
+        ("rubricd_teams_reloads_total", {"outcome": "failed"}),
+        ("rubricd_canary_failures_total", {"code": "engine_error"}),
+        ("rubricd_engine_failed_batches_total", {}),
+        ("rubricd_engine_restarts_total", {}),
+    ],
+)
+def test_what_an_alert_waits_for_is_there_at_zero(name: str, labels: dict[str, str]) -> None:
+    found = page(Telemetry())
+    assert found.has(name, **labels)
+    assert found(name, **labels) == 0
+
+
 def test_two_apps_in_a_process_count_apart() -> None:
     one, other = Telemetry(), Telemetry()
     one.count_request("/v1/score", 200)
