@@ -31,6 +31,9 @@ log = logging.getLogger("rubricd")
 _LINGER_S = 1.0
 # After the drain, for answers to be written.
 _WRITE_S = 5.0
+# An idle connection is closed by who opened it: balancers do so after 60 s, HTTP clients sooner. Where the server is
+# the first to, a request may meet a connection that was just closed.
+_KEEP_ALIVE_S = 75
 
 
 def main() -> int:
@@ -121,7 +124,9 @@ def _serve(settings: Settings) -> int:
     listener = socket.create_server((settings.host, settings.port), backlog=2048)
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d; the playground is at /, the contract at /openapi.json", host, port)
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, ws="none")
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, ws="none", timeout_keep_alive=_KEEP_ALIVE_S
+    )
     server = _Server(config, app.state, settings.drain_s)
 
     def too_early_or_late(*_: object) -> None:

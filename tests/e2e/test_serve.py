@@ -1,5 +1,6 @@
 """What a newcomer does, for real: start the service, post the README's example, stop it; and what refusals say."""
 
+import asyncio
 import re
 import shlex
 import subprocess
@@ -41,6 +42,19 @@ async def test_the_client_scores_a_group_over_http(bundled: Running) -> None:
     rewards = [reward(outcome) for outcome in outcomes]
     assert rewards[0] is not None
     assert rewards[0] == rewards[1]
+
+
+async def test_a_connection_that_was_idle_for_a_while_is_still_there(bundled: Running) -> None:
+    """Five seconds, after which clients give theirs up, are not enough: both ends would close it at the same time."""
+    async with httpx.AsyncClient(base_url=bundled.url, limits=httpx.Limits(keepalive_expiry=None)) as client:
+
+        async def port() -> int:
+            address = (await client.get("/healthz")).extensions["network_stream"].get_extra_info("client_addr")
+            return int(address[1])
+
+        before = await port()
+        await asyncio.sleep(6)
+        assert await port() == before
 
 
 def test_the_fingerprint_is_the_same_after_a_restart(bundled: Running) -> None:

@@ -220,7 +220,7 @@ async def test_waiting_for_a_place_is_not_a_slow_redis() -> None:
 
 async def test_a_loop_that_was_late_is_not_a_slow_redis(redis_url: str) -> None:
     """An answer of many parts, which all wait to be read when the timeout is long over."""
-    value = b"x" * 3_000_000
+    value = b"x" * 2_000_000
     async with linked(redis_url) as (link, faults):
         await link.pipeline([("SET", b"k", value)])
         call = asyncio.ensure_future(link.get_many([b"k"]))
@@ -228,6 +228,27 @@ async def test_a_loop_that_was_late_is_not_a_slow_redis(redis_url: str) -> None:
         await asyncio.sleep(0)
         time.sleep(2 * TIMEOUT_S)  # noqa: ASYNC251
         assert await call == [value]
+        assert not faults
+
+
+async def test_a_loop_whose_every_turn_is_slow_is_not_a_slow_redis(redis_url: str) -> None:
+    """No turn is as long as the timeout, and what a call takes of them is twice as long."""
+    value = b"x" * 2_000_000
+    turns = 0
+
+    async def busy() -> None:
+        nonlocal turns
+        while True:
+            time.sleep(TIMEOUT_S / 5)  # noqa: ASYNC251
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with linked(redis_url) as (link, faults):
+        await link.pipeline([("SET", b"k", value)])
+        others = asyncio.create_task(busy())
+        assert await link.get_many([b"k"]) == [value]
+        others.cancel()
+        assert turns > 5
         assert not faults
 
 

@@ -30,7 +30,7 @@ _ENVIRONMENT = {
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.2",
     "RUBRICD_ENGINE": "fake",
     "RUBRICD_CANARY_EVERY_S": "0",
-    "RUBRICD_REDIS_TIMEOUT_S": "0.5",
+    "RUBRICD_REDIS_TIMEOUT_S": "5",
     "RUBRICD_MAX_ITEMS": "16",
     "RUBRICD_MAX_CRITERIA": "8",
     "RUBRICD_MAX_QUEUE_S": "30",
@@ -60,7 +60,8 @@ class Nodes:
         return self._told({"deploy": options})
 
     def replicas(self) -> list[Replica]:
-        return self._told({"replicas": None})
+        """Those that run. Ray takes some seconds to see that one was killed."""
+        return [one for one in self._told({"replicas": None}) if _runs(one.pid)]
 
     def until(self, enough: Callable[[list[Replica]], bool]) -> list[Replica]:
         """The running replicas once they are so."""
@@ -171,3 +172,10 @@ def client(nodes: Nodes, name: str = "a") -> httpx.AsyncClient:
 
 def kill(replica: Replica) -> None:
     os.kill(replica.pid, signal.SIGKILL)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -18,6 +18,10 @@ class Page:
     def has(self, name: str, **labels: str) -> bool:
         return any(s.name == name and labels.items() <= s.labels.items() for s in self.samples)
 
+    def named(self, name: str) -> dict[str, float]:
+        """All of that name by their labels' values; empty where nothing was counted yet."""
+        return {"/".join(s.labels.values()): s.value for s in self.samples if s.name == name}
+
 
 async def page_of(client: httpx.AsyncClient) -> Page:
     return Page((await client.get("/metrics")).text)
