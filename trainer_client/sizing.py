@@ -163,7 +163,6 @@ def size(
     replicas = max(1, math.ceil(judged * each_s / seconds / gpus_a_judge - 1e-9))
     gpus = replicas * gpus_a_judge
     queue_s = max(30, math.ceil(2 * seconds))
-    asked_for = count.computed + (told * REASONED_TOKENS if work.written else 0)
     return Size(
         judge=judge.name,
         gpu=gpu.name,
@@ -184,7 +183,7 @@ def size(
         front_cores=responses * told / seconds * FRONT_S,
         max_batch_tokens=_batch(count.computed / (each_s if measured else reading_s) * gpus_a_judge),
         max_queue_s=queue_s,
-        max_queued_tokens=_rounded_up(asked_for / each_s * gpus_a_judge * queue_s),
+        max_queued_tokens=_rounded_up(_asked_for(work, count) / each_s * gpus_a_judge * queue_s),
     )
 
 
@@ -205,6 +204,11 @@ def _gpus_a_judge(judge: Judge, gpu: Gpu, work: Work, dtype: Dtype) -> int:
                 "GiB: take --dtype fp8, a smaller --judge or a larger --gpu"
             )
     return gpus
+
+
+def _asked_for(work: Work, count: Tokens) -> float:
+    """Tokens that a response takes of the queue: what may be written counts in full."""
+    return count.computed + (work.criteria * REASONED_TOKENS if work.written else 0)
 
 
 def _redis_bytes(work: Work) -> float:

@@ -23,19 +23,29 @@ _SHARE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
 _MASS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 
 
+class _Declared:
+    """By name, meaning and labels, in a registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self._registry)
+
+    def gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(name, meaning, labels, registry=self._registry)
+
+    def histogram(self, name: str, meaning: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(name, meaning, labels, buckets=buckets, registry=self._registry)
+
+    def bulk(self, name: str, meaning: str, buckets: Sequence[float], *labels: str) -> BulkHistogram:
+        return BulkHistogram(name, meaning, labels, buckets=buckets, registry=self._registry)
+
+
 class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, meaning: str, *labels: str) -> Counter:
-            return Counter(name, meaning, labels, registry=registry)
-
-        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
-            return Gauge(name, meaning, labels, registry=registry)
-
-        def histogram(name: str, meaning: str, buckets: Sequence[float], *labels: str) -> Histogram:
-            return Histogram(name, meaning, labels, buckets=buckets, registry=registry)
-
-        def bulk(name: str, meaning: str, buckets: Sequence[float], *labels: str) -> BulkHistogram:
-            return BulkHistogram(name, meaning, labels, buckets=buckets, registry=registry)
+        declared = _Declared(registry)
+        counter, gauge, histogram, bulk = declared.counter, declared.gauge, declared.histogram, declared.bulk
 
         self.requests = counter("rubricd_requests", "HTTP requests, by route and status.", "route", "status")
         self.request_s = histogram("rubricd_request_seconds", "Time to answer, by route.", _REQUEST_S, "route")
