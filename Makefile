@@ -26,7 +26,7 @@ serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm)  ## serve a judge
 serve-ray: .venv/ray  ## serve replicas on Ray Serve, as deploy/ray/serve.yaml says
 	@RAY_USAGE_STATS_ENABLED=0 $(BIN)/serve run deploy/ray/serve.yaml $(ARGS)
 
-test: .venv/dev .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/ray  ## the whole test suite, with real vLLM, Redis and a browser
+test: .venv/dev .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## the whole test suite, with real vLLM, Redis and a browser
 	$(BIN)/python -m pytest $(ARGS)
 
 check: .venv/dev .venv/vllm .venv/deploy  ## ruff, mypy --strict, import contracts
@@ -134,24 +134,16 @@ clean:  ## remove what make installed and pytest left
 	$(call debian,redis-server,redis-server)
 	@touch $@
 
-# Unpacked, not installed: the package would start a server of its own and bring a web site's libraries.
-.venv/prometheus: .venv/pip
-	@rm -rf $@ $@.part && mkdir $@.part
-	@command -v prometheus >/dev/null && command -v promtool >/dev/null || { \
-		echo "unpacking Debian's prometheus for the tests"; \
-		cd $@.part && { apt-get download -qq prometheus 2>/dev/null || { \
-			$(SUDO) apt-get update -qq && apt-get download -qq prometheus; }; } && \
-		dpkg -x prometheus_*.deb . && rm prometheus_*.deb; }
-	@mv $@.part $@
+.venv/prometheus .venv/nginx: .venv/pip
+	$(call unpacked,$(@F),$@)
 
 # Debian's kubectl is an old one: what its kustomize builds, a new one builds too.
-.venv/deploy: .venv/dev
+.venv/kubectl: .venv/pip
+	$(call unpacked,kubernetes-client,$@)
+
+.venv/deploy: .venv/dev .venv/kubectl
 	@echo "installing validators of manifests for the tests"
 	$(PIP) --group deploy
-	@rm -rf .venv/kubectl $@.part && mkdir $@.part
-	@cd $@.part && { apt-get download -qq kubernetes-client 2>/dev/null || { \
-		$(SUDO) apt-get update -qq && apt-get download -qq kubernetes-client; }; } && dpkg -x kubernetes-client_*.deb . && rm kubernetes-client_*.deb
-	@mv $@.part .venv/kubectl
 	@touch $@
 
 .venv/ray: .venv/service
@@ -171,6 +163,15 @@ clean:  ## remove what make installed and pytest left
 	@rm -rf $@
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ --requirement verl-contract.txt
 	@touch $@
+
+# $(call unpacked,PACKAGE,FOLDER): Debian's package in a folder, not installed: it would start a server of its own.
+define unpacked
+@echo "unpacking Debian's $(1) for the tests"
+@rm -rf $(2) $(2).part && mkdir $(2).part
+@cd $(2).part && { apt-get download -qq $(1) 2>/dev/null || { \
+	$(SUDO) apt-get update -qq && apt-get download -qq $(1); }; } && dpkg -x $(1)_*.deb . && rm $(1)_*.deb
+@mv $(2).part $(2)
+endef
 
 # $(call debian,COMMAND,PACKAGE): install the package where the command is missing.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)

@@ -123,20 +123,26 @@ def prometheus(
         file.write_text(json.dumps(faster(YAML(typ="safe", pure=True).load(source), speed)))
     for job, named in jobs.items():
         retarget(folder, job, named)
-    config = folder / "prometheus.json"
-    config.write_text(json.dumps(_config(jobs, files, scrape_s, speed)))
+    with configured(folder, _config(jobs, files, scrape_s, speed)) as running:
+        _until_tried(running, sum(map(len, jobs.values())))
+        yield running
+
+
+@contextmanager
+def configured(folder: Path, config: Mapping[str, Any]) -> Iterator[Prometheus]:
+    """One with a configuration of its own, as prometheus.yml has it, once it is ready. Raises Failed."""
+    file = folder / "prometheus.json"
+    file.write_text(json.dumps(config))
     port = free_port()
     command = [
         program("prometheus"),
-        f"--config.file={config}",
+        f"--config.file={file}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=warn",
     ]
     with hosted(command, log=folder / "log", port=port, ready="/-/ready", env={}) as host:
-        running = Prometheus(host.url)
-        _until_tried(running, sum(map(len, jobs.values())))
-        yield running
+        yield Prometheus(host.url)
 
 
 def retarget(folder: Path, job: str, targets: Sequence[str]) -> None:

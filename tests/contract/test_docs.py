@@ -98,10 +98,25 @@ def test_pages_link_and_name_only_files_that_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     named = re.findall(
-        r"`((?:service|trainer_client|miniature|loadtests|docs|tests)/[\w./]+\.(?:py|md|txt|json|html))`", text
+        r"`((?:service|trainer_client|miniature|loadtests|deploy|docs|tests)/[\w./]+\.(?:py|md|txt|json|html|ya?ml|conf))`",
+        text,
     )
     missing = [name for name in named if not (ROOT / name).exists()]
     missing += [link for link in links if not ((ROOT / page).parent / link).exists()]
+    assert not missing
+
+
+def _anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/runbook.md", *(f"docs/{name}.md" for name in PAGES)])
+def test_pages_link_to_headings_that_exist(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    targets = [((ROOT / page).parent / file if file else ROOT / page, anchor) for file, anchor in links]
+    missing = [f"{file.name}#{anchor}" for file, anchor in targets if anchor not in _anchors(file)]
     assert not missing
 
 

@@ -171,7 +171,10 @@ def client(nodes: Nodes, name: str = "a") -> httpx.AsyncClient:
 
 
 def kill(replica: Replica) -> None:
+    """It runs no more."""
     os.kill(replica.pid, signal.SIGKILL)
+    while _runs(replica.pid):
+        time.sleep(0.005)
 
 
 def _runs(pid: int) -> bool:

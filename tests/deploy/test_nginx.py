@@ -1,0 +1,196 @@
+"""The service behind a real nginx, as shipped: nothing is held back, cut off, lost or sent astray."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.deploy.nginx import nginx
+from tests.e2e.processes import Running, service
+from tests.service.telemetry.page import page_of
+from tests.teams import auth, team, write
+from trainer_client import wire
+from trainer_client.affinity import HEADER, affinity
+
+pytestmark = pytest.mark.timeout(240)
+FLAGS = ("--engine", "fake", "--canary-every-s", "0", "--cache-entries", "0", "--max-batch-tokens", "256")
+RUBRIC = [{"text": f"Criterion number {n}.", "points": 1} for n in range(3)]
+PROMPTS, MEMBERS = 16, 4
+
+
+class Pair:
+    """Two replicas behind nginx, whose judges answer nothing from `on` to `off`."""
+
+    def __init__(self, url: str, replicas: list[Running], hold: Path) -> None:
+        self.url = url
+        self.replicas = replicas
+        self._hold = hold
+
+    def on(self) -> None:
+        self._hold.touch()
+
+    def off(self) -> None:
+        self._hold.unlink()
+
+
+@contextmanager
+def pair(folder: Path) -> Iterator[Pair]:
+    hold = folder / "hold"
+    flags = (*FLAGS, "--teams", str(write(folder / "teams.json", team("a"))))
+    with ExitStack() as stack:
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv("HOLD", str(hold))
+        replicas = [stack.enter_context(service(*flags, module="tests.e2e.slow_service")) for _ in range(2)]
+        yield Pair(stack.enter_context(nginx(folder, [one.url for one in replicas])), replicas, hold)
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with pair(tmp_path_factory.mktemp("lasting")) as both:
+        yield both
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Pair]:
+    with pair(tmp_path) as both:
+        yield both
+
+
+def asking(both: Pair) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=both.url, headers=auth("a"), timeout=60)
+
+
+def body(prompt: str, **changes: Any) -> dict[str, Any]:
+    return {"items": [{"prompt": prompt, "response": "Rest it.", "rubric": RUBRIC, **changes}]}
+
+
+async def served(replicas: list[Running]) -> list[float]:
+    """Answers of each with a verdict."""
+    found = []
+    for one in replicas:
+        async with httpx.AsyncClient(base_url=one.url) as direct:
+            page = await page_of(direct)
+        found.append(page("rubricd_requests_total", route="/v1/score", status="200"))
+    return found
+
+
+async def in_flight(one: Running) -> float:
+    async with httpx.AsyncClient(base_url=one.url) as direct:
+        page = await page_of(direct)
+    return page("rubricd_queued_tokens") + page("rubricd_in_flight_tokens")
+
+
+async def until_held(both: Pair, tokens: float) -> float:
+    """The replicas hold so many, or more."""
+    async with asyncio.timeout(60):
+        while (found := sum([await in_flight(one) for one in both.replicas])) < tokens:
+            await asyncio.sleep(0.02)
+    return found
+
+
+async def test_what_the_service_says_passes_as_it_is(lasting: Pair) -> None:
+    async with asking(lasting) as client:
+        answer = await client.post("/v1/score", json=body("My knee hurts."))
+        assert (answer.status_code, answer.headers.get_list("x-request-id")) == (200, [answer.json()["id"]])
+        refused = await client.post("/v1/score", json=body("My knee hurts."), headers=auth("nobody"))
+        assert refused.status_code == 401
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert (await client.get("/metrics")).status_code == 404
+
+
+async def test_a_large_body_reaches_the_service_and_one_too_large_is_refused_by_it(lasting: Pair) -> None:
+    async with asking(lasting) as client:
+        answer = await client.post("/v1/score", json=body("My knee hurts.", response="Rest it. " * 300_000))
+        assert answer.status_code == 200
+        refused = await client.post("/v1/score", content=b" " * (17 * 1024 * 1024))
+    assert refused.status_code == 413
+    assert wire.Problem.model_validate_json(refused.content).detail.startswith("the body holds more than")
+
+
+async def test_lines_come_while_the_rest_is_judged(lasting: Pair) -> None:
+    lines: list[dict[str, Any]] = []
+    asked = body("My knee hurts.", response=None, responses=[f"Answer {n}." for n in range(12)])
+    ndjson = {"Accept": "application/x-ndjson"}
+    async with asking(lasting) as client, client.stream("POST", "/v1/score", json=asked, headers=ndjson) as answer:
+        async for line in answer.aiter_lines():
+            lines.append(json.loads(line))
+            if len(lines) == 1:
+                lasting.on()
+                assert sum([await in_flight(one) for one in lasting.replicas]) > 0
+                lasting.off()
+    assert sorted(line["index"] for line in lines[:-1]) == list(range(12))
+    assert lines[-1]["done"] is True
+
+
+async def test_calls_about_one_prompt_go_to_one_replica(lasting: Pair) -> None:
+    shares = []
+    async with asking(lasting) as client:
+        for n in range(PROMPTS):
+            asked = body(f"Prompt {n}.")
+            value = affinity([wire.Item.model_validate(one) for one in asked["items"]], None)
+            assert value is not None
+            before = await served(lasting.replicas)
+            calls = [client.post("/v1/score", json=asked, headers={HEADER: value}) for _ in range(MEMBERS)]
+            assert {answer.status_code for answer in await asyncio.gather(*calls)} == {200}
+            shares.append([now - then for now, then in zip(await served(lasting.replicas), before, strict=True)])
+    assert all(sorted(share) == [0, MEMBERS] for share in shares)
+    assert all(sum(of_one) > 0 for of_one in zip(*shares, strict=True))
+
+
+async def test_calls_that_name_no_prompt_go_to_both(lasting: Pair) -> None:
+    before = await served(lasting.replicas)
+    async with asking(lasting) as client:
+        await asyncio.gather(*(client.post("/v1/score", json=body("My knee hurts.")) for _ in range(40)))
+    assert all(now - then >= 5 for now, then in zip(await served(lasting.replicas), before, strict=True))
+
+
+async def judged(both: Pair, while_held: Callable[[], Awaitable[None]]) -> list[httpx.Response]:
+    """30 answers that were under way while something happened, and 30 that were asked for after it."""
+    async with asking(both) as client:
+
+        def asked(numbers: Iterable[int]) -> list[asyncio.Task[httpx.Response]]:
+            bodies = [body(f"Number {n:02}.") for n in numbers]
+            return [asyncio.create_task(client.post("/v1/score", json=one)) for one in bodies]
+
+        both.on()
+        under_way = asked([0])
+        one = await until_held(both, 1)
+        under_way += asked(range(1, 30))
+        await until_held(both, 29.5 * one)
+        assert all([await in_flight(replica) > 0 for replica in both.replicas])
+        assert not any(answer.done() for answer in under_way)
+        await while_held()
+        afterwards = asked(range(30, 60))
+        both.off()
+        return await asyncio.gather(*under_way, *afterwards)
+
+
+def assert_all_were(answers: list[httpx.Response]) -> None:
+    assert [answer.status_code for answer in answers] == [200] * 60
+    assert all(one["status"] == "ok" for answer in answers for one in answer.json()["results"][0]["criteria"])
+
+
+async def test_what_a_replica_takes_with_it_when_it_dies_is_judged_by_the_other(mortal: Pair) -> None:
+    """Without a client's retries."""
+
+    async def killed() -> None:
+        mortal.replicas[0].process.kill()
+
+    assert_all_were(await judged(mortal, killed))
+
+
+async def test_who_asks_while_a_replica_drains_hears_nothing_of_it(mortal: Pair) -> None:
+    draining = mortal.replicas[0]
+
+    async def told_to_end() -> None:
+        draining.process.terminate()
+        async with httpx.AsyncClient(base_url=draining.url) as direct:
+            while (await direct.get("/readyz")).status_code == 200:
+                await asyncio.sleep(0.01)
+
+    assert_all_were(await judged(mortal, told_to_end))
+    assert await asyncio.to_thread(draining.process.wait, 30) == 0
