@@ -34,8 +34,7 @@ async def _left(receive: Receive) -> None:
 
 
 class Lines(Response):
-    """Sends each line as soon as it is there, and asks a proxy (nginx) to pass it on at once. `ended` is called once,
-    also where nothing was sent."""
+    """Sends each line as soon as it is there. `ended` is called once, also where nothing was sent."""
 
     def __init__(
         self, lines: AsyncGenerator[bytes, None], media_type: str, ended: Callable[[], Awaitable[None]]
@@ -45,7 +44,7 @@ class Lines(Response):
         self.status_code = 200
         self.media_type = media_type
         self.background = None
-        self.init_headers({"X-Accel-Buffering": "no"})
+        self.init_headers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -27,6 +27,8 @@ from service.errors import ConfigurationError
 _log = logging.getLogger(__name__)
 # Seconds that processes have to be gone after they were killed.
 _GONE_S = 10.0
+# How long vLLM has to close its sockets.
+_LOOKS, _LOOK_S = 200, 0.02
 # How often the guard is told what there is of a vLLM that starts.
 _TELL_S = 0.5
 
@@ -57,11 +59,14 @@ class Life:
     async def end(self) -> None:
         """Kill what is left of it and free what it held here. May be called again."""
         await asyncio.to_thread(self._end)
-        # vLLM has its sockets closed in this loop, and leaves their context to the garbage collector.
-        await asyncio.sleep(0)
+        # vLLM has its sockets closed in this loop, by its own watch where that was first to see the death, and leaves
+        # their context to the garbage collector.
         held = self.llm.engine_core.resources
-        if held.input_socket.closed and held.output_socket.closed:
-            held.ctx.term()
+        for _ in range(_LOOKS):
+            if held.input_socket.closed and held.output_socket.closed:
+                held.ctx.term()
+                return
+            await asyncio.sleep(_LOOK_S)
 
     def _end(self) -> None:
         with self._ending:

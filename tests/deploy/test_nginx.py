@@ -18,7 +18,18 @@ from trainer_client import wire
 from trainer_client.affinity import HEADER, affinity
 
 pytestmark = pytest.mark.timeout(240)
-FLAGS = ("--engine", "fake", "--canary-every-s", "0", "--cache-entries", "0", "--max-batch-tokens", "256")
+FLAGS = (
+    "--engine",
+    "fake",
+    "--canary-every-s",
+    "0",
+    "--cache-entries",
+    "0",
+    "--max-batch-tokens",
+    "256",
+    "--max-queued-tokens",
+    "20000",
+)
 RUBRIC = [{"text": f"Criterion number {n}.", "points": 1} for n in range(3)]
 PROMPTS, MEMBERS = 16, 4
 
@@ -112,8 +123,10 @@ async def test_a_large_body_reaches_the_service_and_one_too_large_is_refused_by_
 
 
 async def test_lines_come_while_the_rest_is_judged(lasting: Pair) -> None:
+    """All lines together are less than any buffer."""
     lines: list[dict[str, Any]] = []
-    asked = body("My knee hurts.", response=None, responses=[f"Answer {n}." for n in range(12)])
+    responses = [f"Answer {n}." + " Rest it." * 200 for n in range(3)]
+    asked = body("My knee hurts.", rubric=RUBRIC[:1], response=None, responses=responses)
     ndjson = {"Accept": "application/x-ndjson"}
     async with asking(lasting) as client, client.stream("POST", "/v1/score", json=asked, headers=ndjson) as answer:
         async for line in answer.aiter_lines():
@@ -122,7 +135,7 @@ async def test_lines_come_while_the_rest_is_judged(lasting: Pair) -> None:
                 lasting.on()
                 assert sum([await in_flight(one) for one in lasting.replicas]) > 0
                 lasting.off()
-    assert sorted(line["index"] for line in lines[:-1]) == list(range(12))
+    assert sorted(line["index"] for line in lines[:-1]) == list(range(3))
     assert lines[-1]["done"] is True
 
 
@@ -146,6 +159,24 @@ async def test_calls_that_name_no_prompt_go_to_both(lasting: Pair) -> None:
     async with asking(lasting) as client:
         await asyncio.gather(*(client.post("/v1/score", json=body("My knee hurts.")) for _ in range(40)))
     assert all(now - then >= 5 for now, then in zip(await served(lasting.replicas), before, strict=True))
+
+
+async def test_where_all_are_full_each_is_told_so_by_the_service(lasting: Pair) -> None:
+    """And what was let in is judged."""
+    bodies = [body(f"Number {n:02}.", response="Rest it. " * 400) for n in range(60)]
+    lasting.on()
+    async with asking(lasting) as client:
+        asked = [asyncio.create_task(client.post("/v1/score", json=one)) for one in bodies]
+        async with asyncio.timeout(60):
+            while sum(task.done() for task in asked) < 20:
+                await asyncio.sleep(0.02)
+        lasting.off()
+        answers = await asyncio.gather(*asked)
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert len(refused) >= 20
+    assert {answer.status_code for answer in refused} == {503}
+    assert {answer.json()["type"] for answer in refused} == {"urn:rubricd:problem:overloaded"}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
 
 
 async def judged(both: Pair, while_held: Callable[[], Awaitable[None]]) -> list[httpx.Response]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 240.0
@@ -57,6 +58,14 @@ def refused(*flags: str) -> tuple[int, str]:
         timeout=90,
     )
     return done.returncode, done.stderr
+
+
+def runs(pid: int) -> bool:
+    """It is there, and no zombie."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _url(process: subprocess.Popen[str]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.e2e.processes import ROOT
+from tests.e2e.processes import ROOT, runs
 from tests.redis_server import RedisServer, free_port
 from tests.teams import auth, team, write
 
@@ -61,7 +61,7 @@ class Nodes:
 
     def replicas(self) -> list[Replica]:
         """Those that run. Ray takes some seconds to see that one was killed."""
-        return [one for one in self._told({"replicas": None}) if _runs(one.pid)]
+        return [one for one in self._told({"replicas": None}) if runs(one.pid)]
 
     def until(self, enough: Callable[[list[Replica]], bool]) -> list[Replica]:
         """The running replicas once they are so."""
@@ -173,12 +173,5 @@ def client(nodes: Nodes, name: str = "a") -> httpx.AsyncClient:
 def kill(replica: Replica) -> None:
     """It runs no more."""
     os.kill(replica.pid, signal.SIGKILL)
-    while _runs(replica.pid):
+    while runs(replica.pid):
         time.sleep(0.005)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
