@@ -16,6 +16,7 @@ from tests.teams import auth, team, write
 
 RUBRIC = [{"text": f"Criterion number {n}.", "points": 1} for n in range(12)]
 KEYS, REPLAYS = 1000, 5
+AT_ONCE = 250
 
 
 def body(n: int = 0) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def replicas(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @asynccontextmanager
 async def clients(replicas: list[Running]) -> AsyncIterator[list[httpx.AsyncClient]]:
-    limits = httpx.Limits(max_connections=100)
+    limits = httpx.Limits(max_connections=AT_ONCE)  # nobody waits for a connection: httpx takes long to give one
     async with (
         httpx.AsyncClient(base_url=replicas[0].url, timeout=200, limits=limits) as first,
         httpx.AsyncClient(base_url=replicas[1].url, timeout=200, limits=limits) as second,
@@ -44,10 +45,14 @@ async def clients(replicas: list[Running]) -> AsyncIterator[list[httpx.AsyncClie
 
 @pytest.mark.timeout(240)
 async def test_1000_identical_requests_over_two_processes_are_12_judgements(replicas: list[Running]) -> None:
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(client: httpx.AsyncClient) -> httpx.Response:
+        async with places:
+            return await client.post("/v1/score", json=body(), headers=auth("a"))
+
     async with clients(replicas) as two:
-        answers = await asyncio.gather(
-            *(two[n % 2].post("/v1/score", json=body(), headers=auth("a")) for n in range(1000))
-        )
+        answers = await asyncio.gather(*(ask(two[n % 2]) for n in range(1000)))
         assert Counter(answer.status_code for answer in answers) == {200: 1000}
         usages = [answer.json()["usage"] for answer in answers]
         verdicts = {tuple(c["p"] for c in answer.json()["results"][0]["criteria"]) for answer in answers}
@@ -91,7 +96,7 @@ async def test_1000_keys_asked_5_times_each_with_a_kill_in_between_are_answered_
                 assert answer.status_code == 409, answer.text
                 await asyncio.sleep(float(answer.headers["retry-after"]))
 
-        places = asyncio.Semaphore(100)
+        places = asyncio.Semaphore(AT_ONCE // REPLAYS)
 
         async def all_of(n: int) -> list[bytes]:
             async with places:
