@@ -8,7 +8,7 @@ from service.cache.redis_cache import RedisCache
 from service.clock import Clock, SystemClock
 from service.redis_link import RedisLink
 
-LEASE_S = 0.4
+LEASE_S = 0.8
 
 
 def key(n: int) -> bytes:

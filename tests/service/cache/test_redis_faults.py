@@ -116,7 +116,7 @@ async def test_a_fault_is_a_miss_and_never_wrong_and_it_ends(name: str) -> None:
             counted = a.faults + b.faults
             assert fault.counted <= set(counted)
             if fault.counted & {"connection", "timeout", "loading"}:
-                assert took_s < 8 * TIMEOUT_S
+                assert took_s < 20 * TIMEOUT_S
                 assert a.link.down and b.link.down
             await clock.advance(1)
             async with asyncio.timeout(5):
