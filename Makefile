@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
-.PHONY: help serve test check format openapi settings compare drill drill-redis fairness overload judge clean \
+.PHONY: help serve test check format openapi settings modules compare drill drill-redis fairness overload judge clean \
 	dashboards check-dashboards check-image serve-ray bench-ray bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
 
 help:  ## this list
@@ -43,13 +43,16 @@ openapi: .venv/service  ## write docs/openapi.json anew
 	$(BIN)/python -c 'import json; from service.app import create_app; from service.settings import Settings; print(json.dumps(create_app(Settings()).openapi(), indent=1))' > docs/openapi.json
 
 settings: .venv/service  ## write the table of settings in docs/operations.md anew
-	$(BIN)/python -m tests.contract.settings_table
+	$(BIN)/python -m tools.settings_table
+
+modules: .venv/pip  ## write the table of modules in docs/architecture.md again
+	$(BIN)/python -m tools.module_table
 
 compare: .venv/dev .venv/vllm .venv/redis  ## ours beside raw vLLM and its other users, in one run: JSON=FILE
-	$(BIN)/python -m loadtests.compare $(if $(JSON),--json $(JSON)) $(ARGS)
+	$(BIN)/python -m loadtests.throughput $(if $(JSON),--json $(JSON)) $(ARGS)
 
 drill-redis: .venv/dev .venv/redis  ## eight faults of Redis, 500 requests each
-	$(BIN)/python -m loadtests.drill_redis $(ARGS)
+	$(BIN)/python -m loadtests.chaos.redis $(ARGS)
 
 fairness: .venv/dev  ## a hog beside small teams, weights, overload: simulated, with a picture
 	$(BIN)/python -m loadtests.fairness $(ARGS)
@@ -58,28 +61,28 @@ overload: .venv/dev  ## the real service at 0.5 to 10 times what it can do, and 
 	$(BIN)/python -m loadtests.overload $(ARGS)
 
 drill: .venv/dev .venv/vllm  ## kill and stop the vLLM engine under load, 20 times each
-	$(BIN)/python -m loadtests.drill_engine $(ARGS)
+	$(BIN)/python -m loadtests.chaos.engine $(ARGS)
 
 bench-overhead: .venv/dev  ## CPU time of the service itself, per verdict
-	$(BIN)/python -m loadtests.bench_overhead $(ARGS)
+	$(BIN)/python -m loadtests.overhead $(ARGS)
 
 check-families: .venv/dev .venv/vllm  ## five families of models in vLLM, read as `local` reads them
-	$(BIN)/python -m loadtests.check_families $(ARGS)
+	$(BIN)/python -m loadtests.families $(ARGS)
 
 bench-agreement: .venv/dev .venv/vllm  ## verdicts of `local` and `vllm` side by side on the bundled judge
-	$(BIN)/python -m loadtests.bench_agreement $(ARGS)
+	$(BIN)/python -m loadtests.agreement $(ARGS)
 
 bench-ray: .venv/dev .venv/ray  ## on Ray Serve with three replicas: what keeping a prompt's calls together saves
-	$(BIN)/python -m loadtests.bench_ray $(ARGS)
+	$(BIN)/python -m loadtests.ray $(ARGS)
 
 bench-gpu: .venv/dev $(if $(GPU),.venv/vllm)  ## engines on 7B and 32B shapes, for a machine with a GPU
-	$(BIN)/python -m loadtests.bench_gpu $(ARGS)
+	$(BIN)/python -m loadtests.gpu $(ARGS)
 
 bench-judge: .venv/dev  ## accuracy and calibration of the bundled judge through POST /v1/score, on unseen cases
-	$(BIN)/python -m loadtests.bench_judge $(ARGS)
+	$(BIN)/python -m loadtests.judge $(ARGS)
 
 bench-local: .venv/dev  ## engine `local` with and without a shared prefix, as a ratio
-	$(BIN)/python -m loadtests.bench_local_prefix $(ARGS)
+	$(BIN)/python -m loadtests.local_prefix $(ARGS)
 
 judge: .venv/dev  ## train the bundled judge from scratch: OUT=folder
 	$(BIN)/python -m miniature judge --out $(or $(OUT),/tmp/rubricd-judge) $(ARGS)
@@ -95,11 +98,11 @@ dashboards: .venv/dev  ## write deploy/grafana/dashboards/*.json and deploy/k8s/
 	$(BIN)/python -m deploy.prometheus
 
 check-dashboards: .venv/dev .venv/vllm .venv/redis .venv/prometheus  ## every panel's queries asked of a real Prometheus under load, two minutes: ARGS='--plot docs'
-	@$(BIN)/python -m loadtests.check_dashboards $(ARGS)
+	@$(BIN)/python -m loadtests.dashboards $(ARGS)
 
 check-image: .venv/deploy  ## the CPU image's steps in a bare Debian (needs root and an index), then a judged request: some minutes
 	$(call debian,debootstrap,debootstrap)
-	$(BIN)/python -m tests.deploy.image $(ARGS)
+	$(BIN)/python -m tools.check_image $(ARGS)
 
 clean:  ## remove what make installed and pytest left
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

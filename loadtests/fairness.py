@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loadtests.simulated import LIMITS, UNIT, Caller, Run, Shape, Simulation
+from loadtests.simulation import LIMITS, UNIT, Caller, Run, Shape, Simulation
 from service.scheduling import Flow, Kind, Limits
 
 SMALL_LOAD, HOG_LOAD = 0.05, 10.0

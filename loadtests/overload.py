@@ -26,10 +26,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from loadtests.compare.processes import Cpu, Failed, Host, hosted
-from loadtests.offered import CRITERIA, VERDICTS, Door, Reply
-from tests import teams
-from tests.redis_server import free_port
+from loadtests.open_loop import CRITERIA, VERDICTS, Door, Reply
+from testkit import teams_file
+from testkit.processes import Cpu, Failed, Host, hosted
+from testkit.redis import free_port
 
 LOADS = (0.5, 1.0, 2.0, 4.0, 10.0)
 PATIENCE = 20.0
@@ -116,7 +116,7 @@ class Load:
         self._numbers = count()
 
     async def run(self) -> Found:
-        async with Door(self._host.port, teams.key(SMALL[0])) as door:
+        async with Door(self._host.port, teams_file.key(SMALL[0])) as door:
             for _ in range(UNLOADED):
                 await self._ask(door)  # the first ones warm it up
             unloaded_s = percentile([(await self._ask(door)).seconds for _ in range(UNLOADED)], 0.5)
@@ -158,7 +158,7 @@ class Load:
         self._bar.set_description(f"{load:g}x")
         due = randomly(load * capacity / VERDICTS, self._seconds, seed=f"overload {load}")
         cpu, began = self._host.cpu(), time.perf_counter()
-        async with Door(self._host.port, teams.key(HOG)) as door:
+        async with Door(self._host.port, teams_file.key(HOG)) as door:
             replies = await self._offer(door, due, deadline_ms)
         seconds, spent = time.perf_counter() - began, self._host.cpu() - cpu
         self._bar.update()
@@ -171,7 +171,7 @@ class Load:
         return await asyncio.gather(*(self._steady(name, rate, SMALL.index(name) / len(SMALL)) for name in names))
 
     async def _steady(self, name: str, rate: float, phase: float) -> Served:
-        async with Door(self._host.port, teams.key(name)) as door:
+        async with Door(self._host.port, teams_file.key(name)) as door:
             found = served(name, await self._offer(door, evenly(rate, self._seconds, phase), None))
         self._bar.update()
         return found
@@ -180,7 +180,7 @@ class Load:
         """Verdicts a second that it got; when it ends it leaves, and what it still waits for is given up."""
         due = randomly(HOG_LOAD * capacity / VERDICTS, self._seconds, seed="hog")
         replies: list[Reply] = []
-        async with Door(self._host.port, teams.key(HOG)) as door:
+        async with Door(self._host.port, teams_file.key(HOG)) as door:
             asking = asyncio.create_task(self._offer(door, due, None, replies))
             await asyncio.wait([asking], timeout=self._seconds)
             asking.cancel()
@@ -301,7 +301,7 @@ def plot(found: Found, path: Path) -> None:
 def _service() -> Iterator[Host]:
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        file = teams.write(Path(folder) / "teams.json", *(teams.team(name) for name in (*SMALL, HOG)))
+        file = teams_file.write(Path(folder) / "teams.json", *(teams_file.team(name) for name in (*SMALL, HOG)))
         flags = ["--engine", "local", "--teams", str(file), "--cache-entries", "0", "--canary-every-s", "0"]
         command = [sys.executable, "-m", "service", "--port", str(port), *flags]
         log = Path(folder) / "log"

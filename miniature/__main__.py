@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from miniature import study
-from miniature.tasks import SPLITS
+from miniature.experiment import study
+from miniature.world.tasks import SPLITS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,14 +46,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cases(options: argparse.Namespace) -> int:
-    from miniature.cases import evaluation
+    from miniature.world.cases import evaluation
 
     cases = (evaluation(options.seed, index) for index in range(options.n))
     return _print({"item": case.wire, "met": case.truth} for case in cases)
 
 
 def _rows(options: argparse.Namespace) -> int:
-    from miniature.tasks import rows
+    from miniature.world.tasks import rows
 
     return _print(rows(options.split)[: options.n])
 
@@ -70,8 +70,8 @@ def _print(lines: Iterable[dict[str, Any]]) -> int:
 
 def _judge(options: argparse.Namespace) -> int:
     _wait_passively()
-    from miniature.judge import make
-    from miniature.training import Recipe
+    from miniature.judge.make import make
+    from miniature.judge.training import Recipe
 
     make(options.out, Recipe(**_asked(options)), threads=options.threads)
     return 0
@@ -79,7 +79,7 @@ def _judge(options: argparse.Namespace) -> int:
 
 def _policy(options: argparse.Namespace) -> int:
     _wait_passively()
-    from miniature.policy import Recipe, make
+    from miniature.policy.make import Recipe, make
 
     make(options.out, Recipe(**_asked(options)), threads=options.threads)
     return 0

@@ -18,11 +18,11 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 from starlette.datastructures import State
 
-from service.admission.keys_command import main as keys
 from service.app import create_app
 from service.errors import ConfigurationError
-from service.log import adopt, configure
+from service.observability.logging_setup import adopt, configure
 from service.settings import Settings
+from service.tenancy.keys_cli import main as keys
 
 log = logging.getLogger("rubricd")
 

@@ -12,25 +12,25 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from service.admission.metered import MeteredLedger
-from service.admission.roster import Anyone, Door
 from service.api import problems
-from service.api.compat.routes import Compat
 from service.api.middleware import BodyLimit, Closing, Requests
 from service.api.openapi import openapi
 from service.api.playground import PAGE_ROUTE, page
+from service.api.protocols.routes import Compat
 from service.api.routes import Routes
 from service.api.score import Scoring
-from service.api.served import Served
 from service.clock import Clock, SystemClock
 from service.engine.build import build as build_engine
 from service.errors import ConfigurationError
 from service.gauges import reading
-from service.loading import Builder, load
+from service.lifecycle import Served
+from service.observability import Telemetry, lag
+from service.observability.tracing import UNTRACED, Tracing
 from service.replicas import Replicas, replicas
 from service.settings import Settings
-from service.telemetry import Telemetry, lag
-from service.tracing import UNTRACED, Tracing
+from service.tenancy.authentication import Anyone, Door
+from service.tenancy.metered import MeteredLedger
+from service.wiring import Builder, load
 
 
 def create_app(
@@ -88,7 +88,7 @@ def _tracing(settings: Settings) -> Tracing:
     if settings.otlp_endpoint is None:
         return UNTRACED
     try:
-        from service.otlp import Otlp
+        from service.observability.otlp import Otlp
     except ImportError as error:
         needs = f"`otlp_endpoint` needs OpenTelemetry ({error}): `pip install 'rubricd[tracing]'`"
         raise ConfigurationError(needs) from error

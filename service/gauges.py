@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from service.admission.metered import limits
-from service.api.served import Served
-from service.cache.store import MemoryStore
+from service.cache.memory import MemoryStore
 from service.engine.base import Engine
-from service.redis_link import RedisLink
+from service.lifecycle import Served
+from service.modes.modes import Said
+from service.observability import Reading
+from service.redis_client import RedisLink
 from service.scheduling import Scheduler
-from service.scoring.ways import Said
-from service.telemetry import Reading
+from service.tenancy.metered import limits
 
 
 @dataclass(frozen=True, slots=True)

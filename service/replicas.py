@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from service.admission.quota import Ledger, MemoryLedger, RedisLedger
-from service.admission.replay import MemoryReplays, RedisReplays, Replays
-from service.cache.redis_cache import RedisCache
+from service.cache.redis import RedisCache
 from service.clock import Clock
-from service.redis_link import RedisLink
-from service.scoring.stored import decode, encode
-from service.scoring.ways import Said
+from service.idempotency import MemoryReplays, RedisReplays, Replays
+from service.modes.modes import Said
+from service.observability import Telemetry
+from service.redis_client import RedisLink
+from service.scoring.verdict_codec import decode, encode
 from service.settings import Settings
-from service.telemetry import Telemetry
+from service.tenancy.quota import Ledger, MemoryLedger, RedisLedger
 
 _REPLAY_BYTES = 64 * 1024 * 1024
 

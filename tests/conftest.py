@@ -7,9 +7,9 @@ import pytest
 import pytest_asyncio
 
 from service.engine.build import MINIATURE
-from service.engine.vllm import VllmEngine
-from service.engine.vllm_options import Options
-from tests.redis_server import RedisServer
+from service.engine.vllm.engine import VllmEngine
+from service.engine.vllm.options import Options
+from testkit.redis import RedisServer
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

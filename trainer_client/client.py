@@ -12,12 +12,13 @@ from typing import Any, Self, TypedDict, Unpack
 
 import httpx
 
-from trainer_client import answers, asking, wire
-from trainer_client.asking import Asking, Listener
-from trainer_client.calls import Caller
+from trainer_client import wire
 from trainer_client.errors import RubricdClientError
-from trainer_client.outcomes import Failed, Outcome, Scored, reward
-from trainer_client.retry import Clock, RetryPolicy
+from trainer_client.http import batching, validation
+from trainer_client.http.batching import Asking, Listener
+from trainer_client.http.outcomes import Failed, Outcome, Scored, reward
+from trainer_client.http.retry import Clock, RetryPolicy
+from trainer_client.http.transport import Caller
 
 __all__ = ["Failed", "JudgeClient", "Outcome", "ScoreOptions", "Scored", "reward"]
 
@@ -126,10 +127,10 @@ class JudgeClient:
     async def score_request(self, request: wire.ScoreRequest) -> wire.ScoreResponse:
         """One request as it is, `deadline_ms` counted from now. Raises RubricdClientError once retrying is over."""
         deadline_s = None if request.deadline_ms is None else request.deadline_ms / 1000
-        return await asking.score(self._caller, request, self._caller.deadline(deadline_s))
+        return await batching.score(self._caller, request, self._caller.deadline(deadline_s))
 
     async def judge(self) -> wire.JudgeInfo:
-        return await self._caller.call("GET", "/v1/judge", lambda response: answers.read(response, wire.JudgeInfo))
+        return await self._caller.call("GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo))
 
     async def lint(
         self, rubric: wire.Rubric | list[Any], *, aggregation: wire.Aggregation = "healthbench"
@@ -140,7 +141,7 @@ class JudgeClient:
         return await self._caller.call(
             "POST",
             "/v1/rubrics/lint",
-            lambda response: answers.read(response, wire.LintResponse),
+            lambda response: validation.read(response, wire.LintResponse),
             body=lambda _: content,
         )
 

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from loadtests.dashboards.looking import Answered
+from loadtests.dashboards.panels import Answered
 from loadtests.dashboards.queries import Shown, legend
 from loadtests.dashboards.theme import GRID, NAMED, PALETTE, TEXT, WEAK
 from loadtests.dashboards.units import shown as written
-from loadtests.prometheus import Series
+from testkit.prometheus import Series
 
 Place = tuple[float, float, float, float]
 Numbers = NDArray[np.float64]

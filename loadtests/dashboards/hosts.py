@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtests.compare.processes import Host, hosted
 from loadtests.dashboards import faulty
-from tests import teams
-from tests.redis_server import RedisServer, free_port
+from testkit import teams_file
+from testkit.processes import Host, hosted
+from testkit.redis import RedisServer, free_port
 
 METERED = "metered"
 TEAMS: tuple[dict[str, Any], ...] = (
-    teams.team("medicine", weight=3),
-    teams.team("science"),
-    teams.team("writing", quota={"concurrent_tokens": 200_000}),
-    teams.team(METERED, quota={"tokens_per_minute": 20_000, "requests_per_minute": 60, "concurrent_tokens": 20_000}),
+    teams_file.team("medicine", weight=3),
+    teams_file.team("science"),
+    teams_file.team("writing", quota={"concurrent_tokens": 200_000}),
+    teams_file.team(
+        METERED, quota={"tokens_per_minute": 20_000, "requests_per_minute": 60, "concurrent_tokens": 20_000}
+    ),
 )
 NAMES = tuple(one["name"] for one in TEAMS)
 CANARY_S = 3.0
@@ -49,7 +51,7 @@ class Hosts:
 @contextmanager
 def hosts(folder: Path, names: tuple[str, ...] = tuple(_FLAGS)) -> Iterator[Hosts]:
     """All of them, ready; they start and end at the same time. Raises Failed where one does not start."""
-    file = teams.write(folder / "teams.json", *TEAMS)
+    file = teams_file.write(folder / "teams.json", *TEAMS)
     with RedisServer() as redis, ExitStack() as all_of_them:
         stacks = {name: all_of_them.enter_context(ExitStack()) for name in names}
         with ThreadPoolExecutor(len(names)) as pool:

@@ -14,11 +14,11 @@ from typing import Any
 
 import httpx
 
-from loadtests.compare.processes import Failed
 from loadtests.dashboards.faulty import MAX_TOKENS
 from loadtests.dashboards.hosts import FAULTY, LOCAL, METERED, TWIN, VLLM, Hosts
-from miniature.cases import evaluation
-from tests import teams
+from miniature.world.cases import evaluation
+from testkit import teams_file
+from testkit.processes import Failed
 
 EXPECTED = frozenset({200, 401, 422, 429, 499, 503})
 REDIS_STOPPED_S = 4.0
@@ -69,7 +69,7 @@ class Load:
 
     async def _send(self, client: httpx.AsyncClient, call: Call) -> None:
         url = self._hosts.services[call.service].url + call.path
-        headers = {} if call.team is None else teams.auth(call.team)
+        headers = {} if call.team is None else teams_file.auth(call.team)
         try:
             answer = await client.post(url, json=call.body, headers=headers)
         except httpx.HTTPError as error:

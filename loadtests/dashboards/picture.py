@@ -15,7 +15,7 @@ from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
 from loadtests.dashboards.drawing import draw_panel
-from loadtests.dashboards.looking import Answered, Looked
+from loadtests.dashboards.panels import Answered, Looked
 from loadtests.dashboards.theme import GROUND, PANEL, TEXT, WEAK
 
 COLUMNS, WIDTH = 24, 1500

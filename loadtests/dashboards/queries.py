@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtests.compare.processes import Failed
+from testkit.processes import Failed
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::\w+)?\})")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')

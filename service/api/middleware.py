@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api import problems
 from service.api.answered import Answered
 from service.errors import BodyTooLarge
-from service.telemetry import Telemetry
-from service.tracing import Trace, Tracing
+from service.observability import Telemetry
+from service.observability.tracing import Trace, Tracing
 
 log = logging.getLogger("rubricd.access")
 

@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.api import problems, translate
-from service.api.parsing import parse
-from service.api.served import Served
-from service.scoring.lint import lint
+from service.api.request_body import parse
+from service.lifecycle import Served
+from service.rubrics.lint import lint
 from trainer_client import wire
 
 

@@ -14,22 +14,22 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.admission.replay import Running, Stored
-from service.admission.team import Team
 from service.api import translate
-from service.api.accounting import account
 from service.api.answered import Answered
-from service.api.leaving import Lines, unless_left
-from service.api.parsing import unserved
-from service.api.served import Served
+from service.api.request_body import unserved
+from service.api.request_metrics import account
 from service.api.spoken import Read, Spoken, own
+from service.api.streaming import Lines, unless_left
 from service.errors import Forbidden, JudgeMismatch, RequestError
-from service.scoring.begun import Begun
-from service.scoring.judge import Judge
+from service.idempotency import Running, Stored
+from service.lifecycle import Served
+from service.modes.fingerprint import Judge
+from service.scoring.job import Begun
 from service.scoring.options import Options
 from service.scoring.pending import Usage
-from service.scoring.reading import Scored
+from service.scoring.results import Scored
 from service.scoring.scorer import Scorer
+from service.tenancy.team import Team
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 

@@ -5,7 +5,7 @@ one route judges for all of them.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.api.parsing import parse
+from service.api.request_body import parse
 from trainer_client import wire
 
 

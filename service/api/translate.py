@@ -5,16 +5,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.admission.team import Team
+from service.modes.fingerprint import Judge
+from service.modes.label_verdict import Judgement
+from service.rubrics.lint import Finding
+from service.rubrics.rubric import Candidate, Criterion, Rule, Turn, category_of, signed, split_prefix
 from service.scheduling import Flow
-from service.scoring.groups import by_name
-from service.scoring.judge import Judge
-from service.scoring.lint import Finding
+from service.scoring.group_stats import by_name
 from service.scoring.options import Options
 from service.scoring.pending import Usage
-from service.scoring.reading import Scored
-from service.scoring.rubric import Candidate, Criterion, Rule, Turn, category_of, signed, split_prefix
-from service.scoring.verdict import Judgement
+from service.scoring.results import Scored
+from service.tenancy.team import Team
 from trainer_client import wire
 
 

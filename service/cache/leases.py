@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
 from service.clock import Clock
-from service.redis_link import RedisGone, RedisLink, Word
+from service.redis_client import RedisGone, RedisLink, Word
 
 Command = Sequence[Word]
 

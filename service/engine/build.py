@@ -51,7 +51,7 @@ def _tokenizer(judge: str, revision: str | None) -> Any:
 
 
 async def _local(settings: Settings, judge: str) -> Engine:
-    from service.engine.local import LocalEngine
+    from service.engine.local.engine import LocalEngine
 
     engine = await asyncio.to_thread(
         LocalEngine.load,
@@ -67,7 +67,7 @@ async def _local(settings: Settings, judge: str) -> Engine:
 
 
 async def _remote(settings: Settings, judge: str) -> Engine:
-    from service.engine.remote import RemoteEngine
+    from service.engine.remote.engine import RemoteEngine
 
     if settings.remote_url is None or settings.judge is None:
         raise ConfigurationError("engine `remote` needs `remote_url` (the server) and `judge` (its tokenizer)")
@@ -90,8 +90,8 @@ async def _fake(settings: Settings, judge: str) -> Engine:
 
 
 async def _vllm(settings: Settings, judge: str) -> Engine:
-    from service.engine.vllm import VllmEngine
-    from service.engine.vllm_options import Options
+    from service.engine.vllm.engine import VllmEngine
+    from service.engine.vllm.options import Options
 
     options = Options(
         dtype=settings.dtype,

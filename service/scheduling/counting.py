@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from service.engine.base import Generated, Generation, LabelRead, Outcome, Read
+from service.observability import EngineBatch
 from service.scheduling.flow import Flow
 from service.scheduling.ticket import Ticket
-from service.telemetry import EngineBatch
 
 
 def waits(batch: Sequence[Ticket], now_s: float) -> dict[Flow, list[float]]:

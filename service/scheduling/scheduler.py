@@ -15,16 +15,16 @@ from functools import partial
 from service.clock import Clock, settle, wait_all
 from service.engine.base import Ask, Engine, Generated, Outcome, Read, Write
 from service.errors import Cancelled, EngineFailed, JudgementError, Unavailable
+from service.observability import Telemetry
+from service.observability.tracing import tell_answered, tell_taken, watching
+from service.scheduling.admission import Gate
 from service.scheduling.backlog import Backlog
 from service.scheduling.counting import batch_of, waits
 from service.scheduling.flow import NOBODY, Flow
-from service.scheduling.gate import Gate
-from service.scheduling.lane import Batch, Lane, Room
 from service.scheduling.line import NEXT_STEPS
+from service.scheduling.queue import Batch, Lane, Room
 from service.scheduling.rate import Rate
 from service.scheduling.ticket import Answer, Ticket, costs
-from service.telemetry import Telemetry
-from service.tracing import tell_answered, tell_taken, watching
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Sequence
 
 from service.engine.base import Ask, Generation, LabelRead, Prompt, Write, common_length
 from service.errors import JudgementError
+from service.observability.tracing import Watch
 from service.scheduling.flow import Flow
-from service.tracing import Watch
 
 Answer = LabelRead | Generation
 

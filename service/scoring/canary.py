@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Sequence
 
 from service.errors import Unparseable
+from service.modes.label_verdict import Verdict, read
+from service.modes.modes import Question, Way, label_read, prompts
+from service.rubrics.rubric import Candidate, Criterion, Turn
 from service.scheduling import Scheduler
-from service.scoring.rubric import Candidate, Criterion, Turn
-from service.scoring.verdict import Verdict, read
-from service.scoring.ways import Question, Way, label_read, prompts
 
 _HEADACHE = (Turn("user", "What should I do about a headache?"),)
 _POEM = (Turn("user", "Write two lines about the sea."),)

@@ -7,8 +7,8 @@ criterion alone.
 from collections.abc import Hashable, Sequence
 
 from service.cache.key import context_digest, verdict_key
-from service.scoring.rubric import Candidate
-from service.scoring.ways import Question, Way
+from service.modes.modes import Question, Way
+from service.rubrics.rubric import Candidate
 
 
 def keys_of(way: Way, questions: Sequence[Question], scope: str) -> tuple[list[bytes], list[Hashable]]:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from service.modes.rating import Norm
+from service.observability.tracing import UNTRACED, Trace
 from service.scheduling import NOBODY, Flow
 from service.scoring.pending import Reserve, Waiting
-from service.scoring.rating import Norm
-from service.tracing import UNTRACED, Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from service.cache.single_flight import Flight
 from service.errors import Crowded, RequestError, TimedOut
+from service.modes.label_verdict import Source
+from service.modes.modes import Said
+from service.observability.tracing import UNTRACED, Trace, Watch
 from service.scheduling import NOBODY, Flow
-from service.scoring.verdict import Source
-from service.scoring.ways import Said
-from service.tracing import UNTRACED, Trace, Watch
 
 
 @dataclass(slots=True)

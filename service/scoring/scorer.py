@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 
 from service.clock import Clock
 from service.errors import InvalidRequest
+from service.modes.escalation import OFF, Again, Escalation
+from service.modes.modes import Way
+from service.rubrics import aggregation
+from service.rubrics.rubric import Candidate
 from service.scheduling import Scheduler
-from service.scoring import aggregate
-from service.scoring.asking import Asker
-from service.scoring.begun import Begun
-from service.scoring.escalation import OFF, Again, Escalation
+from service.scoring.evaluator import Asker
+from service.scoring.job import Begun
 from service.scoring.options import Options
 from service.scoring.pending import Usage
-from service.scoring.reading import Scored
-from service.scoring.rubric import Candidate
-from service.scoring.rules import RulePool
-from service.scoring.ways import Way
+from service.scoring.results import Scored
+from service.verifiers.pool import RulePool
 
 DEFAULT = ("verdict", "rubricd")
 
@@ -100,4 +100,4 @@ def _check(candidates: Sequence[Candidate], options: Options, way: Way) -> None:
     if options.rates:
         return
     for criteria in {id(candidate.criteria): candidate.criteria for candidate in candidates}.values():
-        aggregate.check(options.aggregation, criteria)
+        aggregation.check(options.aggregation, criteria)

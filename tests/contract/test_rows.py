@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.engine.fake import FakeEngine
-from tests.apps import CANARIES, fake_settings, serving
+from testkit.apps import CANARIES, fake_settings, serving
 from trainer_client import wire
 from trainer_client.client import JudgeClient, Scored
-from trainer_client.data import read_items
+from trainer_client.data.items import read_items
 
 HEALTHBENCH = Path(__file__).resolve().parents[3] / "shared" / "data" / "healthbench_dev.parquet"
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.apps import fake_settings, item, serving
+from testkit.apps import fake_settings, item, serving
 from trainer_client import wire
 
 SECRET = "CANARY-7f3a"

@@ -12,9 +12,9 @@ from service.app import create_app
 from service.engine.build import Built
 from service.engine.fake import FakeEngine, FaultPlan
 from service.settings import Settings
-from tests.apps import fake_settings, item, started
-from tests.service.scoring.families import family
-from trainer_client import results
+from testkit.apps import fake_settings, item, started
+from testkit.tokenizer_families import family
+from trainer_client.cli import results_file
 from trainer_client.client import JudgeClient, Outcome, Scored
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "upgrading.md").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ async def said(engine: FakeEngine) -> list[Outcome]:
 
 
 def keep(file: Path, outcomes: list[Outcome]) -> None:
-    lines = [json.dumps(results.line(place, outcome, "asked")) for place, outcome in enumerate(outcomes)]
+    lines = [json.dumps(results_file.line(place, outcome, "asked")) for place, outcome in enumerate(outcomes)]
     file.write_text("\n".join(lines) + "\n")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from loadtests.prometheus import Prometheus
+from testkit.prometheus import Prometheus
 
 LOOK_S, WITHIN_S = 0.2, 60.0
 _numbers = itertools.count()

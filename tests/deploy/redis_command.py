@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from tests.redis_server import free_port
+from testkit.redis import free_port
 
 _PASSWORD = "correcthorse"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from loadtests.compare.processes import ROOT
+from testkit.processes import ROOT
 
 FOLDER = ROOT / "deploy" / "prometheus"
 RECORDING, ALERTS = FOLDER / "recording.yml", FOLDER / "alerts.yml"

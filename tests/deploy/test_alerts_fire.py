@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.prometheus import Prometheus, prometheus
-from tests.deploy import acts
+from testkit.prometheus import Prometheus, prometheus
+from testkit.redis import RedisServer
+from tests.deploy import scenarios
 from tests.deploy.alerting import Row, Watch, running, table
 from tests.deploy.rules import ALERTS, RECORDING, names
-from tests.redis_server import RedisServer
 
 SPEED, SCRAPE_S = 100.0, 0.25
 FAILING, DRIFTING, REPLICAS = "rubricd-failing", "rubricd-drifting", "rubricd-replicas"
@@ -29,12 +29,12 @@ async def test_every_alert_fires_and_clears_and_every_recording_has_data(
     rows: dict[str, Row] = {}
     with RedisServer() as full, RedisServer() as lost:
         async with AsyncExitStack() as stack:
-            replica = acts.Replica(tmp_path, lost)
+            replica = scenarios.Replica(tmp_path, lost)
             failing, drifting, other, slow = await asyncio.gather(
-                stack.enter_async_context(acts.failing(tmp_path, full)),
-                stack.enter_async_context(acts.drifting(tmp_path)),
+                stack.enter_async_context(scenarios.failing(tmp_path, full)),
+                stack.enter_async_context(scenarios.drifting(tmp_path)),
                 stack.enter_async_context(replica.first()),
-                stack.enter_async_context(acts.slow(tmp_path)),
+                stack.enter_async_context(scenarios.slow(tmp_path)),
             )
             targets = {FAILING: [failing.target], DRIFTING: [drifting.target], REPLICAS: [slow.target, other.target]}
             asked, blind = (
@@ -45,11 +45,11 @@ async def test_every_alert_fires_and_clears_and_every_recording_has_data(
             )
             watch, unwatched = Watch(asked, rows), Watch(blind, rows)
             async with running(watch.follow(), unwatched.follow()), asyncio.TaskGroup() as together:
-                together.create_task(acts.fail(watch.job(FAILING), failing, full))
-                together.create_task(acts.drift(watch.job(DRIFTING), drifting))
+                together.create_task(scenarios.fail(watch.job(FAILING), failing, full))
+                together.create_task(scenarios.drift(watch.job(DRIFTING), drifting))
                 together.create_task(replica.die(watch.job(REPLICAS), other))
-                together.create_task(acts.wait(watch.job(REPLICAS), slow))
-                together.create_task(acts.go_unwatched(unwatched.job(""), tmp_path / "blind", drifting))
+                together.create_task(scenarios.wait(watch.job(REPLICAS), slow))
+                together.create_task(scenarios.go_unwatched(unwatched.job(""), tmp_path / "blind", drifting))
             empty = await asyncio.to_thread(without_data, asked)
     with capsys.disabled():
         print(f"\n{table(rows.values())}")

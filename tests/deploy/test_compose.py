@@ -12,12 +12,12 @@ import jsonschema
 import pytest
 from check_jsonschema.builtin_schemas import get_builtin_schema
 
-from service.admission import teams_file
 from service.settings import Settings
-from tests.deploy import dockerfile
-from tests.deploy.dockerfile import ROOT, documents
+from service.tenancy import teams_file
+from testkit import dockerfile
+from testkit.dockerfile import ROOT, documents
+from testkit.sandbox import USER
 from tests.deploy.redis_command import answers
-from tests.deploy.sealed import USER
 
 DEPLOY = ROOT / "deploy"
 JUDGES = ("judge-cpu", "judge-gpu")

@@ -16,12 +16,12 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from ruamel.yaml import YAML
 
 from deploy.grafana.__main__ import BOARDS, file, written
-from loadtests.check_dashboards import FILES, check
-from loadtests.compare.processes import ROOT
-from loadtests.dashboards.looking import Looked, empty, report
+from loadtests.dashboards.__main__ import FILES, check
+from loadtests.dashboards.panels import Looked, empty, report
 from loadtests.dashboards.picture import WIDTH, draw
 from loadtests.dashboards.queries import bare, metrics, panels, selectors
-from service.telemetry import Telemetry
+from service.observability import Telemetry
+from testkit.processes import ROOT
 
 GRAFANA, RULES = ROOT / "deploy" / "grafana", ROOT / "deploy" / "prometheus"
 NAMES = [path.stem for path in FILES]

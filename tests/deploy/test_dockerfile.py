@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.deploy import dockerfile
-from tests.deploy.asked import KEYS, ask, judged, ready, rotate, until
-from tests.deploy.dockerfile import ROOT
-from tests.deploy.sealed import USER, Sealed, sealed
+from testkit import dockerfile
+from testkit.dockerfile import ROOT
+from testkit.one_team import KEYS, ask, judged, ready, rotate, until
+from testkit.sandbox import USER, Sealed, sealed
 
 TARGETS = ("cpu", "cuda")
 

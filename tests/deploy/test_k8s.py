@@ -13,12 +13,12 @@ from cloudcoil.models.keda.v1alpha1 import ScaledObject
 from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 
 from deploy.prometheus.__main__ import RESOURCE, RULES, written
-from service.admission import teams_file
 from service.settings import Settings
-from tests.deploy.dockerfile import ROOT, documents
+from service.tenancy import teams_file
+from testkit.dockerfile import ROOT, documents
+from testkit.sandbox import USER
 from tests.deploy.redis_command import answers
 from tests.deploy.rules import loaded
-from tests.deploy.sealed import USER
 
 K8S = ROOT / "deploy" / "k8s"
 KUBECTL = ROOT / ".venv" / "kubectl" / "usr" / "bin" / "kubectl"

@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.deploy.nginx import nginx
-from tests.e2e.processes import Running, service
-from tests.service.telemetry.page import page_of
-from tests.teams import auth, team, write
+from testkit.metrics_page import page_of
+from testkit.nginx import nginx
+from testkit.service_process import Running, service
+from testkit.teams_file import auth, team, write
 from trainer_client import wire
-from trainer_client.affinity import HEADER, affinity
+from trainer_client.http.headers import HEADER, affinity
 
 pytestmark = pytest.mark.timeout(240)
 FLAGS = (
@@ -55,7 +55,7 @@ def pair(folder: Path) -> Iterator[Pair]:
     flags = (*FLAGS, "--teams", str(write(folder / "teams.json", team("a"))))
     with ExitStack() as stack:
         stack.enter_context(pytest.MonkeyPatch.context()).setenv("HOLD", str(hold))
-        replicas = [stack.enter_context(service(*flags, module="tests.e2e.slow_service")) for _ in range(2)]
+        replicas = [stack.enter_context(service(*flags, module="testkit.slow_service")) for _ in range(2)]
         yield Pair(stack.enter_context(nginx(folder, [one.url for one in replicas])), replicas, hold)
 
 

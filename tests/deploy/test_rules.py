@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from loadtests.compare.processes import ROOT
-from loadtests.prometheus import EVALUATION_S, divided, program
+from testkit.processes import ROOT
+from testkit.prometheus import EVALUATION_S, divided, program
 from tests.deploy.rules import ALERTS, FOLDER, RECORDING, loaded, names, rules
 
 DOCS = ROOT / "docs"

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.processes import Running, service
+from testkit.service_process import Running, service
 
 
 @pytest.fixture(scope="session")

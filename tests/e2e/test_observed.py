@@ -17,9 +17,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from tests.apps import item
-from tests.collector import Collector
-from tests.e2e.processes import ROOT
+from testkit.apps import item
+from testkit.service_process import ROOT
+from testkit.trace_collector import Collector
 from trainer_client.client import JudgeClient
 
 START_S = 100.0
@@ -83,7 +83,7 @@ async def test_a_jobs_step_and_its_judging_are_one_trace(tmp_path: Path) -> None
     assert end
     lines = [json.loads(line) for line in written.splitlines()[:-1]]
     _check_log([line for line in lines if line["logger"] == "rubricd.access"], step.trace, requests)
-    assert {"rubricd", "uvicorn.error", "service.loading"} <= {line["logger"] for line in lines}
+    assert {"rubricd", "uvicorn.error", "service.wiring"} <= {line["logger"] for line in lines}
 
 
 def _check_log(access: list[dict[str, Any]], trace: str, requests: list[Any]) -> None:

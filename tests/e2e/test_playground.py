@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, sync_playwright
 
-from tests.e2e.processes import ROOT, Running
+from testkit.service_process import ROOT, Running
 
 FLAGS = [
     "--no-sandbox",

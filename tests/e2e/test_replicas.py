@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.processes import Running, service
-from tests.service.telemetry.page import page_of
-from tests.teams import auth, team, write
+from testkit.metrics_page import page_of
+from testkit.service_process import Running, service
+from testkit.teams_file import auth, team, write
 
 RUBRIC = [{"text": f"Criterion number {n}.", "points": 1} for n in range(12)]
 KEYS, REPLAYS = 1000, 5

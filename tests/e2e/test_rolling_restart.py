@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from service.app import create_app
-from tests.apps import client_of, fake_settings, started
+from testkit.apps import client_of, fake_settings, started
+from testkit.service_process import Running, service
 from tests.e2e.balancer import Balancer
-from tests.e2e.processes import Running, service
 from trainer_client.client import JudgeClient, Scored
 
 pytestmark = pytest.mark.timeout(300)
@@ -78,7 +78,7 @@ def hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hold:
 
 @contextmanager
 def slow(*flags: str, ready: bool = True) -> Iterator[Running]:
-    with service(*FLAGS, "--drain-s", str(DRAIN_S), *flags, module="tests.e2e.slow_service", ready=ready) as running:
+    with service(*FLAGS, "--drain-s", str(DRAIN_S), *flags, module="testkit.slow_service", ready=ready) as running:
         yield running
 
 

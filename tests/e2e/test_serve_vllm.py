@@ -10,9 +10,9 @@ import httpx
 import psutil
 import pytest
 
-from miniature.cases import evaluation
-from tests.e2e.processes import Running, runs, service
-from tests.service.telemetry.page import Page
+from miniature.world.cases import evaluation
+from testkit.metrics_page import Page
+from testkit.service_process import Running, runs, service
 from trainer_client.wire import ScoreResponse
 
 pytestmark = pytest.mark.timeout(480)

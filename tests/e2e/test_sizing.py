@@ -11,21 +11,21 @@ from transformers import AutoTokenizer
 
 from service.api import translate
 from service.app import create_app
-from service.cache.redis_cache import _value
+from service.cache.redis import _value
 from service.cache.seal import seal
 from service.engine.base import Engine
 from service.engine.build import MINIATURE, Built
-from service.engine.local import LocalEngine
-from service.engine.vllm import VllmEngine
+from service.engine.local.engine import LocalEngine
+from service.engine.vllm.engine import VllmEngine
+from service.modes.label_verdict import Verdict
 from service.scoring.scorer import DEFAULT
-from service.scoring.stored import encode
-from service.scoring.verdict import Verdict
+from service.scoring.verdict_codec import encode
 from service.settings import Settings
-from tests.apps import client_of, fake_settings, started
-from tests.redis_server import RedisServer
-from tests.teams import auth, team, write
+from testkit.apps import client_of, fake_settings, started
+from testkit.redis import RedisServer
+from testkit.teams_file import auth, team, write
 from trainer_client import wire
-from trainer_client.sizing import REDIS_BYTES, REDIS_BYTES_A_CHAR, Work, tokens
+from trainer_client.sizing.model import REDIS_BYTES, REDIS_BYTES_A_CHAR, Work, tokens
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 GROUP, CRITERIA = 8, 12

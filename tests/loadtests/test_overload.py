@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from loadtests.compare.processes import Cpu, Failed
-from loadtests.offered import CRITERIA, RESPONSES, TEMPLATES, VERDICTS, Reply, body, read_head
+from loadtests.open_loop import CRITERIA, RESPONSES, TEMPLATES, VERDICTS, Reply, body, read_head
 from loadtests.overload import Level, evenly, level, percentile, randomly, served
+from testkit.processes import Cpu, Failed
 from trainer_client.wire import ScoreRequest
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.collector import Collector
+from testkit.trace_collector import Collector
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from trainer_client.patience import Judging
+    from trainer_client.reward_client import Judging
 
 
 @pytest.fixture(scope="session")

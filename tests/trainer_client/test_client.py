@@ -9,19 +9,10 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from tests.trainer_client.scripted import (
-    FINGERPRINT,
-    Hands,
-    Service,
-    answered,
-    expected_score,
-    items,
-    problem,
-    scores,
-)
+from testkit.scripted_judge import FINGERPRINT, Hands, Service, answered, expected_score, items, problem, scores
 from trainer_client import errors, wire
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
-from trainer_client.retry import RetryPolicy
+from trainer_client.http.retry import RetryPolicy
 
 Json = dict[str, Any]
 
@@ -373,7 +364,7 @@ for heavy in ("torch", "rich", "pyarrow", "fastapi", "click", "numpy"):
 before = time.process_time()
 import trainer_client, trainer_client.client
 print(time.process_time() - before)
-import trainer_client.data, trainer_client.__main__
+import trainer_client.data.items, trainer_client.cli.main
 loaded = {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
 assert "service" not in loaded, loaded
 """

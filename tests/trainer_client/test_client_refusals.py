@@ -7,10 +7,10 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.trainer_client.scripted import Json, Service, answered, expected_score, items, problem, scores
+from testkit.scripted_judge import Json, Service, answered, expected_score, items, problem, scores
 from trainer_client import errors
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
-from trainer_client.retry import Clock
+from trainer_client.http.retry import Clock
 
 Blame = Callable[[Json, set[str]], httpx.Response]
 

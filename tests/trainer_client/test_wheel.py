@@ -79,7 +79,7 @@ def test_it_holds_the_client_alone(wheel: Path) -> None:
     assert shipped == here and {"trainer_client/py.typed", "trainer_client/training/report_page.html"} <= shipped
 
 
-IMPORTS = ("trainer_client", "trainer_client.client", "trainer_client.scaffold", "trainer_client.training.command")
+IMPORTS = ("trainer_client", "trainer_client.client", "trainer_client.scaffold", "trainer_client.cli.train")
 
 
 @pytest.mark.parametrize("module", IMPORTS)

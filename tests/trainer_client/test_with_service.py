@@ -9,9 +9,9 @@ from service.app import create_app
 from service.engine.build import Built
 from service.engine.fake import FakeEngine
 from service.settings import Settings
-from tests.apps import fake_settings, started
-from tests.service.scoring.families import family
-from tests.trainer_client.scripted import items
+from testkit.apps import fake_settings, started
+from testkit.scripted_judge import items
+from testkit.tokenizer_families import family
 from trainer_client import errors, wire
 from trainer_client.client import Failed, JudgeClient, Scored, reward
 

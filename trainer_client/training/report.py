@@ -11,9 +11,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from trainer_client.training import report_charts, run_file, run_folder
+from trainer_client.training import report_charts, run_config, run_dir
 from trainer_client.training.report_charts import COLOURS, Points
-from trainer_client.training.run_file import RunFileError
+from trainer_client.training.run_config import RunFileError
 
 _PAGE = Path(__file__).with_name("report_page.html")
 _CRITERION = "criteria/"
@@ -84,8 +84,8 @@ def write(folder: Path) -> Path:
 
 def page(folder: Path) -> str:
     """The whole page."""
-    run, logs, rollouts = run_file.read(folder / "run.yaml"), _logs(folder / "metrics.jsonl"), _Rollouts.of(folder)
-    judges = run_folder.judges(folder)
+    run, logs, rollouts = run_config.read(folder / "run.yaml"), _logs(folder / "metrics.jsonl"), _Rollouts.of(folder)
+    judges = run_dir.judges(folder)
     named = ", then ".join(f"{one['model']} {one['fingerprint']}" for one in judges) or "no judge yet"
     return Template(_PAGE.read_text(encoding="utf-8")).substitute(
         title=escape(f"{folder.resolve().name}: {run.preset}"),
@@ -230,7 +230,7 @@ def _last_text(turns: Any) -> str:
     return str(turns[-1]["content"]) if turns else ""
 
 
-def _facts(folder: Path, judges: run_folder.Judges) -> Iterable[str]:
+def _facts(folder: Path, judges: run_dir.Judges) -> Iterable[str]:
     for judge in judges:
         rows = [
             f'<tr><td class="name">{escape(name)}</td><td class="said">{escape(_plain(value))}</td></tr>'

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from trainer_client import wire
 from trainer_client.client import ScoreOptions
-from trainer_client.patience import Judging
-from trainer_client.rows import Pitfalls
+from trainer_client.data.rows import Pitfalls
+from trainer_client.reward_client import Judging
 from trainer_client.scaffold import Over, Ratio, Scaffold, Schedule, Within, Wording
 from trainer_client.training.presets import References, Rubrics
 

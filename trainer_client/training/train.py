@@ -9,11 +9,11 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from trainer_client.data.rows import Row
 from trainer_client.errors import DataError
-from trainer_client.rows import Row
 from trainer_client.scaffold import Scaffold, worth
-from trainer_client.training.preparation import Plan
-from trainer_client.training.run_file import RunFileError
+from trainer_client.training.preflight import Plan
+from trainer_client.training.run_config import RunFileError
 
 _NEEDED = ("trl", "peft", "datasets", "accelerate")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.scaffold import Message, Ratio, Scaffold, fitted, worth
-from trainer_client.trl.carried import bare, row_of
+from trainer_client.trl.prompt_row import bare, row_of
 from trainer_client.trl.reward import JudgeReward
 
 

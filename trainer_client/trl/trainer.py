@@ -17,10 +17,10 @@ from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import pad
 
-from trainer_client.patience import Judging
+from trainer_client.reward_client import Judging
 from trainer_client.scaffold import Ratio, Scaffold
-from trainer_client.trl.carried import Row, carrying
 from trainer_client.trl.config import grpo_config
+from trainer_client.trl.prompt_row import Row, carrying
 from trainer_client.trl.reward import JudgeReward, TooFewJudged
 from trainer_client.trl.rollouts import Rollouts
 

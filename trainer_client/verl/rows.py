@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer_client import wire
+from trainer_client.data.rows import Row
 from trainer_client.errors import DataError
-from trainer_client.rows import Row
 from trainer_client.scaffold import Message
 
 AGENT = "rubricd_scaffold"

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.ray.nodes import Nodes, nodes
+from testkit.ray_nodes import Nodes, nodes
 
 
 @pytest.fixture(scope="package")

@@ -9,7 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.apps import item
+from testkit.apps import item
+from testkit.ray_nodes import HOLDS, WAIT_S, Nodes
+from testkit.ray_nodes import client as client_of
+from testkit.teams_file import auth
 from tests.contract.test_strict_input import (
     test_a_body_for_another_system_is_told_so,
     test_a_slip_is_refused_at_its_place,
@@ -17,9 +20,6 @@ from tests.contract.test_strict_input import (
     test_other_routes_and_methods_answer_with_problems_too,
     test_what_is_not_json_of_the_contract_is_refused,
 )
-from tests.e2e.ray.nodes import HOLDS, WAIT_S, Nodes
-from tests.e2e.ray.nodes import client as client_of
-from tests.teams import auth
 from trainer_client import wire
 
 __all__ = [

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from service.app import create_app
-from tests.apps import client_of, fake_settings, started
-from tests.e2e.ray.engines import prompt
-from tests.e2e.ray.nodes import WAIT_S, Nodes, Replica, client, kill
-from tests.teams import key
+from testkit.apps import client_of, fake_settings, started
+from testkit.ray_engines import prompt
+from testkit.ray_nodes import WAIT_S, Nodes, Replica, client, kill
+from testkit.teams_file import key
 from trainer_client.client import JudgeClient, Outcome, Scored
 
 pytestmark = pytest.mark.timeout(600)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from loadtests.prometheus import Prometheus, configured
-from tests.e2e.processes import ROOT
-from tests.e2e.ray.nodes import WAIT_S, Nodes, kill
+from testkit.prometheus import Prometheus, configured
+from testkit.ray_nodes import WAIT_S, Nodes, kill
+from testkit.service_process import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 

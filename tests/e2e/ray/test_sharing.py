@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.ray.nodes import HOLDS, WAIT_S, Nodes, client
+from testkit.ray_nodes import HOLDS, WAIT_S, Nodes, client
 from trainer_client import wire
-from trainer_client.affinity import HEADER, affinity
+from trainer_client.http.headers import HEADER, affinity
 
 pytestmark = pytest.mark.timeout(400)
 RUBRIC = [{"text": f"Criterion number {n}.", "points": 1} for n in range(8)]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from service.engine.fake import FakeEngine
-from tests.apps import fake_settings, item, serving
+from testkit.apps import fake_settings, item, serving
 from tests.service.api.test_score import score
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine
-from tests.apps import fake_settings, item, serving
-from tests.redis_server import RedisServer
-from tests.teams import auth, team, write
+from testkit.apps import fake_settings, item, serving
+from testkit.redis import RedisServer
+from testkit.teams_file import auth, team, write
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine, Fault, FaultPlan
-from tests.apps import CANARIES, app_of, client_of, fake_settings, item, serving
+from testkit.apps import CANARIES, app_of, client_of, fake_settings, item, serving
 from trainer_client import wire
 
 OK: Fault = "ok"

@@ -9,7 +9,7 @@ import pytest
 
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, Fault, FaultPlan
-from tests.apps import CANARIES, app_of, fake_settings, item, serving
+from testkit.apps import CANARIES, app_of, fake_settings, item, serving
 from trainer_client import wire
 
 NDJSON = {"Accept": "application/x-ndjson"}

@@ -9,8 +9,8 @@ import pytest
 
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine
-from tests.apps import CANARIES, app_of, fake_settings, item, serving
-from tests.teams import auth, key, team, write
+from testkit.apps import CANARIES, app_of, fake_settings, item, serving
+from testkit.teams_file import auth, key, team, write
 
 
 async def ask(client: httpx.AsyncClient, name: str, response: str = "Rest.", **options: Any) -> httpx.Response:

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from service.cache.redis_cache import RedisCache
+from service.cache.redis import RedisCache
 from service.clock import Clock, SystemClock
-from service.redis_link import RedisLink
+from service.redis_client import RedisLink
 
 LEASE_S = 0.8
 

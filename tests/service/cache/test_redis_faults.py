@@ -14,8 +14,8 @@ import pytest
 
 from service.cache.seal import seal
 from service.clock import ManualClock
-from service.redis_link import RedisLink, Word
-from tests.redis_server import RedisServer
+from service.redis_client import RedisLink, Word
+from testkit.redis import RedisServer
 from tests.service.cache.replicas import Replica, key, keys, lease_name, replica, truth, value_name
 
 OPERATIONS = 100

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from service.cache.seal import VERSION, seal, unseal
-from tests.redis_server import RedisServer
+from testkit.redis import RedisServer
 from tests.service.cache.replicas import key, keys, replica, truth, value_name
 
 

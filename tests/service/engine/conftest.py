@@ -23,7 +23,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from service.engine.local import LocalEngine
+from service.engine.local.engine import LocalEngine
 
 VOCABULARY = 300
 _SMALL: dict[str, Any] = {

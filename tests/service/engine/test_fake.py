@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from service.engine.base import Engine, Generation, LabelRead, Prompt, Sampling
 from service.engine.fake import FakeEngine, Fault, FaultPlan, oracle, text_oracle
 from service.errors import EngineFailed, TooLong
-from service.scoring.verdict import read
+from service.modes.label_verdict import read
 
 LABELS = (1, 2)
 PROMPTS = [Prompt((1, 2), (i,)) for i in range(6)]

@@ -3,17 +3,17 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from service.cache.memory import MemoryStore
 from service.cache.shared import LookedUp
-from service.cache.store import MemoryStore
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine
+from service.modes.modes import Said
+from service.modes.registry import Manner, ways
 from service.scheduling import Limits, Scheduler
-from service.scoring.asking import Asker
-from service.scoring.panel import Manner, ways
-from service.scoring.rules import RulePool
+from service.scoring.evaluator import Asker
 from service.scoring.scorer import Scorer
-from service.scoring.ways import Said
-from tests.service.scoring.families import family
+from service.verifiers.pool import RulePool
+from testkit.tokenizer_families import family
 
 Known = Callable[[bytes, Said], None]
 Mine = Callable[[Sequence[bytes]], None]

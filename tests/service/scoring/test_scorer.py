@@ -7,23 +7,23 @@ from dataclasses import replace
 
 import pytest
 
-from service.cache.store import MemoryStore
+from service.cache.memory import MemoryStore
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import Overloaded
+from service.modes.label_verdict import read
+from service.modes.modes import Said
+from service.modes.registry import Manner, ways
+from service.prompting.renderer import Renderer
+from service.prompting.template import skeleton
+from service.prompting.tokenization import ChatTokenizer, Segmenter
+from service.rubrics.rubric import Candidate, Criterion, Rule, Turn
 from service.scheduling import Limits, Scheduler
-from service.scoring.asking import Asker
-from service.scoring.layout import skeleton
+from service.scoring.evaluator import Asker
 from service.scoring.options import Options
-from service.scoring.panel import Manner, ways
-from service.scoring.prompt import Renderer
-from service.scoring.rubric import Candidate, Criterion, Rule, Turn
-from service.scoring.rules import RulePool
 from service.scoring.scorer import Scorer
-from service.scoring.segments import ChatTokenizer, Segmenter
-from service.scoring.verdict import read
-from service.scoring.ways import Said
-from tests.service.scoring.families import family
+from service.verifiers.pool import RulePool
+from testkit.tokenizer_families import family
 
 LIMITS = Limits()
 MANNER = Manner()

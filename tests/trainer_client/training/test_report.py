@@ -13,10 +13,10 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.trainer_client.training import runs
-from trainer_client.__main__ import main
-from trainer_client.training import report, report_charts, run_file, run_folder
+from trainer_client.cli.main import main
+from trainer_client.training import report, report_charts, run_config, run_dir
 from trainer_client.training.report_charts import smoothed, spark
-from trainer_client.training.run_file import RunFileError
+from trainer_client.training.run_config import RunFileError
 
 Json = dict[str, Any]
 JUDGE: Json = {"fingerprint": "f00d", "model": "judge <&>", "mode": "verdict", "layout": "rubricd", "facts": {"a": "b"}}
@@ -29,8 +29,8 @@ def _log(step: int, **metrics: float | None) -> Json:
 
 def _folder(folder: Path, logs: list[Json], statuses: list[str] | None = None) -> Path:
     out = folder / "out"
-    run_folder.begin(out, run_file.read(runs.run_file(folder, "http://judge:8000")), {"train": {}})
-    run_folder.write_judge(out, JUDGE, 0)
+    run_dir.begin(out, run_config.read(runs.run_file(folder, "http://judge:8000")), {"train": {}})
+    run_dir.write_judge(out, JUDGE, 0)
     (out / "metrics.jsonl").write_text("".join(f"{json.dumps(log)}\n" for log in logs))
     for step, status in enumerate(statuses or [], start=1):
         (out / "completions").mkdir(exist_ok=True)
@@ -106,7 +106,7 @@ def test_a_batch_of_which_nothing_was_judged_shows_no_answers(tmp_path: Path) ->
 
 def test_every_judge_of_a_run_is_named(tmp_path: Path) -> None:
     out = _folder(tmp_path, [_log(1)])
-    run_folder.write_judge(out, {**JUDGE, "fingerprint": "beef"}, 7)
+    run_dir.write_judge(out, {**JUDGE, "fingerprint": "beef"}, 7)
     page = report.page(out)
     assert "judge &lt;&amp;&gt; f00d, then judge &lt;&amp;&gt; beef" in page
     assert "Judge from step 0 on" in page and "Judge from step 7 on" in page

@@ -14,10 +14,10 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from tests.e2e.processes import service as real_service
-from tests.trainer_client.scripted import FINGERPRINT, Service, answered, problem, scores, served
+from testkit.scripted_judge import FINGERPRINT, Service, answered, problem, scores, served
+from testkit.service_process import service as real_service
 from tests.trainer_client.training import runs
-from trainer_client.training import run_folder
+from trainer_client.training import run_dir
 
 pytestmark = pytest.mark.timeout(400)
 Json = dict[str, Any]
@@ -65,7 +65,7 @@ def test_a_run_leaves_a_whole_folder(whole: tuple[Path, str, str]) -> None:
     )
     assert {"reward/bare", "reward/scaffolded", "criteria/tea", "criteria/axis:item", "kl"} <= logs[0].keys()
     assert "reward/scaffolded" not in logs[3], "at the end nothing is shown"
-    assert run_folder.judges(out)[0]["fingerprint"] == FINGERPRINT
+    assert run_dir.judges(out)[0]["fingerprint"] == FINGERPRINT
     assert "<svg" in (out / "report.html").read_text(encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer_client.training.training_page import PAGE, TABLES
-from trainer_client.training import run_file
+from trainer_client.training import run_config
 from trainer_client.training.presets import PRESETS, Preset
 
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -21,10 +21,10 @@ def test_tables_are_what_the_code_says(head: str) -> None:
 def test_the_example_is_a_run_file(tmp_path: Path) -> None:
     whole, lora = _BLOCK.findall(TEXT)
     (tmp_path / "run.yaml").write_text(whole)
-    run = run_file.read(tmp_path / "run.yaml")
+    run = run_config.read(tmp_path / "run.yaml")
     assert run.trl["use_vllm"] is True and run.trl["top_k"] == 0
     (tmp_path / "run.yaml").write_text(whole.replace(whole.splitlines()[-1], lora))
-    assert run_file.read(tmp_path / "run.yaml").lora is not None
+    assert run_config.read(tmp_path / "run.yaml").lora is not None
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.e2e.processes import service
-from tests.trainer_client.scripted import Service
+from testkit.scripted_judge import Service
+from testkit.service_process import service
 from tests.trainer_client.trl.tiny import judged_by, texts, word
 from tests.trainer_client.trl.training_run import Plan, Running, free_port
 from trainer_client.client import JudgeClient, reward
-from trainer_client.patience import Judging
-from trainer_client.trl.carried import ROW, bare
+from trainer_client.reward_client import Judging
+from trainer_client.trl.prompt_row import ROW, bare
 
 GROUP = 4
 

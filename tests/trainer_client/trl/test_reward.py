@@ -18,15 +18,15 @@ from service.app import create_app
 from service.engine.build import Built
 from service.engine.fake import FakeEngine, FaultPlan
 from service.settings import Settings
-from tests.apps import fake_settings
-from tests.service.scoring.families import family
-from tests.trainer_client.scripted import Service, problem, served
+from testkit.apps import fake_settings
+from testkit.scripted_judge import Service, problem, served
+from testkit.tokenizer_families import family
 from tests.trainer_client.trl.tiny import EVEN, QUIET, Recorder, judged_by, rows, save_policy, texts, word
 from trainer_client import wire
 from trainer_client.client import JudgeClient, reward
+from trainer_client.data.rows import Row
 from trainer_client.errors import Unauthorized
-from trainer_client.patience import Judging
-from trainer_client.rows import Row
+from trainer_client.reward_client import Judging
 from trainer_client.trl.trainer import JudgeReward, TooFewJudged, build, dataset, grpo_config
 
 END = 2

@@ -23,9 +23,9 @@ from tests.trainer_client.trl.tiny import (
     word,
 )
 from trainer_client import wire
-from trainer_client.rows import Row
+from trainer_client.data.rows import Row
 from trainer_client.scaffold import Scaffold, Schedule
-from trainer_client.trl.carried import ROW, carrying
+from trainer_client.trl.prompt_row import ROW, carrying
 from trainer_client.trl.rollouts import Rollouts, _parts
 from trainer_client.trl.trainer import Judging
 

@@ -15,9 +15,9 @@ from transformers import AutoTokenizer
 from tests.trainer_client.trl.quiet_trl import GRPOTrainer
 from tests.trainer_client.trl.tiny import EVEN, Recorder, configured, judged_by, rows, texts, trained, word
 from trainer_client import wire
-from trainer_client.rows import Row
+from trainer_client.data.rows import Row
 from trainer_client.scaffold import Ratio
-from trainer_client.trl.carried import ROW, bare
+from trainer_client.trl.prompt_row import ROW, bare
 from trainer_client.trl.trainer import JudgeReward, Judging, build, check_engine, check_texts, dataset
 
 

@@ -11,11 +11,11 @@ import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from service.engine.build import MINIATURE
-from tests.trainer_client.scripted import Json, Service, answered, scores, served
+from testkit.scripted_judge import Json, Service, answered, scores, served
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client import wire
-from trainer_client.patience import Judging
-from trainer_client.rows import Row
+from trainer_client.data.rows import Row
+from trainer_client.reward_client import Judging
 from trainer_client.scaffold import Scaffold, Schedule
 from trainer_client.trl.trainer import build, grpo_config
 

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from tests.trainer_client.trl.tiny import QUIET, Recorder, rows
-from trainer_client.patience import Judging
-from trainer_client.rows import training_order
+from trainer_client.data.rows import training_order
+from trainer_client.reward_client import Judging
 from trainer_client.scaffold import Scaffold, Schedule
 from trainer_client.trl.trainer import build, grpo_config
 

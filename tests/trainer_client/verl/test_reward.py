@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from tests.trainer_client import scripted
-from tests.trainer_client.scripted import Hands, Json, Service
+from testkit import scripted_judge
+from testkit.scripted_judge import Hands, Json, Service
 from trainer_client import wire
 from trainer_client.client import JudgeClient
+from trainer_client.data.rows import Row
 from trainer_client.errors import DataError, Unauthorized
-from trainer_client.patience import Judging
-from trainer_client.rows import Row
+from trainer_client.reward_client import Judging
 from trainer_client.verl.reward import NotJudged, compute_score
 from trainer_client.verl.rows import to_parquet
 
@@ -70,8 +70,8 @@ def _with(**changes: Any) -> Callable[[Json], Any]:
     """A judge whose every result has these fields."""
 
     def answer(body: Json) -> Any:
-        told = scripted.scores(body)
-        return scripted.answered({**told, "results": [{**one, **changes} for one in told["results"]]})
+        told = scripted_judge.scores(body)
+        return scripted_judge.answered({**told, "results": [{**one, **changes} for one in told["results"]]})
 
     return answer
 
@@ -79,8 +79,8 @@ def _with(**changes: Any) -> Callable[[Json], Any]:
 async def test_what_verl_gets_and_what_the_judge_is_asked(extra_info: Json, service: Service, made: Made) -> None:
     told = await _ask(extra_info)
     assert list(told) == ["score", "judged", "coverage", "met_share", "judge_latency_s", "shown_share", "shown"]
-    assert told["score"] == scripted.expected_score(SECRET)
-    met = [scripted.chance(SECRET, text) >= 0.5 for text in ("Is kind.", "Lies.")]
+    assert told["score"] == scripted_judge.expected_score(SECRET)
+    met = [scripted_judge.chance(SECRET, text) >= 0.5 for text in ("Is kind.", "Lies.")]
     assert told["met_share"] == sum(met) / 2
     assert (told["judged"], told["coverage"], told["shown_share"], told["shown"]) == (1.0, 1.0, 0.5, 1.0)
     assert told["judge_latency_s"] is not None and 0 <= told["judge_latency_s"] < 60
@@ -112,12 +112,12 @@ async def test_lower_bound_is_the_least_that_its_verdicts_allow_and_is_marked(
 
 async def test_the_share_that_is_met_is_of_those_with_a_verdict(extra_info: Json, service: Service, made: Made) -> None:
     def answer(body: Json) -> Any:
-        told = scripted.scores(body)
+        told = scripted_judge.scores(body)
         first, second = told["results"][0]["criteria"]
         first["met"], first["p"] = True, 0.9
         told["results"][0]["criteria"] = [first, {**second, "status": "abstained", "met": None, "p": None}]
         told["results"][0].update(score=1.0, coverage=0.625, status="partial")
-        return scripted.answered(told)
+        return scripted_judge.answered(told)
 
     service.answer = answer
     told = await _ask(extra_info, options={"min_coverage": 0.5})
@@ -127,14 +127,14 @@ async def test_the_share_that_is_met_is_of_those_with_a_verdict(extra_info: Json
 async def test_lower_bound_leaves_a_judged_response_its_score(extra_info: Json, service: Service, made: Made) -> None:
     service.answer = _with(score_bounds=[-9.0, 9.0])
     told = await _ask(extra_info, when_missing="lower_bound")
-    assert (told["score"], told["judged"]) == (scripted.expected_score(SECRET), 1.0)
+    assert (told["score"], told["judged"]) == (scripted_judge.expected_score(SECRET), 1.0)
 
 
 @pytest.mark.parametrize("when_missing", ["raise", "lower_bound"])
 async def test_no_answer_is_no_reward_under_any_policy(
     when_missing: str, extra_info: Json, service: Service, made: Made
 ) -> None:
-    service.answer = lambda body: scripted.problem("invalid_request", 422)
+    service.answer = lambda body: scripted_judge.problem("invalid_request", 422)
     with pytest.raises(NotJudged, match=r"gave no answer \(invalid_request") as caught:
         await _ask(extra_info, when_missing=when_missing)
     assert SECRET not in f"{caught.value}{caught.value.__cause__}"
@@ -148,15 +148,15 @@ async def test_bounds_that_do_not_exist_are_not_made_up(extra_info: Json, servic
 
 
 async def test_a_judge_that_is_away_for_a_while_is_waited_for(extra_info: Json, service: Service, made: Made) -> None:
-    away = iter([scripted.problem("unavailable", 503)] * 3)
-    service.answer = lambda body: next(away, None) or scripted.answered(scripted.scores(body))
+    away = iter([scripted_judge.problem("unavailable", 503)] * 3)
+    service.answer = lambda body: next(away, None) or scripted_judge.answered(scripted_judge.scores(body))
     told = await _ask(extra_info, patience_s=60.0)
     assert told["judged"] == 1.0
     assert len(service.bodies) == 4
 
 
 async def test_a_key_that_is_not_known_is_raised_at_once(extra_info: Json, service: Service, made: Made) -> None:
-    service.answer = lambda body: scripted.problem("unauthorized", 401)
+    service.answer = lambda body: scripted_judge.problem("unauthorized", 401)
     with pytest.raises(Unauthorized):
         await _ask(extra_info, when_missing="lower_bound")
     assert len(service.bodies) == 1
@@ -166,7 +166,7 @@ async def test_all_rollouts_of_a_process_share_one_client_and_its_bound(
     extra_info: Json, service: Service, made: Made
 ) -> None:
     told = await asyncio.gather(*(_ask(extra_info, f"answer {n}", concurrency=3) for n in range(40)))
-    assert [one["score"] for one in told] == [scripted.expected_score(f"answer {n}") for n in range(40)]
+    assert [one["score"] for one in told] == [scripted_judge.expected_score(f"answer {n}") for n in range(40)]
     assert len(made) == 1
     assert service.busiest == 3
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as some
 from pyarrow import parquet
 
 from trainer_client import wire
+from trainer_client.data.rows import Row
 from trainer_client.errors import DataError
-from trainer_client.rows import Row
 from trainer_client.verl.rows import AGENT, Carried, carried, to_parquet
 
 CRITERIA: list[dict[str, Any]] = [

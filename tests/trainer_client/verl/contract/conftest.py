@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.trainer_client.scripted import Service
+from testkit.scripted_judge import Service
 from trainer_client.client import JudgeClient
-from trainer_client.patience import Judging
+from trainer_client.reward_client import Judging
 
 
 @pytest.fixture

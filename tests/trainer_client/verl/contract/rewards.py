@@ -13,8 +13,8 @@ from verl.trainer.ppo.metric_utils import process_validation_metrics
 from verl.trainer.ppo.v1 import PPOTrainer, replay_buffer
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
-from tests.trainer_client import scripted
-from tests.trainer_client.scripted import Service
+from testkit import scripted_judge
+from testkit.scripted_judge import Service
 from tests.trainer_client.verl.contract.world import World, config, criteria, rows, written
 from trainer_client.verl import sampler as verl_sampler
 
@@ -41,7 +41,7 @@ async def test_the_reward_is_the_judges_score_for_the_bare_prompt(
             assert item["prompt"] == list(row.messages)
             assert item.get("reference") == row.reference
             assert [one["text"] for one in item["rubric"]["criteria"]] == [one.text for one in criteria(row)]
-            expected = scripted.result("0", answer, item["rubric"]["criteria"])["score"]
+            expected = scripted_judge.result("0", answer, item["rubric"]["criteria"])["score"]
             scores = world.store.field(uid, member, "rm_scores")
             assert scores[-1] == pytest.approx(expected)
             assert set(scores[:-1]) == {0.0}
@@ -84,12 +84,16 @@ def _buffer(world: World, monkeypatch: pytest.MonkeyPatch, kind: type[ReplayBuff
     return buffer
 
 
-def _failing_for(text: str) -> scripted.Answer:
+def _failing_for(text: str) -> scripted_judge.Answer:
     """Refuses the answers whose text holds it, for good."""
 
-    def answer(body: scripted.Json) -> Any:
+    def answer(body: scripted_judge.Json) -> Any:
         refused = any(text in item["response"] for item in body["items"])
-        return scripted.problem("invalid_request", 422) if refused else scripted.answered(scripted.scores(body))
+        return (
+            scripted_judge.problem("invalid_request", 422)
+            if refused
+            else scripted_judge.answered(scripted_judge.scores(body))
+        )
 
     return answer
 
@@ -111,7 +115,7 @@ async def test_a_rollout_that_was_not_judged_leaves_its_group_and_the_others_sta
 async def test_a_dead_judge_ends_the_synchronous_training(
     folder: Path, judge: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge.answer = lambda body: scripted.problem("unauthorized", 401)
+    judge.answer = lambda body: scripted_judge.problem("unauthorized", 401)
     world = World(config(folder), monkeypatch)
     await world.roll_out()
     assert world.store.rollouts() == []

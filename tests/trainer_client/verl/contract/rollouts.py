@@ -10,9 +10,9 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.utils.tokenizer import continuous_token, deepseek
 from verl.utils.tokenizer.continuous_token import ContinuousTokenBuilder
 
-from tests.trainer_client.scripted import Service
+from testkit.scripted_judge import Service
 from tests.trainer_client.verl.contract.world import STEPS, World, config, criteria, rows, written
-from trainer_client.rows import Row
+from trainer_client.data.rows import Row
 from trainer_client.scaffold import Scaffold, Schedule
 from trainer_client.verl.agent_loop import ScaffoldAgentLoop, total_steps
 

@@ -31,7 +31,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset, collate_fn
 from verl.workers.rollout.replica import TokenOutput
 
 from trainer_client import wire
-from trainer_client.rows import Row
+from trainer_client.data.rows import Row
 from trainer_client.scaffold import Scaffold
 from trainer_client.verl.recipe import agent_loops, overrides
 from trainer_client.verl.rows import to_parquet

@@ -1,0 +1,131 @@
+"""NeMo-Gym's resources server: `POST /verify`, with `POST /seed_session` that its agents call before.
+
+A row that was not judged is what Gym's own servers make of a judge that failed: marked `_ng_failure_class`, masked, and
+with the 0.0 that Gym's type of a row demands. Gym puts such rows aside and asks again; nobody trains on the number.
+"""
+
+from typing import Any
+
+from pydantic_core import from_json
+
+from service.api.protocols.common import Asking, Foreign, Label, parse, request_of
+from service.api.protocols.messages import Spoke, sent, text, turns
+from service.api.protocols.replying import reason, written
+from service.api.request_body import unserved
+from service.api.spoken import Spoken
+from trainer_client import wire
+
+FAILED = "judge_failed"
+_STALE = frozenset({"reward", "reward_components", "mask_sample", "failure_kind", "failure_reason"})
+
+
+class CreateParams(Foreign):
+    """What the policy was asked, as parameters of OpenAI's Responses API."""
+
+    input: str | list[Any]
+    instructions: str | None = None
+
+
+class Response(Foreign):
+    """What the policy answered, an object of OpenAI's Responses API."""
+
+    output: list[Any]
+
+
+class Metadata(Foreign):
+    rubric: Any = None
+    reference: Any = None
+
+
+class Body(Metadata):
+    """A row. The rubric is a field of the row, or of its `verifier_metadata`."""
+
+    responses_create_params: CreateParams
+    response: Response
+    verifier_metadata: Metadata | None = None
+
+
+def read(body: bytes, asking: Asking) -> Spoken:
+    """Raises InvalidRequest."""
+    row, asked = row_of(body), parse(body, Body)
+    before, response = _told(asked)
+    request = request_of([(_label(asked).filled(prompt=sent(before)), response)], asking)
+    return Spoken(request, lambda answer: reply(answer, row, soft=request.soft))
+
+
+def row_of(body: bytes) -> dict[str, Any]:
+    """The row without what an earlier verification said of it. Raises InvalidRequest."""
+    parse(body, Body)
+    try:
+        row: dict[str, Any] = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise unserved("a row with NaN or an infinity in it cannot be sent back as JSON") from None
+    config = row.get("instance_config")
+    if isinstance(config, dict):
+        row["instance_config"] = {name: value for name, value in config.items() if name != "mask_sample"}
+    return {name: value for name, value in row.items() if name not in _STALE and not name.startswith("_ng_failure_")}
+
+
+def _label(asked: Body) -> Label:
+    inner = asked.verifier_metadata
+    if asked.rubric is None and inner is not None:
+        return Label.of(_given(inner), "verifier_metadata")
+    return Label.of(_given(asked))
+
+
+def _given(fields: Metadata) -> dict[str, Any]:
+    return {"rubric": fields.rubric} if fields.reference is None else fields.model_dump(include={"rubric", "reference"})
+
+
+def _told(asked: Body) -> tuple[list[Spoke], str]:
+    """The conversation, and the last assistant message after it: the response. Without one it is empty."""
+    params = asked.responses_create_params
+    said = [] if params.instructions is None else [Spoke("system", params.instructions)]
+    if isinstance(params.input, str):
+        said.append(Spoke("user", params.input))
+    else:
+        said += turns(params.input, "responses_create_params", "input")
+    output = asked.response.output
+    last = next((n for n in reversed(range(len(output))) if _answers(output[n])), len(output))
+    said += turns(output[:last], "response", "output")
+    if last == len(output):
+        return said, ""
+    return said, text(output[last].get("content"), "response", "output", last, "content")
+
+
+def _answers(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type", "message") == "message" and item.get("role") == "assistant"
+
+
+def reply(answer: wire.ScoreResponse, row: dict[str, Any], *, soft: bool) -> bytes:
+    """The row with its reward, or marked as not judged."""
+    [result] = answer.results
+    if result.score is None:
+        return failed(row, reason(answer.results))
+    judged = {
+        "reward": result.score,
+        "reward_components": {one.id: _earned(one, soft) for one in result.criteria if one.met is not None},
+        "rubric_evaluations": [one.model_dump(mode="json") for one in result.criteria],
+        "judge_fingerprint": answer.judge.fingerprint,
+    }
+    return written({**row, **judged})
+
+
+def _earned(criterion: wire.CriterionResult, soft: bool) -> float:
+    """Its points as far as it is met."""
+    return criterion.points * float(criterion.p if soft and criterion.p is not None else bool(criterion.met))
+
+
+def failed(row: dict[str, Any], why: str) -> bytes:
+    """The row as one that was not judged."""
+    config = row.get("instance_config")
+    marks = {
+        "reward": 0.0,
+        "mask_sample": True,
+        "failure_kind": FAILED,
+        "failure_reason": why,
+        "instance_config": {**(config if isinstance(config, dict) else {}), "mask_sample": True},
+        "_ng_failure_class": FAILED,
+        "_ng_failure_judge_error": why,
+    }
+    return written({**row, **marks})

@@ -1,0 +1,36 @@
+"""A request that was answered, as the metrics see it.
+
+Always true: an outcome is counted as what it was; a criterion without a verdict is neither met nor unmet.
+"""
+
+from collections.abc import Sequence
+
+from service.modes.label_verdict import Judgement
+from service.observability import Telemetry
+from service.scoring.group_stats import criteria_spreads, groups, spread
+from service.scoring.pending import Usage
+from service.scoring.results import Scored
+
+
+def account(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored], usage: Usage) -> None:
+    judgements = [judgement for one in scored for judgement in one.judgements]
+    telemetry.count_items(team, (one.score.status for one in scored))
+    telemetry.count_judgements(mode, ((one.source, outcome(one)) for one in judgements))
+    said = [one for one in judgements if one.source == "judge"]
+    telemetry.observe_reads(
+        [one.p_raw for one in said if one.p_raw is not None],
+        [one.label_mass for one in said if one.label_mass is not None],
+    )
+    found = groups(scored)
+    telemetry.count_groups(map(spread, found))
+    telemetry.count_group_criteria(each for group in found for each in criteria_spreads(group))
+    redis = usage.shared_hits
+    telemetry.count_known(memory=usage.cache_hits - redis, redis=redis, unknown=usage.judgements)
+    telemetry.count_joins(here=usage.deduplicated - usage.awaited, elsewhere=usage.awaited)
+
+
+def outcome(judgement: Judgement) -> str:
+    """met, unmet, rated; or the status of what has no verdict."""
+    if not judgement.ok:
+        return judgement.status
+    return "rated" if judgement.met is None else "met" if judgement.met else "unmet"

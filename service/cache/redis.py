@@ -1,0 +1,274 @@
+"""Verdicts that replicas share by Redis, and the agreement that each is judged once.
+
+Always true: no call raises, whatever Redis does: a fault is a counted miss, and what is missing is then the caller's to
+judge. A value that was not sealed for its key is a miss. A verdict is written before its lease is let go. What waits to
+be written is bounded, and dropped when Redis is gone.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from service.cache.leases import Command, Leases
+from service.cache.seal import seal, unseal
+from service.cache.shared import LookedUp
+from service.clock import Clock
+from service.redis_client import RedisGone, RedisLink
+
+V = TypeVar("V")
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 512  # keys in one round trip, so that a big request is not a slow Redis
+_MAX_PENDING = 50_000
+_FIRST_POLL_S = 0.02
+_LAST_POLL_S = 0.2
+_STOP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Watcher(Generic[V]):
+    known: Callable[[bytes, V], None]
+    mine: Callable[[Sequence[bytes]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A verdict to write, and a lease to let go."""
+
+    key: bytes
+    sealed: bytes | None
+    release: Command | None
+
+
+class RedisCache(Generic[V]):
+    """`decode` raises ValueError. A value lives `ttl_s`; the death of a process costs those who wait for it at most
+    `lease_s`. `faulted` hears `corrupt` of a value that cannot be read, `unwritten` of one that is lost."""
+
+    def __init__(
+        self,
+        link: RedisLink,
+        clock: Clock,
+        *,
+        encode: Callable[[V], bytes],
+        decode: Callable[[bytes], V],
+        ttl_s: int,
+        holder: str | None = None,
+        lease_s: float = 5.0,
+        faulted: Callable[[str], None] = lambda kind: None,
+    ) -> None:
+        self._link = link
+        self._clock = clock
+        self._encode = encode
+        self._decode = decode
+        self._ttl_s = ttl_s
+        self._faulted = faulted
+        self._leases = Leases(link, clock, secrets.token_hex(8) if holder is None else holder, lease_s)
+        self._pending: list[_Pending] = []
+        self._watched: dict[bytes, _Watcher[V]] = {}
+        self._pause_s = _FIRST_POLL_S
+        self._next_poll_s = 0.0
+        self._nap: asyncio.Future[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
+
+    @property
+    def watched(self) -> int:
+        """For how many keys somebody waits."""
+        return len(self._watched)
+
+    async def start(self) -> None:
+        self._beating = asyncio.get_running_loop().create_task(self._leases.beat(), name="redis-heartbeat")
+
+    async def stop(self) -> None:
+        """Writes what is pending, within a second, and frees what is still held."""
+        self._watched.clear()
+        if self._writing is not None:
+            await asyncio.wait({self._writing}, timeout=_STOP_S)
+        tasks = [task for task in (self._beating, self._writing, self._polling) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._leases.end()
+
+    async def look_up(self, keys: Sequence[bytes]) -> LookedUp[V]:
+        parts = [await self._look_up(some) for some in _slices(keys)]
+        return LookedUp(
+            known={key: value for part in parts for key, value in part.known.items()},
+            mine=frozenset().union(*(part.mine for part in parts)),
+            elsewhere=frozenset().union(*(part.elsewhere for part in parts)),
+        )
+
+    async def _look_up(self, keys: Sequence[bytes]) -> LookedUp[V]:
+        try:
+            values = await self._link.get_many([_value(key) for key in keys])
+        except RedisGone:
+            return LookedUp({}, frozenset(keys), frozenset())
+        raw = dict(zip(keys, values, strict=True))
+        known = self._read(raw)
+        missing = [key for key in raw if key not in known]
+        if not missing:
+            return LookedUp(known, frozenset(), frozenset())
+        written, mine = await self._claim({key: self._leases.claim(key) for key in missing}, raw)
+        known |= written
+        return LookedUp(known, frozenset(mine), frozenset(missing) - written.keys() - mine)
+
+    async def _claim(
+        self, claims: Mapping[bytes, Command], raw: Mapping[bytes, bytes | None]
+    ) -> tuple[dict[bytes, V], set[bytes]]:
+        """What was written since `raw` was read, and what is ours to judge: also where Redis cannot tell."""
+        commands = [self._leases.renew()]
+        for key, claim in claims.items():
+            commands += (claim, ("GET", _value(key)))
+        try:
+            _, *answers = await self._link.pipeline(commands)
+        except RedisGone:
+            self._leases.renounce()
+            return {}, set(claims)
+        except asyncio.CancelledError:
+            self._leases.renounce()
+            raise
+        claimed = dict(zip(claims, answers[::2], strict=True))
+        values = dict(zip(claims, answers[1::2], strict=True))
+        self._leases.got(key for key, answer in claimed.items() if answer in (True, 1))
+        written = self._read({key: value for key, value in values.items() if value != raw[key]})
+        for key in written:
+            self._let_go(key)
+        return written, {key for key, answer in claimed.items() if answer and key not in written}
+
+    def _read(self, raw: Mapping[bytes, object]) -> dict[bytes, V]:
+        """Those that can be read."""
+        known = {}
+        for key, value in raw.items():
+            if isinstance(value, bytes):
+                try:
+                    known[key] = self._decode(unseal(key, value))
+                except ValueError:
+                    self._faulted("corrupt")
+        return known
+
+    def watch(
+        self, keys: Sequence[bytes], known: Callable[[bytes, V], None], mine: Callable[[Sequence[bytes]], None]
+    ) -> None:
+        watcher = _Watcher(known, mine)
+        self._watched.update(dict.fromkeys(keys, watcher))
+        self._pause_s = _FIRST_POLL_S
+        soon_s = self._clock.now() + _FIRST_POLL_S
+        if self._polling is None or self._polling.done():
+            self._next_poll_s = soon_s
+            self._polling = asyncio.get_running_loop().create_task(self._poll(), name="redis-poll")
+        elif soon_s < self._next_poll_s:
+            self._next_poll_s = soon_s
+            if self._nap is not None:
+                self._nap.cancel()  # it sleeps on, until then
+
+    def unwatch(self, key: bytes) -> None:
+        self._watched.pop(key, None)
+
+    async def _poll(self) -> None:
+        """One for all that is watched; more seldom the longer nothing new is."""
+        while self._watched:
+            await self._sleep()
+            try:
+                for keys in _slices(list(self._watched)):
+                    await self._look_again(keys)
+            except RedisGone:
+                self._tell_mine(list(self._watched))
+            except Exception:
+                log.exception("a watcher could not be told")
+            self._pause_s = min(2 * self._pause_s, _LAST_POLL_S)
+            self._next_poll_s = self._clock.now() + self._pause_s
+
+    async def _sleep(self) -> None:
+        """Until the next poll, which `watch` may bring forward."""
+        while (left_s := self._next_poll_s - self._clock.now()) > 0:
+            self._nap = asyncio.ensure_future(self._clock.sleep(left_s))
+            try:
+                await asyncio.wait({self._nap})
+            finally:
+                self._nap.cancel()
+
+    async def _look_again(self, keys: Sequence[bytes]) -> None:
+        """Raises RedisGone."""
+        raw = dict(zip(keys, await self._link.get_many([_value(key) for key in keys]), strict=True))
+        self._tell_known(self._read(raw))
+        free = await self._leases.free([key for key in keys if key in self._watched])
+        if free:
+            claims = {key: self._leases.take(key, holder) for key, holder in free.items()}
+            written, mine = await self._claim(claims, raw)
+            self._tell_known(written)
+            self._tell_mine(mine)
+
+    def _tell_known(self, values: Mapping[bytes, V]) -> None:
+        for key, value in values.items():
+            if (watcher := self._watched.pop(key, None)) is not None:
+                watcher.known(key, value)
+
+    def _tell_mine(self, keys: Iterable[bytes]) -> None:
+        """Once a watcher. What nobody waits for any more is let go."""
+        told: dict[_Watcher[V], list[bytes]] = {}
+        for key in keys:
+            if (watcher := self._watched.pop(key, None)) is not None:
+                told.setdefault(watcher, []).append(key)
+            else:
+                self._let_go(key)
+        for watcher, its in told.items():
+            watcher.mine(its)
+
+    def keep(self, key: bytes, value: V) -> None:
+        self._later(_Pending(key, seal(key, self._encode(value)), self._leases.release(key)))
+
+    def give_up(self, key: bytes) -> None:
+        self._let_go(key)
+
+    def _let_go(self, key: bytes) -> None:
+        if (release := self._leases.release(key)) is not None:
+            self._later(_Pending(key, None, release))
+
+    def _later(self, pending: _Pending) -> None:
+        """Written with all else that comes before the writer's turn."""
+        if self._link.down or len(self._pending) >= _MAX_PENDING:
+            self._drop([pending])
+            return
+        self._pending.append(pending)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.get_running_loop().create_task(self._write(), name="redis-write")
+
+    async def _write(self) -> None:
+        while self._pending:
+            batch, self._pending = self._pending[:_AT_ONCE], self._pending[_AT_ONCE:]
+            commands: list[Command] = []
+            for one in batch:
+                if one.sealed is not None:
+                    commands.append(("SET", _value(one.key), one.sealed, "EX", self._ttl_s))
+                if one.release is not None:
+                    commands.append(one.release)
+            try:
+                answers = await self._link.pipeline(commands)
+            except RedisGone:
+                dropped, self._pending = batch + self._pending, []
+                self._drop(dropped)
+                return
+            for command, answer in zip(commands, answers, strict=True):
+                if isinstance(answer, Exception) and command[0] == "EVAL":
+                    self._leases.renounce()
+
+    def _drop(self, dropped: Sequence[_Pending]) -> None:
+        """What is lost is asked again; leases that were not let go end with this life's heartbeat."""
+        for one in dropped:
+            if one.sealed is not None:
+                self._faulted("unwritten")
+        if any(one.release is not None for one in dropped):
+            self._leases.renounce()
+
+
+def _value(key: bytes) -> bytes:
+    return b"rubricd:v:{%s}" % key.hex().encode()
+
+
+def _slices(keys: Sequence[bytes]) -> list[Sequence[bytes]]:
+    return [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]

@@ -1,0 +1,135 @@
+"""What vLLM is told besides the questions: its arguments and its environment, and what of both names the judge.
+
+Always true: code and pickles of a checkpoint are never run; vLLM reports nothing home; every choice that can change a
+verdict is a fact of the judge's identity.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from service.engine.identity import hash_files
+from service.errors import ConfigurationError
+from service.observability import logging_setup
+
+_GIB = 1024**3
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How vLLM runs the judge. None: chosen by the machine, or vLLM's own choice."""
+
+    dtype: str = "auto"
+    max_model_len: int | None = None
+    tensor_parallel_size: int = 1
+    quantization: str | None = None
+    gpu_memory_utilization: float = 0.9
+    kv_cache_gb: float | None = None
+    lora: str | None = None
+    max_num_batched_tokens: int | None = None
+    enforce_eager: bool | None = None
+    batch_invariant: bool = False
+
+
+def set_environment(options: Options, sockets: Path) -> None:
+    """What vLLM takes from the environment only. It is read when vLLM is imported and when its processes start."""
+    os.environ |= {
+        # Nothing is reported home.
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        # A fork of a process with threads, which this one is, may hang.
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        # Sockets in a folder of their own: a killed process leaves them behind.
+        "VLLM_RPC_BASE_PATH": str(sockets),
+        "VLLM_BATCH_INVARIANT": str(int(options.batch_invariant)),
+    }
+    level = os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    lines = logging_setup.for_processes_of("vllm", level)
+    if lines is not None and not Path(os.environ.get("VLLM_LOGGING_CONFIG_PATH", "")).is_file():
+        (sockets / "log.json").write_text(json.dumps(lines), encoding="utf-8")
+        os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(sockets / "log.json")
+
+
+def arguments(folder: Path, options: Options, *, cpu: bool) -> dict[str, Any]:
+    eager = cpu if options.enforce_eager is None else options.enforce_eager
+    if cpu and eager:
+        # Also the helpers that vLLM compiles in eager mode: one costs the first answer 15 s and wants a C++ compiler.
+        os.environ["TORCHDYNAMO_DISABLE"] = "1"
+    dtype = ("float32" if cpu else "bfloat16") if options.dtype == "auto" else options.dtype
+    cache_gb = 4.0 if options.kv_cache_gb is None and cpu else options.kv_cache_gb
+    told: dict[str, Any] = {
+        "model": str(folder),
+        "served_model_name": "judge",
+        "dtype": dtype,
+        "enforce_eager": eager,
+        "max_model_len": options.max_model_len,
+        "tensor_parallel_size": options.tensor_parallel_size,
+        "quantization": options.quantization,
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "kv_cache_memory_bytes": None if cache_gb is None else int(cache_gb * _GIB),
+        "max_num_batched_tokens": options.max_num_batched_tokens,
+        "enable_prefix_caching": True,
+        "scheduling_policy": "priority",
+        "trust_remote_code": False,
+        "load_format": "safetensors",
+        "logprobs_mode": "raw_logprobs",
+        "max_logprobs": 128,
+        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
+        "disable_log_stats": False,
+        "enable_log_requests": False,
+        "use_tqdm_on_load": False,
+    }
+    if options.lora is not None:
+        told |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(Path(options.lora))}
+    return told
+
+
+def facts(config: Any, folder: Path, options: Options) -> Mapping[str, str]:
+    """What can change a verdict besides the checkpoint's files, in vLLM's own resolved configuration where it tells."""
+    import torch
+    import vllm
+
+    generation = folder / "generation_config.json"
+    return {
+        "dtype": str(config.model_config.dtype).removeprefix("torch."),
+        "device": "cpu" if on_cpu() else str(config.device_config.device_type),
+        "vllm": str(vllm.__version__),
+        "torch": str(torch.__version__),
+        "quantization": str(config.model_config.quantization or "none"),
+        "kv_cache_dtype": str(config.cache_config.cache_dtype),
+        "attention": str(config.attention_config.backend or "auto"),
+        "enforce_eager": str(config.model_config.enforce_eager).lower(),
+        "tensor_parallel_size": str(config.parallel_config.tensor_parallel_size),
+        "batch_invariant": str(options.batch_invariant).lower(),
+        "lora_sha256": hash_files(_adapter(Path(options.lora))) if options.lora else "none",
+        # Its end tokens end a written answer.
+        "generation_config_sha256": hash_files([generation]) if generation.exists() else "none",
+        "grammar": f"llguidance {version('llguidance')}",
+    }
+
+
+def on_cpu() -> bool:
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+def _rank(lora: Path) -> int:
+    _adapter(lora)
+    try:
+        rank = int(json.loads((lora / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+        return next(allowed for allowed in _LORA_RANKS if allowed >= rank)
+    except (OSError, ValueError, TypeError, KeyError, StopIteration) as error:
+        raise ConfigurationError(f"{lora}/adapter_config.json tells no rank `r` up to {_LORA_RANKS[-1]}") from error
+
+
+def _adapter(lora: Path) -> list[Path]:
+    files = [lora / "adapter_config.json", lora / "adapter_model.safetensors"]
+    if lacking := [path.name for path in files if not path.is_file()]:
+        raise ConfigurationError(f"{lora} is no LoRA adapter in safetensors: it lacks {', '.join(lacking)}")
+    return files

@@ -1,0 +1,147 @@
+"""The service on Ray Serve: each replica is the app of service/app.py, with an engine of its own.
+
+Always true: a replica gets requests once its judge has given a verdict, and none while it cannot judge; one that comes
+back by itself is left alone to do so; accepted work is finished before a replica goes. Nothing waits in Ray: what a
+caller is let in to, or refused with, is the service's own queue. Settings come from the environment, as ever.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import ray
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve.config import DeploymentActorConfig, RequestRouterConfig
+from ray.serve.context import _get_global_client
+
+from service.__main__ import check_host, spare_the_collector
+from service.app import create_app
+from service.engine.build import Built, build
+from service.hosting.ray.asgi import Host
+from service.hosting.ray.autoscaling import TOKENS
+from service.hosting.ray.routing import Affinity
+from service.hosting.ray.service_discovery import Board, scraped
+from service.observability.logging_setup import configure
+from service.settings import Settings
+
+_MOST_REQUESTS = 100_000
+"""Under way at one replica, and more than its queue will ever take: the service refuses, not Ray."""
+_MOST_WAITING = 4096
+"""At one proxy, while there is no replica at all; the others are told to come back."""
+_REPLACE_AFTER_S = 900.0
+_HOLDS = ("rubricd_queued_tokens", "rubricd_in_flight_tokens")
+_BOARD = "metrics"
+
+Builder = Callable[[Settings], Awaitable[Built]]
+
+
+@serve.ingress()
+class Judge:
+    """One replica. Ray calls what has no underscore."""
+
+    def __init__(self, build: Builder = build) -> None:
+        self._stack = AsyncExitStack()
+        self._settings = Settings()
+        configure(self._settings.log_format)
+        if self._settings.teams is None:
+            check_host(_proxies_listen_at())
+        self._build = build
+        self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ready_s = time.monotonic()
+
+    async def __serve_build_asgi_app__(self) -> Host:
+        self._app = create_app(self._settings, build=self._build, ready=self._ready, failed=self._failed)
+        host = "127.0.0.1" if self._settings.teams is None else ray.util.get_node_ip_address()
+        await self._stack.enter_async_context(scraped(self._app, host, _tell))
+        return Host(self._app, _targets)
+
+    async def __del__(self) -> None:
+        await self._stack.aclose()
+
+    async def check_health(self) -> None:
+        """Ray asks before it sends the first request, and waits; afterwards now and then, and replaces who raises."""
+        await self._loaded
+        reason = self._app.state.served.why_not_ready
+        if reason is None:
+            self._ready_s = time.monotonic()
+        elif time.monotonic() - self._ready_s > _REPLACE_AFTER_S:
+            raise RuntimeError(f"not ready for {_REPLACE_AFTER_S:g} s: {reason}")
+
+    def record_routing_stats(self) -> dict[str, Any]:
+        return {"ready": self._app.state.served.why_not_ready is None}
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        families = text_string_to_metric_families(self._app.state.served.telemetry.exposition().decode())
+        return {TOKENS: sum(one.value for family in families for one in family.samples if one.name in _HOLDS)}
+
+    def _ready(self) -> None:
+        spare_the_collector()
+        self._ready_s = time.monotonic()
+        self._loaded.set_result(None)
+
+    def _failed(self, error: BaseException) -> None:
+        self._loaded.set_exception(error)
+
+
+class Nothing(BaseModel):
+    """The builder's arguments in a configuration file: there are none. Settings come from the environment."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def app(args: Nothing) -> serve.Application:
+    """What `import_path` names. Raises pydantic's ValidationError for settings that make no sense."""
+    return deployment(Settings()).bind()
+
+
+def deployment(settings: Settings) -> serve.Deployment:
+    """Bind it to nothing, or to another builder of engines. How many replicas is for the configuration file, which may
+    also say anything else anew."""
+    return serve.deployment(
+        Judge,
+        name="Judge",
+        ray_actor_options=resources(settings),
+        max_ongoing_requests=_MOST_REQUESTS,
+        max_queued_requests=_MOST_WAITING,
+        backpressure_config={"status_code": 503, "retry_after_s": 5},
+        graceful_shutdown_timeout_s=grace_s(settings),
+        graceful_shutdown_wait_loop_s=0.5,
+        health_check_period_s=5,
+        health_check_timeout_s=30,
+        max_constructor_retry_count=3,
+        request_router_config=RequestRouterConfig(request_router_class=Affinity, request_routing_stats_period_s=0.5),
+        deployment_actors=[
+            DeploymentActorConfig(name=_BOARD, actor_class=ray.remote(Board), actor_options={"num_cpus": 0})
+        ],
+        logging_config={"enable_access_log": False},
+    )
+
+
+def resources(settings: Settings) -> dict[str, float]:
+    """A replica's share of its node. The engine's processes are below the replica and use its GPUs, so the GPUs of one
+    judge are in one node."""
+    if settings.engine == "vllm":
+        return {"num_cpus": 1, "num_gpus": settings.vllm_tensor_parallel_size}
+    return {"num_cpus": 1, "num_gpus": 1 if (settings.device or "").startswith("cuda") else 0}
+
+
+def grace_s(settings: Settings) -> float:
+    """What was let in has waited its turn by then, and been answered."""
+    return settings.max_queue_s + settings.drain_s + 5
+
+
+def _proxies_listen_at() -> str:
+    return str(_get_global_client().http_config.host)
+
+
+async def _tell(where: str) -> None:
+    await serve.get_deployment_actor(_BOARD).tell.remote(serve.get_replica_context().replica_tag, where)
+
+
+async def _targets() -> dict[str, str]:
+    found: dict[str, str] = await serve.get_deployment_actor(_BOARD).all.remote()
+    return found

@@ -1,0 +1,61 @@
+"""A judge, named: every fact that can change a verdict, and the fingerprint over all of them. Pure.
+
+Always true: a change of any part is a new fingerprint, and so a new judge.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from service.engine.base import Identity
+from service.prompting.template import Skeleton
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A judge in one mode and layout. A verdict's label mass below `mass_floor` is an abstention."""
+
+    identity: Identity
+    mode: str
+    layout: str
+    labels: tuple[str, ...]
+    label_ids: tuple[int, ...]
+    mass_floor: float
+    fingerprint: str
+
+
+def name_judge(
+    identity: Identity,
+    skeleton: Skeleton,
+    *,
+    mode: str,
+    labels: tuple[str, ...],
+    label_ids: tuple[int, ...],
+    mass_floor: float,
+    decoding: Mapping[str, str] = MappingProxyType({}),
+) -> Judge:
+    """The judge with its fingerprint: 16 hexadecimal digits of a SHA-256 over length-prefixed fields. `decoding` is
+    whatever else decides what it says: sampling settings, a schema, when it is asked again."""
+    fields = [
+        *(part for name, fact in sorted(identity.facts.items()) for part in (name, fact)),
+        identity.engine,
+        mode,
+        *skeleton.fixed_text,
+        *(part for label, id in zip(labels, label_ids, strict=True) for part in (label, str(id))),
+        repr(mass_floor),
+        *(part for name, setting in sorted(decoding.items()) for part in (name, setting)),
+    ]
+    digest = hashlib.sha256()
+    for field in fields:
+        raw = field.encode("utf-8")
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return Judge(
+        identity=identity,
+        mode=mode,
+        layout=skeleton.name,
+        labels=labels,
+        label_ids=label_ids,
+        mass_floor=mass_floor,
+        fingerprint=digest.hexdigest()[:16],
+    )

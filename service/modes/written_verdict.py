@@ -1,0 +1,41 @@
+"""Reading a verdict that the judge wrote, reasons first. Pure.
+
+Always true: only a whole document of the schema is a verdict; one that is cut off, or is anything else, is Unparseable.
+"""
+
+import json
+
+from service.engine.base import Generation
+from service.errors import Unparseable
+from service.modes.label_verdict import Verdict
+
+_FIELDS = {"explanation": str, "criteria_met": bool}
+
+
+def schema(explanation_chars: int) -> str:
+    """The JSON schema of a written verdict: an explanation of at most so many characters, then the verdict."""
+    return json.dumps(
+        {
+            "type": "object",
+            "properties": {
+                "explanation": {"type": "string", "maxLength": explanation_chars},
+                "criteria_met": {"type": "boolean"},
+            },
+            "required": list(_FIELDS),
+            "additionalProperties": False,
+        },
+        separators=(",", ":"),
+    )
+
+
+def read_written(written: Generation) -> Verdict:
+    """The verdict, P(met) 1 or 0, with its explanation. Raises Unparseable."""
+    if not written.finished:
+        raise Unparseable("the judge ran out of tokens before its verdict: raise `reasoned_tokens`")
+    try:
+        document = json.loads(written.text)
+    except (ValueError, RecursionError):
+        raise Unparseable("the judge wrote something that is not JSON") from None
+    if not isinstance(document, dict) or {key: type(value) for key, value in document.items()} != _FIELDS:
+        raise Unparseable("the judge wrote another document than a verdict")
+    return Verdict(p_met=float(document["criteria_met"]), label_mass=None, explanation=document["explanation"])

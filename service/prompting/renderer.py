@@ -1,0 +1,127 @@
+"""A candidate's questions to the judge, as token ids.
+
+Always true: untrusted text is tokenised segment by segment (segments.py) and joined as ids; what a response's criteria
+share is one prefix, tokenised once; a label is one distinct token in its place, or the service does not start.
+"""
+
+from collections.abc import Sequence
+
+from service.engine.base import Prompt
+from service.errors import ConfigurationError
+from service.prompting.template import Skeleton
+from service.prompting.tokenization import Segmenter
+from service.rubrics.rubric import Candidate, Criterion, Turn
+
+
+class Renderer:
+    """Renders one layout for one tokenizer."""
+
+    def __init__(self, segmenter: Segmenter, skeleton: Skeleton) -> None:
+        self.skeleton = skeleton
+        self._segmenter = segmenter
+        self._pieces: dict[str, tuple[int, ...]] = {}
+
+    def render(
+        self, work: Sequence[tuple[Candidate, Sequence[Criterion]]], salt: str = "", priority: int = 0
+    ) -> list[list[Prompt]]:
+        """For each candidate one prompt a criterion, same order. A candidate's prompts share one `shared` tuple; a
+        conversation or a rubric that several candidates have in common is tokenised once."""
+        shared = self._shared([candidate for candidate, _ in work])
+        rubrics: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
+        rendered = []
+        for prefix, (_, criteria) in zip(shared, work, strict=True):
+            texts = tuple(criterion.text for criterion in criteria)
+            if texts not in rubrics:
+                rubrics[texts] = [self._own(ids) for ids in self._segmenter.untrusted_all(texts)]
+            rendered.append([Prompt(prefix, own, salt, priority) for own in rubrics[texts]])
+        return rendered
+
+    def render_whole(self, candidates: Sequence[Candidate], salt: str = "", priority: int = 0) -> list[Prompt]:
+        """For each candidate one prompt that lists its criteria with their weights, or none where it has none."""
+        rubrics: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
+        rendered = []
+        for prefix, candidate in zip(self._shared(candidates), candidates, strict=True):
+            items = listed(candidate.criteria)
+            if items not in rubrics:
+                rubrics[items] = self._own(self._list(items))
+            rendered.append(Prompt(prefix, rubrics[items], salt, priority))
+        return rendered
+
+    def continued(self, prompt: Prompt, written: str, closing: str) -> Prompt:
+        """The prompt followed by what the judge wrote, which is as untrusted as what it read, and a trusted closing."""
+        own = prompt.own + self._segmenter.untrusted(written) + self._piece(closing)
+        return Prompt(prompt.shared, own, prompt.salt, prompt.priority)
+
+    def label_ids(self, labels: Sequence[str]) -> tuple[int, ...]:
+        """The labels' token ids. Raises ConfigurationError unless each is one distinct token after the prompt's end."""
+        ids = [self._label_id(label) for label in labels]
+        if len(set(ids)) != len(ids):
+            raise ConfigurationError(f"the labels {list(labels)} are not distinct tokens of this judge")
+        return tuple(ids)
+
+    def ids_after(self, label: str) -> tuple[int, ...]:
+        """The ids that `label` adds after the prompt's end. Raises ConfigurationError where it changes those before."""
+        tail = self._piece(self.skeleton.tail)
+        joined = self._segmenter.trusted(self.skeleton.tail + label)
+        if joined[: len(tail)] != tail:
+            raise ConfigurationError(f"the label {label!r} runs into the judge's prompt; set other labels")
+        return joined[len(tail) :]
+
+    def control_id(self, text: str) -> int:
+        """The id of a control token. Raises ConfigurationError where this tokenizer has none of that name."""
+        ids = self._segmenter.trusted(text)
+        if len(ids) != 1:
+            raise ConfigurationError(f"{text} is not one token of this judge")
+        return ids[0]
+
+    def _label_id(self, label: str) -> int:
+        ids = self.ids_after(label)
+        if len(ids) != 1:
+            raise ConfigurationError(
+                f"the label {label!r} is not one token after the judge's prompt (it makes {len(ids)}); "
+                "set other `labels` for this judge"
+            )
+        return ids[0]
+
+    def _shared(self, candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
+        conversations: dict[tuple[tuple[Turn, ...], str | None], tuple[int, ...]] = {}
+        for candidate in candidates:
+            before = candidate.turns, candidate.reference
+            if before not in conversations:
+                conversations[before] = self._conversation(*before)
+        responses = self._segmenter.untrusted_all(candidate.response for candidate in candidates)
+        header = self._piece(self.skeleton.response)
+        return [
+            conversations[candidate.turns, candidate.reference] + header + response
+            for candidate, response in zip(candidates, responses, strict=True)
+        ]
+
+    def _conversation(self, turns: Sequence[Turn], reference: str | None) -> tuple[int, ...]:
+        texts = self._segmenter.untrusted_all(turn.content for turn in turns)
+        ids = [*self._piece(self.skeleton.head + self.skeleton.conversation)]
+        for n, (turn, text) in enumerate(zip(turns, texts, strict=True)):
+            gap = self.skeleton.between_turns if n else ""
+            ids += [*self._piece(gap + self.skeleton.turn.format(role=turn.role)), *text]
+        if reference is not None:
+            ids += [*self._piece(self.skeleton.reference), *self._segmenter.untrusted(reference)]
+        return tuple(ids)
+
+    def _list(self, items: Sequence[tuple[str, str]]) -> tuple[int, ...]:
+        texts = self._segmenter.untrusted_all(text for _, text in items)
+        heads = [self._segmenter.trusted(self.skeleton.item.format(weight=weight)) for weight, _ in items]
+        return tuple(id for head, text in zip(heads, texts, strict=True) for id in (*head, *text))
+
+    def _own(self, criterion: tuple[int, ...]) -> tuple[int, ...]:
+        return self._piece(self.skeleton.criterion) + criterion + self._piece(self.skeleton.tail)
+
+    def _piece(self, text: str) -> tuple[int, ...]:
+        """Ids of a template piece, tokenised once. Pieces come from the skeleton and the closed set of roles."""
+        if text not in self._pieces:
+            self._pieces[text] = self._segmenter.trusted(text)
+        return self._pieces[text]
+
+
+def listed(criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:
+    """Weight and text of each criterion, as a rubric that is judged as a whole shows them: the category where there is
+    one (Rubrics as Rewards, version 2), else the points."""
+    return tuple((criterion.category or f"{criterion.points:+g} points", criterion.text) for criterion in criteria)

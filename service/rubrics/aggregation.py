@@ -1,0 +1,218 @@
+"""Judgements to a score. Pure.
+
+Always true: what was not judged is never given a value; it shows as coverage below one and as bounds, between which the
+whole rubric's score lies however the missing verdicts would have come out. Sums are exact fractions, rounded once at
+the end, so a score depends on neither order nor magnitude of the points and is always finite.
+
+Throughout, c is a criterion's value (0 or 1, or P(met) when soft), and g its goodness: c if wanted, 1 - c if a fault.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Literal
+
+from service.errors import InvalidRequest
+from service.modes.label_verdict import Judgement
+from service.rubrics.rubric import CATEGORIES, Category, Criterion
+
+# Rubrics as Rewards, version 2 of the paper. Version 1 had 0.8 for pitfalls.
+RAR_WEIGHTS: Mapping[Category, float] = MappingProxyType(
+    {"essential": 1.0, "important": 0.7, "optional": 0.3, "pitfall": 0.9}
+)
+RAR_V1_WEIGHTS: Mapping[Category, float] = MappingProxyType({**RAR_WEIGHTS, "pitfall": 0.8})
+
+# Integers where the points are, which makes common rubrics several times cheaper than fractions throughout.
+Exact = int | Fraction
+
+# A `min_coverage` that a caller added up in floats may exceed the share that it means.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """`value` is None if too little was judged, `bounds` if nothing counts; `coverage` is the judged share of the
+    counted |points|."""
+
+    value: float | None
+    bounds: tuple[float, float] | None
+    coverage: float
+    status: Literal["ok", "partial", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A counted criterion with a value. `met` is its hard verdict, which a threshold may set apart from the value."""
+
+    criterion: Criterion
+    points: Exact
+    weight: Exact
+    value: Exact
+    met: bool
+
+    @property
+    def size(self) -> Exact:
+        return self.points if self.criterion.wanted else -self.points
+
+    @property
+    def good(self) -> Exact:
+        return self.value if self.criterion.wanted else 1 - self.value
+
+    @property
+    def passed(self) -> bool:
+        return self.met is self.criterion.wanted
+
+
+def _healthbench(marks: Sequence[_Mark]) -> Exact:
+    """Sum of points·c over the sum of positive points, unclipped (HealthBench; RuscaRL's Eq. 4). Without positive
+    points: over the sum of |points|, in -1..0, where 0 is no fault."""
+    best = sum(mark.points for mark in marks if mark.points > 0)
+    return Fraction(sum(mark.points * mark.value for mark in marks), best or sum(mark.size for mark in marks))
+
+
+def _healthbench_clipped(marks: Sequence[_Mark]) -> Exact:
+    """`healthbench`, which is never above 1, clipped to 0..1. Without positive points: one more than it, where 1 is no
+    fault."""
+    if not any(mark.criterion.wanted for mark in marks):
+        return 1 + _healthbench(marks)
+    return max(_healthbench(marks), 0)
+
+
+def _weighted(marks: Sequence[_Mark]) -> Exact:
+    """Sum of weight·g over the sum of weights, in 0..1."""
+    return Fraction(sum(mark.weight * mark.good for mark in marks), sum(mark.weight for mark in marks))
+
+
+def _mean(marks: Sequence[_Mark]) -> Exact:
+    """Mean of g, in 0..1; the size of the points does not matter."""
+    return Fraction(sum(mark.good for mark in marks), len(marks))
+
+
+def _min(marks: Sequence[_Mark]) -> Exact:
+    """The worst g, in 0..1."""
+    return min(mark.good for mark in marks)
+
+
+def _all_pass(marks: Sequence[_Mark]) -> Exact:
+    """Product of g: 1 if every wanted criterion is met and no fault is, else 0 (soft: what lies between)."""
+    return math.prod(mark.good for mark in marks)
+
+
+def _gated(marks: Sequence[_Mark]) -> Exact:
+    """0 unless every essential criterion passes by its hard verdict, else weighted by |points|, in 0..1. Without an
+    essential criterion nothing is gated."""
+    shut = any(not mark.passed for mark in marks if mark.criterion.category == "essential")
+    return 0 if shut else _weighted(marks)
+
+
+_TABLE: Mapping[str, Callable[[Sequence[_Mark]], Exact]] = MappingProxyType(
+    {
+        "healthbench": _healthbench,
+        "healthbench_clipped": _healthbench_clipped,
+        "rar_explicit": _weighted,
+        "weighted_abs": _weighted,
+        "all_pass": _all_pass,
+        "mean": _mean,
+        "min": _min,
+        "gated": _gated,
+    }
+)
+AGGREGATIONS: tuple[str, ...] = tuple(_TABLE)
+
+
+def check(name: str, criteria: Sequence[Criterion]) -> None:
+    """Raise InvalidRequest where `name` cannot score these criteria, so that it is known before anything is judged:
+    `rar_explicit` needs a category on every counted criterion, or on none. Locations are indexes into `criteria`."""
+    if name not in _TABLE:
+        raise InvalidRequest(f"no such aggregation; known: {', '.join(AGGREGATIONS)}")
+    counted = [i for i, criterion in enumerate(criteria) if criterion.counted]
+    without = [i for i in counted if criteria[i].category is None]
+    if name == "rar_explicit" and 0 < len(without) < len(counted):
+        places = ", ".join(map(str, without))
+        raise InvalidRequest(
+            f"`rar_explicit` weighs by category, and the criteria at these indexes have none: {places}; "
+            "give every counted criterion a category prefix, or none of them",
+            tuple((("criteria", i), "begin the text with `Essential Criteria: ` or another category") for i in without),
+        )
+
+
+def aggregate(
+    name: str,
+    criteria: Sequence[Criterion],
+    judgements: Sequence[Judgement],
+    *,
+    soft: bool = False,
+    min_coverage: float = 1.0,
+    weights: Mapping[Category, float] = RAR_WEIGHTS,
+) -> Score:
+    """The score of one response: `judgements[i]` is of `criteria[i]`. Criteria with 0 points enter nowhere.
+
+    `value` is the aggregation over the judged criteria, kept within the bounds, if `coverage` reaches `min_coverage`.
+    `bounds` is the aggregation over all of them with the unjudged at their worst and at their best. Raises
+    InvalidRequest as `check` does, and ValueError for lengths that differ or numbers that no judge may give.
+    """
+    check(name, criteria)
+    counted = [(c, j) for c, j in zip(criteria, judgements, strict=True) if c.counted]
+    if not counted:
+        return Score(value=None, bounds=None, coverage=1.0, status="ok")
+    function, weight = _TABLE[name], _weighing(name, [criterion for criterion, _ in counted], weights)
+    judged = [
+        _judged(criterion, weight(criterion), judgement, soft) for criterion, judgement in counted if judgement.ok
+    ]
+    if len(judged) == len(counted):
+        value = _rounded(function(judged))
+        return Score(value=value, bounds=(value, value), coverage=1.0, status="ok")
+
+    missing = [criterion for criterion, judgement in counted if not judgement.ok]
+    worst = [_mark(criterion, weight(criterion), int(not criterion.wanted)) for criterion in missing]
+    best = [_mark(criterion, weight(criterion), int(criterion.wanted)) for criterion in missing]
+    low, high = function(judged + worst), function(judged + best)
+    size = sum(mark.size for mark in judged)
+    coverage = _rounded(Fraction(size, size + sum(mark.size for mark in worst)))
+    enough = bool(judged) and coverage >= min_coverage - _ROUNDING
+    return Score(
+        # Over a part of a rubric, `healthbench` has another denominator and may leave what is possible for the whole.
+        value=_rounded(min(max(function(judged), low), high)) if enough else None,
+        bounds=(_rounded(low), _rounded(high)),
+        coverage=coverage,
+        status="partial" if judged else "failed",
+    )
+
+
+def _weighing(name: str, counted: Sequence[Criterion], table: Mapping[Category, float]) -> Callable[[Criterion], Exact]:
+    """What a criterion weighs: its category's weight in `rar_explicit` if there are categories, else |points|."""
+    if name != "rar_explicit" or counted[0].category is None:
+        return lambda criterion: _exact(abs(criterion.points))
+    if not all(category in table and 0 < table[category] < math.inf for category in CATEGORIES):
+        raise ValueError("every category needs a finite weight above zero")
+    by_category = {category: _exact(weight) for category, weight in table.items()}
+    return lambda criterion: by_category[criterion.category] if criterion.category else 0
+
+
+def _judged(criterion: Criterion, weight: Exact, judgement: Judgement, soft: bool) -> _Mark:
+    if judgement.met is None:
+        raise ValueError("a judgement that is ok has no verdict")
+    if not soft or judgement.p is None:
+        return _mark(criterion, weight, int(judgement.met))
+    if not 0 <= judgement.p <= 1:
+        raise ValueError("P(met) is not a probability")
+    return _Mark(criterion, _exact(criterion.points), weight, _exact(judgement.p), judgement.met)
+
+
+def _mark(criterion: Criterion, weight: Exact, value: Exact) -> _Mark:
+    return _Mark(criterion, _exact(criterion.points), weight, value, met=value == 1)
+
+
+def _exact(number: float) -> Exact:
+    return int(number) if float(number).is_integer() else Fraction(number)
+
+
+def _rounded(exact: Exact) -> float:
+    """The nearest float; a ratio of extreme points that no float can hold becomes the largest one of its sign."""
+    try:
+        return float(exact)
+    except OverflowError:
+        return sys.float_info.max if exact > 0 else -sys.float_info.max

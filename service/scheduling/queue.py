@@ -1,0 +1,150 @@
+"""Questions of one kind, those that wait in fair order, and those that the engine has.
+
+Always true: state changes in synchronous functions only; what is cancelled, past its deadline or sure to miss it never
+leaves the lane for the engine; a batch stays with the fairest flow while that has work, so that what shares a prefix
+stays together.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from service.clock import Clock
+from service.errors import TimedOut
+from service.scheduling.backlog import Backlog
+from service.scheduling.fair_share import Shares
+from service.scheduling.flow import KIND_WEIGHTS, Flow, Kind
+from service.scheduling.line import Line
+from service.scheduling.rate import Quickest
+from service.scheduling.ticket import Ticket, cost_of
+
+Batch = list[Ticket]
+
+CREDIT_BATCHES = 24
+"""How far ahead a team may go that was away: a training step, 128 responses by 12 criteria, is about twenty batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What one batch may hold, and what the engine may have at a time. None is no bound.
+
+    `one_prefix`: a batch ends where another prefix begins.
+    """
+
+    batch_tokens: int
+    batch_tickets: int | None = None
+    one_prefix: bool = False
+    flying_tokens: int | None = None
+    flying_tickets: int | None = None
+    flying_batches: int | None = None
+
+
+class Lane:
+    def __init__(self, clock: Clock, room: Room, backlog: Backlog) -> None:
+        self.queued_tickets = 0
+        self.flying: dict[asyncio.Task[None], Batch] = {}
+        self.flying_tokens = 0
+        self.quickest = Quickest()
+        self._clock = clock
+        self._room = room
+        self._backlog = backlog
+        self._teams: Shares[str] = Shares(CREDIT_BATCHES * room.batch_tokens)
+        self._kinds: dict[str, Shares[Kind]] = {}
+        self._lines: dict[tuple[str, Kind], Line] = {}
+        self._flying_tickets = 0
+
+    def put(self, tickets: Sequence[Ticket]) -> None:
+        for ticket in tickets:
+            self._enter(ticket.flow).put(ticket)
+            self._backlog.add(ticket.flow, ticket.cost)
+        self.queued_tickets += len(tickets)
+
+    def take(self) -> Batch:
+        """The next batch; empty when nothing waits or the engine has enough. A ticket over the budget goes alone."""
+        batch: Batch = []
+        if self._engine_has_enough():
+            return batch
+        tokens = 0
+        ready_s = self._clock.now() + (self.quickest.seconds if self.flying else 0.0)
+        line: Line | None = None
+        while line := line or self._fairest():
+            ticket = line.first()
+            if ticket.deadline_s is not None and ticket.deadline_s <= ready_s:
+                ticket.answer(TimedOut("the judge could not answer by the deadline"))
+                self.release(ticket)
+                continue
+            tokens += cost_of(ticket.ask, batch[-1].prompt if batch else None)
+            if batch and not self._fits(ticket, batch, tokens):
+                break
+            batch.append(ticket)
+            ticket.taken = True
+            self._charge(ticket)
+            line.take(ticket)
+            self._left(ticket)
+        return batch
+
+    def fly(self, task: asyncio.Task[None], batch: Batch) -> None:
+        self.flying[task] = batch
+        self.flying_tokens += sum(ticket.cost for ticket in batch)
+        self._flying_tickets += len(batch)
+
+    def land(self, task: asyncio.Task[None]) -> Batch:
+        batch = self.flying.pop(task)
+        self.flying_tokens -= sum(ticket.cost for ticket in batch)
+        self._flying_tickets -= len(batch)
+        return batch
+
+    def release(self, ticket: Ticket) -> None:
+        """A ticket that waits no more leaves the queue."""
+        if ticket.queued:
+            self._lines[ticket.flow.team, ticket.flow.kind].remove(ticket)
+            self._left(ticket)
+
+    def all_tickets(self) -> list[Ticket]:
+        waiting = (ticket for line in self._lines.values() for ticket in line)
+        return [*waiting, *(ticket for batch in self.flying.values() for ticket in batch)]
+
+    def clear(self) -> None:
+        for ticket in [ticket for line in self._lines.values() for ticket in line]:
+            self.release(ticket)
+
+    def _enter(self, flow: Flow) -> Line:
+        kinds = self._kinds.setdefault(flow.team, Shares())
+        self._teams.enter(flow.team, flow.weight)
+        kinds.enter(flow.kind, KIND_WEIGHTS[flow.kind])
+        return self._lines.setdefault((flow.team, flow.kind), Line())
+
+    def _fairest(self) -> Line | None:
+        team = self._teams.next(self._backlog.of_team)
+        kind = None if team is None else self._kinds[team].next()
+        return None if team is None or kind is None else self._lines[team, kind]
+
+    def _charge(self, ticket: Ticket) -> None:
+        self._teams.charge(ticket.flow.team, ticket.cost)
+        self._kinds[ticket.flow.team].charge(ticket.flow.kind, ticket.cost)
+
+    def _left(self, ticket: Ticket) -> None:
+        flow = ticket.flow
+        ticket.queued = False
+        self.queued_tickets -= 1
+        self._backlog.remove(flow, ticket.cost)
+        if not self._lines[flow.team, flow.kind]:
+            kinds = self._kinds[flow.team]
+            kinds.leave(flow.kind)
+            if not kinds:
+                self._teams.leave(flow.team)
+
+    def _engine_has_enough(self) -> bool:
+        room = self._room
+        held: Iterable[tuple[int, int | None]] = (
+            (self.flying_tokens, room.flying_tokens),
+            (self._flying_tickets, room.flying_tickets),
+            (len(self.flying), room.flying_batches),
+        )
+        return any(limit is not None and has >= limit for has, limit in held)
+
+    def _fits(self, ticket: Ticket, batch: Batch, tokens: int) -> bool:
+        room = self._room
+        if tokens > room.batch_tokens or (room.batch_tickets is not None and len(batch) >= room.batch_tickets):
+            return False
+        return not room.one_prefix or ticket.prompt.shared is batch[0].prompt.shared

@@ -1,0 +1,84 @@
+"""What a request's answers amount to: judgements of its criteria, a score of each candidate. Pure.
+
+Always true: a criterion without an answer has a status that says why, and no verdict.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.errors import JudgementError, TimedOut
+from service.modes.label_verdict import Judgement, Verdict, abstains, abstention, decide, failed, poll
+from service.modes.rating import Norm, Rating
+from service.rubrics.aggregation import Score, aggregate
+from service.rubrics.rubric import Candidate, Criterion
+from service.scoring.pending import Pending
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """`judgements[i]` is of `criteria[i]`: the candidate's own, or `WHOLE` alone in the rating modes, where `rating` is
+    the rating if there is one."""
+
+    candidate: Candidate
+    criteria: tuple[Criterion, ...]
+    judgements: tuple[Judgement, ...]
+    score: Score
+    rating: Rating | None = None
+
+
+WHOLE = Criterion(id="rating", text="", points=1.0)
+
+
+def scored(
+    candidate: Candidate, judged: Sequence[Judgement], *, aggregation: str, soft: bool, min_coverage: float
+) -> Scored:
+    score = aggregate(aggregation, candidate.criteria, judged, soft=soft, min_coverage=min_coverage)
+    return Scored(candidate, candidate.criteria, tuple(judged), score)
+
+
+def by_judge(votes: Sequence[Pending], threshold: float, mass_floor: float) -> Judgement:
+    """One criterion's judgement of its votes, of which there is one where chance plays no part."""
+    said: list[Verdict] = []
+    missing: list[JudgementError] = []
+    for vote in votes:
+        try:
+            verdict = vote.result()
+        except JudgementError as error:
+            missing.append(error)
+        else:
+            if isinstance(verdict, Verdict):
+                said.append(verdict)
+    source = votes[0].source
+    if len(votes) > 1:
+        return poll(said, missing, threshold=threshold, source=source)
+    if missing:
+        return failed(missing[0], source)
+    return decide(said[0], threshold=threshold, mass_floor=mass_floor, source=source)
+
+
+def by_rule(check: asyncio.Task[bool]) -> Judgement:
+    if not check.done():
+        return failed(TimedOut("the deadline passed before the rule had run"), "rule")
+    try:
+        met = check.result()
+    except JudgementError as error:
+        return failed(error, "rule")
+    return Judgement(status="ok", source="rule", met=met, p=float(met))
+
+
+def rated(candidate: Candidate, pending: Pending, norm: Norm, mass_floor: float) -> Scored:
+    """The rating modes: one answer a candidate."""
+    lowest = 0.0 if norm == "(r-1)/9" else 0.1
+    unrated = Score(value=None, bounds=(lowest, 1.0), coverage=0.0, status="failed")
+    try:
+        rating = pending.result()
+    except JudgementError as error:
+        return Scored(candidate, (WHOLE,), (failed(error, pending.source),), unrated)
+    if not isinstance(rating, Rating):
+        raise TypeError("a rating mode gave a verdict")
+    if abstains(rating.label_mass, mass_floor):
+        return Scored(candidate, (WHOLE,), (abstention(rating.label_mass, mass_floor, pending.source),), unrated)
+    value = rating.normalised(norm)
+    judgement = Judgement(status="ok", source=pending.source, label_mass=rating.label_mass)
+    return Scored(candidate, (WHOLE,), (judgement,), Score(value, (value, value), 1.0, "ok"), rating)

@@ -1,0 +1,61 @@
+"""What a judge said, as bytes that another process may keep.
+
+Always true: what does not decode to exactly what `encode` takes is a ValueError: an unknown tag or field, another type,
+a number that is not a probability, a rating that is not ten of them.
+"""
+
+import math
+
+import msgspec
+
+from service.modes.label_verdict import Verdict
+from service.modes.modes import Said
+from service.modes.rating import RATINGS, Rating
+
+_ROUNDING = 1e-6
+
+
+class _Verdict(msgspec.Struct, frozen=True, tag_field="said", tag="verdict", forbid_unknown_fields=True):
+    p_met: float
+    label_mass: float | None
+    explanation: str | None
+
+
+class _Rating(msgspec.Struct, frozen=True, tag_field="said", tag="rating", forbid_unknown_fields=True):
+    probabilities: list[float]
+    label_mass: float
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Verdict | _Rating)
+
+
+def encode(said: Said) -> bytes:
+    if isinstance(said, Verdict):
+        return _encoder.encode(_Verdict(said.p_met, said.label_mass, said.explanation))
+    return _encoder.encode(_Rating(list(said.probabilities), said.label_mass))
+
+
+def decode(raw: bytes) -> Said:
+    """Raises ValueError, which msgspec's own errors are."""
+    stored: _Verdict | _Rating = _decoder.decode(raw)
+    if isinstance(stored, _Verdict):
+        _check(stored.p_met)
+        if stored.label_mass is not None:
+            _check(stored.label_mass)
+        return Verdict(stored.p_met, stored.label_mass, stored.explanation)
+    return _rating(stored)
+
+
+def _rating(stored: _Rating) -> Rating:
+    for p in (*stored.probabilities, stored.label_mass):
+        _check(p)
+    if len(stored.probabilities) != len(RATINGS) or abs(math.fsum(stored.probabilities) - 1.0) > _ROUNDING:
+        raise ValueError("not the probabilities of ten ratings")
+    return Rating(tuple(stored.probabilities), stored.label_mass)
+
+
+def _check(p: float) -> None:
+    """NaN is in no range."""
+    if not 0.0 <= p <= 1.0:
+        raise ValueError("not a probability")

@@ -1,0 +1,195 @@
+"""The teams file: who may ask, how much, and by which keys. YAML 1.2, or JSON where the name ends in `.json`.
+
+Always true: a file is accepted whole or not at all; what is wrong is said with its place and without its text, which
+may hold a key; names and key hashes are distinct; a team's own scope never equals a shared one.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError
+
+from service.errors import ConfigurationError
+from service.scheduling.flow import Kind
+from service.tenancy.team import KINDS, Team
+
+MAX_KEYS = 2
+_MAX_BYTES = 500_000
+"""Read in the seconds that a revoked key may live."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A team and the SHA-256 of each of its keys, 32 bytes each."""
+
+    team: Team
+    hashes: tuple[bytes, ...]
+
+
+def read(file: Path) -> bytes:
+    """At most one byte more than a teams file may have. Raises ConfigurationError where there is none to read."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"the teams file {file} cannot be read: {error.strerror}") from error
+
+
+def parse(raw: bytes, file: Path) -> tuple[Listed, ...]:
+    """`file` says which syntax and is named in errors. Raises ConfigurationError, whatever the bytes are."""
+    try:
+        return tuple(_listed(team) for team in _File.model_validate(_load(raw, file)).checked().teams)
+    except ValidationError as error:
+        wrong = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors())
+        raise ConfigurationError(f"the teams file {file} is wrong: {wrong}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"the teams file {file} is wrong: {error}") from None
+
+
+def _iso_date(value: object) -> object:
+    """JSON has no dates."""
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        return date.fromisoformat(value)
+    return value
+
+
+_Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}\z")]
+_Amount = Annotated[int, Field(gt=0, le=10**12)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class _Key(_Strict):
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}\z")
+    created: Annotated[date, BeforeValidator(_iso_date)]
+
+
+class _Quota(_Strict):
+    tokens_per_minute: _Amount | None = None
+    concurrent_tokens: _Amount | None = None
+    requests_per_minute: _Amount | None = None
+
+
+class _Team(_Strict):
+    name: _Name
+    weight: float = Field(default=1.0, gt=0, le=1e6, allow_inf_nan=False)
+    quota: _Quota = _Quota()
+    classes: list[Kind] = Field(default=list(KINDS), min_length=1)
+    cache_scope: _Name | None = None
+    keys: list[_Key] = Field(default=[], max_length=MAX_KEYS)
+
+
+class _File(_Strict):
+    teams: list[_Team] = Field(min_length=1)
+
+    def checked(self) -> "_File":
+        """Raises ValueError for what must be distinct and is not."""
+        if twice := _twice(team.name for team in self.teams):
+            raise ValueError(f"two teams are named {twice}; a name may appear once")
+        if twice := _twice(key.sha256 for team in self.teams for key in team.keys):
+            raise ValueError(f"the key hash {twice[:8]}... appears twice; a key belongs to one team, once")
+        return self
+
+
+def _twice(values: Iterable[str]) -> str | None:
+    value, count = Counter(values).most_common(1)[0] if (values := list(values)) else ("", 0)
+    return value if count > 1 else None
+
+
+def _listed(team: _Team) -> Listed:
+    scope = f"team/{team.name}" if team.cache_scope is None else f"scope/{team.cache_scope}"
+    return Listed(
+        Team(
+            name=team.name,
+            weight=team.weight,
+            scope=scope,
+            kinds=frozenset(team.classes),
+            tokens_per_minute=team.quota.tokens_per_minute,
+            concurrent_tokens=team.quota.concurrent_tokens,
+            requests_per_minute=team.quota.requests_per_minute,
+        ),
+        tuple(bytes.fromhex(key.sha256) for key in team.keys),
+    )
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """`teams[0].quota`; the file itself where it is empty. A name as long as a key is not repeated."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{_shown(part)}" for part in location)
+    return path.removeprefix(".") or "the file"
+
+
+def _shown(part: str) -> str:
+    return part if re.fullmatch(r"\w{1,30}", part) else "..."
+
+
+def _load(raw: bytes, file: Path) -> Any:
+    """Raises ValueError."""
+    if len(raw) > _MAX_BYTES:
+        raise ValueError(f"it is larger than {_MAX_BYTES} bytes; no list of teams needs that")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8; save it as UTF-8") from None
+    try:
+        return _load_json(text) if file.suffix == ".json" else _load_yaml(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _load_json(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_distinct)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) != len(pairs):
+        raise ValueError("a key stands twice in one JSON object; keep one of them")
+    return found
+
+
+class _Anchored(MarkedYAMLError):
+    """An anchor or an alias, of which a small file could make a large document."""
+
+
+class _Plain(Composer):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.parser.peek_event()
+        if event.anchor is not None:
+            raise _Anchored(problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+
+def _load_yaml(text: str) -> Any:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _Plain
+    try:
+        return yaml.load(text)
+    except _Anchored as error:
+        raise ValueError(f"{_line(error)}: anchors and aliases are not read; write it out") from None
+    except DuplicateKeyError as error:
+        raise ValueError(f"{_line(error)}: a key stands twice in one mapping; keep one of them") from None
+    except MarkedYAMLError as error:
+        raise ValueError(f"{_line(error)}: not YAML 1.2 of plain values; see its syntax there") from None
+    except RecursionError:
+        raise
+    except Exception as error:  # the parser has more ways to fail than it lists, and some repeat the text
+        raise ValueError(f"it cannot be read as YAML 1.2 ({type(error).__name__})") from None
+
+
+def _line(error: MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    return "somewhere" if mark is None else f"line {mark.line + 1}"

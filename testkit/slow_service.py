@@ -1,0 +1,44 @@
+"""`python -m testkit.slow_service FLAGS`: the service, its fake judge held up by files, so that a test decides when
+what is in flight goes on. `HOLD` names a file: as long as it is there no batch is answered. `LOADING` names one: as
+long as it is there the judge loads, in a call that nothing can interrupt.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import service.__main__
+from service.engine import build
+from service.engine.base import Engine
+from service.engine.fake import FakeEngine, FaultPlan
+from service.settings import Settings
+
+_LOOK_S = 0.01
+_BATCH_S = 0.3
+
+
+def _there(name: str) -> bool:
+    return name in os.environ and Path(os.environ[name]).exists()
+
+
+async def _held(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    while _there("HOLD"):
+        await asyncio.sleep(_LOOK_S)
+
+
+def _load() -> Engine:
+    while _there("LOADING"):
+        time.sleep(_LOOK_S)
+    return FakeEngine(plan=FaultPlan(batch_s=_BATCH_S), sleep=_held)
+
+
+async def _slow(settings: Settings, judge: str) -> Engine:
+    return await asyncio.to_thread(_load)
+
+
+if __name__ == "__main__":
+    build._ENGINES = {**build._ENGINES, "fake": _slow}
+    sys.exit(service.__main__.main())

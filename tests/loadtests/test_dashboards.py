@@ -1,0 +1,137 @@
+"""How the check of the dashboards reads them, what it calls empty, and how it ends."""
+
+import json
+import sys
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtests.dashboards import __main__
+from loadtests.dashboards.panels import look, report
+from loadtests.dashboards.queries import Shown, chosen, filled, legend, metrics, selectors
+from loadtests.dashboards.units import shown as told
+from testkit.processes import ROOT, Failed
+from testkit.prometheus import Prometheus, Series
+
+TEAMS = ROOT / "deploy" / "grafana" / "dashboards" / "teams.json"
+
+
+def test_variables_are_filled_in_as_grafana_does() -> None:
+    variables = {"job": "rubricd", "team": ".*", **Shown(100, 400, 5, 15).variables()}
+    assert filled('rate(a{job="$job", t=~"${team:regex}"}[$__rate_interval])', variables) == (
+        'rate(a{job="rubricd", t=~".*"}[60000ms])'
+    )
+    assert filled("increase(a[$__range])", variables) == "increase(a[300000ms])"
+    assert Shown(0, 9000, 60, 15).variables()["__rate_interval"] == "75000ms"
+    with pytest.raises(Failed, match=r"\$class has no value"):
+        filled('a{class="$class"}', variables)
+
+
+def test_of_several_values_all_are_chosen_and_the_rest_is_named() -> None:
+    everything = dict.fromkeys(("namespace", "instance", "team", "class"), ".*")
+    assert chosen(TEAMS, job="a", price="2") == {**everything, "job": "a", "price": "2"}
+    with pytest.raises(Failed, match="has no variable shade"):
+        chosen(TEAMS, shade="2")
+
+
+def test_every_series_that_a_query_reads_is_found_in_it() -> None:
+    expr = '(sum(rate(a_total{x="{"}[5m])) or vector(0)) / sum by (le) (b{y=~"c|d"}) + b{y=~"c|d"}'
+    assert selectors(expr)[-1] == 'b{y=~"c|d"}'
+    assert metrics('sum(a{b="c"}) / vllm:d{e="f"}') == {"a", "vllm:d"}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"), [("{{team}}, {{ code }}", "a, 429"), ("p95", "p95"), ("__auto", "team=a, code=429")]
+)
+def test_a_line_is_named_as_grafana_names_it(template: str, expected: str) -> None:
+    assert legend(template, {"__name__": "x", "team": "a", "code": "429"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [
+        (0.0234, "percentunit", "2.34 %"),
+        (0.0021, "s", "2.1 ms"),
+        (75.0, "s", "1.25 min"),
+        (0.0, "s", "0 s"),
+        (12_400, "suffix: tok/s", "12.4 K tok/s"),
+        (5 * 2**20, "bytes", "5 MiB"),
+        (0.5, "cps", "0.5 c/s"),
+        (float("nan"), "short", "no data"),
+    ],
+)
+def test_numbers_are_written_as_grafana_writes_them(value: float, unit: str, expected: str) -> None:
+    assert told(value, unit) == expected
+
+
+class Answering(Prometheus):
+    """Knows every series that is not called `gone`; `never` is not a number."""
+
+    def query_range(self, expr: str, start: float, end: float, step_s: float) -> list[Series]:
+        if expr.startswith("count(gone"):
+            return []
+        return [Series({"asked": f"{expr} {start:g}-{end:g}/{step_s:g}"}, ((end, nan if "never" in expr else 1.0),))]
+
+
+def _drawn(title: str, *exprs: str, instant: bool = False) -> dict[str, Any]:
+    targets = [{"refId": "AB"[place], "expr": expr, "instant": instant} for place, expr in enumerate(exprs)]
+    return {"type": "stat", "title": title, "targets": targets}
+
+
+def _board(path: Path, *panels: dict[str, Any]) -> Path:
+    variables = {"list": [{"name": "job"}, {"name": "datasource"}]}
+    path.write_text(json.dumps({"title": "x: Board", "templating": variables, "panels": panels}))
+    return path
+
+
+def test_a_panel_is_empty_where_a_query_has_no_number_or_reads_what_is_not_there(tmp_path: Path) -> None:
+    shut = {"type": "row", "title": "shut", "panels": [_drawn("inside", "never{}")]}
+    path = _board(
+        tmp_path / "board.json",
+        _drawn("fine", 'here{job="$job"}', "here{}"),
+        _drawn("hidden", "here{}", 'gone{a="b"} or vector(0)'),
+        _drawn("table", "here{}[$__range]", instant=True),
+        shut,
+    )
+    found = look(Answering("nowhere"), path, Shown(100, 400, 5, 15))
+    assert report([found]) == "\n".join(
+        (
+            'Board / hidden: B reads nothing: gone{a="b"}',
+            "Board / inside: A shows nothing: never{}",
+            "2 of 4 panels are empty",
+        )
+    )
+    asked = {one.panel.title: one.found[0][0].labels["asked"] for one in found.answers}
+    assert asked["fine"] == 'here{job="rubricd"} 100-400/5'
+    assert asked["table"] == "here{}[300000ms] 400-400/5"
+
+
+@pytest.mark.parametrize(("expr", "status", "last"), [("here{}", 0, "0 of 1"), ("gone{} or vector(0)", 1, "1 of 1")])
+def test_the_last_line_counts_the_empty_and_the_status_says_whether_there_are_any(
+    expr: str,
+    status: int,
+    last: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = _board(tmp_path / "board.json", _drawn("one", expr))
+    found = look(Answering("nowhere"), path, Shown(100, 400, 5, 15))
+    monkeypatch.setattr(__main__, "check", lambda files, seconds, folder: [found])
+    monkeypatch.setattr(sys, "argv", ["check_dashboards"])
+    assert __main__.main() == status
+    assert capsys.readouterr().out.splitlines()[-1] == f"{last} panels are empty"
+
+
+def test_services_that_do_not_start_end_the_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(files: object, seconds: float, folder: Path) -> None:
+        raise Failed("it ended; its log ends: out of memory")
+
+    monkeypatch.setattr(__main__, "check", fails)
+    monkeypatch.setattr(sys, "argv", ["check_dashboards"])
+    assert __main__.main() == 1
+    assert "out of memory" in capsys.readouterr().err

@@ -1,0 +1,44 @@
+"""A replica's metrics on a port of its own."""
+
+import asyncio
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from service.hosting.ray import service_discovery
+from service.hosting.ray.service_discovery import Board, scraped
+
+
+def test_the_board_forgets_who_says_nothing_any_more() -> None:
+    now = 0.0
+    board = Board(lambda: now)
+    board.tell("a", "10.0.0.1:8")
+    now = 10.0
+    board.tell("b", "10.0.0.2:9")
+    board.tell("b", "10.0.0.2:10")
+    assert board.all() == {"a": "10.0.0.1:8", "b": "10.0.0.2:10"}
+    now = 15.1
+    assert board.all() == {"b": "10.0.0.2:10"}
+
+
+async def test_the_port_serves_metrics_and_nothing_else_and_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_discovery, "_TELL_EVERY_S", 0.01)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    failures = iter([ConnectionError(), RuntimeError()])
+
+    async def tell(where: str) -> None:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        told.put_nowait(where)
+
+    app = PlainTextResponse("one 1\n")
+    async with httpx.AsyncClient() as client:
+        async with scraped(app, "127.0.0.1", tell):
+            where = await asyncio.wait_for(told.get(), 10)
+            assert where == await asyncio.wait_for(told.get(), 10)
+            assert (await client.get(f"http://{where}/metrics")).text == "one 1\n"
+            assert (await client.get(f"http://{where}/v1/judge")).status_code == 404
+            assert (await client.post(f"http://{where}/v1/score")).status_code == 404
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"http://{where}/metrics")

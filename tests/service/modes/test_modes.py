@@ -1,0 +1,241 @@
+"""Every mode over the real queue, cache and flights, with the fake engine as oracle."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from service.clock import ManualClock
+from service.engine.base import Generated, Generation, Prompt, Sampling
+from service.engine.fake import FakeEngine, FaultPlan, oracle
+from service.errors import InvalidRequest
+from service.modes.escalation import Escalation
+from service.modes.label_verdict import Judgement
+from service.modes.registry import Manner, ways
+from service.prompting.tokenization import Segmenter
+from service.scheduling import Limits, Scheduler
+from service.scoring.canary import SET, Canary
+from service.scoring.options import Options
+from testkit.tokenizer_families import family
+from tests.service.scoring.test_scorer import candidate, scoring
+
+REASONED = Options(mode="reasoned")
+
+
+async def test_a_written_verdict_has_an_explanation_and_is_kept() -> None:
+    engine = FakeEngine()
+    async with scoring(engine) as scorer:
+        [first], usage = await scorer.score([candidate()], REASONED)
+        [second], known = await scorer.score([candidate()], REASONED)
+    assert all(j.ok and j.explanation and j.p in (0.0, 1.0) and j.label_mass is None for j in first.judgements)
+    assert {j.met for j in first.judgements} == {True, False}
+    assert [j.explanation for j in second.judgements] == [j.explanation for j in first.judgements]
+    assert (usage.judgements, known.judgements, known.cache_hits) == (12, 0, 12)
+    assert usage.completion_tokens > 12
+
+
+async def test_votes_are_independent_answers_and_more_votes_reuse_the_fewer() -> None:
+    engine = FakeEngine()
+    async with scoring(engine) as scorer:
+        [four], usage = await scorer.score([candidate()], replace(REASONED, votes=4))
+        [eight], more = await scorer.score([candidate()], replace(REASONED, votes=8))
+    assert (usage.judgements, more.judgements, more.cache_hits) == (48, 48, 48)
+    assert {j.p for j in four.judgements} <= {0.0, 0.25, 0.5, 0.75, 1.0}
+    assert len({j.p for j in eight.judgements}) > 2
+    assert all(j.met == ((j.p or 0) >= 0.5) for j in eight.judgements)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"), [("truncated", "unparseable"), ("garbage", "unparseable"), ("batch", "engine_error")]
+)
+async def test_a_written_answer_that_is_no_verdict_is_none(fault: str, status: str) -> None:
+    engine = FakeEngine(plan=FaultPlan(rates={fault: 1.0}))  # type: ignore[dict-item]
+    async with scoring(engine) as scorer:
+        [scored], _ = await scorer.score([candidate()], REASONED)
+        kept = len(scorer._asker._store)
+    missing = [j for j in scored.judgements if not j.ok]
+    assert (kept, len(missing) > 0) == (12 - len(missing), True)
+    assert {(j.status, j.met, j.p, j.explanation) for j in missing} == {(status, None, None, None)}
+    assert scored.score.value is None
+
+
+@pytest.mark.parametrize("mode", ["implicit", "likert"])
+async def test_a_rating_is_the_expected_value_of_the_judges_own_distribution(mode: str) -> None:
+    engine = FakeEngine()
+    async with scoring(engine) as scorer:
+        asked = [candidate(f"Response {n}.") for n in range(4)]
+        scored, usage = await scorer.score(asked, Options(mode=mode))
+        way = scorer.ways[mode, "rubricd"]
+        shown = asked if mode == "implicit" else [replace(one, criteria=()) for one in asked]
+        prompts = way.renderer.render_whole(shown)
+    digits = scorer.ways[mode, "rubricd"].judge.label_ids
+    for one, prompt in zip(scored, prompts, strict=True):
+        first = [math.exp(lp) for lp in oracle(prompt.ids, labels=9).logprobs]
+        after = [math.exp(lp) for lp in oracle((*prompt.ids, digits[1]), labels=10).logprobs]
+        masses = [first[0] * (1 - sum(after)), *first[1:], first[0] * after[0]]
+        expected = sum((n + 1) * m for n, m in enumerate(masses)) / sum(masses)
+        assert one.rating is not None
+        assert one.rating.expected == pytest.approx(expected)
+        assert one.score.value == pytest.approx((expected - 1) / 9)
+        assert (len(one.judgements), one.judgements[0].status, one.judgements[0].met) == (1, "ok", None)
+    assert (usage.judgements, engine.prompts) == (4, 8)
+
+
+async def test_likert_does_not_look_at_the_rubric_and_implicit_does() -> None:
+    async with scoring(FakeEngine()) as scorer:
+        bare = replace(candidate(), criteria=())
+        [a], _ = await scorer.score([bare], Options(mode="likert"))
+        [b], usage = await scorer.score([candidate()], Options(mode="likert"))
+        [c], _ = await scorer.score([candidate(criteria=2)], Options(mode="implicit"))
+        [d], _ = await scorer.score([candidate(criteria=3)], Options(mode="implicit"))
+    assert a.score.value == b.score.value
+    assert usage.cache_hits == 1
+    assert c.score.value != d.score.value
+
+
+async def test_a_rating_that_fails_or_abstains_has_no_score_and_a_reason() -> None:
+    for fault, status in (("batch", "engine_error"), ("low_mass", "abstained")):
+        engine = FakeEngine(plan=FaultPlan(rates={fault: 1.0}))  # type: ignore[dict-item]
+        async with scoring(engine) as scorer:
+            [scored], _ = await scorer.score([candidate()], Options(mode="implicit", norm="r/10"))
+        assert (scored.score.value, scored.score.status, scored.score.bounds) == (None, "failed", (0.1, 1.0))
+        assert (scored.rating, scored.judgements[0].status, scored.judgements[0].p_raw) == (None, status, None)
+
+
+async def test_uncertain_verdicts_are_asked_again_within_the_budget() -> None:
+    engine = FakeEngine()
+    manner = Manner(escalation=Escalation(band=0.5, share=0.25))
+    async with scoring(engine, manner=manner) as scorer:
+        [scored], usage = await scorer.score([candidate()], Options())
+    again = [j for j in scored.judgements if j.explanation is not None]
+    assert (len(again), usage.judgements, engine.prompts) == (3, 15, 15)
+    assert all(j.p in (0.0, 1.0) for j in again)
+    kept = [abs((j.p or 0) - 0.5) for j in scored.judgements if j.explanation is None]
+    assert len(kept) == 9
+
+
+async def test_a_second_question_that_fails_leaves_the_first_answer() -> None:
+    engine = FakeEngine(plan=FaultPlan(script=("ok", "batch")))
+    async with scoring(engine, manner=Manner(escalation=Escalation(band=0.5, share=1.0))) as scorer:
+        [scored], _ = await scorer.score([candidate()], Options())
+    assert all(j.ok and j.explanation is None for j in scored.judgements)
+
+
+def test_the_most_uncertain_are_chosen_and_never_a_rule() -> None:
+    def said(p: float, status: str = "ok", source: str = "judge") -> Judgement:
+        return Judgement(status=status, source=source, met=p >= 0.5, p=p, p_raw=p)  # type: ignore[arg-type]
+
+    judged = [said(0.9), said(0.45), said(0.52), said(0.5, source="rule"), said(0.99, "abstained"), said(0.6)]
+    assert Escalation(band=0.1, share=1.0).choose(judged) == [4, 2, 1, 5]
+    assert Escalation(band=0.1, share=0.3).choose(judged) == [4, 2]
+    assert Escalation().choose(judged) == []
+    assert Escalation(band=0.1).choose([Judgement(status="timeout", source="judge")]) == []
+
+
+def test_each_way_of_asking_is_a_judge_of_its_own() -> None:
+    plain = ways(FakeEngine().identity, family("qwen"), Manner())
+    again = ways(FakeEngine().identity, family("qwen"), Manner(escalation=Escalation(band=0.1)))
+    names = [way.judge.fingerprint for way in plain.values()]
+    assert len(set(names)) == len(names) >= 5
+    assert again["verdict", "rubricd"].judge.fingerprint != plain["verdict", "rubricd"].judge.fingerprint
+    assert again["reasoned", "rubricd"].judge.fingerprint == plain["reasoned", "rubricd"].judge.fingerprint
+    for changed in (Manner(temperature=0.6), Manner(reasoned_tokens=99), Manner(explanation_chars=99)):
+        other = ways(FakeEngine().identity, family("qwen"), changed)
+        assert other["reasoned", "rubricd"].judge.fingerprint != plain["reasoned", "rubricd"].judge.fingerprint
+
+
+async def test_the_graders_layout_has_no_place_for_a_reference() -> None:
+    async with scoring(FakeEngine()) as scorer:
+        with pytest.raises(InvalidRequest, match="reference"):
+            await scorer.score([replace(candidate(), reference="Ice it.")], replace(REASONED, layout="healthbench"))
+
+
+async def test_what_cannot_be_aggregated_is_refused_before_anything_is_judged() -> None:
+    engine = FakeEngine()
+    async with scoring(engine) as scorer:
+        asked = candidate(criteria=2)
+        mixed = replace(asked, criteria=(replace(asked.criteria[0], category="essential"), asked.criteria[1]))
+        with pytest.raises(InvalidRequest, match="category"):
+            await scorer.score([mixed], Options(aggregation="rar_explicit"))
+    assert engine.calls == 0
+
+
+async def test_the_canaries_tell_drift_and_pass_the_cache_by() -> None:
+    clock = ManualClock()
+    engine = FakeEngine()
+    scheduler = Scheduler(engine, clock, Limits())
+    scheduler.start()
+    canary = Canary(ways(engine.identity, family("qwen"), Manner())["verdict", "rubricd"], scheduler)
+    assert await canary.ask() == 0.0
+    assert await canary.ask() == 0.0
+    assert engine.prompts == 2 * sum(len(one.criteria) for one in SET)
+    engine._seed = 1
+    assert await canary.ask() > 0.1
+    await scheduler.drain(0)
+
+
+async def test_who_leaves_between_two_steps_leaves_nothing_behind() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with scoring(engine, clock) as scorer:
+        request = asyncio.create_task(scorer.score([candidate()], Options(mode="implicit")))
+        while engine.calls < 1:
+            await asyncio.sleep(0.001)
+        await clock.advance(1.5)
+        request.cancel()
+        await clock.advance(5.0)
+        assert len(scorer._asker._flights) == 0
+        assert scorer._scheduler.queued_tokens == 0
+
+
+class Thoughtful(FakeEngine):
+    """Writes a thought where it is given a token to stop at, and then the document that it is asked for."""
+
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[Generated]:
+        written = await super().generate(prompts, samplings)
+        thoughts = [Generation("It may well be.", finished=not self.restless, tokens=4) for _ in prompts]
+        return [
+            thought if sampling.stop_ids else one
+            for thought, sampling, one in zip(thoughts, samplings, written, strict=True)
+        ]
+
+    restless = False
+
+
+class Thinking:
+    def __init__(self) -> None:
+        self.backend_tokenizer = family("qwen").backend_tokenizer
+
+    def apply_chat_template(self, conversation: list[dict[str, str]], **kwargs: object) -> str:
+        return "".join(f"[{m['role']}] {m['content']}\n" for m in conversation) + "[assistant] <think>\n"
+
+
+@pytest.mark.parametrize("restless", [False, True])
+async def test_a_judge_that_thinks_is_let_think_and_then_asked_for_its_verdict(restless: bool) -> None:
+    engine = Thoughtful()
+    engine.restless = restless
+    async with scoring(engine, tokenizer=Thinking()) as scorer:
+        [scored], _ = await scorer.score([candidate(criteria=3)], REASONED)
+    if restless:
+        assert {(j.status, j.met) for j in scored.judgements} == {("unparseable", None)}
+        return
+    assert all(j.ok and j.explanation for j in scored.judgements)
+    segmenter = Segmenter(family("qwen"))
+    end = (*segmenter.untrusted("It may well be."), *segmenter.trusted("</think>\n\n"))
+    assert sum(ids[-len(end) :] == end for ids in engine.asked) == 3
+
+
+async def test_a_drain_lets_what_has_begun_take_its_next_step() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with scoring(engine, clock) as scorer:
+        request = asyncio.create_task(scorer.score([candidate()], Options(mode="implicit")))
+        while engine.calls < 1:
+            await asyncio.sleep(0.001)
+        draining = asyncio.create_task(scorer.drain(5.0))
+        await clock.advance(4.0)
+        [scored], _ = await request
+        await draining
+    assert (scored.score.status, engine.calls) == ("ok", 2)

@@ -1,0 +1,74 @@
+"""A written verdict is a whole document of the schema, or none."""
+
+import json
+
+import pytest
+
+from service.engine.base import Generation
+from service.errors import EngineFailed, Unparseable
+from service.modes.label_verdict import Verdict, poll
+from service.modes.written_verdict import read_written, schema
+
+GOOD = '{"explanation":"It says so.","criteria_met":true}'
+
+
+def test_reasons_come_first_and_are_bounded() -> None:
+    made = json.loads(schema(99))
+    assert list(made["properties"]) == ["explanation", "criteria_met"]
+    assert made["properties"]["explanation"]["maxLength"] == 99
+
+
+def test_a_whole_document_is_a_verdict() -> None:
+    assert read_written(Generation(GOOD, finished=True, tokens=9)) == Verdict(1.0, None, "It says so.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "I refuse.",
+        "{}",
+        "null",
+        "[true]",
+        '{"explanation":"x"}',
+        '{"explanation":"x","criteria_met":"true"}',
+        '{"explanation":"x","criteria_met":1}',
+        '{"explanation":"x","criteria_met":null}',
+        '{"explanation":7,"criteria_met":true}',
+        '{"explanation":"x","criteria_met":true,"more":1}',
+        '{"explanation":"x","criteria_met":Tr',
+        "[" * 100_000,
+        "```json\n" + GOOD + "\n```",
+    ],
+)
+def test_anything_else_is_unparseable_and_never_false(text: str) -> None:
+    with pytest.raises(Unparseable):
+        read_written(Generation(text, finished=True, tokens=9))
+
+
+def test_every_cut_of_a_document_is_unparseable() -> None:
+    for end in range(len(GOOD)):
+        with pytest.raises(Unparseable):
+            read_written(Generation(GOOD[:end], finished=True, tokens=9))
+    with pytest.raises(Unparseable, match="ran out"):
+        read_written(Generation(GOOD, finished=False, tokens=512))
+
+
+def votes(*met: int) -> list[Verdict]:
+    return [Verdict(float(m), None, f"vote {n}") for n, m in enumerate(met)]
+
+
+def test_votes_are_a_share_and_a_majority_with_its_explanation() -> None:
+    found = poll(votes(0, 1, 1, 0, 1), [], threshold=0.5, source="judge")
+    assert (found.status, found.p, found.met, found.explanation) == ("ok", 0.6, True, "vote 1")
+    assert poll(votes(0, 1), [], threshold=0.5, source="judge").met is True
+    assert poll(votes(1, 0, 0), [], threshold=0.5, source="judge").explanation == "vote 1"
+
+
+def test_a_missing_vote_that_could_turn_the_decision_leaves_none() -> None:
+    gone = [EngineFailed("gone")]
+    assert poll(votes(1, 1, 1), gone, threshold=0.5, source="judge").met is True
+    assert poll(votes(0, 0, 0), gone, threshold=0.5, source="judge").met is False
+    open_ = poll(votes(1, 0), gone, threshold=0.5, source="judge")
+    assert (open_.status, open_.met, open_.p) == ("engine_error", None, None)
+    assert poll([], gone * 3, threshold=0.5, source="judge").status == "engine_error"

@@ -1,0 +1,45 @@
+"""What a group teaches: spreads of scores and of verdicts."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.modes.label_verdict import Judgement
+from service.rubrics.aggregation import Score
+from service.rubrics.rubric import Candidate, Criterion
+from service.scoring.group_stats import criteria_spreads, groups, spread
+from service.scoring.results import Scored
+
+CRITERIA = (Criterion("0", "Says so.", 1.0), Criterion("1", "Says not.", -1.0))
+
+
+def member(value: float | None, met: tuple[bool | None, ...] = (True, False), group: str | None = "g") -> Scored:
+    judgements = tuple(Judgement("ok" if one is not None else "timeout", "judge", met=one) for one in met)
+    criteria = CRITERIA[: len(met)]
+    return Scored(Candidate("x", (), "", criteria, group=group), criteria, judgements, Score(value, None, 1.0, "ok"))
+
+
+def test_a_group_is_named_and_has_two_members_or_more() -> None:
+    alone, of_none = member(1.0, group="alone"), member(1.0, group=None)
+    assert groups([alone, of_none, of_none]) == []
+    first, second = member(0.0), member(1.0)
+    assert groups([first, alone, second]) == [[first, second]]
+
+
+@given(st.lists(st.none() | st.sampled_from([0.0, 0.5, 1.0]), min_size=2, max_size=6))
+def test_spread_is_that_of_the_scores_there_are(values: list[float | None]) -> None:
+    there = [value for value in values if value is not None]
+    expected = "unjudged" if len(there) < 2 else "varied" if max(there) > min(there) else "zero"
+    assert spread([member(value) for value in values]) == expected
+
+
+@given(st.lists(st.tuples(*[st.none() | st.booleans()] * 2), min_size=2, max_size=5))
+def test_a_criterion_is_told_of_where_every_member_has_a_verdict(rows: list[tuple[bool | None, bool | None]]) -> None:
+    expected = []
+    for column in ([row[0] for row in rows], [row[1] for row in rows]):
+        if None not in column:
+            expected.append("all_met" if set(column) == {True} else "none_met" if set(column) == {False} else "mixed")
+    assert list(criteria_spreads([member(1.0, row) for row in rows])) == expected
+
+
+def test_members_with_other_criteria_are_not_compared() -> None:
+    assert list(criteria_spreads([member(1.0), member(1.0, (True,))])) == []

@@ -1,0 +1,504 @@
+"""Rules decide or say why not, each check is answered once, and no process outlives the pool."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import pytest_asyncio
+
+from service.errors import Cancelled, Overloaded, VerifierFailed
+from service.rubrics.rubric import Rule
+from service.verifiers import worker
+from service.verifiers.pool import RULES, RulePool
+from trainer_client import wire
+
+WORKER = Path(worker.__file__)
+ENDLESS = Rule("math_verify", {"gold": "42"}), r"\boxed{90000000!}"
+CATASTROPHE = Rule("regex", {"pattern": "(a|aa)+$"}), "a" * 40 + "b"
+BACKTRACKING = Rule("json_schema", {"schema": {"pattern": "(a|aa)+$"}}), f'"{"a" * 40}b"'
+
+
+@pytest_asyncio.fixture
+async def pool() -> AsyncIterator[RulePool]:
+    """With more time than an honest check needs on a busy machine."""
+    pool = RulePool(workers=2, timeout_s=10)
+    yield pool
+    await pool.stop()
+
+
+@pytest_asyncio.fixture
+async def impatient() -> AsyncIterator[RulePool]:
+    pool = RulePool(workers=2, timeout_s=1)
+    yield pool
+    await pool.stop()
+
+
+def children() -> set[int]:
+    """Rule processes of this one, dead ones that nobody has reaped included."""
+    pids = {pid for path in Path("/proc/self/task").glob("*/children") for pid in map(int, path.read_text().split())}
+    return {pid for pid in pids if _is_rule_process(pid)}
+
+
+def _is_rule_process(pid: int) -> bool:
+    try:
+        command = _proc(pid, "cmdline")
+    except OSError:
+        return False
+    return not command or WORKER.name.encode() in command
+
+
+def _proc(pid: int, name: str) -> bytes:
+    return Path(f"/proc/{pid}/{name}").read_bytes()
+
+
+async def until(condition: Any, limit_s: float = 20.0) -> None:
+    async with asyncio.timeout(limit_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def rule(name: str, **params: Any) -> Rule:
+    return Rule(name, params)
+
+
+TABLE = [
+    (rule("contains", text="Doctor"), "see a doctor", True),
+    (rule("contains", text="STRASSE"), "die Straße", True),
+    (rule("contains", text="Doctor", ignore_case=False), "see a doctor", False),
+    (rule("contains", text="doctor"), "", False),
+    (rule("exact", gold="42"), "  42\n", True),
+    (rule("exact", gold=" 42 "), "42", True),
+    (rule("exact", gold="Yes"), "yes", False),
+    (rule("exact", gold="Yes", ignore_case=True), "yes", True),
+    (rule("exact", gold=""), " ", True),
+    (rule("exact", gold="42"), "4 2", False),
+    (rule("length", min=2, max=3), "two words", True),
+    (rule("length", min=2, max=3), "one", False),
+    (rule("length", min=2, max=3), "now there are four", False),
+    (rule("length", min=3), "  a\tb\n\nc ", True),
+    (rule("length", max=0), " ", True),
+    (rule("length", max=4, unit="characters"), "née ", True),
+    (rule("length", max=3, unit="characters"), "née ", False),
+    (rule("choice", gold="b"), "Answer: B", True),
+    (rule("choice", gold="B"), "answer: b", True),
+    (rule("choice", gold="B"), "Answer: A", False),
+    (rule("choice", gold="B"), "Answer: A or B", False),
+    (rule("choice", gold="B"), "", False),
+    (rule("regex", pattern="b$"), "a b", True),
+    (rule("regex", pattern="B$"), "a b", False),
+    (rule("regex", pattern="B$", ignore_case=True), "a b", True),
+    (rule("regex", pattern=r"^\p{Lu}"), "Élan", True),
+    (rule("regex", pattern="b"), "\ud800b\x00", True),
+    (rule("regex", pattern="(a+)+$"), "a" * 40 + "b", False),
+    (rule("json_schema", schema={}), " [1, 2] ", True),
+    (rule("json_schema", schema={"required": ["a"]}), '{"a": 1}', True),
+    (rule("json_schema", schema={"required": ["a"]}), '{"b": 1}', False),
+    (rule("json_schema", schema={}), "", False),
+    (rule("json_schema", schema={}), "```json\n{}\n```", False),
+    (rule("json_schema", schema={}), "{} and more", False),
+    (rule("json_schema", schema={}), '{"a": NaN}', False),
+    (rule("json_schema", schema={"type": "integer"}), "1" * 5000, True),
+    (rule("json_schema", schema={"$defs": {"x": {"type": "object"}}, "$ref": "#/$defs/x"}), "[]", False),
+    (rule("json_schema", schema={"$ref": "https://json-schema.org/draft/2020-12/schema"}), '{"type": 3}', False),
+    (rule("json_schema", schema={"$id": "http://a.test/b", "$ref": "b#/$defs/x", "$defs": {"x": {}}}), "1", True),
+    (rule("json_schema", schema={"const": {"$ref": "http://a.test/b"}}), '{"$ref": "http://a.test/b"}', True),
+    (rule("math_verify", gold="42"), "So the answer is 42.", True),
+    (rule("math_verify", gold="42"), "I had 42, then got 41.", False),
+    (rule("math_verify", gold="42"), "", False),
+    (rule("math_verify", gold="42"), r"\boxed{\frac{1}{}", False),
+    (rule("math_verify", gold="0.5"), r"It is $\frac{1}{2}$", True),
+    (rule("math_verify", gold=r"\frac{1}{2}"), r"\boxed{0.5}", True),
+    (rule("math_verify", gold=r"\boxed{x^2 + 2x + 1}"), r"$(x+1)^2$", True),
+    (rule("math_verify", gold="$3$"), r"\boxed{x = 3}", True),
+    (rule("math_verify", gold="1 < x < 2"), "$(1,2)$", True),
+    (rule("math_verify", gold="(1,2)"), "$1 < x < 2$", False),
+    (rule("math_verify", gold=r"\text{Friday}"), r"\boxed{\text{Friday}}", True),
+    (rule("math_verify", gold="B"), "answer: b", True),
+    (rule("math_verify", gold="B"), "answer: c", False),
+    (rule("math_verify", gold="b"), "answer: b", False),
+]
+
+
+async def test_verdicts(pool: RulePool) -> None:
+    verdicts = await asyncio.gather(*(pool.check(rule, response) for rule, response, _ in TABLE))
+    assert [(*case[:2], met) for case, met in zip(TABLE, verdicts, strict=True)] == TABLE
+
+
+FAILURES = [
+    (rule("regex", pattern="(secret"), "secret", "does not compile"),
+    (rule("json_schema", schema={"type": "secret"}), "{}", "not a valid JSON Schema"),
+    (rule("json_schema", schema={"$ref": "#/$defs/secret"}), "{}", "refers to something outside"),
+    (rule("json_schema", schema={"$schema": "http://json-schema.org/draft-07/schema#"}), "{}", "another dialect"),
+    (rule("json_schema", schema={"$schema": 7}), "{}", "another dialect"),
+    (rule("json_schema", schema={"$ref": "#"}), "{}", "library failed"),
+    (rule("json_schema", schema={}), "[" * 100_000, "library failed"),
+    (rule("math_verify", gold=r"\frac{secret}{"), "42", "cannot be read"),
+    (rule("math_verify", gold=" "), "42", "cannot be read"),
+    (rule("math_verify", gold=r"$\secret{$ and 42"), "42", "cannot be read"),
+    (rule("math_verify", gold="x"), "$" + "{" * 150 + "x" + "}" * 150 + "$", "library failed"),
+    (rule("secret"), "42", "no such rule"),
+]
+
+
+async def test_what_keeps_a_rule_from_deciding_is_a_failure_without_text(pool: RulePool) -> None:
+    for asked, response, reason in FAILURES:
+        with pytest.raises(VerifierFailed, match=reason) as caught:
+            await pool.check(asked, response)
+        assert "secret" not in str(caught.value)
+
+
+async def test_a_schema_never_causes_a_connection(pool: RulePool) -> None:
+    """Whether or not the response leads to the reference."""
+    met = []
+    server = await asyncio.start_server(lambda reader, writer: met.append(writer), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/schema.json"
+    for schema in ({"$ref": url}, {"properties": {"a": {"$ref": url}}}, {"$id": url, "$ref": "other.json"}):
+        for response in ("{}", '{"a": 1}'):
+            with pytest.raises(VerifierFailed, match="refers to something outside"):
+                await pool.check(rule("json_schema", schema=schema), response)
+    server.close()
+    await server.wait_closed()
+    assert not met
+
+
+def test_the_rules_are_those_of_the_wire_and_of_the_page() -> None:
+    union = get_args(get_args(wire.Verifier)[0])
+    names = {get_args(model.model_fields["rule"].annotation)[0] for model in union}
+    page = (Path(__file__).parents[3] / "docs/rules.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(" `") for line in page.splitlines() if line.startswith("| `")}
+    assert names == RULES == rows
+
+
+async def test_a_field_left_out_means_what_the_wire_says(pool: RulePool) -> None:
+    """Each case of the table as the wire writes it out, defaults included."""
+    for asked, response, met in TABLE:
+        written = wire.Criterion.model_validate(
+            {"text": "t", "points": 1, "verifier": {"rule": asked.name, **asked.params}}
+        )
+        assert written.verifier is not None
+        params = written.verifier.model_dump(exclude={"rule"}, by_alias=True)
+        assert await pool.check(Rule(asked.name, params), response) is met
+
+
+@pytest.mark.parametrize("catastrophe", [CATASTROPHE, ENDLESS, BACKTRACKING], ids=lambda case: case[0].name)
+async def test_a_catastrophe_costs_its_limit_and_nobody_else(
+    impatient: RulePool, catastrophe: tuple[Rule, str]
+) -> None:
+    begin = time.perf_counter()
+    slow = asyncio.ensure_future(impatient.check(*catastrophe))
+    others = [impatient.check(rule("regex", pattern="b"), "b") for _ in range(20)]
+    assert await asyncio.gather(*others) == [True] * 20
+    assert not slow.done()
+    with pytest.raises(VerifierFailed, match="did not finish within 1 s"):
+        await slow
+    assert time.perf_counter() - begin < 10
+    assert await asyncio.gather(*(impatient.check(rule("regex", pattern="b"), "b") for _ in range(20))) == [True] * 20
+
+
+async def test_200_checks_while_processes_are_killed() -> None:
+    dice = random.Random(7)
+    pool = RulePool(workers=3, timeout_s=1)
+    cases: list[tuple[Rule, str, bool | None]] = [dice.choice(TABLE) for _ in range(196)]
+    cases += [(*CATASTROPHE, None), (*ENDLESS, None)] * 2
+    dice.shuffle(cases)
+    answers: list[list[bool | None]] = [[] for _ in cases]
+
+    async def ask(i: int) -> None:
+        asked, response, _ = cases[i]
+        try:
+            answers[i].append(await pool.check(asked, response))
+        except VerifierFailed:
+            answers[i].append(None)
+
+    async def kill() -> int:
+        killed = 0
+        while killed < 15:
+            await asyncio.sleep(dice.uniform(0.01, 0.2))
+            for pid in dice.sample(sorted(children()), k=min(1, len(children()))):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
+        return killed
+
+    killer = asyncio.ensure_future(kill())
+    for begin in range(0, 200, 20):
+        await asyncio.wait_for(asyncio.gather(*(ask(i) for i in range(begin, begin + 20))), 60)
+        await asyncio.sleep(0.1)
+    killer.cancel()
+    assert all(len(answer) == 1 for answer in answers)
+    wrong = [(case, met) for case, [met] in zip(cases, answers, strict=True) if met is not None and met is not case[2]]
+    assert wrong == []
+    assert sum(met is not None for [met] in answers) >= 150
+    await pool.stop()
+    assert children() == set()
+
+
+async def test_a_process_that_died_while_idle_costs_nothing(pool: RulePool) -> None:
+    for _ in range(5):
+        assert await pool.check(rule("regex", pattern="b"), "b")
+        [pid] = children()
+        os.kill(pid, signal.SIGKILL)
+    assert await pool.check(rule("regex", pattern="b"), "b")
+
+
+async def test_a_process_that_dies_while_it_decides_is_a_failure() -> None:
+    pool = RulePool(workers=1, timeout_s=30)
+    assert await pool.check(rule("math_verify", gold="1"), "1")
+    check = asyncio.ensure_future(pool.check(*ENDLESS))
+    await asyncio.sleep(0.1)
+    [pid] = children()
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(VerifierFailed, match="died while it decided"):
+        await asyncio.wait_for(check, 5)
+    await pool.stop()
+
+
+async def test_beyond_the_room_checks_are_refused_with_when_to_come_back() -> None:
+    pool = RulePool(workers=2, timeout_s=10, max_queued=10)
+    pooled, inline = rule("regex", pattern="b"), rule("contains", text="b")
+    pool.check_room([pooled] * 50)
+    await pool.check(pooled, "b")
+    pool._check_s = 8.0
+    endless = [asyncio.ensure_future(pool.check(*ENDLESS)) for _ in range(2)]
+    await asyncio.sleep(0)
+    checks = [asyncio.ensure_future(pool.check(pooled, "b")) for _ in range(10)]
+    await asyncio.sleep(0)
+    assert pool.waiting == 10
+    pool.check_room([inline] * 50)
+    for more, wait_s in ((1, 4.0), (5, 20.0), (100, 60.0)):
+        with pytest.raises(Overloaded, match="too many rules") as refused:
+            pool.check_room([inline, *[pooled] * more])
+        assert refused.value.retry_after_s == wait_s
+    checks.pop().cancel()
+    await asyncio.sleep(0)
+    pool.check_room([pooled])
+    for check in endless:
+        check.cancel()
+    assert all(await asyncio.gather(*checks))
+    assert pool.waiting == 0
+    pool.check_room([pooled] * 50)
+    await pool.stop()
+
+
+async def test_when_to_come_back_follows_what_checks_take() -> None:
+    pool = RulePool(workers=1, timeout_s=1, max_queued=1)
+    for _ in range(2):
+        with pytest.raises(VerifierFailed):
+            await pool.check(*ENDLESS)
+    checks = [asyncio.ensure_future(pool.check(*ENDLESS)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as refused:
+        pool.check_room([ENDLESS[0]] * 10)
+    assert 8 <= refused.value.retry_after_s <= 60
+    for check in checks:
+        check.cancel()
+    await asyncio.gather(*checks, return_exceptions=True)
+    await pool.stop()
+
+
+async def test_checks_are_served_in_the_order_of_their_coming() -> None:
+    pool = RulePool(workers=1, timeout_s=5)
+    served: list[int] = []
+
+    async def ask(i: int) -> None:
+        await pool.check(rule("regex", pattern="b"), "b")
+        served.append(i)
+
+    async with asyncio.TaskGroup() as group:
+        for i in range(30):
+            group.create_task(ask(i))
+    assert served == list(range(30))
+    assert repr(pool) == "<RulePool 0 busy, 1 free, 0 waiting>"
+    await pool.stop()
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.002, 0.02, 0.6])
+async def test_a_caller_that_leaves_frees_its_process(after_s: float) -> None:
+    """While its process starts, loads or decides; and one that left while it waited is passed over."""
+    pool = RulePool(workers=1, timeout_s=30)
+    running = asyncio.ensure_future(pool.check(*ENDLESS))
+    waiting = asyncio.ensure_future(pool.check(*ENDLESS))
+    next_one = asyncio.ensure_future(pool.check(rule("regex", pattern="b"), "b"))
+    await asyncio.sleep(after_s)
+    before = children()
+    waiting.cancel()
+    await asyncio.sleep(0)
+    assert repr(pool) == "<RulePool 1 busy, 0 free, 1 waiting>"
+    running.cancel()
+    assert await asyncio.wait_for(next_one, 10)
+    assert running.cancelled()
+    assert waiting.cancelled()
+    assert repr(pool) == "<RulePool 0 busy, 1 free, 0 waiting>"
+    await until(lambda: not before & children())
+    await pool.stop()
+
+
+async def test_a_caller_that_leaves_as_its_turn_comes_gives_the_turn_back() -> None:
+    pool = RulePool(workers=1, timeout_s=5)
+    process = await pool._take()
+    second, third = (asyncio.ensure_future(pool.check(rule("regex", pattern="b"), "b")) for _ in range(2))
+    await asyncio.sleep(0)
+    pool._give(process)
+    second.cancel()
+    assert await asyncio.wait_for(third, 10)
+    assert second.cancelled()
+    assert repr(pool) == "<RulePool 0 busy, 1 free, 0 waiting>"
+    await pool.stop()
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.002, 0.02, 0.6])
+async def test_stop_answers_all_and_leaves_no_process(after_s: float) -> None:
+    pool = RulePool(workers=2, timeout_s=30)
+    checks = [asyncio.ensure_future(pool.check(*ENDLESS)) for _ in range(5)]
+    await asyncio.sleep(after_s)
+    await asyncio.wait_for(asyncio.gather(pool.stop(), pool.stop()), 10)
+    assert children() == set()
+    for answer in await asyncio.wait_for(asyncio.gather(*checks, return_exceptions=True), 10):
+        assert isinstance(answer, Cancelled)
+    with pytest.raises(Cancelled):
+        await pool.check(*ENDLESS)
+    await pool.stop()
+    assert children() == set()
+
+
+async def test_nothing_starts_before_it_is_needed(pool: RulePool) -> None:
+    before = children()
+    await pool.check(rule("choice", gold="B"), "B")
+    await pool.check(rule("math_verify", gold="B"), "B")
+    assert children() == before == set()
+    for _ in range(3):
+        await pool.check(rule("regex", pattern="b"), "b")
+    assert len(children()) == 1
+
+
+def test_math_agrees_in_a_loop_that_is_not_in_the_main_thread() -> None:
+    """Where the library itself fails, because its time limits are signals."""
+
+    async def ask() -> tuple[bool, bool]:
+        pool = RulePool(workers=1, timeout_s=5)
+        asked = rule("math_verify", gold=r"\frac{1}{2}")
+        verdicts = await pool.check(asked, "It is 0.5"), await pool.check(asked, "It is 0.6")
+        await pool.stop()
+        return verdicts
+
+    async def in_thread() -> tuple[bool, bool]:
+        return await asyncio.to_thread(asyncio.run, ask())
+
+    assert asyncio.run(ask()) == asyncio.run(in_thread()) == (True, False)
+
+
+def run_worker(*jobs: tuple[Rule, str], options: Sequence[str] = (), limit_s: float = 9) -> tuple[str, str]:
+    """What a rule process answers to these jobs, and what it writes to its standard error."""
+    lines = [
+        {"rule": asked.name, "params": asked.params, "response": response, "limit_s": limit_s}
+        for asked, response in jobs
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-I", *options, WORKER],
+        input="".join(json.dumps(line) + "\n" for line in lines),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout, ran.stderr
+
+
+def test_a_process_imports_only_what_its_rule_needs() -> None:
+    def imported(*jobs: tuple[Rule, str]) -> set[str]:
+        answers, log = run_worker(*jobs, options=("-X", "importtime"))
+        assert answers == 'begun\n{"met": true}\n' * len(jobs)
+        return {line.split("|")[-1].strip().split(".")[0] for line in log.splitlines() if "|" in line}
+
+    pattern = (rule("regex", pattern="1"), "1")
+    assert not imported(pattern) & {"math_verify", "sympy", "jsonschema", "asyncio", "service"}
+    everything = imported(pattern, (rule("json_schema", schema={}), "1"), (rule("math_verify", gold="1"), "1"))
+    assert everything >= {"regex", "jsonschema", "math_verify"}
+    assert not everything & {"service", "trainer_client", "torch", "transformers", "tokenizers", "fastapi", "pydantic"}
+
+
+def test_a_slow_pattern_does_not_even_cost_its_process() -> None:
+    answers, _ = run_worker(CATASTROPHE, (rule("regex", pattern="1"), "1"), limit_s=0.2)
+    assert answers == 'begun\n{"error": "slow"}\nbegun\n{"met": true}\n'
+
+
+def test_a_process_that_ran_out_of_memory_says_so_and_ends() -> None:
+    program = "from service.verifiers import worker as w; w.MEMORY_BYTES = 100 << 20; w.main()"
+    job = {"rule": "json_schema", "params": {"schema": {}}, "response": f"[{'[],' * 3_000_000}[]]", "limit_s": 9}
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(job) + "\n" + json.dumps(job) + "\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=WORKER.parents[2],
+    )
+    assert ran.stdout == 'begun\n{"error": "memory"}\n'
+
+
+def test_a_process_outlives_the_limit_of_a_job_that_it_has_done() -> None:
+    with subprocess.Popen([sys.executable, "-I", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for pause_s in (worker.OVERTIME_S + 0.3, 0):
+            job = {"rule": "json_schema", "params": {"schema": {}}, "response": "1", "limit_s": 0}
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline() + process.stdout.readline() == b'begun\n{"met": true}\n'
+            time.sleep(pause_s)
+
+
+async def test_a_process_ends_when_the_service_is_killed() -> None:
+    """An idle one at once, because its pipe closes; a busy one soon after its limit."""
+    program = f"""
+import asyncio, sys
+from service.rubrics.rubric import Rule
+from service.verifiers.pool import RulePool
+async def main():
+    pool = RulePool(workers=2, timeout_s=1.5)
+    busy = asyncio.ensure_future(pool.check(Rule("math_verify", {{"gold": "42"}}), {ENDLESS[1]!r}))
+    await pool.check(Rule("regex", {{"pattern": "b"}}), "b")
+    print(*(process._program._process.pid for process in pool._processes), flush=True)
+    await busy
+asyncio.run(main())
+"""
+    service = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=WORKER.parents[2]
+    )
+    assert service.stdout is not None
+    pids = list(map(int, (await service.stdout.readline()).split()))
+    assert len(pids) == 2
+    service.kill()
+    await service.wait()
+    await until(lambda: not any(_runs(pid) for pid in pids))
+
+
+def _runs(pid: int) -> bool:
+    """Whether it is a process that is not a zombie: who adopts ours may reap late."""
+    try:
+        return _proc(pid, "stat").rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False
+
+
+async def test_a_process_does_not_see_the_environment(pool: RulePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUBRICD_SECRET", "secret")
+    await pool.check(rule("regex", pattern="b"), "b")
+    [pid] = children()
+    assert b"secret" not in _proc(pid, "environ")
+    assert b"-I" in _proc(pid, "cmdline").split(b"\0")
+
+
+def test_a_pool_needs_a_worker_and_some_time() -> None:
+    for options in ({"workers": 0}, {"timeout_s": 0.0}):
+        with pytest.raises(ValueError, match="needs"):
+            RulePool(**options)

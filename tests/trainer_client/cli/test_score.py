@@ -1,0 +1,266 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from testkit.scripted_judge import FINGERPRINT, Service, answered, expected_score, items, problem, scores, served
+from trainer_client.cli.main import main
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(f"{json.dumps(item)}\n" for item in items(50)))
+    return path
+
+
+def _results(path: Path) -> list[Json]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _score(file: Path, service: Service, *options: str) -> int:
+    with served(service) as url:
+        return main(["score", str(file), "--url", url, *options])
+
+
+def test_every_response_gets_a_line_and_a_person_a_table(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _score(file, Service()) == 0
+    lines = _results(file.with_name("in.results.jsonl"))
+    assert [(line["index"], line["id"]) for line in lines] == [(n, str(n)) for n in range(50)]
+    assert [line["score"] for line in lines] == [expected_score(f"answer {n}") for n in range(50)]
+    assert {line["judge"] for line in lines} == {FINGERPRINT}
+    said = capsys.readouterr().out
+    mean = sum(expected_score(f"answer {n}") for n in range(50)) / 50
+    assert "Is kind." in said and f"50 responses; 50 scored; mean score {mean:.3f}; judge fake judge-1" in said
+
+
+def test_options_reach_the_service(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "rbd_1")
+    options = "--limit 7 --batch 3 --aggregation min --soft --threshold 0.25 --min-coverage 0.5 --deadline 60 --quiet"
+    service = Service()
+    assert _score(file, service, *options.split(), "--token-env", "MY_KEY") == 0
+    assert sorted(len(body["items"]) for body in service.bodies) == [1, 3, 3]
+    assert {request.headers["authorization"] for request in service.requests} == {"Bearer rbd_1"}
+    body = service.bodies[0]
+    assert (body["aggregation"], body["soft"], body["threshold"], body["min_coverage"]) == ("min", True, 0.25, 0.5)
+    assert 50_000 < body["deadline_ms"] < 60_000
+
+
+def test_requests_fit_what_the_service_takes(file: Path) -> None:
+    service = Service(max_items=5)
+    assert _score(file, service, "--quiet") == 0
+    assert max(len(body["items"]) for body in service.bodies) == 5
+
+
+def test_what_has_no_score_is_counted_with_its_reason(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(body: Json) -> httpx.Response:
+        if body["items"][0]["id"] == "0":
+            return problem("judge_mismatch", 409)
+        whole = scores(body)
+        whole["results"][0].update(score=None, status="partial", coverage=0.5)
+        whole["results"][0]["criteria"][0].update(status="timeout", met=None, p=None)
+        return answered(whole)
+
+    assert _score(file, Service(answer), "--batch", "10", "--quiet") == 1
+    said = capsys.readouterr()
+    assert "50 responses; 36 scored" in said.out
+    assert "4 without a score (4 timeout); 10 failed (10 judge_mismatch)" in said.out
+    assert said.err == "rubricd: the first judge_mismatch: about judge_mismatch\n"
+    lines = _results(file.with_name("in.results.jsonl"))
+    error = {"code": "judge_mismatch", "message": "about judge_mismatch"}
+    assert lines[3] == {"index": 3, "id": "3", "error": error, "asked": lines[3]["asked"]}
+    assert lines[10]["score"] is None and lines[11]["score"] is not None
+    assert [line["index"] for line in lines] == list(range(50))
+
+
+def test_different_judges_are_warned_of(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(body: Json) -> httpx.Response:
+        whole = scores(body)
+        whole["judge"]["fingerprint"] = f"judge-{body['items'][0]['id']}"
+        return answered(whole)
+
+    assert _score(file, Service(answer), "--batch", "25", "--quiet") == 0
+    assert "WARNING: 2 different judges" in capsys.readouterr().out
+
+
+def test_results_are_not_overwritten_unasked(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = file.with_name("mine.jsonl")
+    out.write_text("precious\n")
+    service = Service()
+    assert _score(file, service, "--out", str(out)) == 2
+    assert out.read_text() == "precious\n" and service.requests == []
+    assert "--force" in capsys.readouterr().err
+    assert _score(file, service, "--out", str(out), "--force", "--quiet") == 0
+    assert len(_results(out)) == 50
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--threshold", "2"], "--threshold: Input should be less than or equal to 1"),
+        (["--votes", "3"], "`votes` has a meaning in mode `reasoned` only"),
+        (["--response-column", "mine"], "in.jsonl, line 1: no `mine`"),
+    ],
+)
+def test_misuse_is_told_before_anything_is_sent(
+    file: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    service = Service()
+    assert _score(file, service, *options) == 2
+    assert said in capsys.readouterr().err
+    assert service.requests == [] and not file.with_name("in.results.jsonl").exists()
+
+
+def test_a_broken_line_stops_everything_before_anything_is_sent(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(file.read_text() + "{broken\n")
+    service = Service()
+    assert _score(file, service) == 2
+    assert "line 51: not JSON" in capsys.readouterr().err and service.requests == []
+    assert _score(file, service, "--limit", "50", "--quiet") == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "holds no items"), ('{"prompt": "p", "response": "r"}', "item 0 (the first is 0): no `rub")],
+)
+def test_a_file_that_cannot_be_scored(file: Path, capsys: pytest.CaptureFixture[str], content: str, said: str) -> None:
+    file.write_text(content)
+    assert _score(file, Service()) == 2
+    assert said in capsys.readouterr().err
+
+
+class Closed(Service):
+    """Lets nobody in, for one reason."""
+
+    def __init__(self, code: str, status: int, retry_after: str | None = None) -> None:
+        super().__init__()
+        self.refusal = problem(code, status, retry_after=retry_after)
+
+    def respond(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self.refusal
+
+
+def test_the_key_comes_from_the_environment(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUBRICD_KEY", "rbd_7")
+    service = Service()
+    assert _score(file, service, "--quiet") == 0
+    assert {request.headers["authorization"] for request in service.requests} == {"Bearer rbd_7"}
+
+
+@pytest.mark.parametrize("key", [None, "rbd_7"])
+def test_a_wrong_key_or_address_is_told_before_any_work(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    monkeypatch.delenv("RUBRICD_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("RUBRICD_KEY", key)
+    assert _score(file, Closed("unauthorized", 401), "--quiet") == 2
+    said = capsys.readouterr().err
+    held = "is not set, so no key was sent" if key is None else "holds the key that was sent"
+    assert f"about unauthorized (the environment variable RUBRICD_KEY {held}) [unauthorized]" in said
+    assert "rbd_7" not in said
+    assert main(["score", str(file), "--url", "judge:8000", "--quiet"]) == 2
+    assert "http://host:port" in capsys.readouterr().err
+    assert not file.with_name("in.results.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (("forbidden", 403), "about forbidden (the key is known; whoever runs the service says what it may ask)"),
+        # More than the client waits for by itself.
+        (("quota_exceeded", 429, "90"), "about quota_exceeded (come back in 90 s)"),
+        (("unavailable", 503, "120"), "about unavailable (come back in 120 s)"),
+    ],
+)
+def test_who_is_not_served_learns_what_to_do(
+    file: Path, capsys: pytest.CaptureFixture[str], refusal: Any, said: str
+) -> None:
+    assert _score(file, Closed(*refusal), "--quiet") == 2
+    assert f"{said} [{refusal[0]}]" in capsys.readouterr().err
+    told = problem(refusal[0], refusal[1], retry_after=refusal[2] if len(refusal) > 2 else None)
+    assert _score(file, Service(lambda body: told), "--quiet") == 1
+    later = "" if refusal[0] == "forbidden" else "; --resume goes on with the rest"
+    assert capsys.readouterr().err == f"rubricd: the first {refusal[0]}: {said}{later}\n"
+
+
+def test_without_rich_the_message_says_what_to_install(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert _score(file, Service()) == 2
+    assert "pip install 'rubricd[cli]'" in capsys.readouterr().err
+    assert _score(file, Service(), "--quiet") == 0
+
+
+def test_numbers_that_make_no_sense_are_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option, value in (("--batch", "0"), ("--deadline", "nan"), ("--limit", "-1"), ("--mode", "guess")):
+        with pytest.raises(SystemExit) as caught:
+            main(["score", str(file), option, value])
+        assert caught.value.code == 2
+    capsys.readouterr()
+
+
+def test_lines_stand_in_the_order_of_the_input_whoever_is_done_first(file: Path) -> None:
+    second_done = threading.Event()
+
+    def answer(body: Json) -> httpx.Response:
+        if body["items"][0]["id"] == "0":
+            assert second_done.wait(20)
+        elif body["items"][0]["id"] == "20":
+            second_done.set()
+        return answered(scores(body))
+
+    assert _score(file, Service(answer), "--batch", "10", "--concurrency", "2", "--quiet") == 0
+    assert [line["index"] for line in _results(file.with_name("in.results.jsonl"))] == list(range(50))
+
+
+def _stopped(file: Path, answered_batch: str, how: signal.Signals) -> tuple[int, str]:
+    """Runs the command in a process of its own against a service that answers one batch of ten and lets the others
+    hang, and stops it then. Returns its exit code and what it said."""
+    hanging, released = threading.Semaphore(0), threading.Event()
+
+    def answer(body: Json) -> httpx.Response:
+        if body["items"][0]["id"] != answered_batch:
+            hanging.release()
+            released.wait(20)
+        return answered(scores(body))
+
+    with served(Service(answer)) as url:
+        command = ["score", str(file), "--url", url, "--batch", "10", "--concurrency", "2", "--quiet"]
+        child = subprocess.Popen(
+            [sys.executable, "-m", "trainer_client", *command],
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+            text=True,
+            # A test run that a shell put into the background ignores interrupts, and hands that down.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+        )
+        # Two places to send from: once both hang, the one batch has been answered and its answer dealt with.
+        assert hanging.acquire(timeout=20) and hanging.acquire(timeout=20)
+        child.send_signal(how)
+        _, said = child.communicate(timeout=20)
+        released.set()
+    return child.returncode, said
+
+
+def test_an_interrupt_keeps_what_was_judged_although_what_comes_before_was_not(file: Path) -> None:
+    code, said = _stopped(file, "10", signal.SIGINT)
+    assert code == 130 and "interrupted" in said
+    assert [line["index"] for line in _results(file.with_name("in.results.jsonl"))] == list(range(10, 20))
+
+
+def test_a_kill_keeps_what_was_written(file: Path) -> None:
+    code, _ = _stopped(file, "0", signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert [line["index"] for line in _results(file.with_name("in.results.jsonl"))] == list(range(10))

@@ -1,0 +1,262 @@
+"""What would end a training later ends it before anything is loaded, and says what to change."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from testkit.scripted_judge import FINGERPRINT, Service, answered, judge_info, problem, scores, served
+from tests.trainer_client.training import runs
+from trainer_client import wire
+from trainer_client.cli.main import main
+from trainer_client.errors import DataError, JudgeMismatch, RubricdClientError
+from trainer_client.training import run_config, run_dir
+from trainer_client.training.preflight import Plan, Processes, prepare, rows_of
+from trainer_client.training.run_config import Run, RunFileError
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def url(service: Service) -> Iterator[str]:
+    with served(service) as url:
+        yield url
+
+
+def _run(folder: Path, url: str, rows: list[Json] | None = None, **fields: Any) -> Run:
+    path = runs.run_file(folder, url, **fields)
+    if rows is not None:
+        runs.lines(folder / "train.jsonl", *rows)
+    return run_config.read(path)
+
+
+def _plan(run: Run, **more: Any) -> Plan:
+    return prepare(run, **{"resume": False, **more})
+
+
+def _row(**changes: Any) -> Json:
+    return {**runs.rows()[0], **changes}
+
+
+def test_a_plan_is_whole_batches_in_the_seeds_order(tmp_path: Path, url: str, service: Service) -> None:
+    plan = _plan(_run(tmp_path, url, steps=7, questions=3, mini_batch=3))
+    assert (plan.steps, len(plan.order), plan.checkpoint) == (7, 21, None)
+    assert [row.id for row in plan.order] == [
+        row.id for row in _plan(_run(tmp_path, url, steps=7, questions=3, mini_batch=3, out="b")).order
+    ]
+    other = _plan(_run(tmp_path, url, steps=7, questions=3, mini_batch=3, out="c", seed=1))
+    assert [row.id for row in plan.order] != [row.id for row in other.order]
+    assert _plan(_run(tmp_path, url, steps=None, epochs=3, out="d")).steps == 3 * 4
+    assert plan.judging.options["expect_judge"] == FINGERPRINT, "a run is judged by one judge"
+
+
+def test_the_folder_says_what_was_begun(tmp_path: Path, url: str) -> None:
+    run = _run(tmp_path, url)
+    plan = _plan(run)
+    assert run_config.read(plan.out / "run.yaml") == run
+    assert json.loads((plan.out / "data.json").read_text()) == {
+        "train": run_dir.digest(plan.order),
+        "eval": run_dir.digest([]),
+    }
+    (judge,) = run_dir.judges(plan.out)
+    assert (judge["from_step"], judge["fingerprint"], judge["model"]) == (0, FINGERPRINT, "fake")
+    with pytest.raises(RunFileError, match="exists; go on in it with --resume, or name another folder with --out"):
+        _plan(run)
+
+
+def test_only_the_first_process_writes(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    plan = _plan(_run(tmp_path, url))
+    assert plan.processes == Processes(1, 2) and not plan.out.exists()
+    assert plan.judging.options["expect_judge"] == FINGERPRINT
+
+
+@pytest.mark.parametrize(
+    ("fields", "row", "said"),
+    [
+        ({}, {"rubric": None}, "row stiff-neck: has no `rubric`; leave the row out or set `rubric: generic`"),
+        ({}, {"rubric": [{"text": "a", "points": 0}]}, "row stiff-neck: every criterion has 0 points"),
+        ({"reference": "needed"}, {}, "row stiff-neck: has no reference answer; leave the row out or set"),
+        (
+            {"judging": {"aggregation": "rar_explicit"}},
+            {"rubric": [{"text": "Essential Criteria: a", "points": 1}, {"text": "b", "points": 1}]},
+            "row stiff-neck: `rar_explicit` weighs by category and criterion 1 has none",
+        ),
+        ({"questions": 4, "mini_batch": 4}, {}, "holds 2 rows and a batch takes 4; lower `questions`"),
+        ({}, {"prompt": []}, "line 1: `prompt`: must end with a turn"),
+    ],
+)
+def test_rows_that_can_have_no_score_are_refused(tmp_path: Path, url: str, fields: Json, row: Json, said: str) -> None:
+    changed = {key: value for key, value in _row(**row).items() if value is not None}
+    run = _run(tmp_path, url, [changed, runs.rows()[1]], **fields)
+    with pytest.raises(DataError) as caught:
+        _plan(run)
+    assert said in str(caught.value) and str(tmp_path / "train.jsonl") in str(caught.value)
+    assert not Path(run.out).exists()
+
+
+def test_what_becomes_of_rubric_and_reference(tmp_path: Path, url: str) -> None:
+    rows = [_row(id=str(n), reference="Rest.") for n in range(2)]
+    own = rows_of(_run(tmp_path, url, rows), str(tmp_path / "train.jsonl"))[0]
+    assert own.reference is None and own.rubric is not None and len(own.rubric.criteria) == 3
+    for preset, reference, criteria in (
+        ("direct-likert", None, 0),
+        ("reference-likert", "Rest.", 0),
+        ("rar-predefined", None, 4),
+        ("rar-explicit", None, 3),
+    ):
+        run = _run(tmp_path, url, rows, preset=preset)
+        row = rows_of(run, run.data)[0]
+        assert (row.reference, len(row.rubric.criteria) if row.rubric else 0) == (reference, criteria)
+
+
+def test_empty_files_and_missing_ones(tmp_path: Path, url: str) -> None:
+    with pytest.raises(DataError, match="holds no rows"):
+        _plan(_run(tmp_path, url, []))
+    with pytest.raises(DataError, match="No such file"):
+        _plan(_run(tmp_path, url, data="none.jsonl"))
+
+
+def test_a_judge_that_is_not_there_or_does_not_know_us(tmp_path: Path, url: str, service: Service) -> None:
+    with pytest.raises(RubricdClientError) as caught:
+        _plan(_run(tmp_path, "http://127.0.0.1:9"))
+    assert caught.value.code == "connect_failed"
+    service.answer = lambda body: problem("unauthorized", 401)
+    with pytest.raises(RubricdClientError, match="about unauthorized"):
+        _plan(_run(tmp_path, url))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_judge_is_asked_only_in_its_modes(tmp_path: Path, url: str) -> None:
+    with pytest.raises(
+        RunFileError, match="this judge is asked in the modes verdict and the layouts rubricd, not impl"
+    ):
+        _plan(_run(tmp_path, url, judging={"mode": "implicit"}))
+
+
+def test_a_rubric_longer_than_the_judge_takes_is_named(tmp_path: Path) -> None:
+    with served(Service(max_criteria=2)) as url, pytest.raises(DataError, match="row stiff-neck: has 3 criteria and"):
+        _plan(_run(tmp_path, url))
+
+
+def test_another_judge_is_another_reward(tmp_path: Path, url: str, service: Service) -> None:
+    run = _run(tmp_path, url)
+    plan = _plan(run)
+    _checkpoint(plan.out, 2)
+
+    def other(body: Json) -> httpx.Response:
+        whole = scores(body)
+        whole["judge"]["fingerprint"] = "judge-2"
+        return answered(whole)
+
+    service.answer = other
+    with pytest.raises(JudgeMismatch, match=r"judged by fake \(judge-1\), and now there is fake \(judge-2\)"):
+        _plan(run, resume=True)
+    assert [judge["fingerprint"] for judge in run_dir.judges(plan.out)] == ["judge-1"]
+    for _ in range(2):
+        again = _plan(run, resume=True, another_judge=True)
+        judges = [(judge["from_step"], judge["fingerprint"]) for judge in run_dir.judges(plan.out)]
+        assert judges == [(0, "judge-1"), (2, "judge-2")]
+    assert again.judging.options["expect_judge"] == "judge-2"
+
+
+def _checkpoint(out: Path, step: int, state: str = "{}") -> None:
+    (out / f"checkpoint-{step}").mkdir()
+    (out / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+
+
+def test_resuming_takes_the_last_whole_checkpoint_and_forgets_what_came_after(tmp_path: Path, url: str) -> None:
+    run = _run(tmp_path, url)
+    out = _plan(run).out
+    for step, state in ((2, "{}"), (10, "{}"), (12, '{"cut'), (7, "{}")):
+        _checkpoint(out, step, state)
+    (out / "checkpoint-old").mkdir()
+    (out / "metrics.jsonl").write_text("".join(f'{{"step": {n}}}\n' for n in (9, 10, 11)) + '{"step": 1')
+    (out / "completions").mkdir()
+    for step in (10, 11):
+        (out / "completions" / f"completions_{step:05d}.parquet").touch()
+    plan = _plan(run, resume=True)
+    assert plan.checkpoint == out / "checkpoint-10"
+    assert [log["step"] for log in runs.metrics(out)] == [9, 10]
+    assert [path.name for path in (out / "completions").iterdir()] == ["completions_00010.parquet"]
+
+
+def test_resuming_where_nothing_is_begins(tmp_path: Path, url: str) -> None:
+    assert _plan(_run(tmp_path, url), resume=True).checkpoint is None
+
+
+def test_another_run_is_not_resumed_into_a_folder(tmp_path: Path, url: str) -> None:
+    _plan(_run(tmp_path, url))
+    with pytest.raises(RunFileError, match=r"holds another run: seed was 0 and is 1; trl.beta was 0.001 and is 0.5"):
+        _plan(_run(tmp_path, url, seed=1, trl={"beta": 0.5}), resume=True)
+    moved = _run(tmp_path, url.replace("127.0.0.1", "localhost"), per_device=4, judging={"patience_s": 9.0})
+    assert _plan(moved, resume=True).checkpoint is None
+    with pytest.raises(RunFileError, match="was begun with other rows"):
+        _plan(_run(tmp_path, url, [_row(prompt="Else?"), *runs.rows()[1:]]), resume=True)
+
+
+def test_the_probe_asks_about_the_first_row_as_the_run_will(tmp_path: Path, url: str, service: Service) -> None:
+    _plan(_run(tmp_path, url, judging={"aggregation": "mean", "soft": True}))
+    (body,) = service.bodies
+    assert (body["aggregation"], body["soft"], body["items"][0]["response"]) == ("mean", True, "")
+    assert body["items"][0]["prompt"] == [{"role": "user", "content": runs.rows()[0]["prompt"]}]
+    assert wire.JudgeInfo.model_validate(judge_info()).fingerprint == FINGERPRINT
+
+
+def test_a_judge_that_cannot_judge_the_first_row_is_a_doubt(tmp_path: Path, url: str, service: Service) -> None:
+    assert _plan(_run(tmp_path, url, out="a")).doubt is None
+
+    def answer(body: Json) -> httpx.Response:
+        whole = scores(body)
+        whole["results"][0].update(score=None, status="failed", coverage=0.0)
+        whole["results"][0]["criteria"][0].update(status="abstained", met=None, p=None)
+        return answered(whole)
+
+    service.answer = answer
+    assert _plan(_run(tmp_path, url, out="b")).doubt == "abstained"
+
+
+def test_the_digest_sees_every_part_of_a_row_and_their_order(tmp_path: Path, url: str) -> None:
+    run = _run(tmp_path, url, reference="hidden")
+    rows = rows_of(run, run.data)
+    digests = [run_dir.digest(some)["sha256"] for some in (rows, rows[::-1], rows[1:], [*rows, rows[0]])]
+    changed = runs.rows()
+    changed[0]["rubric"][0]["points"] = 6
+    runs.lines(tmp_path / "train.jsonl", *changed)
+    digests.append(run_dir.digest(rows_of(run, run.data))["sha256"])
+    assert len(set(digests)) == 5
+
+
+def test_misuse_is_one_line_and_status_2(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = runs.run_file(tmp_path, url)
+    for options, said in (
+        (["--set", "groups=3"], "`groups`: unknown field; did you mean `group`?"),
+        (["--set", "judging.url=http://127.0.0.1:9"], "127.0.0.1:9"),
+        (["--set", "data=none.jsonl"], "none.jsonl: No such file or directory"),
+    ):
+        assert main(["train", str(path), *options]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("rubricd: ") and said in error and error.count("\n") == 1
+    assert main(["report", str(tmp_path)]) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_the_command_is_there_without_torch() -> None:
+    code = (
+        "import sys, trainer_client.cli.train, trainer_client.cli.main\n"
+        "heavy = {'torch', 'transformers', 'trl', 'datasets', 'peft', 'matplotlib', 'pyarrow', 'ruamel'}\n"
+        "print(sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=runs.ROOT)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,180 @@
+"""One file says everything, and what is wrong with it is told with its place before anything else happens."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer_client.client import ScoreOptions
+from trainer_client.scaffold import Schedule, Wording
+from trainer_client.training import run_config
+from trainer_client.training.run_config import RunFileError
+from trainer_client.training.run_fields import JudgingPart, Run, ScaffoldPart, WordingPart
+
+LEAST = "policy: Qwen/Qwen3-4B\ndata: train.jsonl\nout: runs/a\njudging: {url: 'http://judge:8000'}\n"
+
+
+def _file(folder: Path, text: str = "", least: str = LEAST) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(least + text, encoding="utf-8")
+    return path
+
+
+def _said(folder: Path, text: str = "", **more: Any) -> str:
+    with pytest.raises(RunFileError) as caught:
+        run_config.read(_file(folder, text), **more)
+    return str(caught.value)
+
+
+def test_what_is_not_said_is_the_presets(tmp_path: Path) -> None:
+    run = run_config.read(_file(tmp_path))
+    assert (run.preset, run.epochs, run.steps, run.group, run.questions, run.mini_batch) == (
+        "ruscarl",
+        5,
+        None,
+        8,
+        64,
+        32,
+    )
+    assert (run.scaffold.start, run.scaffold.steepness, run.ratio) == (0.2, 125.0, "bare/bare")
+    assert run.trl["beta"] == 0.001 and run.judging.aggregation == "healthbench"
+
+
+def test_what_is_said_wins_and_leaves_the_rest(tmp_path: Path) -> None:
+    text = """
+preset: rar-implicit
+steps: 7
+scaffold: {over: linear, wording: {warn: false}}
+trl: {learning_rate: 1e-6, bf16: no}
+"""
+    with pytest.raises(RunFileError):  # `no` is a text in YAML 1.2, but TRL's own fields are TRL's to check
+        run_config.read(_file(tmp_path, text.replace("trl:", "seed: no\ntrl:")))
+    run = run_config.read(_file(tmp_path, text))
+    assert run.trl["learning_rate"] == 0.000001 and run.trl["lr_scheduler_type"] == "constant_with_warmup"
+    assert (run.steps, run.epochs, run.group) == (7, None, 16)
+    assert (run.scaffold.over, run.scaffold.wording.warn, run.scaffold.wording.points) == ("linear", False, True)
+    assert run.judging.mode == "implicit" and run.judging.url == "http://judge:8000"
+
+
+def test_steps_and_epochs_stand_for_each_other(tmp_path: Path) -> None:
+    assert run_config.read(_file(tmp_path, "steps: 9\n")).epochs is None
+    assert run_config.read(_file(tmp_path, "preset: rar-explicit\nepochs: 2\n")).steps is None
+    assert "give exactly one of `steps` and `epochs`" in _said(tmp_path, "steps: 9\nepochs: 2\n")
+
+
+def test_what_was_written_is_read_as_the_same_run(tmp_path: Path) -> None:
+    text = "eval_every: null\nlora: {r: 4}\nsteps: 3\ntrl: {top_k: 0}\nscaffold: {tokens: 9}\npitfalls: met_is_bad\n"
+    run = run_config.read(_file(tmp_path, text))
+    assert run.eval_every is None and run.lora is not None
+    again = tmp_path / "elsewhere" / "run.yaml"
+    again.parent.mkdir()
+    again.write_text(run_config.written(run), encoding="utf-8")
+    assert run_config.read(again) == run
+    assert set(Run.model_fields) == set(run.model_dump())
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    run = run_config.read(_file(tmp_path, "eval_data: ../held.jsonl\n"))
+    assert (run.data, run.out) == (str(tmp_path / "train.jsonl"), str(tmp_path / "runs/a"))
+    assert run.eval_data is not None and Path(run.eval_data).resolve() == tmp_path.parent / "held.jsonl"
+    assert run.policy == "Qwen/Qwen3-4B"
+    (tmp_path / "mine").mkdir()
+    assert run_config.read(_file(tmp_path), changes=["policy=mine"]).policy == str(tmp_path / "mine")
+    assert "`policy`: no folder" in _said(tmp_path, changes=["policy=./theirs"])
+    elsewhere = run_config.read(_file(tmp_path), out=tmp_path / "b")
+    assert elsewhere.out == str(tmp_path / "b")
+
+
+def test_changes_are_as_if_they_stood_in_the_file(tmp_path: Path) -> None:
+    changes = [
+        "scaffold.start=0.3",
+        "trl.learning_rate=2e-5",
+        "judging.soft=true",
+        "lora={r: 2}",
+        "steps=4",
+        "trl.a.b=1",
+    ]
+    run = run_config.read(_file(tmp_path), changes=changes)
+    assert (run.scaffold.start, run.trl["learning_rate"], run.judging.soft, run.steps) == (0.3, 2e-5, True, 4)
+    assert run.lora is not None and run.lora.r == 2 and run.trl["a"] == {"b": 1}
+    assert _said(tmp_path, changes=["start"]).startswith("--set start: must be key.path=value")
+    assert _said(tmp_path, changes=["data.x=1"]) == "--set data.x=1: `data` holds no fields"
+    assert "not YAML" in _said(tmp_path, changes=["steps=[1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("scafold: {}\n", "`scafold`: unknown field; did you mean `scaffold`? known here: policy, data"),
+        (
+            "scaffold: {steepnes: 1}\n",
+            "`scaffold.steepnes`: unknown field; did you mean `steepness`? known here: within",
+        ),
+        ("scaffold: {wording: {oppener: x}}\n", "`scaffold.wording.oppener`: unknown field; did you mean `opener`?"),
+        ("lora: {rank: 3}\n", "`lora.rank`: unknown field; "),
+        ("group: 1\n", "`group`: Input should be greater than or equal to 2"),
+        ("group: '8'\n", "`group`: Input should be a valid integer"),
+        ("group: true\n", "`group`: Input should be a valid integer"),
+        ("questions: 10\n", "`questions` (10) must be a multiple of `mini_batch` (32)"),
+        ("ratio: bare\n", "`ratio`: Input should be 'bare/bare'"),
+        ("preset: ruska\n", "`preset`: must be one of ruscarl, rubric-rl"),
+        ("rubric: none\n", "judging.mode `verdict` needs a rubric: set `rubric` to own or generic"),
+        ("pitfalls: maybe\n", "`pitfalls`: Input should be 'met_is_good' or 'met_is_bad'"),
+        ("seed: -1\n", "`seed`: Input should be greater"),
+        ("steps: 1\nsteps: 2\n", 'line 6: not YAML: found duplicate key "steps"'),
+        ("scaffold: [1\n", "not YAML"),
+    ],
+)
+def test_slips_are_told_with_their_place(tmp_path: Path, text: str, said: str) -> None:
+    message = _said(tmp_path, text)
+    assert message.startswith(str(tmp_path / "run.yaml")) and said in message
+
+
+def test_every_slip_is_told_at_once(tmp_path: Path) -> None:
+    assert len(_said(tmp_path, "group: 1\nseed: x\nnew: 2\n").splitlines()) == 3
+
+
+def test_files_that_are_no_run_file(tmp_path: Path) -> None:
+    for text in ("", "- a\n", "1: 2\n"):
+        with pytest.raises(RunFileError, match="must hold fields"):
+            run_config.read(_file(tmp_path, text, least=""))
+    with pytest.raises(RunFileError, match="No such file"):
+        run_config.read(tmp_path / "none.yaml")
+    with pytest.raises(RunFileError, match="`policy`: missing"):
+        run_config.read(_file(tmp_path, LEAST.partition("\n")[2], least=""))
+    (tmp_path / "run.yaml").write_bytes(b"policy: \xff")
+    with pytest.raises(RunFileError, match="not UTF-8"):
+        run_config.read(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize("url", ["judge:8000", "ftp://judge", "http://", ""])
+def test_a_judge_has_a_url(tmp_path: Path, url: str) -> None:
+    assert "`judging.url`: must be a URL" in _said(tmp_path, changes=[f"judging.url='{url}'"])
+
+
+def test_a_run_file_never_holds_a_key(tmp_path: Path) -> None:
+    said = _said(tmp_path, changes=["judging.url=http://me:secret@judge:8000"])
+    assert "`judging.url`: holds a key" in said and "secret" not in said
+    run = run_config.read(_file(tmp_path, changes := "", LEAST.replace("8000'", "8000', token_env: MY_KEY")))
+    assert changes == "" and run.judge({"MY_KEY": "rbd_1"}, expect_judge="f").token == "rbd_1"
+    assert run.judge({}, expect_judge=None).token is None and "rbd_1" not in run_config.written(run)
+
+
+def test_the_scaffold_is_made_of_the_files_numbers(tmp_path: Path) -> None:
+    text = "seed: 5\nscaffold: {within: binary, nested: true, exponent: 3, wording: {points: false}}\n"
+    scaffold = run_config.read(_file(tmp_path, text)).scaffolding()
+    assert scaffold.schedule == Schedule(within="binary", full=8, exponent=3.0) and scaffold.seed == 5
+    assert scaffold.nested and scaffold.wording == Wording(points=False)
+    merf = run_config.read(_file(tmp_path, "preset: merf\ngroup: 6\n")).scaffolding().schedule
+    assert [merf.share(member, 6, 99, 100) for member in range(6)] == [1.0] * 6
+    assert run_config.read(_file(tmp_path, "scaffold: {full: 0}\n")).scaffolding().schedule.full == 0
+
+
+def test_the_fields_are_those_of_what_they_make(tmp_path: Path) -> None:
+    schedule = {name: getattr(Schedule(), name) for name in Schedule.__dataclass_fields__}
+    part = ScaffoldPart().model_dump()
+    assert {name: part[name] for name in schedule} == {**schedule, "full": None}
+    assert WordingPart().model_dump() == {name: getattr(Wording(), name) for name in Wording.__dataclass_fields__}
+    assert JudgingPart.model_fields.keys() >= ScoreOptions.__annotations__.keys()
+    judging = run_config.read(_file(tmp_path)).judge({}, expect_judge="me")
+    assert judging.options.keys() == ScoreOptions.__annotations__.keys() and judging.options["expect_judge"] == "me"

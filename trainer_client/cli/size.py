@@ -1,0 +1,195 @@
+"""`rubricd size`: how many GPUs judge a training step in time, with which settings; calculated, and said to be.
+
+Always true: nothing is loaded and nobody is asked.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from trainer_client.sizing.hardware import GPUS, JUDGES, Gpu, Judge, SizingError, judge_of
+from trainer_client.sizing.model import Size, Work, size
+
+_WRITTEN = 150
+_GPU = "H100"
+DESCRIPTION = (
+    "How many GPUs judge a training step in time, from the judge's shape and the lengths of what it reads. Calculated "
+    "from published figures (docs/sizing.md), not measured: --measured-tokens-per-s puts your own in their place."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("the judge and its GPU").add_argument
+    add("--judge", default="7B", help=f"{', '.join(JUDGES)}, or a config.json, or its folder (%(default)s)")
+    add("--dtype", default="bf16", choices=["bf16", "fp8"], help="of the weights (%(default)s)")
+    add("--gpu", help=f"{', '.join(GPUS)} ({_GPU})")
+    add("--tflops", type=_above_0, help="another GPU's dense peak in the --dtype, in TFLOP/s")
+    add("--bandwidth", type=_above_0, help="another GPU's memory bandwidth, in TB/s")
+    add("--gib", type=_above_0, help="another GPU's memory, in GiB")
+    add("--measured-tokens-per-s", type=_above_0, metavar="X", help="tokens a second and GPU, in place of the formula")
+    add("--block", type=_count, default=16, metavar="N", help="tokens the prefix cache keeps together (%(default)s)")
+    add = parser.add_argument_group("what is judged, in tokens").add_argument
+    add("--instructions", type=_count, default=100, metavar="N", help="the judge's instructions (%(default)s)")
+    add("--conversation", type=_count, default=600, metavar="N", help="before the response (%(default)s)")
+    add("--response", type=_count, default=600, metavar="N", help="(%(default)s)")
+    add("--criterion", type=_count, default=40, metavar="N", help="one, with heading and closing (%(default)s)")
+    add("--written", type=_count, metavar="N", help=f"mode reasoned: written for a verdict ({_WRITTEN})")
+    add = parser.add_argument_group("how much, and how fast").add_argument
+    add("--mode", default="verdict", choices=["verdict", "reasoned"], help="how the judge is asked (%(default)s)")
+    add("--criteria", type=_count, default=12, metavar="N", help="of one response (%(default)s)")
+    add("--group", type=_count, default=8, metavar="N", help="responses to one conversation (%(default)s)")
+    add("--responses", type=_count, default=512, metavar="N", help="of one training step (%(default)s)")
+    add("--seconds", type=_above_0, default=30.0, metavar="S", help="that judging a step may take (%(default)g)")
+    add("--cached", type=_share, default=0.0, metavar="P", help="share of responses that are known (%(default)g)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The exit code: 0, or 2 for what cannot be sized."""
+    try:
+        found = size(
+            _judge(args.judge),
+            _gpu(args),
+            _work(args),
+            dtype=args.dtype,
+            responses=args.responses,
+            seconds=args.seconds,
+            block=args.block,
+            measured=args.measured_tokens_per_s,
+        )
+        if args.json:
+            print(json.dumps(dataclasses.asdict(found), indent=1))
+        else:
+            _show(found, args)
+    except SizingError as error:
+        print(f"rubricd: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _work(args: argparse.Namespace) -> Work:
+    return Work(
+        instructions=args.instructions,
+        conversation=args.conversation,
+        response=args.response,
+        criterion=args.criterion,
+        criteria=args.criteria,
+        group=args.group,
+        written=_written(args),
+        cached=args.cached,
+    )
+
+
+def _written(args: argparse.Namespace) -> int:
+    if args.mode == "reasoned":
+        return args.written or _WRITTEN
+    if args.written is not None:
+        raise SizingError("--written is for --mode reasoned; in mode verdict the judge writes nothing")
+    return 0
+
+
+def _judge(named: str) -> Judge:
+    if (known := JUDGES.get(named.upper())) is not None:
+        return known
+    file = Path(named)
+    file = file / "config.json" if file.is_dir() else file
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        raise SizingError(f"--judge {named} {why}; give one of {', '.join(JUDGES)}, or a config.json") from None
+    if not isinstance(config, dict):
+        raise SizingError(f"--judge {named}: this is no model's config.json")
+    return judge_of(config, named)
+
+
+def _gpu(args: argparse.Namespace) -> Gpu:
+    """A known one, changed where flags say so, or one of flags alone."""
+    peak, given = args.tflops, {"bandwidth": args.bandwidth, "gib": args.gib}
+    changes: dict[str, Any] = {"bf16": peak, "fp8": peak, **given}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if args.gpu is None and changes:
+        if len(changes) < 4:
+            raise SizingError(f"a GPU of your own needs --tflops, --bandwidth and --gib; --gpu names one of {_known()}")
+        return Gpu("this GPU", **changes)
+    known = GPUS.get((args.gpu or _GPU).upper())
+    if known is None:
+        raise SizingError(f"--gpu {args.gpu} is not known: {_known()}; describe it by --tflops, --bandwidth and --gib")
+    return dataclasses.replace(known, **changes, name=f"{known.name}, changed") if changes else known
+
+
+def _known() -> str:
+    return ", ".join(GPUS)
+
+
+def _show(found: Size, args: argparse.Namespace) -> None:
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        raise SizingError("the table needs rich: pip install 'rubricd[cli]', or use --json") from None
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    for row in _rows(found, args):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    console.print(f"\n{_basis(found)}", highlight=False)
+
+
+def _rows(found: Size, args: argparse.Namespace) -> list[tuple[str, str, str]]:
+    tokens, gib = found.tokens, 2**30
+    judges = f"{found.gpu}: {found.replicas} x {found.judge} in {args.dtype} on {found.gpus_a_judge}"
+    limit = "" if found.limit == "judge" else ", all that one process can do"
+    return [
+        ("GPUs", f"{found.gpus}", judges),
+        ("a step takes", f"{found.step_s:.1f} s", f"{args.responses:,} responses, {found.verdicts:,.0f} verdicts"),
+        ("verdicts", f"{found.verdicts_per_s:,.0f} /s", f"of one GPU{limit}"),
+        ("tokens", f"{found.tokens_per_s:,.0f} /s", "of one GPU, computed and written"),
+        ("tokens of a response", f"{tokens.computed:,.0f}", f"{tokens.shared_ratio:.1%} of its prompts is shared"),
+        ("without sharing", f"{tokens.unshared:,.0f}", f"{tokens.unshared / tokens.computed:.1f} times as many"),
+        ("reading a response", f"{found.flops / 1e12:,.1f} TFLOP", ""),
+        ("weights", f"{found.weight_bytes / gib:,.1f} GiB", "of one judge"),
+        ("KV cache", f"{found.kv_tokens:,} tokens", "of one judge"),
+        ("verdicts in Redis", f"{found.redis_bytes / 2**20:,.1f} MiB", "of one step"),
+        ("service", f"{found.front_cores:.2f} cores", "of all its processes, while judging"),
+        ("--max-batch-tokens", f"{found.max_batch_tokens}", "a quarter of a second, or the least"),
+        ("--max-queue-s", f"{found.max_queue_s}", "two steps"),
+        ("--max-queued-tokens", f"{found.max_queued_tokens}", "what that is, of one process"),
+    ]
+
+
+def _basis(found: Size) -> str:
+    if found.measured:
+        return "By the rate that you measured. Memory and queue are calculated: docs/sizing.md."
+    return (
+        "Calculated from published peaks and efficiencies (docs/sizing.md), not measured: begin with it, then measure "
+        "and give --measured-tokens-per-s."
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _above_0(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError("must be a number above 0")
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError("must be between 0 and 1")
+    return number

@@ -1,0 +1,133 @@
+"""Training rows: a prompt with its rubric, read from JSON lines, RuscaRL/verl parquet or Rubrics-as-Rewards rows.
+
+Always true: the rubric travels in its row; a criterion's sign is the file's or was said by whoever reads, never guessed
+from its words; the same rows, seed and batch stand in the same order.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+from trainer_client import wire
+from trainer_client.data import records
+from trainer_client.data.records import Shape, Slip
+from trainer_client.errors import DataError
+from trainer_client.scaffold import Message
+
+Pitfalls = Literal["met_is_good", "met_is_bad"]
+"""What it means to meet a criterion that begins with `Pitfall Criteria:`. Most of RaR-Science say what to avoid ("Does
+not ..."), most of RaR-Medicine what goes wrong; both have negative weights."""
+_POLARITY: Mapping[Pitfalls, wire.Polarity] = {"met_is_good": "positive", "met_is_bad": "negative"}
+CATEGORIES = ("essential", "important", "optional", "pitfall")
+# "Essential Criteria: ..." as RaR's descriptions begin, with the misspellings that the released rows hold.
+_PREFIX = re.compile(r"^\s*([A-Za-z]{5,12})\s+crit[a-z]{2,8}\s*[:\-\u2013]\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prompt to train on. `source` says which data set it is from."""
+
+    id: str
+    messages: tuple[Message, ...]
+    rubric: wire.Rubric | None
+    reference: str | None
+    source: str
+
+
+def read_rows(path: str | Path, *, pitfalls: Pitfalls | None = None) -> Iterator[Row]:
+    """The rows of a `.jsonl` or `.parquet` file, in order; responses in it are left aside.
+
+    `pitfalls` gives the pitfalls of RaR and verl rows their sign; where it is None, a pitfall that has negative points
+    and no `polarity` of its own cannot be read. Items of POST /v1/score mean what their points say. Raises DataError at
+    the first row that cannot be read.
+    """
+    path = Path(path)
+    places: dict[str, str] = {}
+    found = records.rows(path)
+    with contextlib.closing(found):
+        for index, (place, record) in enumerate(found):
+            try:
+                row = _row(record, index, path.stem, pitfalls)
+                if row.id in places:
+                    raise Slip(
+                        f"`id`: {places[row.id]} has the same; ids must be distinct (without one, the index is the id)"
+                    )
+            except Slip as slip:
+                raise DataError(f"{path}, {place}: {slip}") from None
+            places[row.id] = place
+            yield row
+
+
+def _row(record: Any, index: int, stem: str, pitfalls: Pitfalls | None) -> Row:
+    shape, record = records.opened(record)
+    fields = {key: value for key, value in records.asked(shape, record).items() if key != "group"}
+    item = records.item(shape, fields | {"response": ""})
+    return Row(
+        id=item.id or _id(record) or str(index),
+        messages=_messages(item.prompt),
+        rubric=None if item.rubric is None else _signed(item.rubric, shape, pitfalls),
+        reference=item.reference,
+        source=_text(record.get("data_source")) or _text(record.get("question_source")) or stem,
+    )
+
+
+def _id(record: dict[str, Any]) -> str:
+    return _text(record.get("id")) or _text(records.mapping(record.get("extra_info")).get("id"))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _messages(prompt: str | list[wire.Message]) -> tuple[Message, ...]:
+    if isinstance(prompt, str):
+        return (Message(role="user", content=prompt),)
+    if not prompt or prompt[-1].role == "assistant":
+        raise Slip("`prompt`: must end with a turn that the policy answers; take the last assistant turn off")
+    return tuple(Message(role=turn.role, content=turn.content) for turn in prompt)
+
+
+def _signed(rubric: wire.Rubric, shape: Shape, pitfalls: Pitfalls | None) -> wire.Rubric:
+    """The rubric of a data set's row with each category as a tag and each pitfall's polarity said."""
+    if shape == "item":
+        return rubric
+    criteria = [_criterion(criterion, place, pitfalls) for place, criterion in enumerate(rubric.criteria)]
+    return rubric.model_copy(update={"criteria": criteria})
+
+
+def _criterion(criterion: wire.Criterion, place: int, pitfalls: Pitfalls | None) -> wire.Criterion:
+    category = criterion.tags.get("category", "").lower() or category_of(criterion.text)
+    if category is None:
+        return criterion
+    tags = {"category": category, **criterion.tags}
+    polarity = criterion.polarity
+    if category == "pitfall" and polarity is None:
+        if pitfalls is None and criterion.points < 0:
+            raise Slip(
+                f"`rubric[{place}]` is a pitfall with negative points, and some data sets mean by it a fault, others "
+                "what avoids one: say which with `pitfalls: met_is_bad` or `met_is_good`, or give it a `polarity`"
+            )
+        polarity = None if pitfalls is None else _POLARITY[pitfalls]
+    return criterion.model_copy(update={"tags": tags, "polarity": polarity})
+
+
+def category_of(text: str) -> str | None:
+    """The category in a text's `X Criteria:` prefix, spelt right or almost; the service reads it in the same way."""
+    found = _PREFIX.match(text)
+    if found is None or not text[found.end() :]:
+        return None
+    word = found.group(1).lower()
+    close = get_close_matches(word, CATEGORIES, n=1, cutoff=0.8)
+    return next((category for category in close if category[0] == word[0]), None)
+
+
+def training_order(rows: Sequence[Row], *, epochs: int, seed: int, batch: int = 1) -> list[Row]:
+    """The rows of all epochs in the order of training: each epoch a permutation of its own, cut to whole batches. The
+    first epochs of a longer training are a shorter one's."""
+    size = len(rows) // batch * batch
+    return [row for epoch in range(epochs) for row in Random(f"{seed}/{epoch}").sample(rows, len(rows))[:size]]

@@ -1,0 +1,182 @@
+"""One list of items at the service, chunk by chunk, until each response has its outcome.
+
+Always true: a place is settled once and stays as it is; whatever ends the asking of a chunk settles what is left of it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import httpx
+
+from trainer_client import wire
+from trainer_client.errors import ConnectionBroken, InvalidRequest, JudgeMismatch, RubricdClientError
+from trainer_client.http import chunks, validation
+from trainer_client.http.outcomes import Outcome, Scored, failures, unsendable
+from trainer_client.http.transport import Body, Caller, deadline_ms
+
+Listener = Callable[[int, Outcome], None]
+_Part = Sequence[chunks.Entry]
+
+
+class Asking:
+    """`listener` is called with each place and outcome as soon as it is there. Chunks hold at most `batch_items`
+    responses and `batch_bytes` bytes of items."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        request: wire.ScoreRequest,
+        deadline: float | None,
+        listener: Listener,
+        *,
+        batch_items: int,
+        batch_bytes: int,
+    ) -> None:
+        self._caller = caller
+        self._request = request
+        self._deadline = deadline
+        self._listener = listener
+        self._settled: dict[int, Outcome] = {}
+        self._entries = chunks.entries(request.items)
+        sendable = (entry for entry in self._entries if entry.size is not None)
+        self._chunks = list(chunks.cut(sendable, batch_items, batch_bytes))
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """All of them, in order, once asking is over."""
+        return [self._settled[place] for entry in self._entries for place in entry.places]
+
+    async def whole(self) -> None:
+        """Asks for one answer a chunk."""
+        self._settle_unsendable()
+        await _all(self._ask(chunk, self._answer) for chunk in self._chunks)
+
+    async def streaming(self) -> None:
+        """Asks for each chunk's results as they are finished, all from the judge that the service names now."""
+        self._settle_unsendable()
+        try:
+            judge = await self._judge()
+        except RubricdClientError as error:
+            left = self._missing(self._entries)
+            self._settle(failures(error, left, left, each=False))
+            return
+        await _all(self._ask(chunk, partial(self._stream, judge)) for chunk in self._chunks)
+
+    async def _ask(self, chunk: _Part, once: Callable[[_Part], Awaitable[None]]) -> None:
+        """Settles all of the chunk. Where it is refused for some of its items, the others are asked for again: without
+        the blamed, or in halves where nobody is, which for n items is never more than 2 n - 1 requests in all."""
+        left = [chunk]
+        while left:
+            part = left.pop()
+            try:
+                await once(part)
+            except RubricdClientError as error:
+                part = self._missing(part)
+                blamed = validation.blamed(error, len(part))
+                if blamed is not None:
+                    left += reversed(chunks.without(part, blamed))
+                failed = part if blamed is None else [part[place] for place in sorted(blamed)]
+                self._settle(failures(error, part, failed, each=bool(blamed)))
+
+    async def _answer(self, part: _Part) -> None:
+        answer = await score(self._caller, self._asked(part), self._deadline)
+        places = _places(part)
+        self._settle(
+            (place, Scored(result, answer.judge)) for place, result in zip(places, answer.results, strict=True)
+        )
+
+    async def _stream(self, judge: wire.Judge, part: _Part) -> None:
+        """Retries ask for the items of which something is missing, whole: their verdicts are in the service's cache."""
+
+        async def once() -> None:
+            if missing := self._missing(part):
+                await self._stream_once(judge, missing)
+
+        await self._caller.retrying(once, self._deadline)
+
+    async def _stream_once(self, judge: wire.Judge, part: _Part) -> None:
+        request = self._asked(part).model_copy(update={"expect_judge": judge.fingerprint})
+        places = _places(part)
+        reader: validation.Lines | None = None
+
+        def opened(response: httpx.Response) -> Callable[[bytes], None]:
+            nonlocal reader
+            reader = validation.Lines(request, response)
+            return take
+
+        def take(line: bytes) -> None:
+            assert reader is not None
+            if (result := reader.read(line)) is not None:
+                self._settle([(places[result.index], Scored(result, judge))])
+
+        headers = self._caller.together(request.items)
+        await self._caller.send_streaming(
+            "/v1/score", opened, body=_body(request), headers=headers, deadline=self._deadline
+        )
+        if reader is None or not reader.ended:
+            raise ConnectionBroken("the answer ended before its last line")
+
+    async def _judge(self) -> wire.Judge:
+        """The one judge of a stream. The service refuses a request that another would answer, so what a line says can
+        be believed before the last line has named the judge."""
+        asked = self._request
+        info = await self._caller.call(
+            "GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo), deadline=self._deadline
+        )
+        judge = next((one for one in info.judges if (one.mode, one.layout) == (asked.mode, asked.layout)), None)
+        if judge is None:
+            raise InvalidRequest(f"this judge cannot be asked in mode {asked.mode}, layout {asked.layout}")
+        if asked.expect_judge not in (None, judge.fingerprint):
+            raise JudgeMismatch(f"expected judge {asked.expect_judge}, the service has {judge.fingerprint}")
+        return judge
+
+    def _asked(self, part: _Part) -> wire.ScoreRequest:
+        return self._request.model_copy(update={"items": [entry.item for entry in part]})
+
+    def _missing(self, part: _Part) -> list[chunks.Entry]:
+        return [entry for entry in part if any(place not in self._settled for place in entry.places)]
+
+    def _settle_unsendable(self) -> None:
+        self._settle(pair for entry in self._entries if entry.size is None for pair in unsendable(entry))
+
+    def _settle(self, pairs: Iterable[tuple[int, Outcome]]) -> None:
+        for place, outcome in pairs:
+            if place not in self._settled:
+                self._settled[place] = outcome
+                self._listener(place, outcome)
+
+
+async def score(caller: Caller, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
+    """One request as it is. Raises RubricdClientError once retrying is over."""
+
+    def read(response: httpx.Response) -> wire.ScoreResponse:
+        answer = validation.read(response, wire.ScoreResponse)
+        validation.check(request, answer)
+        return answer
+
+    headers = caller.together(request.items)
+    return await caller.call("POST", "/v1/score", read, body=_body(request), headers=headers, deadline=deadline)
+
+
+def _body(request: wire.ScoreRequest) -> Body:
+    def body(left_s: float | None) -> str:
+        timed = request.model_copy(update={"deadline_ms": deadline_ms(left_s)})
+        return timed.model_dump_json(exclude_none=True, by_alias=True)
+
+    return body
+
+
+def _places(part: _Part) -> list[int]:
+    return [place for entry in part for place in entry.places]
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Everything side by side; on a defect or a cancellation nothing is left running."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for coroutine in work:
+                group.create_task(coroutine)
+    except BaseExceptionGroup as defects:
+        raise defects.exceptions[0] from None

@@ -1,0 +1,263 @@
+"""One call to the service, asked as often as policy, budget and deadline allow.
+
+Always true: a call ends in an answer, in one typed error, or in its cancellation; not later than its deadline, and
+with its place given back. A pause that an overloaded service asks of one call is kept by all, and fewer are under way.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import httpx
+
+from trainer_client import wire
+from trainer_client.errors import (
+    AnswerTimedOut,
+    ConnectFailed,
+    ConnectionBroken,
+    DeadlineExceeded,
+    Overloaded,
+    QuotaExceeded,
+    RubricdClientError,
+    StillRunning,
+    TransportError,
+    Unavailable,
+)
+from trainer_client.http.concurrency import Throttle
+from trainer_client.http.headers import HEADER, affinity
+from trainer_client.http.retry import Clock, Retries, RetryPolicy
+from trainer_client.http.tracing import traced
+from trainer_client.http.validation import NDJSON
+
+_T = TypeVar("_T")
+
+Body = Callable[[float | None], str]
+"""A request's body, made from the seconds left (None without a deadline) each time it is sent."""
+
+_CONNECT_S = 5.0
+# After these the service is asked less.
+_TOO_MUCH = (Overloaded, Unavailable, QuotaExceeded, AnswerTimedOut)
+# The service is told a little less than what is left, so that its answer is back before the deadline.
+_WAY_BACK_S = 0.25
+_WAY_BACK_SHARE = 0.1
+
+
+class Caller:
+    """The connection pool, with `concurrency` places to call from; `timeout_s` bounds one attempt.
+
+    A call that waits to be retried keeps its place, and of the places in use the throttle lets some be under way: an
+    overloaded service sees fewer of them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None,
+        concurrency: int,
+        timeout_s: float,
+        retry: RetryPolicy,
+        transport: httpx.AsyncBaseTransport | None,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._token = token
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._retries = Retries(retry, rng)
+        self._places = asyncio.Semaphore(concurrency)
+        self._throttle = Throttle(concurrency)
+        self._open_at = -math.inf
+        self._http = httpx.AsyncClient(
+            base_url=_checked_url(url),
+            headers=_headers(token),
+            timeout=httpx.Timeout(None, connect=_CONNECT_S),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=concurrency),
+            transport=transport,
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    def together(self, items: Sequence[wire.Item]) -> dict[str, str]:
+        """The header by which a proxy knows calls about the same prompt; none where prompts differ."""
+        known_by = affinity(items, self._token)
+        return {} if known_by is None else {HEADER: known_by}
+
+    def deadline(self, seconds: float | None) -> float | None:
+        """The moment that lies `seconds` ahead on the clock that calls go by."""
+        if seconds is None or seconds == math.inf:
+            return None
+        if not math.isfinite(seconds):
+            raise ValueError("a deadline must be a number of seconds")
+        return self._clock.now() + seconds
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[httpx.Response], _T],
+        *,
+        body: Body | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+    ) -> _T:
+        """What `read` makes of the answer. Raises RubricdClientError, `read`'s own ones included."""
+
+        async def once() -> _T:
+            return read(await self.send(method, path, body=body, headers=headers, deadline=deadline))
+
+        return await self.retrying(once, deadline)
+
+    async def retrying(self, once: Callable[[], Awaitable[_T]], deadline: float | None) -> _T:
+        """What `once` returns, which makes one attempt. Raises RubricdClientError, the last attempt's."""
+        await self._within(deadline, self._places.acquire(), "a place was free to send from")
+        try:
+            attempts = 0
+            while True:
+                try:
+                    async with self._under_way(deadline):
+                        attempts += 1
+                        answer = await once()
+                    self._retries.earn()
+                    return answer
+                except RubricdClientError as error:
+                    error.attempts = attempts
+                    wait_s = self._next_wait_s(error, deadline)
+                    if wait_s is None:
+                        raise
+                await self._clock.sleep(wait_s)
+        finally:
+            self._places.release()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Body | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+    ) -> httpx.Response:
+        """One attempt, whatever its status. Raises TransportError, or DeadlineExceeded where that came first."""
+        left_s = self._left_s(deadline)
+        content = None if body is None else body(left_s)
+        async with self._answering(left_s):
+            return await self._http.request(method, path, content=content, headers=traced(headers or {}))
+
+    async def send_streaming(
+        self,
+        path: str,
+        opened: Callable[[httpx.Response], Callable[[bytes], None]],
+        *,
+        body: Body,
+        headers: Mapping[str, str],
+        deadline: float | None,
+    ) -> None:
+        """One attempt at an answer in lines. `opened` gets the response, of another status than 200 with its body, and
+        returns what takes each line, without its end. A rest without an end is no line. Raises as `send` does."""
+        left_s = self._left_s(deadline)
+        headers = traced({**headers, "accept": NDJSON})
+        async with (
+            self._answering(left_s),
+            self._http.stream("POST", path, content=body(left_s), headers=headers) as response,
+        ):
+            if response.status_code != 200:
+                await response.aread()
+            take, rest = opened(response), b""
+            # Not by httpx's lines: those end at U+2028 too, which may stand in a JSON text.
+            async for piece in response.aiter_bytes():
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    take(line)
+
+    @asynccontextmanager
+    async def _answering(self, left_s: float | None) -> AsyncIterator[None]:
+        """One attempt's time limit, and httpx's errors as ours."""
+        try:
+            async with asyncio.timeout(self._timeout_s if left_s is None else min(self._timeout_s, left_s)):
+                yield
+        except TimeoutError:
+            if left_s is not None and left_s <= self._timeout_s:
+                raise DeadlineExceeded("the deadline passed before the answer came") from None
+            raise AnswerTimedOut(f"no answer within {self._timeout_s:g} s") from None
+        except httpx.HTTPError as error:
+            raise self._transport_error(error) from None
+
+    @asynccontextmanager
+    async def _under_way(self, deadline: float | None) -> AsyncIterator[None]:
+        """Holds one of the throttle's places during an attempt, and lets it learn how that went."""
+        entered = await self._within(deadline, self._throttle.enter(), "it was this request's turn")
+        try:
+            await self._opening(deadline)
+            yield
+            self._throttle.grow()
+        except _TOO_MUCH:
+            self._throttle.cut(entered)
+            raise
+        finally:
+            self._throttle.leave()
+
+    async def _within(self, deadline: float | None, waiting: Coroutine[Any, Any, _T], what: str) -> _T:
+        try:
+            async with asyncio.timeout(self._left_s(deadline)):
+                return await waiting
+        except TimeoutError:
+            raise DeadlineExceeded(f"the deadline passed before {what}") from None
+
+    async def _opening(self, deadline: float | None) -> None:
+        """Wait until the service wants to be asked again, whoever it told so. Raises DeadlineExceeded."""
+        while (wait_s := self._open_at - self._clock.now()) > 0:
+            if deadline is not None and self._open_at >= deadline:
+                raise DeadlineExceeded(f"the service wants to be left alone for {wait_s:.1f} s, past the deadline")
+            await self._clock.sleep(wait_s)
+        if deadline_ms(self._left_s(deadline)) == 0:
+            raise DeadlineExceeded("the deadline passed before the request was sent")
+
+    def _next_wait_s(self, error: RubricdClientError, deadline: float | None) -> float | None:
+        """Decides on a failed attempt: seconds to wait, or None to give up."""
+        pause_s = error.retry_after_s or 0.0
+        asks_all = error.retryable and not isinstance(error, StillRunning)
+        if asks_all and pause_s <= self._retries.policy.longest_wait_s:
+            self._open_at = max(self._open_at, self._clock.now() + pause_s)
+        return self._retries.next_wait_s(error, error.attempts, self._left_s(deadline))
+
+    def _transport_error(self, error: httpx.HTTPError) -> TransportError:
+        where, said = self._http.base_url.netloc.decode(), str(error) or type(error).__name__
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return ConnectFailed(f"cannot connect to {where}: {said}")
+        if isinstance(error, httpx.TimeoutException):
+            return AnswerTimedOut(f"{where}: {said}")
+        return ConnectionBroken(f"{where}: {said}")
+
+    def _left_s(self, deadline: float | None) -> float | None:
+        return None if deadline is None else max(0.0, deadline - self._clock.now())
+
+
+def deadline_ms(left_s: float | None) -> int | None:
+    """What the service is given of the seconds left, in whole milliseconds: 0 means too late to ask."""
+    if left_s is None:
+        return None
+    return int(1000 * (left_s - min(_WAY_BACK_S, _WAY_BACK_SHARE * left_s)))
+
+
+def _checked_url(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError("the judge's url must look like http://host:port")
+    return parsed
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    headers = {"user-agent": "rubricd-client", "accept": "application/json", "content-type": "application/json"}
+    if token is not None:
+        if not token.isascii() or not token.isprintable() or " " in token or not token:
+            raise ValueError("the token holds white space or signs that no token has")
+        headers["authorization"] = f"Bearer {token}"
+    return headers

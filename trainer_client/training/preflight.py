@@ -1,0 +1,171 @@
+"""What is looked at before anything is loaded: the rows, the judge, the run's folder. Needs no torch.
+
+Always true: whatever would make a training stop later for a reason that can be seen now stops it here, with the place
+and what to change; the order of all rows is decided here.
+"""
+
+import asyncio
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trainer_client import wire
+from trainer_client.client import Failed, reward
+from trainer_client.data.rows import Row, category_of, read_rows, training_order
+from trainer_client.errors import DataError, JudgeMismatch
+from trainer_client.reward_client import Judging, why_missing
+from trainer_client.scaffold import worth
+from trainer_client.training import run_dir
+from trainer_client.training.presets import GENERIC
+from trainer_client.training.run_config import Run, RunFileError
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among those that `accelerate launch` started."""
+
+    rank: int
+    count: int
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Processes":
+        return cls(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A training that can begin. `order` are the rows of `steps` batches, one after the other."""
+
+    run: Run
+    out: Path
+    order: list[Row]
+    eval_rows: list[Row]
+    steps: int
+    judging: Judging
+    judge: dict[str, Any]
+    doubt: str | None
+    """Why an empty answer to the first row was not judged; None if it was."""
+    checkpoint: Path | None
+    processes: Processes
+
+
+def prepare(run: Run, *, resume: bool, another_judge: bool = False) -> Plan:
+    """Raises RunFileError, DataError or another RubricdClientError. Writes the folder's first files."""
+    out, processes = Path(run.out), Processes.of(os.environ)
+    began = (out / "run.yaml").exists()
+    if processes.first and not resume and out.exists() and any(out.iterdir()):
+        raise RunFileError(f"{out} exists; go on in it with --resume, or name another folder with --out")
+    rows, eval_rows = rows_of(run, run.data), rows_of(run, run.eval_data) if run.eval_data else []
+    steps, order = _order(run, rows)
+    data = {"train": run_dir.digest(order), "eval": run_dir.digest(eval_rows)}
+    if processes.first and began:
+        run_dir.check_same(out, run, data)
+    checkpoint = run_dir.checkpoint(out) if resume else None
+    judging = run.judge(os.environ, expect_judge=run.judging.expect_judge)
+    judge, doubt = asyncio.run(_judge(run, judging, [*rows, *eval_rows]))
+    _check_judge(run_dir.judges(out) if checkpoint else [], judge, another_judge)
+    if processes.first:
+        step = 0 if checkpoint is None else run_dir.step_of(checkpoint)
+        run_dir.begin(out, run, data)
+        run_dir.write_judge(out, judge, step)
+        run_dir.forget_after(out, step)
+    judging = run.judge(os.environ, expect_judge=judge["fingerprint"])
+    return Plan(run, out, order, eval_rows, steps, judging, judge, doubt, checkpoint, processes)
+
+
+def rows_of(run: Run, path: str) -> list[Row]:
+    """The file's rows as this run asks about them: with its rubric and reference. Raises DataError."""
+    rows = [_asked(run, path, row) for row in read_rows(path, pitfalls=run.pitfalls)]
+    if not rows:
+        raise DataError(f"{path}: holds no rows")
+    return rows
+
+
+def _asked(run: Run, path: str, row: Row) -> Row:
+    rubric, reference = row.rubric, row.reference if run.reference == "needed" else None
+    if run.rubric == "generic":
+        rubric = wire.Rubric.model_validate({"criteria": [dict(one) for one in GENERIC]})
+    elif run.rubric == "none":
+        rubric = None
+    if run.reference == "needed" and reference is None:
+        raise DataError(f"{path}, row {row.id}: has no reference answer; leave the row out or set `reference: hidden`")
+    if run.rubric == "own" and (slip := _no_score(run, rubric)):
+        raise DataError(f"{path}, row {row.id}: {slip}")
+    return replace(row, rubric=rubric, reference=reference)
+
+
+def _no_score(run: Run, rubric: wire.Rubric | None) -> str | None:
+    """Why no answer to a row with this rubric can ever have a score."""
+    if rubric is None:
+        return None if run.judging.mode == "likert" else "has no `rubric`; leave the row out or set `rubric: generic`"
+    counted = [(place, one) for place, one in enumerate(rubric.criteria) if worth(one) != 0]
+    if not counted:
+        return "every criterion has 0 points; leave the row out or give it points"
+    if run.judging.aggregation == "rar_explicit":
+        without = [place for place, one in counted if not (one.tags.get("category") or category_of(one.text))]
+        if 0 < len(without) < len(counted):
+            return (
+                f"`rar_explicit` weighs by category and criterion {without[0]} has none; begin its text with "
+                "`Essential Criteria: ` or another category, or give it the tag `category`"
+            )
+    return None
+
+
+def _order(run: Run, rows: Sequence[Row]) -> tuple[int, list[Row]]:
+    """The number of batches, and their rows."""
+    batches = len(rows) // run.questions
+    if not batches:
+        raise DataError(
+            f"{run.data}: holds {len(rows)} rows and a batch takes {run.questions}; lower `questions` and `mini_batch`"
+        )
+    steps = run.steps if run.steps is not None else batches * (run.epochs or 1)
+    order = training_order(rows, epochs=math.ceil(steps / batches), seed=run.seed, batch=run.questions)
+    return steps, order[: steps * run.questions]
+
+
+async def _judge(run: Run, judging: Judging, rows: Sequence[Row]) -> tuple[dict[str, Any], str | None]:
+    """Who will judge. An empty answer to the first row is judged, so that a wrong key or option shows now; also why it
+    has no score, if it has none."""
+    mode, layout = run.judging.mode, run.judging.layout
+    async with judging.client() as client:
+        info = await client.judge()
+        if mode not in info.modes or layout not in info.layouts:
+            raise RunFileError(
+                f"`judging`: this judge is asked in the modes {', '.join(info.modes)} and the layouts "
+                f"{', '.join(info.layouts)}, not {mode} and {layout}"
+            )
+        longest = max(rows, key=lambda row: len(row.rubric.criteria) if row.rubric else 0)
+        if longest.rubric is not None and len(longest.rubric.criteria) > info.limits.max_criteria:
+            raise DataError(
+                f"row {longest.id}: has {len(longest.rubric.criteria)} criteria and this judge takes "
+                f"{info.limits.max_criteria}; leave it out, or raise the service's `max_criteria`"
+            )
+        item = {
+            "prompt": [dict(message) for message in rows[0].messages],
+            "response": "",
+            "rubric": rows[0].rubric,
+            "reference": rows[0].reference,
+        }
+        (outcome,) = await client.score([item], **judging.options)
+        if isinstance(outcome, Failed):
+            raise outcome.error
+    facts = info.model_dump(mode="json", exclude={"judges", "modes", "layouts", "limits", "fingerprint"})
+    judge = {"fingerprint": outcome.judge.fingerprint, "mode": mode, "layout": layout, **facts}
+    return judge, None if reward(outcome) is not None else why_missing(outcome)
+
+
+def _check_judge(before: run_dir.Judges, now: Mapping[str, Any], another_judge: bool) -> None:
+    if before and before[-1]["fingerprint"] != now["fingerprint"] and not another_judge:
+        raise JudgeMismatch(
+            f"this run was judged by {before[-1]['model']} ({before[-1]['fingerprint']}), and now there is "
+            f"{now['model']} ({now['fingerprint']}): scores of two judges are not one reward. Bring that judge back, "
+            "or go on all the same with --another-judge"
+        )

@@ -1,0 +1,136 @@
+"""The folder of a training run: which files are in it, and whether a training may go on in it.
+
+    run.yaml          the run file, with nothing left unsaid
+    data.json         how many rows, and a digest of them in their order
+    judge.json        the judges that gave the rewards, and from which step on
+    metrics.jsonl     a line a log
+    completions/      TRL's tables of rollouts, one a log
+    checkpoint-N/     TRL's checkpoints, N in optimiser steps
+    policy/           the trained policy, or its adapter
+    report.html
+
+Always true: a run goes on only as the run that was begun (the same algorithm, rows and judge), unless another judge is
+asked for by name; then that is written down too.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer_client.data.rows import Row
+from trainer_client.training import run_config
+from trainer_client.training.run_config import Run, RunFileError
+
+CHECKPOINT, STATE = "checkpoint-", "trainer_state.json"
+_MAY_CHANGE = {
+    *("out", "data", "eval_data", "per_device", "ahead", "save_every"),
+    *("judging.url", "judging.token_env", "judging.patience_s", "judging.concurrency", "judging.timeout_s"),
+    *("judging.most_missing", "judging.priority", "judging.expect_judge"),
+    *("trl.report_to", "trl.run_name", "trl.vllm_gpu_memory_utilization"),
+    *("trl.vllm_server_base_url", "trl.vllm_server_host", "trl.vllm_server_port"),
+}
+"""What changes neither the algorithm nor the order. Rows are compared by their digest."""
+
+Judges = list[dict[str, Any]]
+
+
+def checkpoint(out: Path) -> Path | None:
+    """The last whole checkpoint: TRL writes its state file last."""
+    found = [path for path in out.glob(f"{CHECKPOINT}*") if path.name.removeprefix(CHECKPOINT).isdigit()]
+    whole = [path for path in found if _is_json(path / STATE)]
+    return max(whole, key=step_of, default=None)
+
+
+def step_of(path: Path) -> int:
+    """The optimiser step of a checkpoint."""
+    return int(path.name.removeprefix(CHECKPOINT))
+
+
+def digest(rows: Sequence[Row]) -> dict[str, Any]:
+    """How many rows there are, and the SHA-256 of all of them in their order."""
+    summed = hashlib.sha256()
+    for row in rows:
+        rubric = None if row.rubric is None else row.rubric.model_dump(mode="json")
+        text = json.dumps([row.id, row.messages, rubric, row.reference], ensure_ascii=False, sort_keys=True)
+        summed.update(f"{len(text)}:{text}".encode())
+    return {"rows": len(rows), "sha256": summed.hexdigest()}
+
+
+def check_same(out: Path, run: Run, data: Mapping[str, Any]) -> None:
+    """Raises RunFileError where the run in this folder is another one."""
+    began = run_config.read(out / "run.yaml")
+    before, now = dict(_flat(began.model_dump(mode="json"))), dict(_flat(run.model_dump(mode="json")))
+    changed = [
+        f"{place} was {before.get(place)!r} and is {now.get(place)!r}"
+        for place in sorted(before.keys() | now.keys())
+        if place not in _MAY_CHANGE and before.get(place) != now.get(place)
+    ]
+    if changed:
+        raise RunFileError(f"{out} holds another run: {'; '.join(changed)}. Put that back, or name another --out")
+    if json.loads((out / "data.json").read_text(encoding="utf-8")) != data:
+        raise RunFileError(f"{out} was begun with other rows than {run.data} holds now; bring them back")
+
+
+def judges(out: Path) -> Judges:
+    """Who gave the rewards, each with `from_step`; empty before the first."""
+    path = out / "judge.json"
+    found: Judges = json.loads(path.read_text(encoding="utf-8"))["judges"] if path.exists() else []
+    return found
+
+
+def begin(out: Path, run: Run, data: Mapping[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / "run.yaml", run_config.written(run))
+    _write(out / "data.json", json.dumps(dict(data), indent=1))
+
+
+def write_judge(out: Path, judge: Mapping[str, Any], step: int) -> None:
+    """From `step` on this judge gives the rewards."""
+    known = [one for one in judges(out) if one["from_step"] < step or step == 0]
+    same = bool(known) and {**known[-1], "from_step": 0} == {**judge, "from_step": 0}
+    told = known if same else [*(known if step else []), {"from_step": step, **judge}]
+    _write(out / "judge.json", json.dumps({"judges": told}, indent=1, ensure_ascii=False))
+
+
+def forget_after(out: Path, step: int) -> None:
+    """Takes out what was logged after this step: it will be done again."""
+    path = out / "metrics.jsonl"
+    if path.exists():
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
+        _write(path, "".join(f"{line}\n" for line in kept))
+    for table in (out / "completions").glob("completions_*.parquet"):
+        if int(table.stem.rpartition("_")[2]) > step:
+            table.unlink()
+
+
+def _step(line: str) -> float:
+    """A line that an end cut off is as if after every step."""
+    try:
+        return float(json.loads(line)["step"])
+    except ValueError:
+        return float("inf")
+
+
+def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{place}.{key}" if place else key)
+    else:
+        yield place, value
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,97 @@
+"""What a batch of judged rollouts says through TRL's own channels: metrics, and columns of the completions table.
+
+Always true: a rollout that was not judged counts in `judge/none_share` and in no mean of rewards.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainer_client import wire
+from trainer_client.http.outcomes import Outcome, Scored, reward
+from trainer_client.reward_client import why_missing
+from trainer_client.trl.prompt_row import Prompt, row_of
+
+_NAMES = 64
+Log = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One completion's outcome, and the seconds from asking to having it."""
+
+    outcome: Outcome
+    took_s: float
+
+
+class Measures:
+    """Logs single values; TRL takes their mean over all processes. At most 64 criteria are followed by name."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+
+    def log(
+        self,
+        log: Log,
+        judged: Sequence[Judged],
+        rewards: Sequence[float | None],
+        shown: Sequence[float],
+        waited_s: float,
+        prompts: Sequence[Prompt],
+    ) -> None:
+        log("judge/latency_s", max(one.took_s for one in judged))
+        log("judge/waited_s", waited_s)
+        for one, value, share, prompt in zip(judged, rewards, shown, prompts, strict=True):
+            log("judge/none_share", float(value is None))
+            log("scaffold/shown_share", share)
+            if value is not None:
+                log("reward/scaffolded" if share > 0 else "reward/bare", value)
+            if isinstance(one.outcome, Scored):
+                self._measure_criteria(log, one.outcome.result, row_of(prompt))
+
+    def _measure_criteria(self, log: Log, result: wire.Result, row: dict[str, Any]) -> None:
+        log("judge/coverage", result.coverage)
+        told = {str(n): one for n, one in enumerate(row["rubric"] or [])}
+        told |= {one["id"]: one for one in told.values() if one.get("id")}
+        for criterion in result.criteria:
+            log("judge/abstained", float(criterion.status == "abstained"))
+            if criterion.p is not None:
+                log("judge/p_met", criterion.p)
+            if criterion.met is not None:
+                log("judge/met_share", float(criterion.met))
+                for name in self._named(told.get(criterion.id, {})):
+                    log(f"criteria/{name}", float(criterion.met))
+
+    def _named(self, criterion: Mapping[str, Any]) -> list[str]:
+        """Names under which a criterion is followed through training: its own id, and its tags."""
+        names = [criterion["id"]] if criterion.get("id") else []
+        names += [f"{key}:{value}" for key, value in criterion.get("tags", {}).items()]
+        for name in names:
+            if len(self._names) < _NAMES:
+                self._names.setdefault(name)
+        return [name if name in self._names else "other" for name in names]
+
+
+def keep(
+    log: Callable[[str, list[Any]], None],
+    judged: Sequence[Judged],
+    rewards: Sequence[float | None],
+    columns: Mapping[str, Any],
+    prompts: Sequence[Prompt],
+) -> None:
+    """Columns of the completions table, one value a completion."""
+    log("row", [row_of(prompt)["id"] for prompt in prompts])
+    for name in ("member", "shown_share", "shown"):
+        if name in columns:
+            log(name, list(columns[name]))
+    log("score", [reward(one.outcome) for one in judged])
+    log("reward", list(rewards))
+    log("status", [why_missing(one.outcome) for one in judged])
+    log("criteria", [_verdicts(one.outcome) for one in judged])
+
+
+def _verdicts(outcome: Outcome) -> str:
+    """{"criterion id": true, false or null} as JSON."""
+    criteria = outcome.result.criteria if isinstance(outcome, Scored) else ()
+    return json.dumps({criterion.id: criterion.met for criterion in criteria}, ensure_ascii=False)
