@@ -1,4 +1,4 @@
-# Two images of the service, without root and made for a read-only file system. docs/deploying.md runs them.
+# Two images of the service, without root and made for a read-only file system. docs/operate/deploying.md runs them.
 #   docker build --target cpu  --tag rubricd:cpu .     engine `local`
 #   docker build --target cuda --tag rubricd:cuda .    engine `vllm`, in the image of vLLM's makers
 # Bases are named by tag; a build that must be repeatable names them by digest: --build-arg PYTHON_IMAGE=...@sha256:...

@@ -42,10 +42,10 @@ format: .venv/dev  ## let ruff format and mend
 openapi: .venv/service  ## write docs/openapi.json anew
 	$(BIN)/python -c 'import json; from service.app import create_app; from service.settings import Settings; print(json.dumps(create_app(Settings()).openapi(), indent=1))' > docs/openapi.json
 
-settings: .venv/service  ## write the table of settings in docs/operations.md anew
+settings: .venv/service  ## write the table of settings in docs/operate/operations.md anew
 	$(BIN)/python -m tools.settings_table
 
-modules: .venv/pip  ## write the table of modules in docs/architecture.md again
+modules: .venv/pip  ## write the table of modules in docs/design/architecture.md again
 	$(BIN)/python -m tools.module_table
 
 compare: .venv/dev .venv/vllm .venv/redis  ## ours beside raw vLLM and its other users, in one run: JSON=FILE

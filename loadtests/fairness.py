@@ -1,6 +1,6 @@
 """The fair queue under a hog, under equal demand and under overload, in simulated time: a table and a picture.
 
-python -m loadtests.fairness [--plot docs/fairness.png] [--criteria 3] [--seconds 1200]
+python -m loadtests.fairness [--plot docs/pictures/fairness.png] [--criteria 3] [--seconds 1200]
 """
 
 import argparse

@@ -4,7 +4,7 @@ The engine answers from a constant, so what is left is parsing, rendering, queue
 The tokenizer's time is taken where it is called and shown apart. Requests are GRPO groups of 8 responses with 12
 criteria of about 60 tokens on about 1,200 shared; every text is new. The client is another process.
 
-    python -m loadtests.overhead [--requests 100] [--plot docs/overhead.png]    # where the time goes
+    python -m loadtests.overhead [--requests 100] [--plot docs/pictures/overhead.png]    # where the time goes
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Writes the table of settings in docs/operations.md from the settings themselves: `make settings`."""
+"""Writes the table of settings in docs/operate/operations.md from the settings themselves: `make settings`."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service.settings import Settings
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "operations.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "operate" / "operations.md"
 HEAD = "| setting | default | meaning |\n|---|---|---|\n"
 
 

@@ -26,7 +26,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.prometheus import Dataquery, PromQueryFormat
 
-RUNBOOK = "https://github.com/rubricd/rubricd/blob/main/docs/runbook.md"
+RUNBOOK = "https://github.com/rubricd/rubricd/blob/main/docs/operate/runbook.md"
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 Stacked = Literal["no", "normal", "percent"]
 

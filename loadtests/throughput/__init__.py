@@ -1,6 +1,6 @@
 """Ours beside what people use today: each contestant on the same model, on this machine, with the same work, in turns.
 
-    python -m loadtests.throughput --json compare.json --plot docs/compare.png
+    python -m loadtests.throughput --json compare.json --plot docs/pictures/compare.png
 
 The weights are random, so the speed is real and the verdicts mean nothing. The contestants of a model are all loaded
 first and then take turns, so that whatever else the machine does falls on all of them; the ratios are the figures to

@@ -1,7 +1,7 @@
 """What a person should look at in a rubric, found without judging anything. Pure.
 
 Always true: a finding says what to change and quotes no text of the rubric; an "error" means that scoring is refused or
-can say nothing, everything else is a guess about wording and only a "warning". `docs/lint.md` lists the codes.
+can say nothing, everything else is a guess about wording and only a "warning". `docs/guide/lint.md` lists the codes.
 """
 
 import math

@@ -5,7 +5,7 @@ trouble in fixed words. Rules that are linear in the response run where they are
 schema or response can slow down, blow up or crash run one at a time in processes (`rule_process.py`) that are killed
 when their time is over, so they cost nobody else more than a place in the queue.
 
-`docs/rules.md` says for each rule when it is met.
+`docs/guide/rules.md` says for each rule when it is met.
 """
 
 import asyncio

@@ -17,7 +17,7 @@ from testkit.tokenizer_families import family
 from trainer_client.cli import results_file
 from trainer_client.client import JudgeClient, Outcome, Scored
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "upgrading.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operate" / "upgrading.md").read_text(encoding="utf-8")
 
 
 async def said(engine: FakeEngine) -> list[Outcome]:

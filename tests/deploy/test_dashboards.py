@@ -147,11 +147,11 @@ def test_every_alert_has_a_panel_that_links_its_entry_in_the_runbook() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page_says_of_every_panel_what_it_answers(name: str) -> None:
-    page = (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8")
-    [section] = [part for part in page.split("\n## ") if f"(dashboard-{name}.png)" in part]
+    page = (ROOT / "docs" / "operate" / "dashboards.md").read_text(encoding="utf-8")
+    [section] = [part for part in page.split("\n## ") if f"(../pictures/dashboard-{name}.png)" in part]
     rows = re.findall(r"^\| `([^`]+)` \|", section, re.M)
     assert rows == [panel.title for panel in panels(GRAFANA / "dashboards" / f"{name}.json")]
-    assert (ROOT / "docs" / f"dashboard-{name}.png").exists()
+    assert (ROOT / "docs" / "pictures" / f"dashboard-{name}.png").exists()
 
 
 def test_what_is_provisioned_is_where_compose_puts_it() -> None:

@@ -12,7 +12,7 @@ from testkit.processes import ROOT
 from testkit.prometheus import EVALUATION_S, divided, program
 from tests.deploy.rules import ALERTS, FOLDER, RECORDING, loaded, names, rules
 
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs" / "operate"
 TESTS = sorted((FOLDER / "tests").glob("*.yml"))
 METRIC = re.compile(r"\brubricd_[a-z0-9_]+")
 SERIES_OF = ("_bucket", "_count", "_sum")
@@ -104,7 +104,7 @@ def test_an_alert_says_how_bad_where_and_how_to_go_on(alert: dict[str, Any]) -> 
     assert set(alert["labels"]) == {"severity"} and alert["labels"]["severity"] in SEVERITIES
     told = alert["annotations"]
     assert set(told) == {"summary", "description", "runbook_url"}
-    url = "https://github.com/rubricd/rubricd/blob/main/docs/runbook.md"
+    url = "https://github.com/rubricd/rubricd/blob/main/docs/operate/runbook.md"
     assert told["runbook_url"] == f"{url}#{alert['alert'].lower()}"
     if "absent" not in alert["expr"]:
         assert "$labels." in told["summary"] + told["description"]

@@ -18,7 +18,8 @@ _WRITTEN = 150
 _GPU = "H100"
 DESCRIPTION = (
     "How many GPUs judge a training step in time, from the judge's shape and the lengths of what it reads. Calculated "
-    "from published figures (docs/sizing.md), not measured: --measured-tokens-per-s puts your own in their place."
+    "from published figures (docs/operate/sizing.md), not measured: --measured-tokens-per-s puts your own in "
+    "their place."
 )
 
 
@@ -167,10 +168,10 @@ def _rows(found: Size, args: argparse.Namespace) -> list[tuple[str, str, str]]:
 
 def _basis(found: Size) -> str:
     if found.measured:
-        return "By the rate that you measured. Memory and queue are calculated: docs/sizing.md."
+        return "By the rate that you measured. Memory and queue are calculated: docs/operate/sizing.md."
     return (
-        "Calculated from published peaks and efficiencies (docs/sizing.md), not measured: begin with it, then measure "
-        "and give --measured-tokens-per-s."
+        "Calculated, not measured, from published peaks and efficiencies (docs/operate/sizing.md). Begin with it, then "
+        "measure and give --measured-tokens-per-s."
     )
 
 

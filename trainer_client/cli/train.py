@@ -13,7 +13,7 @@ from trainer_client.training import preflight, report, run_config, run_dir
 from trainer_client.training.preflight import Plan
 from trainer_client.training.run_config import RunFileError
 
-DESCRIPTION = "Train a policy on rubric rewards from a judge service, as a run file says; see docs/training.md."
+DESCRIPTION = "Train a policy on rubric rewards from a judge service, as a run file says; see docs/guide/training.md."
 REPORT = "Write the page of a run again, from what is in its folder."
 
 

@@ -1,5 +1,6 @@
-"""How much a judge can do and what it needs, from its shape and the work's. Pure arithmetic; docs/sizing.md says where
-each figure is from. Nothing here was measured on a GPU: a rate that was replaces the calculated one.
+"""How much a judge can do and what it needs, from its shape and the work's. Pure arithmetic;
+docs/operate/sizing.md says where each figure is from. Nothing here was measured on a GPU: a rate that was measured
+replaces the calculated one.
 
 Always true: sharing never costs, and a cache in whole blocks shares at most what an ideal one would; more work never
 needs less; what does not fit is an error that says what to change.
@@ -13,7 +14,7 @@ from typing import Literal
 
 from trainer_client.sizing.hardware import Dtype, Gpu, Judge, SizingError
 
-# Share of a GPU's peak that reading prompts reaches, and of its bandwidth that writing does: docs/sizing.md.
+# Share of a GPU's peak that reading prompts reaches, and of its bandwidth that writing does: docs/operate/sizing.md.
 READING: Mapping[Dtype, float] = MappingProxyType({"bf16": 0.55, "fp8": 0.49})
 WRITING = 0.75
 # Of a GPU's memory what the engine takes (`vllm_gpu_memory_utilization`), and of that what is neither weights nor KV.

@@ -1,7 +1,7 @@
 """The papers' experiments and their baselines, as values of a run file's fields.
 
 Always true: a number here is the paper's or its released code's; what neither states is left to the run file or TRL's
-default, or stands under `chosen` with the reason. `docs/training.md` has the same numbers, each with its source.
+default, or stands under `chosen` with the reason. `docs/guide/training.md` has the same numbers, each with its source.
 
 RuscaRL: arXiv 2508.16949 v6; RaR: arXiv 2507.17746 v2.
 """

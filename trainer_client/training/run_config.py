@@ -70,7 +70,7 @@ def _loaded(path: Path) -> dict[str, Any]:
     except RunFileError as error:
         raise RunFileError(f"{path}: {error}") from None
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        raise RunFileError(f"{path}: must hold fields like `policy: …`; see docs/training.md")
+        raise RunFileError(f"{path}: must hold fields like `policy: …`; see docs/guide/training.md")
     return document
 
 

@@ -1,7 +1,7 @@
 """What a run file may say: every field with its default and its meaning, checked as a whole.
 
 Always true: an unknown field or a wrong value is an error with its place; a run that exists can be begun. The table in
-`docs/training.md` is written from here.
+`docs/guide/training.md` is written from here.
 """
 
 from collections.abc import Mapping

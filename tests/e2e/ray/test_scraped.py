@@ -1,4 +1,4 @@
-"""A real Prometheus finds every replica by itself, as docs/ray.md has it."""
+"""A real Prometheus finds every replica by itself, as docs/operate/ray.md has it."""
 
 import re
 import time
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(300)
 
 def documented(url: str) -> dict[str, Any]:
     """The configuration of the page, which looks more often and at this cluster."""
-    page = (ROOT / "docs" / "ray.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "operate" / "ray.md").read_text(encoding="utf-8")
     block = next(block for block in re.findall(r"```yaml\n(.*?)```", page, re.S) if "http_sd_configs" in block)
     config: dict[str, Any] = YAML(typ="safe", pure=True).load(block.replace("http://ray-head:8000", url))
     [job] = config["scrape_configs"]

@@ -42,7 +42,7 @@ def score(name: str, *pairs: tuple[float, float | None], soft: bool = False, min
 
 def test_the_names_are_those_of_the_wire_and_of_the_page() -> None:
     assert set(AGGREGATIONS) == set(get_args(wire.Aggregation))
-    page = (Path(__file__).parents[3] / "docs/aggregations.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/guide/aggregations.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1].strip(" `") for line in page.splitlines() if line.startswith("| `")]
     assert rows == list(AGGREGATIONS)
 

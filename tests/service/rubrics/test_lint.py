@@ -47,7 +47,7 @@ def test_a_sound_rubric_has_no_findings(aggregation: str) -> None:
 
 
 def test_the_page_lists_the_codes() -> None:
-    page = (Path(__file__).parents[3] / "docs/lint.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/guide/lint.md").read_text(encoding="utf-8")
     rows = [[cell.strip(" `") for cell in line.split("|")[1:3]] for line in page.splitlines() if line.startswith("| `")]
     assert [(code, severity) for code, severity in rows] == list(CODES.items())
     assert f"more than {MAX_TEXT_CHARACTERS} characters" in page

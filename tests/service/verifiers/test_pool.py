@@ -174,7 +174,7 @@ async def test_a_schema_never_causes_a_connection(pool: RulePool) -> None:
 def test_the_rules_are_those_of_the_wire_and_of_the_page() -> None:
     union = get_args(get_args(wire.Verifier)[0])
     names = {get_args(model.model_fields["rule"].annotation)[0] for model in union}
-    page = (Path(__file__).parents[3] / "docs/rules.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/guide/rules.md").read_text(encoding="utf-8")
     rows = {line.split("|")[1].strip(" `") for line in page.splitlines() if line.startswith("| `")}
     assert names == RULES == rows
 

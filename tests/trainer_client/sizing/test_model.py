@@ -281,7 +281,7 @@ def test_the_table_shows_what_to_order_and_that_it_was_not_measured(capsys: pyte
 def test_the_pages_example_is_what_the_command_prints(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "sizing.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[3] / "docs" / "operate" / "sizing.md").read_text(encoding="utf-8")
     [(command, shown)] = re.findall(r"```console\n\$ rubricd (.*?)\n(.*?)```", page, re.S)
     monkeypatch.setenv("COLUMNS", "80")
     assert main(command.split()) == 0

@@ -1,11 +1,11 @@
-"""docs/training.md says what the run file and the presets are."""
+"""docs/guide/training.md says what the run file and the presets are."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.trainer_client.training.training_page import PAGE, TABLES
+from tools.training_tables import PAGE, TABLES
 from trainer_client.training import run_config
 from trainer_client.training.presets import PRESETS, Preset
 
@@ -15,7 +15,7 @@ _BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 @pytest.mark.parametrize("head", TABLES)
 def test_tables_are_what_the_code_says(head: str) -> None:
-    assert TABLES[head]() in TEXT, "run `python -m tests.trainer_client.training.training_page`"
+    assert TABLES[head]() in TEXT, "run `python -m tools.training_tables`"
 
 
 def test_the_example_is_a_run_file(tmp_path: Path) -> None:

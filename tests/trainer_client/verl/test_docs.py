@@ -1,5 +1,5 @@
-"""The recipe of docs/verl.md, run as it stands. verl is not needed for it; that verl composes the command it prints is
-tested in `contract/settings.py`."""
+"""The recipe of docs/guide/verl.md, run as it stands. verl is not needed for it; that verl composes the command it
+prints is tested in `contract/settings.py`."""
 
 import shlex
 from pathlib import Path

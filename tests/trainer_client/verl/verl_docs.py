@@ -1,4 +1,4 @@
-"""Runs the code block of docs/verl.md as it stands there."""
+"""Runs the code block of docs/guide/verl.md as it stands there."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-DOC = Path(__file__).parents[3] / "docs" / "verl.md"
+DOC = Path(__file__).parents[3] / "docs" / "guide" / "verl.md"
 ROWS = (
     '{"id": "knee", "prompt": "My knee hurts.", "rubric": [{"text": "Says to see a doctor.", "points": 5}]}\n'
     '{"id": "back", "prompt": "My back hurts.", "rubric": [{"text": "Asks since when.", "points": 2}]}\n'
@@ -22,7 +22,7 @@ def recipe(folder: Path) -> str:
     """What the recipe prints, run in a folder with the two files of rows that it reads."""
     for name in ("train.jsonl", "val.jsonl"):
         (folder / name).write_text(ROWS, encoding="utf-8")
-    root = str(DOC.parents[1])
+    root = str(DOC.parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-c", block()]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Every example of docs/protocols.md works, and its answer has the shape that the page shows."""
+"""Every example of docs/guide/protocols.md works, and its answer has the shape that the page shows."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from testkit.apps import serving
 from testkit.service_process import ROOT
 from tests.service.api.protocols.bodies import JUDGING
 
-PAGE = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guide" / "protocols.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```bash\n(curl .*?)```\n\n```json\n(.*?)```", PAGE, re.S)
 
 
@@ -62,4 +62,4 @@ def test_every_link_of_the_page_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)]+)\)", PAGE)
     assert links
     for link in links:
-        assert link[1:] in headings if link.startswith("#") else (ROOT / "docs" / link).exists()
+        assert link[1:] in headings if link.startswith("#") else (ROOT / "docs" / "guide" / link).exists()

@@ -153,7 +153,7 @@ async def test_the_only_one_left_of_a_group_is_not_trained_on(
 
 
 def test_verl_gives_the_only_one_left_of_a_group_its_score_as_its_advantage() -> None:
-    """What docs/verl.md warns of: with one rollout left there is no baseline, and the advantage is not 0."""
+    """What docs/guide/verl.md warns of: with one rollout left there is no baseline, and the advantage is not 0."""
     scores = torch.tensor([[0.0, 0.6], [0.0, 0.2], [0.0, 0.8]])
     mask, groups = torch.ones(3, 2), np.array(["alone", "pair", "pair"])
     advantages, _ = compute_grpo_outcome_advantage(scores, mask, groups)

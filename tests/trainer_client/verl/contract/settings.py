@@ -1,5 +1,5 @@
 """Real verl classes: our settings under verl's own YAML, as `python -m verl.trainer.main_ppo` composes and checks them,
-and the recipe of docs/verl.md."""
+and the recipe of docs/guide/verl.md."""
 
 import os
 import shlex

@@ -1,5 +1,5 @@
-"""Writes the tables of docs/training.md from the run file's fields and the presets:
-`python -m tests.trainer_client.training.training_page`."""
+"""Writes the tables of docs/guide/training.md from the run file's fields and the presets:
+`python -m tools.training_tables`."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 from trainer_client.training.presets import PRESETS, settings
 from trainer_client.training.run_fields import JudgingPart, LoraPart, Run, ScaffoldPart, WordingPart
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "training.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "guide" / "training.md"
 FIELDS = "| field | default | meaning |\n|---|---|---|\n"
 NUMBERS = (
     "| preset | what it is | shown | judging | rubric, reference | group x prompts, updates | length |\n"
