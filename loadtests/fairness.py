@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtests.simulation import LIMITS, UNIT, Caller, Run, Shape, Simulation
-from service.scheduling import Flow, Kind, Limits
+from service.scheduling import Limits, PriorityClass, Tenant
 
 SMALL_LOAD, HOG_LOAD = 0.05, 10.0
 PATIENCE_S = 10.0
 LOADS = (1, 2, 3, 5, 10)
-KINDS: tuple[Kind, ...] = ("interactive", "train", "eval")
+CLASSES: tuple[PriorityClass, ...] = ("interactive", "train", "eval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ async def beside_a_hog(
     small: Shape, hog: Shape, seconds: float, *, steady: bool = False, seed: int = 0, limits: Limits = LIMITS
 ) -> list[Beside]:
     """Four small teams, one outcome each. `steady`: their requests come evenly, each team's at its own time."""
-    teams = [Caller(Flow(f"small-{n}"), SMALL_LOAD, small, steady=steady) for n in range(4)]
-    callers = [*teams, Caller(Flow("hog"), HOG_LOAD, hog)]
+    teams = [Caller(Tenant(f"small-{n}"), SMALL_LOAD, small, steady=steady) for n in range(4)]
+    callers = [*teams, Caller(Tenant("hog"), HOG_LOAD, hog)]
     fair = await Simulation(callers, seed=seed, limits=limits).run(seconds)
     fifo = await Simulation(callers, seed=seed, fair=False, limits=limits).run(seconds)
     peers = await Simulation(teams, seed=seed, limits=limits).run(seconds)
@@ -49,9 +49,9 @@ async def beside_a_hog(
     return found
 
 
-async def backlogged(flows: Sequence[Flow], shape: Shape, seconds: float, *, fair: bool = True) -> Run:
+async def backlogged(flows: Sequence[Tenant], shape: Shape, seconds: float, *, fair: bool = True) -> Run:
     """All ask for more than there is."""
-    return await Simulation([Caller(flow, 1.5, shape) for flow in flows], fair=fair).run(seconds)
+    return await Simulation([Caller(tenant, 1.5, shape) for tenant in flows], fair=fair).run(seconds)
 
 
 def shares(run: Run) -> list[float]:
@@ -80,7 +80,7 @@ class Goodput:
 
 async def overload(load: float, shape: Shape, seconds: float, *, doors: bool = True, fair: bool = True) -> Goodput:
     """Four teams that together ask `load` times what can be computed, and wait ten seconds."""
-    callers = [Caller(Flow(f"team-{n}"), load / 4, shape, PATIENCE_S) for n in range(4)]
+    callers = [Caller(Tenant(f"team-{n}"), load / 4, shape, PATIENCE_S) for n in range(4)]
     run = await Simulation(callers, doors=doors, fair=fair).run(seconds)
     computed, whole, late = (sum(getattr(told, name) for told in run.told) for name in ("computed", "whole", "late"))
     return Goodput(
@@ -106,14 +106,14 @@ async def _hogs(criteria: int, seconds: float) -> dict[str, list[Beside]]:
 
 
 async def _shared(shape: Shape) -> None:
-    teams = [Flow(f"team-{n}") for n in range(5)]
+    teams = [Tenant(f"team-{n}") for n in range(5)]
     fair, fifo = await backlogged(teams, shape, 120), await backlogged(teams, shape, 120, fair=False)
     print(f"five equal teams, all waiting: Jain {jain(shares(fair)):.4f}, in one queue {jain(shares(fifo)):.4f}")
     print(f"tokens a second, of first come first served: {fair.units_per_s / fifo.units_per_s:.3f}")
-    heavy, light = shares(await backlogged([Flow("heavy", 3.0), Flow("light")], shape, 240))
+    heavy, light = shares(await backlogged([Tenant("heavy", 3.0), Tenant("light")], shape, 240))
     print(f"weights 3 to 1: {heavy / light:.2f} to 1")
-    kinds = shares(await backlogged([Flow("one", kind=kind) for kind in KINDS], shape, 240))
-    print("classes of one team, of 21: " + ", ".join(f"{k} {21 * s:.2f}" for k, s in zip(KINDS, kinds, strict=True)))
+    kinds = shares(await backlogged([Tenant("one", kind=kind) for kind in CLASSES], shape, 240))
+    print("classes of one team, of 21: " + ", ".join(f"{k} {21 * s:.2f}" for k, s in zip(CLASSES, kinds, strict=True)))
 
 
 def _print_hogs(found: dict[str, list[Beside]]) -> None:

@@ -25,12 +25,12 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
-from service.engine.base import LabelRead, Prompt, Read
+from service.engine.base import LabelLogprobs, LabelQuery, Prompt
 from service.engine.local.engine import LocalEngine
 from service.engine.vllm.engine import VllmEngine
 from service.engine.vllm.options import Options
-from service.modes.modes import Question, Way, prompts
-from service.modes.registry import Manner, ways
+from service.modes.modes import JudgingMode, Question, prompts
+from service.modes.registry import ModeOptions, judging_modes
 from service.scoring.canary import SET
 from testkit.tokenizer_families import family
 
@@ -59,7 +59,7 @@ APART = 1e-3
 class Row:
     family: str
     asked: int
-    ways: int
+    judging_modes: int
     largest_apart: float
 
     @property
@@ -78,19 +78,19 @@ def make(folder: Path, name: str) -> Any:
     return tokenizer
 
 
-def questions(asked: Mapping[tuple[str, str], Way]) -> list[tuple[Sequence[Prompt], tuple[int, ...]]]:
+def questions(asked: Mapping[tuple[str, str], JudgingMode]) -> list[tuple[Sequence[Prompt], tuple[int, ...]]]:
     """Prompts and labels of the canaries in every way that reads labels."""
     found: list[tuple[Sequence[Prompt], tuple[int, ...]]] = []
-    for (mode, _), way in asked.items():
+    for (mode, _), judging_mode in asked.items():
         if mode == "reasoned":
             continue
         whole = mode != "verdict"
         each = [
             Question(one, None if whole else c) for one in SET for c in (one.criteria[:1] if whole else one.criteria)
         ]
-        rendered = prompts(way, each, "", 0)
-        ask = way.first(rendered[0], each[0]).ask
-        found.append((rendered, ask.label_ids if isinstance(ask, Read) else ()))
+        rendered = prompts(judging_mode, each, "", 0)
+        ask = judging_mode.first(rendered[0], each[0]).ask
+        found.append((rendered, ask.label_ids if isinstance(ask, LabelQuery) else ()))
     return found
 
 
@@ -99,7 +99,7 @@ async def check(name: str) -> Row:
         tokenizer = make(Path(folder), name)
         local = LocalEngine.load(folder, device="cpu", dtype="float32")
         vllm = await VllmEngine.load(folder, Options(dtype="float32", kv_cache_gb=1, max_model_len=2048))
-        asked = ways(vllm.identity, tokenizer, Manner())
+        asked = judging_modes(vllm.identity, tokenizer, ModeOptions())
         apart, count = 0.0, 0
         try:
             for rendered, label_ids in questions(asked):
@@ -109,7 +109,7 @@ async def check(name: str) -> Row:
                     strict=True,
                 )
                 for a, b in pairs:
-                    if not isinstance(a, LabelRead) or not isinstance(b, LabelRead):
+                    if not isinstance(a, LabelLogprobs) or not isinstance(b, LabelLogprobs):
                         raise SystemExit(f"{name}: {a} {b}")
                     count += 1
                     apart = max(apart, *(abs(x - y) for x, y in zip(a.logprobs, b.logprobs, strict=True)))
@@ -124,11 +124,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", default=",".join(FAMILIES))
     names = parser.parse_args().only.split(",")
-    print(f"{'family':<12}{'ways':>6}{'reads':>7}{'largest difference of a log-probability':>42}")
+    print(f"{'family':<12}{'modes':>6}{'reads':>7}{'largest difference of a log-probability':>42}")
     rows = []
     for name in names:
         rows.append(asyncio.run(check(name)))
-        print(f"{name:<12}{rows[-1].ways:>6}{rows[-1].asked:>7}{rows[-1].largest_apart:>42.1e}", flush=True)
+        print(f"{name:<12}{rows[-1].judging_modes:>6}{rows[-1].asked:>7}{rows[-1].largest_apart:>42.1e}", flush=True)
     return 0 if all(row.agrees for row in rows) else 1
 
 

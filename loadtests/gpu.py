@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 
-from service.engine.base import Identity, LabelRead, Prompt
+from service.engine.base import EngineIdentity, LabelLogprobs, Prompt
 
 INSTRUCTIONS, SHARED, OWN, CRITERIA = 500, 1_200, 40, 12
 LABELS = (100, 200)
@@ -184,7 +184,7 @@ def local(shape: Shape, seconds_s: float) -> Measured:
     with device:
         config: Any = AutoConfig.for_model(shape.kind, **shape.config())
         model = maker.from_config(config, dtype=torch.bfloat16).eval()
-    identity = Identity(model="random-weight", revision="none", engine="local", facts={})
+    identity = EngineIdentity(model="random-weight", revision="none", engine="local", facts={})
     judge = Judge(model, device, identity, config.max_position_embeddings, shape.vocabulary, Path("none"))
     engine = LocalEngine(judge, max_batch_tokens=None, share_prefix=True)
     _say(f"local: attention {engine.identity.facts['attention']}")
@@ -285,7 +285,7 @@ def main(engines: Sequence[str], shapes: Sequence[str], seconds_s: float) -> Non
 
 
 def _computed(prompts: list[Prompt], outcomes: Sequence[Any]) -> int:
-    reads = [outcome for outcome in outcomes if isinstance(outcome, LabelRead)]
+    reads = [outcome for outcome in outcomes if isinstance(outcome, LabelLogprobs)]
     if len(reads) != len(prompts):
         raise SystemExit(f"the engine did not read every prompt: {outcomes}")
     return sum(len(prompt) - read.cached_tokens for prompt, read in zip(prompts, reads, strict=True))

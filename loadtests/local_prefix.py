@@ -25,7 +25,7 @@ import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 from transformers.utils import logging as transformers_logging
 
-from service.engine.base import LabelRead, Prompt
+from service.engine.base import LabelLogprobs, Prompt
 from service.engine.checkpoint import Dtype
 from service.engine.local.engine import LocalEngine
 
@@ -74,7 +74,7 @@ async def timed(engine: LocalEngine, calls: list[list[Prompt]]) -> tuple[float, 
     started = time.perf_counter()
     outcomes = [outcome for prompts in calls for outcome in await engine.read_labels(prompts, LABELS)]
     took_s = time.perf_counter() - started
-    reads = [outcome for outcome in outcomes if isinstance(outcome, LabelRead)]
+    reads = [outcome for outcome in outcomes if isinstance(outcome, LabelLogprobs)]
     if len(reads) != sum(map(len, calls)):
         raise SystemExit("the engine did not read every prompt")
     return took_s / len(reads), [1 / (1 + math.exp(read.logprobs[1] - read.logprobs[0])) for read in reads]

@@ -23,7 +23,7 @@ import uvicorn
 from loadtests.flame import draw, own, sampled
 from service.__main__ import spare_the_collector
 from service.app import create_app
-from service.engine.base import LabelRead, Outcome, Prompt
+from service.engine.base import LabelLogprobs, Outcome, Prompt
 from service.engine.build import MINIATURE, Built
 from service.engine.fake import FakeEngine
 from service.prompting.tokenization import Segmenter
@@ -39,7 +39,7 @@ class Constant(FakeEngine):
     """Answers at once, whatever is asked."""
 
     async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
-        return [LabelRead(logprobs=(math.log(0.7), math.log(0.2)))] * len(prompts)
+        return [LabelLogprobs(logprobs=(math.log(0.7), math.log(0.2)))] * len(prompts)
 
 
 class Stopwatch:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from service.clock import Clock, ManualClock
-from service.engine.base import LabelRead, Outcome, Prompt, Read
+from service.engine.base import LabelLogprobs, LabelQuery, Outcome, Prompt
 from service.engine.fake import FakeEngine
 from service.errors import Overloaded
-from service.scheduling import NOBODY, Answer, Flow, Limits, Scheduler, costs
+from service.scheduling import DEFAULT_TENANT, Answer, Limits, Scheduler, Tenant, costs
 
 UNIT = 20  # tokens
 UNITS_PER_S = 2_500  # 50,000 tokens a second: a 7B judge on one large GPU
@@ -38,11 +38,11 @@ class Gpu(FakeEngine):
         self._free_s = 0.0
 
     async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
-        units = sum(costs([Read(prompt, label_ids) for prompt in prompts]))
+        units = sum(costs([LabelQuery(prompt, label_ids) for prompt in prompts]))
         self.units += units
         self._free_s = max(self._free_s, self._clock.now()) + BATCH_S + units / UNITS_PER_S
         await self._sleep(self._free_s - self._clock.now())
-        return [LabelRead(logprobs=(-0.5, -1.0))] * len(prompts)
+        return [LabelLogprobs(logprobs=(-0.5, -1.0))] * len(prompts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ class Shape:
     responses: int
     criteria: int = CRITERIA
 
-    def asks(self, number: int) -> list[Read]:
+    def asks(self, number: int) -> list[LabelQuery]:
         """`number` makes the text its own."""
         asks = []
         for n in range(self.responses):
             conversation = (number * 1000 + n // GROUP,) * CONVERSATION
             shared = conversation + (number * 1000 + n,) * RESPONSE
             own = [(n,) * (OWN * CRITERIA // self.criteria) for n in range(self.criteria)]
-            asks += [Read(Prompt(shared, part), (0, 1)) for part in own]
+            asks += [LabelQuery(Prompt(shared, part), (0, 1)) for part in own]
         return asks
 
     @property
@@ -72,7 +72,7 @@ class Caller:
     """Sends requests, `load` of what the judge can compute: at random times (Poisson), or `steady`, as a trainer's
     steps come. What is refused is not sent again."""
 
-    flow: Flow
+    tenant: Tenant
     load: float
     shape: Shape
     patience_s: float | None = None
@@ -168,16 +168,16 @@ class Simulation:
             caller = self._callers[n]
             self._ask(caller, self._run.told[n], texts[caller.shape][number % _TEXTS], number)
 
-    def _ask(self, caller: Caller, told: Told, asks: Sequence[Read], number: int) -> None:
+    def _ask(self, caller: Caller, told: Told, asks: Sequence[LabelQuery], number: int) -> None:
         now = self._clock.now()
         deadline_s = None if caller.patience_s is None else now + caller.patience_s
         told.sent += 1
         groups = [(number, n // (GROUP * caller.shape.criteria)) for n in range(len(asks))]
-        flow = caller.flow if self._fair else NOBODY
+        tenant = caller.tenant if self._fair else DEFAULT_TENANT
         started_s = time.process_time()
         try:
             tickets = self._scheduler.submit(
-                asks, [deadline_s if self._doors else None] * len(asks), flow=flow, groups=groups
+                asks, [deadline_s if self._doors else None] * len(asks), tenant=tenant, groups=groups
             )
         except Overloaded:
             told.refused += 1

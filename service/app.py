@@ -47,7 +47,7 @@ def create_app(
     shared = replicas(settings, clock, telemetry)
     door = Anyone() if settings.teams is None else Door.open(settings.teams, clock, telemetry.teams_reloaded)
     ledger = MeteredLedger(shared.ledger, telemetry)
-    served = Served(settings, clock, telemetry, door=door, ledger=ledger, replays=shared.replays)
+    served = Served(settings, clock, telemetry, door=door, ledger=ledger, idempotency_store=shared.idempotency_store)
     telemetry.watch(partial(reading, served, shared.link))
     routes, scoring = Routes(served), Scoring(served)
     app = FastAPI(

@@ -115,7 +115,7 @@ class TimedOut(JudgementError):
     retryable = True
 
 
-class Crowded(JudgementError):
+class SharedRequestRejected(JudgementError):
     """Whoever asked this first was refused at the door; asked again, it may be let in."""
 
     code = "overloaded"

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from service.cache.memory import MemoryStore
+from service.cache.memory import MemoryCache
 from service.engine.base import Engine
 from service.lifecycle import Served
-from service.modes.modes import Said
+from service.modes.modes import ModeResult
 from service.observability import Reading
-from service.redis_client import RedisLink
+from service.redis_client import RedisClient
 from service.scheduling import Scheduler
 from service.tenancy.metered import limits
 
@@ -18,10 +18,10 @@ class Judging:
 
     engine: Engine
     scheduler: Scheduler
-    store: MemoryStore[Said]
+    store: MemoryCache[ModeResult]
 
 
-def reading(served: Served, link: RedisLink | None, judging: Judging | None = None) -> Reading:
+def reading(served: Served, link: RedisClient | None, judging: Judging | None = None) -> Reading:
     quotas = limits(served.door.teams)
     reserved = dict.fromkeys((team for team, quota in quotas if quota != "requests_per_minute"), 0)
     reserved.update(served.ledger.reserved())

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from service.clock import Clock
 from service.errors import InvalidRequest, KeyReused, StillRunning
-from service.redis_client import RedisGone, RedisLink, Word
+from service.redis_client import RedisClient, RedisUnavailable, Word
 
 _MARK_S = 10.0
 _RENEW_EVERY_S = 3.0
@@ -51,13 +51,13 @@ class Running(Protocol):
     async def give_up(self) -> None: ...
 
 
-class Replays(Protocol):
+class IdempotencyStore(Protocol):
     async def begin(self, team: str, key: str, digest: bytes) -> Stored | Running:
         """`digest` is of the request's body. Raises InvalidRequest for a key that is none, KeyReused for another
         digest under this key, StillRunning while the first request is being answered."""
 
 
-class MemoryReplays:
+class MemoryIdempotencyStore:
     """Answers of one process, for `ttl_s` and within `max_bytes`; those that were not asked for longest go first."""
 
     def __init__(self, clock: Clock, ttl_s: float, max_bytes: int) -> None:
@@ -123,22 +123,22 @@ class _Answer:
 
 
 class _MemoryRunning:
-    def __init__(self, replays: MemoryReplays, name: bytes, asked: bytes) -> None:
+    def __init__(self, idempotency_store: MemoryIdempotencyStore, name: bytes, asked: bytes) -> None:
         self.name = name
         self.asked = asked
-        self._replays = replays
+        self._idempotency_store = idempotency_store
 
     async def finish(self, body: bytes) -> None:
-        self._replays.end(self, body)
+        self._idempotency_store.end(self, body)
 
     async def give_up(self) -> None:
-        self._replays.end(self, None)
+        self._idempotency_store.end(self, None)
 
 
-class RedisReplays:
+class RedisIdempotencyStore:
     """Answers of all processes that share a Redis. While it is away, `fallback` keeps those of this process."""
 
-    def __init__(self, link: RedisLink, clock: Clock, ttl_s: float, fallback: MemoryReplays) -> None:
+    def __init__(self, link: RedisClient, clock: Clock, ttl_s: float, fallback: MemoryIdempotencyStore) -> None:
         self._link = link
         self._clock = clock
         self._ttl_ms = max(1, round(ttl_s * 1000))
@@ -161,7 +161,7 @@ class RedisReplays:
             return stored
         try:
             return await self._begin(name, asked)
-        except RedisGone:
+        except RedisUnavailable:
             self._check_not_running(name, asked)
             return await self._fallback.begin(team, key, digest)
 
@@ -173,7 +173,7 @@ class RedisReplays:
                 raise _still_running()
 
     async def _begin(self, name: bytes, asked: bytes) -> "Stored | _RedisRunning":
-        """Raises RedisGone, KeyReused, StillRunning."""
+        """Raises RedisUnavailable, KeyReused, StillRunning."""
         running = _RedisRunning(self, name, asked)
         seen = b""
         while (found := await self._put(running, running.mark, _mark_ms(), seen)) is not None:
@@ -192,12 +192,12 @@ class RedisReplays:
         self._running.discard(running)
         try:
             await self._put(running, _sealed_answer(running.name, running.asked, body), self._ttl_ms, running.mark)
-        except RedisGone:
+        except RedisUnavailable:
             self._fallback.keep(running.name, running.asked, body)
 
     async def give_up(self, running: "_RedisRunning") -> None:
         self._running.discard(running)
-        with contextlib.suppress(RedisGone):
+        with contextlib.suppress(RedisUnavailable):
             await self._link.script(_DROP, [_redis_key(running.name)], [running.mark])
 
     async def _put(self, running: "_RedisRunning", value: bytes, live_ms: int, instead_of: bytes) -> bytes | None:
@@ -208,27 +208,27 @@ class RedisReplays:
         """What nobody holds any more is not renewed, ended or not."""
         while True:
             await self._clock.sleep(_RENEW_EVERY_S)
-            with contextlib.suppress(RedisGone):
+            with contextlib.suppress(RedisUnavailable):
                 await self._link.pipeline([one.renewal() for one in self._running])
 
 
 class _RedisRunning:
-    def __init__(self, replays: RedisReplays, name: bytes, asked: bytes) -> None:
+    def __init__(self, idempotency_store: RedisIdempotencyStore, name: bytes, asked: bytes) -> None:
         self.name = name
         self.asked = asked
         self.mark = _seal(name, _MARK + asked + secrets.token_bytes(16))
-        self._replays = replays
+        self._idempotency_store = idempotency_store
         self._ended = False
 
     async def finish(self, body: bytes) -> None:
         if not self._ended:
             self._ended = True
-            await self._replays.finish(self, body)
+            await self._idempotency_store.finish(self, body)
 
     async def give_up(self) -> None:
         if not self._ended:
             self._ended = True
-            await self._replays.give_up(self)
+            await self._idempotency_store.give_up(self)
 
     def renewal(self) -> tuple[Word, ...]:
         return ("EVAL", _RENEW, 1, _redis_key(self.name), self.mark, _mark_ms())

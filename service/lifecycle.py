@@ -4,7 +4,7 @@ from typing import Literal
 
 from service.clock import Clock
 from service.errors import Unavailable
-from service.idempotency import Replays
+from service.idempotency import IdempotencyStore
 from service.observability import Telemetry
 from service.scoring.scorer import Scorer
 from service.settings import Settings
@@ -25,14 +25,14 @@ class Served:
         *,
         door: Door | Anyone,
         ledger: MeteredLedger,
-        replays: Replays,
+        idempotency_store: IdempotencyStore,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.telemetry = telemetry
         self.door = door
         self.ledger = ledger
-        self.replays = replays
+        self.idempotency_store = idempotency_store
         self.state: State = "loading"
         self.max_model_len = 0
         self._scorer: Scorer | None = None
@@ -57,7 +57,7 @@ class Served:
     def why_not_ready(self) -> str | None:
         """None when a request can be judged."""
         if self.state == "ready" and self._scorer is not None:
-            return self._scorer.why_not
+            return self._scorer.unavailable_reason
         reasons = {"loading": "the judge is loading", "draining": "the service is shutting down"}
         return reasons.get(self.state, "the judge is not working; see the service's log")
 

@@ -1,9 +1,9 @@
 """The one way to Redis: every call has a timeout and goes through one breaker.
 
-Always true: a call either answers or raises RedisGone, within the timeout or, where those take longer, some twenty
-turns of the event loop; the first timeout or connection fault opens the breaker, and while it is open every call raises
-at once, until a ping in the background is answered. An error of one command is that command's alone. Nothing is sent
-twice: whoever calls decides what a fault means.
+Always true: a call either answers or raises RedisUnavailable, within the timeout or, where those take longer, some
+twenty turns of the event loop; the first timeout or connection fault opens the breaker, and while it is open every call
+raises at once, until a ping in the background is answered. An error of one command is that command's alone. Nothing is
+sent twice: whoever calls decides what a fault means.
 """
 
 import asyncio
@@ -44,11 +44,11 @@ _HOW = (
 )
 
 
-class RedisGone(Exception):
+class RedisUnavailable(Exception):
     """The link is down, slow, or refused this command."""
 
 
-class RedisLink:
+class RedisClient:
     """`url` is redis://, rediss://, unix://, redis+cluster://host:port, rediss+cluster://host:port or
     redis+sentinel://host1:port,host2:port/master_name[/db]. `faulted` hears of each fault one word: timeout,
     connection, loading, oom, readonly, wrong_type, corrupt or other. Raises ConfigurationError; connects to nothing
@@ -123,7 +123,7 @@ class RedisLink:
                 self._faulted(kind)
                 if kind in ("timeout", "connection", "loading"):
                     self._open()
-                raise RedisGone(kind) from error
+                raise RedisUnavailable(kind) from error
 
     async def _within(self, do: Callable[[], Awaitable[T]]) -> T:
         """Raises TimeoutError. The time is given in parts: a slow event loop looks at Redis as often as a quick one."""
@@ -151,7 +151,7 @@ class RedisLink:
 
     def _refuse_if_down(self) -> None:
         if self.down:
-            raise RedisGone("down")
+            raise RedisUnavailable("down")
 
     def _open(self) -> None:
         if self._mending is None:

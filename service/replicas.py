@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from service.cache.redis import RedisCache
 from service.clock import Clock
-from service.idempotency import MemoryReplays, RedisReplays, Replays
-from service.modes.modes import Said
+from service.idempotency import IdempotencyStore, MemoryIdempotencyStore, RedisIdempotencyStore
+from service.modes.modes import ModeResult
 from service.observability import Telemetry
-from service.redis_client import RedisLink
+from service.redis_client import RedisClient
 from service.scoring.verdict_codec import decode, encode
 from service.settings import Settings
 from service.tenancy.quota import Ledger, MemoryLedger, RedisLedger
@@ -25,17 +25,17 @@ class Replicas:
     """`cache` is None where there is only memory."""
 
     ledger: Ledger
-    replays: Replays
-    cache: RedisCache[Said] | None
-    link: RedisLink | None
+    idempotency_store: IdempotencyStore
+    cache: RedisCache[ModeResult] | None
+    link: RedisClient | None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             if self.link is not None:
                 stack.push_async_callback(self.link.aclose)
-            for part in (self.ledger, self.replays, self.cache):
-                if isinstance(part, RedisLedger | RedisReplays | RedisCache):
+            for part in (self.ledger, self.idempotency_store, self.cache):
+                if isinstance(part, RedisLedger | RedisIdempotencyStore | RedisCache):
                     await part.start()
                     stack.push_async_callback(part.stop)
             yield
@@ -43,15 +43,18 @@ class Replicas:
 
 def replicas(settings: Settings, clock: Clock, telemetry: Telemetry) -> Replicas:
     """Raises ConfigurationError for a Redis URL that cannot be used. Connects to nothing yet."""
-    ledger, replays = MemoryLedger(clock), MemoryReplays(clock, settings.idempotency_s, _REPLAY_BYTES)
+    ledger, idempotency_store = (
+        MemoryLedger(clock),
+        MemoryIdempotencyStore(clock, settings.idempotency_s, _REPLAY_BYTES),
+    )
     if settings.redis_url is None:
-        return Replicas(ledger, replays, None, None)
+        return Replicas(ledger, idempotency_store, None, None)
     fault = telemetry.count_redis_fault
-    link = RedisLink(settings.redis_url, timeout_s=settings.redis_timeout_s, clock=clock, faulted=fault)
-    cache = RedisCache[Said](link, clock, encode=encode, decode=decode, ttl_s=settings.cache_ttl_s, faulted=fault)
+    link = RedisClient(settings.redis_url, timeout_s=settings.redis_timeout_s, clock=clock, faulted=fault)
+    cache = RedisCache[ModeResult](link, clock, encode=encode, decode=decode, ttl_s=settings.cache_ttl_s, faulted=fault)
     return Replicas(
         ledger=RedisLedger(link, clock, ledger),
-        replays=RedisReplays(link, clock, settings.idempotency_s, replays),
+        idempotency_store=RedisIdempotencyStore(link, clock, settings.idempotency_s, idempotency_store),
         cache=cache,
         link=link,
     )

@@ -10,18 +10,18 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from service.cache.memory import MemoryStore
+from service.cache.memory import MemoryCache
 from service.engine.build import Built
 from service.errors import ConfigurationError, RubricdError
 from service.gauges import Judging, reading
 from service.lifecycle import Served
 from service.modes.escalation import Escalation
-from service.modes.modes import Said
-from service.modes.registry import Manner, ways
+from service.modes.modes import ModeResult
+from service.modes.registry import ModeOptions, judging_modes
 from service.replicas import Replicas
 from service.scheduling import Limits, Scheduler
 from service.scoring.canary import Canary
-from service.scoring.evaluator import Asker
+from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import DEFAULT, Scorer
 from service.settings import Settings
 from service.verifiers.pool import RulePool
@@ -36,7 +36,7 @@ async def load(served: Served, shared: Replicas, build: Builder, stack: AsyncExi
     settings = served.settings
     built = await build(settings)
     stack.push_async_callback(built.engine.stop)
-    asked = ways(built.engine.identity, built.tokenizer, _manner(settings))
+    asked = judging_modes(built.engine.identity, built.tokenizer, _mode_options(settings))
     rules = RulePool(
         workers=settings.rule_workers, timeout_s=settings.rule_timeout_s, max_queued=settings.max_queued_checks
     )
@@ -46,10 +46,10 @@ async def load(served: Served, shared: Replicas, build: Builder, stack: AsyncExi
     stack.push_async_callback(scheduler.drain, 0.0)
     canary = Canary(asked[DEFAULT], scheduler)
     await _first_answer(canary)
-    store = MemoryStore[Said](settings.cache_entries)
+    store = MemoryCache[ModeResult](settings.cache_entries)
     scorer = Scorer(
-        ways=asked,
-        asker=Asker(scheduler, store, shared.cache),
+        judging_modes=asked,
+        evaluator=Evaluator(scheduler, store, shared.cache),
         scheduler=scheduler,
         rules=rules,
         clock=served.clock,
@@ -76,8 +76,8 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _manner(settings: Settings) -> Manner:
-    return Manner(
+def _mode_options(settings: Settings) -> ModeOptions:
+    return ModeOptions(
         labels=settings.labels,
         mass_floor=settings.label_mass_floor,
         reasoned_tokens=settings.reasoned_tokens,

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from service.engine.base import LabelRead, Outcome, Prompt
+from service.engine.base import LabelLogprobs, Outcome, Prompt
 from service.engine.remote.engine import RemoteEngine
 
 LABELS = (3, 8)
@@ -119,7 +119,7 @@ def prompts(n: int, seed: int = 0) -> list[Prompt]:
 
 
 def right(prompt: Prompt, outcome: Outcome, tolerance: float = 1e-9) -> bool:
-    assert isinstance(outcome, LabelRead)
+    assert isinstance(outcome, LabelLogprobs)
     met, unmet = (truth(prompt.ids)[label] for label in LABELS)
     ours = [math.exp(logprob) for logprob in outcome.logprobs]
     return abs(ours[0] / sum(ours) - met / (met + unmet)) <= tolerance

@@ -16,7 +16,7 @@ from pathlib import Path
 import service.__main__
 from service.api import translate
 from service.engine import build
-from service.engine.base import Engine, LabelRead, Outcome, Prompt
+from service.engine.base import Engine, LabelLogprobs, Outcome, Prompt
 from service.engine.fake import FakeEngine, Fault, FaultPlan
 from service.rubrics.rubric import Candidate
 from service.settings import Settings
@@ -63,7 +63,7 @@ class FaultyEngine(FakeEngine):
         if not self._shares:
             return outcomes
         return [
-            replace(outcome, cached_tokens=len(prompt.shared)) if isinstance(outcome, LabelRead) else outcome
+            replace(outcome, cached_tokens=len(prompt.shared)) if isinstance(outcome, LabelLogprobs) else outcome
             for prompt, outcome in zip(prompts, outcomes, strict=True)
         ]
 

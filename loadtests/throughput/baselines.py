@@ -36,7 +36,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class LabelQuery:
     """What an answer says: how many verdicts, and the tokens of prompts and decoding where it tells."""
 
     verdicts: int
@@ -68,7 +68,7 @@ class OverHttp:
         path: str,
         *,
         units: Callable[[Group], list[Unit]],
-        read: Callable[[Any], Read],
+        read: Callable[[Any], LabelQuery],
         in_flight: int,
         calls: int = 1_000_000,
         engine_metrics: bool,
@@ -187,10 +187,10 @@ class RawEngine:
 def ours(name: str, host: Host, prompts: Prompts, *, in_flight: int, block: int) -> Contestant:
     """The service, a group a request."""
 
-    def read(answer: Any) -> Read:
+    def read(answer: Any) -> LabelQuery:
         usage = answer["usage"]
         judged = [one for result in answer["results"] for one in result["criteria"] if one["status"] == "ok"]
-        return Read(len(judged), usage["prompt_tokens"], usage["cached_tokens"])
+        return LabelQuery(len(judged), usage["prompt_tokens"], usage["cached_tokens"])
 
     def units(group: Group) -> list[Unit]:
         return [Unit((prompts.score(group),), group.verdicts)]
@@ -215,8 +215,8 @@ def generative_scoring(name: str, host: Host, prompts: Prompts, *, in_flight: in
     def units(group: Group) -> list[Unit]:
         return [Unit((body,), len(group.criteria)) for body in prompts.generative_scoring(group)]
 
-    def read(answer: Any) -> Read:
-        return Read(len(answer["data"]), answer["usage"]["prompt_tokens"])
+    def read(answer: Any) -> LabelQuery:
+        return LabelQuery(len(answer["data"]), answer["usage"]["prompt_tokens"])
 
     return OverHttp(
         name,
@@ -236,9 +236,9 @@ def one_token_chat(name: str, host: Host, prompts: Prompts, *, in_flight: int) -
     def units(group: Group) -> list[Unit]:
         return [Unit(tuple(bodies), len(bodies)) for bodies in prompts.one_token_chat(group)]
 
-    def read(answer: Any) -> Read:
+    def read(answer: Any) -> LabelQuery:
         labels = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        return Read(int(len(labels) >= 2), answer["usage"]["prompt_tokens"])
+        return LabelQuery(int(len(labels) >= 2), answer["usage"]["prompt_tokens"])
 
     return OverHttp(
         name,
@@ -259,11 +259,11 @@ def json_per_criterion(name: str, host: Host, prompts: Prompts, *, hot: bool) ->
     def units(group: Group) -> list[Unit]:
         return [Unit(tuple(bodies), len(bodies)) for bodies in prompts.json_per_criterion(group, hot=hot)]
 
-    def read(answer: Any) -> Read:
+    def read(answer: Any) -> LabelQuery:
         usage = answer["usage"]
         if usage["completion_tokens"] != DECODED:
             raise Failed(f"{usage['completion_tokens']} tokens were decoded instead of {DECODED}")
-        return Read(1, usage["prompt_tokens"], decoded_tokens=DECODED)
+        return LabelQuery(1, usage["prompt_tokens"], decoded_tokens=DECODED)
 
     return OverHttp(
         name,

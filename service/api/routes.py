@@ -30,7 +30,7 @@ class Routes:
     async def judge(self, request: Request) -> Response:
         """Who judges here, how, and within which limits."""
         self._served.door.team_of(request.headers.get("authorization"))
-        judges = [way.judge for way in self._served.scorer().ways.values()]
+        judges = [judging_mode.judge for judging_mode in self._served.scorer().judging_modes.values()]
         return _json(translate.judge_info(judges, self._limits()))
 
     async def healthz(self, request: Request) -> Response:

@@ -23,8 +23,8 @@ from service.api.streaming import Lines, unless_left
 from service.errors import Forbidden, JudgeMismatch, RequestError
 from service.idempotency import Running, Stored
 from service.lifecycle import Served
-from service.modes.fingerprint import Judge
-from service.scoring.job import Begun
+from service.modes.fingerprint import JudgeIdentity
+from service.scoring.job import ScoringJob
 from service.scoring.options import Options
 from service.scoring.pending import Usage
 from service.scoring.results import Scored
@@ -41,7 +41,7 @@ class _Asked:
     id: str
     team: Team
     spoken: Spoken
-    judge: Judge
+    judge: JudgeIdentity
     options: Options
 
 
@@ -90,12 +90,12 @@ class Scoring:
         key = request.headers.get("idempotency-key")
         if key is None:
             return None
-        return await self._served.replays.begin(team.name, key, hashlib.sha256(asked).digest())
+        return await self._served.idempotency_store.begin(team.name, key, hashlib.sha256(asked).digest())
 
     def _check(self, request: Request, spoken: Spoken, team: Team, scorer: Scorer, arrived_s: float) -> _Asked:
         """Raises for what the contract allows but this service, this judge or this team does not."""
         settings, asked = self._served.settings, spoken.request
-        judge = scorer.way(asked.mode, asked.layout).judge
+        judge = scorer.judging_mode(asked.mode, asked.layout).judge
         if asked.expect_judge not in (None, judge.fingerprint):
             raise JudgeMismatch(f"the judge that serves here, asked so, is {judge.fingerprint}")
         if asked.priority not in team.kinds:
@@ -110,7 +110,7 @@ class Scoring:
         options = replace(
             translate.options(asked, arrived_s),
             scope=team.scope,
-            flow=translate.flow(team, asked.priority),
+            tenant=translate.tenant(team, asked.priority),
             reserve=partial(self._served.ledger.reserve, team),
             trace=request.state.trace,
         )
@@ -137,7 +137,7 @@ class Scoring:
         return Lines(self._written(request, asked, begun, running), NDJSON, ended)
 
     async def _written(
-        self, request: Request, asked: _Asked, begun: Begun, running: Running | None
+        self, request: Request, asked: _Asked, begun: ScoringJob, running: Running | None
     ) -> AsyncGenerator[bytes, None]:
         """A line a result, then the last one; kept for a replay once it is whole."""
         found: dict[int, Scored] = {}

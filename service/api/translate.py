@@ -5,11 +5,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.modes.fingerprint import Judge
+from service.modes.fingerprint import JudgeIdentity
 from service.modes.label_verdict import Judgement
 from service.rubrics.lint import Finding
 from service.rubrics.rubric import Candidate, Criterion, Rule, Turn, category_of, signed, split_prefix
-from service.scheduling import Flow
+from service.scheduling import Tenant
 from service.scoring.group_stats import by_name
 from service.scoring.options import Options
 from service.scoring.pending import Usage
@@ -76,11 +76,11 @@ def options(request: wire.ScoreRequest, now_s: float) -> Options:
     )
 
 
-def flow(team: Team, priority: wire.Priority) -> Flow:
-    return Flow(team.name, team.weight, priority)
+def tenant(team: Team, priority: wire.Priority) -> Tenant:
+    return Tenant(team.name, team.weight, priority)
 
 
-def judge(judge: Judge) -> wire.Judge:
+def judge(judge: JudgeIdentity) -> wire.Judge:
     return wire.Judge.model_validate(
         {
             "model": judge.identity.model,
@@ -93,7 +93,7 @@ def judge(judge: Judge) -> wire.Judge:
     )
 
 
-def judge_info(judges: Sequence[Judge], limits: wire.Limits) -> wire.JudgeInfo:
+def judge_info(judges: Sequence[JudgeIdentity], limits: wire.Limits) -> wire.JudgeInfo:
     """`judges` by mode and layout, the default first."""
     default = judges[0]
     return wire.JudgeInfo.model_validate(
@@ -124,7 +124,7 @@ def findings(found: Sequence[Finding]) -> wire.LintResponse:
     )
 
 
-def response(id: str, judged_by: Judge, scored: Sequence[Scored], usage: Usage) -> wire.ScoreResponse:
+def response(id: str, judged_by: JudgeIdentity, scored: Sequence[Scored], usage: Usage) -> wire.ScoreResponse:
     return wire.ScoreResponse(
         id=id,
         judge=judge(judged_by),
@@ -139,7 +139,7 @@ def line(place: int, scored: Scored) -> wire.StreamedResult:
     return wire.StreamedResult(index=place, **_result(scored))
 
 
-def end(id: str, judged_by: Judge, scored: Sequence[Scored], usage: Usage) -> wire.StreamEnd:
+def end(id: str, judged_by: JudgeIdentity, scored: Sequence[Scored], usage: Usage) -> wire.StreamEnd:
     """The last line of a streamed answer."""
     groups = _groups(scored) or None
     return wire.StreamEnd(done=True, id=id, judge=judge(judged_by), groups=groups, usage=_usage(usage))

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
 from service.clock import Clock
-from service.redis_client import RedisGone, RedisLink, Word
+from service.redis_client import RedisClient, RedisUnavailable, Word
 
 Command = Sequence[Word]
 
@@ -26,7 +26,7 @@ _RELEASE = "if redis.pcall('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEY
 class Leases:
     """A heartbeat lives `lease_s` and is renewed thrice in that time, while anything is held."""
 
-    def __init__(self, link: RedisLink, clock: Clock, holder: str, lease_s: float) -> None:
+    def __init__(self, link: RedisClient, clock: Clock, holder: str, lease_s: float) -> None:
         self._link = link
         self._clock = clock
         self._holder = holder
@@ -64,7 +64,7 @@ class Leases:
         self._held.clear()
 
     async def free(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes | None]:
-        """Those that nobody alive holds, each with the holder seen. Raises RedisGone."""
+        """Those that nobody alive holds, each with the holder seen. Raises RedisUnavailable."""
         holders = await self._link.get_many([_lease(key) for key in keys])
         names = list({holder for holder in holders if holder is not None})
         beats = await self._link.get_many([_heartbeat(name) for name in names])
@@ -86,7 +86,7 @@ class Leases:
     async def _tell(self, command: Command) -> None:
         try:
             await self._link.pipeline([command])
-        except RedisGone:
+        except RedisUnavailable:
             return
 
     def _new_token(self) -> bytes:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
-class MemoryStore(Generic[V]):
+class MemoryCache(Generic[V]):
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
         self._entries: OrderedDict[bytes, V] = OrderedDict()

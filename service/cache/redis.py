@@ -16,7 +16,7 @@ from service.cache.leases import Command, Leases
 from service.cache.seal import seal, unseal
 from service.cache.shared import LookedUp
 from service.clock import Clock
-from service.redis_client import RedisGone, RedisLink
+from service.redis_client import RedisClient, RedisUnavailable
 
 V = TypeVar("V")
 
@@ -50,7 +50,7 @@ class RedisCache(Generic[V]):
 
     def __init__(
         self,
-        link: RedisLink,
+        link: RedisClient,
         clock: Clock,
         *,
         encode: Callable[[V], bytes],
@@ -106,7 +106,7 @@ class RedisCache(Generic[V]):
     async def _look_up(self, keys: Sequence[bytes]) -> LookedUp[V]:
         try:
             values = await self._link.get_many([_value(key) for key in keys])
-        except RedisGone:
+        except RedisUnavailable:
             return LookedUp({}, frozenset(keys), frozenset())
         raw = dict(zip(keys, values, strict=True))
         known = self._read(raw)
@@ -126,7 +126,7 @@ class RedisCache(Generic[V]):
             commands += (claim, ("GET", _value(key)))
         try:
             _, *answers = await self._link.pipeline(commands)
-        except RedisGone:
+        except RedisUnavailable:
             self._leases.renounce()
             return {}, set(claims)
         except asyncio.CancelledError:
@@ -176,7 +176,7 @@ class RedisCache(Generic[V]):
             try:
                 for keys in _slices(list(self._watched)):
                     await self._look_again(keys)
-            except RedisGone:
+            except RedisUnavailable:
                 self._tell_mine(list(self._watched))
             except Exception:
                 log.exception("a watcher could not be told")
@@ -193,7 +193,7 @@ class RedisCache(Generic[V]):
                 self._nap.cancel()
 
     async def _look_again(self, keys: Sequence[bytes]) -> None:
-        """Raises RedisGone."""
+        """Raises RedisUnavailable."""
         raw = dict(zip(keys, await self._link.get_many([_value(key) for key in keys]), strict=True))
         self._tell_known(self._read(raw))
         free = await self._leases.free([key for key in keys if key in self._watched])
@@ -249,7 +249,7 @@ class RedisCache(Generic[V]):
                     commands.append(one.release)
             try:
                 answers = await self._link.pipeline(commands)
-            except RedisGone:
+            except RedisUnavailable:
                 dropped, self._pending = batch + self._pending, []
                 self._drop(dropped)
                 return

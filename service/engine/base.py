@@ -46,14 +46,14 @@ def common_length(a: Prompt, b: Prompt) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelRead:
+class LabelLogprobs:
     """Natural-log probabilities of the labels as next token, over the whole vocabulary, in the labels' order."""
 
     logprobs: tuple[float, ...]
     cached_tokens: int = 0
 
 
-Outcome = LabelRead | JudgementError
+Outcome = LabelLogprobs | JudgementError
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,11 @@ class Generation:
     cached_tokens: int = 0
 
 
-Generated = Generation | JudgementError
+GenerationOutcome = Generation | JudgementError
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class LabelQuery:
     """Asks for the probabilities of these labels after the prompt."""
 
     prompt: Prompt
@@ -93,18 +93,18 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class GenerationQuery:
     """Asks for an answer in the judge's own words."""
 
     prompt: Prompt
     sampling: Sampling
 
 
-Ask = Read | Write
+EngineQuery = LabelQuery | GenerationQuery
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class EngineIdentity:
     """What names the judge behind an engine: every fact that can change a verdict."""
 
     model: str
@@ -122,7 +122,7 @@ class Engine(Protocol):
     by itself.
     """
 
-    identity: Identity
+    identity: EngineIdentity
     max_model_len: int
     streams: bool
     restarts: int
@@ -134,11 +134,11 @@ class Engine(Protocol):
         """One outcome a prompt, same order. Raises EngineFailed if the whole batch failed."""
         ...
 
-    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[Generated]:
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
         """One text a prompt, same order. Raises EngineFailed if the whole batch failed."""
         ...
 
-    def abandon(self, prompt: Prompt) -> None:
+    def cancel(self, prompt: Prompt) -> None:
         """Nobody waits for this prompt object any more: its outcome may come early, as a failure."""
         ...
 

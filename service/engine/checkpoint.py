@@ -17,7 +17,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
-from service.engine.base import Identity
+from service.engine.base import EngineIdentity
 from service.engine.identity import checkpoint_facts, weight_files
 from service.errors import ConfigurationError
 
@@ -31,7 +31,7 @@ class Judge:
 
     model: Any
     device: torch.device
-    identity: Identity
+    identity: EngineIdentity
     max_model_len: int
     vocabulary: int
     folder: Path
@@ -57,7 +57,7 @@ def load_judge(
     return Judge(
         model=model,
         device=target,
-        identity=Identity(
+        identity=EngineIdentity(
             model=path_or_name,
             revision=revision or f"sha256:{facts['weights_sha256'][:12]}",
             engine="local",

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args
 
-from service.engine.base import Generated, Generation, Identity, LabelRead, Outcome, Prompt, Sampling
+from service.engine.base import EngineIdentity, Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt, Sampling
 from service.errors import EngineFailed, TooLong
 
 Fault = Literal["ok", "batch", "crash", "some", "few", "many", "nan", "low_mass", "truncated", "garbage", "hang", "die"]
@@ -62,7 +62,7 @@ class FaultPlan:
         return rng.choices([*names, "ok"], [*weights, rest])[0]
 
 
-def oracle(prompt_ids: Sequence[int], seed: int = 0, labels: int = 2) -> LabelRead:
+def oracle(prompt_ids: Sequence[int], seed: int = 0, labels: int = 2) -> LabelLogprobs:
     """The read that a healthy FakeEngine gives for these ids: uniform shares, label mass in [0.9, 1). Pure."""
     key = struct.pack(">q", seed)
     packed = struct.pack(f">{len(prompt_ids)}q", *prompt_ids)
@@ -73,7 +73,7 @@ def oracle(prompt_ids: Sequence[int], seed: int = 0, labels: int = 2) -> LabelRe
     mass = 0.9 + 0.1 * weights.pop()
     # The first weight alone decides between two labels, so that P(first) is uniform.
     shares = [weights[0], 1 - weights[0]] if labels == 2 else [weight / sum(weights) for weight in weights]
-    return LabelRead(logprobs=tuple(math.log(max(share, 1e-300) * mass) for share in shares))
+    return LabelLogprobs(logprobs=tuple(math.log(max(share, 1e-300) * mass) for share in shares))
 
 
 def text_oracle(prompt_ids: Sequence[int], seed: int, sampling: Sampling) -> Generation:
@@ -128,7 +128,7 @@ class FakeEngine:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         remember: int | None = None,
     ) -> None:
-        self.identity = Identity(model="fake", revision=f"seed-{seed}", engine="fake", facts={"seed": str(seed)})
+        self.identity = EngineIdentity(model="fake", revision=f"seed-{seed}", engine="fake", facts={"seed": str(seed)})
         self.max_model_len = max_model_len
         self.calls = 0
         self.prompts = 0
@@ -153,16 +153,16 @@ class FakeEngine:
         ]
         return _spoil(outcomes, fault, rng, _spoiled)
 
-    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[Generated]:
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
         asked = list(zip(prompts, samplings, strict=True))
         fault, rng = await self._go(prompts)
-        outcomes: list[Generated] = [
+        outcomes: list[GenerationOutcome] = [
             self._too_long(prompt, sampling.max_tokens) or text_oracle(prompt.ids, self._seed, sampling)
             for prompt, sampling in asked
         ]
         return _spoil(outcomes, fault, rng, _spoiled_text)
 
-    def abandon(self, prompt: Prompt) -> None:
+    def cancel(self, prompt: Prompt) -> None:
         self.abandoned.append(prompt)
 
     async def stop(self) -> None:
@@ -222,16 +222,16 @@ def _spoil(outcomes: list[_T], fault: Fault, rng: random.Random, spoiled: Callab
 def _spoiled(outcome: Outcome, fault: Fault) -> Outcome:
     if fault == "some":
         return EngineFailed("the fake judge was told to fail on this prompt")
-    if not isinstance(outcome, LabelRead):
+    if not isinstance(outcome, LabelLogprobs):
         return outcome
     if fault == "nan":
-        return LabelRead(logprobs=tuple(math.nan for _ in outcome.logprobs))
+        return LabelLogprobs(logprobs=tuple(math.nan for _ in outcome.logprobs))
     if fault == "low_mass":
-        return LabelRead(logprobs=tuple(logprob + math.log(1e-6) for logprob in outcome.logprobs))
+        return LabelLogprobs(logprobs=tuple(logprob + math.log(1e-6) for logprob in outcome.logprobs))
     return outcome
 
 
-def _spoiled_text(outcome: Generated, fault: Fault) -> Generated:
+def _spoiled_text(outcome: GenerationOutcome, fault: Fault) -> GenerationOutcome:
     if fault == "some":
         return EngineFailed("the fake judge was told to fail on this prompt")
     if not isinstance(outcome, Generation):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.modes.label_verdict import Judgement
-from service.modes.modes import Way
+from service.modes.modes import JudgingMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +43,5 @@ OFF = Escalation()
 class Again:
     """The way in which a second opinion is asked for, and of what."""
 
-    way: Way
+    judging_mode: JudgingMode
     escalation: Escalation

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from service.engine.base import Identity
+from service.engine.base import EngineIdentity
 from service.prompting.template import Skeleton
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class JudgeIdentity:
     """A judge in one mode and layout. A verdict's label mass below `mass_floor` is an abstention."""
 
-    identity: Identity
+    identity: EngineIdentity
     mode: str
     layout: str
     labels: tuple[str, ...]
@@ -26,7 +26,7 @@ class Judge:
 
 
 def name_judge(
-    identity: Identity,
+    identity: EngineIdentity,
     skeleton: Skeleton,
     *,
     mode: str,
@@ -34,7 +34,7 @@ def name_judge(
     label_ids: tuple[int, ...],
     mass_floor: float,
     decoding: Mapping[str, str] = MappingProxyType({}),
-) -> Judge:
+) -> JudgeIdentity:
     """The judge with its fingerprint: 16 hexadecimal digits of a SHA-256 over length-prefixed fields. `decoding` is
     whatever else decides what it says: sampling settings, a schema, when it is asked again."""
     fields = [
@@ -50,7 +50,7 @@ def name_judge(
     for field in fields:
         raw = field.encode("utf-8")
         digest.update(len(raw).to_bytes(8, "big") + raw)
-    return Judge(
+    return JudgeIdentity(
         identity=identity,
         mode=mode,
         layout=skeleton.name,

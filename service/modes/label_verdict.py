@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from service.engine.base import LabelRead
+from service.engine.base import LabelLogprobs
 from service.errors import JudgementError, Unparseable
 
 Source = Literal["judge", "cache", "rule"]
@@ -45,7 +45,7 @@ class Judgement:
         return self.status == "ok"
 
 
-def read(outcome: LabelRead) -> Verdict:
+def read(outcome: LabelLogprobs) -> Verdict:
     """P(met) = the first label's share of both labels' probability. Raises Unparseable on anything but two
     log-probabilities that are numbers at or below zero (up to rounding)."""
     met, unmet = label_logprobs(outcome, 2)
@@ -53,7 +53,7 @@ def read(outcome: LabelRead) -> Verdict:
     return Verdict(p_met=1.0 / (1.0 + math.exp(min(unmet - met, 700.0))), label_mass=mass)
 
 
-def label_logprobs(outcome: LabelRead, labels: int) -> tuple[float, ...]:
+def label_logprobs(outcome: LabelLogprobs, labels: int) -> tuple[float, ...]:
     """The labels' log-probabilities. Raises Unparseable unless there are so many finite ones, at most zero."""
     logprobs = outcome.logprobs
     if len(logprobs) != labels or not all(math.isfinite(lp) and lp <= _ROUNDING for lp in logprobs):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from service.engine.base import Ask, Generation, LabelRead, Prompt, Read, Sampling, Write
+from service.engine.base import EngineQuery, Generation, GenerationQuery, LabelLogprobs, LabelQuery, Prompt, Sampling
 from service.errors import Unparseable
-from service.modes.fingerprint import Judge
+from service.modes.fingerprint import JudgeIdentity
 from service.modes.label_verdict import Verdict, read
 from service.modes.rating import Rating, Scale, read_rating
 from service.modes.written_verdict import read_written
@@ -19,7 +19,7 @@ from service.prompting.template import THOUGHT_END
 from service.rubrics.rubric import Candidate, Criterion
 from service.scheduling import Answer
 
-Said = Verdict | Rating
+ModeResult = Verdict | Rating
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,48 +43,48 @@ class Question:
 class Step:
     """One question on its way: what the engine is being asked, and what it said before."""
 
-    ask: Ask
-    before: LabelRead | None = None
+    ask: EngineQuery
+    before: LabelLogprobs | None = None
 
 
-class Way(Protocol):
+class JudgingMode(Protocol):
     @property
-    def judge(self) -> Judge: ...
+    def judge(self) -> JudgeIdentity: ...
 
     @property
     def renderer(self) -> Renderer: ...
 
     def first(self, prompt: Prompt, question: Question) -> Step: ...
 
-    def then(self, step: Step, answer: Answer) -> Step | Said:
+    def then(self, step: Step, answer: Answer) -> Step | ModeResult:
         """The next step, or what the judge said. Raises JudgementError where it said nothing that counts."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class ByLabels:
+class VerdictMode:
     """Mode `verdict`: one forward pass, P(met) from the labels' probabilities."""
 
-    judge: Judge
+    judge: JudgeIdentity
     renderer: Renderer
 
     def first(self, prompt: Prompt, question: Question) -> Step:
-        return Step(Read(prompt, self.judge.label_ids))
+        return Step(LabelQuery(prompt, self.judge.label_ids))
 
     def then(self, step: Step, answer: Answer) -> Verdict:
         return read(label_read(answer))
 
 
 @dataclass(frozen=True, slots=True)
-class ByRating:
+class RatingMode:
     """Modes `implicit` and `likert`: one forward pass a response, two where "10" is two tokens."""
 
-    judge: Judge
+    judge: JudgeIdentity
     renderer: Renderer
     scale: Scale
 
     def first(self, prompt: Prompt, question: Question) -> Step:
-        return Step(Read(prompt, self.scale.first_ids))
+        return Step(LabelQuery(prompt, self.scale.first_ids))
 
     def then(self, step: Step, answer: Answer) -> Step | Rating:
         said = label_read(answer)
@@ -94,15 +94,15 @@ class ByRating:
             return read_rating(said, None)
         prompt = step.ask.prompt
         after_one = replace(prompt, own=(*prompt.own, self.scale.digit_ids[1]))
-        return Step(Read(after_one, self.scale.digit_ids), before=said)
+        return Step(LabelQuery(after_one, self.scale.digit_ids), before=said)
 
 
 @dataclass(frozen=True, slots=True)
-class ByReasons:
+class ReasonedMode:
     """Mode `reasoned`: the judge writes its reasons and then its verdict. One that cannot help thinking aloud is let
     think until its thought ends, within `thought_tokens`; a thought that does not end is no verdict."""
 
-    judge: Judge
+    judge: JudgeIdentity
     renderer: Renderer
     greedy: Sampling
     temperature: float
@@ -114,12 +114,14 @@ class ByReasons:
         if question.vote:
             written = replace(written, temperature=self.temperature, seed=question.vote)
         if self.thought_end_id is None:
-            return Step(Write(prompt, written))
+            return Step(GenerationQuery(prompt, written))
         stop = (self.thought_end_id,)
-        return Step(Write(prompt, replace(written, max_tokens=self.thought_tokens, json_schema=None, stop_ids=stop)))
+        return Step(
+            GenerationQuery(prompt, replace(written, max_tokens=self.thought_tokens, json_schema=None, stop_ids=stop))
+        )
 
     def then(self, step: Step, answer: Answer) -> Step | Verdict:
-        if not isinstance(answer, Generation) or not isinstance(step.ask, Write):
+        if not isinstance(answer, Generation) or not isinstance(step.ask, GenerationQuery):
             raise Unparseable("the engine wrote nothing")
         if step.ask.sampling.json_schema is not None:
             return read_written(answer)
@@ -127,10 +129,10 @@ class ByReasons:
             raise Unparseable("the judge did not come to the end of its thought: raise `thought_tokens`")
         asked = step.ask.sampling
         prompt = self.renderer.continued(step.ask.prompt, answer.text, f"{THOUGHT_END}\n\n")
-        return Step(Write(prompt, replace(self.greedy, temperature=asked.temperature, seed=asked.seed)))
+        return Step(GenerationQuery(prompt, replace(self.greedy, temperature=asked.temperature, seed=asked.seed)))
 
 
-def prompts(way: Way, questions: Sequence[Question], salt: str, priority: int) -> list[Prompt]:
+def prompts(judging_mode: JudgingMode, questions: Sequence[Question], salt: str, priority: int) -> list[Prompt]:
     """One prompt a question, in order. Questions about one candidate stand together."""
     runs: list[tuple[Candidate, list[Criterion]]] = []
     for question in questions:
@@ -140,11 +142,11 @@ def prompts(way: Way, questions: Sequence[Question], salt: str, priority: int) -
             runs.append((question.candidate, []))
         runs[-1][1].append(question.criterion)
     if not runs:
-        return way.renderer.render_whole([question.candidate for question in questions], salt, priority)
-    return [prompt for rendered in way.renderer.render(runs, salt, priority) for prompt in rendered]
+        return judging_mode.renderer.render_whole([question.candidate for question in questions], salt, priority)
+    return [prompt for rendered in judging_mode.renderer.render(runs, salt, priority) for prompt in rendered]
 
 
-def label_read(answer: Answer) -> LabelRead:
-    if not isinstance(answer, LabelRead):
+def label_read(answer: Answer) -> LabelLogprobs:
+    if not isinstance(answer, LabelLogprobs):
         raise Unparseable("the engine read no labels")
     return answer

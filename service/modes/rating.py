@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from service.engine.base import LabelRead
+from service.engine.base import LabelLogprobs
 from service.errors import ConfigurationError, Unparseable
 from service.modes.label_verdict import label_logprobs, label_mass
 from service.prompting.renderer import Renderer
@@ -63,7 +63,7 @@ def scale(renderer: Renderer) -> Scale:
     raise ConfigurationError("this judge's tokens for 1 to 10 cannot be told apart")
 
 
-def read_rating(first: LabelRead, after_one: LabelRead | None) -> Rating:
+def read_rating(first: LabelLogprobs, after_one: LabelLogprobs | None) -> Rating:
     """`first` holds the scale's first labels; `after_one` the ten digits after a "1", where the scale asks for it.
     Raises Unparseable."""
     label_mass(first.logprobs)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from service.engine.base import Identity, Sampling
+from service.engine.base import EngineIdentity, Sampling
 from service.errors import ConfigurationError
 from service.modes.escalation import OFF, Escalation
 from service.modes.fingerprint import name_judge
-from service.modes.modes import ByLabels, ByRating, ByReasons, Way
+from service.modes.modes import JudgingMode, RatingMode, ReasonedMode, VerdictMode
 from service.modes.rating import scale
 from service.modes.written_verdict import schema
 from service.prompting.renderer import Renderer
@@ -29,7 +29,7 @@ _BOOLEANS = (" true", " false")
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class ModeOptions:
     """What the operator chose about asking. `explanation_chars`, `reasoned_tokens`, `thought_tokens` bound what is
     written; `temperature` is that of votes; `grader` is the text of layout `healthbench`, ours where None."""
 
@@ -43,14 +43,16 @@ class Manner:
     escalation: Escalation = OFF
 
 
-def ways(identity: Identity, tokenizer: ChatTokenizer, manner: Manner) -> dict[tuple[str, str], Way]:
+def judging_modes(
+    identity: EngineIdentity, tokenizer: ChatTokenizer, mode_options: ModeOptions
+) -> dict[tuple[str, str], JudgingMode]:
     """By mode and layout. Raises ConfigurationError where not even a verdict can be asked for."""
     segmenter = Segmenter(tokenizer)
-    found: dict[tuple[str, str], Way] = {}
+    found: dict[tuple[str, str], JudgingMode] = {}
     for layout, mode in product(LAYOUTS, _MAKERS):
         try:
-            renderer = Renderer(segmenter, skeleton(tokenizer, layout, mode, grader=manner.grader))
-            found[mode, layout] = _MAKERS[mode](identity, renderer, manner, found.get(("reasoned", layout)))
+            renderer = Renderer(segmenter, skeleton(tokenizer, layout, mode, grader=mode_options.grader))
+            found[mode, layout] = _MAKERS[mode](identity, renderer, mode_options, found.get(("reasoned", layout)))
         except ConfigurationError as error:
             if (mode, layout) == ("verdict", "rubricd"):
                 raise
@@ -58,9 +60,11 @@ def ways(identity: Identity, tokenizer: ChatTokenizer, manner: Manner) -> dict[t
     return {key: found[key] for key in product(MODES, LAYOUTS) if key in found}
 
 
-def _by_labels(identity: Identity, renderer: Renderer, manner: Manner, reasoned: Way | None) -> Way:
-    labels = manner.labels if renderer.skeleton.name == "rubricd" else _BOOLEANS
-    escalation = manner.escalation
+def _by_labels(
+    identity: EngineIdentity, renderer: Renderer, mode_options: ModeOptions, reasoned: JudgingMode | None
+) -> JudgingMode:
+    labels = mode_options.labels if renderer.skeleton.name == "rubricd" else _BOOLEANS
+    escalation = mode_options.escalation
     decoding = {}
     if escalation.band > 0 and reasoned is not None:
         decoding["escalation"] = f"{escalation.band!r} {escalation.share!r} {reasoned.judge.fingerprint}"
@@ -70,24 +74,28 @@ def _by_labels(identity: Identity, renderer: Renderer, manner: Manner, reasoned:
         mode="verdict",
         labels=labels,
         label_ids=renderer.label_ids(labels),
-        mass_floor=manner.mass_floor,
+        mass_floor=mode_options.mass_floor,
         decoding=decoding,
     )
-    return ByLabels(judge, renderer)
+    return VerdictMode(judge, renderer)
 
 
-def _by_rating(identity: Identity, renderer: Renderer, manner: Manner, reasoned: Way | None, *, mode: str) -> Way:
+def _by_rating(
+    identity: EngineIdentity, renderer: Renderer, mode_options: ModeOptions, reasoned: JudgingMode | None, *, mode: str
+) -> JudgingMode:
     ratings = scale(renderer)
     ids = (*ratings.digit_ids, *(() if ratings.ten_id is None else (ratings.ten_id,)))
     labels = (*"0123456789", *(() if ratings.ten_id is None else ("10",)))
     judge = name_judge(
-        identity, renderer.skeleton, mode=mode, labels=labels, label_ids=ids, mass_floor=manner.mass_floor
+        identity, renderer.skeleton, mode=mode, labels=labels, label_ids=ids, mass_floor=mode_options.mass_floor
     )
-    return ByRating(judge, renderer, ratings)
+    return RatingMode(judge, renderer, ratings)
 
 
-def _by_reasons(identity: Identity, renderer: Renderer, manner: Manner, reasoned: Way | None) -> Way:
-    greedy = Sampling(max_tokens=manner.reasoned_tokens, json_schema=schema(manner.explanation_chars))
+def _by_reasons(
+    identity: EngineIdentity, renderer: Renderer, mode_options: ModeOptions, reasoned: JudgingMode | None
+) -> JudgingMode:
+    greedy = Sampling(max_tokens=mode_options.reasoned_tokens, json_schema=schema(mode_options.explanation_chars))
     thinks = renderer.skeleton.thinks
     judge = name_judge(
         identity,
@@ -99,21 +107,21 @@ def _by_reasons(identity: Identity, renderer: Renderer, manner: Manner, reasoned
         decoding={
             "schema": greedy.json_schema or "",
             "reasoned_tokens": str(greedy.max_tokens),
-            "thought_tokens": str(manner.thought_tokens) if thinks else "none",
-            "temperature": f"0 or {manner.temperature!r} for votes",
+            "thought_tokens": str(mode_options.thought_tokens) if thinks else "none",
+            "temperature": f"0 or {mode_options.temperature!r} for votes",
         },
     )
-    return ByReasons(
+    return ReasonedMode(
         judge,
         renderer,
         greedy=greedy,
-        temperature=manner.temperature,
-        thought_tokens=manner.thought_tokens,
+        temperature=mode_options.temperature,
+        thought_tokens=mode_options.thought_tokens,
         thought_end_id=renderer.control_id(THOUGHT_END) if thinks else None,
     )
 
 
-_MAKERS: Mapping[str, Callable[[Identity, Renderer, Manner, Way | None], Way]] = {
+_MAKERS: Mapping[str, Callable[[EngineIdentity, Renderer, ModeOptions, JudgingMode | None], JudgingMode]] = {
     "reasoned": _by_reasons,
     "verdict": _by_labels,
     "implicit": partial(_by_rating, mode="implicit"),

@@ -1,8 +1,18 @@
 """Between those who ask and the engine: a bounded fair queue, micro-batches by token budget, one runner."""
 
-from service.scheduling.flow import NOBODY, Flow, Kind
-from service.scheduling.queue import Lane
+from service.scheduling.queue import RequestQueue
 from service.scheduling.scheduler import Limits, Scheduler
+from service.scheduling.tenant import DEFAULT_TENANT, PriorityClass, Tenant
 from service.scheduling.ticket import Answer, Ticket, costs
 
-__all__ = ["NOBODY", "Answer", "Flow", "Kind", "Lane", "Limits", "Scheduler", "Ticket", "costs"]
+__all__ = [
+    "DEFAULT_TENANT",
+    "Answer",
+    "Limits",
+    "PriorityClass",
+    "RequestQueue",
+    "Scheduler",
+    "Tenant",
+    "Ticket",
+    "costs",
+]

@@ -9,8 +9,8 @@ import math
 from service.clock import Clock
 from service.errors import Overloaded
 from service.scheduling.backlog import Backlog
-from service.scheduling.flow import Flow
 from service.scheduling.rate import Rate
+from service.scheduling.tenant import Tenant
 
 _PLANNED = 0.8
 """Of the time until a deadline: the rest is for teams that come later and shrink one's share."""
@@ -32,17 +32,17 @@ class Gate:
         rate = self._rate.tokens_per_s
         return self._max_tokens if rate is None else min(self._max_tokens, self._max_s * rate)
 
-    def check(self, flow: Flow, tokens: int, deadline_s: float | None, flying_tokens: int) -> None:
+    def check(self, tenant: Tenant, tokens: int, deadline_s: float | None, flying_tokens: int) -> None:
         """Raises Overloaded. `flying_tokens` are at the engine."""
         if not self._backlog.tokens:
             return
-        self._check_limit(flow, tokens)
+        self._check_limit(tenant, tokens)
         if deadline_s is not None:
-            self._check_deadline(flow, tokens, deadline_s, flying_tokens)
+            self._check_deadline(tenant, tokens, deadline_s, flying_tokens)
 
-    def _check_limit(self, flow: Flow, tokens: int) -> None:
+    def _check_limit(self, tenant: Tenant, tokens: int) -> None:
         """Over the limit a team's class is let in that has nothing waiting, or no more than its share."""
-        limit, share, own = self.limit, self._backlog.share(flow), self._backlog.of(flow)
+        limit, share, own = self.limit, self._backlog.share(tenant), self._backlog.of(tenant)
         excess = self._backlog.tokens + tokens - limit
         own_excess = own + tokens - share * limit if own else 0.0
         if excess <= 0 or (own_excess <= 0 and excess <= limit):
@@ -50,11 +50,11 @@ class Gate:
         wait_s = self._seconds(min(excess, own_excess / share) if excess <= limit else excess - limit)
         raise Overloaded("the judge's queue is full; try again later", wait_s)
 
-    def _check_deadline(self, flow: Flow, tokens: int, deadline_s: float, flying_tokens: int) -> None:
+    def _check_deadline(self, tenant: Tenant, tokens: int, deadline_s: float, flying_tokens: int) -> None:
         now, rate = self._clock.now(), self._rate.tokens_per_s
         if rate is None or deadline_s <= now:  # what is late already is answered so, without the judge
             return
-        own = (self._backlog.of(flow) + tokens) / self._backlog.share(flow)
+        own = (self._backlog.of(tenant) + tokens) / self._backlog.share(tenant)
         ahead = flying_tokens + min(self._backlog.tokens + tokens, own)
         late = ahead - _PLANNED * (deadline_s - now) * rate
         if late > 0:

@@ -5,24 +5,24 @@ Always true: the sums are those of the tickets that wait; who has nothing waitin
 
 from collections.abc import Mapping
 
-from service.scheduling.flow import KIND_WEIGHTS, Flow, Kind
+from service.scheduling.tenant import CLASS_WEIGHTS, PriorityClass, Tenant
 
 
 class Backlog:
     def __init__(self) -> None:
         self.tokens = 0
-        self._by_team: dict[str, dict[Kind, int]] = {}
+        self._by_team: dict[str, dict[PriorityClass, int]] = {}
         self._weights: dict[str, float] = {}
 
-    def add(self, flow: Flow, tokens: int) -> None:
-        self._weights[flow.team] = flow.weight
-        self._count(flow, tokens)
+    def add(self, tenant: Tenant, tokens: int) -> None:
+        self._weights[tenant.team] = tenant.weight
+        self._count(tenant, tokens)
 
-    def remove(self, flow: Flow, tokens: int) -> None:
-        self._count(flow, -tokens)
+    def remove(self, tenant: Tenant, tokens: int) -> None:
+        self._count(tenant, -tokens)
 
-    def of(self, flow: Flow) -> int:
-        return self._by_team.get(flow.team, {}).get(flow.kind, 0)
+    def of(self, tenant: Tenant) -> int:
+        return self._by_team.get(tenant.team, {}).get(tenant.kind, 0)
 
     def of_team(self, team: str) -> int:
         return sum(self._by_team.get(team, {}).values())
@@ -30,18 +30,18 @@ class Backlog:
     def by_class(self) -> Mapping[tuple[str, str], int]:
         return {(team, kind): tokens for team, kinds in self._by_team.items() for kind, tokens in kinds.items()}
 
-    def share(self, flow: Flow) -> float:
+    def share(self, tenant: Tenant) -> float:
         """What the flow gets of the judge while those that have work now, and itself, go on having it."""
-        others = sum(weight for team, weight in self._weights.items() if team != flow.team)
-        kinds = {flow.kind, *self._by_team.get(flow.team, {})}
-        part = KIND_WEIGHTS[flow.kind] / sum(KIND_WEIGHTS[kind] for kind in kinds)
-        return part * flow.weight / (flow.weight + others)
+        others = sum(weight for team, weight in self._weights.items() if team != tenant.team)
+        kinds = {tenant.kind, *self._by_team.get(tenant.team, {})}
+        part = CLASS_WEIGHTS[tenant.kind] / sum(CLASS_WEIGHTS[kind] for kind in kinds)
+        return part * tenant.weight / (tenant.weight + others)
 
-    def _count(self, flow: Flow, tokens: int) -> None:
+    def _count(self, tenant: Tenant, tokens: int) -> None:
         self.tokens += tokens
-        by_kind = self._by_team.setdefault(flow.team, {})
-        by_kind[flow.kind] = by_kind.get(flow.kind, 0) + tokens
-        if not by_kind[flow.kind]:
-            del by_kind[flow.kind]
+        by_kind = self._by_team.setdefault(tenant.team, {})
+        by_kind[tenant.kind] = by_kind.get(tenant.kind, 0) + tokens
+        if not by_kind[tenant.kind]:
+            del by_kind[tenant.kind]
         if not by_kind:
-            del self._by_team[flow.team], self._weights[flow.team]
+            del self._by_team[tenant.team], self._weights[tenant.team]

@@ -6,37 +6,37 @@ Always true: what the engine computed is counted whether or not anybody still wa
 from collections import Counter
 from collections.abc import Sequence
 
-from service.engine.base import Generated, Generation, LabelRead, Outcome, Read
+from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, LabelQuery, Outcome
 from service.observability import EngineBatch
-from service.scheduling.flow import Flow
+from service.scheduling.tenant import Tenant
 from service.scheduling.ticket import Ticket
 
 
-def waits(batch: Sequence[Ticket], now_s: float) -> dict[Flow, list[float]]:
+def waits(batch: Sequence[Ticket], now_s: float) -> dict[Tenant, list[float]]:
     """Seconds from being let in until now."""
-    waited: dict[Flow, list[float]] = {}
+    waited: dict[Tenant, list[float]] = {}
     for ticket in batch:
-        waited.setdefault(ticket.flow, []).append(now_s - ticket.since_s)
+        waited.setdefault(ticket.tenant, []).append(now_s - ticket.since_s)
     return waited
 
 
 def batch_of(
-    batch: Sequence[Ticket], outcomes: Sequence[Outcome | Generated] | None, *, seconds: float, busy_s: float
+    batch: Sequence[Ticket], outcomes: Sequence[Outcome | GenerationOutcome] | None, *, seconds: float, busy_s: float
 ) -> EngineBatch:
     """`outcomes` are in the batch's order; None where there are none."""
     costs: Counter[str] = Counter()
     computed: Counter[str] = Counter()
     shared = written = 0
     for ticket in batch:
-        costs[ticket.flow.team] += ticket.cost
+        costs[ticket.tenant.team] += ticket.cost
     for ticket, outcome in () if outcomes is None else zip(batch, outcomes, strict=True):
-        if isinstance(outcome, LabelRead | Generation):
+        if isinstance(outcome, LabelLogprobs | Generation):
             decoded = outcome.tokens if isinstance(outcome, Generation) else 0
-            computed[ticket.flow.team] += len(ticket.prompt) - outcome.cached_tokens + decoded
+            computed[ticket.tenant.team] += len(ticket.prompt) - outcome.cached_tokens + decoded
             shared += outcome.cached_tokens
             written += decoded
     return EngineBatch(
-        kind="read" if isinstance(batch[0].ask, Read) else "write",
+        kind="read" if isinstance(batch[0].ask, LabelQuery) else "write",
         questions=len(batch),
         seconds=seconds,
         busy_s=busy_s,

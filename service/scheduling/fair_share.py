@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Shares(Generic[Key]):
+class FairShare(Generic[Key]):
     """Keys that have work, by virtual time: what each was charged, over its weight. `credit` is in the unit of charges:
     how far ahead of the others one may go that comes back; who comes for the first time has none. Keys are few, and
     remembered for good."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from service.clock import Clock
 from service.errors import TimedOut
 from service.scheduling.backlog import Backlog
-from service.scheduling.fair_share import Shares
-from service.scheduling.flow import KIND_WEIGHTS, Flow, Kind
+from service.scheduling.fair_share import FairShare
 from service.scheduling.line import Line
 from service.scheduling.rate import Quickest
+from service.scheduling.tenant import CLASS_WEIGHTS, PriorityClass, Tenant
 from service.scheduling.ticket import Ticket, cost_of
 
 Batch = list[Ticket]
@@ -39,7 +39,7 @@ class Room:
     flying_batches: int | None = None
 
 
-class Lane:
+class RequestQueue:
     def __init__(self, clock: Clock, room: Room, backlog: Backlog) -> None:
         self.queued_tickets = 0
         self.flying: dict[asyncio.Task[None], Batch] = {}
@@ -48,15 +48,15 @@ class Lane:
         self._clock = clock
         self._room = room
         self._backlog = backlog
-        self._teams: Shares[str] = Shares(CREDIT_BATCHES * room.batch_tokens)
-        self._kinds: dict[str, Shares[Kind]] = {}
-        self._lines: dict[tuple[str, Kind], Line] = {}
+        self._teams: FairShare[str] = FairShare(CREDIT_BATCHES * room.batch_tokens)
+        self._kinds: dict[str, FairShare[PriorityClass]] = {}
+        self._lines: dict[tuple[str, PriorityClass], Line] = {}
         self._flying_tickets = 0
 
     def put(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
-            self._enter(ticket.flow).put(ticket)
-            self._backlog.add(ticket.flow, ticket.cost)
+            self._enter(ticket.tenant).put(ticket)
+            self._backlog.add(ticket.tenant, ticket.cost)
         self.queued_tickets += len(tickets)
 
     def take(self) -> Batch:
@@ -97,7 +97,7 @@ class Lane:
     def release(self, ticket: Ticket) -> None:
         """A ticket that waits no more leaves the queue."""
         if ticket.queued:
-            self._lines[ticket.flow.team, ticket.flow.kind].remove(ticket)
+            self._lines[ticket.tenant.team, ticket.tenant.kind].remove(ticket)
             self._left(ticket)
 
     def all_tickets(self) -> list[Ticket]:
@@ -108,11 +108,11 @@ class Lane:
         for ticket in [ticket for line in self._lines.values() for ticket in line]:
             self.release(ticket)
 
-    def _enter(self, flow: Flow) -> Line:
-        kinds = self._kinds.setdefault(flow.team, Shares())
-        self._teams.enter(flow.team, flow.weight)
-        kinds.enter(flow.kind, KIND_WEIGHTS[flow.kind])
-        return self._lines.setdefault((flow.team, flow.kind), Line())
+    def _enter(self, tenant: Tenant) -> Line:
+        kinds = self._kinds.setdefault(tenant.team, FairShare())
+        self._teams.enter(tenant.team, tenant.weight)
+        kinds.enter(tenant.kind, CLASS_WEIGHTS[tenant.kind])
+        return self._lines.setdefault((tenant.team, tenant.kind), Line())
 
     def _fairest(self) -> Line | None:
         team = self._teams.next(self._backlog.of_team)
@@ -120,19 +120,19 @@ class Lane:
         return None if team is None or kind is None else self._lines[team, kind]
 
     def _charge(self, ticket: Ticket) -> None:
-        self._teams.charge(ticket.flow.team, ticket.cost)
-        self._kinds[ticket.flow.team].charge(ticket.flow.kind, ticket.cost)
+        self._teams.charge(ticket.tenant.team, ticket.cost)
+        self._kinds[ticket.tenant.team].charge(ticket.tenant.kind, ticket.cost)
 
     def _left(self, ticket: Ticket) -> None:
-        flow = ticket.flow
+        tenant = ticket.tenant
         ticket.queued = False
         self.queued_tickets -= 1
-        self._backlog.remove(flow, ticket.cost)
-        if not self._lines[flow.team, flow.kind]:
-            kinds = self._kinds[flow.team]
-            kinds.leave(flow.kind)
+        self._backlog.remove(tenant, ticket.cost)
+        if not self._lines[tenant.team, tenant.kind]:
+            kinds = self._kinds[tenant.team]
+            kinds.leave(tenant.kind)
             if not kinds:
-                self._teams.leave(flow.team)
+                self._teams.leave(tenant.team)
 
     def _engine_has_enough(self) -> bool:
         room = self._room

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from service.clock import Clock, settle, wait_all
-from service.engine.base import Ask, Engine, Generated, Outcome, Read, Write
+from service.engine.base import Engine, EngineQuery, GenerationOutcome, GenerationQuery, LabelQuery, Outcome
 from service.errors import Cancelled, EngineFailed, JudgementError, Unavailable
 from service.observability import Telemetry
 from service.observability.tracing import tell_answered, tell_taken, watching
 from service.scheduling.admission import Gate
 from service.scheduling.backlog import Backlog
 from service.scheduling.counting import batch_of, waits
-from service.scheduling.flow import NOBODY, Flow
 from service.scheduling.line import NEXT_STEPS
-from service.scheduling.queue import Batch, Lane, Room
+from service.scheduling.queue import Batch, RequestQueue, Room
 from service.scheduling.rate import Rate
+from service.scheduling.tenant import DEFAULT_TENANT, Tenant
 from service.scheduling.ticket import Answer, Ticket, costs
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Scheduler:
             clock, self._backlog, self._rate, max_tokens=limits.max_queued_tokens, max_s=limits.max_queue_s
         )
         rooms = _rooms(engine.streams, limits)
-        self._reads, self._writes = (Lane(clock, room, self._backlog) for room in rooms)
+        self._reads, self._writes = (RequestQueue(clock, room, self._backlog) for room in rooms)
         self._work = asyncio.Event()
         self._refusal: str | None = None
         self._closed = False
@@ -61,10 +61,10 @@ class Scheduler:
     def __repr__(self) -> str:
         queued = f"{self._queued_tickets} queued, {self.queued_tokens} tokens"
         running = len(self._reads.flying) + len(self._writes.flying)
-        return f"<Scheduler {queued}, {running} running, {self.why_not or 'accepting'}>"
+        return f"<Scheduler {queued}, {running} running, {self.unavailable_reason or 'accepting'}>"
 
     @property
-    def why_not(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why nothing can be asked now; None when it can."""
         return self._refusal or self._engine.down
 
@@ -100,7 +100,7 @@ class Scheduler:
         return sum(len(batch) for lane in self._lanes for batch in lane.flying.values())
 
     @property
-    def _lanes(self) -> tuple[Lane, Lane]:
+    def _lanes(self) -> tuple[RequestQueue, RequestQueue]:
         return self._reads, self._writes
 
     @property
@@ -111,18 +111,18 @@ class Scheduler:
         self._runner = asyncio.create_task(self._run(), name="scheduler")
         self._runner.add_done_callback(self._runner_gone)
 
-    def check_room(self, flow: Flow = NOBODY, tokens: int = 1, deadline_s: float | None = None) -> None:
+    def check_capacity(self, tenant: Tenant = DEFAULT_TENANT, tokens: int = 1, deadline_s: float | None = None) -> None:
         """Raises Overloaded, with when to come back, or Unavailable. `deadline_s` is a point on the clock."""
-        if (reason := self.why_not) is not None:
+        if (reason := self.unavailable_reason) is not None:
             raise Unavailable(reason)
-        self._gate.check(flow, tokens, deadline_s, self.in_flight_tokens)
+        self._gate.check(tenant, tokens, deadline_s, self.in_flight_tokens)
 
     def submit(
         self,
-        asks: Sequence[Ask],
+        asks: Sequence[EngineQuery],
         deadlines_s: Sequence[float | None],
         *,
-        flow: Flow = NOBODY,
+        tenant: Tenant = DEFAULT_TENANT,
         groups: Sequence[Hashable] | None = None,
         begun: bool = False,
     ) -> list[Ticket]:
@@ -134,22 +134,22 @@ class Scheduler:
         """
         tokens = costs(asks)
         if not begun:
-            self.check_room(flow, sum(tokens), min((at for at in deadlines_s if at is not None), default=None))
+            self.check_capacity(tenant, sum(tokens), min((at for at in deadlines_s if at is not None), default=None))
         elif self._closed:
             raise EngineFailed("the judge was stopped before its next step")
         if begun or groups is None:
             groups = [NEXT_STEPS if begun else object()] * len(asks)
         now_s = self._clock.now()
         tickets = [
-            Ticket(ask, cost, deadline_s, self._left, flow=flow, group=group, since_s=now_s)
+            Ticket(ask, cost, deadline_s, self._left, tenant=tenant, group=group, since_s=now_s)
             for ask, cost, deadline_s, group in zip(asks, tokens, deadlines_s, groups, strict=True)
         ]
-        self._reads.put([ticket for ticket in tickets if isinstance(ticket.ask, Read)])
-        self._writes.put([ticket for ticket in tickets if isinstance(ticket.ask, Write)])
+        self._reads.put([ticket for ticket in tickets if isinstance(ticket.ask, LabelQuery)])
+        self._writes.put([ticket for ticket in tickets if isinstance(ticket.ask, GenerationQuery)])
         self._work.set()
         return tickets
 
-    def take(self) -> tuple[Lane, Batch] | None:
+    def take(self) -> tuple[RequestQueue, Batch] | None:
         """The next batch and its lane: reads first, within each lane's room."""
         for lane in self._lanes:
             if batch := lane.take():
@@ -179,8 +179,8 @@ class Scheduler:
 
     def _left(self, ticket: Ticket) -> None:
         if not ticket.queued:
-            self._engine.abandon(ticket.prompt)
-        (self._reads if isinstance(ticket.ask, Read) else self._writes).release(ticket)
+            self._engine.cancel(ticket.prompt)
+        (self._reads if isinstance(ticket.ask, LabelQuery) else self._writes).release(ticket)
 
     async def _run(self) -> None:
         while True:
@@ -192,19 +192,19 @@ class Scheduler:
                 lane.fly(task, batch)
                 task.add_done_callback(partial(self._landed, lane))
 
-    def _landed(self, lane: Lane, task: asyncio.Task[None]) -> None:
+    def _landed(self, lane: RequestQueue, task: asyncio.Task[None]) -> None:
         for ticket in lane.land(task):  # only a batch that was itself cancelled leaves any unanswered
             ticket.answer(Cancelled("the judge was stopped before it answered"))
         self._work.set()
 
-    async def _answer(self, lane: Lane, batch: Batch) -> None:
+    async def _answer(self, lane: RequestQueue, batch: Batch) -> None:
         started_s = self._clock.now()
-        for flow, waits_s in waits(batch, started_s).items():
-            self._telemetry.waited(flow.team, flow.kind, waits_s)
+        for tenant, waits_s in waits(batch, started_s).items():
+            self._telemetry.waited(tenant.team, tenant.kind, waits_s)
         tell_taken(watches := watching(ticket.watch for ticket in batch))
         self._rate.begin(started_s)
-        answered: Sequence[Outcome | Generated] | None = None
-        outcomes: Sequence[Outcome | Generated]
+        answered: Sequence[Outcome | GenerationOutcome] | None = None
+        outcomes: Sequence[Outcome | GenerationOutcome]
         try:
             outcomes = await self._ask([ticket.ask for ticket in batch])
             if len(outcomes) != len(batch):
@@ -227,12 +227,12 @@ class Scheduler:
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.answer(outcome)
 
-    async def _ask(self, asks: Sequence[Ask]) -> Sequence[Outcome | Generated]:
+    async def _ask(self, asks: Sequence[EngineQuery]) -> Sequence[Outcome | GenerationOutcome]:
         """Reads of one lane may ask for different labels; each kind is a call of its own."""
-        writes = [ask for ask in asks if isinstance(ask, Write)]
+        writes = [ask for ask in asks if isinstance(ask, GenerationQuery)]
         if len(writes) == len(asks):
             return await self._engine.generate([ask.prompt for ask in writes], [ask.sampling for ask in writes])
-        reads = [ask for ask in asks if isinstance(ask, Read)]
+        reads = [ask for ask in asks if isinstance(ask, LabelQuery)]
         if len(reads) != len(asks):
             raise EngineFailed("a batch held reads and writes")
         labels = {ask.label_ids for ask in reads}

@@ -6,12 +6,12 @@ Always true: a ticket is answered at most once; whoever answers later changes no
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
 
-from service.engine.base import Ask, Generation, LabelRead, Prompt, Write, common_length
+from service.engine.base import EngineQuery, Generation, GenerationQuery, LabelLogprobs, Prompt, common_length
 from service.errors import JudgementError
 from service.observability.tracing import Watch
-from service.scheduling.flow import Flow
+from service.scheduling.tenant import Tenant
 
-Answer = LabelRead | Generation
+Answer = LabelLogprobs | Generation
 
 
 class Ticket:
@@ -19,23 +19,35 @@ class Ticket:
     computed; `since_s`, when it was let in, and `deadline_s` are points on the clock. Of what becomes of
     it `watch` hears."""
 
-    __slots__ = ("_left", "ask", "cost", "deadline_s", "flow", "future", "group", "queued", "since_s", "taken", "watch")
+    __slots__ = (
+        "_left",
+        "ask",
+        "cost",
+        "deadline_s",
+        "future",
+        "group",
+        "queued",
+        "since_s",
+        "taken",
+        "tenant",
+        "watch",
+    )
 
     def __init__(
         self,
-        ask: Ask,
+        ask: EngineQuery,
         cost: int,
         deadline_s: float | None,
         left: Callable[["Ticket"], None],
         *,
-        flow: Flow,
+        tenant: Tenant,
         group: Hashable,
         since_s: float = 0.0,
     ) -> None:
         self.ask = ask
         self.cost = cost
         self.deadline_s = deadline_s
-        self.flow = flow
+        self.tenant = tenant
         self.group = group
         self.since_s = since_s
         self.queued = True
@@ -68,15 +80,15 @@ class Ticket:
             self._left(self)
 
 
-def cost_of(ask: Ask, before: Prompt | None) -> int:
+def cost_of(ask: EngineQuery, before: Prompt | None) -> int:
     """Tokens that `ask` makes the engine compute when it follows `before`: what both begin with counts once."""
     prompt = ask.prompt
     known = 0 if before is None else common_length(before, prompt)
-    written = ask.sampling.max_tokens if isinstance(ask, Write) else 0
+    written = ask.sampling.max_tokens if isinstance(ask, GenerationQuery) else 0
     return len(prompt) - known + written
 
 
-def costs(asks: Sequence[Ask]) -> list[int]:
+def costs(asks: Sequence[EngineQuery]) -> list[int]:
     """Tokens that each ask makes the engine compute, in this order."""
     before = [None, *(ask.prompt for ask in asks)][: len(asks)]
     return [cost_of(ask, prompt) for ask, prompt in zip(asks, before, strict=True)]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from service.errors import Unparseable
 from service.modes.label_verdict import Verdict, read
-from service.modes.modes import Question, Way, label_read, prompts
+from service.modes.modes import JudgingMode, Question, label_read, prompts
 from service.rubrics.rubric import Candidate, Criterion, Turn
 from service.scheduling import Scheduler
 
@@ -39,8 +39,8 @@ SET: tuple[Candidate, ...] = (
 class Canary:
     """Asks through the scheduler like everybody, but neither the cache nor a flight."""
 
-    def __init__(self, way: Way, scheduler: Scheduler) -> None:
-        self._way = way
+    def __init__(self, judging_mode: JudgingMode, scheduler: Scheduler) -> None:
+        self._way = judging_mode
         self._scheduler = scheduler
         self._questions = [Question(candidate, criterion) for candidate in SET for criterion in candidate.criteria]
         self._at_start: Sequence[Verdict] | None = None

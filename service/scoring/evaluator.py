@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from service.cache.memory import MemoryStore
+from service.cache.memory import MemoryCache
 from service.cache.shared import SharedCache
 from service.cache.single_flight import Flight, SingleFlight
 from service.clock import Clock, wait_all
 from service.engine.base import Generation
 from service.errors import Cancelled, EngineFailed, JudgementError, RubricdError
 from service.modes.label_verdict import abstains
-from service.modes.modes import Question, Said, Step, Way, prompts
+from service.modes.modes import JudgingMode, ModeResult, Question, Step, prompts
 from service.scheduling import Answer, Scheduler, Ticket, costs
 from service.scoring.fair_semaphore import Turns
 from service.scoring.keys import keys_of
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 class _New:
     """A question that this request was the first to ask in this process."""
 
-    way: Way
+    judging_mode: JudgingMode
     question: Question
     group: Hashable
     key: bytes
@@ -63,10 +63,12 @@ class _Watched:
         pass
 
 
-class Asker:
+class Evaluator:
     """Without `shared` this process is alone."""
 
-    def __init__(self, scheduler: Scheduler, store: MemoryStore[Said], shared: SharedCache[Said] | None = None) -> None:
+    def __init__(
+        self, scheduler: Scheduler, store: MemoryCache[ModeResult], shared: SharedCache[ModeResult] | None = None
+    ) -> None:
         self._scheduler = scheduler
         self._store = store
         self._shared = shared
@@ -76,10 +78,12 @@ class Asker:
         self._turns = Turns(max(2, (os.cpu_count() or 1) // 2))
         self._secret = os.urandom(16)
 
-    async def open(self, way: Way, questions: Sequence[Question], waiting: Waiting, usage: Usage) -> list[Pending]:
+    async def open(
+        self, judging_mode: JudgingMode, questions: Sequence[Question], waiting: Waiting, usage: Usage
+    ) -> list[Pending]:
         """A pending answer a question, in order, once all that is new has been let in. Raises RequestError where it is
         not; then nothing of it is asked."""
-        pending, new = self._join(way, questions, waiting, usage)
+        pending, new = self._join(judging_mode, questions, waiting, usage)
         if new:
             try:
                 await asyncio.shield(self._start(self._begin(new)))
@@ -90,13 +94,13 @@ class Asker:
         return pending
 
     def _join(
-        self, way: Way, questions: Sequence[Question], waiting: Waiting, usage: Usage
+        self, judging_mode: JudgingMode, questions: Sequence[Question], waiting: Waiting, usage: Usage
     ) -> tuple[list[Pending], list[_New]]:
-        keys, groups = keys_of(way, questions, waiting.scope)
+        keys, groups = keys_of(judging_mode, questions, waiting.scope)
         known = self._store.get_many(keys)
         if self._shared is None:  # else who knows what another process knows
             asked = zip(questions, keys, strict=True)
-            self._check_room([one for one, key in asked if key not in known and key not in self._flights], waiting)
+            self._check_capacity([one for one, key in asked if key not in known and key not in self._flights], waiting)
         pending: list[Pending] = []
         new: list[_New] = []
         for question, key, group in zip(questions, keys, groups, strict=True):
@@ -107,7 +111,7 @@ class Asker:
             flight, is_new = self._flights.join(key, waiting.deadline_s)
             pending.append(Pending(None, flight))
             if is_new:
-                new.append(_New(way, question, group, key, flight, waiting, usage))
+                new.append(_New(judging_mode, question, group, key, flight, waiting, usage))
             else:
                 usage.deduplicated += 1
         return pending, new
@@ -144,7 +148,7 @@ class Asker:
         self._watch([by_key[key] for key in looked.elsewhere])
         return [one for one in new if one.key in looked.mine]
 
-    def _found(self, one: _New, said: Said) -> None:
+    def _found(self, one: _New, said: ModeResult) -> None:
         one.usage.cache_hits += 1
         one.usage.shared_hits += 1
         self._store.put_many({one.key: said})
@@ -158,7 +162,7 @@ class Asker:
         for one in by_key.values():
             one.flight.work = _Watched(partial(self._shared.unwatch, one.key))
 
-        def known(key: bytes, said: Said) -> None:
+        def known(key: bytes, said: ModeResult) -> None:
             one = by_key[key]
             one.usage.deduplicated += 1
             one.usage.awaited += 1
@@ -183,7 +187,7 @@ class Asker:
             tickets = self._scheduler.submit(
                 [step.ask for _, step in going],
                 [one.flight.deadline_s for one, _ in going],
-                flow=waiting.flow,
+                tenant=waiting.tenant,
                 groups=[one.group for one, _ in going],
             )
         except Exception as error:
@@ -201,21 +205,21 @@ class Asker:
 
     async def _rendered(self, mine: Sequence[_New]) -> list[Step]:
         """Raises Overloaded before the work where it would surely be in vain."""
-        way, waiting, questions = mine[0].way, mine[0].waiting, [one.question for one in mine]
-        salt, guess = self._salt(waiting.scope), self._check_room(questions, waiting)
-        with self._lengths.render(waiting.flow, guess):
-            async with self._turns.turn(waiting.flow, guess):
-                rendered = await asyncio.to_thread(prompts, way, questions, salt, waiting.priority)
-        steps = [way.first(prompt, question) for prompt, question in zip(rendered, questions, strict=True)]
+        judging_mode, waiting, questions = mine[0].judging_mode, mine[0].waiting, [one.question for one in mine]
+        salt, guess = self._salt(waiting.scope), self._check_capacity(questions, waiting)
+        with self._lengths.render(waiting.tenant, guess):
+            async with self._turns.turn(waiting.tenant, guess):
+                rendered = await asyncio.to_thread(prompts, judging_mode, questions, salt, waiting.priority)
+        steps = [judging_mode.first(prompt, question) for prompt, question in zip(rendered, questions, strict=True)]
         self._lengths.learn(questions, sum(costs([step.ask for step in steps])))
         return steps
 
-    def _check_room(self, questions: Sequence[Question], waiting: Waiting) -> int:
+    def _check_capacity(self, questions: Sequence[Question], waiting: Waiting) -> int:
         """Guesses their tokens. Raises Overloaded where not even these have room."""
         guess = self._lengths.guess(questions) if questions else 0
         if guess:
-            tokens = guess + self._lengths.rendering(waiting.flow)
-            self._scheduler.check_room(waiting.flow, tokens, waiting.deadline_s)
+            tokens = guess + self._lengths.rendering(waiting.tenant)
+            self._scheduler.check_capacity(waiting.tenant, tokens, waiting.deadline_s)
         return guess
 
     def _failed(self, mine: Sequence[_New], error: Exception) -> None:
@@ -240,12 +244,12 @@ class Asker:
         try:
             answer = future.result()
             bill.used_tokens += _count(one.usage, step, answer)
-            next_step = one.way.then(step, answer)
+            next_step = one.judging_mode.then(step, answer)
             if isinstance(next_step, Step):
                 [ticket] = self._scheduler.submit(
                     [next_step.ask],
                     [one.flight.deadline_s],
-                    flow=one.waiting.flow,
+                    tenant=one.waiting.tenant,
                     groups=[one.group],
                     begun=True,
                 )
@@ -259,9 +263,9 @@ class Asker:
         else:
             self._said(one, next_step)
 
-    def _said(self, one: _New, said: Said) -> None:
+    def _said(self, one: _New, said: ModeResult) -> None:
         """What the judge said, and meant, is known before anybody can ask again."""
-        if abstains(said.label_mass, one.way.judge.mass_floor):
+        if abstains(said.label_mass, one.judging_mode.judge.mass_floor):
             self._give_up([one])
         else:
             self._store.put_many({one.key: said})

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.scheduling import Flow
-from service.scheduling.fair_share import Shares
+from service.scheduling import Tenant
+from service.scheduling.fair_share import FairShare
 
 _Waiting = tuple[asyncio.Future[None], int]
 
@@ -18,25 +18,25 @@ _Waiting = tuple[asyncio.Future[None], int]
 class Turns:
     def __init__(self, most: int) -> None:
         self._free = most
-        self._shares: Shares[str] = Shares()
+        self._shares: FairShare[str] = FairShare()
         self._lines: dict[str, deque[_Waiting]] = {}
 
     @asynccontextmanager
-    async def turn(self, flow: Flow, cost: int) -> AsyncIterator[None]:
+    async def turn(self, tenant: Tenant, cost: int) -> AsyncIterator[None]:
         """`cost` is what the turn counts for in the team's share."""
         if self._free:
             self._free -= 1
         else:
-            await self._wait(flow, cost)
+            await self._wait(tenant, cost)
         try:
             yield
         finally:
             self._pass_on()
 
-    async def _wait(self, flow: Flow, cost: int) -> None:
+    async def _wait(self, tenant: Tenant, cost: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(flow.team, deque()).append((turn, cost))
-        self._shares.enter(flow.team, flow.weight)
+        self._lines.setdefault(tenant.team, deque()).append((turn, cost))
+        self._shares.enter(tenant.team, tenant.weight)
         try:
             await turn
         except asyncio.CancelledError:

@@ -13,9 +13,9 @@ from service.clock import Clock
 from service.errors import RequestError
 from service.modes.escalation import Again
 from service.modes.label_verdict import Judgement
-from service.modes.modes import Question, Way
+from service.modes.modes import JudgingMode, Question
 from service.rubrics.rubric import Candidate
-from service.scoring.evaluator import Asker
+from service.scoring.evaluator import Evaluator
 from service.scoring.options import Options
 from service.scoring.pending import Usage
 from service.scoring.results import Scored, by_judge, by_rule, rated, scored
@@ -23,24 +23,24 @@ from service.scoring.round import Place, Round
 from service.verifiers.pool import RulePool
 
 
-class Begun:
+class ScoringJob:
     """`usage` is whole after the last candidate."""
 
     def __init__(
         self,
-        way: Way,
+        judging_mode: JudgingMode,
         candidates: Sequence[Candidate],
         options: Options,
         *,
-        asker: Asker,
+        evaluator: Evaluator,
         rules: RulePool,
         clock: Clock,
     ) -> None:
         self.usage = Usage()
-        self._way = way
+        self._way = judging_mode
         self._candidates = candidates
         self._options = options
-        self._asker = asker
+        self._evaluator = evaluator
         self._rules = rules
         self._clock = clock
         self._round = Round()
@@ -100,9 +100,11 @@ class Begun:
         asked = {(i, j): (self._candidates[i], self._candidates[i].criteria[j]) for i, j in places}
         return {place: [Question(*of, vote) for vote in votes] for place, of in asked.items()}
 
-    async def _open(self, round: Round, way: Way, questions: Mapping[Place, Sequence[Question]]) -> None:
+    async def _open(
+        self, round: Round, judging_mode: JudgingMode, questions: Mapping[Place, Sequence[Question]]
+    ) -> None:
         flat = [question for votes in questions.values() for question in votes]
-        pending = iter(await self._asker.open(way, flat, self._options.waiting, self.usage))
+        pending = iter(await self._evaluator.open(judging_mode, flat, self._options.waiting, self.usage))
         for place, votes in questions.items():
             round.asked[place] = [next(pending) for _ in votes]
 
@@ -118,10 +120,10 @@ class Begun:
     def _judged(self, i: int) -> list[Judgement]:
         return [self._judgement(self._way, self._round, (i, j)) for j in range(len(self._candidates[i].criteria))]
 
-    def _judgement(self, way: Way, round: Round, place: Place) -> Judgement:
+    def _judgement(self, judging_mode: JudgingMode, round: Round, place: Place) -> Judgement:
         if place in round.checks:
             return by_rule(round.checks[place])
-        return by_judge(round.asked[place], self._options.threshold, way.judge.mass_floor)
+        return by_judge(round.asked[place], self._options.threshold, judging_mode.judge.mass_floor)
 
     def _scored(self, i: int, judged: Sequence[Judgement]) -> Scored:
         options = self._options
@@ -140,12 +142,12 @@ class Begun:
         chosen = [places[n] for n in sorted(again.escalation.choose([judged[i][j] for i, j in places]))]
         round = Round()
         try:
-            await self._open(round, again.way, self._questions(chosen))
+            await self._open(round, again.judging_mode, self._questions(chosen))
             async with aclosing(self._finished(round)) as finished:
                 async for _ in finished:
                     pass
             for i, j in chosen:
-                second = self._judgement(again.way, round, (i, j))
+                second = self._judgement(again.judging_mode, round, (i, j))
                 judged[i][j] = second if second.ok else judged[i][j]
         except RequestError:  # no room for a second opinion: the first ones stand
             return judged

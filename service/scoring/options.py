@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from service.modes.rating import Norm
 from service.observability.tracing import UNTRACED, Trace
-from service.scheduling import NOBODY, Flow
+from service.scheduling import DEFAULT_TENANT, Tenant
 from service.scoring.pending import Reserve, Waiting
 
 
@@ -23,7 +23,7 @@ class Options:
     norm: Norm = "(r-1)/9"
     deadline_s: float | None = None
     scope: str = ""
-    flow: Flow = NOBODY
+    tenant: Tenant = DEFAULT_TENANT
     priority: int = 0
     reserve: Reserve | None = None
     trace: Trace = UNTRACED
@@ -35,4 +35,4 @@ class Options:
 
     @property
     def waiting(self) -> Waiting:
-        return Waiting(self.scope, self.flow, self.deadline_s, self.priority, self.reserve, self.trace)
+        return Waiting(self.scope, self.tenant, self.deadline_s, self.priority, self.reserve, self.trace)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.cache.single_flight import Flight
-from service.errors import Crowded, RequestError, TimedOut
+from service.errors import RequestError, SharedRequestRejected, TimedOut
 from service.modes.label_verdict import Source
-from service.modes.modes import Said
+from service.modes.modes import ModeResult
 from service.observability.tracing import UNTRACED, Trace, Watch
-from service.scheduling import NOBODY, Flow
+from service.scheduling import DEFAULT_TENANT, Tenant
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class Waiting:
     `deadline_s` a point on the clock."""
 
     scope: str = ""
-    flow: Flow = NOBODY
+    tenant: Tenant = DEFAULT_TENANT
     deadline_s: float | None = None
     priority: int = 0
     reserve: Reserve | None = None
@@ -79,7 +79,7 @@ class Waiting:
 class Told:
     """An answer and where it is from."""
 
-    said: Said
+    said: ModeResult
     source: Source
 
 
@@ -97,7 +97,7 @@ class Pending:
         told = None if self.flight is None else self.flight.told
         return "judge" if told is None else told.source
 
-    def result(self) -> Said:
+    def result(self) -> ModeResult:
         """Raises JudgementError where there is none: TimedOut where there is none yet, Crowded where whoever asked
         first was refused."""
         if self.known is not None:
@@ -107,7 +107,7 @@ class Pending:
         try:
             return self.flight.future.result().said
         except RequestError as error:
-            raise Crowded(f"the same question was being asked, and refused: {error}; ask again") from None
+            raise SharedRequestRejected(f"the same question was being asked, and refused: {error}; ask again") from None
 
     def leave(self) -> None:
         if self.flight is not None:

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from service.clock import Clock
 from service.errors import InvalidRequest
 from service.modes.escalation import OFF, Again, Escalation
-from service.modes.modes import Way
+from service.modes.modes import JudgingMode
 from service.rubrics import aggregation
 from service.rubrics.rubric import Candidate
 from service.scheduling import Scheduler
-from service.scoring.evaluator import Asker
-from service.scoring.job import Begun
+from service.scoring.evaluator import Evaluator
+from service.scoring.job import ScoringJob
 from service.scoring.options import Options
 from service.scoring.pending import Usage
 from service.scoring.results import Scored
@@ -29,24 +29,24 @@ class Scorer:
     def __init__(
         self,
         *,
-        ways: Mapping[tuple[str, str], Way],
-        asker: Asker,
+        judging_modes: Mapping[tuple[str, str], JudgingMode],
+        evaluator: Evaluator,
         scheduler: Scheduler,
         rules: RulePool,
         clock: Clock,
         escalation: Escalation = OFF,
     ) -> None:
-        self.ways = ways
-        self._asker = asker
+        self.judging_modes = judging_modes
+        self._evaluator = evaluator
         self._scheduler = scheduler
         self._rules = rules
         self._clock = clock
         self._escalation = escalation
 
     @property
-    def why_not(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why nothing can be judged now; None when it can."""
-        return self._scheduler.why_not
+        return self._scheduler.unavailable_reason
 
     @property
     def dead(self) -> bool:
@@ -57,14 +57,14 @@ class Scorer:
         """Refuse new work, finish what was accepted; what is left after `grace_s` ends as cancelled."""
         until_s = self._clock.now() + grace_s
         await self._scheduler.drain(grace_s)
-        await self._asker.drain(self._clock, until_s)
+        await self._evaluator.drain(self._clock, until_s)
 
-    def way(self, mode: str, layout: str) -> Way:
+    def judging_mode(self, mode: str, layout: str) -> JudgingMode:
         """Raises InvalidRequest where this judge cannot be asked so."""
         try:
-            return self.ways[mode, layout]
+            return self.judging_modes[mode, layout]
         except KeyError:
-            layouts = [served for asked, served in self.ways if asked == mode]
+            layouts = [served for asked, served in self.judging_modes if asked == mode]
             place, named = ("layout", f"layout `{layout}`") if layouts else ("mode", f"mode `{mode}`")
             with_layouts = f" in mode `{mode}`; it serves {', '.join(layouts)}" if layouts else ""
             message = f"this judge cannot be asked with {named}{with_layouts}"
@@ -76,26 +76,30 @@ class Scorer:
         found = {place: one async for place, one in begun.scored()}
         return [found[place] for place in range(len(candidates))], begun.usage
 
-    async def begin(self, candidates: Sequence[Candidate], options: Options) -> Begun:
+    async def begin(self, candidates: Sequence[Candidate], options: Options) -> ScoringJob:
         """The request, let in; iterate over it once, or `close` it. Raises InvalidRequest for what cannot be scored as
         asked, Overloaded, QuotaExceeded or Unavailable where the judge cannot take the work."""
-        way = self.way(options.mode, options.layout)
-        _check(candidates, options, way)
-        self._rules.check_room(c.rule for one in candidates for c in one.criteria if c.rule is not None)
-        begun = Begun(way, candidates, options, asker=self._asker, rules=self._rules, clock=self._clock)
+        judging_mode = self.judging_mode(options.mode, options.layout)
+        _check(candidates, options, judging_mode)
+        self._rules.check_capacity(c.rule for one in candidates for c in one.criteria if c.rule is not None)
+        begun = ScoringJob(
+            judging_mode, candidates, options, evaluator=self._evaluator, rules=self._rules, clock=self._clock
+        )
         return await begun.ask(self._again(options))
 
     def _again(self, options: Options) -> Again | None:
         """How uncertain verdicts are asked again, where they are."""
-        way = self.ways.get(("reasoned", options.layout))
-        if options.mode != "verdict" or way is None or self._escalation.band <= 0:
+        judging_mode = self.judging_modes.get(("reasoned", options.layout))
+        if options.mode != "verdict" or judging_mode is None or self._escalation.band <= 0:
             return None
-        return Again(way, self._escalation)
+        return Again(judging_mode, self._escalation)
 
 
-def _check(candidates: Sequence[Candidate], options: Options, way: Way) -> None:
+def _check(candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> None:
     """Raise InvalidRequest for what judging could not mend."""
-    if not way.renderer.skeleton.referable and any(candidate.reference is not None for candidate in candidates):
+    if not judging_mode.renderer.skeleton.referable and any(
+        candidate.reference is not None for candidate in candidates
+    ):
         raise InvalidRequest(f"layout `{options.layout}` has no place for a `reference`; leave it out")
     if options.rates:
         return

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from service.modes.modes import Question
 from service.rubrics.rubric import Candidate
-from service.scheduling import Flow
+from service.scheduling import Tenant
 
 _LOW = 0.8
 _LEARNED = 0.1
@@ -19,7 +19,7 @@ _LEARNED = 0.1
 class Lengths:
     def __init__(self) -> None:
         self._tokens_per_character = 0.0
-        self._rendering: dict[Flow, int] = defaultdict(int)
+        self._rendering: dict[Tenant, int] = defaultdict(int)
 
     def guess(self, questions: Sequence[Question]) -> int:
         """Tokens that would be computed for them; 1 at least."""
@@ -30,19 +30,19 @@ class Lengths:
         before = self._tokens_per_character
         self._tokens_per_character = seen if not before else (1 - _LEARNED) * before + _LEARNED * seen
 
-    def rendering(self, flow: Flow) -> int:
+    def rendering(self, tenant: Tenant) -> int:
         """Tokens of what is being rendered for the flow, and so waits nowhere yet."""
-        return self._rendering[flow]
+        return self._rendering[tenant]
 
     @contextmanager
-    def render(self, flow: Flow, tokens: int) -> Iterator[None]:
-        self._rendering[flow] += tokens
+    def render(self, tenant: Tenant, tokens: int) -> Iterator[None]:
+        self._rendering[tenant] += tokens
         try:
             yield
         finally:
-            self._rendering[flow] -= tokens
-            if not self._rendering[flow]:
-                del self._rendering[flow]
+            self._rendering[tenant] -= tokens
+            if not self._rendering[tenant]:
+                del self._rendering[tenant]
 
 
 def _characters(questions: Sequence[Question]) -> int:

@@ -9,7 +9,7 @@ import math
 import msgspec
 
 from service.modes.label_verdict import Verdict
-from service.modes.modes import Said
+from service.modes.modes import ModeResult
 from service.modes.rating import RATINGS, Rating
 
 _ROUNDING = 1e-6
@@ -30,13 +30,13 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Verdict | _Rating)
 
 
-def encode(said: Said) -> bytes:
+def encode(said: ModeResult) -> bytes:
     if isinstance(said, Verdict):
         return _encoder.encode(_Verdict(said.p_met, said.label_mass, said.explanation))
     return _encoder.encode(_Rating(list(said.probabilities), said.label_mass))
 
 
-def decode(raw: bytes) -> Said:
+def decode(raw: bytes) -> ModeResult:
     """Raises ValueError, which msgspec's own errors are."""
     stored: _Verdict | _Rating = _decoder.decode(raw)
     if isinstance(stored, _Verdict):

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from service.clock import Clock
 from service.errors import InvalidRequest, QuotaExceeded
-from service.redis_client import RedisGone, RedisLink, Word
+from service.redis_client import RedisClient, RedisUnavailable, Word
 from service.tenancy.team import Team
 
 _LIVES_S = 30.0
@@ -166,7 +166,7 @@ class _MemoryReservation:
 class RedisLedger:
     """The quotas of all processes that share a Redis. While it is away, `fallback` decides for this process alone."""
 
-    def __init__(self, link: RedisLink, clock: Clock, fallback: MemoryLedger) -> None:
+    def __init__(self, link: RedisClient, clock: Clock, fallback: MemoryLedger) -> None:
         self._link = link
         self._clock = clock
         self._fallback = fallback
@@ -190,7 +190,7 @@ class RedisLedger:
         words: list[Word] = [self._wall(), 1, team.requests_per_minute, "", ""]
         try:
             wait_s = float(await self._link.script(_RESERVE, _keys(team.name, b"r"), words))
-        except RedisGone:
+        except RedisUnavailable:
             return await self._fallback.admit(team)
         if wait_s > 0:
             raise _exceeded(team, "requests", wait_s)
@@ -203,7 +203,7 @@ class RedisLedger:
         words: list[Word] = [self._wall(), tokens, team.tokens_per_minute or "", team.concurrent_tokens or ""]
         try:
             wait_s = float(await self._link.script(_RESERVE, _keys(team.name), [*words, reservation.id]))
-        except RedisGone:
+        except RedisUnavailable:
             return await self._fallback.reserve(team, tokens)
         except asyncio.CancelledError:
             reservation.settle(0)  # Redis may have set it aside, and nobody will use it
@@ -223,7 +223,7 @@ class RedisLedger:
     async def _tell_settled(self, reservation: "_RedisReservation", used_tokens: int) -> None:
         """Where Redis does not hear of it, the reservation expires."""
         team = reservation.team
-        with contextlib.suppress(RedisGone):
+        with contextlib.suppress(RedisUnavailable):
             words: list[Word] = [reservation.id, used_tokens, team.tokens_per_minute or ""]
             await self._link.script(_SETTLE, _keys(team.name), words)
 
@@ -234,7 +234,7 @@ class RedisLedger:
             ids: dict[str, list[bytes]] = {}
             for reservation in self._held:
                 ids.setdefault(reservation.team.name, []).append(reservation.id)
-            with contextlib.suppress(RedisGone):
+            with contextlib.suppress(RedisUnavailable):
                 await self._link.pipeline([self._renewal(name, held) for name, held in ids.items()])
 
     def _renewal(self, name: str, ids: Sequence[bytes]) -> Sequence[Word]:

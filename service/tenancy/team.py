@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import get_args
 
-from service.scheduling.flow import Kind
+from service.scheduling.tenant import PriorityClass
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+CLASSES: tuple[PriorityClass, ...] = get_args(PriorityClass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Team:
     name: str
     weight: float = 1.0
     scope: str = ""
-    kinds: frozenset[Kind] = frozenset(KINDS)
+    kinds: frozenset[PriorityClass] = frozenset(CLASSES)
     tokens_per_minute: int | None = None
     concurrent_tokens: int | None = None
     requests_per_minute: int | None = None

@@ -20,8 +20,8 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 
 from service.errors import ConfigurationError
-from service.scheduling.flow import Kind
-from service.tenancy.team import KINDS, Team
+from service.scheduling.tenant import PriorityClass
+from service.tenancy.team import CLASSES, Team
 
 MAX_KEYS = 2
 _MAX_BYTES = 500_000
@@ -86,7 +86,7 @@ class _Team(_Strict):
     name: _Name
     weight: float = Field(default=1.0, gt=0, le=1e6, allow_inf_nan=False)
     quota: _Quota = _Quota()
-    classes: list[Kind] = Field(default=list(KINDS), min_length=1)
+    classes: list[PriorityClass] = Field(default=list(CLASSES), min_length=1)
     cache_scope: _Name | None = None
     keys: list[_Key] = Field(default=[], max_length=MAX_KEYS)
 

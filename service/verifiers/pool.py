@@ -20,7 +20,7 @@ from typing import Any
 from service.errors import Cancelled, Overloaded, VerifierFailed
 from service.rubrics.rubric import Rule
 from service.verifiers.choice import stated_choice
-from service.verifiers.process import Lost, RuleProcess
+from service.verifiers.process import RuleProcess, WorkerDied
 
 Params = Mapping[str, Any]
 
@@ -99,7 +99,7 @@ class RulePool:
         """Checks that wait for a process."""
         return len(self._waiting)
 
-    def check_room(self, rules: Iterable[Rule]) -> None:
+    def check_capacity(self, rules: Iterable[Rule]) -> None:
         """Raises Overloaded, with when to come back, where these checks would make too many wait. Where none waits they
         are let in, however many they are."""
         excess = self.waiting + sum(rule.name in _POOLED for rule in rules) - self._max_queued
@@ -141,7 +141,7 @@ class RulePool:
             return await process.decide(json.dumps(job).encode() + b"\n", self._timeout_s)
         except TimeoutError as error:
             raise self._slow() from error
-        except Lost as error:
+        except WorkerDied as error:
             raise _stopped() if self._stopped else VerifierFailed(str(error)) from error
         finally:
             self._measure(asyncio.get_running_loop().time() - began_s)

@@ -20,7 +20,7 @@ _PROGRAM = Path(__file__).with_name("worker.py")
 _START_S = 60.0
 
 
-class Lost(Exception):
+class WorkerDied(Exception):
     """The process is gone or spoke nonsense; the text says which, in fixed words."""
 
 
@@ -69,15 +69,15 @@ class RuleProcess:
                     return self._program
                 self._kill()
                 if self._closed:
-                    raise Lost("the rules are being stopped")
+                    raise WorkerDied("the rules are being stopped")
                 self._program = _Program()
                 if await self._program.begins(job):
                     return self._program
         except TimeoutError as error:
-            raise Lost("the rule process took too long to start") from error
+            raise WorkerDied("the rule process took too long to start") from error
         except OSError as error:
-            raise Lost("no rule process can be started") from error
-        raise Lost("the rule process did not start")
+            raise WorkerDied("no rule process can be started") from error
+        raise WorkerDied("the rule process did not start")
 
     def _kill(self) -> None:
         program, self._program = self._program, None
@@ -122,7 +122,7 @@ class _Program:
         try:
             answer: dict[str, Any] = json.loads(await self._line())
         except (ConnectionError, EOFError, ValueError) as error:
-            raise Lost("the rule process died while it decided") from error
+            raise WorkerDied("the rule process died while it decided") from error
         return answer
 
     def hang_up(self) -> None:

@@ -67,7 +67,7 @@ def group(conversation: int, response: int) -> dict[str, Any]:
 def lengths(client: httpx.AsyncClient, body: dict[str, Any]) -> Work:
     """The work in the judge's own tokens. All responses are equally long, and all criteria."""
     app = client._transport.app  # type: ignore[attr-defined]
-    renderer = app.state.served.scorer().ways[DEFAULT].renderer
+    renderer = app.state.served.scorer().judging_modes[DEFAULT].renderer
     found = translate.candidates(wire.ScoreRequest.model_validate(body))
     rendered = renderer.render([(candidate, candidate.criteria) for candidate in found])
     [shared] = {len(prompt.shared) for prompts in rendered for prompt in prompts}

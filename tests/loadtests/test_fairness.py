@@ -4,9 +4,9 @@ import statistics
 
 import pytest
 
-from loadtests.fairness import KINDS, backlogged, beside_a_hog, jain, shares
+from loadtests.fairness import CLASSES, backlogged, beside_a_hog, jain, shares
 from loadtests.simulation import LIMITS, UNITS_PER_S, Shape
-from service.scheduling import Flow
+from service.scheduling import Tenant
 
 WHOLE = Shape(32, 1)
 _P95S = ("solo_s", "peers_s", "fair_s")
@@ -36,7 +36,7 @@ async def test_one_response_waits_for_what_is_at_the_engine_and_no_longer() -> N
 
 
 async def test_equal_teams_get_equal_shares_and_the_judge_no_less_to_do() -> None:
-    teams = [Flow(f"team-{n}") for n in range(5)]
+    teams = [Tenant(f"team-{n}") for n in range(5)]
     parts = Shape(32, 3)
     fair, fifo = await backlogged(teams, parts, 60), await backlogged(teams, parts, 60, fair=False)
     assert jain(shares(fair)) >= 0.95
@@ -45,17 +45,19 @@ async def test_equal_teams_get_equal_shares_and_the_judge_no_less_to_do() -> Non
 
 
 async def test_three_times_the_weight_is_three_times_the_share() -> None:
-    heavy, light = shares(await backlogged([Flow("heavy", 3.0), Flow("light")], WHOLE, 240))
+    heavy, light = shares(await backlogged([Tenant("heavy", 3.0), Tenant("light")], WHOLE, 240))
     assert heavy / light == pytest.approx(3, rel=0.1)
 
 
 async def test_classes_share_what_their_team_has_by_weight_and_none_starves() -> None:
-    of_21 = [21 * share for share in shares(await backlogged([Flow("one", kind=kind) for kind in KINDS], WHOLE, 240))]
+    of_21 = [
+        21 * share for share in shares(await backlogged([Tenant("one", kind=kind) for kind in CLASSES], WHOLE, 240))
+    ]
     assert of_21 == pytest.approx([16, 4, 1], rel=0.1)
 
 
 async def test_three_classes_get_a_team_no_more_than_one() -> None:
-    flows = [*(Flow("many", kind=kind) for kind in KINDS), Flow("one")]
+    flows = [*(Tenant("many", kind=kind) for kind in CLASSES), Tenant("one")]
     assert shares(await backlogged(flows, WHOLE, 120))[-1] == pytest.approx(0.5, rel=0.05)
 
 

@@ -7,10 +7,10 @@ import pytest
 from loadtests.fairness import LOADS, overload
 from loadtests.simulation import LIMITS, UNITS_PER_S, Shape
 from service.clock import ManualClock, settle
-from service.engine.base import Prompt, Read
+from service.engine.base import LabelQuery, Prompt
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded, TimedOut
-from service.scheduling import Flow, Limits, Scheduler, Ticket
+from service.scheduling import Limits, Scheduler, Tenant, Ticket
 from service.scheduling.admission import Gate
 from service.scheduling.backlog import Backlog
 from service.scheduling.rate import Rate
@@ -19,8 +19,8 @@ LABELS = (1, 0)
 
 
 def ask(scheduler: Scheduler, count: int, deadline_s: float | None = None, team: str = "") -> list[Ticket]:
-    asks = [Read(Prompt((), (n,)), LABELS) for n in range(count)]
-    return scheduler.submit(asks, [deadline_s] * count, flow=Flow(team))
+    asks = [LabelQuery(Prompt((), (n,)), LABELS) for n in range(count)]
+    return scheduler.submit(asks, [deadline_s] * count, tenant=Tenant(team))
 
 
 def slow(limits: Limits, batch_s: float = 0.0, token_s: float = 0.1) -> tuple[Scheduler, FakeEngine, ManualClock]:
@@ -102,8 +102,8 @@ async def test_a_team_that_fills_the_queue_does_not_shut_out_another() -> None:
 
 def test_who_has_nothing_waiting_is_let_in_whatever_its_share() -> None:
     gate, backlog = gate_of(100)
-    backlog.add(Flow("hog", weight=99.0), 100)
-    gate.check(Flow("small"), 40, None, 0)
+    backlog.add(Tenant("hog", weight=99.0), 100)
+    gate.check(Tenant("small"), 40, None, 0)
 
 
 def gate_of(max_tokens: int) -> tuple[Gate, Backlog]:
@@ -118,16 +118,16 @@ def test_no_teams_together_wait_with_more_than_twice_the_limit() -> None:
         rng = random.Random(seed)
         gate, backlog = gate_of(100)
         for n in range(30):
-            flow = Flow(f"{rng.randrange(12)}", rng.choice([0.5, 1.0, 4.0]), rng.choice(["train", "eval"]))
+            tenant = Tenant(f"{rng.randrange(12)}", rng.choice([0.5, 1.0, 4.0]), rng.choice(["train", "eval"]))
             refused = False
             while not refused:
                 try:
-                    gate.check(flow, tokens := rng.randint(1, 30), None, 0)
-                    backlog.add(flow, tokens)
+                    gate.check(tenant, tokens := rng.randint(1, 30), None, 0)
+                    backlog.add(tenant, tokens)
                 except Overloaded:
                     refused = True
-            if n % 5 == 4 and (waiting := backlog.of(flow)):
-                backlog.remove(flow, rng.randint(1, waiting))
+            if n % 5 == 4 and (waiting := backlog.of(tenant)):
+                backlog.remove(tenant, rng.randint(1, waiting))
             most = max(most, backlog.tokens)
     assert 150 < most <= 200
 
@@ -184,6 +184,6 @@ async def test_a_refusal_changes_nothing_and_takes_no_time() -> None:
     before, now = repr(scheduler), clock.now()
     for _ in range(100):
         with pytest.raises(Overloaded):
-            scheduler.check_room(tokens=50)
+            scheduler.check_capacity(tokens=50)
     assert (repr(scheduler), clock.now()) == (before, now)
     await scheduler.drain(0)

@@ -9,13 +9,13 @@ from service import idempotency
 from service.clock import ManualClock
 from service.errors import KeyReused, StillRunning
 from service.idempotency import Stored
-from tests.service.tenancy.on_redis import replays
+from tests.service.tenancy.on_redis import idempotency_store
 
 
 async def test_1000_keys_5_times_with_a_kill(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "_MARK_S", 3.0)
     keys, wrong = [f"key-{n}" for n in range(1000)], 0
-    async with replays(redis_url, ManualClock()) as both:
+    async with idempotency_store(redis_url, ManualClock()) as both:
         for key in keys:
             begun = [both[n % 2].begin("a", key, b"x") for n in range(5)]
             answers = await asyncio.gather(*begun, return_exceptions=True)

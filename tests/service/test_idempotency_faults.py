@@ -11,9 +11,9 @@ import pytest
 
 from service.clock import ManualClock
 from service.errors import KeyReused, StillRunning
-from service.idempotency import RedisReplays, Replays, Stored, _name, _redis_key
+from service.idempotency import IdempotencyStore, RedisIdempotencyStore, Stored, _name, _redis_key
 from testkit.redis import RedisServer
-from tests.service.tenancy.on_redis import back, replays, until
+from tests.service.tenancy.on_redis import back, idempotency_store, until
 from tests.service.test_idempotency_memory import body, run
 
 MARK_MS = 10_000
@@ -23,13 +23,15 @@ def redis_key(key: str) -> bytes:
     return _redis_key(_name("a", key))
 
 
-async def running(one: Replays, key: str, digest: bytes = b"x") -> Any:
+async def running(one: IdempotencyStore, key: str, digest: bytes = b"x") -> Any:
     found = await one.begin("a", key, digest)
     assert not isinstance(found, Stored)
     return found
 
 
-async def taken_over(server: RedisServer, one: RedisReplays, other: RedisReplays, key: str) -> tuple[Any, Any]:
+async def taken_over(
+    server: RedisServer, one: RedisIdempotencyStore, other: RedisIdempotencyStore, key: str
+) -> tuple[Any, Any]:
     """Who began first, and who began after the first one's mark had expired."""
     late = await running(one, key)
     server.do("DEL", redis_key(key))
@@ -38,14 +40,14 @@ async def taken_over(server: RedisServer, one: RedisReplays, other: RedisReplays
 
 RACE = """
 import asyncio, json, sys
-from service.idempotency import MemoryReplays, RedisReplays, Stored
+from service.idempotency import MemoryIdempotencyStore, RedisIdempotencyStore, Stored
 from service.clock import SystemClock
-from service.redis_client import RedisLink
+from service.redis_client import RedisClient
 
 async def race(url):
     clock = SystemClock()
-    link = RedisLink(url, timeout_s=5.0, clock=clock)
-    replays = RedisReplays(link, clock, 60.0, MemoryReplays(clock, 60.0, 10**6))
+    link = RedisClient(url, timeout_s=5.0, clock=clock)
+    replays = RedisIdempotencyStore(link, clock, 60.0, MemoryIdempotencyStore(clock, 60.0, 10**6))
     print("ready", flush=True)
     sys.stdin.readline()
     running = []
@@ -62,7 +64,7 @@ asyncio.run(race(sys.argv[1]))
 
 async def test_of_all_that_take_over_at_once_one_runs(redis_url: str, redis_server: RedisServer) -> None:
     """200 keys whose runners are dead, 2 processes, 5 at once in each."""
-    async with replays(redis_url, ManualClock(), 1) as (dead,):
+    async with idempotency_store(redis_url, ManualClock(), 1) as (dead,):
         for n in range(200):
             await running(dead, f"key-{n}")
             redis_server.do("PEXPIRE", redis_key(f"key-{n}"), 1)
@@ -86,7 +88,7 @@ def raced(url: str) -> list[list[int]]:
 
 
 async def test_who_is_late_does_not_overwrite_who_took_over(redis_url: str, redis_server: RedisServer) -> None:
-    async with replays(redis_url, ManualClock()) as (one, other):
+    async with idempotency_store(redis_url, ManualClock()) as (one, other):
         late, second = await taken_over(redis_server, one, other, "a")
         await late.finish(b"late")
         with pytest.raises(StillRunning):
@@ -99,7 +101,7 @@ async def test_who_is_late_does_not_overwrite_who_took_over(redis_url: str, redi
 
 
 async def test_who_is_late_does_not_free_the_key_of_who_took_over(redis_url: str, redis_server: RedisServer) -> None:
-    async with replays(redis_url, ManualClock()) as (one, other):
+    async with idempotency_store(redis_url, ManualClock()) as (one, other):
         late, second = await taken_over(redis_server, one, other, "a")
         await late.give_up()
         with pytest.raises(StillRunning):
@@ -110,7 +112,7 @@ async def test_who_is_late_does_not_free_the_key_of_who_took_over(redis_url: str
 
 async def test_who_is_late_does_not_renew_the_mark_of_who_took_over(redis_url: str, redis_server: RedisServer) -> None:
     clock = ManualClock()
-    async with replays(redis_url, clock) as (one, other):
+    async with idempotency_store(redis_url, clock) as (one, other):
         await one.start()
         late, second = await taken_over(redis_server, one, other, "a")
         own = await running(one, "b")
@@ -124,7 +126,7 @@ async def test_who_is_late_does_not_renew_the_mark_of_who_took_over(redis_url: s
 
 
 async def test_who_is_late_and_alone_is_kept(redis_url: str, redis_server: RedisServer) -> None:
-    async with replays(redis_url, ManualClock()) as (one, other):
+    async with idempotency_store(redis_url, ManualClock()) as (one, other):
         late = await running(one, "a")
         redis_server.do("DEL", redis_key("a"))
         await late.finish(b"late")
@@ -135,7 +137,7 @@ async def test_who_is_late_and_alone_is_kept(redis_url: str, redis_server: Redis
 
 
 async def test_giving_up_frees_the_key_and_after_the_end_does_nothing(redis_url: str) -> None:
-    async with replays(redis_url, ManualClock()) as (one, other):
+    async with idempotency_store(redis_url, ManualClock()) as (one, other):
         first = await running(one, "a")
         await first.give_up()
         await first.finish(b"wrong")
@@ -153,7 +155,7 @@ async def test_giving_up_frees_the_key_and_after_the_end_does_nothing(redis_url:
 async def test_1000_mutated_values_are_absent(redis_url: str, redis_server: RedisServer) -> None:
     """A byte changed, cut off, added or another key's value: the next one runs, and its answer is what is kept."""
     chance, wrong = random.Random(0), 0
-    async with replays(redis_url, ManualClock()) as (one, other):
+    async with idempotency_store(redis_url, ManualClock()) as (one, other):
         await run(one, "other", b"not this " * 50)
         foreign = redis_server.do("GET", redis_key("other"))
         assert isinstance(foreign, bytes)
@@ -186,7 +188,7 @@ def mutated(value: bytes, foreign: bytes, chance: random.Random) -> bytes:
 
 
 async def test_another_type_in_redis_is_absent(redis_url: str, redis_server: RedisServer) -> None:
-    async with replays(redis_url, ManualClock()) as (one, other):
+    async with idempotency_store(redis_url, ManualClock()) as (one, other):
         redis_server.do("RPUSH", redis_key("a"), "x")
         await run(one, "a")
         assert await body(other, "a") == b"answer"
@@ -196,12 +198,12 @@ async def test_what_runs_long_is_renewed_until_it_ends_or_its_process_stops(
     redis_url: str, redis_server: RedisServer
 ) -> None:
     clock = ManualClock()
-    async with replays(redis_url, clock, 1) as (one,):
+    async with idempotency_store(redis_url, clock, 1) as (one,):
         await one.start()
         long, given_up = await running(one, "a"), await running(one, "b")
         assert 0 < lives_ms(redis_server, "a") <= MARK_MS
         await given_up.give_up()
-        second = await RedisReplays(one._link, clock, 60.0, one._fallback).begin("a", "b", b"x")
+        second = await RedisIdempotencyStore(one._link, clock, 60.0, one._fallback).begin("a", "b", b"x")
         for key in "ab":
             redis_server.do("PEXPIRE", redis_key(key), 5000)
         for _ in range(20):
@@ -219,7 +221,7 @@ async def test_what_runs_long_is_renewed_until_it_ends_or_its_process_stops(
 async def test_without_redis_a_process_keeps_its_own_and_goes_on_knowing_them() -> None:
     clock = ManualClock()
     with RedisServer() as server:
-        async with replays(server.url, clock) as (one, other):
+        async with idempotency_store(server.url, clock) as (one, other):
             await run(one, "before", b"in redis")
             server.kill()
             await run(one, "away", b"one")
@@ -243,7 +245,7 @@ async def test_without_redis_a_process_keeps_its_own_and_goes_on_knowing_them() 
 
 async def test_what_was_begun_in_redis_is_one_and_is_kept_though_redis_went() -> None:
     with RedisServer() as server:
-        async with replays(server.url, ManualClock(), 1) as (one,):
+        async with idempotency_store(server.url, ManualClock(), 1) as (one,):
             begun = await running(one, "a")
             server.kill()
             for _ in range(2):
@@ -259,7 +261,7 @@ async def test_what_was_begun_in_redis_is_one_and_is_kept_though_redis_went() ->
 
 async def test_what_ended_in_redis_does_not_hold_its_key_when_redis_went() -> None:
     with RedisServer() as server:
-        async with replays(server.url, ManualClock(), 1) as (one,):
+        async with idempotency_store(server.url, ManualClock(), 1) as (one,):
             ended = [await running(one, key) for key in "ab"]
             await ended[0].give_up()
             await ended[1].finish(b"lost with redis")
@@ -270,7 +272,7 @@ async def test_what_ended_in_redis_does_not_hold_its_key_when_redis_went() -> No
 async def test_an_answer_is_not_written_over_another_though_redis_went() -> None:
     """The process took over from itself, and both end when Redis is away."""
     with RedisServer() as server:
-        async with replays(server.url, ManualClock(), 1) as (one,):
+        async with idempotency_store(server.url, ManualClock(), 1) as (one,):
             late, second = await taken_over(server, one, one, "a")
             server.kill()
             await second.finish(b"second")

@@ -11,20 +11,20 @@ import pytest
 
 from service.clock import ManualClock
 from service.errors import ConfigurationError
-from service.redis_client import RedisGone, RedisLink
+from service.redis_client import RedisClient, RedisUnavailable
 from testkit.redis import RedisClusterServer, RedisSentinel, RedisServer
 
 TIMEOUT_S = 0.4
 
 
 @asynccontextmanager
-async def linked(url: str, clock: ManualClock | None = None) -> AsyncIterator[tuple[RedisLink, Counter[str]]]:
+async def linked(url: str, clock: ManualClock | None = None) -> AsyncIterator[tuple[RedisClient, Counter[str]]]:
     faults: Counter[str] = Counter()
 
     def faulted(kind: str) -> None:
         faults[kind] += 1
 
-    link = RedisLink(url, timeout_s=TIMEOUT_S, clock=clock or ManualClock(), faulted=faulted)
+    link = RedisClient(url, timeout_s=TIMEOUT_S, clock=clock or ManualClock(), faulted=faulted)
     try:
         yield link, faults
     finally:
@@ -37,7 +37,7 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def mended(link: RedisLink, clock: ManualClock) -> None:
+async def mended(link: RedisClient, clock: ManualClock) -> None:
     await clock.advance(1)
     await until(lambda: not link.down)
 
@@ -65,12 +65,12 @@ async def mended(link: RedisLink, clock: ManualClock) -> None:
 )
 def test_a_bad_url_is_refused_with_what_to_write(url: str) -> None:
     with pytest.raises(ConfigurationError, match="write redis://"):
-        RedisLink(url, timeout_s=1, clock=ManualClock())
+        RedisClient(url, timeout_s=1, clock=ManualClock())
 
 
 def test_a_refused_url_is_not_told() -> None:
     with pytest.raises(ConfigurationError) as refused:
-        RedisLink("redis://:secret@host:port", timeout_s=1, clock=ManualClock())
+        RedisClient("redis://:secret@host:port", timeout_s=1, clock=ManualClock())
     assert "secret" not in str(refused.value)
 
 
@@ -127,7 +127,7 @@ async def test_every_kind_of_server_may_die_and_come_back(any_server: RedisServe
         server = any_server.master if isinstance(any_server, RedisSentinel) else any_server
         server.kill()
         for _ in range(100):
-            with pytest.raises(RedisGone):
+            with pytest.raises(RedisUnavailable):
                 await link.get_many([b"k"])
         assert link.down
         assert faults.total() == 1
@@ -149,10 +149,10 @@ async def test_a_stopped_server_costs_one_timeout() -> None:
             calls = [asyncio.ensure_future(link.get_many([b"k"])) for _ in range(100)]
             await asyncio.wait(calls)
             for _ in range(100):
-                with pytest.raises(RedisGone):
+                with pytest.raises(RedisUnavailable):
                     await link.get_many([b"k"])
             assert time.monotonic() - began_s < 10 * TIMEOUT_S
-            assert all(isinstance(call.exception(), RedisGone) for call in calls)
+            assert all(isinstance(call.exception(), RedisUnavailable) for call in calls)
             assert set(faults) == {"timeout"}
             await clock.advance(1)
             assert link.down
@@ -166,13 +166,13 @@ async def test_an_error_of_one_command_does_not_open_the_breaker() -> None:
         async with linked(server.url) as (link, faults):
             server.do("CONFIG", "SET", "maxmemory", 1)
             [oom] = await link.pipeline([("SET", b"k", 1)])
-            with pytest.raises(RedisGone, match="oom"):
+            with pytest.raises(RedisUnavailable, match="oom"):
                 await link.script("return redis.call('SET', KEYS[1], 1)", [b"k"], [])
             server.do("CONFIG", "SET", "maxmemory", 0)
             server.do("REPLICAOF", "127.0.0.1", 1)
             [readonly] = await link.pipeline([("SET", b"k", 1)])
             server.do("REPLICAOF", "NO", "ONE")
-            with pytest.raises(RedisGone, match="other"):
+            with pytest.raises(RedisUnavailable, match="other"):
                 await link.script("this is not Lua", [], [])
             [stored] = await link.pipeline([("SET", b"k", 1)])
             assert isinstance(oom, Exception)
@@ -190,7 +190,7 @@ async def test_a_server_that_loads_is_left_alone_until_it_has() -> None:
         server.restart("--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024", answers=False)
         await until(server.listens)
         async with linked(server.url, clock) as (link, faults):
-            with pytest.raises(RedisGone, match="loading"):
+            with pytest.raises(RedisUnavailable, match="loading"):
                 await link.get_many([b"1"])
             assert link.down
             assert faults == {"loading": 1}
@@ -276,7 +276,7 @@ async def test_a_cancelled_call_leaves_no_answer_behind(redis_url: str) -> None:
 async def test_closing_ends_the_pings() -> None:
     clock = ManualClock()
     async with linked("redis://127.0.0.1:1", clock) as (link, faults):
-        with pytest.raises(RedisGone, match="connection"):
+        with pytest.raises(RedisUnavailable, match="connection"):
             await link.get_many([b"k"])
         await clock.advance(5)
         assert faults == {"connection": 1}

@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.data import records
-from trainer_client.data.records import Slip
+from trainer_client.data.records import RowError
 from trainer_client.errors import DataError
 
 
@@ -30,7 +30,7 @@ def read_items(path: str | Path, *, response_column: str | None = None) -> Itera
             try:
                 item = _item(row, response_column)
                 _check_new(item.result_ids(index), place, seen)
-            except Slip as slip:
+            except RowError as slip:
                 raise DataError(f"{path}, {place}: {slip}") from None
             yield item
 
@@ -38,7 +38,7 @@ def read_items(path: str | Path, *, response_column: str | None = None) -> Itera
 def _check_new(ids: list[str], place: str, seen: dict[str, str]) -> None:
     for id in ids:
         if id in seen:
-            raise Slip(f"`id`: {seen[id]} has the same; ids must be distinct (without one, the index is the id)")
+            raise RowError(f"`id`: {seen[id]} has the same; ids must be distinct (without one, the index is the id)")
         seen[id] = place
 
 
@@ -55,15 +55,15 @@ def _responses(row: dict[str, Any], column: str | None) -> dict[str, Any]:
     found = [name for name in names if row.get(name) is not None]
     if not found:
         missing = " or ".join(f"`{name}`" for name in names)
-        raise Slip(
+        raise RowError(
             f"no {missing}; add the responses to judge, a text or a list of texts, or name their column with "
             "--response-column"
         )
     if len(found) > 1:
-        raise Slip("both `response` and `responses`; keep one, or name the one to judge with --response-column")
+        raise RowError("both `response` and `responses`; keep one, or name the one to judge with --response-column")
     value = row[found[0]]
     if isinstance(value, str):
         return {"response": value}
     if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
         return {"responses": value}
-    raise Slip(f"`{found[0]}` must be a text or a list of texts that is not empty")
+    raise RowError(f"`{found[0]}` must be a text or a list of texts that is not empty")

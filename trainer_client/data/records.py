@@ -37,7 +37,7 @@ _NAMES: Mapping[Shape, Mapping[str, str]] = {
 }
 
 
-class Slip(Exception):
+class RowError(Exception):
     """What is wrong with one row; the caller knows where the row is."""
 
 
@@ -102,17 +102,17 @@ def _without_nulls(value: Any) -> Any:
 def opened(row: Any) -> tuple[Shape, dict[str, Any]]:
     """What kind of row it is, and the row itself where it lies in an `item`."""
     if not isinstance(row, dict):
-        raise Slip(f"not an object; {_SHAPES}")
+        raise RowError(f"not an object; {_SHAPES}")
     if isinstance(row.get("item"), dict):
         row = row["item"]
     if "items" in row:
-        raise Slip("a whole request; write each of its `items` on a line of its own")
+        raise RowError("a whole request; write each of its `items` on a line of its own")
     if "reward_model" in row or "reward_model" in mapping(row.get("extra_info")):
         return "verl", row
     if "question" in row and "rubric" in row:
         return "rar", row
     if "prompt" not in row:
-        raise Slip(f"no `prompt`; {_SHAPES}")
+        raise RowError(f"no `prompt`; {_SHAPES}")
     return "item", row
 
 
@@ -134,7 +134,7 @@ def _of_verl(row: dict[str, Any]) -> dict[str, Any]:
     models = [mapping(row.get("reward_model")), mapping(extra.get("reward_model"))]
     model = next((model for model in models if model.get("rubrics")), None)
     if model is None:
-        raise Slip("`reward_model.rubrics` is missing or empty; give a list of {criterion, points, tags}")
+        raise RowError("`reward_model.rubrics` is missing or empty; give a list of {criterion, points, tags}")
     return {
         "prompt": row.get("prompt", extra.get("prompt")),
         "rubric": _without_nulls(model["rubrics"]),
@@ -152,7 +152,7 @@ def item(shape: Shape, fields: dict[str, Any]) -> wire.Item:
         field = slips[0]["loc"][:1]
         slip = max((slip for slip in slips if slip["loc"][:1] == field), key=lambda slip: len(slip["loc"]))
         said = slip["msg"].removeprefix("Value error, ")
-        raise Slip(f"`{_place(slip['loc'], _NAMES[shape])}`: {said}") from None
+        raise RowError(f"`{_place(slip['loc'], _NAMES[shape])}`: {said}") from None
 
 
 def _place(loc: tuple[str | int, ...], names: Mapping[str, str]) -> str:

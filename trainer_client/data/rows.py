@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from trainer_client import wire
 from trainer_client.data import records
-from trainer_client.data.records import Shape, Slip
+from trainer_client.data.records import RowError, Shape
 from trainer_client.errors import DataError
 from trainer_client.scaffold import Message
 
@@ -54,10 +54,10 @@ def read_rows(path: str | Path, *, pitfalls: Pitfalls | None = None) -> Iterator
             try:
                 row = _row(record, index, path.stem, pitfalls)
                 if row.id in places:
-                    raise Slip(
+                    raise RowError(
                         f"`id`: {places[row.id]} has the same; ids must be distinct (without one, the index is the id)"
                     )
-            except Slip as slip:
+            except RowError as slip:
                 raise DataError(f"{path}, {place}: {slip}") from None
             places[row.id] = place
             yield row
@@ -88,7 +88,7 @@ def _messages(prompt: str | list[wire.Message]) -> tuple[Message, ...]:
     if isinstance(prompt, str):
         return (Message(role="user", content=prompt),)
     if not prompt or prompt[-1].role == "assistant":
-        raise Slip("`prompt`: must end with a turn that the policy answers; take the last assistant turn off")
+        raise RowError("`prompt`: must end with a turn that the policy answers; take the last assistant turn off")
     return tuple(Message(role=turn.role, content=turn.content) for turn in prompt)
 
 
@@ -108,7 +108,7 @@ def _criterion(criterion: wire.Criterion, place: int, pitfalls: Pitfalls | None)
     polarity = criterion.polarity
     if category == "pitfall" and polarity is None:
         if pitfalls is None and criterion.points < 0:
-            raise Slip(
+            raise RowError(
                 f"`rubric[{place}]` is a pitfall with negative points, and some data sets mean by it a fault, others "
                 "what avoids one: say which with `pitfalls: met_is_bad` or `met_is_good`, or give it a `polarity`"
             )

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from service.engine.base import Generated, LabelRead, Outcome, Prompt, Sampling
+from service.engine.base import GenerationOutcome, LabelLogprobs, Outcome, Prompt, Sampling
 from service.engine.local.decoding import Language, Rows, Writer, choose
 from service.engine.local.forward import Forward, Kept
 from service.engine.local.plan import Pass, plan
@@ -55,7 +55,7 @@ class Batch:
                 self._guarded(group.members, outcomes, partial(self._read_group, group, label_ids, outcomes))
         return self._ordered(outcomes)
 
-    def write(self, samplings: Sequence[Sampling]) -> list[Generated]:
+    def write(self, samplings: Sequence[Sampling]) -> list[GenerationOutcome]:
         outcomes: dict[int, Any] = self._refused([sampling.max_tokens for sampling in samplings])
         served = [index for index in range(len(self.prompts)) if index not in outcomes]
         try:
@@ -117,7 +117,7 @@ class Batch:
     def _read_tree(self, one: Pass, label_ids: tuple[int, ...], outcomes: dict[int, Any]) -> None:
         reads = _reads(self.forward().read(one), label_ids)
         for index, read, cached in zip(one.members, reads, one.cached, strict=True):
-            outcomes[index] = replace(read, cached_tokens=cached) if isinstance(read, LabelRead) else read
+            outcomes[index] = replace(read, cached_tokens=cached) if isinstance(read, LabelLogprobs) else read
 
     def _read_group(self, group: Group, label_ids: tuple[int, ...], outcomes: dict[int, Any]) -> None:
         past = self.forward().prefix(group.shared) if group.shared else None
@@ -126,7 +126,7 @@ class Batch:
             rows = [self.prompts[index].own if group.shared else self.prompts[index].ids for index in members]
             for index, read in zip(members, _reads(self.forward().rows(rows, past), label_ids), strict=True):
                 cached = len(group.shared) if index != first else 0
-                outcomes[index] = replace(read, cached_tokens=cached) if isinstance(read, LabelRead) else read
+                outcomes[index] = replace(read, cached_tokens=cached) if isinstance(read, LabelLogprobs) else read
 
     def _write_tree(self, one: Pass, writers: dict[int, Writer], outcomes: dict[int, Any]) -> None:
         """`live` are the pass's rows that are still computed; those that are over leave when they are half of them."""
@@ -184,5 +184,5 @@ def _reads(logits: torch.Tensor, label_ids: tuple[int, ...]) -> list[Outcome]:
 
 def _outcome(logprobs: list[float]) -> Outcome:
     if all(map(math.isfinite, logprobs)):
-        return LabelRead(logprobs=tuple(logprobs))
+        return LabelLogprobs(logprobs=tuple(logprobs))
     return EngineFailed("the judge's label probabilities are not finite numbers")

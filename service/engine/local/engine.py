@@ -25,7 +25,7 @@ from typing import Any, Self, TypeVar
 
 import torch
 
-from service.engine.base import Generated, Outcome, Prompt, Sampling
+from service.engine.base import GenerationOutcome, Outcome, Prompt, Sampling
 from service.engine.checkpoint import Dtype, Judge, load_judge
 from service.engine.local.batch import Batch, Limits
 from service.engine.local.decoding import Language
@@ -100,12 +100,12 @@ class LocalEngine:
             raise ValueError("a label is not in the judge's vocabulary")
         return await self._ask(prompts, lambda batch: batch.read(label_ids))
 
-    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[Generated]:
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
         if len(prompts) != len(samplings) or not all(sampling.max_tokens > 0 for sampling in samplings):
             raise ValueError("every prompt has a sampling, of one token at least")
         return await self._ask(prompts, lambda batch: batch.write(samplings))
 
-    def abandon(self, prompt: Prompt) -> None:
+    def cancel(self, prompt: Prompt) -> None:
         if self._asked[id(prompt)] > 0:
             self._abandoned.add(id(prompt))
 

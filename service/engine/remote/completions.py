@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.engine.base import Generated, Generation, LabelRead, Outcome, Prompt
+from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt
 from service.errors import EngineFailed, JudgementError, Unparseable
 
 WIDTH = 0.02
@@ -45,18 +45,18 @@ def read_answer(
     for choice, tokens in zip(choices, cached, strict=True):
         try:
             logprobs = read_top(_reported(choice, by_id=texts is None), labels, top_k)
-            outcomes.append(LabelRead(logprobs=logprobs, cached_tokens=tokens))
+            outcomes.append(LabelLogprobs(logprobs=logprobs, cached_tokens=tokens))
         except JudgementError as error:
             outcomes.append(error)
     return outcomes
 
 
-def read_texts(answer: object, prompts: Sequence[Prompt], max_tokens: Sequence[int]) -> list[Generated]:
+def read_texts(answer: object, prompts: Sequence[Prompt], max_tokens: Sequence[int]) -> list[GenerationOutcome]:
     """One text a prompt, in the prompts' order. Raises EngineFailed where the answer as a whole cannot be trusted."""
     choices = _by_index(answer, len(prompts))
     cached = _cached_tokens(answer, prompts)
     alone = at(answer, "usage", "completion_tokens") if len(prompts) == 1 else None
-    texts: list[Generated] = []
+    texts: list[GenerationOutcome] = []
     for choice, tokens, most in zip(choices, cached, max_tokens, strict=True):
         try:
             texts.append(_text(choice, tokens, most, alone))

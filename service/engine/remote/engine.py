@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import httpx
 
-from service.engine.base import Generated, Identity, Outcome, Prompt, Sampling
+from service.engine.base import EngineIdentity, GenerationOutcome, Outcome, Prompt, Sampling
 from service.engine.remote.completions import at, read_answer, read_texts
 from service.engine.remote.http import STOPPED, Calls, alike, complete, parsed, patience
 from service.errors import ConfigurationError, EngineFailed, TooLong
@@ -36,7 +36,7 @@ class RemoteEngine:
     def __init__(
         self,
         client: httpx.AsyncClient,
-        identity: Identity,
+        identity: EngineIdentity,
         *,
         max_model_len: int,
         label_texts: tuple[str, ...] | None,
@@ -116,7 +116,7 @@ class RemoteEngine:
             raise
         return cls(
             client,
-            Identity(model=str(card["id"]), revision=revision, engine="remote", facts=facts),
+            EngineIdentity(model=str(card["id"]), revision=revision, engine="remote", facts=facts),
             max_model_len=length,
             label_texts=None if token_id_keys else label_texts,
             top_k=top_k,
@@ -145,14 +145,14 @@ class RemoteEngine:
                 outcomes[index] = outcome
         return complete(outcomes)
 
-    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[Generated]:
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
         """Each prompt is a call of its own: an answer waits for no longer one, and its tokens can be counted."""
         self._check(prompts)
         asked = list(zip(prompts, samplings, strict=True))
         return complete(await asyncio.gather(*(self._write(prompt, sampling) for prompt, sampling in asked)))
 
-    def abandon(self, prompt: Prompt) -> None:
-        self._calls.abandon(prompt)
+    def cancel(self, prompt: Prompt) -> None:
+        self._calls.cancel(prompt)
 
     async def stop(self) -> None:
         self._stopped = True
@@ -182,7 +182,7 @@ class RemoteEngine:
             self._timeout_s,
         )
 
-    async def _write(self, prompt: Prompt, sampling: Sampling) -> Generated:
+    async def _write(self, prompt: Prompt, sampling: Sampling) -> GenerationOutcome:
         if (too_long := self._too_long(prompt, sampling.max_tokens)) is not None:
             return too_long
         body = self._body([prompt]) | _sampled(sampling, vllm=self._vllm)

@@ -58,10 +58,10 @@ class Calls:
         _log.warning("a call to the judge's server failed for %d prompts: %s", len(prompts), error)
         return [type(error)(str(error)) for _ in prompts]
 
-    def abandon(self, prompt: Prompt) -> None:
+    def cancel(self, prompt: Prompt) -> None:
         """Give up the calls whose last waited-for prompt this is."""
         for call in self._by_prompt.get(id(prompt), ()):
-            call.abandon(prompt)
+            call.cancel(prompt)
 
     def stop(self) -> None:
         """Give up all calls under way; a closed client would let them wait for their answers."""
@@ -88,7 +88,7 @@ class _Call:
         self.wanted = asyncio.timeout(None)
         self._waited_for = {id(prompt) for prompt in prompts}
 
-    def abandon(self, prompt: Prompt) -> None:
+    def cancel(self, prompt: Prompt) -> None:
         self._waited_for.discard(id(prompt))
         if not self._waited_for:
             self.give_up()

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from service.engine.base import Generated, Identity, Outcome, Prompt, Sampling
+from service.engine.base import EngineIdentity, GenerationOutcome, Outcome, Prompt, Sampling
 from service.engine.checkpoint import refuse_gaps, resolve
 from service.engine.identity import checkpoint_facts
 from service.engine.vllm import requests as asking
@@ -51,7 +51,7 @@ class VllmEngine:
 
     streams = True
 
-    def __init__(self, life: Life, folder: Path, options: Options, identity: Identity, *, hang_s: float) -> None:
+    def __init__(self, life: Life, folder: Path, options: Options, identity: EngineIdentity, *, hang_s: float) -> None:
         self.identity = identity
         self.max_model_len = life.max_model_len
         self.hang_s = hang_s
@@ -81,7 +81,7 @@ class VllmEngine:
         # vLLM (0.32) leaves what is lacking of a linear layer as the memory was, and answers.
         await asyncio.to_thread(refuse_gaps, folder)
         life = await _begin(folder, options)
-        identity = Identity(
+        identity = EngineIdentity(
             model=path_or_name,
             revision=revision or f"sha256:{checkpoint['weights_sha256'][:12]}",
             engine="vllm",
@@ -110,11 +110,11 @@ class VllmEngine:
         answers = await self._ask(prompts, [params] * len(prompts))
         return _complete([_or_failure(answer, asking.read_labels, label_ids) for answer in answers])
 
-    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[Generated]:
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
         params = [asking.text_params(sampling) for sampling in samplings]
         return _complete([_or_failure(answer, asking.read_text) for answer in await self._ask(prompts, params)])
 
-    def abandon(self, prompt: Prompt) -> None:
+    def cancel(self, prompt: Prompt) -> None:
         self._abort([request.id for request in self._requests.values() if request.prompt is prompt])
 
     async def stop(self) -> None:

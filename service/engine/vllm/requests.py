@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from service.engine.base import Generated, Generation, LabelRead, Outcome, Sampling
+from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Sampling
 from service.errors import Cancelled, EngineFailed, JudgementError
 
 
@@ -56,10 +56,10 @@ def read_labels(output: Any, label_ids: Sequence[int]) -> Outcome:
         return EngineFailed("the judge's answer lacks a label's probability")
     if not all(map(math.isfinite, logprobs)):
         return EngineFailed("the judge's label probabilities are not finite numbers")
-    return LabelRead(logprobs=logprobs, cached_tokens=output.num_cached_tokens or 0)
+    return LabelLogprobs(logprobs=logprobs, cached_tokens=output.num_cached_tokens or 0)
 
 
-def read_text(output: Any) -> Generated:
+def read_text(output: Any) -> GenerationOutcome:
     if (failure := _failure(output)) is not None:
         return failure
     written = output.outputs[0]

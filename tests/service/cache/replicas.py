@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from service.cache.redis import RedisCache
 from service.clock import Clock, SystemClock
-from service.redis_client import RedisLink
+from service.redis_client import RedisClient
 
 LEASE_S = 0.8
 
@@ -35,7 +35,7 @@ def lease_name(of: bytes) -> str:
 class Replica:
     """One process's cache, with all that it told."""
 
-    def __init__(self, link: RedisLink, faults: Counter[str], clock: Clock, name: str) -> None:
+    def __init__(self, link: RedisClient, faults: Counter[str], clock: Clock, name: str) -> None:
         self.link = link
         self.faults = faults
         self.known: list[tuple[bytes, str]] = []
@@ -68,7 +68,7 @@ async def replica(
     timeout_s: float = 2.0,
     clock: Clock | None = None,
     link_clock: Clock | None = None,
-    kind: type[RedisLink] = RedisLink,
+    kind: type[RedisClient] = RedisClient,
 ) -> AsyncIterator[Replica]:
     """One that does not beat is as good as dead after LEASE_S. A replica's time is the system's unless it is given."""
     faults: Counter[str] = Counter()

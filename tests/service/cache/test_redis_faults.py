@@ -14,7 +14,7 @@ import pytest
 
 from service.cache.seal import seal
 from service.clock import ManualClock
-from service.redis_client import RedisLink, Word
+from service.redis_client import RedisClient, Word
 from testkit.redis import RedisServer
 from tests.service.cache.replicas import Replica, key, keys, lease_name, replica, truth, value_name
 
@@ -164,7 +164,7 @@ async def test_a_claim_that_redis_read_late_blocks_nobody_for_long() -> None:
     """It answered nothing in time, and did what it was asked when it woke: the holder began a new life by then."""
     clock = ManualClock()
 
-    class Stopped(RedisLink):
+    class Stopped(RedisClient):
         async def pipeline(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
             if len(commands) > 40:
                 server.stop()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.base import Engine, Generation, LabelRead, Prompt, Sampling
+from service.engine.base import Engine, Generation, LabelLogprobs, Prompt, Sampling
 from service.engine.fake import FakeEngine, Fault, FaultPlan, oracle, text_oracle
 from service.errors import EngineFailed, TooLong
 from service.modes.label_verdict import read
@@ -68,7 +68,7 @@ async def test_a_fault_of_some_prompts_leaves_the_others_right(fault: Fault) -> 
         if fault == "some":
             assert isinstance(outcome, EngineFailed)
             continue
-        assert isinstance(outcome, LabelRead)
+        assert isinstance(outcome, LabelLogprobs)
         if fault == "nan":
             assert all(map(math.isnan, outcome.logprobs))
         else:
@@ -120,7 +120,7 @@ async def test_slowness_waits_on_the_given_clock() -> None:
 
 async def test_length_and_empty_own_parts_are_kept_like_real_engines_do() -> None:
     outcomes = await fake(max_model_len=4).read_labels([Prompt((1, 2), (3,)), Prompt((1, 2), (3, 4))], LABELS)
-    assert [type(outcome) for outcome in outcomes] == [LabelRead, TooLong]
+    assert [type(outcome) for outcome in outcomes] == [LabelLogprobs, TooLong]
     with pytest.raises(ValueError, match="never empty"):
         await fake().read_labels([Prompt((1,), ())], LABELS)
 
@@ -249,7 +249,7 @@ async def test_a_test_may_set_how_it_streams_and_whether_it_is_down() -> None:
         await engine.generate(PROMPTS, [VERDICT] * 6)
     assert engine.calls == 0
     engine.down = None
-    engine.abandon(PROMPTS[2])
+    engine.cancel(PROMPTS[2])
     assert await engine.read_labels(PROMPTS, LABELS) == RIGHT
     assert engine.abandoned == [PROMPTS[2]]
     await engine.stop()

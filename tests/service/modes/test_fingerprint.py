@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from service.engine.base import Identity
+from service.engine.base import EngineIdentity
 from service.modes.fingerprint import name_judge
 from service.prompting.template import Skeleton
 
-IDENTITY = Identity(model="m", revision="r", engine="local", facts={"weights": "1", "dtype": "float32"})
+IDENTITY = EngineIdentity(model="m", revision="r", engine="local", facts={"weights": "1", "dtype": "float32"})
 SKELETON = Skeleton(name="rubricd", head="<s>", tail="</s>")
 
 
 def fingerprint(
-    identity: Identity = IDENTITY,
+    identity: EngineIdentity = IDENTITY,
     skeleton: Skeleton = SKELETON,
     mode: str = "verdict",
     labels: tuple[str, ...] = ("Yes", "No"),

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service import errors
-from service.engine.base import LabelRead
+from service.engine.base import LabelLogprobs
 from service.errors import JudgementError, Unparseable
 from service.modes.label_verdict import Judgement, Verdict, decide, failed, read
 
@@ -30,7 +30,7 @@ def pairs(draw: st.DrawFn) -> tuple[float, float]:
     [((0.6, 0.2), 0.75, 0.8), ((0.2, 0.6), 0.25, 0.8), ((0.5, 0.5), 0.5, 1.0), ((1e-9, 3e-9), 0.25, 4e-9)],
 )
 def test_by_hand(probabilities: tuple[float, float], p: float, mass: float) -> None:
-    verdict = read(LabelRead(tuple(map(math.log, probabilities))))
+    verdict = read(LabelLogprobs(tuple(map(math.log, probabilities))))
     assert verdict.p_met == pytest.approx(p)
     assert verdict.label_mass == pytest.approx(mass)
 
@@ -41,11 +41,11 @@ def test_by_hand(probabilities: tuple[float, float], p: float, mass: float) -> N
 @example((-800.0, -1e308))
 @example((5e-4, -20.0))
 def test_what_can_be_is_two_probabilities(logprobs: tuple[float, float]) -> None:
-    verdict = read(LabelRead(logprobs))
+    verdict = read(LabelLogprobs(logprobs))
     assert 0 <= verdict.p_met <= 1
     assert 0 <= (verdict.label_mass or 0.0) <= 1
     assert (verdict.p_met >= 0.5) == (logprobs[0] >= logprobs[1]) or math.isclose(*logprobs, rel_tol=1e-9, abs_tol=1e-9)
-    other_way = read(LabelRead(logprobs[::-1]))
+    other_way = read(LabelLogprobs(logprobs[::-1]))
     assert verdict.p_met + other_way.p_met == pytest.approx(1, abs=1e-12)
     assert other_way.label_mass == verdict.label_mass
 
@@ -53,7 +53,7 @@ def test_what_can_be_is_two_probabilities(logprobs: tuple[float, float]) -> None
 @given(pairs(), st.floats(0, 100))
 def test_less_of_the_second_label_never_lowers_p(logprobs: tuple[float, float], less: float) -> None:
     met, unmet = logprobs
-    assert read(LabelRead((met, unmet - less))).p_met >= read(LabelRead(logprobs)).p_met
+    assert read(LabelLogprobs((met, unmet - less))).p_met >= read(LabelLogprobs(logprobs)).p_met
 
 
 BROKEN = [math.nan, math.inf, -math.inf, 0.01, 1.0, 1e308]
@@ -74,13 +74,13 @@ BROKEN = [math.nan, math.inf, -math.inf, 0.01, 1.0, 1e308]
 )
 def test_what_cannot_be_is_unparseable(logprobs: tuple[float, ...]) -> None:
     with pytest.raises(Unparseable):
-        read(LabelRead(logprobs))
+        read(LabelLogprobs(logprobs))
 
 
 @given(st.lists(st.floats(), max_size=4))
 def test_whatever_an_engine_says_there_is_a_verdict_or_a_reason(logprobs: Sequence[float]) -> None:
     try:
-        verdict = read(LabelRead(tuple(logprobs)))
+        verdict = read(LabelLogprobs(tuple(logprobs)))
     except Unparseable:
         return
     assert len(logprobs) == 2
@@ -114,11 +114,11 @@ def test_the_threshold_and_the_floor_themselves_suffice() -> None:
     assert decide(Verdict(0.5, 0.89), threshold=0.5, mass_floor=0.9, source="judge").met is None
 
 
-KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, JudgementError)]
-KINDS.remove(JudgementError)
+CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, JudgementError)]
+CLASSES.remove(JudgementError)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CLASSES)
 def test_a_failure_is_its_code_and_never_a_number(kind: type[JudgementError]) -> None:
     found = failed(kind("what to do"), "judge")
     assert found == Judgement(status=kind.code, source="judge", detail="what to do")

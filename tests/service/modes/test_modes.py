@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from service.clock import ManualClock
-from service.engine.base import Generated, Generation, Prompt, Sampling
+from service.engine.base import Generation, GenerationOutcome, Prompt, Sampling
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import InvalidRequest
 from service.modes.escalation import Escalation
 from service.modes.label_verdict import Judgement
-from service.modes.registry import Manner, ways
+from service.modes.registry import ModeOptions, judging_modes
 from service.prompting.tokenization import Segmenter
 from service.scheduling import Limits, Scheduler
 from service.scoring.canary import SET, Canary
@@ -54,7 +54,7 @@ async def test_a_written_answer_that_is_no_verdict_is_none(fault: str, status: s
     engine = FakeEngine(plan=FaultPlan(rates={fault: 1.0}))  # type: ignore[dict-item]
     async with scoring(engine) as scorer:
         [scored], _ = await scorer.score([candidate()], REASONED)
-        kept = len(scorer._asker._store)
+        kept = len(scorer._evaluator._store)
     missing = [j for j in scored.judgements if not j.ok]
     assert (kept, len(missing) > 0) == (12 - len(missing), True)
     assert {(j.status, j.met, j.p, j.explanation) for j in missing} == {(status, None, None, None)}
@@ -67,10 +67,10 @@ async def test_a_rating_is_the_expected_value_of_the_judges_own_distribution(mod
     async with scoring(engine) as scorer:
         asked = [candidate(f"Response {n}.") for n in range(4)]
         scored, usage = await scorer.score(asked, Options(mode=mode))
-        way = scorer.ways[mode, "rubricd"]
+        judging_mode = scorer.judging_modes[mode, "rubricd"]
         shown = asked if mode == "implicit" else [replace(one, criteria=()) for one in asked]
-        prompts = way.renderer.render_whole(shown)
-    digits = scorer.ways[mode, "rubricd"].judge.label_ids
+        prompts = judging_mode.renderer.render_whole(shown)
+    digits = scorer.judging_modes[mode, "rubricd"].judge.label_ids
     for one, prompt in zip(scored, prompts, strict=True):
         first = [math.exp(lp) for lp in oracle(prompt.ids, labels=9).logprobs]
         after = [math.exp(lp) for lp in oracle((*prompt.ids, digits[1]), labels=10).logprobs]
@@ -106,8 +106,8 @@ async def test_a_rating_that_fails_or_abstains_has_no_score_and_a_reason() -> No
 
 async def test_uncertain_verdicts_are_asked_again_within_the_budget() -> None:
     engine = FakeEngine()
-    manner = Manner(escalation=Escalation(band=0.5, share=0.25))
-    async with scoring(engine, manner=manner) as scorer:
+    mode_options = ModeOptions(escalation=Escalation(band=0.5, share=0.25))
+    async with scoring(engine, mode_options=mode_options) as scorer:
         [scored], usage = await scorer.score([candidate()], Options())
     again = [j for j in scored.judgements if j.explanation is not None]
     assert (len(again), usage.judgements, engine.prompts) == (3, 15, 15)
@@ -118,7 +118,7 @@ async def test_uncertain_verdicts_are_asked_again_within_the_budget() -> None:
 
 async def test_a_second_question_that_fails_leaves_the_first_answer() -> None:
     engine = FakeEngine(plan=FaultPlan(script=("ok", "batch")))
-    async with scoring(engine, manner=Manner(escalation=Escalation(band=0.5, share=1.0))) as scorer:
+    async with scoring(engine, mode_options=ModeOptions(escalation=Escalation(band=0.5, share=1.0))) as scorer:
         [scored], _ = await scorer.score([candidate()], Options())
     assert all(j.ok and j.explanation is None for j in scored.judgements)
 
@@ -135,14 +135,14 @@ def test_the_most_uncertain_are_chosen_and_never_a_rule() -> None:
 
 
 def test_each_way_of_asking_is_a_judge_of_its_own() -> None:
-    plain = ways(FakeEngine().identity, family("qwen"), Manner())
-    again = ways(FakeEngine().identity, family("qwen"), Manner(escalation=Escalation(band=0.1)))
-    names = [way.judge.fingerprint for way in plain.values()]
+    plain = judging_modes(FakeEngine().identity, family("qwen"), ModeOptions())
+    again = judging_modes(FakeEngine().identity, family("qwen"), ModeOptions(escalation=Escalation(band=0.1)))
+    names = [judging_mode.judge.fingerprint for judging_mode in plain.values()]
     assert len(set(names)) == len(names) >= 5
     assert again["verdict", "rubricd"].judge.fingerprint != plain["verdict", "rubricd"].judge.fingerprint
     assert again["reasoned", "rubricd"].judge.fingerprint == plain["reasoned", "rubricd"].judge.fingerprint
-    for changed in (Manner(temperature=0.6), Manner(reasoned_tokens=99), Manner(explanation_chars=99)):
-        other = ways(FakeEngine().identity, family("qwen"), changed)
+    for changed in (ModeOptions(temperature=0.6), ModeOptions(reasoned_tokens=99), ModeOptions(explanation_chars=99)):
+        other = judging_modes(FakeEngine().identity, family("qwen"), changed)
         assert other["reasoned", "rubricd"].judge.fingerprint != plain["reasoned", "rubricd"].judge.fingerprint
 
 
@@ -167,7 +167,7 @@ async def test_the_canaries_tell_drift_and_pass_the_cache_by() -> None:
     engine = FakeEngine()
     scheduler = Scheduler(engine, clock, Limits())
     scheduler.start()
-    canary = Canary(ways(engine.identity, family("qwen"), Manner())["verdict", "rubricd"], scheduler)
+    canary = Canary(judging_modes(engine.identity, family("qwen"), ModeOptions())["verdict", "rubricd"], scheduler)
     assert await canary.ask() == 0.0
     assert await canary.ask() == 0.0
     assert engine.prompts == 2 * sum(len(one.criteria) for one in SET)
@@ -186,14 +186,14 @@ async def test_who_leaves_between_two_steps_leaves_nothing_behind() -> None:
         await clock.advance(1.5)
         request.cancel()
         await clock.advance(5.0)
-        assert len(scorer._asker._flights) == 0
+        assert len(scorer._evaluator._flights) == 0
         assert scorer._scheduler.queued_tokens == 0
 
 
 class Thoughtful(FakeEngine):
     """Writes a thought where it is given a token to stop at, and then the document that it is asked for."""
 
-    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[Generated]:
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
         written = await super().generate(prompts, samplings)
         thoughts = [Generation("It may well be.", finished=not self.restless, tokens=4) for _ in prompts]
         return [

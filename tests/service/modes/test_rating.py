@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.base import LabelRead
+from service.engine.base import LabelLogprobs
 from service.errors import ConfigurationError, Unparseable
 from service.modes.rating import Rating, Scale, read_rating, scale
 from service.prompting.renderer import Renderer
@@ -17,8 +17,8 @@ from testkit.tokenizer_families import FAMILIES, family
 UNIT = st.floats(0.001, 1.0)
 
 
-def logs(*masses: float) -> LabelRead:
-    return LabelRead(logprobs=tuple(math.log(mass) if mass else -9999.0 for mass in masses))
+def logs(*masses: float) -> LabelLogprobs:
+    return LabelLogprobs(logprobs=tuple(math.log(mass) if mass else -9999.0 for mass in masses))
 
 
 @given(st.lists(UNIT, min_size=10, max_size=10))
@@ -57,9 +57,9 @@ def test_both_norms() -> None:
 
 
 @pytest.mark.parametrize(
-    "first", [logs(*[0.05] * 9), LabelRead((math.nan,) * 10), logs(*[0.0] * 10), logs(*[0.2] * 10)]
+    "first", [logs(*[0.05] * 9), LabelLogprobs((math.nan,) * 10), logs(*[0.0] * 10), logs(*[0.2] * 10)]
 )
-def test_what_is_no_distribution_is_no_rating(first: LabelRead) -> None:
+def test_what_is_no_distribution_is_no_rating(first: LabelLogprobs) -> None:
     with pytest.raises(Unparseable):
         read_rating(first, None)
 

@@ -1,23 +1,27 @@
 """What a batch amounts to."""
 
-from service.engine.base import Generation, LabelRead, Outcome, Prompt, Read, Sampling, Write
+from service.engine.base import Generation, GenerationQuery, LabelLogprobs, LabelQuery, Outcome, Prompt, Sampling
 from service.errors import EngineFailed
 from service.scheduling.counting import batch_of, waits
-from service.scheduling.flow import Flow
+from service.scheduling.tenant import Tenant
 from service.scheduling.ticket import Ticket
 
-MINE, THEIRS = Flow("mine"), Flow("theirs", kind="eval")
+MINE, THEIRS = Tenant("mine"), Tenant("theirs", kind="eval")
 
 
-def ticket(flow: Flow, tokens: int, *, cost: int, since_s: float = 0.0, written: int = 0) -> Ticket:
+def ticket(tenant: Tenant, tokens: int, *, cost: int, since_s: float = 0.0, written: int = 0) -> Ticket:
     prompt = Prompt((1,) * (tokens - 1), (2,))
-    ask = Write(prompt, Sampling(written)) if written else Read(prompt, (3, 4))
-    return Ticket(ask, cost, None, lambda _: None, flow=flow, group="g", since_s=since_s)
+    ask = GenerationQuery(prompt, Sampling(written)) if written else LabelQuery(prompt, (3, 4))
+    return Ticket(ask, cost, None, lambda _: None, tenant=tenant, group="g", since_s=since_s)
 
 
 async def test_what_came_about_is_counted_by_team_and_what_was_shared_apart() -> None:
     batch = [ticket(MINE, 10, cost=10), ticket(MINE, 10, cost=3), ticket(THEIRS, 20, cost=20)]
-    outcomes: list[Outcome] = [LabelRead((-1.0, -1.0)), LabelRead((-1.0, -1.0), cached_tokens=7), EngineFailed("no")]
+    outcomes: list[Outcome] = [
+        LabelLogprobs((-1.0, -1.0)),
+        LabelLogprobs((-1.0, -1.0), cached_tokens=7),
+        EngineFailed("no"),
+    ]
     had = batch_of(batch, outcomes, seconds=2.0, busy_s=1.5)
     assert (had.kind, had.questions, had.seconds, had.busy_s) == ("read", 3, 2.0, 1.5)
     assert had.costs == {"mine": 13, "theirs": 20}

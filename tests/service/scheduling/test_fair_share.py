@@ -5,13 +5,13 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.scheduling.fair_share import Shares
+from service.scheduling.fair_share import FairShare
 
 CREDIT, MOST = 20.0, 5
 
 
 def test_who_waits_gets_by_weight() -> None:
-    shares: Shares[str] = Shares()
+    shares: FairShare[str] = FairShare()
     shares.enter("heavy", 3.0)
     shares.enter("light", 1.0)
     got = {"heavy": 0, "light": 0}
@@ -24,7 +24,7 @@ def test_who_waits_gets_by_weight() -> None:
 
 
 def test_who_comes_back_goes_first_as_far_as_the_credit() -> None:
-    shares: Shares[str] = Shares(CREDIT)
+    shares: FairShare[str] = FairShare(CREDIT)
     shares.enter("small", 1.0)
     shares.leave("small")
     shares.enter("hog", 1.0)
@@ -43,7 +43,7 @@ def test_who_comes_back_goes_first_as_far_as_the_credit() -> None:
 
 
 def test_who_comes_for_the_first_time_takes_turns_at_once() -> None:
-    shares: Shares[str] = Shares(CREDIT)
+    shares: FairShare[str] = FairShare(CREDIT)
     shares.enter("first", 1.0)
     shares.enter("second", 1.0)
     turns = []
@@ -56,7 +56,7 @@ def test_who_comes_for_the_first_time_takes_turns_at_once() -> None:
 
 
 def test_turns_of_many_charges_starve_nobody() -> None:
-    shares: Shares[int] = Shares(CREDIT)
+    shares: FairShare[int] = FairShare(CREDIT)
     for team in range(5):
         shares.enter(team, 1.0)
     turns = []
@@ -70,7 +70,7 @@ def test_turns_of_many_charges_starve_nobody() -> None:
 
 
 def test_going_away_and_coming_back_gains_nothing() -> None:
-    shares: Shares[str] = Shares(CREDIT)
+    shares: FairShare[str] = FairShare(CREDIT)
     shares.enter("steady", 1.0)
     shares.enter("jumpy", 1.0)
     got = {"steady": 0, "jumpy": 0}
@@ -85,7 +85,7 @@ def test_going_away_and_coming_back_gains_nothing() -> None:
 
 
 def test_nobody_waits_and_it_is_nobodys_turn() -> None:
-    shares: Shares[str] = Shares()
+    shares: FairShare[str] = FairShare()
     assert shares.next() is None
     shares.enter("", 1.0)
     assert shares.next() == ""
@@ -102,7 +102,7 @@ def test_over_any_time_nobody_gets_more_than_the_share_and_the_credit(
     weights: list[float], steps: list[tuple[int, bool, int]]
 ) -> None:
     """Key 0 waits all the time; the others come and go as they like. Checked over every interval."""
-    shares: Shares[int] = Shares(CREDIT)
+    shares: FairShare[int] = FairShare(CREDIT)
     shares.enter(0, weights[0])
     got = [[0.0] * len(weights)]
     for key, comes, amount in steps:
@@ -121,7 +121,7 @@ def test_over_any_time_nobody_gets_more_than_the_share_and_the_credit(
 
 
 def test_a_hog_that_paused_does_not_hold_the_judge_until_its_credit_is_used_up() -> None:
-    shares: Shares[str] = Shares(credit=100.0)
+    shares: FairShare[str] = FairShare(credit=100.0)
     for _ in range(2):  # both have been here, and the time is theirs
         for key in ("hog", "small", "other"):
             shares.enter(key, 1.0)

@@ -5,15 +5,15 @@ from collections.abc import Hashable, Sequence
 from typing import get_args
 
 from service.clock import ManualClock
-from service.engine.base import Prompt, Read, Write
+from service.engine.base import GenerationQuery, LabelQuery, Prompt
 from service.engine.fake import FakeEngine
-from service.scheduling import NOBODY, Flow, Kind, Limits, Scheduler, Ticket, costs
+from service.scheduling import DEFAULT_TENANT, Limits, PriorityClass, Scheduler, Tenant, Ticket, costs
 
 LABELS = (1, 0)
 
 
-def asks(names: Sequence[int], own: int = 1) -> list[Read | Write]:
-    return [Read(Prompt(shared=(), own=(name,) * own), LABELS) for name in names]
+def asks(names: Sequence[int], own: int = 1) -> list[LabelQuery | GenerationQuery]:
+    return [LabelQuery(Prompt(shared=(), own=(name,) * own), LABELS) for name in names]
 
 
 def queue(batch_tokens: int = 1) -> Scheduler:
@@ -23,11 +23,11 @@ def queue(batch_tokens: int = 1) -> Scheduler:
 def put(
     scheduler: Scheduler,
     names: Sequence[int],
-    flow: Flow = NOBODY,
+    tenant: Tenant = DEFAULT_TENANT,
     groups: Sequence[Hashable] | None = None,
     begun: bool = False,
 ) -> list[Ticket]:
-    return scheduler.submit(asks(names), [None] * len(names), flow=flow, groups=groups, begun=begun)
+    return scheduler.submit(asks(names), [None] * len(names), tenant=tenant, groups=groups, begun=begun)
 
 
 def taken(scheduler: Scheduler, batches: int = 1000) -> list[int]:
@@ -63,7 +63,7 @@ async def test_what_has_begun_is_forgotten_in_time() -> None:
 
 async def test_next_steps_go_first_of_their_team_and_not_before_another() -> None:
     scheduler = queue()
-    small, hog = Flow("small"), Flow("hog")
+    small, hog = Tenant("small"), Tenant("hog")
     put(scheduler, [0], small)
     put(scheduler, range(100, 150), hog)
     taken(scheduler, 41)
@@ -74,23 +74,23 @@ async def test_next_steps_go_first_of_their_team_and_not_before_another() -> Non
 
 async def test_a_batch_stays_with_one_team_and_is_filled_up_from_the_next() -> None:
     scheduler = queue(batch_tokens=4)
-    put(scheduler, [1] * 6, Flow("a"))
-    put(scheduler, [2] * 6, Flow("b"))
+    put(scheduler, [1] * 6, Tenant("a"))
+    put(scheduler, [2] * 6, Tenant("b"))
     assert [taken(scheduler, 1) for _ in range(3)] == [[1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 2, 2]]
 
 
 async def test_three_classes_give_a_team_no_more() -> None:
     scheduler = queue()
-    for kind in get_args(Kind):
-        put(scheduler, [1] * 300, Flow("many", kind=kind))
-    put(scheduler, [2] * 300, Flow("one"))
+    for kind in get_args(PriorityClass):
+        put(scheduler, [1] * 300, Tenant("many", kind=kind))
+    put(scheduler, [2] * 300, Tenant("one"))
     assert taken(scheduler, 200).count(2) == 100
 
 
 async def test_who_leaves_is_out_of_every_sum() -> None:
     scheduler = queue(batch_tokens=2)
-    mine, theirs = put(scheduler, [1] * 50, Flow("mine")), put(scheduler, [2] * 50, Flow("theirs"))
-    [urgent] = put(scheduler, [3], Flow("mine", kind="interactive"))
+    mine, theirs = put(scheduler, [1] * 50, Tenant("mine")), put(scheduler, [2] * 50, Tenant("theirs"))
+    [urgent] = put(scheduler, [3], Tenant("mine", kind="interactive"))
     assert scheduler.queued_by() == {("mine", "train"): 50, ("mine", "interactive"): 1, ("theirs", "train"): 50}
     urgent.cancel()
     for ticket in mine[:49] + theirs:
@@ -117,6 +117,6 @@ async def test_a_hundred_thousand_tickets_cost_no_more_each_than_a_thousand() ->
 
 def test_costs_count_what_two_begin_with_once() -> None:
     shared = (1, 2, 3)
-    both = [Read(Prompt(shared, (n,)), LABELS) for n in range(3)]
+    both = [LabelQuery(Prompt(shared, (n,)), LABELS) for n in range(3)]
     assert costs(both) == [4, 1, 1]
     assert costs([]) == []

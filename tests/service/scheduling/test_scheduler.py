@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service.clock import ManualClock, settle
-from service.engine.base import Generation, LabelRead, Prompt, Read, Sampling, Write
+from service.engine.base import Generation, GenerationQuery, LabelLogprobs, LabelQuery, Prompt, Sampling
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import Cancelled, EngineFailed, JudgementError, Overloaded, TimedOut, Unavailable
 from service.scheduling import Answer, Limits, Scheduler, Ticket
@@ -39,7 +39,7 @@ async def running(
 
 
 def submit(scheduler: Scheduler, asked: Sequence[Prompt], deadline_s: float | None = None) -> list[Ticket]:
-    return scheduler.submit([Read(prompt, LABELS) for prompt in asked], [deadline_s] * len(asked))
+    return scheduler.submit([LabelQuery(prompt, LABELS) for prompt in asked], [deadline_s] * len(asked))
 
 
 def take(scheduler: Scheduler) -> list[Ticket]:
@@ -47,9 +47,9 @@ def take(scheduler: Scheduler) -> list[Ticket]:
     return [] if taken is None else taken[1]
 
 
-def read_of(ticket: Ticket) -> LabelRead:
+def read_of(ticket: Ticket) -> LabelLogprobs:
     answer = ticket.future.result()
-    assert isinstance(answer, LabelRead)
+    assert isinstance(answer, LabelLogprobs)
     return answer
 
 
@@ -158,7 +158,7 @@ async def test_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None:
     await clock.advance(10.0)
     await draining
     codes = [await outcome(ticket) for ticket in tickets]
-    assert sum(isinstance(code, LabelRead) for code in codes) == 30
+    assert sum(isinstance(code, LabelLogprobs) for code in codes) == 30
     assert codes.count("cancelled") == 20
 
 
@@ -173,7 +173,7 @@ async def test_a_dead_runner_fails_every_ticket_and_refuses_new_work(monkeypatch
     tickets = submit(scheduler, prompts(5))
     await settle()
     assert [await outcome(ticket) for ticket in tickets] == ["engine_error"] * 5
-    assert scheduler.why_not is not None
+    assert scheduler.unavailable_reason is not None
     assert scheduler.dead
     with pytest.raises(Unavailable, match="restart"):
         submit(scheduler, prompts(1))
@@ -255,8 +255,8 @@ async def test_stopping_answers_what_is_in_flight() -> None:
     assert [type(ticket.future.exception()) for ticket in tickets] == [Cancelled] * 3
 
 
-def write(n: int, max_tokens: int = 10) -> Write:
-    return Write(prompt(n), Sampling(max_tokens=max_tokens))
+def write(n: int, max_tokens: int = 10) -> GenerationQuery:
+    return GenerationQuery(prompt(n), Sampling(max_tokens=max_tokens))
 
 
 async def test_answers_being_written_do_not_hold_up_reads() -> None:
@@ -301,13 +301,13 @@ async def test_the_next_step_of_what_has_begun_goes_first_and_finds_room() -> No
     submit(scheduler, prompts(3))
     with pytest.raises(Overloaded):
         submit(scheduler, prompts(1))
-    scheduler.submit([Read(prompt(7), LABELS)], [None], begun=True)
+    scheduler.submit([LabelQuery(prompt(7), LABELS)], [None], begun=True)
     assert [ticket.prompt.own[0] for ticket in take(scheduler)] == [7, 0, 1, 2]
 
 
 async def test_reads_of_different_labels_are_asked_apart_and_answered_in_order() -> None:
     async with running(FakeEngine()) as scheduler:
-        asks = [Read(prompt(n), LABELS if n % 2 else (1, 2, 3)) for n in range(6)]
+        asks = [LabelQuery(prompt(n), LABELS if n % 2 else (1, 2, 3)) for n in range(6)]
         tickets = scheduler.submit(asks, [None] * 6)
         reads = [await ticket.future for ticket in tickets]
     assert reads == [oracle((n,), labels=2 if n % 2 else 3) for n in range(6)]

@@ -3,19 +3,19 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from service.cache.memory import MemoryStore
+from service.cache.memory import MemoryCache
 from service.cache.shared import LookedUp
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine
-from service.modes.modes import Said
-from service.modes.registry import Manner, ways
+from service.modes.modes import ModeResult
+from service.modes.registry import ModeOptions, judging_modes
 from service.scheduling import Limits, Scheduler
-from service.scoring.evaluator import Asker
+from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import Scorer
 from service.verifiers.pool import RulePool
 from testkit.tokenizer_families import family
 
-Known = Callable[[bytes, Said], None]
+Known = Callable[[bytes, ModeResult], None]
 Mine = Callable[[Sequence[bytes]], None]
 
 
@@ -23,7 +23,7 @@ class Pool:
     """What the askers share: verdicts, and who judges what."""
 
     def __init__(self) -> None:
-        self.values: dict[bytes, Said] = {}
+        self.values: dict[bytes, ModeResult] = {}
         self.holders: dict[bytes, Sharing] = {}
         self.members: list[Sharing] = []
 
@@ -40,7 +40,7 @@ class Sharing:
         self.watched: dict[bytes, tuple[Known, Mine]] = {}
         self.looked_up = 0
 
-    async def look_up(self, keys: Sequence[bytes]) -> LookedUp[Said]:
+    async def look_up(self, keys: Sequence[bytes]) -> LookedUp[ModeResult]:
         self.looked_up += 1
         pool = self._pool
         known = {key: pool.values[key] for key in keys if key in pool.values}
@@ -54,7 +54,7 @@ class Sharing:
     def unwatch(self, key: bytes) -> None:
         self.watched.pop(key, None)
 
-    def keep(self, key: bytes, value: Said) -> None:
+    def keep(self, key: bytes, value: ModeResult) -> None:
         assert self._pool.holders.pop(key) is self
         self._pool.values[key] = value
         for member in self._pool.members:
@@ -78,8 +78,8 @@ async def replica(
     scheduler = Scheduler(engine, clock, limits or Limits())
     scheduler.start()
     rules, shared = RulePool(workers=1, timeout_s=2.0), pool.member()
-    asker = Asker(scheduler, MemoryStore[Said](10_000), shared)
-    asked = ways(engine.identity, family("qwen"), Manner())
-    yield Scorer(ways=asked, asker=asker, scheduler=scheduler, rules=rules, clock=clock), shared
+    evaluator = Evaluator(scheduler, MemoryCache[ModeResult](10_000), shared)
+    asked = judging_modes(engine.identity, family("qwen"), ModeOptions())
+    yield Scorer(judging_modes=asked, evaluator=evaluator, scheduler=scheduler, rules=rules, clock=clock), shared
     await scheduler.drain(0)
     await rules.stop()

@@ -8,7 +8,7 @@ import pytest
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded, QuotaExceeded, Unavailable
-from service.scheduling import Flow, Limits
+from service.scheduling import Limits, Tenant
 from service.scoring.options import Options
 from tests.service.scoring.shared import Pool, replica
 from tests.service.scoring.test_scorer import candidate, truth, until_asked
@@ -137,7 +137,7 @@ async def test_a_drain_waits_for_what_another_process_judges_and_then_ends_it() 
 
 async def test_what_is_set_aside_is_settled_once_by_what_it_took() -> None:
     purse, pool, engine = Purse(), Pool(), FakeEngine()
-    options = Options(reserve=purse.reserve, flow=Flow("a"))
+    options = Options(reserve=purse.reserve, tenant=Tenant("a"))
     async with replica(engine, pool) as (scorer, _):
         await scorer.score([candidate(), candidate("Other.")], options)
         await scorer.score([candidate()], options)
@@ -164,7 +164,7 @@ async def test_a_quota_refuses_the_whole_request_before_anything_is_asked() -> N
     async with replica(engine, pool) as (scorer, _):
         with pytest.raises(QuotaExceeded) as refused:
             await scorer.score([candidate()], Options(reserve=Purse(room=10).reserve))
-        assert len(scorer._asker._flights) == 0
+        assert len(scorer._evaluator._flights) == 0
     assert refused.value.retry_after_s == 7.0
     assert (engine.prompts, pool.holders) == (0, {})
 
@@ -194,10 +194,10 @@ async def test_a_caller_that_leaves_settles_what_was_set_aside_in_100_of_100_tri
                 await asyncio.sleep(0.001)
             request.cancel()
             await asyncio.gather(request, return_exceptions=True)
-            while scorer._asker._asking:
+            while scorer._evaluator._asking:
                 await asyncio.sleep(0.001)
         await settle()
-        assert len(scorer._asker._flights) == 0
+        assert len(scorer._evaluator._flights) == 0
     assert len(purse.settled) == len(purse.reserved) > 0
     assert pool.holders == {}
 

@@ -7,26 +7,26 @@ from dataclasses import replace
 
 import pytest
 
-from service.cache.memory import MemoryStore
+from service.cache.memory import MemoryCache
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import Overloaded
 from service.modes.label_verdict import read
-from service.modes.modes import Said
-from service.modes.registry import Manner, ways
+from service.modes.modes import ModeResult
+from service.modes.registry import ModeOptions, judging_modes
 from service.prompting.renderer import Renderer
 from service.prompting.template import skeleton
 from service.prompting.tokenization import ChatTokenizer, Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Rule, Turn
 from service.scheduling import Limits, Scheduler
-from service.scoring.evaluator import Asker
+from service.scoring.evaluator import Evaluator
 from service.scoring.options import Options
 from service.scoring.scorer import Scorer
 from service.verifiers.pool import RulePool
 from testkit.tokenizer_families import family
 
 LIMITS = Limits()
-MANNER = Manner()
+MANNER = ModeOptions()
 RENDERER = Renderer(Segmenter(family("qwen")), skeleton(family("qwen")))
 
 
@@ -35,16 +35,23 @@ async def scoring(
     engine: FakeEngine,
     clock: ManualClock | None = None,
     limits: Limits = LIMITS,
-    manner: Manner = MANNER,
+    mode_options: ModeOptions = MANNER,
     tokenizer: ChatTokenizer | None = None,
 ) -> AsyncIterator[Scorer]:
     clock = clock or ManualClock()
     scheduler = Scheduler(engine, clock, limits)
     scheduler.start()
     rules = RulePool(workers=1, timeout_s=2.0)
-    asker = Asker(scheduler, MemoryStore[Said](10_000))
-    asked = ways(engine.identity, tokenizer or family("qwen"), manner)
-    yield Scorer(ways=asked, asker=asker, scheduler=scheduler, rules=rules, clock=clock, escalation=manner.escalation)
+    evaluator = Evaluator(scheduler, MemoryCache[ModeResult](10_000))
+    asked = judging_modes(engine.identity, tokenizer or family("qwen"), mode_options)
+    yield Scorer(
+        judging_modes=asked,
+        evaluator=evaluator,
+        scheduler=scheduler,
+        rules=rules,
+        clock=clock,
+        escalation=mode_options.escalation,
+    )
     await scheduler.drain(0)
     await rules.stop()
 
@@ -195,7 +202,7 @@ async def test_a_request_that_the_queue_cannot_take_is_refused_whole_and_leaves_
             await scorer.score([candidate(f"Response {n}." * 40) for n in range(8)], Options())
         assert refused.value.retry_after_s >= 1
         assert repr(scorer._scheduler) == before
-        assert len(scorer._asker._flights) == 12
+        assert len(scorer._evaluator._flights) == 12
         await clock.advance(60.0)
         assert (await first)[0][0].score.status == "ok"
 
@@ -279,7 +286,7 @@ async def test_10_000_requests_under_faults_hold_no_invented_verdict() -> None:
                 whole = all(judgement.ok for judgement in scored.judgements)
                 wrong += (scored.score.value is not None) != whole
         await settle()
-        assert len(scorer._asker._flights) == 0
+        assert len(scorer._evaluator._flights) == 0
     assert ok + failed + refused == 100_000
     assert wrong == 0
     assert failed > 10_000

@@ -1,7 +1,7 @@
 """Guessing tokens from characters: low, learned, and only while something is rendered."""
 
 from service.modes.modes import Question
-from service.scheduling import Flow
+from service.scheduling import Tenant
 from service.scoring.token_estimate import Lengths
 from tests.service.scoring.test_scorer import candidate
 
@@ -26,7 +26,7 @@ def test_a_guess_is_low_and_follows_what_was_seen() -> None:
 
 
 def test_what_is_being_rendered_is_known_by_flow_and_forgotten() -> None:
-    lengths, a, b = Lengths(), Flow("a"), Flow("b")
+    lengths, a, b = Lengths(), Tenant("a"), Tenant("b")
     with lengths.render(a, 10), lengths.render(a, 5), lengths.render(b, 1):
         assert (lengths.rendering(a), lengths.rendering(b)) == (15, 1)
     assert (lengths.rendering(a), lengths.rendering(b)) == (0, 0)

@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from service.clock import ManualClock
-from service.idempotency import MemoryReplays, RedisReplays
-from service.redis_client import RedisLink
+from service.idempotency import MemoryIdempotencyStore, RedisIdempotencyStore
+from service.redis_client import RedisClient
 from service.tenancy.quota import MemoryLedger, RedisLedger
 
 TTL_S = 60.0
 
 
 @asynccontextmanager
-async def _links(url: str, clock: ManualClock, count: int) -> AsyncIterator[list[RedisLink]]:
-    links = [RedisLink(url, timeout_s=2.0, clock=clock) for _ in range(count)]
+async def _links(url: str, clock: ManualClock, count: int) -> AsyncIterator[list[RedisClient]]:
+    links = [RedisClient(url, timeout_s=2.0, clock=clock) for _ in range(count)]
     try:
         yield links
     finally:
@@ -34,9 +34,11 @@ async def ledgers(url: str, clock: ManualClock, count: int = 2) -> AsyncIterator
 
 
 @asynccontextmanager
-async def replays(url: str, clock: ManualClock, count: int = 2) -> AsyncIterator[list[RedisReplays]]:
+async def idempotency_store(url: str, clock: ManualClock, count: int = 2) -> AsyncIterator[list[RedisIdempotencyStore]]:
     async with _links(url, clock, count) as links:
-        made = [RedisReplays(link, clock, TTL_S, MemoryReplays(clock, TTL_S, 10**6)) for link in links]
+        made = [
+            RedisIdempotencyStore(link, clock, TTL_S, MemoryIdempotencyStore(clock, TTL_S, 10**6)) for link in links
+        ]
         try:
             yield made
         finally:
@@ -55,7 +57,7 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-async def back(ledger_or_replays: RedisLedger | RedisReplays, clock: ManualClock) -> None:
+async def back(ledger_or_replays: RedisLedger | RedisIdempotencyStore, clock: ManualClock) -> None:
     """Until its breaker has closed again."""
     link = ledger_or_replays._link
     while link.down:

@@ -266,7 +266,7 @@ async def test_a_process_that_dies_while_it_decides_is_a_failure() -> None:
 async def test_beyond_the_room_checks_are_refused_with_when_to_come_back() -> None:
     pool = RulePool(workers=2, timeout_s=10, max_queued=10)
     pooled, inline = rule("regex", pattern="b"), rule("contains", text="b")
-    pool.check_room([pooled] * 50)
+    pool.check_capacity([pooled] * 50)
     await pool.check(pooled, "b")
     pool._check_s = 8.0
     endless = [asyncio.ensure_future(pool.check(*ENDLESS)) for _ in range(2)]
@@ -274,19 +274,19 @@ async def test_beyond_the_room_checks_are_refused_with_when_to_come_back() -> No
     checks = [asyncio.ensure_future(pool.check(pooled, "b")) for _ in range(10)]
     await asyncio.sleep(0)
     assert pool.waiting == 10
-    pool.check_room([inline] * 50)
+    pool.check_capacity([inline] * 50)
     for more, wait_s in ((1, 4.0), (5, 20.0), (100, 60.0)):
         with pytest.raises(Overloaded, match="too many rules") as refused:
-            pool.check_room([inline, *[pooled] * more])
+            pool.check_capacity([inline, *[pooled] * more])
         assert refused.value.retry_after_s == wait_s
     checks.pop().cancel()
     await asyncio.sleep(0)
-    pool.check_room([pooled])
+    pool.check_capacity([pooled])
     for check in endless:
         check.cancel()
     assert all(await asyncio.gather(*checks))
     assert pool.waiting == 0
-    pool.check_room([pooled] * 50)
+    pool.check_capacity([pooled] * 50)
     await pool.stop()
 
 
@@ -298,7 +298,7 @@ async def test_when_to_come_back_follows_what_checks_take() -> None:
     checks = [asyncio.ensure_future(pool.check(*ENDLESS)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded) as refused:
-        pool.check_room([ENDLESS[0]] * 10)
+        pool.check_capacity([ENDLESS[0]] * 10)
     assert 8 <= refused.value.retry_after_s <= 60
     for check in checks:
         check.cancel()

@@ -103,8 +103,8 @@ def _criteria_swapped(said: list[bytes]) -> list[bytes]:
     return _line(said, 2, criteria=json.loads(said[2])["criteria"][::-1])
 
 
-Slip = Callable[[list[bytes]], list[bytes]]
-SLIPS: dict[str, Slip] = {
+RowError = Callable[[list[bytes]], list[bytes]]
+SLIPS: dict[str, RowError] = {
     "garbage": lambda said: [*said[:2], b"<html>\n", *said[2:]],
     "empty line": lambda said: [*said[:2], b"\n", *said[2:]],
     "duplicate": lambda said: [*said[:2], *said[1:]],
@@ -120,7 +120,7 @@ SLIPS: dict[str, Slip] = {
 
 
 @pytest.mark.parametrize("slip", SLIPS.values(), ids=SLIPS)
-async def test_a_line_that_is_not_in_the_contract_fails_what_is_not_settled(slip: Slip) -> None:
+async def test_a_line_that_is_not_in_the_contract_fails_what_is_not_settled(slip: RowError) -> None:
     service = Service(lambda body: streamed(slip(lines(scores(body)))))
     async with judging(service) as client:
         came = await all_of(client, items(4))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from service.engine.base import Generation, LabelRead, Prompt, Sampling
+from service.engine.base import Generation, LabelLogprobs, Prompt, Sampling
 from service.engine.local.engine import LocalEngine
 from service.errors import EngineFailed, TooLong
 from tests.service.engine.conftest import tokenizer
@@ -187,7 +187,7 @@ async def test_a_judge_without_a_tokenizer_reads_but_does_not_write(
     (folder / "tokenizer.json").write_text("{}")
     engine = LocalEngine.load(str(folder), device="cpu", max_model_len=50)
     prompt = Prompt((), (5, 6))
-    assert isinstance((await engine.read_labels([prompt], (7,)))[0], LabelRead)
+    assert isinstance((await engine.read_labels([prompt], (7,)))[0], LabelLogprobs)
     with pytest.raises(EngineFailed, match=r"tokenizer\.json"):
         await engine.generate([prompt], [Sampling(2)])
     assert engine.identity.facts["attention"] == "sdpa", "too short a judge to try a tree out"
@@ -220,7 +220,7 @@ async def test_an_abandoned_row_stops_and_a_stopped_engine_keeps_what_was_finish
     samplings = [Sampling(n, json_schema=one) for n, one in zip((1, 60, 60), schema, strict=True)]
     work = asyncio.ensure_future(engine.generate(prompts, samplings))
     await asyncio.to_thread(begun.wait)
-    engine.abandon(prompts[1])
+    engine.cancel(prompts[1])
     stopping = asyncio.ensure_future(engine.stop())
     await asyncio.sleep(0.05)
     go_on.set()

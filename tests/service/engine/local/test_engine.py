@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from service.engine.base import LabelRead, Outcome, Prompt
+from service.engine.base import LabelLogprobs, Outcome, Prompt
 from service.engine.local.engine import LocalEngine
 from service.errors import EngineFailed, TooLong
 
@@ -35,7 +35,7 @@ def mixed() -> list[Prompt]:
 
 
 def probabilities(outcomes: Any) -> list[list[float]]:
-    assert all(isinstance(outcome, LabelRead) for outcome in outcomes), outcomes
+    assert all(isinstance(outcome, LabelLogprobs) for outcome in outcomes), outcomes
     return [[math.exp(logprob) for logprob in outcome.logprobs] for outcome in outcomes]
 
 
@@ -110,7 +110,7 @@ async def test_a_groups_conversation_is_paid_for_once_and_each_response_once(loa
     conversation = ids(40, 1)
     responses = [conversation + ids(30, 2), conversation + ids(20, 3)]
     outcomes = await load().read_labels([Prompt(text, ids(5, n)) for text in responses for n in range(3)], LABELS)
-    cached = [outcome.cached_tokens for outcome in outcomes if isinstance(outcome, LabelRead)]
+    cached = [outcome.cached_tokens for outcome in outcomes if isinstance(outcome, LabelLogprobs)]
     first = min(cached[0], cached[3])
     assert first == 0 and cached[0] + cached[3] == 40, "whichever of the responses comes first pays"
     assert cached[1:3] == [70, 70] and cached[4:] == [60, 60]
@@ -150,7 +150,7 @@ async def test_only_the_prompt_that_is_too_long_fails(load: Load) -> None:
     shared = ids(100, 1)
     prompts = [Prompt(shared, ids(99, 2)), Prompt(shared, ids(100, 3)), Prompt((), ids(500, 4)), Prompt((), ids(9, 5))]
     outcomes = await load().read_labels(prompts, LABELS)
-    assert [type(outcome) for outcome in outcomes] == [LabelRead, TooLong, TooLong, LabelRead]
+    assert [type(outcome) for outcome in outcomes] == [LabelLogprobs, TooLong, TooLong, LabelLogprobs]
 
 
 async def test_what_no_tokenizer_of_the_judge_gives_is_refused(load: Load) -> None:
@@ -160,7 +160,7 @@ async def test_what_no_tokenizer_of_the_judge_gives_is_refused(load: Load) -> No
     with pytest.raises(ValueError, match="vocabulary"):
         await engine.read_labels([Prompt((1, 2), (3,))], (5, 300))
     outcomes = await engine.read_labels([Prompt((1,), (300,)), Prompt((1,), (-1,)), Prompt((1,), (2,))], LABELS)
-    assert [type(outcome) for outcome in outcomes] == [EngineFailed, EngineFailed, LabelRead]
+    assert [type(outcome) for outcome in outcomes] == [EngineFailed, EngineFailed, LabelLogprobs]
     assert await engine.read_labels([], LABELS) == []
 
 
@@ -172,7 +172,7 @@ async def test_numbers_that_are_not_finite_fail_their_own_prompt_only(load: Load
     with torch.no_grad():
         forward._model.get_input_embeddings().weight[299] = math.nan
     outcomes = await engine.read_labels(prompts, LABELS)
-    assert [type(outcome) for outcome in outcomes] == [LabelRead, EngineFailed, LabelRead, EngineFailed]
+    assert [type(outcome) for outcome in outcomes] == [LabelLogprobs, EngineFailed, LabelLogprobs, EngineFailed]
     assert outcomes[0] == before[0] and outcomes[2] == before[2]
     with pytest.raises(EngineFailed):
         await engine.read_labels(prompts[3:], LABELS)
@@ -190,7 +190,7 @@ async def test_a_failing_pass_fails_its_own_prompts_and_the_engine_stays_usable(
 
     hook = forward._model.register_forward_pre_hook(no_memory, with_kwargs=True)
     outcomes = await engine.read_labels(prompts, LABELS)
-    assert [type(outcome) for outcome in outcomes] == [EngineFailed, EngineFailed, LabelRead]
+    assert [type(outcome) for outcome in outcomes] == [EngineFailed, EngineFailed, LabelLogprobs]
     assert "OutOfMemoryError" in str(outcomes[0])
     with pytest.raises(EngineFailed):
         await engine.read_labels(prompts[:2], LABELS)
@@ -233,7 +233,7 @@ async def test_a_cancelled_read_ends_before_its_next_pass(load: Load) -> None:
     with pytest.raises(asyncio.CancelledError):
         await work
     outcomes = await engine.read_labels([Prompt((), (1, 2))], LABELS)
-    assert isinstance(outcomes[0], LabelRead)
+    assert isinstance(outcomes[0], LabelLogprobs)
     assert len(passes) <= 4, "two at most before the cancelling was seen, one of the second read"
 
 
@@ -244,12 +244,12 @@ async def test_an_abandoned_prompt_is_not_computed_any_more(load: Load) -> None:
     work = asyncio.ensure_future(engine.read_labels(prompts, LABELS))
     await asyncio.to_thread(begun.wait)
     for prompt in prompts[4:]:
-        engine.abandon(prompt)
+        engine.cancel(prompt)
     outcomes = await work
-    assert isinstance(outcomes[0], LabelRead) and isinstance(outcomes[-1], EngineFailed)
+    assert isinstance(outcomes[0], LabelLogprobs) and isinstance(outcomes[-1], EngineFailed)
     assert len(passes) <= 5
-    engine.abandon(prompts[-1])
-    assert isinstance((await engine.read_labels(prompts[-1:], LABELS))[0], LabelRead), "nothing is left of it"
+    engine.cancel(prompts[-1])
+    assert isinstance((await engine.read_labels(prompts[-1:], LABELS))[0], LabelLogprobs), "nothing is left of it"
 
 
 async def test_stopping_answers_everybody_and_refuses_what_comes_later(load: Load) -> None:
@@ -263,7 +263,7 @@ async def test_stopping_answers_everybody_and_refuses_what_comes_later(load: Loa
     answers: list[Any] = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), timeout=5)
     assert isinstance(answers[1], EngineFailed) and isinstance(answers[2], EngineFailed)
     first: list[Outcome] = answers[0]
-    assert isinstance(first[0], LabelRead) and isinstance(first[-1], EngineFailed)
+    assert isinstance(first[0], LabelLogprobs) and isinstance(first[-1], EngineFailed)
     with pytest.raises(EngineFailed, match="stopped"):
         await engine.read_labels([Prompt((), (1, 2))], LABELS)
     await engine.stop()
@@ -290,6 +290,6 @@ async def test_workers_side_by_side_share_the_weights_and_nothing_else(load: Loa
     found = await asyncio.gather(*(engine.read_labels(prompts, (5, 6)) for prompts in asked))
     for a, b in zip(expected, found, strict=True):
         for x, y in zip(a, b, strict=True):
-            assert isinstance(x, LabelRead)
-            assert isinstance(y, LabelRead)
+            assert isinstance(x, LabelLogprobs)
+            assert isinstance(y, LabelLogprobs)
             assert x.logprobs == pytest.approx(y.logprobs, abs=1e-4)

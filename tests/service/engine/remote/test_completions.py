@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from service.engine.base import LabelRead, Prompt
+from service.engine.base import LabelLogprobs, Prompt
 from service.engine.remote.completions import NO_MASS, WIDTH, read_answer, read_top
 from service.errors import EngineFailed, Unparseable
 
@@ -97,7 +97,7 @@ def test_a_choice_without_a_distribution_fails_alone(top: Any) -> None:
     body = answer()
     body["choices"][1]["logprobs"]["top_logprobs"] = top
     outcomes = read_all(json.loads(json.dumps(body)))
-    assert [type(outcome) for outcome in outcomes] == [LabelRead, EngineFailed, LabelRead]
+    assert [type(outcome) for outcome in outcomes] == [LabelLogprobs, EngineFailed, LabelLogprobs]
     assert mets([outcomes[0], outcomes[2]]) == [0.2, 0.6]
 
 

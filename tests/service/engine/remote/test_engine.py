@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.engine.base import LabelRead, Prompt
+from service.engine.base import LabelLogprobs, Prompt
 from service.engine.remote.engine import RemoteEngine
 from service.errors import ConfigurationError, EngineFailed, TooLong, Unparseable
 from testkit.completions_server import FINE, LABELS, ONE, WHOLE, Server, connect, prompts, right, truth
@@ -51,12 +51,12 @@ async def test_a_server_that_reports_only_the_top_k_is_never_guessed_from() -> N
     asked = prompts(400)
     outcomes = await engine.read_labels(asked, LABELS)
     kinds = Counter(type(outcome) for outcome in outcomes)
-    assert kinds.keys() == {LabelRead, Unparseable} and min(kinds.values()) > 20
+    assert kinds.keys() == {LabelLogprobs, Unparseable} and min(kinds.values()) > 20
     for prompt, outcome in zip(asked, outcomes, strict=True):
         ranked = sorted(truth(prompt.ids), reverse=True)[:12]
         both = all(truth(prompt.ids)[label] in ranked for label in LABELS)
-        assert isinstance(outcome, LabelRead) or not both
-        assert not isinstance(outcome, LabelRead) or right(prompt, outcome, 1e-9 if both else 0.02)
+        assert isinstance(outcome, LabelLogprobs) or not both
+        assert not isinstance(outcome, LabelLogprobs) or right(prompt, outcome, 1e-9 if both else 0.02)
 
 
 async def test_500_calls_with_random_faults_give_no_wrong_read_and_one_outcome_a_prompt() -> None:
@@ -74,7 +74,7 @@ async def test_500_calls_with_random_faults_give_no_wrong_read_and_one_outcome_a
     for index, (prompt, outcome) in enumerate(zip(asked, outcomes, strict=True)):
         name = names[index // 4]
         spoiled = name in WHOLE or (name in ONE and index % 4 == 0)
-        assert isinstance(outcome, EngineFailed if spoiled else LabelRead), (name, outcome)
+        assert isinstance(outcome, EngineFailed if spoiled else LabelLogprobs), (name, outcome)
         wrong += not spoiled and not right(prompt, outcome)
         assert "secret" not in str(outcome)
     assert wrong == 0
@@ -88,7 +88,7 @@ async def test_a_fault_of_the_whole_batch_is_raised(name: str) -> None:
     server.script = [WHOLE[name]]
     with pytest.raises(EngineFailed):
         await engine.read_labels(prompts(3), LABELS)
-    assert all(isinstance(outcome, LabelRead) for outcome in await engine.read_labels(prompts(3), LABELS))
+    assert all(isinstance(outcome, LabelLogprobs) for outcome in await engine.read_labels(prompts(3), LABELS))
 
 
 async def test_a_server_that_hangs_costs_the_timeout_and_no_more() -> None:
@@ -124,7 +124,7 @@ async def test_a_prompt_that_is_too_long_is_not_sent() -> None:
     engine = await connect(server)
     asked = [Prompt((), (1,) * 63), Prompt((), (1,) * 64), Prompt((2,) * 99, (1,))]
     outcomes = await engine.read_labels(asked, LABELS)
-    assert [type(outcome) for outcome in outcomes] == [LabelRead, TooLong, TooLong]
+    assert [type(outcome) for outcome in outcomes] == [LabelLogprobs, TooLong, TooLong]
     assert [len(ids) for body in server.bodies for ids in body["prompt"]] == [63]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.engine.base import Generated, Generation, LabelRead, Prompt, Sampling
+from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Prompt, Sampling
 from service.errors import Cancelled, EngineFailed, TooLong
 from testkit.completions_server import LABELS, WHOLE, Server, connect, prompts, reorder, written
 
@@ -14,7 +14,7 @@ FREE = Sampling(max_tokens=9)
 SCHEMA = '{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"boolean"}}}'
 
 
-def right(prompt: Prompt, outcome: Generated, seed: int | None = None) -> bool:
+def right(prompt: Prompt, outcome: GenerationOutcome, seed: int | None = None) -> bool:
     assert isinstance(outcome, Generation)
     text, tokens = written(prompt.ids, seed)
     return (outcome.text, outcome.tokens, outcome.finished) == (text, tokens, tokens % 2 == 1)
@@ -162,7 +162,7 @@ async def test_only_prompts_of_one_salt_and_priority_share_a_call_and_vllm_is_to
         server = Server()
         engine = await connect(server, prompts_per_call=4, **options)
         outcomes = await engine.read_labels(asked, LABELS)
-        assert all(isinstance(outcome, LabelRead) for outcome in outcomes)
+        assert all(isinstance(outcome, LabelLogprobs) for outcome in outcomes)
         kinds = [(body.get("cache_salt", ""), body.get("priority", 0)) for body in server.bodies]
         sent = [tuple(ids) for body in server.bodies for ids in body["prompt"]]
         assert sorted(sent) == sorted(prompt.ids for prompt in asked)
@@ -184,16 +184,16 @@ async def test_a_call_is_given_up_when_its_last_prompt_is_abandoned_and_no_other
     for _ in range(2):
         await server.hanging.acquire()
     for prompt in (asked[0], asked[2], asked[3], Prompt((1,), asked[1].ids)):
-        engine.abandon(prompt)
+        engine.cancel(prompt)
     await asyncio.sleep(0.01)
     assert server.now == 1 and not reads.done(), "somebody waits for the second prompt still"
-    engine.abandon(asked[1])
-    engine.abandon(asked[1])
+    engine.cancel(asked[1])
+    engine.cancel(asked[1])
     assert [type(outcome) for outcome in await reads] == [Cancelled] * 4
     assert server.now == 0
     outcomes = await engine.generate(asked[4:], [FREE] * 2)
     assert all(right(prompt, outcome) for prompt, outcome in zip(asked[4:], outcomes, strict=True))
-    engine.abandon(asked[4])
+    engine.cancel(asked[4])
 
 
 async def test_an_abandoned_prompt_that_waits_for_its_turn_is_never_sent() -> None:
@@ -203,9 +203,9 @@ async def test_an_abandoned_prompt_that_waits_for_its_turn_is_never_sent() -> No
     asked = prompts(3)
     work = asyncio.ensure_future(engine.generate(asked, [FREE] * 3))
     await server.hanging.acquire()
-    engine.abandon(asked[1])
+    engine.cancel(asked[1])
     await asyncio.sleep(0)
-    engine.abandon(asked[0])
+    engine.cancel(asked[0])
     outcomes = await asyncio.wait_for(work, timeout=2)
     assert [type(outcome) for outcome in outcomes] == [Cancelled, Cancelled, Generation]
     assert [tuple(body["prompt"][0]) for body in server.bodies] == [asked[0].ids, asked[2].ids]

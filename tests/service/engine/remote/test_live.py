@@ -19,7 +19,7 @@ import pytest
 from miniature.judge.make import load
 from miniature.judge.packing import Packer
 from miniature.world.cases import evaluation
-from service.engine.base import Generation, LabelRead, Outcome, Prompt, Sampling
+from service.engine.base import Generation, LabelLogprobs, Outcome, Prompt, Sampling
 from service.engine.local.engine import LocalEngine
 from service.engine.remote.engine import RemoteEngine
 from service.errors import Cancelled, EngineFailed, TooLong
@@ -95,7 +95,7 @@ async def connect(server: tuple[str, int], **options: Any) -> RemoteEngine:
 
 def logprobs(outcomes: Any) -> list[tuple[float, ...]]:
     reads: list[Outcome] = list(outcomes)
-    return [read.logprobs for read in reads if isinstance(read, LabelRead)]
+    return [read.logprobs for read in reads if isinstance(read, LabelLogprobs)]
 
 
 async def test_reads_are_the_local_engines(server: tuple[str, int], asked: Any) -> None:
@@ -119,7 +119,7 @@ async def test_too_long_is_told_by_us_and_by_the_server(server: tuple[str, int])
     assert remote.max_model_len == 4096
     prompts = [Prompt((5,) * 4000, (6,) * n) for n in (95, 96)]
     outcomes = await remote.read_labels(prompts, (5, 6))
-    assert [type(outcome) for outcome in outcomes] == [LabelRead, TooLong]
+    assert [type(outcome) for outcome in outcomes] == [LabelLogprobs, TooLong]
     remote.max_model_len = 10_000
     for prompt in (prompts[1], Prompt((5,) * 4000, (6,) * 97), Prompt((5,) * 5000, (6,))):
         assert isinstance((await remote.read_labels([prompt], (5, 6)))[0], TooLong)
@@ -168,7 +168,7 @@ async def test_abandoning_one_disturbs_no_other(server: tuple[str, int], asked: 
     prompts, labels = asked
     long = asyncio.ensure_future(remote.generate(prompts[:2], [ENDLESS, Sampling(max_tokens=8)]))
     await asyncio.sleep(0.5)
-    remote.abandon(prompts[0])
+    remote.cancel(prompts[0])
     outcomes = await asyncio.wait_for(long, timeout=10)
     assert [type(outcome) for outcome in outcomes] == [Cancelled, Generation]
     assert len(logprobs(await remote.read_labels(prompts[:5], labels))) == 5

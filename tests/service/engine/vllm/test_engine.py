@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from service.engine.base import Generated, Generation, LabelRead, Outcome, Prompt, Sampling
+from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt, Sampling
 from service.engine.build import MINIATURE
 from service.engine.local.engine import LocalEngine
 from service.engine.vllm.engine import VllmEngine
@@ -70,15 +70,15 @@ def long(n: int, seed: int, **changes: Any) -> list[Prompt]:
 
 
 def logprobs(outcomes: Sequence[Outcome]) -> list[tuple[float, ...]]:
-    assert all(isinstance(outcome, LabelRead) for outcome in outcomes), outcomes
-    return [outcome.logprobs for outcome in outcomes if isinstance(outcome, LabelRead)]
+    assert all(isinstance(outcome, LabelLogprobs) for outcome in outcomes), outcomes
+    return [outcome.logprobs for outcome in outcomes if isinstance(outcome, LabelLogprobs)]
 
 
 def cached(outcomes: Sequence[Outcome]) -> list[int]:
-    return [outcome.cached_tokens for outcome in outcomes if isinstance(outcome, LabelRead)]
+    return [outcome.cached_tokens for outcome in outcomes if isinstance(outcome, LabelLogprobs)]
 
 
-def texts(written: Sequence[Generated]) -> list[str]:
+def texts(written: Sequence[GenerationOutcome]) -> list[str]:
     assert all(isinstance(one, Generation) for one in written), written
     return [one.text for one in written if isinstance(one, Generation)]
 
@@ -191,8 +191,8 @@ async def test_an_abandoned_prompt_ends_early_and_alone(vllm_engine: VllmEngine)
     asked = asyncio.create_task(vllm_engine.read_labels([*prompts, twin], LABELS))
     while vllm_engine.unfinished < 41:
         await asyncio.sleep(0)
-    vllm_engine.abandon(prompts[-1])
-    vllm_engine.abandon(Prompt((), (1, 2)))
+    vllm_engine.cancel(prompts[-1])
+    vllm_engine.cancel(Prompt((), (1, 2)))
     await asyncio.sleep(0)
     assert vllm_engine.unfinished <= 40
     outcomes = await asked
@@ -328,8 +328,8 @@ async def survives(engine: VllmEngine, victim: int, how: signal.Signals, *, load
                 await asyncio.sleep(0.05)
                 continue
             for prompt, outcome in zip(asked, outcomes, strict=True):
-                assert isinstance(outcome, LabelRead | EngineFailed)
-                if isinstance(outcome, LabelRead):
+                assert isinstance(outcome, LabelLogprobs | EngineFailed)
+                if isinstance(outcome, LabelLogprobs):
                     assert close([outcome.logprobs], [truth[prompt]])
                     reads += 1
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.engine.base import Generation, LabelRead, Sampling
+from service.engine.base import Generation, LabelLogprobs, Sampling
 from service.engine.vllm.requests import read_labels, read_text, text_params
 from service.errors import Cancelled, EngineFailed
 
@@ -18,7 +18,7 @@ def output(position: dict[int, float] | None = None, **changes: Any) -> Any:
 
 
 def test_labels_are_read_in_the_order_asked_for() -> None:
-    assert read_labels(output({7: -1.5, 5: -0.25, 6: -3.0}), (5, 7)) == LabelRead((-0.25, -1.5), cached_tokens=128)
+    assert read_labels(output({7: -1.5, 5: -0.25, 6: -3.0}), (5, 7)) == LabelLogprobs((-0.25, -1.5), cached_tokens=128)
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf, math.inf])

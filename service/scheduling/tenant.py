@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Kind = Literal["interactive", "train", "eval"]
+PriorityClass = Literal["interactive", "train", "eval"]
 
-KIND_WEIGHTS: Mapping[Kind, float] = MappingProxyType({"interactive": 16.0, "train": 4.0, "eval": 1.0})
+CLASS_WEIGHTS: Mapping[PriorityClass, float] = MappingProxyType({"interactive": 16.0, "train": 4.0, "eval": 1.0})
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class Tenant:
     """A team with its weight, and the class of its request."""
 
     team: str = ""
     weight: float = 1.0
-    kind: Kind = "train"
+    kind: PriorityClass = "train"
 
     def __post_init__(self) -> None:
         if not self.weight > 0:
             raise ValueError("a weight is a positive number")
 
 
-NOBODY = Flow()
+DEFAULT_TENANT = Tenant()
