@@ -112,7 +112,7 @@ async def _shared(shape: Shape) -> None:
     print(f"tokens a second, of first come first served: {fair.units_per_s / fifo.units_per_s:.3f}")
     heavy, light = shares(await backlogged([Tenant("heavy", 3.0), Tenant("light")], shape, 240))
     print(f"weights 3 to 1: {heavy / light:.2f} to 1")
-    kinds = shares(await backlogged([Tenant("one", kind=kind) for kind in CLASSES], shape, 240))
+    kinds = shares(await backlogged([Tenant("one", priority_class=name) for name in CLASSES], shape, 240))
     print("classes of one team, of 21: " + ", ".join(f"{k} {21 * s:.2f}" for k, s in zip(CLASSES, kinds, strict=True)))
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from service.clock import Clock, ManualClock
-from service.engine.base import LabelLogprobs, LabelQuery, Outcome, Prompt
+from service.engine.base import EngineResult, LabelLogprobs, LabelQuery, Outcome, Prompt
 from service.engine.fake import FakeEngine
 from service.errors import Overloaded
-from service.scheduling import DEFAULT_TENANT, Answer, Limits, Scheduler, Tenant, costs
+from service.scheduling import DEFAULT_TENANT, Limits, Scheduler, Tenant, costs
 
 UNIT = 20  # tokens
 UNITS_PER_S = 2_500  # 50,000 tokens a second: a 7B judge on one large GPU
@@ -184,13 +184,13 @@ class Simulation:
             self._run.refusals_s.append(time.process_time() - started_s)
             return
         for ticket in tickets:
-            ticket.postpone(deadline_s)
+            ticket.extend_deadline(deadline_s)
         self._run.most = max(self._run.most, self._scheduler.queued_tokens)
         request = _Request(told, now, deadline_s, len(tickets))
         for ticket in tickets:
             ticket.future.add_done_callback(partial(self._answered, request, ticket.cost))
 
-    def _answered(self, request: "_Request", cost: int, future: asyncio.Future[Answer]) -> None:
+    def _answered(self, request: "_Request", cost: int, future: asyncio.Future[EngineResult]) -> None:
         now, told = self._clock.now(), request.told
         request.open -= 1
         if future.exception() is None:

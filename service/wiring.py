@@ -71,7 +71,7 @@ def _limits(settings: Settings) -> Limits:
         max_batch_tokens=settings.max_batch_tokens,
         max_queued_tokens=settings.max_queued_tokens,
         max_in_flight=settings.max_in_flight,
-        max_writing=settings.max_writing,
+        max_concurrent_generations=settings.max_writing,
         max_queue_s=settings.max_queue_s,
     )
 

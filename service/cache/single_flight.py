@@ -17,7 +17,7 @@ class Work(Protocol):
 
     def cancel(self) -> None: ...
 
-    def postpone(self, deadline_s: float | None) -> None: ...
+    def extend_deadline(self, deadline_s: float | None) -> None: ...
 
 
 class Flight(Generic[V]):
@@ -57,12 +57,12 @@ class Flight(Generic[V]):
             if self.work is not None:
                 self.work.cancel()
 
-    def postpone(self, deadline_s: float | None) -> None:
+    def extend_deadline(self, deadline_s: float | None) -> None:
         """One more waits, perhaps longer. None is for ever."""
         if self.deadline_s is not None and (deadline_s is None or deadline_s > self.deadline_s):
             self.deadline_s = deadline_s
             if self.work is not None:
-                self.work.postpone(deadline_s)
+                self.work.extend_deadline(deadline_s)
 
 
 class SingleFlight(Generic[V]):
@@ -80,7 +80,7 @@ class SingleFlight(Generic[V]):
         flight = self._flights.get(key)
         if flight is not None:
             flight.waiters += 1
-            flight.postpone(deadline_s)
+            flight.extend_deadline(deadline_s)
             return flight, False
         flight = self._flights[key] = Flight(lambda: self._forget(key), deadline_s)
         flight.waiters = 1

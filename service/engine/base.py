@@ -101,6 +101,7 @@ class GenerationQuery:
 
 
 EngineQuery = LabelQuery | GenerationQuery
+EngineResult = LabelLogprobs | Generation
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,9 +113,9 @@ def _document(schema: Mapping[str, Any], rng: random.Random) -> Any:
 class FakeEngine:
     """An Engine that answers from the oracle. `sleep` is awaited for all waiting, so a manual clock can drive it.
 
-    `calls`, `prompts`, `tokens` count what was asked and `faults` what was done; `asked` keeps the first
-    `remember` prompts' ids (all of them where None), so that a test can say "exactly once"; `abandoned` keeps the
-    prompts that were abandoned, which are answered all the same. Nothing is ever cached. A test may set `down`,
+    `calls`, `prompts`, `tokens` count what was asked and `faults` what was done; `seen_ids` keeps the first
+    `remember` prompts' ids (all of them where None), so that a test can say "exactly once"; `cancelled` keeps the
+    prompts that were cancelled, which are answered all the same. Nothing is ever cached. A test may set `down`,
     `streams` and `restarts`.
     """
 
@@ -133,9 +133,9 @@ class FakeEngine:
         self.calls = 0
         self.prompts = 0
         self.tokens = 0
-        self.asked: list[tuple[int, ...]] = []
+        self.seen_ids: list[tuple[int, ...]] = []
         self.faults: Counter[Fault] = Counter()
-        self.abandoned: list[Prompt] = []
+        self.cancelled: list[Prompt] = []
         self.dead = False
         self.down: str | None = None
         self.streams = False
@@ -163,7 +163,7 @@ class FakeEngine:
         return _spoil(outcomes, fault, rng, _spoiled_text)
 
     def cancel(self, prompt: Prompt) -> None:
-        self.abandoned.append(prompt)
+        self.cancelled.append(prompt)
 
     async def stop(self) -> None:
         self.stopped = True
@@ -196,8 +196,8 @@ class FakeEngine:
         self.prompts += len(prompts)
         self.tokens += sum(map(len, prompts))
         self.faults[fault] += 1
-        room = len(prompts) if self._remember is None else max(0, self._remember - len(self.asked))
-        self.asked.extend(prompt.ids for prompt in prompts[:room])
+        room = len(prompts) if self._remember is None else max(0, self._remember - len(self.seen_ids))
+        self.seen_ids.extend(prompt.ids for prompt in prompts[:room])
         return fault, rng
 
     def _too_long(self, prompt: Prompt, answer_tokens: int) -> TooLong | None:

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from service.engine.base import EngineQuery, Generation, GenerationQuery, LabelLogprobs, LabelQuery, Prompt, Sampling
+from service.engine.base import (
+    EngineQuery,
+    EngineResult,
+    Generation,
+    GenerationQuery,
+    LabelLogprobs,
+    LabelQuery,
+    Prompt,
+    Sampling,
+)
 from service.errors import Unparseable
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.label_verdict import Verdict, read
@@ -17,7 +26,6 @@ from service.modes.written_verdict import read_written
 from service.prompting.renderer import Renderer, listed
 from service.prompting.template import THOUGHT_END
 from service.rubrics.rubric import Candidate, Criterion
-from service.scheduling import Answer
 
 ModeResult = Verdict | Rating
 
@@ -56,7 +64,7 @@ class JudgingMode(Protocol):
 
     def first(self, prompt: Prompt, question: Question) -> Step: ...
 
-    def then(self, step: Step, answer: Answer) -> Step | ModeResult:
+    def then(self, step: Step, answer: EngineResult) -> Step | ModeResult:
         """The next step, or what the judge said. Raises JudgementError where it said nothing that counts."""
         ...
 
@@ -71,7 +79,7 @@ class VerdictMode:
     def first(self, prompt: Prompt, question: Question) -> Step:
         return Step(LabelQuery(prompt, self.judge.label_ids))
 
-    def then(self, step: Step, answer: Answer) -> Verdict:
+    def then(self, step: Step, answer: EngineResult) -> Verdict:
         return read(label_read(answer))
 
 
@@ -86,7 +94,7 @@ class RatingMode:
     def first(self, prompt: Prompt, question: Question) -> Step:
         return Step(LabelQuery(prompt, self.scale.first_ids))
 
-    def then(self, step: Step, answer: Answer) -> Step | Rating:
+    def then(self, step: Step, answer: EngineResult) -> Step | Rating:
         said = label_read(answer)
         if step.before is not None:
             return read_rating(step.before, said)
@@ -120,7 +128,7 @@ class ReasonedMode:
             GenerationQuery(prompt, replace(written, max_tokens=self.thought_tokens, json_schema=None, stop_ids=stop))
         )
 
-    def then(self, step: Step, answer: Answer) -> Step | Verdict:
+    def then(self, step: Step, answer: EngineResult) -> Step | Verdict:
         if not isinstance(answer, Generation) or not isinstance(step.ask, GenerationQuery):
             raise Unparseable("the engine wrote nothing")
         if step.ask.sampling.json_schema is not None:
@@ -146,7 +154,7 @@ def prompts(judging_mode: JudgingMode, questions: Sequence[Question], salt: str,
     return [prompt for rendered in judging_mode.renderer.render(runs, salt, priority) for prompt in rendered]
 
 
-def label_read(answer: Answer) -> LabelLogprobs:
+def label_read(answer: EngineResult) -> LabelLogprobs:
     if not isinstance(answer, LabelLogprobs):
         raise Unparseable("the engine read no labels")
     return answer

@@ -9,8 +9,8 @@ import math
 from service.clock import Clock
 from service.errors import Overloaded
 from service.scheduling.backlog import Backlog
+from service.scheduling.fair_share import Tenant
 from service.scheduling.rate import Rate
-from service.scheduling.tenant import Tenant
 
 _PLANNED = 0.8
 """Of the time until a deadline: the rest is for teams that come later and shrink one's share."""

@@ -5,7 +5,7 @@ Always true: the sums are those of the tickets that wait; who has nothing waitin
 
 from collections.abc import Mapping
 
-from service.scheduling.tenant import CLASS_WEIGHTS, PriorityClass, Tenant
+from service.scheduling.fair_share import CLASS_WEIGHTS, PriorityClass, Tenant
 
 
 class Backlog:
@@ -22,7 +22,7 @@ class Backlog:
         self._count(tenant, -tokens)
 
     def of(self, tenant: Tenant) -> int:
-        return self._by_team.get(tenant.team, {}).get(tenant.kind, 0)
+        return self._by_team.get(tenant.team, {}).get(tenant.priority_class, 0)
 
     def of_team(self, team: str) -> int:
         return sum(self._by_team.get(team, {}).values())
@@ -33,15 +33,15 @@ class Backlog:
     def share(self, tenant: Tenant) -> float:
         """What the flow gets of the judge while those that have work now, and itself, go on having it."""
         others = sum(weight for team, weight in self._weights.items() if team != tenant.team)
-        kinds = {tenant.kind, *self._by_team.get(tenant.team, {})}
-        part = CLASS_WEIGHTS[tenant.kind] / sum(CLASS_WEIGHTS[kind] for kind in kinds)
+        kinds = {tenant.priority_class, *self._by_team.get(tenant.team, {})}
+        part = CLASS_WEIGHTS[tenant.priority_class] / sum(CLASS_WEIGHTS[kind] for kind in kinds)
         return part * tenant.weight / (tenant.weight + others)
 
     def _count(self, tenant: Tenant, tokens: int) -> None:
         self.tokens += tokens
         by_kind = self._by_team.setdefault(tenant.team, {})
-        by_kind[tenant.kind] = by_kind.get(tenant.kind, 0) + tokens
-        if not by_kind[tenant.kind]:
-            del by_kind[tenant.kind]
+        by_kind[tenant.priority_class] = by_kind.get(tenant.priority_class, 0) + tokens
+        if not by_kind[tenant.priority_class]:
+            del by_kind[tenant.priority_class]
         if not by_kind:
             del self._by_team[tenant.team], self._weights[tenant.team]

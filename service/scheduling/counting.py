@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, LabelQuery, Outcome
 from service.observability import EngineBatch
-from service.scheduling.tenant import Tenant
+from service.scheduling.fair_share import Tenant
 from service.scheduling.ticket import Ticket
 
 
@@ -36,7 +36,7 @@ def batch_of(
             shared += outcome.cached_tokens
             written += decoded
     return EngineBatch(
-        kind="read" if isinstance(batch[0].ask, LabelQuery) else "write",
+        kind="read" if isinstance(batch[0].query, LabelQuery) else "write",
         questions=len(batch),
         seconds=seconds,
         busy_s=busy_s,

@@ -4,8 +4,30 @@ Always true: what a key got over any time is at most its share of what another k
 the credit and one turn of each. Pure; knows no tickets.
 """
 
-from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Generic, Literal, TypeVar
+
+PriorityClass = Literal["interactive", "train", "eval"]
+
+CLASS_WEIGHTS: Mapping[PriorityClass, float] = MappingProxyType({"interactive": 16.0, "train": 4.0, "eval": 1.0})
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A team with its weight, and the class of its request."""
+
+    team: str = ""
+    weight: float = 1.0
+    priority_class: PriorityClass = "train"
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError("a weight is a positive number")
+
+
+DEFAULT_TENANT = Tenant()
 
 Key = TypeVar("Key", bound=Hashable)
 

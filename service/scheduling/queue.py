@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from service.clock import Clock
 from service.errors import TimedOut
 from service.scheduling.backlog import Backlog
-from service.scheduling.fair_share import FairShare
+from service.scheduling.fair_share import CLASS_WEIGHTS, FairShare, PriorityClass, Tenant
 from service.scheduling.line import Line
 from service.scheduling.rate import Quickest
-from service.scheduling.tenant import CLASS_WEIGHTS, PriorityClass, Tenant
 from service.scheduling.ticket import Ticket, cost_of
 
 Batch = list[Ticket]
@@ -73,11 +72,11 @@ class RequestQueue:
                 ticket.answer(TimedOut("the judge could not answer by the deadline"))
                 self.release(ticket)
                 continue
-            tokens += cost_of(ticket.ask, batch[-1].prompt if batch else None)
+            tokens += cost_of(ticket.query, batch[-1].prompt if batch else None)
             if batch and not self._fits(ticket, batch, tokens):
                 break
             batch.append(ticket)
-            ticket.taken = True
+            ticket.started = True
             self._charge(ticket)
             line.take(ticket)
             self._left(ticket)
@@ -97,7 +96,7 @@ class RequestQueue:
     def release(self, ticket: Ticket) -> None:
         """A ticket that waits no more leaves the queue."""
         if ticket.queued:
-            self._lines[ticket.tenant.team, ticket.tenant.kind].remove(ticket)
+            self._lines[ticket.tenant.team, ticket.tenant.priority_class].remove(ticket)
             self._left(ticket)
 
     def all_tickets(self) -> list[Ticket]:
@@ -111,8 +110,8 @@ class RequestQueue:
     def _enter(self, tenant: Tenant) -> Line:
         kinds = self._kinds.setdefault(tenant.team, FairShare())
         self._teams.enter(tenant.team, tenant.weight)
-        kinds.enter(tenant.kind, CLASS_WEIGHTS[tenant.kind])
-        return self._lines.setdefault((tenant.team, tenant.kind), Line())
+        kinds.enter(tenant.priority_class, CLASS_WEIGHTS[tenant.priority_class])
+        return self._lines.setdefault((tenant.team, tenant.priority_class), Line())
 
     def _fairest(self) -> Line | None:
         team = self._teams.next(self._backlog.of_team)
@@ -121,16 +120,16 @@ class RequestQueue:
 
     def _charge(self, ticket: Ticket) -> None:
         self._teams.charge(ticket.tenant.team, ticket.cost)
-        self._kinds[ticket.tenant.team].charge(ticket.tenant.kind, ticket.cost)
+        self._kinds[ticket.tenant.team].charge(ticket.tenant.priority_class, ticket.cost)
 
     def _left(self, ticket: Ticket) -> None:
         tenant = ticket.tenant
         ticket.queued = False
         self.queued_tickets -= 1
         self._backlog.remove(tenant, ticket.cost)
-        if not self._lines[tenant.team, tenant.kind]:
+        if not self._lines[tenant.team, tenant.priority_class]:
             kinds = self._kinds[tenant.team]
-            kinds.leave(tenant.kind)
+            kinds.leave(tenant.priority_class)
             if not kinds:
                 self._teams.leave(tenant.team)
 

@@ -13,31 +13,39 @@ from dataclasses import dataclass
 from functools import partial
 
 from service.clock import Clock, settle, wait_all
-from service.engine.base import Engine, EngineQuery, GenerationOutcome, GenerationQuery, LabelQuery, Outcome
+from service.engine.base import (
+    Engine,
+    EngineQuery,
+    EngineResult,
+    GenerationOutcome,
+    GenerationQuery,
+    LabelQuery,
+    Outcome,
+)
 from service.errors import Cancelled, EngineFailed, JudgementError, Unavailable
 from service.observability import Telemetry
 from service.observability.tracing import tell_answered, tell_taken, watching
 from service.scheduling.admission import Gate
 from service.scheduling.backlog import Backlog
 from service.scheduling.counting import batch_of, waits
+from service.scheduling.fair_share import DEFAULT_TENANT, Tenant
 from service.scheduling.line import NEXT_STEPS
 from service.scheduling.queue import Batch, RequestQueue, Room
 from service.scheduling.rate import Rate
-from service.scheduling.tenant import DEFAULT_TENANT, Tenant
-from service.scheduling.ticket import Answer, Ticket, costs
+from service.scheduling.ticket import Ticket, costs
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """In tokens that will be computed. `max_in_flight` is in batches, `max_writing` in answers being written,
-    `max_queue_s` in seconds of work at the measured rate."""
+    """In tokens that will be computed. `max_in_flight` is in batches, `max_concurrent_generations` in answers being
+    written, `max_queue_s` in seconds of work at the measured rate."""
 
     max_batch_tokens: int = 8192
     max_queued_tokens: int = 1_000_000
     max_in_flight: int = 2
-    max_writing: int = 64
+    max_concurrent_generations: int = 64
     max_queue_s: float = 120.0
 
 
@@ -59,7 +67,7 @@ class Scheduler:
         self._runner: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        queued = f"{self._queued_tickets} queued, {self.queued_tokens} tokens"
+        queued = f"{self.queued_tickets} queued, {self.queued_tokens} tokens"
         running = len(self._reads.flying) + len(self._writes.flying)
         return f"<Scheduler {queued}, {running} running, {self.unavailable_reason or 'accepting'}>"
 
@@ -104,7 +112,7 @@ class Scheduler:
         return self._reads, self._writes
 
     @property
-    def _queued_tickets(self) -> int:
+    def queued_tickets(self) -> int:
         return self._reads.queued_tickets + self._writes.queued_tickets
 
     def start(self) -> None:
@@ -119,33 +127,33 @@ class Scheduler:
 
     def submit(
         self,
-        asks: Sequence[EngineQuery],
+        queries: Sequence[EngineQuery],
         deadlines_s: Sequence[float | None],
         *,
         tenant: Tenant = DEFAULT_TENANT,
         groups: Sequence[Hashable] | None = None,
-        begun: bool = False,
+        next_step: bool = False,
     ) -> list[Ticket]:
         """A ticket a question, all or none, in order. Deadlines are points on the clock. Raises as `check_room`.
 
         `groups` names what shares a prefix with each question, here and in the flow's other calls; None: they are a
-        group of their own. `begun`: the next step of questions that were let in before; they find room, and go first
-        of their flow.
+        group of their own. `next_step`: the next step of questions that were let in before; they find room, and go
+        first of their flow.
         """
-        tokens = costs(asks)
-        if not begun:
+        tokens = costs(queries)
+        if not next_step:
             self.check_capacity(tenant, sum(tokens), min((at for at in deadlines_s if at is not None), default=None))
         elif self._closed:
             raise EngineFailed("the judge was stopped before its next step")
-        if begun or groups is None:
-            groups = [NEXT_STEPS if begun else object()] * len(asks)
+        if next_step or groups is None:
+            groups = [NEXT_STEPS if next_step else object()] * len(queries)
         now_s = self._clock.now()
         tickets = [
-            Ticket(ask, cost, deadline_s, self._left, tenant=tenant, group=group, since_s=now_s)
-            for ask, cost, deadline_s, group in zip(asks, tokens, deadlines_s, groups, strict=True)
+            Ticket(query, cost, deadline_s, self._left, tenant=tenant, group=group, since_s=now_s)
+            for query, cost, deadline_s, group in zip(queries, tokens, deadlines_s, groups, strict=True)
         ]
-        self._reads.put([ticket for ticket in tickets if isinstance(ticket.ask, LabelQuery)])
-        self._writes.put([ticket for ticket in tickets if isinstance(ticket.ask, GenerationQuery)])
+        self._reads.put([ticket for ticket in tickets if isinstance(ticket.query, LabelQuery)])
+        self._writes.put([ticket for ticket in tickets if isinstance(ticket.query, GenerationQuery)])
         self._work.set()
         return tickets
 
@@ -173,14 +181,14 @@ class Scheduler:
                 task.cancel()
         self._fail_all(Cancelled("the service shut down before the judge answered"))
 
-    def _unanswered(self) -> list[asyncio.Future[Answer]]:
+    def _unanswered(self) -> list[asyncio.Future[EngineResult]]:
         tickets = (ticket for lane in self._lanes for ticket in lane.all_tickets())
         return [ticket.future for ticket in tickets if not ticket.future.done()]
 
     def _left(self, ticket: Ticket) -> None:
         if not ticket.queued:
             self._engine.cancel(ticket.prompt)
-        (self._reads if isinstance(ticket.ask, LabelQuery) else self._writes).release(ticket)
+        (self._reads if isinstance(ticket.query, LabelQuery) else self._writes).release(ticket)
 
     async def _run(self) -> None:
         while True:
@@ -200,13 +208,13 @@ class Scheduler:
     async def _answer(self, lane: RequestQueue, batch: Batch) -> None:
         started_s = self._clock.now()
         for tenant, waits_s in waits(batch, started_s).items():
-            self._telemetry.waited(tenant.team, tenant.kind, waits_s)
+            self._telemetry.waited(tenant.team, tenant.priority_class, waits_s)
         tell_taken(watches := watching(ticket.watch for ticket in batch))
         self._rate.begin(started_s)
         answered: Sequence[Outcome | GenerationOutcome] | None = None
         outcomes: Sequence[Outcome | GenerationOutcome]
         try:
-            outcomes = await self._ask([ticket.ask for ticket in batch])
+            outcomes = await self._ask([ticket.query for ticket in batch])
             if len(outcomes) != len(batch):
                 raise EngineFailed(f"the engine answered {len(outcomes)} of {len(batch)} prompts")
             answered = outcomes
@@ -227,20 +235,20 @@ class Scheduler:
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.answer(outcome)
 
-    async def _ask(self, asks: Sequence[EngineQuery]) -> Sequence[Outcome | GenerationOutcome]:
+    async def _ask(self, queries: Sequence[EngineQuery]) -> Sequence[Outcome | GenerationOutcome]:
         """Reads of one lane may ask for different labels; each kind is a call of its own."""
-        writes = [ask for ask in asks if isinstance(ask, GenerationQuery)]
-        if len(writes) == len(asks):
-            return await self._engine.generate([ask.prompt for ask in writes], [ask.sampling for ask in writes])
-        reads = [ask for ask in asks if isinstance(ask, LabelQuery)]
-        if len(reads) != len(asks):
+        writes = [query for query in queries if isinstance(query, GenerationQuery)]
+        if len(writes) == len(queries):
+            return await self._engine.generate([query.prompt for query in writes], [query.sampling for query in writes])
+        reads = [query for query in queries if isinstance(query, LabelQuery)]
+        if len(reads) != len(queries):
             raise EngineFailed("a batch held reads and writes")
-        labels = {ask.label_ids for ask in reads}
+        labels = {query.label_ids for query in reads}
         if len(labels) == 1:
-            return await self._engine.read_labels([ask.prompt for ask in reads], reads[0].label_ids)
+            return await self._engine.read_labels([query.prompt for query in reads], reads[0].label_ids)
         found: dict[int, Outcome] = {}
         for label_ids in labels:
-            places = [place for place, ask in enumerate(reads) if ask.label_ids == label_ids]
+            places = [place for place, query in enumerate(reads) if query.label_ids == label_ids]
             outcomes = await self._engine.read_labels([reads[place].prompt for place in places], label_ids)
             found |= dict(zip(places, outcomes, strict=True))
         return [found[place] for place in range(len(reads))]
@@ -264,9 +272,9 @@ def _rooms(streams: bool, limits: Limits) -> tuple[Room, Room]:
     if streams:
         return (
             Room(batch_tokens=tokens, one_prefix=True, flying_tokens=tokens * batches),
-            Room(batch_tokens=tokens, batch_tickets=1, flying_tickets=limits.max_writing),
+            Room(batch_tokens=tokens, batch_tickets=1, flying_tickets=limits.max_concurrent_generations),
         )
     return (
         Room(batch_tokens=tokens, flying_batches=batches),
-        Room(batch_tokens=tokens, batch_tickets=limits.max_writing, flying_batches=1),
+        Room(batch_tokens=tokens, batch_tickets=limits.max_concurrent_generations, flying_batches=1),
     )

@@ -6,36 +6,34 @@ Always true: a ticket is answered at most once; whoever answers later changes no
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
 
-from service.engine.base import EngineQuery, Generation, GenerationQuery, LabelLogprobs, Prompt, common_length
+from service.engine.base import EngineQuery, EngineResult, GenerationQuery, Prompt, common_length
 from service.errors import JudgementError
 from service.observability.tracing import Watch
-from service.scheduling.tenant import Tenant
-
-Answer = LabelLogprobs | Generation
+from service.scheduling.fair_share import Tenant
 
 
 class Ticket:
-    """`future` holds the answer or the error; `taken` says that the engine got it. `cost` is in tokens that will be
+    """`future` holds the answer or the error; `started` says that the engine got it. `cost` is in tokens that will be
     computed; `since_s`, when it was let in, and `deadline_s` are points on the clock. Of what becomes of
     it `watch` hears."""
 
     __slots__ = (
         "_left",
-        "ask",
         "cost",
         "deadline_s",
         "future",
         "group",
+        "query",
         "queued",
         "since_s",
-        "taken",
+        "started",
         "tenant",
         "watch",
     )
 
     def __init__(
         self,
-        ask: EngineQuery,
+        query: EngineQuery,
         cost: int,
         deadline_s: float | None,
         left: Callable[["Ticket"], None],
@@ -44,23 +42,23 @@ class Ticket:
         group: Hashable,
         since_s: float = 0.0,
     ) -> None:
-        self.ask = ask
+        self.query = query
         self.cost = cost
         self.deadline_s = deadline_s
         self.tenant = tenant
         self.group = group
         self.since_s = since_s
         self.queued = True
-        self.taken = False
+        self.started = False
         self.watch: Watch | None = None
-        self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[EngineResult] = asyncio.get_running_loop().create_future()
         self._left = left
 
     @property
     def prompt(self) -> Prompt:
-        return self.ask.prompt
+        return self.query.prompt
 
-    def answer(self, outcome: Answer | JudgementError) -> None:
+    def answer(self, outcome: EngineResult | JudgementError) -> None:
         if self.future.done():
             return
         if isinstance(outcome, JudgementError):
@@ -69,7 +67,7 @@ class Ticket:
         else:
             self.future.set_result(outcome)
 
-    def postpone(self, deadline_s: float | None) -> None:
+    def extend_deadline(self, deadline_s: float | None) -> None:
         """Someone more patient waits too."""
         self.deadline_s = deadline_s
 
@@ -80,15 +78,15 @@ class Ticket:
             self._left(self)
 
 
-def cost_of(ask: EngineQuery, before: Prompt | None) -> int:
-    """Tokens that `ask` makes the engine compute when it follows `before`: what both begin with counts once."""
-    prompt = ask.prompt
+def cost_of(query: EngineQuery, before: Prompt | None) -> int:
+    """Tokens that `query` makes the engine compute when it follows `before`: what both begin with counts once."""
+    prompt = query.prompt
     known = 0 if before is None else common_length(before, prompt)
-    written = ask.sampling.max_tokens if isinstance(ask, GenerationQuery) else 0
+    written = query.sampling.max_tokens if isinstance(query, GenerationQuery) else 0
     return len(prompt) - known + written
 
 
-def costs(asks: Sequence[EngineQuery]) -> list[int]:
-    """Tokens that each ask makes the engine compute, in this order."""
-    before = [None, *(ask.prompt for ask in asks)][: len(asks)]
-    return [cost_of(ask, prompt) for ask, prompt in zip(asks, before, strict=True)]
+def costs(queries: Sequence[EngineQuery]) -> list[int]:
+    """Tokens that each query makes the engine compute, in this order."""
+    before = [None, *(query.prompt for query in queries)][: len(queries)]
+    return [cost_of(query, prompt) for query, prompt in zip(queries, before, strict=True)]

@@ -20,11 +20,11 @@ from service.cache.memory import MemoryCache
 from service.cache.shared import SharedCache
 from service.cache.single_flight import Flight, SingleFlight
 from service.clock import Clock, wait_all
-from service.engine.base import Generation
+from service.engine.base import EngineResult, Generation
 from service.errors import Cancelled, EngineFailed, JudgementError, RubricdError
 from service.modes.label_verdict import abstains
 from service.modes.modes import JudgingMode, ModeResult, Question, Step, prompts
-from service.scheduling import Answer, Scheduler, Ticket, costs
+from service.scheduling import Scheduler, Ticket, costs
 from service.scoring.fair_semaphore import Turns
 from service.scoring.keys import keys_of
 from service.scoring.pending import Bill, Pending, Reservation, Told, Usage, Waiting
@@ -59,7 +59,7 @@ class _Watched:
     def cancel(self) -> None:
         self.unwatch()
 
-    def postpone(self, deadline_s: float | None) -> None:
+    def extend_deadline(self, deadline_s: float | None) -> None:
         pass
 
 
@@ -236,7 +236,7 @@ class Evaluator:
         one.flight.work, ticket.watch = ticket, bill.watch
         ticket.future.add_done_callback(partial(self._answered, one, step, bill))
 
-    def _answered(self, one: _New, step: Step, bill: Bill, future: asyncio.Future[Answer]) -> None:
+    def _answered(self, one: _New, step: Step, bill: Bill, future: asyncio.Future[EngineResult]) -> None:
         """A ticket was answered: take the next step, or tell what was said; a failure is shared."""
         if future.cancelled():
             one.flight.fail(Cancelled("the judgement was cancelled"))
@@ -251,7 +251,7 @@ class Evaluator:
                     [one.flight.deadline_s],
                     tenant=one.waiting.tenant,
                     groups=[one.group],
-                    begun=True,
+                    next_step=True,
                 )
                 self._follow(one, next_step, ticket, bill)
                 return
@@ -276,7 +276,7 @@ class Evaluator:
     def _ended(self, one: _New, bill: Bill, _: asyncio.Future[Told]) -> None:
         """What was left while the engine had it is paid for."""
         work = one.flight.work
-        if isinstance(work, Ticket) and work.taken and work.future.cancelled():
+        if isinstance(work, Ticket) and work.started and work.future.cancelled():
             bill.used_tokens += work.cost
         bill.end()
         if one.flight.told is None:
@@ -292,7 +292,7 @@ class Evaluator:
         return hmac.new(self._secret, scope.encode(), hashlib.sha256).hexdigest() if scope else ""
 
 
-def _count(usage: Usage, step: Step, answer: Answer) -> int:
+def _count(usage: Usage, step: Step, answer: EngineResult) -> int:
     """Counts the step; returns the tokens that it took the judge."""
     written = answer.tokens if isinstance(answer, Generation) else 0
     usage.prompt_tokens += len(step.ask.prompt)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import get_args
 
-from service.scheduling.tenant import PriorityClass
+from service.scheduling import PriorityClass
 
 CLASSES: tuple[PriorityClass, ...] = get_args(PriorityClass)
 

@@ -20,7 +20,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 
 from service.errors import ConfigurationError
-from service.scheduling.tenant import PriorityClass
+from service.scheduling import PriorityClass
 from service.tenancy.team import CLASSES, Team
 
 MAX_KEYS = 2

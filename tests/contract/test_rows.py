@@ -67,7 +67,7 @@ async def test_every_criterion_of_250_rows_is_answered_once(rows: Rows) -> None:
     ):
         outcomes = await client.score(items)
     questions = {(index, c.text) for index, item in enumerate(items) if item.rubric for c in item.rubric.criteria}
-    asked = Counter(engine.asked)
+    asked = Counter(engine.seen_ids)
     assert set(asked.values()) == {1}
     assert len(asked) == len(questions) + CANARIES
     for item, outcome in zip(items, outcomes, strict=True):

@@ -51,13 +51,14 @@ async def test_three_times_the_weight_is_three_times_the_share() -> None:
 
 async def test_classes_share_what_their_team_has_by_weight_and_none_starves() -> None:
     of_21 = [
-        21 * share for share in shares(await backlogged([Tenant("one", kind=kind) for kind in CLASSES], WHOLE, 240))
+        21 * share
+        for share in shares(await backlogged([Tenant("one", priority_class=name) for name in CLASSES], WHOLE, 240))
     ]
     assert of_21 == pytest.approx([16, 4, 1], rel=0.1)
 
 
 async def test_three_classes_get_a_team_no_more_than_one() -> None:
-    flows = [*(Tenant("many", kind=kind) for kind in CLASSES), Tenant("one")]
+    flows = [*(Tenant("many", priority_class=name) for name in CLASSES), Tenant("one")]
     assert shares(await backlogged(flows, WHOLE, 120))[-1] == pytest.approx(0.5, rel=0.05)
 
 

@@ -14,7 +14,7 @@ class Work:
     def cancel(self) -> None:
         self.cancelled += 1
 
-    def postpone(self, deadline_s: float | None) -> None:
+    def extend_deadline(self, deadline_s: float | None) -> None:
         self.deadline_s = deadline_s
 
 

@@ -44,12 +44,12 @@ async def test_a_healthy_engine_answers_as_the_oracle_and_remembers() -> None:
     assert await engine.read_labels(PROMPTS, LABELS) == RIGHT
     assert await engine.read_labels(PROMPTS[::-1][:2], LABELS) == RIGHT[::-1][:2]
     assert (engine.calls, engine.prompts, engine.tokens) == (2, 8, 24)
-    assert engine.asked == [prompt.ids for prompt in [*PROMPTS, *PROMPTS[::-1][:2]]]
+    assert engine.seen_ids == [prompt.ids for prompt in [*PROMPTS, *PROMPTS[::-1][:2]]]
     assert engine.identity != FakeEngine(seed=4).identity
     capped = fake(remember=4)
     await capped.read_labels(PROMPTS, LABELS)
     await capped.read_labels(PROMPTS, LABELS)
-    assert capped.asked == [prompt.ids for prompt in PROMPTS[:4]]
+    assert capped.seen_ids == [prompt.ids for prompt in PROMPTS[:4]]
 
 
 @pytest.mark.parametrize(("fault", "n"), [("few", 5), ("many", 7)])
@@ -251,7 +251,7 @@ async def test_a_test_may_set_how_it_streams_and_whether_it_is_down() -> None:
     engine.down = None
     engine.cancel(PROMPTS[2])
     assert await engine.read_labels(PROMPTS, LABELS) == RIGHT
-    assert engine.abandoned == [PROMPTS[2]]
+    assert engine.cancelled == [PROMPTS[2]]
     await engine.stop()
     assert engine.down == "the judge was stopped"
 

@@ -224,7 +224,7 @@ async def test_a_judge_that_thinks_is_let_think_and_then_asked_for_its_verdict(r
     assert all(j.ok and j.explanation for j in scored.judgements)
     segmenter = Segmenter(family("qwen"))
     end = (*segmenter.untrusted("It may well be."), *segmenter.trusted("</think>\n\n"))
-    assert sum(ids[-len(end) :] == end for ids in engine.asked) == 3
+    assert sum(ids[-len(end) :] == end for ids in engine.seen_ids) == 3
 
 
 async def test_a_drain_lets_what_has_begun_take_its_next_step() -> None:

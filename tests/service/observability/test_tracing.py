@@ -122,7 +122,7 @@ async def queued(client: httpx.AsyncClient, questions: int) -> None:
     """So many wait for the engine."""
     scheduler = app_of(client).state.served.scorer()._scheduler
     async with asyncio.timeout(60):
-        while scheduler._queued_tickets < questions:
+        while scheduler.queued_tickets < questions:
             await asyncio.sleep(0.002)
 
 

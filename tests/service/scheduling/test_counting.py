@@ -3,10 +3,10 @@
 from service.engine.base import Generation, GenerationQuery, LabelLogprobs, LabelQuery, Outcome, Prompt, Sampling
 from service.errors import EngineFailed
 from service.scheduling.counting import batch_of, waits
-from service.scheduling.tenant import Tenant
+from service.scheduling.fair_share import Tenant
 from service.scheduling.ticket import Ticket
 
-MINE, THEIRS = Tenant("mine"), Tenant("theirs", kind="eval")
+MINE, THEIRS = Tenant("mine"), Tenant("theirs", priority_class="eval")
 
 
 def ticket(tenant: Tenant, tokens: int, *, cost: int, since_s: float = 0.0, written: int = 0) -> Ticket:

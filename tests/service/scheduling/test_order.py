@@ -25,9 +25,9 @@ def put(
     names: Sequence[int],
     tenant: Tenant = DEFAULT_TENANT,
     groups: Sequence[Hashable] | None = None,
-    begun: bool = False,
+    next_step: bool = False,
 ) -> list[Ticket]:
-    return scheduler.submit(asks(names), [None] * len(names), tenant=tenant, groups=groups, begun=begun)
+    return scheduler.submit(asks(names), [None] * len(names), tenant=tenant, groups=groups, next_step=next_step)
 
 
 def taken(scheduler: Scheduler, batches: int = 1000) -> list[int]:
@@ -68,7 +68,7 @@ async def test_next_steps_go_first_of_their_team_and_not_before_another() -> Non
     put(scheduler, range(100, 150), hog)
     taken(scheduler, 41)
     put(scheduler, [1, 2], small)
-    put(scheduler, [99], hog, begun=True)
+    put(scheduler, [99], hog, next_step=True)
     assert taken(scheduler)[:4] == [1, 2, 99, 140]
 
 
@@ -81,8 +81,8 @@ async def test_a_batch_stays_with_one_team_and_is_filled_up_from_the_next() -> N
 
 async def test_three_classes_give_a_team_no_more() -> None:
     scheduler = queue()
-    for kind in get_args(PriorityClass):
-        put(scheduler, [1] * 300, Tenant("many", kind=kind))
+    for priority_class in get_args(PriorityClass):
+        put(scheduler, [1] * 300, Tenant("many", priority_class=priority_class))
     put(scheduler, [2] * 300, Tenant("one"))
     assert taken(scheduler, 200).count(2) == 100
 
@@ -90,7 +90,7 @@ async def test_three_classes_give_a_team_no_more() -> None:
 async def test_who_leaves_is_out_of_every_sum() -> None:
     scheduler = queue(batch_tokens=2)
     mine, theirs = put(scheduler, [1] * 50, Tenant("mine")), put(scheduler, [2] * 50, Tenant("theirs"))
-    [urgent] = put(scheduler, [3], Tenant("mine", kind="interactive"))
+    [urgent] = put(scheduler, [3], Tenant("mine", priority_class="interactive"))
     assert scheduler.queued_by() == {("mine", "train"): 50, ("mine", "interactive"): 1, ("theirs", "train"): 50}
     urgent.cancel()
     for ticket in mine[:49] + theirs:

@@ -11,10 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service.clock import ManualClock, settle
-from service.engine.base import Generation, GenerationQuery, LabelLogprobs, LabelQuery, Prompt, Sampling
+from service.engine.base import EngineResult, Generation, GenerationQuery, LabelLogprobs, LabelQuery, Prompt, Sampling
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import Cancelled, EngineFailed, JudgementError, Overloaded, TimedOut, Unavailable
-from service.scheduling import Answer, Limits, Scheduler, Ticket
+from service.scheduling import Limits, Scheduler, Ticket
 
 LABELS = (1, 0)
 LIMITS = Limits()
@@ -53,7 +53,7 @@ def read_of(ticket: Ticket) -> LabelLogprobs:
     return answer
 
 
-async def outcome(ticket: Ticket) -> Answer | str:
+async def outcome(ticket: Ticket) -> EngineResult | str:
     try:
         return await ticket.future
     except JudgementError as error:
@@ -117,7 +117,7 @@ async def test_a_cancelled_ticket_frees_its_place_at_once_and_never_reaches_the_
         assert scheduler.queued_tokens == 0
         assert scheduler._reads.all_tickets() == tickets[:1]
         await clock.advance(5.0)
-        assert engine.asked == [(0,)]
+        assert engine.seen_ids == [(0,)]
 
 
 async def test_expired_work_never_reaches_the_engine() -> None:
@@ -131,7 +131,7 @@ async def test_expired_work_never_reaches_the_engine() -> None:
         ]
         await clock.advance(3.0)
         assert [await outcome(t) for t in (patient, hasty, late)] == [oracle((0,)), "timeout", oracle((2,))]
-    assert (1,) not in engine.asked
+    assert (1,) not in engine.seen_ids
 
 
 async def test_work_in_flight_is_bounded() -> None:
@@ -185,7 +185,7 @@ async def test_a_failed_batch_fails_its_members_and_nobody_else(fault: str) -> N
     async with running(engine, Limits(max_batch_tokens=4, max_in_flight=1)) as scheduler:
         asked = prompts(12)
         outcomes = [await outcome(ticket) for ticket in submit(scheduler, asked)]
-    reads: list[Answer | str] = [oracle(p.ids) for p in asked]
+    reads: list[EngineResult | str] = [oracle(p.ids) for p in asked]
     assert outcomes == reads[:4] + ["engine_error"] * 4 + reads[8:]
 
 
@@ -275,7 +275,7 @@ async def test_writing_counts_its_longest_answer_and_is_bounded_in_number() -> N
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
     engine.streams = True
-    async with running(engine, Limits(max_writing=3), clock) as scheduler:
+    async with running(engine, Limits(max_concurrent_generations=3), clock) as scheduler:
         tickets = scheduler.submit([write(n) for n in range(8)], [None] * 8)
         assert scheduler.queued_tokens == 88
         await settle()
@@ -301,7 +301,7 @@ async def test_the_next_step_of_what_has_begun_goes_first_and_finds_room() -> No
     submit(scheduler, prompts(3))
     with pytest.raises(Overloaded):
         submit(scheduler, prompts(1))
-    scheduler.submit([LabelQuery(prompt(7), LABELS)], [None], begun=True)
+    scheduler.submit([LabelQuery(prompt(7), LABELS)], [None], next_step=True)
     assert [ticket.prompt.own[0] for ticket in take(scheduler)] == [7, 0, 1, 2]
 
 
@@ -332,4 +332,4 @@ async def test_the_engine_hears_of_a_prompt_that_nobody_waits_for() -> None:
         tickets = submit(scheduler, asked)
         await settle()
         tickets[1].cancel()
-        assert engine.abandoned == [asked[1]]
+        assert engine.cancelled == [asked[1]]

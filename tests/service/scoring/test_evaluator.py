@@ -155,7 +155,7 @@ async def test_what_the_engine_has_when_its_caller_leaves_is_paid_for_and_what_w
         leaving.cancel()
         await settle()
     [used] = purse.settled
-    assert used == len(engine.asked[0])
+    assert used == len(engine.seen_ids[0])
     assert used < purse.reserved[0]
 
 
