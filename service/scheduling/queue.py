@@ -6,16 +6,137 @@ stays together.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from service.clock import Clock
-from service.errors import TimedOut
-from service.scheduling.backlog import Backlog
+from service.engine.base import EngineQuery, EngineResult, Prompt
+from service.errors import JudgementError, TimedOut
+from service.observability.tracing import Watch
+from service.scheduling.admission import Backlog, Quickest, cost_of
 from service.scheduling.fair_share import CLASS_WEIGHTS, FairShare, PriorityClass, Tenant
-from service.scheduling.line import Line
-from service.scheduling.rate import Quickest
-from service.scheduling.ticket import Ticket, cost_of
+
+
+class Ticket:
+    """`future` holds the answer or the error; `started` says that the engine got it. `cost` is in tokens that will be
+    computed; `since_s`, when it was let in, and `deadline_s` are points on the clock. Of what becomes of
+    it `watch` hears."""
+
+    __slots__ = (
+        "_left",
+        "cost",
+        "deadline_s",
+        "future",
+        "group",
+        "query",
+        "queued",
+        "since_s",
+        "started",
+        "tenant",
+        "watch",
+    )
+
+    def __init__(
+        self,
+        query: EngineQuery,
+        cost: int,
+        deadline_s: float | None,
+        left: Callable[["Ticket"], None],
+        *,
+        tenant: Tenant,
+        group: Hashable,
+        since_s: float = 0.0,
+    ) -> None:
+        self.query = query
+        self.cost = cost
+        self.deadline_s = deadline_s
+        self.tenant = tenant
+        self.group = group
+        self.since_s = since_s
+        self.queued = True
+        self.started = False
+        self.watch: Watch | None = None
+        self.future: asyncio.Future[EngineResult] = asyncio.get_running_loop().create_future()
+        self._left = left
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.query.prompt
+
+    def answer(self, outcome: EngineResult | JudgementError) -> None:
+        if self.future.done():
+            return
+        if isinstance(outcome, JudgementError):
+            self.future.set_exception(outcome)
+            self.future.exception()  # retrieved here: a ticket whose waiter has left is no news
+        else:
+            self.future.set_result(outcome)
+
+    def extend_deadline(self, deadline_s: float | None) -> None:
+        """Someone more patient waits too."""
+        self.deadline_s = deadline_s
+
+    def cancel(self) -> None:
+        """Nobody waits any more: its place is free at once, and the engine need not go on."""
+        if not self.future.done():
+            self.future.cancel()
+            self._left(self)
+
+
+_Groups = OrderedDict[Hashable, OrderedDict[Ticket, None]]
+
+NEXT_STEPS: Hashable = object()
+"""The group of what goes first."""
+
+_REMEMBERED = 256
+
+
+class Line:
+    def __init__(self) -> None:
+        self._begun: _Groups = OrderedDict()
+        self._fresh: _Groups = OrderedDict()
+        self._lately: OrderedDict[Hashable, None] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._begun or self._fresh)
+
+    def __iter__(self) -> Iterator[Ticket]:
+        for groups in (self._begun, self._fresh):
+            for group in groups.values():
+                yield from group
+
+    def put(self, ticket: Ticket) -> None:
+        name = ticket.group
+        begun = name in self._begun or name in self._lately or name is NEXT_STEPS
+        (self._begun if begun else self._fresh).setdefault(name, OrderedDict())[ticket] = None
+        if name is NEXT_STEPS:
+            self._begun.move_to_end(name, last=False)
+
+    def first(self) -> Ticket:
+        """The ticket whose turn it is, in a line that is not empty."""
+        group = next(iter((self._begun or self._fresh).values()))
+        return next(iter(group))
+
+    def take(self, ticket: Ticket) -> None:
+        """The ticket leaves for the engine: its group has begun."""
+        name = ticket.group
+        if name is not NEXT_STEPS:
+            self._lately[name] = None
+            self._lately.move_to_end(name)
+            if len(self._lately) > _REMEMBERED:
+                self._lately.popitem(last=False)
+        self.remove(ticket)
+        if (rest := self._fresh.pop(name, None)) is not None:
+            self._begun[name] = rest
+
+    def remove(self, ticket: Ticket) -> None:
+        groups = self._begun if ticket.group in self._begun else self._fresh
+        group = groups[ticket.group]
+        del group[ticket]
+        if not group:
+            del groups[ticket.group]
+
 
 Batch = list[Ticket]
 

@@ -8,6 +8,7 @@ work is refused. The engine holds about `max_in_flight` batches of tokens, so th
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,22 +18,19 @@ from service.engine.base import (
     Engine,
     EngineQuery,
     EngineResult,
+    Generation,
     GenerationOutcome,
     GenerationQuery,
+    LabelLogprobs,
     LabelQuery,
     Outcome,
 )
 from service.errors import Cancelled, EngineFailed, JudgementError, Unavailable
-from service.observability import Telemetry
+from service.observability import EngineBatch, Telemetry
 from service.observability.tracing import tell_answered, tell_taken, watching
-from service.scheduling.admission import Gate
-from service.scheduling.backlog import Backlog
-from service.scheduling.counting import batch_of, waits
+from service.scheduling.admission import Backlog, Gate, Rate, costs
 from service.scheduling.fair_share import DEFAULT_TENANT, Tenant
-from service.scheduling.line import NEXT_STEPS
-from service.scheduling.queue import Batch, RequestQueue, Room
-from service.scheduling.rate import Rate
-from service.scheduling.ticket import Ticket, costs
+from service.scheduling.queue import NEXT_STEPS, Batch, RequestQueue, Room, Ticket
 
 log = logging.getLogger(__name__)
 
@@ -277,4 +275,39 @@ def _rooms(streams: bool, limits: Limits) -> tuple[Room, Room]:
     return (
         Room(batch_tokens=tokens, flying_batches=batches),
         Room(batch_tokens=tokens, batch_tickets=limits.max_concurrent_generations, flying_batches=1),
+    )
+
+
+def waits(batch: Sequence[Ticket], now_s: float) -> dict[Tenant, list[float]]:
+    """Seconds from being let in until now."""
+    waited: dict[Tenant, list[float]] = {}
+    for ticket in batch:
+        waited.setdefault(ticket.tenant, []).append(now_s - ticket.since_s)
+    return waited
+
+
+def batch_of(
+    batch: Sequence[Ticket], outcomes: Sequence[Outcome | GenerationOutcome] | None, *, seconds: float, busy_s: float
+) -> EngineBatch:
+    """`outcomes` are in the batch's order; None where there are none."""
+    costs: Counter[str] = Counter()
+    computed: Counter[str] = Counter()
+    shared = written = 0
+    for ticket in batch:
+        costs[ticket.tenant.team] += ticket.cost
+    for ticket, outcome in () if outcomes is None else zip(batch, outcomes, strict=True):
+        if isinstance(outcome, LabelLogprobs | Generation):
+            decoded = outcome.tokens if isinstance(outcome, Generation) else 0
+            computed[ticket.tenant.team] += len(ticket.prompt) - outcome.cached_tokens + decoded
+            shared += outcome.cached_tokens
+            written += decoded
+    return EngineBatch(
+        kind="read" if isinstance(batch[0].query, LabelQuery) else "write",
+        questions=len(batch),
+        seconds=seconds,
+        busy_s=busy_s,
+        costs=costs,
+        computed=computed,
+        shared_tokens=shared,
+        written_tokens=written,
     )

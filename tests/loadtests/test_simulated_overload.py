@@ -11,9 +11,7 @@ from service.engine.base import LabelQuery, Prompt
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded, TimedOut
 from service.scheduling import Limits, Scheduler, Tenant, Ticket
-from service.scheduling.admission import Gate
-from service.scheduling.backlog import Backlog
-from service.scheduling.rate import Rate
+from service.scheduling.admission import Backlog, Gate, Rate
 
 LABELS = (1, 0)
 

@@ -2,9 +2,9 @@
 
 from service.engine.base import Generation, GenerationQuery, LabelLogprobs, LabelQuery, Outcome, Prompt, Sampling
 from service.errors import EngineFailed
-from service.scheduling.counting import batch_of, waits
 from service.scheduling.fair_share import Tenant
-from service.scheduling.ticket import Ticket
+from service.scheduling.queue import Ticket
+from service.scheduling.scheduler import batch_of, waits
 
 MINE, THEIRS = Tenant("mine"), Tenant("theirs", priority_class="eval")
 
