@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from loadtests.open_loop import CRITERIA, VERDICTS, Door, Reply
 from testkit import teams_file
+from testkit.free_port import free_port
 from testkit.processes import Cpu, Failed, Host, hosted
-from testkit.redis import free_port
 
 LOADS = (0.5, 1.0, 2.0, 4.0, 10.0)
 PATIENCE = 20.0

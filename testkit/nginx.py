@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from testkit.free_port import free_port
 from testkit.processes import hosted
-from testkit.redis import free_port
 from testkit.service_process import ROOT
 
 SHIPPED = ROOT / "deploy" / "nginx" / "rubricd.conf"

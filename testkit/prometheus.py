@@ -21,8 +21,8 @@ from typing import Any, Literal
 import httpx
 from ruamel.yaml import YAML
 
+from testkit.free_port import free_port
 from testkit.processes import ROOT, Failed, hosted
-from testkit.redis import free_port
 
 JOB = "rubricd"
 EVALUATION_S = 15.0

@@ -18,7 +18,8 @@ from typing import Any
 import httpx
 import psutil
 
-from testkit.redis import RedisServer, free_port
+from testkit.free_port import free_port
+from testkit.redis import RedisServer
 from testkit.service_process import ROOT, runs
 from testkit.teams_file import auth, team, write
 

@@ -13,17 +13,9 @@ from typing import Self
 
 import redis
 
+from testkit.free_port import free_port
+
 _START_S = 10.0
-
-
-def free_port() -> int:
-    """Below 55536, so that a cluster's bus (port + 10000) has one too."""
-    while True:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port: int = listener.getsockname()[1]
-        if port < 55536:
-            return port
 
 
 class RedisServer:

@@ -22,8 +22,9 @@ from typing import Any
 import httpx
 from tqdm import tqdm
 
+from testkit.free_port import free_port
 from testkit.processes import hosted
-from testkit.redis import RedisServer, free_port
+from testkit.redis import RedisServer
 
 BODIES, CALLERS = 100, 4
 Truth = dict[int, list[float]]

@@ -13,8 +13,9 @@ from typing import Any
 
 from loadtests.dashboards import faulty
 from testkit import teams_file
+from testkit.free_port import free_port
 from testkit.processes import Host, hosted
-from testkit.redis import RedisServer, free_port
+from testkit.redis import RedisServer
 
 METERED = "metered"
 TEAMS: tuple[dict[str, Any], ...] = (

@@ -5,7 +5,6 @@ is in its development mode for one thing: the door that empties the prefix cache
 """
 
 import contextlib
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from loadtests.throughput.models import LONGEST
+from testkit.free_port import free_port
 from testkit.processes import Host, Split, hosted
 
 HostName = Literal["raw", "ours_vllm", "ours_local", "server"]
@@ -32,7 +32,7 @@ class Setting:
 @contextlib.contextmanager
 def start(name: HostName, setting: Setting) -> Iterator[Host]:
     """The host, ready. Raises Failed where it does not start."""
-    port = _free_port()
+    port = free_port()
     command, ready = _command(name, setting, port)
     split: Split = "threads" if name == "ours_local" else "processes"
     env = {
@@ -66,9 +66,3 @@ def _command(name: HostName, setting: Setting, port: int) -> tuple[list[str], st
             return ["service", "--engine", "vllm", *judge, *ours], "/readyz"
         case "ours_local":
             return ["service", "--engine", "local", *judge], "/readyz"
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -18,9 +18,10 @@ from pathlib import Path
 import psutil
 
 from loadtests.throughput.workload import CRITERIA, sentences
+from testkit.free_port import free_port
 from testkit.http_client import Client
 from testkit.processes import Failed, Host, hosted
-from testkit.redis import RedisServer, free_port
+from testkit.redis import RedisServer
 
 RESPONSES, GROUP = 32, 8
 VERDICTS = RESPONSES * CRITERIA

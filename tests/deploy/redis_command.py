@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from testkit.redis import free_port
+from testkit.free_port import free_port
 
 _PASSWORD = "correcthorse"
 

@@ -16,9 +16,10 @@ from typing import Any
 import psutil
 
 from testkit.faulty_service import Faults
+from testkit.free_port import free_port
 from testkit.processes import Host, hosted
 from testkit.prometheus import retarget
-from testkit.redis import RedisServer, free_port
+from testkit.redis import RedisServer
 from testkit.teams_file import auth, team, write
 from tests.deploy.alerting import Job, again_and_again, flood, group, running
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+from testkit.free_port import free_port
 from testkit.scripted_judge import Service
 from testkit.service_process import service
 from tests.trainer_client.trl.tiny import judged_by, texts, word
-from tests.trainer_client.trl.training_run import Plan, Running, free_port
+from tests.trainer_client.trl.training_run import Plan, Running
 from trainer_client.client import JudgeClient, reward
 from trainer_client.reward_client import Judging
 from trainer_client.trl.prompt_row import ROW, bare

@@ -7,7 +7,6 @@ written is `weights-RANK.pt`; a run that raised says so in `error-RANK.txt`.
 import json
 import multiprocessing
 import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from testkit.free_port import free_port
 from tests.trainer_client.trl.tiny import QUIET, Recorder, rows
 from trainer_client.data.rows import training_order
 from trainer_client.reward_client import Judging
@@ -85,13 +85,6 @@ class Running:
         while not happened(self.plan):
             assert time.monotonic() < deadline and any(process.is_alive() for process in self.processes)
             time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        port: int = door.getsockname()[1]
-    return port
 
 
 def _run(plan: Plan, rank: int, port: int) -> None:
