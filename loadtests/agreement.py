@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from loadtests.judge import judge, service
+from loadtests.judge import judge
 from miniature.judge.evaluation import Verdict
 from miniature.world.cases import evaluation
+from testkit.processes import service
 
 WAYS = (("local", "float32"), ("vllm", "float32"), ("local", "bfloat16"), ("vllm", "bfloat16"))
 SAME = 0.999
@@ -64,8 +65,8 @@ def main() -> int:
     rows: list[Agreement] = []
     for engine, dtype in WAYS:
         print(f"{engine}, {dtype}", file=sys.stderr)
-        with service("--engine", engine, "--dtype", dtype) as url:
-            judged, seconds = judge(url, cases, batch=50)
+        with service("--engine", engine, "--dtype", dtype) as running:
+            judged, seconds = judge(running.url, cases, batch=50)
         first = first or judged
         rows.append(compare((engine, dtype), judged, first, seconds))
     heads = ("verdicts", 9), ("same", 10), ("mean |dP|", 11), ("max |dP|", 10), ("accuracy", 10), ("a second", 10)

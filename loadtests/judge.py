@@ -9,14 +9,10 @@ without a verdict ends the run: figures over a part of the cases would be worth 
 
 import argparse
 import json
-import re
-import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,19 +22,18 @@ from tqdm import tqdm
 
 from miniature.judge.evaluation import Figures, Verdict, figures, verdicts
 from miniature.world.cases import Case, evaluation
+from testkit.processes import service
 from trainer_client.wire import ScoreResponse
 
-ROOT = Path(__file__).resolve().parents[1]
 BINS = 15
-START_S = 120.0
 
 
 def main() -> int:
     """Exit status 0 where the targets are met, else 1."""
     options = _parser().parse_args()
     cases = [evaluation(options.seed, index) for index in range(options.cases)]
-    with service(*(["--judge", str(options.judge)] if options.judge else [])) as url:
-        judged, seconds = judge(url, cases, options.batch)
+    with service(*(["--judge", str(options.judge)] if options.judge else [])) as running:
+        judged, seconds = judge(running.url, cases, options.batch)
     measured = figures(judged, bins=BINS)
     print(table(measured, len(cases), seconds))
     if options.json:
@@ -62,31 +57,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accuracy", type=float, default=0.97, help="least accuracy (0.97)")
     parser.add_argument("--calibration-error", type=float, default=0.05, help="largest calibration error (0.05)")
     return parser
-
-
-@contextmanager
-def service(*flags: str) -> Iterator[str]:
-    """The URL of a service with these flags, ready to judge, that ends with the block."""
-    command = [sys.executable, "-m", "service", "--port", "0", *flags]
-    with tempfile.TemporaryDirectory() as scratch:
-        log = Path(scratch) / "service.log"
-        with log.open("w") as stderr:
-            process = subprocess.Popen(command, cwd=ROOT, stderr=stderr)
-        try:
-            yield _url_when_ready(process, log)
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def _url_when_ready(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"listening on (http://\S+:\d+)", log.read_text())
-        if found and httpx.get(f"{found.group(1)}/readyz", timeout=10).status_code == 200:
-            return found.group(1)
-        time.sleep(0.1)
-    raise RuntimeError(f"the service was not ready within {START_S:.0f} s:\n{log.read_text()}")
 
 
 def judge(url: str, cases: Sequence[Case], batch: int) -> tuple[list[Verdict], float]:

@@ -6,8 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from testkit.free_port import free_port
-from testkit.processes import hosted
-from testkit.service_process import ROOT
+from testkit.processes import ROOT, hosted
 
 SHIPPED = ROOT / "deploy" / "nginx" / "rubricd.conf"
 _PROGRAM = ROOT / ".venv" / "nginx" / "usr" / "sbin" / "nginx"

@@ -1,13 +1,17 @@
-"""A contestant's processes: started under a guard, watched until they serve, their CPU time counted by part.
+"""Starts servers as real processes on free loopback ports, and waits until they serve.
 
-Always true: every host ends with the block that started it, and with this process however it dies (guard.py).
+`service` starts the service itself, as its command line does; tests signal it and read its log. `hosted` starts any
+server under a guard, and counts the CPU time of its parts: a load test measures with it. Both end with the block that
+started them; what `hosted` started also ends with this process, however it dies (guard.py).
 """
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -26,7 +30,7 @@ Split = Literal["processes", "threads"]
 
 
 class Failed(RuntimeError):
-    """A contestant did not start or did not answer; its message says why."""
+    """A server did not start or did not answer; its message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +101,11 @@ class Host:
                     return
             time.sleep(0.2)
         why = "ended" if self.process.poll() is not None else f"was not ready within {within_s:.0f} s"
-        raise Failed(f"it {why}; its log ends:\n{self.last_words()}")
+        raise Failed(f"it {why}; its log ends:\n{self.log_tail()}")
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """Its log's last lines."""
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])
+        return _tail(self.log)
 
 
 def _tree(pid: int) -> list[psutil.Process]:
@@ -135,3 +139,76 @@ def hosted(
         if process.stdin is not None:
             process.stdin.close()
         process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The service's own process. `log` is the file that its stderr goes to."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@contextlib.contextmanager
+def service(
+    *flags: str, module: str = "service", ready: bool = True, log: Path | None = None, within_s: float = START_S
+) -> Iterator[Running]:
+    """`python -m service` with these flags on a port that it chooses, ready to judge.
+
+    `module` is run in its place; with `ready` False it listens only; `log` is kept where it is given. Raises Failed
+    with the log's end where it does not come so far within `within_s` seconds.
+    """
+    with tempfile.TemporaryDirectory(prefix="rubricd-service-") as folder:
+        file = log or Path(folder) / "log"
+        with file.open("wb") as stderr:
+            process = subprocess.Popen([sys.executable, "-m", module, "--port", "0", *flags], cwd=ROOT, stderr=stderr)
+        try:
+            running = Running(_listening_at(process, file, within_s), process, file)
+            if ready:
+                _until_ready(running, within_s)
+            yield running
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def refused(*flags: str) -> tuple[int, str]:
+    """Exit status and stderr of a service that does not start."""
+    command = [sys.executable, "-m", "service", "--port", "0", *flags]
+    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=90)
+    return done.returncode, done.stderr
+
+
+def runs(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _listening_at(process: subprocess.Popen[bytes], log: Path, within_s: float) -> str:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        ended = process.poll()  # before the log is read: what it wrote last counts
+        if found := re.search(r"listening on (http://[^\s;\"]+:\d+)", log.read_text(errors="replace")):
+            return found.group(1)
+        if ended is not None:
+            raise Failed(f"the service ended with {ended} before it listened:\n{_tail(log)}")
+        time.sleep(0.02)
+    raise Failed(f"the service did not listen within {within_s:.0f} s:\n{_tail(log)}")
+
+
+def _until_ready(running: Running, within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline and running.process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{running.url}/readyz", timeout=10) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.05)
+    raise Failed(f"the service was not ready within {within_s:.0f} s:\n{_tail(running.log)}")
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])

@@ -19,8 +19,8 @@ import httpx
 import psutil
 
 from testkit.free_port import free_port
+from testkit.processes import ROOT, runs
 from testkit.redis import RedisServer
-from testkit.service_process import ROOT, runs
 from testkit.teams_file import auth, team, write
 
 WAIT_S = 60.0

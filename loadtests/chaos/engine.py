@@ -12,15 +12,12 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from random import Random
@@ -31,8 +28,8 @@ import psutil
 from tqdm import tqdm
 
 from miniature.world.cases import Case, evaluation
+from testkit.processes import service
 
-ROOT = Path(__file__).resolve().parents[2]
 CASES = 40
 BATCH = 4
 # What a request may take beyond the time to detect a hang; a judge that starts is no reason to wait.
@@ -121,14 +118,14 @@ def is_passed(drills: Sequence[Drill], load: Load, wanted: int) -> bool:
 async def run(times: int, callers: int, hang_s: float) -> tuple[list[Drill], Load, float]:
     cases = [evaluation(31, index) for index in range(CASES)]
     drills, load, began = [], Load(), time.monotonic()
-    async with serving(hang_s) as service, httpx.AsyncClient(base_url=service.url, timeout=hang_s + ANSWER_S) as client:
+    async with serving(hang_s) as judge, httpx.AsyncClient(base_url=judge.url, timeout=hang_s + ANSWER_S) as client:
         truth = await unharmed(client, cases)
         stop = asyncio.Event()
         calls = [asyncio.create_task(call(client, cases, truth, load, stop, seed)) for seed in range(callers)]
         with tqdm(total=2 * times, unit="drill") as bar:
             for number in range(2 * times):
                 harm = list(HARMS)[number % 2]
-                drills.append(await drill(service, harm, number // 2))
+                drills.append(await drill(judge, harm, number // 2))
                 bar.set_postfix(hung=load.hung, wrong=load.wrong, ready_s=f"{drills[-1].ready_s:.0f}")
                 bar.update()
                 await asyncio.sleep(2.0)
@@ -140,29 +137,15 @@ async def run(times: int, callers: int, hang_s: float) -> tuple[list[Drill], Loa
 @asynccontextmanager
 async def serving(hang_s: float) -> AsyncIterator[Service]:
     """The service with vLLM, ready, that ends with the block; nothing of it may be left then."""
-    with tempfile.TemporaryDirectory() as scratch:
-        log = Path(scratch) / "service.log"
-        process = _begin(log, hang_s)
-        try:
-            found = await _until(lambda: re.search(r"listening on (http://\S+:\d+)", log.read_text()), 60.0)
-            service = Service(psutil.Process(process.pid), found.group(1), log)
-            await _until(lambda: is_ready(service) or process.poll() is not None, READY_S)
-            if process.poll() is not None:
-                raise RuntimeError(f"the service did not start:\n{log.read_text(errors='replace')[-3000:]}")
-            yield service
-            left = service.engine()
-        finally:
-            process.terminate()
-            await asyncio.to_thread(process.wait, 60)
+    flags = ("--engine", "vllm", "--vllm-hang-s", f"{hang_s:g}", "--vllm-kv-cache-gb", "1")
+    with ExitStack() as stack:
+        started = service(*flags, "--cache-entries", "0", "--drain-s", "5", within_s=READY_S)
+        running = await asyncio.to_thread(stack.enter_context, started)
+        found = Service(psutil.Process(running.process.pid), running.url, running.log)
+        yield found
+        left = found.engine()
     if any(one.is_running() for one in left):
         raise RuntimeError("the service has left processes of vLLM behind")
-
-
-def _begin(log: Path, hang_s: float) -> subprocess.Popen[bytes]:
-    flags = ["--engine", "vllm", "--port", "0", "--vllm-hang-s", f"{hang_s:g}", "--vllm-kv-cache-gb", "1"]
-    with log.open("w") as output:
-        command = [sys.executable, "-m", "service", *flags, "--cache-entries", "0", "--drain-s", "5"]
-        return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
 
 
 def is_ready(service: Service) -> bool:

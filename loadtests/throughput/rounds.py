@@ -155,7 +155,7 @@ def _take(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             cold, warm = runner.run(_both(one, work))
     except ERRORS as error:
-        outcomes[one.name] = Outcome(failed=f"{error}\n{one.host.last_words()}")
+        outcomes[one.name] = Outcome(failed=f"{error}\n{one.host.log_tail()}")
         taking.remove(one)
         say(f"{kind}: {one.name} failed: {outcomes[one.name].failed}")
         return

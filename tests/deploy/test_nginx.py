@@ -12,7 +12,7 @@ import pytest
 
 from testkit.metrics_page import page_of
 from testkit.nginx import nginx
-from testkit.service_process import Running, service
+from testkit.processes import Running, service
 from testkit.teams_file import auth, team, write
 from trainer_client import wire
 from trainer_client.http.headers import HEADER, affinity

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from service.hosting.ray.autoscaling import QueuedTokens
 from service.settings import Settings
-from testkit.service_process import ROOT
+from testkit.processes import ROOT
 
 FILE = ROOT / "deploy" / "ray" / "serve.yaml"
 

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from testkit.service_process import Running, service
+from testkit.processes import Running, service
 
 
 @pytest.fixture(scope="session")

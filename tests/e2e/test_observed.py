@@ -1,13 +1,7 @@
 """One trace over two processes, and the log beside it: as a collector and a log's reader get them."""
 
 import json
-import re
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +12,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from testkit.apps import item
-from testkit.service_process import ROOT
+from testkit.processes import service
 from testkit.trace_collector import Collector
 from trainer_client.client import JudgeClient
 
-START_S = 100.0
-
-
-@contextmanager
-def observed(err: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The service's URL and process; its stderr is in a file."""
-    command = [sys.executable, "-m", "service", "--port", "0", "--engine", "fake", "--log-format", "json", *flags]
-    with err.open("wb") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stderr=file)
-    try:
-        yield _until_ready(err, process), process
-    finally:
-        process.kill()
-        process.wait(timeout=30)
-
-
-def _until_ready(err: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"listening on (http://[^;]+);", err.read_text())
-        if found and httpx.get(f"{found.group(1)}/readyz", timeout=10).status_code == 200:
-            return found.group(1)
-        time.sleep(0.05)
-    raise AssertionError(err.read_text())
+FLAGS = ("--engine", "fake", "--log-format", "json")
 
 
 def job(collector: Collector) -> TracerProvider:
@@ -59,15 +30,15 @@ async def test_a_jobs_step_and_its_judging_are_one_trace(tmp_path: Path) -> None
     err = tmp_path / "stderr"
     with Collector() as collector:
         provider = job(collector)
-        with observed(err, "--otlp-endpoint", collector.url) as (url, process):
-            async with JudgeClient(url) as judge:
+        with service(*FLAGS, "--otlp-endpoint", collector.url, log=err) as running:
+            async with JudgeClient(running.url) as judge:
                 with provider.get_tracer("job").start_as_current_span("step"):
                     await judge.score([item()])
                     [_ async for _ in judge.stream([item(response="Run.")])]
             async with httpx.AsyncClient() as other:
-                await other.post(f"{url}/v1/score", content=b"{")
-            process.terminate()  # what was not sent yet is sent before the end
-            assert process.wait(timeout=30) == 0
+                await other.post(f"{running.url}/v1/score", content=b"{")
+            running.process.terminate()  # what was not sent yet is sent before the end
+            assert running.process.wait(timeout=30) == 0
         provider.shutdown()
         spans = collector.spans()
     [step] = [span for span in spans if span.service == "job"]

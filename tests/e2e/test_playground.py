@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, sync_playwright
 
-from testkit.service_process import ROOT, Running
+from testkit.processes import ROOT, Running
 
 FLAGS = [
     "--no-sandbox",

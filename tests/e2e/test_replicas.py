@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from testkit.metrics_page import page_of
-from testkit.service_process import Running, service
+from testkit.processes import Running, service
 from testkit.teams_file import auth, team, write
 
 RUBRIC = [{"text": f"Criterion number {n}.", "points": 1} for n in range(12)]

@@ -17,7 +17,7 @@ import pytest
 
 from service.app import create_app
 from testkit.apps import client_of, fake_settings, started
-from testkit.service_process import Running, service
+from testkit.processes import Running, service
 from tests.e2e.balancer import Balancer
 from trainer_client.client import JudgeClient, Scored
 

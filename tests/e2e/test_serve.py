@@ -9,7 +9,7 @@ import sys
 import httpx
 import pytest
 
-from testkit.service_process import ROOT, Running, refused, service
+from testkit.processes import ROOT, Running, refused, service
 from trainer_client import wire
 from trainer_client.client import JudgeClient, Scored, reward
 

@@ -12,7 +12,7 @@ import pytest
 
 from miniature.world.cases import evaluation
 from testkit.metrics_page import Page
-from testkit.service_process import Running, runs, service
+from testkit.processes import Running, runs, service
 from trainer_client.wire import ScoreResponse
 
 pytestmark = pytest.mark.timeout(480)

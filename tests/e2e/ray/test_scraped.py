@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from testkit.processes import ROOT
 from testkit.prometheus import Prometheus, configured
 from testkit.ray_nodes import WAIT_S, Nodes, kill
-from testkit.service_process import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 

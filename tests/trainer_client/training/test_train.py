@@ -14,8 +14,8 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
+from testkit.processes import service as real_service
 from testkit.scripted_judge import FINGERPRINT, Service, answered, problem, scores, served
-from testkit.service_process import service as real_service
 from tests.trainer_client.training import runs
 from trainer_client.training import run_dir
 

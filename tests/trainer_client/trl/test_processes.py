@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from testkit.free_port import free_port
+from testkit.processes import service
 from testkit.scripted_judge import Service
-from testkit.service_process import service
 from tests.trainer_client.trl.tiny import judged_by, texts, word
 from tests.trainer_client.trl.training_run import Plan, Running
 from trainer_client.client import JudgeClient, reward

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from testkit.service_process import ROOT
+from testkit.processes import ROOT
 
 PEERS = ROOT / ".venv" / "peers"
 

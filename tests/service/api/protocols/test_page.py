@@ -11,7 +11,7 @@ import pytest
 from service.api.protocols.common import OPTIONS
 from service.api.protocols.ends import COMMON
 from testkit.apps import serving
-from testkit.service_process import ROOT
+from testkit.processes import ROOT
 from tests.service.api.protocols.bodies import JUDGING
 
 PAGE = (ROOT / "docs" / "guide" / "protocols.md").read_text(encoding="utf-8")

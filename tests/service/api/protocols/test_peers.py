@@ -16,7 +16,7 @@ import openai
 import pytest
 import torch
 
-from testkit.service_process import Running, service
+from testkit.processes import Running, service
 from testkit.tokenizer_families import family
 from tests.service.api.protocols.bodies import LABEL, MESSAGES, PROMPT, RESPONSE, RUBRIC, nemo_gym
 from tests.service.api.protocols.peers import load
