@@ -1,0 +1,104 @@
+"""Defines what a caller sends: items to score and the options of `POST /v1/score`, and a rubric to lint."""
+
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from trainer_client.wire.models import Aggregation, Layout, Mode, Strict
+from trainer_client.wire.rubric import Rubric, first_repeated
+
+Priority = Literal["train", "eval", "interactive"]
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+RatingNorm = Literal["(r-1)/9", "r/10"]
+
+
+class Message(Strict):
+    """One turn of the conversation before the response."""
+
+    role: Role
+    content: str
+
+
+class Item(Strict):
+    """One response to score, or a GRPO group of them (`responses`) that shares prompt and rubric."""
+
+    id: str | None = Field(default=None, min_length=1, description="Echoed; default: the index as text.")
+    prompt: str | list[Message] = Field(description="The conversation before the response; a string is one user turn.")
+    response: str | None = Field(default=None, description="The text to judge; may be empty.")
+    responses: list[str] | None = Field(
+        default=None, min_length=1, description="Instead of `response`: results are `id/0`, `id/1`, …, group `id`."
+    )
+    rubric: Rubric | None = None
+    reference: str | None = Field(default=None, description="A reference answer, seen by the judge only.")
+    group: str | None = Field(default=None, min_length=1, description="GRPO group; its items share a prompt.")
+
+    @model_validator(mode="after")
+    def _one_kind_of_response(self) -> Self:
+        if (self.response is None) == (self.responses is None):
+            raise ValueError("give exactly one of `response` and `responses`")
+        if self.responses is not None and self.group is not None:
+            raise ValueError("`responses` is a group of its own, named by the item's id; leave `group` out")
+        return self
+
+    def result_ids(self, index: int) -> list[str]:
+        """The ids of this item's results, given its place in the request."""
+        id = str(index) if self.id is None else self.id
+        return [id] if self.responses is None else [f"{id}/{n}" for n in range(len(self.responses))]
+
+
+_EXAMPLE: dict[str, Any] = {
+    "items": [
+        {
+            "prompt": "My knee hurts when I run. What should I do?",
+            "response": "Rest for a few days, put ice on it, and see a doctor if it does not get better.",
+            "rubric": [
+                {"text": "Tells the user to see a doctor.", "points": 5},
+                {"text": "Recommends running through the pain.", "points": -6},
+            ],
+        }
+    ]
+}
+
+
+class ScoreRequest(Strict):
+    """The body of `POST /v1/score`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+    items: list[Item] = Field(min_length=1)
+    mode: Mode = "verdict"
+    aggregation: Aggregation = "healthbench"
+    layout: Layout = "rubricd"
+    votes: int = Field(default=1, ge=1, le=16)
+    rating_norm: RatingNorm = Field(default="(r-1)/9", description="Rating modes: how 1..10 becomes the score.")
+    soft: bool = False
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    min_coverage: float = Field(default=1.0, ge=0, le=1)
+    deadline_ms: int | None = Field(default=None, gt=0)
+    priority: Priority = "train"
+    expect_judge: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if same := first_repeated(id for i, item in enumerate(self.items) for id in item.result_ids(i)):
+            raise ValueError(
+                f"results {same[0]} and {same[1]} have one id; ids must be distinct (without one, the index is the id)"
+            )
+        if self.mode != "likert" and any(item.rubric is None for item in self.items):
+            raise ValueError(f"mode `{self.mode}` needs a `rubric` in every item")
+        if self.votes != 1 and self.mode != "reasoned":
+            raise ValueError("`votes` has a meaning in mode `reasoned` only")
+        if self.rating_norm != "(r-1)/9" and self.mode not in ("implicit", "likert"):
+            raise ValueError("`rating_norm` has a meaning in modes `implicit` and `likert` only")
+        prompts: dict[str, Any] = {}
+        for item in self.items:
+            if item.group is not None and prompts.setdefault(item.group, item.prompt) != item.prompt:
+                raise ValueError("items of one `group` must share their `prompt`")
+        return self
+
+
+class LintRequest(Strict):
+    """The body of `POST /v1/rubrics/lint`."""
+
+    rubric: Rubric
+    aggregation: Aggregation = "healthbench"

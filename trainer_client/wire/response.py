@@ -1,0 +1,182 @@
+"""Defines what the service answers: results, usage, problems and facts about the judge.
+
+Guarantees: a missing verdict is null with a status that says why; no field has a default that could stand for one.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from trainer_client.wire.models import Answer, Layout, Mode
+
+CriterionStatus = Literal[
+    "ok",
+    "abstained",
+    "timeout",
+    "overloaded",
+    "too_long",
+    "unparseable",
+    "verifier_error",
+    "engine_error",
+    "cancelled",
+]
+ResultStatus = Literal["ok", "partial", "failed"]
+Source = Literal["judge", "cache", "rule"]
+
+
+class Judge(Answer):
+    """Who judged. The fingerprint names the judge in this mode and layout; any change of it is a new judge."""
+
+    model: str
+    revision: str
+    engine: str
+    mode: Mode
+    layout: Layout
+    fingerprint: str
+
+
+class CriterionResult(Answer):
+    """One verdict, or the reason why there is none."""
+
+    id: str
+    status: CriterionStatus
+    met: bool | None = Field(description="null unless `status` is `ok`.")
+    p: float | None = Field(description="P(met), calibrated where a calibration is loaded.")
+    p_raw: float | None = Field(description="P(met) as the judge gave it.")
+    label_mass: float | None = Field(description="The labels' share of the probability of the whole vocabulary.")
+    points: float = Field(description="As counted, polarity applied.")
+    source: Source
+    explanation: str | None = None
+    detail: str | None = Field(default=None, description="For a status other than `ok`: what to do about it.")
+
+
+class Rating(Answer):
+    """Rating modes: on the judge's scale of 1..10."""
+
+    expected: float
+    most_likely: int
+    normalised: float
+
+
+class Result(Answer):
+    """One response's score. `score` is null when too little was judged; it is never invented."""
+
+    id: str
+    status: ResultStatus
+    score: float | None
+    score_bounds: tuple[float, float] | None = Field(
+        description="The score if every unjudged criterion went the worst and the best way; null if nothing counts."
+    )
+    coverage: float = Field(description="Share of the counted |points| that was judged.")
+    criteria: list[CriterionResult] = Field(
+        description="In the order of the rubric; in the rating modes one entry `rating`, the rating's own status."
+    )
+    rating: Rating | None = None
+
+
+class Group(Answer):
+    """Statistics over the valid scores of a GRPO group. `std` is the population's (divided by `valid`)."""
+
+    id: str
+    n: int
+    valid: int
+    mean: float | None
+    std: float | None
+    zero_variance: bool | None
+
+
+class Usage(Answer):
+    """What the request cost. Tokens are the judge's."""
+
+    judgements: int
+    cache_hits: int
+    deduplicated: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
+class ScoreResponse(Answer):
+    """The answer of `POST /v1/score`; `results` stand in the order of the items."""
+
+    id: str
+    judge: Judge
+    results: list[Result]
+    groups: list[Group] | None = None
+    usage: Usage
+
+
+class StreamedResult(Result):
+    """A line of the streamed answer: a result as soon as it is finished."""
+
+    index: int = Field(ge=0, description="Its place among the request's results, from 0.")
+
+
+class StreamEnd(Answer):
+    """The last line of the streamed answer; a stream that ends without it broke."""
+
+    done: Literal[True]
+    id: str
+    judge: Judge
+    usage: Usage
+    groups: list[Group] | None = None
+
+
+class Place(Answer):
+    loc: list[str | int]
+    msg: str
+
+
+class Problem(Answer):
+    """An error, RFC 9457. The last part of `type` is the stable error code. Never holds text of the request."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[Place] = Field(default_factory=list)
+
+
+class Limits(Answer):
+    """What one request may hold. Lengths in tokens, the body in bytes."""
+
+    max_items: int
+    max_criteria: int
+    max_body_bytes: int
+    max_model_len: int
+    max_queued_tokens: int
+
+
+class JudgeInfo(Answer):
+    """The answer of `GET /v1/judge`."""
+
+    model: str
+    revision: str
+    engine: str
+    fingerprint: str = Field(description="In the default mode and layout.")
+    modes: list[Mode]
+    layouts: list[Layout]
+    judges: list[Judge] = Field(
+        default_factory=list, description="One for each mode and layout in which this judge can be asked."
+    )
+    labels: dict[str, int] = Field(description="The label tokens and their ids.")
+    label_mass_floor: float = Field(description="Below it a criterion abstains.")
+    limits: Limits
+    calibration: str | None = None
+    facts: dict[str, str] = Field(
+        default_factory=dict, description="What, besides prompts and labels, the fingerprint names."
+    )
+
+
+class Finding(Answer):
+    """Something about a rubric that a person should look at. `criterion` is null for the rubric as a whole."""
+
+    code: str
+    severity: Literal["error", "warning"]
+    criterion: str | None
+    message: str
+
+
+class LintResponse(Answer):
+    findings: list[Finding]

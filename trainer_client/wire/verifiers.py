@@ -1,0 +1,96 @@
+"""Defines the rules that can decide a criterion instead of the judge, and how RuscaRL's tags name them."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trainer_client.wire.models import Strict
+
+
+class MathVerify(Strict):
+    """Met when the response's final answer equals `gold` mathematically (math-verify library)."""
+
+    rule: Literal["math_verify"]
+    gold: str = Field(min_length=1)
+
+
+class Regex(Strict):
+    """Met when `pattern` is found anywhere in the response (`regex` library syntax, with a time limit)."""
+
+    rule: Literal["regex"]
+    pattern: str = Field(min_length=1)
+    ignore_case: bool = False
+
+
+class Contains(Strict):
+    """Met when the response contains `text`."""
+
+    rule: Literal["contains"]
+    text: str = Field(min_length=1)
+    ignore_case: bool = True
+
+
+class Choice(Strict):
+    """Met when the response's last stated choice (`Answer: B`, `\\boxed{B}`, a lone letter) is `gold`."""
+
+    rule: Literal["choice"]
+    gold: str = Field(pattern=r"^[A-Za-z]$")
+
+
+class Length(Strict):
+    """Met when the response's length lies in `min`..`max`, both inclusive."""
+
+    rule: Literal["length"]
+    min: int | None = Field(default=None, ge=0)
+    max: int | None = Field(default=None, ge=0)
+    unit: Literal["words", "characters"] = "words"
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("give `min`, `max` or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("`min` is larger than `max`")
+        return self
+
+
+class JsonSchema(Strict):
+    """Met when the whole response is a JSON document that satisfies the schema (draft 2020-12)."""
+
+    rule: Literal["json_schema"]
+    json_schema: dict[str, Any] = Field(alias="schema")
+
+
+class Exact(Strict):
+    """Met when the response equals `gold`, white space at the ends aside."""
+
+    rule: Literal["exact"]
+    gold: str
+    ignore_case: bool = False
+
+
+Verifier = Annotated[MathVerify | Regex | Contains | Choice | Length | JsonSchema | Exact, Field(discriminator="rule")]
+
+_RULES_BY_TAG = {"math_verify": "gold", "choice": "gold", "exact": "gold", "regex": "pattern", "contains": "text"}
+
+
+def tag_pairs(tags: Any) -> Any:
+    """`["k:v", …]` to `{"k": "v"}`; a tag without a colon gets an empty value, a key told twice both values, joined by
+    a comma. Anything else is left to validation."""
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        return tags
+    pairs: dict[str, list[str]] = {}
+    for key, _, value in (tag.partition(":") for tag in tags):
+        pairs.setdefault(key.strip(), []).append(value.strip())
+    return {key: ", ".join(values) for key, values in pairs.items()}
+
+
+def verifier_of_tags(tags: dict[str, str]) -> dict[str, str] | None:
+    """RuscaRL's `verifier:rule`, `function:F`, `parameters:P`. An unknown function is an error, never a guess."""
+    if tags.get("verifier") != "rule":
+        return None
+    function = tags.get("function", "")
+    if function not in _RULES_BY_TAG:
+        known = ", ".join(sorted(_RULES_BY_TAG))
+        raise ValueError(f"tag `function` names no rule that tags can express; known: {known}")
+    return {"rule": function, _RULES_BY_TAG[function]: tags.get("parameters", "")}
