@@ -23,7 +23,7 @@ from trainer_client.http.headers import HEADER, affinity
 
 CALLERS = 64
 CRITERIA = 4
-_COUNTS = ('rubricd_prompt_tokens_total{kind="computed"}', 'rubricd_prompt_tokens_total{kind="shared"}')
+_COUNTS = ('rubricd_prompt_tokens_total{kind="computed"}', 'rubricd_prompt_tokens_total{source="shared"}')
 
 
 @dataclass(frozen=True, slots=True)

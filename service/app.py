@@ -24,7 +24,7 @@ from service.engine.build import build as build_engine
 from service.errors import ConfigurationError
 from service.gauges import reading
 from service.lifecycle import Served
-from service.observability import Telemetry, lag
+from service.observability import Telemetry, monitor_event_loop
 from service.observability.tracing import UNTRACED, Tracing
 from service.replicas import Replicas, replicas
 from service.settings import Settings
@@ -45,10 +45,10 @@ def create_app(
     ConfigurationError for a teams file or a Redis URL that cannot be used."""
     telemetry, tracing, clock = Telemetry(settings.metric_teams), _tracing(settings), clock or SystemClock()
     shared = replicas(settings, clock, telemetry)
-    door = Anyone() if settings.teams is None else Door.open(settings.teams, clock, telemetry.teams_reloaded)
+    door = Anyone() if settings.teams is None else Door.open(settings.teams, clock, telemetry.count_teams_reload)
     ledger = MeteredLedger(shared.ledger, telemetry)
     served = Served(settings, clock, telemetry, door=door, ledger=ledger, idempotency_store=shared.idempotency_store)
-    telemetry.watch(partial(reading, served, shared.link))
+    telemetry.set_gauge_source(partial(reading, served, shared.link))
     routes, scoring = Routes(served), Scoring(served)
     app = FastAPI(
         title="rubricd",
@@ -114,7 +114,7 @@ async def _lifespan(
     app.state.drained = asyncio.Event()
     async with shared.running(), AsyncExitStack() as stack:
         stack.push_async_callback(tracing.stop)
-        lagging = asyncio.create_task(lag.watch(served.telemetry.loop_lagged), name="lag")
+        lagging = asyncio.create_task(monitor_event_loop(served.telemetry.observe_event_loop_lag), name="lag")
         stack.callback(lagging.cancel)
         if isinstance(served.door, Door):
             watching = asyncio.create_task(served.door.watch(), name="teams")

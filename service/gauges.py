@@ -6,7 +6,7 @@ from service.cache.memory import MemoryCache
 from service.engine.base import Engine
 from service.lifecycle import Served
 from service.modes.modes import ModeResult
-from service.observability import Reading
+from service.observability import GaugeValues
 from service.redis_client import RedisClient
 from service.scheduling import Scheduler
 from service.tenancy.metered import limits
@@ -21,15 +21,15 @@ class Judging:
     store: MemoryCache[ModeResult]
 
 
-def reading(served: Served, link: RedisClient | None, judging: Judging | None = None) -> Reading:
+def reading(served: Served, link: RedisClient | None, judging: Judging | None = None) -> GaugeValues:
     quotas = limits(served.door.teams)
     reserved = dict.fromkeys((team for team, quota in quotas if quota != "requests_per_minute"), 0)
     reserved.update(served.ledger.reserved())
     redis_up = None if link is None else not link.down
     if judging is None:
-        return Reading(redis_up=redis_up, teams_file_ok=served.door.file_ok, limits=quotas, reserved=reserved)
+        return GaugeValues(redis_up=redis_up, teams_file_ok=served.door.file_ok, limits=quotas, reserved=reserved)
     scheduler = judging.scheduler
-    return Reading(
+    return GaugeValues(
         ready=served.why_not_ready is None,
         queued=scheduler.queued_by(),
         queue_limit_tokens=scheduler.limit_tokens,

@@ -57,8 +57,8 @@ async def load(served: Served, shared: Replicas, build: Builder, stack: AsyncExi
     )
     judge = asked[DEFAULT].judge
     judging = Judging(built.engine, scheduler, store)
-    served.telemetry.watch(partial(reading, served, shared.link, judging))
-    served.telemetry.judge_serves(judge.identity.model, judge.identity.engine, judge.fingerprint)
+    served.telemetry.set_gauge_source(partial(reading, served, shared.link, judging))
+    served.telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
     served.serve(scorer, built.engine.max_model_len)
     if settings.canary_every_s > 0:
         watching = asyncio.create_task(_watch(canary, served), name="canary")
@@ -118,7 +118,7 @@ async def _watch(canary: Canary, served: Served) -> None:
         try:
             drift = await canary.ask()
         except RubricdError as error:
-            served.telemetry.canary_failed(error.code)
+            served.telemetry.count_canary_failure(error.code)
             log.warning("the canaries were not answered: %s: %s", error.code, error)
         else:
-            served.telemetry.canary_drifted(drift)
+            served.telemetry.set_canary_drift(drift)

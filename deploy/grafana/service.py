@@ -75,8 +75,8 @@ _WORK: tuple[Card, ...] = (
         "Prompt tokens computed, prompt tokens shared with another question, tokens written, a second; and what the "
         "judge was measured to do. Computed near that: it is at its limit.",
         (
-            Query(rate("rubricd_prompt_tokens_total", by="kind"), "{{kind}}"),
-            Query(rate("rubricd_written_tokens_total"), "written"),
+            Query(rate("rubricd_prompt_tokens_total", by="source"), "{{source}}"),
+            Query(rate("rubricd_generated_tokens_total"), "generated"),
             Query(summed("rubricd_drain_tokens_per_second"), "measured capacity"),
         ),
         unit="suffix: tok/s",
@@ -113,7 +113,7 @@ _TIME: tuple[Card, ...] = (
         "Time of one batch at the engine, reading labels or writing. It grows with `max_batch_tokens` and with "
         "whatever else uses the GPU.",
         tuple(
-            Query(quantile(q, "rubricd_engine_step_seconds", by="kind"), f"{{{{kind}}}} p{round(100 * q)}")
+            Query(quantile(q, "rubricd_engine_step_seconds", by="query_type"), f"{{{{query_type}}}} p{round(100 * q)}")
             for q in (0.5, 0.95)
         ),
         unit="s",
@@ -150,8 +150,8 @@ _LIMITS: tuple[Card, ...] = (
             Query(grown("rubricd_engine_failed_batches_total"), "engine: failed batches"),
             Query(grown("rubricd_engine_restarts_total"), "engine: restarts"),
             Query(grown("rubricd_canary_failures_total"), "canary: no answer"),
-            Query(grown("rubricd_redis_faults_total", 'kind!="unwritten"', by="kind"), "redis: {{kind}}"),
-            Query(grown("rubricd_redis_faults_total", 'kind="unwritten"'), "redis: not written", right="short"),
+            Query(grown("rubricd_redis_faults_total", 'reason!="unwritten"', by="reason"), "redis: {{reason}}"),
+            Query(grown("rubricd_redis_faults_total", 'reason="unwritten"'), "redis: not written", right="short"),
             Query(grown("rubricd_teams_reloads_total", 'outcome="failed"'), "teams file: unreadable"),
             Query(f"sum(1 - {of('rubricd_redis_up')})", "replicas without Redis"),
         ),
@@ -171,8 +171,8 @@ _INSIDE: tuple[Card, ...] = (
         "Mean tokens (left) and questions (right) of a batch. Far below `max_batch_tokens` with a full queue: long "
         "prompts, or `max_in_flight` too large.",
         (
-            Query(mean("rubricd_batch_tokens", by="kind"), "tokens, {{kind}}"),
-            Query(mean("rubricd_batch_questions", by="kind"), "questions, {{kind}}", right="short"),
+            Query(mean("rubricd_batch_tokens", by="query_type"), "tokens, {{query_type}}"),
+            Query(mean("rubricd_batch_queries", by="query_type"), "queries, {{query_type}}", right="short"),
         ),
         width=12,
     ),

@@ -68,9 +68,7 @@ class Requests:
             self._account(state, method, route, status, time.perf_counter() - started)
 
     def _account(self, state: Mapping[str, Any], method: str, route: str, status: int, seconds: float) -> None:
-        self._telemetry.count_request(route, status)
-        if route in self._judging:
-            self._telemetry.count_judged_request(route, seconds)
+        self._telemetry.count_request(route, status, seconds if route in self._judging else None)
         id, ms = state["request_id"], round(seconds * 1000, 1)
         trace: Trace = state["trace"]
         answered: Answered = state["answered"]

@@ -17,16 +17,20 @@ def account(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored]
     telemetry.count_items(team, (one.score.status for one in scored))
     telemetry.count_judgements(mode, ((one.source, outcome(one)) for one in judgements))
     said = [one for one in judgements if one.source == "judge"]
-    telemetry.observe_reads(
+    telemetry.observe_probabilities(
         [one.p_raw for one in said if one.p_raw is not None],
         [one.label_mass for one in said if one.label_mass is not None],
     )
     found = groups(scored)
-    telemetry.count_groups(map(spread, found))
-    telemetry.count_group_criteria(each for group in found for each in criteria_spreads(group))
+    telemetry.count_groups(map(spread, found), (each for group in found for each in criteria_spreads(group)))
     redis = usage.shared_hits
-    telemetry.count_known(memory=usage.cache_hits - redis, redis=redis, unknown=usage.judgements)
-    telemetry.count_joins(here=usage.deduplicated - usage.awaited, elsewhere=usage.awaited)
+    telemetry.count_cache_lookups(
+        memory=usage.cache_hits - redis,
+        redis=redis,
+        misses=usage.judgements,
+        joined_process=usage.deduplicated - usage.awaited,
+        joined_replica=usage.awaited,
+    )
 
 
 def outcome(judgement: Judgement) -> str:

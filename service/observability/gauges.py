@@ -15,7 +15,7 @@ Numbers = Mapping[tuple[str, str], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class GaugeValues:
     """The service at one moment. `queued` is in tokens by team and class, `limits` by team and quota, `reserved` in
     tokens by team. None: there is no such thing, or it was not measured yet."""
 
@@ -36,7 +36,7 @@ class Gauges(Collector):
     """`read` is set once there is something to read."""
 
     def __init__(self, teams: TeamNames) -> None:
-        self.read: Callable[[], Reading] = Reading
+        self.read: Callable[[], GaugeValues] = GaugeValues
         self._teams = teams
 
     def collect(self) -> Iterable[Metric]:

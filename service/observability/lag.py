@@ -6,7 +6,7 @@ from collections.abc import Callable
 _EVERY_S = 0.25
 
 
-async def watch(observe: Callable[[float], None]) -> None:
+async def monitor_event_loop(observe: Callable[[float], None]) -> None:
     """Tells seconds of lateness, four times a second, for as long as the service lives."""
     loop = asyncio.get_running_loop()
     due_s = loop.time()

@@ -18,7 +18,7 @@ _WAIT_S = (0.1, 0.5, 2, 10, 60)
 _RETRY_S = (1, 5, 15, 60)
 _LAG_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _TOKENS = (256, 1024, 4096, 8192, 16384, 65536)
-_QUESTIONS = (1, 4, 16, 64, 256, 1024)
+_QUERIES = (1, 4, 16, 64, 256, 1024)
 _SHARE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
 _MASS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 
@@ -67,19 +67,21 @@ class Metrics:
         self.queue_wait_s = bulk(
             "rubricd_queue_wait_seconds", "From being let in to the engine.", _WAIT_S, "team", "class"
         )
-        self.batch_tokens = histogram("rubricd_batch_tokens", "Tokens of an engine batch.", _TOKENS, "kind")
-        self.batch_questions = histogram("rubricd_batch_questions", "Questions of an engine batch.", _QUESTIONS, "kind")
-        self.step_s = histogram("rubricd_engine_step_seconds", "Time of one batch at the engine.", _STEP_S, "kind")
+        self.batch_tokens = histogram("rubricd_batch_tokens", "Tokens of one engine batch.", _TOKENS, "query_type")
+        self.batch_queries = histogram("rubricd_batch_queries", "Queries of one engine batch.", _QUERIES, "query_type")
+        self.step_s = histogram(
+            "rubricd_engine_step_seconds", "Time that the engine took for one batch.", _STEP_S, "query_type"
+        )
         self.failed_batches = counter("rubricd_engine_failed_batches", "Batches that failed as a whole.")
-        self.prompt_tokens = counter("rubricd_prompt_tokens", "Tokens of judged prompts, computed or shared.", "kind")
-        self.written_tokens = counter("rubricd_written_tokens", "Tokens that the judge wrote.")
+        self.prompt_tokens = counter("rubricd_prompt_tokens", "Tokens of judged prompts, computed or shared.", "source")
+        self.generated_tokens = counter("rubricd_generated_tokens", "Tokens that the judge generated.")
         self.team_tokens = counter("rubricd_team_tokens", "Tokens computed for a team.", "team")
         self.team_judge_s = counter("rubricd_team_judge_seconds", "Engine time, shared out by tokens.", "team")
 
         self.cache_hits = counter("rubricd_cache_hits", "Verdicts found, by where.", "tier")
         self.cache_misses = counter("rubricd_cache_misses", "Questions known nowhere, asked of the judge.")
         self.joins = counter("rubricd_single_flight_joins", "Questions that waited for another's judging.", "where")
-        self.redis_faults = counter("rubricd_redis_faults", "What Redis got wrong.", "kind")
+        self.redis_faults = counter("rubricd_redis_faults", "Redis calls that failed, by reason.", "reason")
 
         self.quota_tokens = counter("rubricd_quota_tokens", "Tokens charged to a team's quota.", "team")
         self.quota_requests = counter("rubricd_quota_requests", "Requests charged to a team's quota.", "team")
@@ -100,8 +102,8 @@ class Metrics:
             self.groups.labels(spread)
         for spread in ("all_met", "none_met", "mixed"):
             self.group_criteria.labels(spread)
-        for kind in ("computed", "shared"):
-            self.prompt_tokens.labels(kind)
+        for source in ("computed", "shared"):
+            self.prompt_tokens.labels(source)
         for tier in ("memory", "redis"):
             self.cache_hits.labels(tier)
         for where in ("process", "replica"):

@@ -89,7 +89,7 @@ class _Span:
     def __init__(self, span: otel.Span) -> None:
         self._span = span
 
-    def tell(self, **numbers: int) -> None:
+    def set(self, **numbers: int) -> None:
         self._span.set_attributes(_named(numbers))
 
 
@@ -133,9 +133,9 @@ class _Request:
         for future in futures:
             future.add_done_callback(ended)
 
-    def watch(self, questions: int, tokens: int) -> Watch:
-        numbers = _named({"questions": questions, "tokens": tokens})
-        return _Watch(self._start, self._span.get_span_context(), questions, numbers)
+    def watch(self, queries: int, tokens: int) -> Watch:
+        numbers = _named({"queries": queries, "tokens": tokens})
+        return _Watch(self._start, self._span.get_span_context(), queries, numbers)
 
     def end(self, status: int, team: str | None, numbers: Mapping[str, int]) -> None:
         self._span.set_attribute("http.response.status_code", status)
@@ -154,34 +154,34 @@ class _Request:
 
 
 class _Watch:
-    """Two spans: `queue` until the engine has all the questions, `engine` from the first it gets to the last answer. A
-    question's next steps are of `engine`."""
+    """Two spans: `queue` until the engine has all the queries, `engine` from the first it gets to the last answer. The
+    next steps of a query are part of `engine`."""
 
-    def __init__(self, start: _Start, request: otel.SpanContext, questions: int, numbers: Mapping[str, int]) -> None:
+    def __init__(self, start: _Start, request: otel.SpanContext, queries: int, numbers: Mapping[str, int]) -> None:
         self._start = start
         self._request = request
-        self._waiting = questions
+        self._waiting = queries
         self._numbers = numbers
         self._queue: otel.Span | None = start("queue", numbers)
         self._engine: otel.Span | None = None
         self._batches = 0
         self._linked: set[int] = set()
 
-    def taken(self, questions: int) -> None:
+    def start(self, queries: int) -> None:
         if self._engine is None:
             self._engine = self._start("engine", self._numbers)
-        self._waiting -= questions
+        self._waiting -= queries
         if self._waiting <= 0:
             self._left_queue()
 
-    def answered(self, questions: int, batch: EngineBatch, beside: Collection[Watch]) -> None:
+    def record_batch(self, queries: int, batch: EngineBatch, batch_watches: Collection[Watch]) -> None:
         self._batches += 1
         if self._engine is None or self._batches > _MOST:
             return
-        self._link(beside)
-        tokens, ms = sum(batch.costs.values()), round(batch.seconds * 1000, 3)
-        had = {"questions": questions, "batch_questions": batch.questions, "batch_tokens": tokens}
-        self._engine.add_event(f"batch {batch.kind}", {**_named(had), "rubricd.batch_ms": ms})
+        self._link(batch_watches)
+        tokens, ms = sum(batch.planned_tokens.values()), round(batch.seconds * 1000, 3)
+        numbers = {"queries": queries, "batch_queries": batch.queries, "batch_tokens": tokens}
+        self._engine.add_event(f"batch {batch.query_type}", {**_named(numbers), "rubricd.batch_ms": ms})
 
     def end(self) -> None:
         self._left_queue()
@@ -195,9 +195,9 @@ class _Watch:
             self._queue.end()
             self._queue = None
 
-    def _link(self, beside: Collection[Watch]) -> None:
+    def _link(self, batch_watches: Collection[Watch]) -> None:
         """To the other requests of a batch."""
-        for other in beside:
+        for other in batch_watches:
             if not isinstance(other, _Watch) or self._engine is None or len(self._linked) >= _MOST:
                 continue
             request = other._request

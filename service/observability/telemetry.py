@@ -3,11 +3,12 @@
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-from service.observability.gauges import Gauges, Reading
+from service.observability.gauges import Gauges, GaugeValues
 from service.observability.metrics import Metrics
 from service.observability.teams import OTHER, TeamNames
 from service.observability.vllms import VllmMetrics
@@ -18,17 +19,17 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 @dataclass(frozen=True, slots=True)
 class EngineBatch:
-    """One batch that the engine had. `kind` is read or write; `costs` are tokens by team as they were planned,
-    `computed` as they came about; `busy_s` is the batch's part of the time in which the engine was busy."""
+    """One batch that the engine computed. `planned_tokens` (before the batch ran) and `computed_tokens` (after it) are
+    counts by team; `busy_s` is the batch's part of the time in which the engine was busy."""
 
-    kind: str
-    questions: int
+    query_type: Literal["label", "generation"]
+    queries: int
     seconds: float
     busy_s: float
-    costs: Mapping[str, int]
-    computed: Mapping[str, int]
+    planned_tokens: Mapping[str, int]
+    computed_tokens: Mapping[str, int]
     shared_tokens: int = 0
-    written_tokens: int = 0
+    generated_tokens: int = 0
 
 
 class Telemetry:
@@ -44,21 +45,21 @@ class Telemetry:
         self._registry.register(VllmMetrics())
         ProcessCollector(registry=self._registry)
 
-    def watch(self, read: Callable[[], Reading]) -> None:
-        """`read` tells how the service is, when Prometheus asks."""
+    def set_gauge_source(self, read: Callable[[], GaugeValues]) -> None:
+        """`read` is called at each scrape and returns the service's state at that moment."""
         self._gauges.read = read
 
-    def judge_serves(self, model: str, engine: str, fingerprint: str) -> None:
+    def set_judge_info(self, model: str, engine: str, fingerprint: str) -> None:
         self._metrics.judge.labels(model, engine, fingerprint).set(1)
 
-    def count_request(self, route: str, status: int) -> None:
+    def count_request(self, route: str, status: int, seconds: float | None) -> None:
+        """`seconds` is how long the response took; None where the route's latency is not recorded."""
         self._metrics.requests.labels(route, str(status)).inc()
-
-    def count_judged_request(self, route: str, seconds: float) -> None:
-        self._metrics.request_s.labels(route).observe(seconds)
+        if seconds is not None:
+            self._metrics.request_s.labels(route).observe(seconds)
 
     def count_refusal(self, team: str | None, code: str, retry_after_s: float | None) -> None:
-        """`team` is None for whoever sent no known key."""
+        """`team` is None for a caller that sent no known key."""
         self._metrics.refusals.labels(OTHER if team is None else self._teams.of(team), code).inc()
         if retry_after_s is not None:
             self._metrics.retry_after_s.labels(code).observe(retry_after_s)
@@ -68,38 +69,38 @@ class Telemetry:
             self._metrics.items.labels(self._teams.of(team), status).inc(count)
 
     def count_judgements(self, mode: str, outcomes: Iterable[tuple[str, str]]) -> None:
-        """Pairs of source and outcome."""
+        """`outcomes` are pairs of source and outcome, one for each judged criterion."""
         for (source, outcome), count in Tally(outcomes).items():
             self._metrics.judgements.labels(source, mode, outcome).inc(count)
 
-    def observe_reads(self, p_met: Sequence[float], label_mass: Sequence[float]) -> None:
-        """What the judge said of criteria, before any threshold."""
+    def observe_probabilities(self, p_met: Sequence[float], label_mass: Sequence[float]) -> None:
+        """What the judge returned for criteria, before any threshold."""
         self._metrics.p_met.observe(p_met)
         self._metrics.label_mass.observe(label_mass)
 
-    def count_groups(self, spreads: Iterable[str]) -> None:
+    def count_groups(self, spreads: Iterable[str], criterion_spreads: Iterable[str]) -> None:
+        """`spreads` has one value for each group, `criterion_spreads` one for each criterion of each group."""
         for spread, count in Tally(spreads).items():
             self._metrics.groups.labels(spread).inc(count)
-
-    def count_group_criteria(self, spreads: Iterable[str]) -> None:
-        for spread, count in Tally(spreads).items():
+        for spread, count in Tally(criterion_spreads).items():
             self._metrics.group_criteria.labels(spread).inc(count)
 
-    def count_known(self, *, memory: int, redis: int, unknown: int) -> None:
+    def count_cache_lookups(
+        self, *, memory: int, redis: int, misses: int, joined_process: int, joined_replica: int
+    ) -> None:
+        """Each query is counted once: found in memory or in Redis, sent to the judge (a miss), or joined to the same
+        query of another request in this process or in another replica."""
         self._metrics.cache_hits.labels("memory").inc(memory)
         self._metrics.cache_hits.labels("redis").inc(redis)
-        self._metrics.cache_misses.inc(unknown)
+        self._metrics.cache_misses.inc(misses)
+        self._metrics.joins.labels("process").inc(joined_process)
+        self._metrics.joins.labels("replica").inc(joined_replica)
 
-    def count_joins(self, *, here: int, elsewhere: int) -> None:
-        """Questions that waited for a judging that another request, or another process, had begun."""
-        self._metrics.joins.labels("process").inc(here)
-        self._metrics.joins.labels("replica").inc(elsewhere)
-
-    def count_neutral(self, route: str, rewards: int) -> None:
+    def count_neutral_rewards(self, route: str, rewards: int) -> None:
         self._metrics.neutral.labels(route).inc(rewards)
 
-    def count_redis_fault(self, kind: str) -> None:
-        self._metrics.redis_faults.labels(kind).inc()
+    def count_redis_fault(self, reason: str) -> None:
+        self._metrics.redis_faults.labels(reason).inc()
 
     def count_quota_request(self, team: str) -> None:
         self._metrics.quota_requests.labels(self._teams.of(team)).inc()
@@ -107,37 +108,36 @@ class Telemetry:
     def count_quota_tokens(self, team: str, tokens: int) -> None:
         self._metrics.quota_tokens.labels(self._teams.of(team)).inc(tokens)
 
-    def teams_reloaded(self, ok: bool) -> None:
+    def count_teams_reload(self, ok: bool) -> None:
         self._metrics.teams_reloads.labels("ok" if ok else "failed").inc()
 
-    def waited(self, team: str, kind: str, seconds: Sequence[float]) -> None:
-        """Questions of one class, each from being let in to the engine."""
-        self._metrics.queue_wait_s.observe(seconds, self._teams.of(team), kind)
+    def observe_queue_wait(self, team: str, class_: str, seconds: Sequence[float]) -> None:
+        """`seconds` has one value for each query of the team and class, from its admission to the engine."""
+        self._metrics.queue_wait_s.observe(seconds, self._teams.of(team), class_)
 
-    def engine_had(self, batch: EngineBatch) -> None:
-        metrics, cost = self._metrics, sum(batch.costs.values())
-        metrics.batch_tokens.labels(batch.kind).observe(cost)
-        metrics.batch_questions.labels(batch.kind).observe(batch.questions)
-        metrics.step_s.labels(batch.kind).observe(batch.seconds)
-        metrics.prompt_tokens.labels("computed").inc(sum(batch.computed.values()) - batch.written_tokens)
+    def record_batch(self, batch: EngineBatch) -> None:
+        metrics, query_type, planned = self._metrics, batch.query_type, sum(batch.planned_tokens.values())
+        metrics.batch_tokens.labels(query_type).observe(planned)
+        metrics.batch_queries.labels(query_type).observe(batch.queries)
+        metrics.step_s.labels(query_type).observe(batch.seconds)
+        metrics.prompt_tokens.labels("computed").inc(sum(batch.computed_tokens.values()) - batch.generated_tokens)
         metrics.prompt_tokens.labels("shared").inc(batch.shared_tokens)
-        metrics.written_tokens.inc(batch.written_tokens)
-        for team, tokens in batch.computed.items():
+        metrics.generated_tokens.inc(batch.generated_tokens)
+        for team, tokens in batch.computed_tokens.items():
             metrics.team_tokens.labels(self._teams.of(team)).inc(tokens)
-        for team, tokens in batch.costs.items():
-            metrics.team_judge_s.labels(self._teams.of(team)).inc(batch.busy_s * tokens / cost)
+        for team, tokens in batch.planned_tokens.items():
+            metrics.team_judge_s.labels(self._teams.of(team)).inc(batch.busy_s * tokens / planned)
 
-    def engine_failed(self) -> None:
-        """A whole batch of it."""
+    def count_failed_batch(self) -> None:
         self._metrics.failed_batches.inc()
 
-    def canary_drifted(self, drift: float) -> None:
+    def set_canary_drift(self, drift: float) -> None:
         self._metrics.canary_drift.set(drift)
 
-    def canary_failed(self, code: str) -> None:
+    def count_canary_failure(self, code: str) -> None:
         self._metrics.canary_failures.labels(code).inc()
 
-    def loop_lagged(self, seconds: float) -> None:
+    def observe_event_loop_lag(self, seconds: float) -> None:
         self._metrics.loop_lag_s.observe(seconds)
 
     def exposition(self) -> bytes:

@@ -5,7 +5,7 @@ request has does not depend on how many criteria it has; without traces nothing 
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol
 
@@ -17,24 +17,24 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Span(Protocol):
-    def tell(self, **numbers: int) -> None:
-        """What is known only now."""
+    def set(self, **numbers: int) -> None:
+        """Adds attributes to the span."""
         ...
 
 
 class Watch(Protocol):
-    """Hears what becomes of questions that were let in together: their way through the queue and the engine."""
+    """Records the way of queries that were admitted together through the queue and the engine."""
 
-    def taken(self, questions: int) -> None:
-        """The engine gets so many of them, in one batch."""
+    def start(self, queries: int) -> None:
+        """The engine begins a batch with this many of the queries."""
         ...
 
-    def answered(self, questions: int, batch: EngineBatch, beside: Collection["Watch"]) -> None:
-        """So many of them were in a batch with those of others, which is over."""
+    def record_batch(self, queries: int, batch: EngineBatch, batch_watches: Collection["Watch"]) -> None:
+        """A batch with this many of the queries has ended; `batch_watches` are those of all its queries."""
         ...
 
     def end(self) -> None:
-        """Every question was answered, or is not waited for any more."""
+        """Every query was answered or cancelled."""
         ...
 
 
@@ -52,8 +52,8 @@ class Trace(Protocol):
         """A span that ends with the last of them."""
         ...
 
-    def watch(self, questions: int, tokens: int) -> Watch | None:
-        """For questions that were let in just now."""
+    def watch(self, queries: int, tokens: int) -> Watch | None:
+        """Begins the record of queries that were admitted just now."""
         ...
 
     def end(self, status: int, team: str | None, numbers: Mapping[str, int]) -> None:
@@ -88,7 +88,7 @@ class Untraced:
     def until(self, name: Name, futures: Collection[asyncio.Future[Any]], **numbers: int) -> None:
         return
 
-    def watch(self, questions: int, tokens: int) -> Watch | None:
+    def watch(self, queries: int, tokens: int) -> Watch | None:
         return None
 
     def end(self, status: int, team: str | None, numbers: Mapping[str, int]) -> None:
@@ -96,7 +96,7 @@ class Untraced:
 
 
 class _NoSpan:
-    def tell(self, **numbers: int) -> None:
+    def set(self, **numbers: int) -> None:
         return
 
 
@@ -105,21 +105,18 @@ _NO_SPAN = nullcontext(_NoSpan())
 UNTRACED = Untraced()
 
 
-def watching(watches: Iterable[Watch | None]) -> dict[Watch, int]:
-    """Who hears of a batch, and how many of its questions are whose."""
-    heard: dict[Watch, int] = {}
-    for watch in watches:
-        if watch is not None:
-            heard[watch] = heard.get(watch, 0) + 1
-    return heard
+class BatchTrace:
+    """Records one engine batch in the traces of the requests whose queries it holds. `watches` has one entry for each
+    query of the batch; None where its request is not traced."""
 
+    def __init__(self, watches: Iterable[Watch | None]) -> None:
+        self._queries: dict[Watch, int] = {}
+        for watch in watches:
+            if watch is not None:
+                self._queries[watch] = self._queries.get(watch, 0) + 1
+        for watch, queries in self._queries.items():
+            watch.start(queries)
 
-def tell_taken(watches: Mapping[Watch, int]) -> None:
-    for watch, questions in watches.items():
-        watch.taken(questions)
-
-
-def tell_answered(watches: Mapping[Watch, int], batch: EngineBatch) -> None:
-    beside: Sequence[Watch] = tuple(watches)
-    for watch, questions in watches.items():
-        watch.answered(questions, batch, beside)
+    def end(self, batch: EngineBatch) -> None:
+        for watch, queries in self._queries.items():
+            watch.record_batch(queries, batch, self._queries.keys())

@@ -27,7 +27,7 @@ from service.engine.base import (
 )
 from service.errors import Cancelled, EngineFailed, JudgementError, Unavailable
 from service.observability import EngineBatch, Telemetry
-from service.observability.tracing import tell_answered, tell_taken, watching
+from service.observability.tracing import BatchTrace
 from service.scheduling.admission import Backlog, Gate, Rate, costs
 from service.scheduling.fair_share import DEFAULT_TENANT, Tenant
 from service.scheduling.queue import NEXT_STEPS, Batch, RequestQueue, Room, Ticket
@@ -206,8 +206,8 @@ class Scheduler:
     async def _answer(self, lane: RequestQueue, batch: Batch) -> None:
         started_s = self._clock.now()
         for tenant, waits_s in waits(batch, started_s).items():
-            self._telemetry.waited(tenant.team, tenant.priority_class, waits_s)
-        tell_taken(watches := watching(ticket.watch for ticket in batch))
+            self._telemetry.observe_queue_wait(tenant.team, tenant.priority_class, waits_s)
+        trace = BatchTrace(ticket.watch for ticket in batch)
         self._rate.begin(started_s)
         answered: Sequence[Outcome | GenerationOutcome] | None = None
         outcomes: Sequence[Outcome | GenerationOutcome]
@@ -218,18 +218,18 @@ class Scheduler:
             answered = outcomes
             lane.quickest.count(self._clock.now() - started_s)
         except JudgementError as error:
-            self._telemetry.engine_failed()
+            self._telemetry.count_failed_batch()
             outcomes = [error] * len(batch)
         except Exception as error:
-            self._telemetry.engine_failed()
+            self._telemetry.count_failed_batch()
             log.exception("the engine failed a batch of %d", len(batch))
             outcomes = [EngineFailed(f"the engine failed: {type(error).__name__}")] * len(batch)
         finally:
             ended_s = self._clock.now()
             busy_s = self._rate.end(ended_s, None if answered is None else sum(ticket.cost for ticket in batch))
             had = batch_of(batch, answered, seconds=ended_s - started_s, busy_s=busy_s)
-            self._telemetry.engine_had(had)
-            tell_answered(watches, had)
+            self._telemetry.record_batch(had)
+            trace.end(had)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.answer(outcome)
 
@@ -302,12 +302,12 @@ def batch_of(
             shared += outcome.cached_tokens
             written += decoded
     return EngineBatch(
-        kind="read" if isinstance(batch[0].query, LabelQuery) else "write",
-        questions=len(batch),
+        query_type="label" if isinstance(batch[0].query, LabelQuery) else "generation",
+        queries=len(batch),
         seconds=seconds,
         busy_s=busy_s,
-        costs=costs,
-        computed=computed,
+        planned_tokens=costs,
+        computed_tokens=computed,
         shared_tokens=shared,
-        written_tokens=written,
+        generated_tokens=written,
     )

@@ -140,9 +140,9 @@ class Evaluator:
         """Look into the shared cache; returns what is left to judge here."""
         assert self._shared is not None
         by_key = {one.key: one for one in new}
-        with new[0].waiting.trace.span("cache", questions=len(new)) as span:
+        with new[0].waiting.trace.span("cache", queries=len(new)) as span:
             looked = await self._shared.look_up(list(by_key))
-            span.tell(hits=len(looked.known), elsewhere=len(looked.elsewhere))
+            span.set(hits=len(looked.known), elsewhere=len(looked.elsewhere))
         for key, said in looked.known.items():
             self._found(by_key[key], said)
         self._watch([by_key[key] for key in looked.elsewhere])
@@ -179,7 +179,7 @@ class Evaluator:
         reservation: Reservation | None = None
         try:
             waiting = mine[0].waiting
-            with waiting.trace.span("render", questions=len(mine)):
+            with waiting.trace.span("render", queries=len(mine)):
                 steps = await self._rendered(mine)
             tokens = sum(costs([step.ask for step in steps]))
             reservation = None if waiting.reserve is None else await waiting.reserve(tokens)

@@ -30,8 +30,8 @@ GIVEN = {"__interval", "__range", "__rate_interval"}
 NO_PANEL = {"rubricd_teams_file_ok"}
 """Metrics that are not drawn: an alert tells of them."""
 WORDS = {"sum", "max", "min", "count", "rate", "increase", "histogram_quantile", "vector", "by", "or", "and", "on"}
-LABELS = {"team", "class", "kind", "le", "source", "mode", "outcome", "status", "code", "tier", "where", "route"}
-LABELS |= {"spread", "instance", "fingerprint", "model", "engine"}
+LABELS = {"team", "class", "le", "source", "mode", "outcome", "status", "code", "tier", "where", "route"}
+LABELS |= {"query_type", "reason", "spread", "instance", "fingerprint", "model", "engine"}
 OWN = {"up"}
 
 

@@ -49,9 +49,9 @@ def test_vllm_in_the_service(bundled: Running) -> None:
         assert scored(running.url, mode="likert").results[0].criteria[0].label_mass is not None
 
         page = Page(httpx.get(f"{running.url}/metrics").text)
-        asked = page("rubricd_batch_questions_sum")
+        asked = page("rubricd_batch_queries_sum")
         assert page("vllm:request_success_total") >= asked > 0
-        computed, shared = (page("rubricd_prompt_tokens_total", kind=kind) for kind in ("computed", "shared"))
+        computed, shared = (page("rubricd_prompt_tokens_total", source=kind) for kind in ("computed", "shared"))
         assert page("vllm:prefix_cache_queries_total") >= computed + shared > page("vllm:prefix_cache_hits_total") > 0
         assert not [
             sample.name for sample in page.samples if not sample.name.startswith(("rubricd_", "vllm:", "process_"))

@@ -72,5 +72,5 @@ class Compat:
             deadline_s=settings.compat_deadline_s,
             end_tokens=ends.COMMON if settings.compat_end_tokens is None else settings.compat_end_tokens,
             neutral=settings.compat_neutral,
-            replaced=partial(telemetry.count_neutral, path),
+            replaced=partial(telemetry.count_neutral_rewards, path),
         )

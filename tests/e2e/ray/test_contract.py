@@ -88,7 +88,7 @@ async def test_a_caller_that_leaves_frees_its_place(three: Nodes, client: httpx.
         return sum(three.metric(replica, line) for replica in there for line in lines)
 
     judged, left = (
-        'rubricd_prompt_tokens_total{kind="computed"}',
+        'rubricd_prompt_tokens_total{source="computed"}',
         'rubricd_requests_total{route="/v1/score",status="499"}',
     )
     before = await asyncio.to_thread(total, judged)

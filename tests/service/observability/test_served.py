@@ -120,7 +120,7 @@ async def test_waiting_readiness_and_restarts(tmp_path: Path) -> None:
     assert after("rubricd_queue_wait_seconds_count", **waits) == 6
     assert 1 <= after("rubricd_queue_wait_seconds_bucket", le="0.1", **waits) < 6
     assert after("rubricd_queue_wait_seconds_sum", **waits) >= 4.0
-    assert after("rubricd_batch_questions_sum", kind="read") == 6 + CANARIES
+    assert after("rubricd_batch_queries_sum", query_type="label") == 6 + CANARIES
 
 
 async def test_quotas_and_refusals(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ async def test_the_books_balance_over_1000_requests_under_faults(tmp_path: Path)
     assert page("rubricd_groups_total") == groups
     known = page("rubricd_cache_hits_total") + page("rubricd_single_flight_joins_total")
     assert known + page("rubricd_cache_misses_total") == criteria
-    assert page("rubricd_cache_misses_total") + CANARIES == engine.prompts == page("rubricd_batch_questions_sum")
+    assert page("rubricd_cache_misses_total") + CANARIES == engine.prompts == page("rubricd_batch_queries_sum")
     assert page("rubricd_team_tokens_total") == page("rubricd_prompt_tokens_total") <= engine.tokens
     assert page("rubricd_team_judge_seconds_total") <= page("rubricd_engine_step_seconds_sum") * (1 + 1e-9)
     assert page("rubricd_requests_total", route="/v1/score", status="200") == 100 * 10
@@ -201,10 +201,10 @@ async def test_what_is_written_is_told_apart_and_the_canaries_are_nobodys() -> N
         usage = (await score(client, item(), mode="reasoned")).json()["usage"]
         page = await page_of(client)
     assert canaries == page("rubricd_team_tokens_total", team="_service") > 0
-    assert page("rubricd_written_tokens_total") == usage["completion_tokens"] > 0
-    assert page("rubricd_prompt_tokens_total", kind="computed") == canaries + usage["prompt_tokens"]
+    assert page("rubricd_generated_tokens_total") == usage["completion_tokens"] > 0
+    assert page("rubricd_prompt_tokens_total", source="computed") == canaries + usage["prompt_tokens"]
     assert page("rubricd_team_tokens_total") == page("rubricd_prompt_tokens_total") + usage["completion_tokens"]
-    assert page("rubricd_batch_questions_sum", kind="write") == usage["judgements"] == 2
+    assert page("rubricd_batch_queries_sum", query_type="generation") == usage["judgements"] == 2
 
 
 @pytest.mark.parametrize("mode", ["implicit", "likert"])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from service.observability import EngineBatch, Reading, Telemetry, lag
+from service.observability import EngineBatch, GaugeValues, Telemetry, monitor_event_loop
 from service.observability.bulk_histogram import BulkHistogram
 from service.observability.teams import OTHER, TeamNames
 from testkit.metrics_page import Page
@@ -51,7 +51,7 @@ def test_what_an_alert_waits_for_is_there_at_zero(name: str, labels: dict[str, s
 
 def test_two_apps_in_a_process_count_apart() -> None:
     one, other = Telemetry(), Telemetry()
-    one.count_request("/v1/score", 200)
+    one.count_request("/v1/score", 200, None)
     assert (page(one)("rubricd_requests_total"), page(other)("rubricd_requests_total")) == (1, 0)
 
 
@@ -66,13 +66,13 @@ def test_teams_are_bounded_and_each_keeps_its_name(names: list[str], most: int) 
 
 def test_what_is_not_known_has_no_sample() -> None:
     telemetry = Telemetry()
-    telemetry.watch(Reading)
+    telemetry.set_gauge_source(GaugeValues)
     unknown = page(telemetry)
     for name in ("rubricd_queue_limit_tokens", "rubricd_drain_tokens_per_second", "rubricd_redis_up"):
         assert not unknown.has(name)
         assert f"# TYPE {name} gauge" in unknown.text
     assert unknown("rubricd_ready") == 0
-    telemetry.watch(lambda: Reading(ready=True, redis_up=False, tokens_per_s=2.5))
+    telemetry.set_gauge_source(lambda: GaugeValues(ready=True, redis_up=False, tokens_per_s=2.5))
     known = page(telemetry)
     assert (known("rubricd_ready"), known("rubricd_redis_up")) == (1, 0)
     assert known("rubricd_drain_tokens_per_second") == 2.5
@@ -81,7 +81,7 @@ def test_what_is_not_known_has_no_sample() -> None:
 def test_teams_beyond_the_bound_are_added_up() -> None:
     telemetry = Telemetry(most_teams=1)
     queued = {("a", "train"): 1, ("b", "train"): 2, ("c", "train"): 4, ("c", "eval"): 8}
-    telemetry.watch(lambda: Reading(queued=queued, reserved={"a": 1, "b": 2, "c": 4}))
+    telemetry.set_gauge_source(lambda: GaugeValues(queued=queued, reserved={"a": 1, "b": 2, "c": 4}))
     found = page(telemetry)
     assert found("rubricd_queued_tokens") == 15
     assert found("rubricd_team_queued_tokens", team="a") == 1
@@ -97,18 +97,20 @@ costs = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 10_000), min_siz
 def test_all_of_the_engines_time_is_somebodys(batches: list[tuple[dict[str, int], float]]) -> None:
     telemetry = Telemetry()
     for tokens, busy_s in batches:
-        telemetry.engine_had(
-            EngineBatch("read", questions=1, seconds=busy_s, busy_s=busy_s, costs=tokens, computed=tokens)
+        telemetry.record_batch(
+            EngineBatch(
+                "label", queries=1, seconds=busy_s, busy_s=busy_s, planned_tokens=tokens, computed_tokens=tokens
+            )
         )
     found = page(telemetry)
     assert found("rubricd_team_judge_seconds_total") == pytest.approx(sum(busy_s for _, busy_s in batches))
     assert found("rubricd_team_tokens_total") == sum(sum(tokens.values()) for tokens, _ in batches)
-    assert found("rubricd_prompt_tokens_total", kind="computed") == found("rubricd_team_tokens_total")
+    assert found("rubricd_prompt_tokens_total", source="computed") == found("rubricd_team_tokens_total")
 
 
 async def test_a_loop_that_stands_still_is_seen() -> None:
     seen: list[float] = []
-    watching = asyncio.create_task(lag.watch(seen.append))
+    watching = asyncio.create_task(monitor_event_loop(seen.append))
     await asyncio.sleep(0)
     time.sleep(0.4)  # noqa: ASYNC251 -- the loop is to stand still
     while not seen:

@@ -38,12 +38,12 @@ async def test_a_request_is_a_tree_under_its_callers_span(collector: Collector, 
     assert told["rubricd.cache_hits"] == 0 and told["rubricd.tokens"] > 3
     assert one(spans, "rules").attributes == {"rubricd.checks": 1}
     assert one(spans, "cache").attributes == {
-        "rubricd.questions": 3,
+        "rubricd.queries": 3,
         "rubricd.hits": 0,
         "rubricd.elsewhere": 0,
     }
     engine = one(spans, "engine")
-    assert engine.attributes["rubricd.questions"] == 3 and engine.attributes["rubricd.batches"] == len(engine.events)
+    assert engine.attributes["rubricd.queries"] == 3 and engine.attributes["rubricd.batches"] == len(engine.events)
     assert not any(span.failed for span in spans)
 
 
@@ -75,7 +75,7 @@ async def test_spans_do_not_grow_with_criteria(collector: Collector) -> None:
     engine = one([span for span in collector.spans() if span.trace == CALLER], "engine")
     assert engine.attributes["rubricd.batches"] == 98
     assert len(engine.events) == 32
-    assert engine.events[0][1]["rubricd.batch_questions"] == 1
+    assert engine.events[0][1]["rubricd.batch_queries"] == 1
 
 
 async def test_a_request_has_so_many_spans_and_no_more(collector: Collector) -> None:
@@ -83,10 +83,10 @@ async def test_a_request_has_so_many_spans_and_no_more(collector: Collector) -> 
     trace = tracing.begin("POST", "/v1/score", "id", [])
     for _ in range(1000):
         with trace.span("render") as span:
-            span.tell(questions=1)
+            span.set(queries=1)
         watch = trace.watch(1, 1)
         assert watch is not None
-        watch.taken(1)
+        watch.start(1)
         watch.end()
     trace.end(200, None, {})
     await tracing.stop()
@@ -99,7 +99,7 @@ async def test_further_steps_of_a_question_are_of_its_engine_span(collector: Col
         assert answer.status_code == 200
     spans = collector.spans()
     assert Counter(span.name for span in spans)["queue"] == Counter(span.name for span in spans)["engine"] == 1
-    assert one(spans, "engine").events[0][0] == "batch write"
+    assert one(spans, "engine").events[0][0] == "batch generation"
 
 
 class Gated(FakeEngine):
@@ -148,7 +148,7 @@ async def test_requests_of_one_batch_are_linked(collector: Collector) -> None:
     assert alone.links == [] and len(together) == 2
     for span in together:
         assert span.links == [other for other in requests if other != span.parent]
-        assert span.events[0][1]["rubricd.batch_questions"] == 4 and span.events[0][1]["rubricd.questions"] == 2
+        assert span.events[0][1]["rubricd.batch_queries"] == 4 and span.events[0][1]["rubricd.queries"] == 2
 
 
 async def test_what_never_reaches_the_engine_was_in_the_queue_alone(collector: Collector) -> None:

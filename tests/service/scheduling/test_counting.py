@@ -23,19 +23,20 @@ async def test_what_came_about_is_counted_by_team_and_what_was_shared_apart() ->
         EngineFailed("no"),
     ]
     had = batch_of(batch, outcomes, seconds=2.0, busy_s=1.5)
-    assert (had.kind, had.questions, had.seconds, had.busy_s) == ("read", 3, 2.0, 1.5)
-    assert had.costs == {"mine": 13, "theirs": 20}
-    assert (had.computed, had.shared_tokens, had.written_tokens) == ({"mine": 13}, 7, 0)
+    assert (had.query_type, had.queries, had.seconds, had.busy_s) == ("label", 3, 2.0, 1.5)
+    assert had.planned_tokens == {"mine": 13, "theirs": 20}
+    assert (had.computed_tokens, had.shared_tokens, had.generated_tokens) == ({"mine": 13}, 7, 0)
 
 
 async def test_what_was_written_counts_for_the_team() -> None:
     had = batch_of([ticket(MINE, 10, cost=60, written=50)], [Generation("x", True, 4, 6)], seconds=1.0, busy_s=1.0)
-    assert (had.kind, had.computed, had.shared_tokens, had.written_tokens) == ("write", {"mine": 8}, 6, 4)
+    assert (had.query_type, had.computed_tokens) == ("generation", {"mine": 8})
+    assert (had.shared_tokens, had.generated_tokens) == (6, 4)
 
 
 async def test_a_batch_without_answers_took_its_time_and_computed_nothing() -> None:
     had = batch_of([ticket(MINE, 10, cost=10)], None, seconds=1.0, busy_s=1.0)
-    assert (had.costs, had.computed, had.shared_tokens) == ({"mine": 10}, {}, 0)
+    assert (had.planned_tokens, had.computed_tokens, had.shared_tokens) == ({"mine": 10}, {}, 0)
 
 
 async def test_waits_are_those_of_each_flow() -> None:
