@@ -1,7 +1,6 @@
-"""What the service counts and tells Prometheus: each metric declared once, with labels from closed sets."""
+"""Telemetry of the service: Prometheus metrics, traces and log lines, without any text of a request."""
 
 from service.observability.gauges import GaugeValues
-from service.observability.lag import monitor_event_loop
-from service.observability.telemetry import EngineBatch, Telemetry
+from service.observability.telemetry import EngineBatch, Telemetry, monitor_event_loop
 
 __all__ = ["EngineBatch", "GaugeValues", "Telemetry", "monitor_event_loop"]

@@ -6,10 +6,11 @@ Always true: what is not known has no sample; it is never a zero.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.observability.teams import TeamNames
+from service.observability.metrics import TeamLabels
 
 Numbers = Mapping[tuple[str, str], float]
 
@@ -35,7 +36,7 @@ class GaugeValues:
 class Gauges(Collector):
     """`read` is set once there is something to read."""
 
-    def __init__(self, teams: TeamNames) -> None:
+    def __init__(self, teams: TeamLabels) -> None:
         self.read: Callable[[], GaugeValues] = GaugeValues
         self._teams = teams
 
@@ -62,7 +63,7 @@ class Gauges(Collector):
         family = GaugeMetricFamily(name, meaning, labels=["team", label] if label else ["team"])
         sums: dict[tuple[str, str], float] = {}
         for (team, value), number in values.items():
-            key = (self._teams.of(team), value)
+            key = (self._teams.label(team), value)
             sums[key] = sums.get(key, 0) + number
         for (team, value), number in sums.items():
             family.add_metric([team, value] if label else [team], number)
@@ -71,3 +72,11 @@ class Gauges(Collector):
 
 def _gauge(name: str, meaning: str, value: float | None) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, meaning, value=None if value is None else float(value))
+
+
+class VllmMetrics(Collector):
+    """Passes vLLM's own metrics on. vLLM registers them in prometheus_client's global registry; whatever else is in
+    that registry is left out."""
+
+    def collect(self) -> Iterable[Metric]:
+        return (metric for metric in REGISTRY.collect() if metric.name.startswith("vllm:"))

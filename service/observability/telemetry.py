@@ -1,5 +1,6 @@
-"""What the rest of the service says to telemetry, in its own words; which metric that becomes is decided here."""
+"""Telemetry counts and measures what the service does; the other modules call it and know no metric's name."""
 
+import asyncio
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,10 @@ from typing import Literal
 import prometheus_client
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-from service.observability.gauges import Gauges, GaugeValues
-from service.observability.metrics import Metrics
-from service.observability.teams import OTHER, TeamNames
-from service.observability.vllms import VllmMetrics
+from service.observability.gauges import Gauges, GaugeValues, VllmMetrics
+from service.observability.metrics import OTHER_TEAM, Metrics, TeamLabels
 
-# A second series for each counter, to say when it began, which nothing here asks.
+# Otherwise each counter has a second series with its creation time, which no dashboard or rule here uses.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -32,14 +31,17 @@ class EngineBatch:
     generated_tokens: int = 0
 
 
-class Telemetry:
-    """One registry an app, so that two apps in a process do not share counts. `most_teams` have label values of their
-    own."""
+_LAG_INTERVAL_S = 0.25
 
-    def __init__(self, most_teams: int = 50) -> None:
+
+class Telemetry:
+    """Each app has its own registry, so that two apps in one process do not share counts. `max_teams` teams have label
+    values of their own."""
+
+    def __init__(self, max_teams: int = 50) -> None:
         self._registry = CollectorRegistry()
         self._metrics = Metrics(self._registry)
-        self._teams = TeamNames(most_teams)
+        self._teams = TeamLabels(max_teams)
         self._gauges = Gauges(self._teams)
         self._registry.register(self._gauges)
         self._registry.register(VllmMetrics())
@@ -60,13 +62,13 @@ class Telemetry:
 
     def count_refusal(self, team: str | None, code: str, retry_after_s: float | None) -> None:
         """`team` is None for a caller that sent no known key."""
-        self._metrics.refusals.labels(OTHER if team is None else self._teams.of(team), code).inc()
+        self._metrics.refusals.labels(OTHER_TEAM if team is None else self._teams.label(team), code).inc()
         if retry_after_s is not None:
             self._metrics.retry_after_s.labels(code).observe(retry_after_s)
 
     def count_items(self, team: str, statuses: Iterable[str]) -> None:
         for status, count in Tally(statuses).items():
-            self._metrics.items.labels(self._teams.of(team), status).inc(count)
+            self._metrics.items.labels(self._teams.label(team), status).inc(count)
 
     def count_judgements(self, mode: str, outcomes: Iterable[tuple[str, str]]) -> None:
         """`outcomes` are pairs of source and outcome, one for each judged criterion."""
@@ -103,17 +105,17 @@ class Telemetry:
         self._metrics.redis_faults.labels(reason).inc()
 
     def count_quota_request(self, team: str) -> None:
-        self._metrics.quota_requests.labels(self._teams.of(team)).inc()
+        self._metrics.quota_requests.labels(self._teams.label(team)).inc()
 
     def count_quota_tokens(self, team: str, tokens: int) -> None:
-        self._metrics.quota_tokens.labels(self._teams.of(team)).inc(tokens)
+        self._metrics.quota_tokens.labels(self._teams.label(team)).inc(tokens)
 
     def count_teams_reload(self, ok: bool) -> None:
         self._metrics.teams_reloads.labels("ok" if ok else "failed").inc()
 
     def observe_queue_wait(self, team: str, class_: str, seconds: Sequence[float]) -> None:
         """`seconds` has one value for each query of the team and class, from its admission to the engine."""
-        self._metrics.queue_wait_s.observe(seconds, self._teams.of(team), class_)
+        self._metrics.queue_wait_s.observe(seconds, self._teams.label(team), class_)
 
     def record_batch(self, batch: EngineBatch) -> None:
         metrics, query_type, planned = self._metrics, batch.query_type, sum(batch.planned_tokens.values())
@@ -124,9 +126,9 @@ class Telemetry:
         metrics.prompt_tokens.labels("shared").inc(batch.shared_tokens)
         metrics.generated_tokens.inc(batch.generated_tokens)
         for team, tokens in batch.computed_tokens.items():
-            metrics.team_tokens.labels(self._teams.of(team)).inc(tokens)
+            metrics.team_tokens.labels(self._teams.label(team)).inc(tokens)
         for team, tokens in batch.planned_tokens.items():
-            metrics.team_judge_s.labels(self._teams.of(team)).inc(batch.busy_s * tokens / planned)
+            metrics.team_judge_s.labels(self._teams.label(team)).inc(batch.busy_s * tokens / planned)
 
     def count_failed_batch(self) -> None:
         self._metrics.failed_batches.inc()
@@ -142,3 +144,14 @@ class Telemetry:
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)
+
+
+async def monitor_event_loop(observe: Callable[[float], None]) -> None:
+    """Calls `observe` four times a second with the seconds by which the event loop woke up late. Runs until it is
+    cancelled. Every request waits at least as long as the loop is late."""
+    loop = asyncio.get_running_loop()
+    due_s = loop.time()
+    while True:
+        due_s = max(due_s, loop.time()) + _LAG_INTERVAL_S
+        await asyncio.sleep(due_s - loop.time())
+        observe(max(0.0, loop.time() - due_s))

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from service.observability import EngineBatch, GaugeValues, Telemetry, monitor_event_loop
 from service.observability.bulk_histogram import BulkHistogram
-from service.observability.teams import OTHER, TeamNames
+from service.observability.metrics import OTHER_TEAM, TeamLabels
 from testkit.metrics_page import Page
 
 
@@ -57,11 +57,11 @@ def test_two_apps_in_a_process_count_apart() -> None:
 
 @given(st.lists(st.text(min_size=1, max_size=3)), st.integers(0, 5))
 def test_teams_are_bounded_and_each_keeps_its_name(names: list[str], most: int) -> None:
-    teams = TeamNames(most)
-    given = {name: teams.of(name) for name in names}
-    assert len(set(given.values()) - {OTHER}) <= most
-    assert all(label in (name, OTHER) for name, label in given.items())
-    assert {name: teams.of(name) for name in names} == given
+    teams = TeamLabels(most)
+    given = {name: teams.label(name) for name in names}
+    assert len(set(given.values()) - {OTHER_TEAM}) <= most
+    assert all(label in (name, OTHER_TEAM) for name, label in given.items())
+    assert {name: teams.label(name) for name in names} == given
 
 
 def test_what_is_not_known_has_no_sample() -> None:
@@ -79,7 +79,7 @@ def test_what_is_not_known_has_no_sample() -> None:
 
 
 def test_teams_beyond_the_bound_are_added_up() -> None:
-    telemetry = Telemetry(most_teams=1)
+    telemetry = Telemetry(max_teams=1)
     queued = {("a", "train"): 1, ("b", "train"): 2, ("c", "train"): 4, ("c", "eval"): 8}
     telemetry.set_gauge_source(lambda: GaugeValues(queued=queued, reserved={"a": 1, "b": 2, "c": 4}))
     found = page(telemetry)
