@@ -176,7 +176,7 @@ def measure(read: Callable[[list[Prompt]], int], shape: Shape, seconds_s: float)
 def local(shape: Shape, seconds_s: float) -> Measured:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from service.engine.checkpoint import Judge
+    from service.engine.checkpoint import LoadedCheckpoint
     from service.engine.local.engine import LocalEngine
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -185,8 +185,10 @@ def local(shape: Shape, seconds_s: float) -> Measured:
         config: Any = AutoConfig.for_model(shape.kind, **shape.config())
         model = maker.from_config(config, dtype=torch.bfloat16).eval()
     identity = EngineIdentity(model="random-weight", revision="none", engine="local", facts={})
-    judge = Judge(model, device, identity, config.max_position_embeddings, shape.vocabulary, Path("none"))
-    engine = LocalEngine(judge, max_batch_tokens=None, share_prefix=True)
+    checkpoint = LoadedCheckpoint(
+        model, device, identity, config.max_position_embeddings, shape.vocabulary, Path("none")
+    )
+    engine = LocalEngine(checkpoint, max_batch_tokens=None, share_prefix=True)
     _say(f"local: attention {engine.identity.facts['attention']}")
 
     async def all_turns() -> Measured:

@@ -26,20 +26,20 @@ _FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """A loaded model. `max_model_len` is in tokens; `vocabulary` is the number of ids that it can read."""
+class LoadedCheckpoint:
+    """A loaded model. `max_model_len` is in tokens; `vocabulary_size` is the number of ids that it can read."""
 
     model: Any
     device: torch.device
     identity: EngineIdentity
     max_model_len: int
-    vocabulary: int
+    vocabulary_size: int
     folder: Path
 
 
-def load_judge(
+def load_checkpoint(
     path_or_name: str, *, revision: str | None, dtype: Dtype, device: str | None, max_model_len: int | None
-) -> Judge:
+) -> LoadedCheckpoint:
     """Load from a folder, or from the hub's cache or the hub. `auto`: float32 on a CPU, bfloat16 elsewhere."""
     folder, revision = resolve(path_or_name, revision)
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -54,7 +54,7 @@ def load_judge(
         "transformers": transformers.__version__,
         "torch": str(torch.__version__),
     }
-    return Judge(
+    return LoadedCheckpoint(
         model=model,
         device=target,
         identity=EngineIdentity(
@@ -64,7 +64,7 @@ def load_judge(
             facts=facts,
         ),
         max_model_len=_length(model.config, max_model_len, folder),
-        vocabulary=model.get_input_embeddings().weight.shape[0],
+        vocabulary_size=model.get_input_embeddings().weight.shape[0],
         folder=folder,
     )
 
@@ -85,7 +85,7 @@ def resolve(path_or_name: str, revision: str | None) -> tuple[Path, str | None]:
     return folder, folder.name
 
 
-def refuse_gaps(folder: Path) -> None:
+def refuse_missing_weights(folder: Path) -> None:
     """Raise ConfigurationError where weights are lacking, for a loader that would not notice. Reads names only.
 
     Silent where names cannot tell: a quantised checkpoint, or one whose names transformers would convert.

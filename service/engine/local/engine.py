@@ -26,7 +26,7 @@ from typing import Any, Self, TypeVar
 import torch
 
 from service.engine.base import GenerationOutcome, Outcome, Prompt, Sampling
-from service.engine.checkpoint import Dtype, Judge, load_judge
+from service.engine.checkpoint import Dtype, LoadedCheckpoint, load_checkpoint
 from service.engine.local.batch import Batch, Limits
 from service.engine.local.decoding import Language
 from service.engine.local.forward import Forward
@@ -46,24 +46,29 @@ class LocalEngine:
     restarts = 0
 
     def __init__(
-        self, judge: Judge, *, max_batch_tokens: int | None, share_prefix: bool, workers: int | None = None
+        self,
+        checkpoint: LoadedCheckpoint,
+        *,
+        max_batch_tokens: int | None,
+        share_prefix: bool,
+        workers: int | None = None,
     ) -> None:
-        self.max_model_len = judge.max_model_len
-        workers = workers or _workers(judge.device)
+        self.max_model_len = checkpoint.max_model_len
+        workers = workers or _workers(checkpoint.device)
         forward, *others = (
-            Forward(model, judge.device, judge.max_model_len, share=share_prefix)
-            for model in _with_twins(judge.model, workers)
+            Forward(model, checkpoint.device, checkpoint.max_model_len, share=share_prefix)
+            for model in _with_twins(checkpoint.model, workers)
         )
         shared = forward.tree or forward.repeatable
         if share_prefix and not shared:
             _log.warning("prefixes are computed for each prompt: the model's cache cannot be repeated")
-        budget = _BUDGET.get(judge.device.type, _BUDGET_ELSEWHERE) if forward.tree else _BUDGET_ELSEWHERE
-        self._limits = Limits(judge.max_model_len, max_batch_tokens or budget, judge.vocabulary)
+        budget = _BUDGET.get(checkpoint.device.type, _BUDGET_ELSEWHERE) if forward.tree else _BUDGET_ELSEWHERE
+        self._limits = Limits(checkpoint.max_model_len, max_batch_tokens or budget, checkpoint.vocabulary_size)
         facts = {"share_prefix": str(shared).lower(), "attention": forward.attention}
-        self.identity = replace(judge.identity, facts={**judge.identity.facts, **facts})
+        self.identity = replace(checkpoint.identity, facts={**checkpoint.identity.facts, **facts})
         self._forwards: list[Forward] = [forward, *others]
         self._own = threading.local()
-        self._language = Language(judge.folder, judge.vocabulary, judge.model)
+        self._language = Language(checkpoint.folder, checkpoint.vocabulary_size, checkpoint.model)
         threads = max(1, torch.get_num_threads() // workers)
         self._threads = ThreadPoolExecutor(workers, "judge", self._begin, (iter(self._forwards), threads))
         self._stopped = threading.Event()
@@ -88,8 +93,10 @@ class LocalEngine:
         `max_batch_tokens` bounds what is computed in one pass: see `plan`, and `groups` for models that read no trees.
         `workers` compute batches side by side; two on a CPU of several cores, else one, if not given.
         """
-        judge = load_judge(path_or_name, revision=revision, dtype=dtype, device=device, max_model_len=max_model_len)
-        return cls(judge, max_batch_tokens=max_batch_tokens, share_prefix=share_prefix, workers=workers)
+        checkpoint = load_checkpoint(
+            path_or_name, revision=revision, dtype=dtype, device=device, max_model_len=max_model_len
+        )
+        return cls(checkpoint, max_batch_tokens=max_batch_tokens, share_prefix=share_prefix, workers=workers)
 
     @property
     def down(self) -> str | None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from service.engine.base import EngineIdentity, GenerationOutcome, Outcome, Prompt, Sampling
-from service.engine.checkpoint import refuse_gaps, resolve
+from service.engine.checkpoint import refuse_missing_weights, resolve
 from service.engine.identity import checkpoint_facts
 from service.engine.vllm import requests as asking
 from service.engine.vllm.options import Options, facts
@@ -79,7 +79,7 @@ class VllmEngine:
         # First, because it refuses what is no whole set of safetensors.
         checkpoint = await asyncio.to_thread(checkpoint_facts, folder)
         # vLLM (0.32) leaves what is lacking of a linear layer as the memory was, and answers.
-        await asyncio.to_thread(refuse_gaps, folder)
+        await asyncio.to_thread(refuse_missing_weights, folder)
         life = await _begin(folder, options)
         identity = EngineIdentity(
             model=path_or_name,

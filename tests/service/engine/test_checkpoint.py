@@ -11,15 +11,15 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from service.engine import checkpoint as module
-from service.engine.checkpoint import Judge, load_judge
+from service.engine.checkpoint import LoadedCheckpoint, load_checkpoint
 from service.errors import ConfigurationError
 
 Make = Callable[[str], Path]
 
 
-def load(folder: Path | str, **options: Any) -> Judge:
+def load(folder: Path | str, **options: Any) -> LoadedCheckpoint:
     settings: dict[str, Any] = {"revision": None, "dtype": "auto", "device": "cpu", "max_model_len": None}
-    return load_judge(str(folder), **settings | options)
+    return load_checkpoint(str(folder), **settings | options)
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def folder(checkpoint: Make, tmp_path: Path) -> Path:
 
 
 def test_identity_names_all_that_can_change_a_verdict(checkpoint: Make) -> None:
-    judge = load(checkpoint("llama"))
-    facts = judge.identity.facts
+    loaded = load(checkpoint("llama"))
+    facts = loaded.identity.facts
     assert facts["dtype"] == "float32" and facts["device"] == "cpu" and facts["attention"] == "sdpa"
     assert facts["torch"] == torch.__version__
     assert {"weights_sha256", "config_sha256", "tokenizer_sha256", "transformers"} <= facts.keys()
-    assert judge.identity.revision == "sha256:" + facts["weights_sha256"][:12]
-    assert (judge.max_model_len, judge.vocabulary, judge.identity.engine) == (256, 300, "local")
+    assert loaded.identity.revision == "sha256:" + facts["weights_sha256"][:12]
+    assert (loaded.max_model_len, loaded.vocabulary_size, loaded.identity.engine) == (256, 300, "local")
     assert load(checkpoint("llama"), revision="v2").identity.revision == "v2"
     assert load(checkpoint("llama"), max_model_len=64).max_model_len == 64
 
@@ -61,7 +61,7 @@ def test_weights_of_another_shape_are_refused(folder: Path) -> None:
 
 def test_tied_weights_are_not_missing(checkpoint: Make) -> None:
     assert "lm_head.weight" not in load_file(checkpoint("qwen2") / "model.safetensors")
-    assert load(checkpoint("qwen2")).vocabulary == 300
+    assert load(checkpoint("qwen2")).vocabulary_size == 300
 
 
 def test_pickled_weights_are_refused(folder: Path) -> None:
@@ -103,10 +103,10 @@ def test_a_name_is_fetched_without_code_or_pickles(checkpoint: Make, monkeypatch
         return str(checkpoint("llama"))
 
     monkeypatch.setattr(module, "snapshot_download", fetch)
-    judge = load("maker/judge", revision="main")
+    loaded = load("maker/judge", revision="main")
     assert asked == [("maker/judge", "main")]
-    assert judge.identity.model == "maker/judge"
-    assert judge.identity.revision == checkpoint("llama").name, "the commit, not the branch"
+    assert loaded.identity.model == "maker/judge"
+    assert loaded.identity.revision == checkpoint("llama").name, "the commit, not the branch"
 
 
 def test_a_name_that_nobody_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,21 +119,21 @@ def test_a_name_that_nobody_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_gap_is_seen_by_names_alone(folder: Path) -> None:
-    module.refuse_gaps(folder)
+    module.refuse_missing_weights(folder)
     weights = load_file(folder / "model.safetensors")
     save_file(
         {name: weights[name] for name in weights if "layers.1.mlp.down" not in name}, folder / "model.safetensors"
     )
     with pytest.raises(ConfigurationError, match=r"lacks 1 of the model's weights \(model\.layers\.1\.mlp\.down_proj"):
-        module.refuse_gaps(folder)
+        module.refuse_missing_weights(folder)
 
 
 def test_names_that_do_not_tell_refuse_nothing(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     renamed = {name.replace("mlp", "feed_forward"): weight for name, weight in weights.items()}
     save_file(renamed, folder / "model.safetensors")
-    module.refuse_gaps(folder)
+    module.refuse_missing_weights(folder)
 
 
 def test_tied_weights_are_no_gap(checkpoint: Make) -> None:
-    module.refuse_gaps(checkpoint("qwen2"))
+    module.refuse_missing_weights(checkpoint("qwen2"))
