@@ -97,7 +97,7 @@ dashboards: .venv/dev  ## write deploy/grafana/dashboards/*.json and deploy/k8s/
 	$(BIN)/python -m deploy.grafana
 	$(BIN)/python -m deploy.prometheus
 
-check-dashboards: .venv/dev .venv/vllm .venv/redis .venv/prometheus  ## every panel's queries asked of a real Prometheus under load, two minutes: ARGS='--plot docs'
+check-dashboards: .venv/dev .venv/vllm .venv/redis .venv/prometheus  ## every panel's queries asked of a real Prometheus under load, two minutes
 	@$(BIN)/python -m loadtests.dashboards $(ARGS)
 
 check-image: .venv/deploy  ## the CPU image's steps in a bare Debian (needs root and an index), then a judged request: some minutes

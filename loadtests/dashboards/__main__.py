@@ -4,7 +4,7 @@ everything, and every query of every panel is asked of it as Grafana would ask, 
 A panel is empty where a query of it has no number at any time, or reads a series that is not there (which
 `or vector(0)` would hide). The last line counts them; the exit status is 1 unless it is 0.
 
-    python -m loadtests.dashboards.__main__ [--seconds 60] [--plot FOLDER] [FILE.json …]
+    python -m loadtests.dashboards [--seconds 60] [FILE.json …]
 """
 
 import argparse
@@ -20,7 +20,6 @@ from tqdm import tqdm
 from loadtests.dashboards.hosts import Hosts, hosts
 from loadtests.dashboards.load import Load
 from loadtests.dashboards.panels import Looked, empty, look, report
-from loadtests.dashboards.picture import draw
 from loadtests.dashboards.queries import Shown
 from testkit.processes import ROOT, Failed
 from testkit.prometheus import Prometheus, prometheus
@@ -64,10 +63,9 @@ def check(files: Sequence[Path], seconds: float, folder: Path) -> list[Looked]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.dashboards.__main__", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtests.dashboards", description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, default=FILES, help="dashboards as JSON (those of deploy/)")
     parser.add_argument("--seconds", type=float, default=60, help="of load (60)")
-    parser.add_argument("--plot", type=Path, help="draw each dashboard into this folder")
     options = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -75,9 +73,6 @@ def main() -> int:
     except Failed as error:
         print(error, file=sys.stderr)
         return 1
-    if options.plot:
-        for one in looked:
-            draw(one, options.plot / f"dashboard-{one.file.stem}.png")
     print(report(looked))
     return 1 if empty(looked) else 0
 

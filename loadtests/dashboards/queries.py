@@ -116,12 +116,5 @@ def bare(expr: str) -> str:
     return _STRING.sub('""', _SELECTOR.sub("", expr))
 
 
-def legend(template: str, labels: Mapping[str, str]) -> str:
-    """A line's name, as Grafana writes it."""
-    if template in ("", "__auto"):
-        return ", ".join(f"{name}={value}" for name, value in labels.items() if name != "__name__")
-    return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: labels.get(found[1], ""), template)
-
-
 def _duration(seconds: float) -> str:
     return f"{math.ceil(1000 * seconds)}ms"

@@ -10,8 +10,7 @@ import pytest
 
 from loadtests.dashboards import __main__
 from loadtests.dashboards.panels import look, report
-from loadtests.dashboards.queries import Shown, chosen, filled, legend, metrics, selectors
-from loadtests.dashboards.units import shown as told
+from loadtests.dashboards.queries import Shown, chosen, filled, metrics, selectors
 from testkit.processes import ROOT, Failed
 from testkit.prometheus import Prometheus, Series
 
@@ -40,30 +39,6 @@ def test_every_series_that_a_query_reads_is_found_in_it() -> None:
     expr = '(sum(rate(a_total{x="{"}[5m])) or vector(0)) / sum by (le) (b{y=~"c|d"}) + b{y=~"c|d"}'
     assert selectors(expr)[-1] == 'b{y=~"c|d"}'
     assert metrics('sum(a{b="c"}) / vllm:d{e="f"}') == {"a", "vllm:d"}
-
-
-@pytest.mark.parametrize(
-    ("template", "expected"), [("{{team}}, {{ code }}", "a, 429"), ("p95", "p95"), ("__auto", "team=a, code=429")]
-)
-def test_a_line_is_named_as_grafana_names_it(template: str, expected: str) -> None:
-    assert legend(template, {"__name__": "x", "team": "a", "code": "429"}) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "expected"),
-    [
-        (0.0234, "percentunit", "2.34 %"),
-        (0.0021, "s", "2.1 ms"),
-        (75.0, "s", "1.25 min"),
-        (0.0, "s", "0 s"),
-        (12_400, "suffix: tok/s", "12.4 K tok/s"),
-        (5 * 2**20, "bytes", "5 MiB"),
-        (0.5, "cps", "0.5 c/s"),
-        (float("nan"), "short", "no data"),
-    ],
-)
-def test_numbers_are_written_as_grafana_writes_them(value: float, unit: str, expected: str) -> None:
-    assert told(value, unit) == expected
 
 
 class Answering(Prometheus):
