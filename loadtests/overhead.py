@@ -4,7 +4,8 @@ The engine answers from a constant, so what is left is parsing, rendering, queue
 The tokenizer's time is taken where it is called and shown apart. Requests are GRPO groups of 8 responses with 12
 criteria of about 60 tokens on about 1,200 shared; every text is new. The client is another process.
 
-    python -m loadtests.overhead [--requests 100] [--plot docs/pictures/overhead.png]    # where the time goes
+    python -m loadtests.overhead [--requests 100]
+    py-spy record --output overhead.svg -- python -m loadtests.overhead    # where the time goes, as a flame graph
 """
 
 import argparse
@@ -15,12 +16,10 @@ import os
 import random
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import httpx
 import uvicorn
 
-from loadtests.flame import draw, own, sampled
 from service.__main__ import spare_the_collector
 from service.app import create_app
 from service.engine.base import LabelLogprobs, Outcome, Prompt
@@ -105,7 +104,7 @@ async def build(settings: Settings) -> Built:
     return Built(Constant(), AutoTokenizer.from_pretrained(str(MINIATURE)))
 
 
-async def measure(requests: int, plot: Path | None) -> None:
+async def measure(requests: int) -> None:
     watch = Stopwatch()
     watch.install()
     app = create_app(Settings(engine="fake", canary_every_s=0), build=build, ready=spare_the_collector)
@@ -123,12 +122,6 @@ async def measure(requests: int, plot: Path | None) -> None:
     print(f"{'all of the service':<24}{cpu / verdicts * 1e6:8.1f} us CPU a verdict")
     print(f"{'tokenizer':<24}{watch.seconds / verdicts * 1e6:8.1f} us")
     print(f"{'the rest, its own cost':<24}{(cpu - watch.seconds) / verdicts * 1e6:8.1f} us")
-    if plot is not None:
-        with sampled() as stacks:
-            await ask_from_elsewhere(url, 2_000_000, requests)
-        for frame, count in own(stacks).most_common(12):
-            print(f"{count / sum(stacks.values()):8.1%}  {frame}")
-        draw(stacks, plot, f"{verdicts} uncached verdicts over HTTP, engine answering from a constant")
     server.should_exit = True
     await serving
 
@@ -136,7 +129,6 @@ async def measure(requests: int, plot: Path | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--requests", type=int, default=100)
-    parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    asyncio.run(measure(options.requests, options.plot))
+    asyncio.run(measure(options.requests))
