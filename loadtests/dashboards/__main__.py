@@ -20,11 +20,10 @@ from tqdm import tqdm
 from loadtests.dashboards.hosts import Hosts, hosts
 from loadtests.dashboards.load import Load
 from loadtests.dashboards.panels import Looked, empty, look, report
-from loadtests.dashboards.queries import Shown
+from testkit.dashboard_queries import FILES, Shown
 from testkit.processes import ROOT, Failed
 from testkit.prometheus import Prometheus, prometheus
 
-FILES = tuple(sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json")))
 RECORDING = ROOT / "deploy" / "prometheus" / "recording.yml"
 SCRAPE_S, STEP_S = 1.0, 2.0
 SPEED = 15.0

@@ -9,7 +9,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests.dashboards.queries import Asked, Panel, Shown, chosen, filled, panels, selectors
+from testkit.dashboard_queries import Asked, Panel, Shown, chosen, filled, panels, selectors
 from testkit.prometheus import JOB, Prometheus, Series
 
 PRICE = "2"

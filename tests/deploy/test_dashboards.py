@@ -1,5 +1,5 @@
-"""The dashboards: what is committed is what the code says, Grafana can read it, and no panel is empty beside a real
-service. Grafana itself is not here: its own types stand for it."""
+"""The dashboards: what is committed is what the code says, and Grafana can read it. Grafana itself is not here: its own
+types stand for it. tests/loadtests/test_dashboards.py asks every query of a real Prometheus."""
 
 import json
 import re
@@ -15,10 +15,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from ruamel.yaml import YAML
 
 from deploy.grafana.__main__ import BOARDS, file, written
-from loadtests.dashboards.__main__ import FILES, check
-from loadtests.dashboards.panels import Looked, empty, report
-from loadtests.dashboards.queries import bare, metrics, panels, selectors
 from service.observability import Telemetry
+from testkit.dashboard_queries import FILES, bare, metrics, panels, selectors
 from testkit.processes import ROOT
 
 GRAFANA, RULES = ROOT / "deploy" / "grafana", ROOT / "deploy" / "prometheus"
@@ -161,30 +159,3 @@ def test_what_is_provisioned_is_where_compose_puts_it() -> None:
     assert f"./grafana/dashboards:{provider['options']['path']}:ro" in grafana["volumes"]
     assert "./grafana/provisioning:/etc/grafana/provisioning:ro" in grafana["volumes"]
     assert grafana["image"].startswith("grafana/grafana:11.6.")
-
-
-@pytest.fixture(scope="module")
-def looked(tmp_path_factory: pytest.TempPathFactory) -> list[Looked]:
-    """Every dashboard beside real services; and one whose metrics are misspelt in two panels."""
-    folder = tmp_path_factory.mktemp("dashboards")
-    broken = (GRAFANA / "dashboards" / "service.json").read_text(encoding="utf-8")
-    broken = broken.replace("vllm:kv_cache_usage_perc{", "vllm:kv_cache_usage_percent{")  # a panel's only query
-    broken = broken.replace("sum(rate(rubricd_requests_total{", "sum(rate(rubricd_request_total{", 1)
-    (folder / "broken.json").write_text(broken, encoding="utf-8")
-    return check([*FILES, folder / "broken.json"], 30, folder)
-
-
-@pytest.mark.timeout(480)
-def test_no_panel_is_empty(looked: list[Looked]) -> None:
-    ours = looked[:-1]
-    total = sum(len(panels(path)) for path in FILES)
-    assert report(ours) == f"0 of {total} panels are empty"
-
-
-@pytest.mark.timeout(480)
-def test_a_misspelt_metric_is_found_also_behind_or_vector(looked: list[Looked]) -> None:
-    found = {one.panel.title: one.missing for one in empty(looked[-1:])}
-    assert found.keys() == {"vLLM: KV cache", "Refused or failed"}
-    assert any(why.startswith("A shows nothing: vllm:kv_cache_usage_percent{") for why in found["vLLM: KV cache"])
-    assert [why.partition("{")[0] for why in found["Refused or failed"]] == ["A reads nothing: rubricd_request_total"]
-    assert report(looked).splitlines()[-1] == f"2 of {sum(len(one.answers) for one in looked)} panels are empty"
