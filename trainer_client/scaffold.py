@@ -103,7 +103,7 @@ class Scaffold:
     ) -> tuple[int, ...]:
         """Places in the rubric, in the order in which they were drawn: round(share x criteria), by Python's `round`
         (halves go to even) as in the paper's code. Criteria that count nothing are never shown."""
-        counted = [place for place, criterion in enumerate(rubric) if worth(criterion) != 0]
+        counted = [place for place, criterion in enumerate(rubric) if criterion.worth != 0]
         count = round(self.schedule.share(member, group, step, total) * len(counted))
         drawn = f"{self.seed}/{row}/{step}" + ("" if self.nested else f"/{member}")
         return tuple(Random(drawn).sample(counted, len(counted))[:count])
@@ -120,22 +120,11 @@ class Scaffold:
         return [{"role": "system", "content": told}, *messages]
 
 
-def worth(criterion: wire.Criterion) -> float:
-    """The points as they are counted: `polarity`, where given, decides the sign."""
-    match criterion.polarity:
-        case None:
-            return criterion.points
-        case "positive":
-            return abs(criterion.points)
-        case "negative":
-            return -abs(criterion.points)
-
-
 def text(criteria: Sequence[wire.Criterion], wording: Wording) -> str:
     """The system turn's words about these criteria."""
     sections = (
-        (wording.include, [_line(one, wording) for one in criteria if worth(one) > 0]),
-        (wording.avoid, [_line(one, wording) for one in criteria if worth(one) < 0]),
+        (wording.include, [_line(one, wording) for one in criteria if one.worth > 0]),
+        (wording.avoid, [_line(one, wording) for one in criteria if one.worth < 0]),
     )
     parts = [wording.opener, *("\n".join(filter(None, (head, *lines))) for head, lines in sections if lines)]
     parts += [wording.closing, wording.warning if wording.warn else ""]
@@ -143,7 +132,7 @@ def text(criteria: Sequence[wire.Criterion], wording: Wording) -> str:
 
 
 def _line(criterion: wire.Criterion, wording: Wording) -> str:
-    points = worth(criterion)
+    points = criterion.worth
     if not wording.points:
         return f"- {criterion.text}"
     return f"- {criterion.text} ({'worth' if points > 0 else 'costs'} {abs(points):g} points)"

@@ -8,7 +8,7 @@ from typing import Any
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.label_verdict import Judgement
 from service.rubrics.lint import Finding
-from service.rubrics.rubric import Candidate, Criterion, Rule, Turn, category_of, signed, split_prefix
+from service.rubrics.rubric import Candidate, Criterion, Rule, Turn
 from service.scheduling import Tenant
 from service.scoring.group_stats import by_name
 from service.scoring.options import Options
@@ -23,13 +23,12 @@ def criteria(rubric: wire.Rubric) -> tuple[Criterion, ...]:
 
 
 def _criterion(id: str, criterion: wire.Criterion) -> Criterion:
-    prefix, text = split_prefix(criterion.text)
     verifier = criterion.verifier
     return Criterion(
         id=id,
-        text=text,
-        points=signed(criterion.points, criterion.polarity),
-        category=category_of(criterion.tags["category"]) if "category" in criterion.tags else prefix,
+        text=criterion.judged_text,
+        points=criterion.worth,
+        category=criterion.category,
         tags=criterion.tags,
         rule=None if verifier is None else Rule(verifier.rule, verifier.model_dump(exclude={"rule"}, by_alias=True)),
     )

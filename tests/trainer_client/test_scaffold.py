@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_client import wire
-from trainer_client.scaffold import Message, Over, Scaffold, Schedule, Wording, fitted, progress, text, worth
+from trainer_client.scaffold import Message, Over, Scaffold, Schedule, Wording, fitted, progress, text
 
 TOTAL, GROUP = 350, 8
 PAPER = {
@@ -164,7 +164,7 @@ def test_what_counts_nothing_is_never_shown(points: list[float], member: int) ->
 
 def test_polarity_decides_the_section() -> None:
     signs = [
-        worth(wire.Criterion(text="t", points=points, polarity=polarity))
+        wire.Criterion(text="t", points=points, polarity=polarity).worth
         for points in (3.0, -3.0)
         for polarity in (None, "positive", "negative")
     ]

@@ -4,9 +4,16 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from service.api import translate
+from service.errors import InvalidRequest
+from service.rubrics.aggregation import check
 from trainer_client import wire
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def criterion(**fields: Any) -> wire.Criterion:
@@ -65,3 +72,124 @@ def test_every_example_is_valid() -> None:
     for model in (wire.ScoreRequest, wire.Criterion):
         for example in model.model_json_schema()["examples"]:
             model.model_validate_json(json.dumps(example))
+
+
+@pytest.mark.parametrize(
+    ("word", "category"),
+    [
+        ("Essential", "essential"),
+        ("ESSENTIAL", "essential"),
+        ("Esential", "essential"),
+        ("Essental", "essential"),
+        ("Importnat", "important"),
+        ("Imporant", "important"),
+        ("Optinal", "optional"),
+        ("Pitfall", "pitfall"),
+        ("Pitfal", "pitfall"),
+        ("Pitfalls", "pitfall"),
+        ("Potential", None),
+        ("Additional", None),
+        ("Exponential", None),
+        ("Desirable", None),
+        ("", None),
+    ],
+)
+def test_a_word_that_almost_names_a_category_names_it(word: str, category: wire.Category | None) -> None:
+    assert criterion(text="a", points=1, tags={"category": word}).category == category
+    assert criterion(text=f"{word} Criteria: a", points=1).category == category
+
+
+@pytest.mark.parametrize("word", ["Inessential", "Nonessential", "Unessential", "Unimportant"])
+def test_a_word_that_means_something_else_names_no_category(word: str) -> None:
+    assert criterion(text="a", points=1, tags={"category": word}).category is None
+    assert criterion(text=f"{word} Criteria: a", points=1).category is None
+
+
+@pytest.mark.parametrize(
+    ("text", "category", "rest"),
+    [
+        ("Essential Criteria: Names a.", "essential", "Names a."),
+        ("essential criterion: names a", "essential", "names a"),
+        ("  Pitfall Criteria - Names a.", "pitfall", "Names a."),
+        ("Pitfall Criteria \u2013 Names a.", "pitfall", "Names a."),
+        ("Optional  Criteria : Names a.", "optional", "Names a."),
+        ("Important Critera: Names a.", "important", "Names a."),
+        ("Imporant Criterias:Names a.", "important", "Names a."),
+        ("Essential Criteria: First: names a.", "essential", "First: names a."),
+        ("Essential Criteria: Pitfall Criteria: a", "essential", "Pitfall Criteria: a"),
+        ("Essential Criteria:\n  a\n", "essential", "a\n"),
+    ],
+)
+def test_a_prefix_is_a_category_and_no_part_of_the_text(text: str, category: wire.Category, rest: str) -> None:
+    found = criterion(text=text, points=1)
+    assert (found.category, found.judged_text) == (category, rest)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Names a.",
+        "Essential: names a.",
+        "Essential Criteria names a.",
+        "Important criteria are met: names a.",
+        "Names a. Essential Criteria: names b.",
+        "Potential Criteria: names a.",
+        "Criteria: names a.",
+        "Essential Criteria:",
+        "Essential Criteria:  \n",
+    ],
+)
+def test_a_text_without_a_prefix_is_left_as_it_is(text: str) -> None:
+    found = criterion(text=text, points=1)
+    assert (found.category, found.judged_text) == (None, text)
+
+
+@given(st.text().filter(str.strip), st.sampled_from(wire.CATEGORIES))
+def test_nothing_is_lost_but_the_prefix(text: str, category: wire.Category) -> None:
+    found = wire.Criterion(text=text, points=1)
+    assert text.endswith(found.judged_text)
+    assert (found.category is None) == (found.judged_text == text)
+    written = wire.Criterion(text=f"{category.title()} Criteria: x{text}", points=1)
+    assert (written.category, written.judged_text) == (category, f"x{text}")
+
+
+def test_a_tag_goes_before_the_prefix() -> None:
+    named = criterion(text="Essential Criteria: a", points=1, tags={"category": "optional"})
+    assert (named.category, named.judged_text) == ("optional", "a")
+    unknown = criterion(text="Essential Criteria: a", points=1, tags={"category": "Desirable"})
+    assert unknown.category is None
+
+
+@given(FINITE)
+def test_polarity_decides_the_sign_and_never_the_size(points: float) -> None:
+    assert wire.Criterion(text="a", points=points).worth == points
+    assert wire.Criterion(text="a", points=points, polarity="positive").worth == abs(points)
+    assert wire.Criterion(text="a", points=points, polarity="negative").worth == -abs(points)
+
+
+def test_zero_has_no_sign() -> None:
+    signs: tuple[tuple[float, wire.Polarity | None], ...]
+    signs = ((0.0, "negative"), (-0.0, "positive"), (-0.0, None), (0.0, None))
+    for points, polarity in signs:
+        assert str(wire.Criterion(text="a", points=points, polarity=polarity).worth) == "0.0"
+    assert wire.Rubric.model_validate([{"text": "a", "points": 0.0, "polarity": "negative"}]).counted() == []
+
+
+CRITERIA = st.builds(
+    wire.Criterion,
+    text=st.sampled_from(["a", "Essential Criteria: a", "Pitfal Criteria - a", "Desirable Criteria: a"]),
+    points=st.sampled_from([0.0, 1.0, -2.0]),
+    tags=st.sampled_from([{}, {"category": "important"}, {"category": "unknown"}]),
+)
+
+
+@given(st.lists(CRITERIA, min_size=1, max_size=5))
+def test_rar_explicit_is_refused_where_the_contract_says_so(criteria: list[wire.Criterion]) -> None:
+    """The contract's own check and the service's refuse the same rubrics, at the same criteria."""
+    rubric = wire.Rubric(criteria=criteria)
+    try:
+        check("rar_explicit", translate.criteria(rubric))
+        refused = []
+    except InvalidRequest as error:
+        refused = [loc[1] for loc, _ in error.errors]
+    assert rubric.lacking_category() == refused

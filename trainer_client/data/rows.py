@@ -5,10 +5,8 @@ from its words; the same rows, seed and batch stand in the same order.
 """
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -23,9 +21,6 @@ Pitfalls = Literal["met_is_good", "met_is_bad"]
 """What it means to meet a criterion that begins with `Pitfall Criteria:`. Most of RaR-Science say what to avoid ("Does
 not ..."), most of RaR-Medicine what goes wrong; both have negative weights."""
 _POLARITY: Mapping[Pitfalls, wire.Polarity] = {"met_is_good": "positive", "met_is_bad": "negative"}
-CATEGORIES = ("essential", "important", "optional", "pitfall")
-# "Essential Criteria: ..." as RaR's descriptions begin, with the misspellings that the released rows hold.
-_PREFIX = re.compile(r"^\s*([A-Za-z]{5,12})\s+crit[a-z]{2,8}\s*[:\-\u2013]\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +96,7 @@ def _signed(rubric: wire.Rubric, shape: Shape, pitfalls: Pitfalls | None) -> wir
 
 
 def _criterion(criterion: wire.Criterion, place: int, pitfalls: Pitfalls | None) -> wire.Criterion:
-    category = criterion.tags.get("category", "").lower() or category_of(criterion.text)
+    category = criterion.category
     if category is None:
         return criterion
     tags = {"category": category, **criterion.tags}
@@ -114,16 +109,6 @@ def _criterion(criterion: wire.Criterion, place: int, pitfalls: Pitfalls | None)
             )
         polarity = None if pitfalls is None else _POLARITY[pitfalls]
     return criterion.model_copy(update={"tags": tags, "polarity": polarity})
-
-
-def category_of(text: str) -> str | None:
-    """The category in a text's `X Criteria:` prefix, spelt right or almost; the service reads it in the same way."""
-    found = _PREFIX.match(text)
-    if found is None or not text[found.end() :]:
-        return None
-    word = found.group(1).lower()
-    close = get_close_matches(word, CATEGORIES, n=1, cutoff=0.8)
-    return next((category for category in close if category[0] == word[0]), None)
 
 
 def training_order(rows: Sequence[Row], *, epochs: int, seed: int, batch: int = 1) -> list[Row]:

@@ -14,10 +14,9 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.client import Failed, reward
-from trainer_client.data.rows import Row, category_of, read_rows, training_order
+from trainer_client.data.rows import Row, read_rows, training_order
 from trainer_client.errors import DataError, JudgeMismatch
 from trainer_client.reward_client import Judging, why_missing
-from trainer_client.scaffold import worth
 from trainer_client.training import run_dir
 from trainer_client.training.presets import GENERIC
 from trainer_client.training.run_config import Run, RunFileError
@@ -106,16 +105,13 @@ def _no_score(run: Run, rubric: wire.Rubric | None) -> str | None:
     """Why no answer to a row with this rubric can ever have a score."""
     if rubric is None:
         return None if run.judging.mode == "likert" else "has no `rubric`; leave the row out or set `rubric: generic`"
-    counted = [(place, one) for place, one in enumerate(rubric.criteria) if worth(one) != 0]
-    if not counted:
+    if not rubric.counted():
         return "every criterion has 0 points; leave the row out or give it points"
-    if run.judging.aggregation == "rar_explicit":
-        without = [place for place, one in counted if not (one.tags.get("category") or category_of(one.text))]
-        if 0 < len(without) < len(counted):
-            return (
-                f"`rar_explicit` weighs by category and criterion {without[0]} has none; begin its text with "
-                "`Essential Criteria: ` or another category, or give it the tag `category`"
-            )
+    if run.judging.aggregation == "rar_explicit" and (lacking := rubric.lacking_category()):
+        return (
+            f"`rar_explicit` weighs by category and criterion {lacking[0]} has none; begin its text with "
+            "`Essential Criteria: ` or another category, or give it the tag `category`"
+        )
     return None
 
 

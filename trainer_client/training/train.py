@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer_client.data.rows import Row
 from trainer_client.errors import DataError
-from trainer_client.scaffold import Scaffold, worth
+from trainer_client.scaffold import Scaffold
 from trainer_client.training.preflight import Plan
 from trainer_client.training.run_config import RunFileError
 
@@ -143,7 +143,7 @@ def _check_fits(plan: Plan, config: Any, scaffold: Scaffold) -> None:
 def _lengths(tokenizer: Any, template: Any, row: Row, scaffold: Scaffold) -> tuple[int, int]:
     """Tokens of a row's prompt: bare, and with everything shown."""
     criteria = row.rubric.criteria if row.rubric else []
-    everything: Sequence[int] = [place for place, criterion in enumerate(criteria) if worth(criterion) != 0]
+    everything: Sequence[int] = [place for place, criterion in enumerate(criteria) if criterion.worth != 0]
     shown = scaffold.messages(row.messages, criteria, everything)
     prompts = (list(row.messages), shown)
     bare, whole = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer_client import wire
-from trainer_client.scaffold import Message, Ratio, Scaffold, fitted, worth
+from trainer_client.scaffold import Message, Ratio, Scaffold, fitted
 from trainer_client.trl.prompt_row import bare, row_of
 from trainer_client.trl.reward import JudgeReward
 
@@ -98,7 +98,7 @@ class Rollouts:
 
         own = ids(())
         shown = fitted(drawn, lambda some: len(ids(some)) - len(own), self._room(row["id"], len(own), trainer))
-        counted = sum(worth(criterion) != 0 for criterion in rubric)
+        counted = sum(criterion.worth != 0 for criterion in rubric)
         return _Start(own, ids(shown), member, shown, len(shown) / counted if counted else 0.0)
 
     def _ids(self, messages: list[Message], trainer: Any) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from trainer_client import wire
-from trainer_client.scaffold import Message, Scaffold, fitted, worth
+from trainer_client.scaffold import Message, Scaffold, fitted
 from trainer_client.verl.rows import Carried, carried
 
 try:
@@ -79,7 +79,7 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
                 "tool_rewards": [],
                 "shown": len(prompt.shown),
                 "criteria": len(criteria),
-                "shown_share": len(prompt.shown) / max(sum(worth(one) != 0 for one in criteria), 1),
+                "shown_share": len(prompt.shown) / max(sum(one.worth != 0 for one in criteria), 1),
             },
         )
 

@@ -26,12 +26,14 @@ from trainer_client.wire.response import (
     StreamEnd,
     Usage,
 )
-from trainer_client.wire.rubric import Criterion, Polarity, Rubric
+from trainer_client.wire.rubric import CATEGORIES, Category, Criterion, Polarity, Rubric
 from trainer_client.wire.verifiers import Choice, Contains, Exact, JsonSchema, Length, MathVerify, Regex, Verifier
 
 __all__ = [
+    "CATEGORIES",
     "Aggregation",
     "Answer",
+    "Category",
     "Choice",
     "Contains",
     "Criterion",

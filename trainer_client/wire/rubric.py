@@ -1,9 +1,12 @@
 """Defines a criterion, a rubric, and what follows from their fields: sign, category and counted points.
 
-Guarantees: both sides of the wire read a criterion's points, category and judged text from here.
+Guarantees: polarity changes a criterion's sign and never its size. A category's first letter must be right: a word that
+begins otherwise means something else ("Inessential").
 """
 
+import re
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -12,6 +15,10 @@ from trainer_client.wire.models import Strict
 from trainer_client.wire.verifiers import Verifier, tag_pairs, verifier_of_tags
 
 Polarity = Literal["positive", "negative"]
+Category = Literal["essential", "important", "optional", "pitfall"]
+CATEGORIES: tuple[Category, ...] = ("essential", "important", "optional", "pitfall")
+# "Essential Criteria: …" as RaR's rows begin, and the misspellings that its released rows hold.
+_PREFIX = re.compile(r"^\s*([A-Za-z]{5,12})\s+crit[a-z]{2,8}\s*[:\-\u2013]\s*", re.IGNORECASE)
 
 
 class Criterion(Strict):
@@ -59,6 +66,40 @@ class Criterion(Strict):
             raise ValueError("a criterion's `text` must say something; white space alone asks the judge nothing")
         return text
 
+    @property
+    def worth(self) -> float:
+        """The points as they are counted: `polarity`, where given, decides the sign. Zero has no sign."""
+        if self.polarity is None or self.points == 0:
+            return self.points + 0.0
+        return abs(self.points) if self.polarity == "positive" else -abs(self.points)
+
+    @property
+    def category(self) -> Category | None:
+        """The category that the tag `category` names, or else the text's prefix `<Category> Criteria: …`."""
+        if "category" in self.tags:
+            return _category_of(self.tags["category"])
+        return _split(self.text)[0]
+
+    @property
+    def judged_text(self) -> str:
+        """The text as the judge sees it: without the category's prefix."""
+        return _split(self.text)[1]
+
+
+def _category_of(word: str) -> Category | None:
+    """The category that `word` names or almost names ("Esential", "Pitfal")."""
+    match = get_close_matches(word.lower(), CATEGORIES, n=1, cutoff=0.8)
+    return next((category for category in CATEGORIES if category in match and word[0].lower() == category[0]), None)
+
+
+def _split(text: str) -> tuple[Category | None, str]:
+    """Category and remaining text of `"<Category> Criteria: …"`; `(None, text)` where there is no such prefix."""
+    found = _PREFIX.match(text)
+    category = _category_of(found.group(1)) if found else None
+    if found is None or category is None or not text[found.end() :]:
+        return None, text
+    return category, text[found.end() :]
+
 
 def first_repeated(ids: Iterable[str]) -> tuple[int, int] | None:
     """The places of the first two ids that are equal."""
@@ -91,3 +132,16 @@ class Rubric(Strict):
     def ids(self) -> Iterator[str]:
         """The criteria's ids, defaults filled in."""
         return (str(i) if c.id is None else c.id for i, c in enumerate(self.criteria))
+
+    def counted(self) -> list[int]:
+        """Indexes of the criteria that a score counts: those with points."""
+        return [index for index, criterion in enumerate(self.criteria) if criterion.worth != 0]
+
+    def lacking_category(self) -> list[int]:
+        """Indexes of the counted criteria without a category where others have one: `rar_explicit` refuses the rubric.
+
+        Empty where every counted criterion has a category, or none has.
+        """
+        counted = self.counted()
+        lacking = [index for index in counted if self.criteria[index].category is None]
+        return lacking if len(lacking) < len(counted) else []

@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from service.rubrics.rubric import split_prefix
 from tests.trainer_client.data.test_items import ITEM, RAR, VERL, _lines, _parquet
 from trainer_client import wire
-from trainer_client.data.rows import Row, category_of, read_rows, training_order
+from trainer_client.data.rows import Row, read_rows, training_order
 from trainer_client.errors import DataError
 
 Json = dict[str, Any]
@@ -79,23 +78,6 @@ def test_a_pitfalls_sign_is_never_guessed(tmp_path: Path) -> None:
     assert _rubric(row)[0].polarity == "positive"
     item = {"prompt": "?", "rubric": [{"text": PITFALL["description"], "points": -1}]}
     assert _rubric(_one(_lines(tmp_path, item)))[0].polarity is None, "an item means what its points say"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Essential Criteria: a",
-        "Importnat Criteria: a",
-        "Pitfal Criteria - a",
-        "optional criterion: a",
-        "Inessential Criteria: a",
-        "Essential: a",
-        "Essential Criteria: ",
-        "Tells: a",
-    ],
-)
-def test_categories_are_read_as_the_service_reads_them(text: str) -> None:
-    assert category_of(text) == split_prefix(text)[0]
 
 
 @pytest.mark.parametrize(
