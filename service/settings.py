@@ -146,18 +146,18 @@ class Settings(BaseSettings):
     idempotency_s: int = Field(
         default=3600, gt=0, description="How long an answer is replayed to the same `Idempotency-Key`."
     )
-    compat_deadline_s: float = Field(
+    protocol_deadline_s: float = Field(
         default=100.0,
         gt=0,
         description="Other trainers' routes (protocols.md): what is not judged by then is not judged, in seconds.",
     )
-    compat_neutral: float | None = Field(
+    protocol_neutral: float | None = Field(
         default=None,
         allow_inf_nan=False,
         description="`/get_reward`, `/rm`: the number, marked and counted, in place of a reward that was not judged; "
         "an error if not set.",
     )
-    compat_end_tokens: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+    protocol_end_tokens: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         default=None,
         description="`/get_reward`, `/rm`: taken off the end of a response; those of common chat models "
         "(protocols.md) if not set, `[]` for none.",

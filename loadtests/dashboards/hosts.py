@@ -71,7 +71,7 @@ def hosts(folder: Path, names: tuple[str, ...] = tuple(_FLAGS)) -> Iterator[Host
 def _service(folder: Path, name: str, file: Path, redis_url: str) -> Iterator[Host]:
     module, *flags = _FLAGS[name]
     port = free_port()
-    common = ["--port", str(port), "--teams", str(file), "--canary-every-s", str(CANARY_S), "--compat-neutral", "0"]
+    common = ["--port", str(port), "--teams", str(file), "--canary-every-s", str(CANARY_S), "--protocol-neutral", "0"]
     command = [sys.executable, "-m", module, *flags, *common, "--drain-s", "1", "--redis-timeout-s", "1"]
     env = {"RUBRICD_REDIS_URL": redis_url}
     with hosted(command, log=folder / f"{name}.log", port=port, ready="/readyz", env=env) as host:

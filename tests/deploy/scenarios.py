@@ -69,7 +69,7 @@ async def serving(
 
 
 def failing(folder: Path, redis: RedisServer) -> AbstractAsyncContextManager[Served]:
-    flags = ("--canary-every-s", "0.3", "--compat-neutral", "0")
+    flags = ("--canary-every-s", "0.3", "--protocol-neutral", "0")
     return serving(folder, "failing", *flags, redis_url=redis.url)
 
 

@@ -69,8 +69,8 @@ class Compat:
         settings, telemetry = self._served.settings, self._served.telemetry
         return Asking(
             query=dict(request.query_params),
-            deadline_s=settings.compat_deadline_s,
-            end_tokens=ends.COMMON if settings.compat_end_tokens is None else settings.compat_end_tokens,
-            neutral=settings.compat_neutral,
+            deadline_s=settings.protocol_deadline_s,
+            end_tokens=ends.COMMON if settings.protocol_end_tokens is None else settings.protocol_end_tokens,
+            neutral=settings.protocol_neutral,
             replaced=partial(telemetry.count_neutral_rewards, path),
         )

@@ -81,7 +81,7 @@ async def test_verdicts_are_shared_with_the_contracts_own_route(path: str) -> No
 async def test_the_deadline_of_the_setting_ends_the_wait(path: str) -> None:
     clock = ManualClock()
     plan = after_canaries("hang")
-    settings = fake_settings(compat_deadline_s=7.5, max_batch_tokens=1, max_in_flight=1)
+    settings = fake_settings(protocol_deadline_s=7.5, max_batch_tokens=1, max_in_flight=1)
     async with serving(FakeEngine(plan=plan, sleep=clock.sleep), clock=clock, settings=settings) as client:
         waiting = asyncio.create_task(client.post(path, json=JUDGING[path]()))
         while not app_of(client).state.served.scorer()._scheduler.queued_tokens:

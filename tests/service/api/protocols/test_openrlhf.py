@@ -172,7 +172,7 @@ async def test_one_row_that_was_not_judged_is_an_error_for_all() -> None:
 
 
 async def test_a_neutral_value_is_marked_and_counted() -> None:
-    async with failing("ok", "batch", compat_neutral=0.25) as client:
+    async with failing("ok", "batch", protocol_neutral=0.25) as client:
         reply = await rewards(client, THREE)
         metrics = (await client.get("/metrics")).text
     assert reply["extra_logs"]["judged"] == [1.0, 0.0, 0.0]
@@ -191,10 +191,10 @@ async def test_a_part_is_a_reward_where_the_label_says_so() -> None:
 
 async def test_end_tokens_are_those_of_the_setting() -> None:
     ending = openrlhf(query=[f"p{RESPONSE}</s><|im_end|><|im_end|>"], prompts=["p"])
-    async with serving(settings=fake_settings(compat_end_tokens=("<|im_end|>",))) as client:
+    async with serving(settings=fake_settings(protocol_end_tokens=("<|im_end|>",))) as client:
         reply = await rewards(client, ending, "/get_reward?soft=true")
         kept = await by_the_contract(client, prompt="p", response=f"{RESPONSE}</s>")
-    async with serving(settings=fake_settings(compat_end_tokens=())) as client:
+    async with serving(settings=fake_settings(protocol_end_tokens=())) as client:
         raw = await rewards(client, ending, "/get_reward?soft=true")
         untouched = await by_the_contract(client, prompt="p", response=f"{RESPONSE}</s><|im_end|><|im_end|>")
     assert reply["rewards"] == [pytest.approx(_soft(kept))]

@@ -97,7 +97,7 @@ async def test_what_was_not_judged_is_an_error(url: str) -> None:
 
 
 async def test_a_neutral_value_comes_only_beside_its_mark() -> None:
-    async with failing("batch", compat_neutral=0.0) as client:
+    async with failing("batch", protocol_neutral=0.0) as client:
         bare = await client.post("/rm", json=slime())
         marked = await reply(client, slime(), "/rm?reply=object")
         metrics = (await client.get("/metrics")).text
