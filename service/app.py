@@ -28,7 +28,7 @@ from service.observability import Telemetry, monitor_event_loop
 from service.observability.tracing import UNTRACED, Tracing
 from service.replicas import Replicas, replicas
 from service.settings import Settings
-from service.tenancy.authentication import Anyone, Door
+from service.tenancy.authentication import NoAuthentication, TeamsFileAuthentication
 from service.tenancy.metered import MeteredLedger
 from service.wiring import Builder, load
 
@@ -45,7 +45,11 @@ def create_app(
     ConfigurationError for a teams file or a Redis URL that cannot be used."""
     telemetry, tracing, clock = Telemetry(settings.metric_teams), _tracing(settings), clock or SystemClock()
     shared = replicas(settings, clock, telemetry)
-    door = Anyone() if settings.teams is None else Door.open(settings.teams, clock, telemetry.count_teams_reload)
+    door = (
+        NoAuthentication()
+        if settings.teams is None
+        else TeamsFileAuthentication.open(settings.teams, clock, telemetry.count_teams_reload)
+    )
     ledger = MeteredLedger(shared.ledger, telemetry)
     served = Served(settings, clock, telemetry, door=door, ledger=ledger, idempotency_store=shared.idempotency_store)
     telemetry.set_gauge_source(partial(reading, served, shared.link))
@@ -116,7 +120,7 @@ async def _lifespan(
         stack.push_async_callback(tracing.stop)
         lagging = asyncio.create_task(monitor_event_loop(served.telemetry.observe_event_loop_lag), name="lag")
         stack.callback(lagging.cancel)
-        if isinstance(served.door, Door):
+        if isinstance(served.door, TeamsFileAuthentication):
             watching = asyncio.create_task(served.door.watch(), name="teams")
             stack.callback(watching.cancel)
         loading = asyncio.create_task(load(served, shared, build, stack), name="load")

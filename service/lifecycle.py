@@ -8,7 +8,7 @@ from service.idempotency import IdempotencyStore
 from service.observability import Telemetry
 from service.scoring.scorer import Scorer
 from service.settings import Settings
-from service.tenancy.authentication import Anyone, Door
+from service.tenancy.authentication import NoAuthentication, TeamsFileAuthentication
 from service.tenancy.metered import MeteredLedger
 
 State = Literal["loading", "ready", "draining", "failed"]
@@ -23,7 +23,7 @@ class Served:
         clock: Clock,
         telemetry: Telemetry,
         *,
-        door: Door | Anyone,
+        door: TeamsFileAuthentication | NoAuthentication,
         ledger: MeteredLedger,
         idempotency_store: IdempotencyStore,
     ) -> None:

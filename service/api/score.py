@@ -98,8 +98,8 @@ class Scoring:
         judge = scorer.judging_mode(asked.mode, asked.layout).judge
         if asked.expect_judge not in (None, judge.fingerprint):
             raise JudgeMismatch(f"the judge that serves here, asked so, is {judge.fingerprint}")
-        if asked.priority not in team.kinds:
-            allowed = ", ".join(sorted(team.kinds))
+        if asked.priority not in team.classes:
+            allowed = ", ".join(sorted(team.classes))
             raise Forbidden(f"team {team.name} may not ask with this `priority`; allowed: {allowed}")
         results = sum(1 if item.responses is None else len(item.responses) for item in asked.items)
         if results > settings.max_items:

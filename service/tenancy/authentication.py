@@ -18,8 +18,8 @@ from typing import Self
 from service.clock import Clock
 from service.errors import ConfigurationError, Unauthorized
 from service.tenancy import teams_file
-from service.tenancy.team import ANYONE, Team
-from service.tenancy.teams_file import Listed
+from service.tenancy.team import DEFAULT_TEAM, Team
+from service.tenancy.teams_file import TeamEntry
 
 log = logging.getLogger("rubricd.admission")
 
@@ -30,8 +30,8 @@ _BEARER = re.compile(r"bearer +(rbd_[A-Za-z0-9_-]{43})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Roster:
-    listed: tuple[Listed, ...]
+class TeamKeys:
+    listed: tuple[TeamEntry, ...]
 
     def team_of(self, authorization: str | None) -> Team:
         """Raises Unauthorized."""
@@ -49,7 +49,7 @@ class Roster:
         return found
 
 
-class Door:
+class TeamsFileAuthentication:
     """The roster of a file, as it is now. `reloaded` hears of each new content whether it could be used; `file_ok`
     says it of the last one."""
 
@@ -58,7 +58,7 @@ class Door:
         self._clock = clock
         self._reloaded = reloaded
         self._seen: bytes | None = raw
-        self._roster = Roster(teams_file.parse(raw, file))
+        self._roster = TeamKeys(teams_file.parse(raw, file))
         self.file_ok: bool | None = True
 
     @classmethod
@@ -86,7 +86,7 @@ class Door:
             raw = teams_file.read(self._file)
             if raw == self._seen:
                 return
-            self._roster = Roster(await self._parse(raw))
+            self._roster = TeamKeys(await self._parse(raw))
         except ConfigurationError as error:
             if raw is None and self._seen is None:
                 return
@@ -99,20 +99,20 @@ class Door:
             self.file_ok = True
         self._seen = raw
 
-    async def _parse(self, raw: bytes) -> tuple[Listed, ...]:
+    async def _parse(self, raw: bytes) -> tuple[TeamEntry, ...]:
         if len(raw) > _LARGE_BYTES:
             return await asyncio.to_thread(teams_file.parse, raw, self._file)
         return teams_file.parse(raw, self._file)
 
 
-class Anyone:
+class NoAuthentication:
     """The door without a teams file: no key is asked for."""
 
     file_ok: bool | None = None
 
     @property
     def teams(self) -> tuple[Team, ...]:
-        return (ANYONE,)
+        return (DEFAULT_TEAM,)
 
     def team_of(self, authorization: str | None) -> Team:
-        return ANYONE
+        return DEFAULT_TEAM

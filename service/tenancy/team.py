@@ -11,16 +11,16 @@ CLASSES: tuple[PriorityClass, ...] = get_args(PriorityClass)
 @dataclass(frozen=True, slots=True)
 class Team:
     """`weight` is its share of a full judge. `scope` names who may share its verdicts. Quotas are None where there is
-    none: judge tokens a minute and at a time, and requests a minute. `kinds` are the classes it may ask in."""
+    none: judge tokens a minute and at a time, and requests a minute. `classes` are the classes it may ask in."""
 
     name: str
     weight: float = 1.0
     scope: str = ""
-    kinds: frozenset[PriorityClass] = frozenset(CLASSES)
+    classes: frozenset[PriorityClass] = frozenset(CLASSES)
     tokens_per_minute: int | None = None
     concurrent_tokens: int | None = None
     requests_per_minute: int | None = None
 
 
-ANYONE = Team(name="default")
+DEFAULT_TEAM = Team(name="default")
 """Who asks where there is no teams file."""

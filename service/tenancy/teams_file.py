@@ -29,7 +29,7 @@ _MAX_BYTES = 500_000
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class TeamEntry:
     """A team and the SHA-256 of each of its keys, 32 bytes each."""
 
     team: Team
@@ -45,10 +45,10 @@ def read(file: Path) -> bytes:
         raise ConfigurationError(f"the teams file {file} cannot be read: {error.strerror}") from error
 
 
-def parse(raw: bytes, file: Path) -> tuple[Listed, ...]:
+def parse(raw: bytes, file: Path) -> tuple[TeamEntry, ...]:
     """`file` says which syntax and is named in errors. Raises ConfigurationError, whatever the bytes are."""
     try:
-        return tuple(_listed(team) for team in _File.model_validate(_load(raw, file)).checked().teams)
+        return tuple(_entry(team) for team in _File.model_validate(_load(raw, file)).checked().teams)
     except ValidationError as error:
         wrong = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors())
         raise ConfigurationError(f"the teams file {file} is wrong: {wrong}") from None
@@ -108,14 +108,14 @@ def _twice(values: Iterable[str]) -> str | None:
     return value if count > 1 else None
 
 
-def _listed(team: _Team) -> Listed:
+def _entry(team: _Team) -> TeamEntry:
     scope = f"team/{team.name}" if team.cache_scope is None else f"scope/{team.cache_scope}"
-    return Listed(
+    return TeamEntry(
         Team(
             name=team.name,
             weight=team.weight,
             scope=scope,
-            kinds=frozenset(team.classes),
+            classes=frozenset(team.classes),
             tokens_per_minute=team.quota.tokens_per_minute,
             concurrent_tokens=team.quota.concurrent_tokens,
             requests_per_minute=team.quota.requests_per_minute,

@@ -10,7 +10,7 @@ import pytest
 from service.engine.base import Outcome, Prompt
 from service.engine.fake import FakeEngine
 from service.observability import otlp
-from service.tenancy.team import ANYONE
+from service.tenancy.team import DEFAULT_TEAM
 from testkit.apps import app_of, item, serving
 from testkit.trace_collector import Collector
 from tests.service.observability.traced import CALLER, SPAN, ask, criteria, one, parent, traced
@@ -34,7 +34,7 @@ async def test_a_request_is_a_tree_under_its_callers_span(collector: Collector, 
         "POST",
         200,
     )
-    assert (told["rubricd.team"], told["rubricd.items"], told["rubricd.judgements"]) == (ANYONE.name, 1, 3)
+    assert (told["rubricd.team"], told["rubricd.items"], told["rubricd.judgements"]) == (DEFAULT_TEAM.name, 1, 3)
     assert told["rubricd.cache_hits"] == 0 and told["rubricd.tokens"] > 3
     assert one(spans, "rules").attributes == {"rubricd.checks": 1}
     assert one(spans, "cache").attributes == {

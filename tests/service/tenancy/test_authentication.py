@@ -11,8 +11,8 @@ import pytest
 
 from service.clock import ManualClock
 from service.errors import ConfigurationError, Unauthorized
-from service.tenancy.authentication import Anyone, Door
-from service.tenancy.team import ANYONE
+from service.tenancy.authentication import NoAuthentication, TeamsFileAuthentication
+from service.tenancy.team import DEFAULT_TEAM
 from testkit.teams_file import key, team, write
 
 
@@ -20,7 +20,7 @@ class Watched:
     def __init__(self, file: Path) -> None:
         self.clock = ManualClock()
         self.heard: list[bool] = []
-        self.door = Door.open(file, self.clock, self.heard.append)
+        self.door = TeamsFileAuthentication.open(file, self.clock, self.heard.append)
 
     async def looks(self, times: int) -> None:
         """Each look in its own second. Nothing new must come of it, so there is nothing to wait for."""
@@ -55,7 +55,7 @@ async def watched(file: Path) -> AsyncIterator[Watched]:
 
 def test_each_key_is_its_teams(tmp_path: Path) -> None:
     file = write(tmp_path / "t.json", team("a", keys=(key("a"), key("a2"))), team("b"))
-    door = Door.open(file, ManualClock())
+    door = TeamsFileAuthentication.open(file, ManualClock())
     names = [door.team_of(f"{scheme} {key(one)}").name for scheme in ("Bearer", "bearer") for one in ("a", "a2", "b")]
     assert names == ["a", "a", "b"] * 2
     assert [one.name for one in door.teams] == ["a", "b"]
@@ -76,7 +76,7 @@ def test_each_key_is_its_teams(tmp_path: Path) -> None:
     ],
 )
 def test_anything_else_is_nobody_and_is_not_repeated(tmp_path: Path, header: str | None) -> None:
-    door = Door.open(write(tmp_path / "t.json", team("a")), ManualClock())
+    door = TeamsFileAuthentication.open(write(tmp_path / "t.json", team("a")), ManualClock())
     with pytest.raises(Unauthorized) as refused:
         door.team_of(header)
     assert key("a") not in str(refused.value)
@@ -85,7 +85,7 @@ def test_anything_else_is_nobody_and_is_not_repeated(tmp_path: Path, header: str
 
 def test_every_key_is_compared_whichever_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"t{n}" for n in range(50)]
-    door = Door.open(write(tmp_path / "t.json", *(team(name) for name in names)), ManualClock())
+    door = TeamsFileAuthentication.open(write(tmp_path / "t.json", *(team(name) for name in names)), ManualClock())
     compared = 0
     compare = hmac.compare_digest
 
@@ -190,9 +190,9 @@ async def test_the_largest_file_does_not_stop_the_loop(tmp_path: Path) -> None:
 
 def test_a_door_does_not_open_without_its_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.yaml"):
-        Door.open(tmp_path / "none.yaml", ManualClock())
+        TeamsFileAuthentication.open(tmp_path / "none.yaml", ManualClock())
 
 
 def test_without_a_file_anyone_may_ask() -> None:
-    assert Anyone().team_of(None) == Anyone().team_of("Bearer x") == ANYONE
-    assert Anyone().teams == (ANYONE,)
+    assert NoAuthentication().team_of(None) == NoAuthentication().team_of("Bearer x") == DEFAULT_TEAM
+    assert NoAuthentication().teams == (DEFAULT_TEAM,)

@@ -13,7 +13,7 @@ import pytest
 from service.clock import ManualClock
 from service.errors import Unauthorized
 from service.tenancy import keys_cli
-from service.tenancy.authentication import Door
+from service.tenancy.authentication import TeamsFileAuthentication
 from service.tenancy.keys_cli import main
 
 TEXT = """\
@@ -55,7 +55,7 @@ def hashes(file: Path, team: str, capsys: pytest.CaptureFixture[str]) -> list[st
 
 def team_of(file: Path, key: str) -> str | None:
     try:
-        return Door.open(file, ManualClock()).team_of(f"Bearer {key}").name
+        return TeamsFileAuthentication.open(file, ManualClock()).team_of(f"Bearer {key}").name
     except Unauthorized:
         return None
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from service.engine.fake import FakeEngine, FaultPlan
-from service.tenancy.team import ANYONE
+from service.tenancy.team import DEFAULT_TEAM
 from testkit import teams_file
 from testkit.apps import app_of, fake_settings, item, serving
 from tests.service.observability.logs.secret import SECRET, Lines, fail
@@ -35,7 +35,7 @@ async def test_a_request_is_one_line_with_what_it_took(lines: Lines) -> None:
         "method": "POST",
         "route": "/v1/score",
         "status": 200,
-        "team": ANYONE.name,
+        "team": DEFAULT_TEAM.name,
         "items": 2,
         "judgements": 4,
         "cache_hits": 0,
