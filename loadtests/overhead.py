@@ -25,7 +25,9 @@ from service.app import create_app
 from service.engine.base import LabelLogprobs, Outcome, Prompt
 from service.engine.build import MINIATURE, Built
 from service.engine.fake import FakeEngine
+from service.lifecycle import Lifecycle
 from service.prompting.tokenization import Segmenter
+from service.scoring.scorer import Scorer
 from service.settings import Settings
 
 GROUP, CRITERIA = 8, 12
@@ -107,10 +109,11 @@ async def build(settings: Settings) -> Built:
 async def measure(requests: int) -> None:
     watch = Stopwatch()
     watch.install()
-    app = create_app(Settings(engine="fake", canary_every_s=0), build=build, ready=spare_the_collector)
+    lifecycle = Lifecycle[Scorer](on_ready=spare_the_collector)
+    app = create_app(Settings(engine="fake", canary_every_s=0), build=build, lifecycle=lifecycle)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False))
     serving = asyncio.create_task(server.serve())
-    while not server.started or app.state.served.state != "ready":  # noqa: ASYNC110
+    while not server.started or lifecycle.state != "ready":  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     await ask_from_elsewhere(url, 1_000_000, 10)

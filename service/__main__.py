@@ -16,11 +16,12 @@ from types import FrameType
 import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import CliApp
-from starlette.datastructures import State
 
 from service.app import create_app
 from service.errors import ConfigurationError
+from service.lifecycle import Lifecycle
 from service.observability.logging_setup import adopt, configure
+from service.scoring.scorer import Scorer
 from service.settings import Settings
 from service.tenancy.keys_cli import main as keys
 
@@ -85,28 +86,28 @@ class _Server(uvicorn.Server):
     told to come back, each on a connection that ends with the answer. A second signal gives what is left no more time,
     a third one ends it all."""
 
-    def __init__(self, config: uvicorn.Config, state: State, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle[Scorer], drain_s: float) -> None:
         super().__init__(config)
-        self._state = state
+        self._lifecycle = lifecycle
         self._drain_s = drain_s
         self._signals = 0
         self.left_behind = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._signals += 1
-        begin = self._state.drain if self._signals == 1 else self._state.hurry
-        begin()
+        end = self._lifecycle.drain if self._signals == 1 else self._lifecycle.cut_short
+        end()
         self.should_exit = True
         self.force_exit = self._signals > 2
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         began_s = time.monotonic()
-        self._state.drain()
-        await asyncio.gather(self._state.drained.wait(), asyncio.sleep(_LINGER_S if self._signals else 0.0))
+        self._lifecycle.drain()
+        await asyncio.gather(self._lifecycle.drained.wait(), asyncio.sleep(_LINGER_S if self._signals else 0.0))
         left_s = max(0.0, began_s + self._drain_s - time.monotonic()) + _WRITE_S
         self.config.timeout_graceful_shutdown = math.ceil(left_s)
         await super().shutdown(sockets)
-        if self._state.loading.cancelled():  # what it runs in a thread cannot be interrupted: nobody waits for it
+        if self._lifecycle.loading_cancelled:  # what it runs in a thread cannot be interrupted: nobody waits for it
             self.left_behind = True
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
@@ -120,14 +121,15 @@ def _serve(settings: Settings) -> int:
         log.critical("rubricd does not start: %s", error, exc_info=None if known else error)
         server.should_exit = True
 
-    app = create_app(settings, ready=_ready, failed=failed)
+    lifecycle = Lifecycle[Scorer](on_ready=_ready, on_failed=failed)
+    app = create_app(settings, lifecycle=lifecycle)
     listener = socket.create_server((settings.host, settings.port), backlog=2048)
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d; the playground is at /, the contract at /openapi.json", host, port)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, ws="none", timeout_keep_alive=_KEEP_ALIVE_S
     )
-    server = _Server(config, app.state, settings.drain_s)
+    server = _Server(config, lifecycle, settings.drain_s)
 
     def too_early_or_late(*_: object) -> None:
         server.should_exit = True

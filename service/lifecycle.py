@@ -1,69 +1,199 @@
-"""What the routes serve, while it is there: the judge comes after the start and goes before the end."""
+"""The lifecycle is loading, ready, draining, stopped or failed, and holds the judge that serves.
 
-from typing import Literal
+    loading --> ready --> draining --> stopped
+       |                     ^
+       +--> failed ----------+      (loading may also go to draining directly)
 
-from service.clock import Clock
+Guarantees: the state changes in `_move` alone, and a change that the picture does not show raises IllegalTransition; no
+judge becomes ready once draining has begun; `drained` is set exactly when the state becomes stopped.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Generic, Literal, Protocol, TypeVar
+
 from service.errors import Unavailable
-from service.idempotency import IdempotencyStore
-from service.observability import Telemetry
-from service.scoring.scorer import Scorer
-from service.settings import Settings
-from service.tenancy.authentication import NoAuthentication, TeamsFileAuthentication
-from service.tenancy.metered import MeteredLedger
 
-State = Literal["loading", "ready", "draining", "failed"]
+State = Literal["loading", "ready", "draining", "stopped", "failed"]
+
+TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        "loading": frozenset({"ready", "draining", "failed"}),
+        "ready": frozenset({"draining"}),
+        "failed": frozenset({"draining"}),
+        "draining": frozenset({"stopped"}),
+        "stopped": frozenset(),
+    }
+)
+
+_REASONS: Mapping[State, str] = MappingProxyType(
+    {
+        "loading": "the judge is loading",
+        "draining": "the service is shutting down",
+        "stopped": "the service is shutting down",
+        "failed": "the judge is not working; see the service's log",
+    }
+)
 
 
-class Served:
-    """Set by the lifecycle in app.py, read by the routes. `max_model_len` is the engine's, in tokens."""
+class IllegalTransition(RuntimeError):
+    """The lifecycle was asked for a change of state that it does not have. This is a bug of the caller."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        telemetry: Telemetry,
-        *,
-        door: TeamsFileAuthentication | NoAuthentication,
-        ledger: MeteredLedger,
-        idempotency_store: IdempotencyStore,
-    ) -> None:
-        self.settings = settings
-        self.clock = clock
-        self.telemetry = telemetry
-        self.door = door
-        self.ledger = ledger
-        self.idempotency_store = idempotency_store
-        self.state: State = "loading"
-        self.max_model_len = 0
-        self._scorer: Scorer | None = None
 
-    def serve(self, scorer: Scorer, max_model_len: int) -> None:
-        self._scorer = scorer
-        self.max_model_len = max_model_len
-        self.state = "ready"
+class Judge(Protocol):
+    """The lifecycle asks these four things of the judge that serves."""
 
-    async def drain(self, grace_s: float) -> None:
-        """Not ready from now on; what was accepted has so long to finish. May be called again, with less."""
-        self.state = "draining"
-        if self._scorer is not None:
-            await self._scorer.drain(grace_s)
+    @property
+    def unavailable_reason(self) -> str | None:
+        """Why no new work can be judged now. None when it can."""
 
     @property
     def dead(self) -> bool:
-        """Only a restart of the process helps."""
-        return self._scorer is not None and self._scorer.dead
+        """Whether a restart of the process is the only remedy."""
+
+    @property
+    def load_tokens(self) -> int:
+        """Tokens that wait in the queue, and tokens at the engine."""
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuses new work and gives accepted work `grace_s` seconds. May be called again with less."""
+
+
+J = TypeVar("J", bound=Judge)
+
+
+class Lifecycle(Generic[J]):
+    """One lifecycle belongs to one app. `on_ready` is called when the judge serves, `on_failed` with the error when it
+    cannot be loaded."""
+
+    def __init__(
+        self,
+        *,
+        on_ready: Callable[[], None] = lambda: None,
+        on_failed: Callable[[BaseException], None] = lambda error: None,
+    ) -> None:
+        self._on_ready = on_ready
+        self._on_failed = on_failed
+        self._state: State = "loading"
+        self._judge: J | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._drain_begun = asyncio.Event()
+        self._cut_short = asyncio.Event()
+        self.drained = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Lifecycle {self._state}, {self.load_tokens} tokens>"
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def shutting_down(self) -> bool:
+        """Whether draining has begun. It does not end any more."""
+        return self._state in ("draining", "stopped")
+
+    @property
+    def loading_cancelled(self) -> bool:
+        """Whether draining began while the judge was loading. A thread in which it loads runs on."""
+        return self._loading is not None and self._loading.cancelled()
 
     @property
     def why_not_ready(self) -> str | None:
-        """None when a request can be judged."""
-        if self.state == "ready" and self._scorer is not None:
-            return self._scorer.unavailable_reason
-        reasons = {"loading": "the judge is loading", "draining": "the service is shutting down"}
-        return reasons.get(self.state, "the judge is not working; see the service's log")
+        """Why a request cannot be judged now. None when it can."""
+        if self._state == "ready" and self._judge is not None:
+            return self._judge.unavailable_reason
+        return _REASONS[self._state]
 
-    def scorer(self) -> Scorer:
-        """Raises Unavailable unless the judge is ready."""
+    @property
+    def dead(self) -> bool:
+        """Whether a restart of the process is the only remedy."""
+        return self._judge is not None and self._judge.dead
+
+    @property
+    def load_tokens(self) -> int:
+        """Tokens that wait in the queue, and tokens at the engine. 0 where there is no judge yet."""
+        return 0 if self._judge is None else self._judge.load_tokens
+
+    def judge(self) -> J:
+        """The judge that serves. Raises Unavailable where a request cannot be judged now."""
         reason = self.why_not_ready
-        if reason is not None or self._scorer is None:
-            raise Unavailable(reason or "the judge is loading")
-        return self._scorer
+        if reason is not None or self._judge is None:
+            raise Unavailable(reason or _REASONS["loading"])
+        return self._judge
+
+    def serve(self, judge: J) -> None:
+        """From loading to ready."""
+        self._move("ready")
+        self._judge = judge
+        self._on_ready()
+
+    def fail(self, error: BaseException) -> None:
+        """From loading to failed."""
+        self._move("failed")
+        self._on_failed(error)
+
+    def drain(self) -> None:
+        """Begins the end: not ready from now on. Does nothing before `running` and after the first call. A signal
+        handler may call it: the state changes in the event loop's next turn."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def cut_short(self) -> None:
+        """Gives the work that is left no more time, once draining has begun. A signal handler may call it."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cut_short.set)
+
+    @asynccontextmanager
+    async def running(self, load: Callable[[], Awaitable[J]], drain_s: float) -> AsyncIterator[None]:
+        """Loads the judge while inside, and drains when left, whatever happened. Accepted work has `drain_s` seconds
+        from the first call of `drain`, or from the moment that this is left."""
+        self._loop = asyncio.get_running_loop()
+        self._loading = asyncio.create_task(self._load(load), name="load")
+        draining = asyncio.create_task(self._drain(drain_s), name="drain")
+        try:
+            yield
+        finally:
+            self._begin_drain()
+            await asyncio.gather(self._loading, draining, return_exceptions=True)
+
+    async def _load(self, load: Callable[[], Awaitable[J]]) -> None:
+        # Nothing awaits between the end of `load` and the change of state, so draining cannot begin between them.
+        try:
+            judge = await load()
+        except Exception as error:
+            self.fail(error)
+        else:
+            self.serve(judge)
+
+    def _begin_drain(self) -> None:
+        if self.shutting_down:
+            return
+        self._move("draining")
+        if self._loading is not None:
+            self._loading.cancel()  # in the same turn: what loads cannot become ready any more
+        self._drain_begun.set()
+
+    async def _drain(self, drain_s: float) -> None:
+        await self._drain_begun.wait()
+        cutting = asyncio.create_task(self._drain_at_once_when_cut_short(), name="cut short")
+        try:
+            if self._judge is not None:
+                await self._judge.drain(drain_s)
+        finally:
+            cutting.cancel()
+            self._move("stopped")
+            self.drained.set()
+
+    async def _drain_at_once_when_cut_short(self) -> None:
+        await self._cut_short.wait()
+        if self._judge is not None:
+            await self._judge.drain(0.0)
+
+    def _move(self, to: State) -> None:
+        if to not in TRANSITIONS[self._state]:
+            raise IllegalTransition(f"the lifecycle cannot go from {self._state} to {to}")
+        self._state = to

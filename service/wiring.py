@@ -1,69 +1,196 @@
-"""How the judge gets there: engine, prompts, queue, scorer; then the canary, which goes on being asked.
+"""The composition root builds every part of the service and joins them, from Redis and quotas to the judge that serves.
 
-Always true: nothing is served before the judge gave a real verdict.
+Guarantees: nothing is served before the judge gave a real verdict on a canary; without Redis, and whenever it fails,
+each process keeps verdicts, quotas and replays in its own memory.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from service.api.dependencies import Dependencies
 from service.cache.memory import MemoryCache
+from service.cache.redis import RedisCache
+from service.clock import Clock
+from service.engine.base import Engine
 from service.engine.build import Built
 from service.errors import ConfigurationError, RubricdError
-from service.gauges import Judging, reading
-from service.lifecycle import Served
+from service.idempotency import IdempotencyStore, MemoryIdempotencyStore, RedisIdempotencyStore
+from service.lifecycle import Lifecycle
 from service.modes.escalation import Escalation
 from service.modes.modes import ModeResult
 from service.modes.registry import ModeOptions, judging_modes
-from service.replicas import Replicas
+from service.observability import GaugeValues, Telemetry, monitor_event_loop
+from service.observability.tracing import UNTRACED, Tracing
+from service.redis_client import RedisClient
 from service.scheduling import Limits, Scheduler
 from service.scoring.canary import Canary
 from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import DEFAULT, Scorer
+from service.scoring.verdict_codec import decode, encode
 from service.settings import Settings
+from service.tenancy.authentication import Authentication, NoAuthentication, TeamsFileAuthentication
+from service.tenancy.metered import MeteredLedger, limits
+from service.tenancy.quota import Ledger, MemoryLedger, RedisLedger
 from service.verifiers.pool import RulePool
 
 log = logging.getLogger(__name__)
 
 Builder = Callable[[Settings], Awaitable[Built]]
 
+_REPLAY_BYTES = 64 * 1024 * 1024
+"""Memory of one process for answers that an `Idempotency-Key` may ask for again."""
 
-async def load(served: Served, shared: Replicas, build: Builder, stack: AsyncExitStack) -> None:
-    """Engine, prompts, queue, scorer; then the canary, then ready. What is opened closes with `stack`, in reverse."""
-    settings = served.settings
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """The service without its routes."""
+
+    dependencies: Dependencies
+    tracing: Tracing
+    shared: "SharedState"
+    build: Builder
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The service runs while inside: the judge loads, serves and, when this is left, drains."""
+        parts, telemetry = self.dependencies, self.dependencies.telemetry
+        async with self.shared.running(), AsyncExitStack() as stack:
+            stack.push_async_callback(self.tracing.stop)
+            _run(stack, monitor_event_loop(telemetry.observe_event_loop_lag), "lag")
+            if isinstance(parts.authentication, TeamsFileAuthentication):
+                _run(stack, parts.authentication.watch(), "teams")
+            load = partial(_load, parts, self.shared, self.build, stack)
+            async with parts.lifecycle.running(load, parts.settings.drain_s):
+                yield
+
+
+def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], build: Builder) -> Composition:
+    """Every part that does not need the judge. Connects to nothing yet. Raises ConfigurationError for a teams file, a
+    Redis URL or a tracing endpoint that cannot be used."""
+    telemetry = Telemetry(settings.metric_teams)
+    tracing = _tracing(settings)
+    shared = _shared_state(settings, clock, telemetry)
+    dependencies = Dependencies(
+        lifecycle=lifecycle,
+        settings=settings,
+        clock=clock,
+        telemetry=telemetry,
+        authentication=_authentication(settings, clock, telemetry),
+        ledger=MeteredLedger(shared.ledger, telemetry),
+        idempotency_store=shared.idempotency_store,
+    )
+    telemetry.set_gauge_source(partial(_gauges, dependencies, shared.redis))
+    return Composition(dependencies, tracing, shared, build)
+
+
+def _authentication(settings: Settings, clock: Clock, telemetry: Telemetry) -> Authentication:
+    if settings.teams is None:
+        return NoAuthentication()
+    return TeamsFileAuthentication.open(settings.teams, clock, telemetry.count_teams_reload)
+
+
+def _tracing(settings: Settings) -> Tracing:
+    """Raises ConfigurationError. OpenTelemetry is imported only where traces are wanted."""
+    if settings.otlp_endpoint is None:
+        return UNTRACED
+    try:
+        from service.observability.otlp import Otlp
+    except ImportError as error:
+        needs = f"`otlp_endpoint` needs OpenTelemetry ({error}): `pip install 'rubricd[tracing]'`"
+        raise ConfigurationError(needs) from error
+    return Otlp(settings.otlp_endpoint, settings.trace_sample)
+
+
+# What processes share.
+
+
+@dataclass(frozen=True, slots=True)
+class SharedState:
+    """What the processes that use one Redis share. `cache` and `redis` are None where there is only memory."""
+
+    ledger: Ledger
+    idempotency_store: IdempotencyStore
+    cache: RedisCache[ModeResult] | None = None
+    redis: RedisClient | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if self.redis is not None:
+                stack.push_async_callback(self.redis.aclose)
+            for part in (self.ledger, self.idempotency_store, self.cache):
+                if isinstance(part, RedisLedger | RedisIdempotencyStore | RedisCache):
+                    await part.start()
+                    stack.push_async_callback(part.stop)
+            yield
+
+
+def _shared_state(settings: Settings, clock: Clock, telemetry: Telemetry) -> SharedState:
+    """Raises ConfigurationError for a Redis URL that cannot be used."""
+    ledger = MemoryLedger(clock)
+    idempotency_store = MemoryIdempotencyStore(clock, settings.idempotency_s, _REPLAY_BYTES)
+    if settings.redis_url is None:
+        return SharedState(ledger, idempotency_store)
+    fault = telemetry.count_redis_fault
+    redis = RedisClient(settings.redis_url, timeout_s=settings.redis_timeout_s, clock=clock, faulted=fault)
+    return SharedState(
+        ledger=RedisLedger(redis, clock, ledger),
+        idempotency_store=RedisIdempotencyStore(redis, clock, settings.idempotency_s, idempotency_store),
+        cache=RedisCache[ModeResult](
+            redis, clock, encode=encode, decode=decode, ttl_s=settings.cache_ttl_s, faulted=fault
+        ),
+        redis=redis,
+    )
+
+
+# The judge.
+
+
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """What the gauges read once the judge has loaded."""
+
+    engine: Engine
+    scheduler: Scheduler
+    store: MemoryCache[ModeResult]
+
+
+async def _load(parts: Dependencies, shared: SharedState, build: Builder, stack: AsyncExitStack) -> Scorer:
+    """The engine, the modes, the queue and the scorer; then the canary gives its first verdict, or this raises. What is
+    opened closes with `stack`, in reverse."""
+    settings, telemetry = parts.settings, parts.telemetry
     built = await build(settings)
     stack.push_async_callback(built.engine.stop)
-    asked = judging_modes(built.engine.identity, built.tokenizer, _mode_options(settings))
+    modes = judging_modes(built.engine.identity, built.tokenizer, _mode_options(settings))
     rules = RulePool(
         workers=settings.rule_workers, timeout_s=settings.rule_timeout_s, max_queued=settings.max_queued_checks
     )
     stack.push_async_callback(rules.stop)
-    scheduler = Scheduler(built.engine, served.clock, _limits(settings), served.telemetry)
+    scheduler = Scheduler(built.engine, parts.clock, _limits(settings), telemetry)
     scheduler.start()
     stack.push_async_callback(scheduler.drain, 0.0)
-    canary = Canary(asked[DEFAULT], scheduler)
-    await _first_answer(canary)
+    canary = Canary(modes[DEFAULT], scheduler)
+    await _first_verdict(canary)
     store = MemoryCache[ModeResult](settings.cache_entries)
-    scorer = Scorer(
-        judging_modes=asked,
+    telemetry.set_gauge_source(partial(_gauges, parts, shared.redis, _Judging(built.engine, scheduler, store)))
+    judge = modes[DEFAULT].judge
+    telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
+    if settings.canary_every_s > 0:
+        _run(stack, _watch_canary(canary, parts), "canary")
+    log.info("ready: judge %s on %s, fingerprint %s", judge.identity.model, judge.identity.engine, judge.fingerprint)
+    return Scorer(
+        judging_modes=modes,
         evaluator=Evaluator(scheduler, store, shared.cache),
         scheduler=scheduler,
         rules=rules,
-        clock=served.clock,
+        clock=parts.clock,
         escalation=_escalation(settings),
     )
-    judge = asked[DEFAULT].judge
-    judging = Judging(built.engine, scheduler, store)
-    served.telemetry.set_gauge_source(partial(reading, served, shared.link, judging))
-    served.telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
-    served.serve(scorer, built.engine.max_model_len)
-    if settings.canary_every_s > 0:
-        watching = asyncio.create_task(_watch(canary, served), name="canary")
-        stack.callback(watching.cancel)
-    log.info("ready: judge %s on %s, fingerprint %s", judge.identity.model, judge.identity.engine, judge.fingerprint)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -100,8 +227,8 @@ def _grader(file: Path | None) -> str | None:
         raise ConfigurationError(f"`healthbench_template` cannot be read: {error}") from error
 
 
-async def _first_answer(canary: Canary) -> None:
-    """A real verdict, or the judge does not serve."""
+async def _first_verdict(canary: Canary) -> None:
+    """Raises ConfigurationError where the judge gives no verdict: then it does not serve."""
     try:
         await canary.ask()
     except RubricdError as error:
@@ -111,14 +238,46 @@ async def _first_answer(canary: Canary) -> None:
         ) from error
 
 
-async def _watch(canary: Canary, served: Served) -> None:
-    """Ask the canaries again and again; what has drifted, or failed, is for the metrics and the operator."""
+async def _watch_canary(canary: Canary, parts: Dependencies) -> None:
+    """Judges the canaries again and again. Drift and failures go to the metrics and to the operator."""
     while True:
-        await served.clock.sleep(served.settings.canary_every_s)
+        await parts.clock.sleep(parts.settings.canary_every_s)
         try:
             drift = await canary.ask()
         except RubricdError as error:
-            served.telemetry.count_canary_failure(error.code)
+            parts.telemetry.count_canary_failure(error.code)
             log.warning("the canaries were not answered: %s: %s", error.code, error)
         else:
-            served.telemetry.set_canary_drift(drift)
+            parts.telemetry.set_canary_drift(drift)
+
+
+# What Prometheus reads.
+
+
+def _gauges(parts: Dependencies, redis: RedisClient | None, judging: _Judging | None = None) -> GaugeValues:
+    quotas = limits(parts.authentication.teams)
+    reserved = dict.fromkeys((team for team, quota in quotas if quota != "requests_per_minute"), 0)
+    reserved.update(parts.ledger.reserved())
+    redis_up = None if redis is None else not redis.down
+    file_ok = parts.authentication.file_ok
+    if judging is None:
+        return GaugeValues(redis_up=redis_up, teams_file_ok=file_ok, limits=quotas, reserved=reserved)
+    scheduler = judging.scheduler
+    return GaugeValues(
+        ready=parts.lifecycle.why_not_ready is None,
+        queued=scheduler.queued_by(),
+        queue_limit_tokens=scheduler.limit_tokens,
+        tokens_per_s=scheduler.tokens_per_s,
+        in_flight_tokens=scheduler.in_flight_tokens,
+        cache_entries=len(judging.store),
+        engine_restarts=judging.engine.restarts,
+        redis_up=redis_up,
+        teams_file_ok=file_ok,
+        limits=quotas,
+        reserved=reserved,
+    )
+
+
+def _run(stack: AsyncExitStack, work: Coroutine[object, object, None], name: str) -> None:
+    """In the background, until `stack` closes."""
+    stack.callback(asyncio.create_task(work, name=name).cancel)

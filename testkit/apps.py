@@ -8,11 +8,12 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from service.app import create_app
+from service.app import create_app, lifecycle_of
 from service.clock import ManualClock
 from service.engine.build import Built
 from service.engine.fake import FakeEngine
 from service.scoring.canary import SET
+from service.scoring.scorer import Scorer
 from service.settings import Settings
 from testkit.tokenizer_families import family
 
@@ -27,7 +28,7 @@ def fake_settings(**changes: Any) -> Settings:
 async def started(app: FastAPI, clock: ManualClock | None = None, step_s: float = 0.0) -> AsyncIterator[None]:
     """The app's life, from the moment its loading has ended."""
     async with app.router.lifespan_context(app):
-        while app.state.served.state == "loading":
+        while lifecycle_of(app).state == "loading":
             await asyncio.sleep(0.001)
             if clock is not None:
                 await clock.advance(step_s)
@@ -58,6 +59,11 @@ def app_of(client: httpx.AsyncClient) -> FastAPI:
     assert isinstance(transport, httpx.ASGITransport)
     assert isinstance(transport.app, FastAPI)
     return transport.app
+
+
+def scorer_of(client: httpx.AsyncClient) -> Scorer:
+    """The scorer of the app that this client asks. Raises Unavailable where it cannot be asked now."""
+    return lifecycle_of(app_of(client)).judge()
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from pydantic_settings import CliApp
 from service.app import create_app
 from service.engine.build import Built, build
 from service.engine.fake import FakeEngine, Fault, FaultPlan
+from service.lifecycle import Lifecycle
 from service.settings import Settings
 
 MAX_TOKENS = 4096
@@ -36,7 +37,7 @@ async def faulty(settings: Settings) -> Built:
 
 def main() -> int:
     settings = CliApp.run(Settings)
-    app = create_app(settings, build=faulty, failed=lambda error: sys.exit(str(error)))
+    app = create_app(settings, build=faulty, lifecycle=Lifecycle(on_failed=lambda error: sys.exit(str(error))))
     listener = socket.create_server((settings.host, settings.port))
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
     for number in (signal.SIGTERM, signal.SIGINT):

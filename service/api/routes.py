@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.api import problems, translate
+from service.api.dependencies import Dependencies
 from service.api.request_body import parse
-from service.lifecycle import Served
 from service.rubrics.lint import lint
 from trainer_client import wire
 
@@ -17,32 +17,32 @@ from trainer_client import wire
 class Routes:
     """One method a route. FastAPI gets them in app.py."""
 
-    def __init__(self, served: Served) -> None:
-        self._served = served
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     async def lint(self, request: Request) -> Response:
         """Findings about a rubric, without judging anything."""
-        self._served.door.team_of(request.headers.get("authorization"))
+        self._dependencies.authentication.team_of(request.headers.get("authorization"))
         asked = parse(await request.body(), wire.LintRequest)
         findings = lint(translate.criteria(asked.rubric), asked.aggregation)
         return _json(translate.findings(findings))
 
     async def judge(self, request: Request) -> Response:
         """Who judges here, how, and within which limits."""
-        self._served.door.team_of(request.headers.get("authorization"))
-        judges = [judging_mode.judge for judging_mode in self._served.scorer().judging_modes.values()]
+        self._dependencies.authentication.team_of(request.headers.get("authorization"))
+        judges = [judging_mode.judge for judging_mode in self._dependencies.lifecycle.judge().judging_modes.values()]
         return _json(translate.judge_info(judges, self._limits()))
 
     async def healthz(self, request: Request) -> Response:
         """200 while the process may judge again by itself; 503 when only a restart helps."""
-        if not self._served.dead:
+        if not self._dependencies.lifecycle.dead:
             return JSONResponse({"status": "alive"})
         detail = "the judge's scheduler died; restart the service"
         return problems.problem(code="unavailable", status=503, detail=detail, request_id=_id(request))
 
     async def readyz(self, request: Request) -> Response:
         """200 when a request would be judged; before, the judge has given a real verdict on a canary."""
-        reason = self._served.why_not_ready
+        reason = self._dependencies.lifecycle.why_not_ready
         if reason is None:
             return JSONResponse({"status": "ready"})
         return problems.problem(
@@ -51,15 +51,17 @@ class Routes:
 
     async def metrics(self) -> Response:
         """Prometheus exposition."""
-        return Response(self._served.telemetry.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(
+            self._dependencies.telemetry.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
 
     def _limits(self) -> wire.Limits:
-        settings = self._served.settings
+        settings = self._dependencies.settings
         return wire.Limits(
             max_items=settings.max_items,
             max_criteria=settings.max_criteria,
             max_body_bytes=settings.max_body_bytes,
-            max_model_len=self._served.max_model_len,
+            max_model_len=self._dependencies.lifecycle.judge().max_model_len,
             max_queued_tokens=settings.max_queued_tokens,
         )
 

@@ -16,13 +16,13 @@ from starlette.responses import Response
 
 from service.api import translate
 from service.api.answered import Answered
+from service.api.dependencies import Dependencies
 from service.api.request_body import unserved
 from service.api.request_metrics import account
 from service.api.spoken import Read, Spoken, own
 from service.api.streaming import Lines, unless_left
 from service.errors import Forbidden, JudgeMismatch, RequestError
 from service.idempotency import Running, Stored
-from service.lifecycle import Served
 from service.modes.fingerprint import JudgeIdentity
 from service.scoring.job import ScoringJob
 from service.scoring.options import Options
@@ -46,8 +46,8 @@ class _Asked:
 
 
 class Scoring:
-    def __init__(self, served: Served) -> None:
-        self._served = served
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     async def score(self, request: Request) -> Response:
         """Judge every criterion of every item and aggregate the verdicts into scores."""
@@ -55,22 +55,22 @@ class Scoring:
 
     async def answer(self, request: Request, read: Read, *, streams: bool = False, dialect: str = "") -> Response:
         """The same for a body that `read` understands. `dialect` keeps an `Idempotency-Key` to one way of speaking."""
-        arrived_s = self._served.clock.now()
+        arrived_s = self._dependencies.clock.now()
         team: Team | None = None
         try:
-            team = self._served.door.team_of(request.headers.get("authorization"))
+            team = self._dependencies.authentication.team_of(request.headers.get("authorization"))
             request.state.answered = Answered(team.name)
             return await self._answer(request, team, arrived_s, read, streams, dialect)
         except RequestError as error:
             wait_s = getattr(error, "retry_after_s", None)
-            self._served.telemetry.count_refusal(None if team is None else team.name, error.code, wait_s)
+            self._dependencies.telemetry.count_refusal(None if team is None else team.name, error.code, wait_s)
             raise
 
     async def _answer(
         self, request: Request, team: Team, arrived_s: float, read: Read, streams: bool, dialect: str
     ) -> Response:
-        scorer = self._served.scorer()
-        await self._served.ledger.admit(team)
+        scorer = self._dependencies.lifecycle.judge()
+        await self._dependencies.ledger.admit(team)
         body = await request.body()
         media_type = NDJSON if streams else JSON
         before = await self._before(request, team, f"{dialect}{media_type}\n".encode() + body)
@@ -90,11 +90,11 @@ class Scoring:
         key = request.headers.get("idempotency-key")
         if key is None:
             return None
-        return await self._served.idempotency_store.begin(team.name, key, hashlib.sha256(asked).digest())
+        return await self._dependencies.idempotency_store.begin(team.name, key, hashlib.sha256(asked).digest())
 
     def _check(self, request: Request, spoken: Spoken, team: Team, scorer: Scorer, arrived_s: float) -> _Asked:
         """Raises for what the contract allows but this service, this judge or this team does not."""
-        settings, asked = self._served.settings, spoken.request
+        settings, asked = self._dependencies.settings, spoken.request
         judge = scorer.judging_mode(asked.mode, asked.layout).judge
         if asked.expect_judge not in (None, judge.fingerprint):
             raise JudgeMismatch(f"the judge that serves here, asked so, is {judge.fingerprint}")
@@ -111,7 +111,7 @@ class Scoring:
             translate.options(asked, arrived_s),
             scope=team.scope,
             tenant=translate.tenant(team, asked.priority),
-            reserve=partial(self._served.ledger.reserve, team),
+            reserve=partial(self._dependencies.ledger.reserve, team),
             trace=request.state.trace,
         )
         return _Asked(str(request.state.request_id), team, spoken, judge, options)
@@ -157,4 +157,4 @@ class Scoring:
 
     def _count(self, request: Request, asked: _Asked, scored: Sequence[Scored], usage: Usage) -> None:
         request.state.answered = Answered.of(asked.team.name, len(scored), usage)
-        account(self._served.telemetry, asked.team.name, asked.options.mode, scored, usage)
+        account(self._dependencies.telemetry, asked.team.name, asked.options.mode, scored, usage)

@@ -80,6 +80,11 @@ class Scheduler:
         return self._runner is not None and self._runner.done() and not self._runner.cancelled()
 
     @property
+    def max_model_len(self) -> int:
+        """Longest prompt that the engine reads, in tokens."""
+        return self._engine.max_model_len
+
+    @property
     def queued_tokens(self) -> int:
         return self._backlog.tokens
 

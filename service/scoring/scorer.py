@@ -53,6 +53,16 @@ class Scorer:
         """Nothing will be judged any more in this process."""
         return self._scheduler.dead
 
+    @property
+    def load_tokens(self) -> int:
+        """Tokens that wait in the queue, and tokens at the engine."""
+        return self._scheduler.queued_tokens + self._scheduler.in_flight_tokens
+
+    @property
+    def max_model_len(self) -> int:
+        """Longest prompt that the judge reads, in tokens."""
+        return self._scheduler.max_model_len
+
     async def drain(self, grace_s: float) -> None:
         """Refuse new work, finish what was accepted; what is left after `grace_s` ends as cancelled."""
         until_s = self._clock.now() + grace_s

@@ -21,7 +21,7 @@ from service.modes.label_verdict import Verdict
 from service.scoring.scorer import DEFAULT
 from service.scoring.verdict_codec import encode
 from service.settings import Settings
-from testkit.apps import client_of, fake_settings, started
+from testkit.apps import client_of, fake_settings, scorer_of, started
 from testkit.redis import RedisServer
 from testkit.teams_file import auth, team, write
 from trainer_client import wire
@@ -66,8 +66,7 @@ def group(conversation: int, response: int) -> dict[str, Any]:
 
 def lengths(client: httpx.AsyncClient, body: dict[str, Any]) -> Work:
     """The work in the judge's own tokens. All responses are equally long, and all criteria."""
-    app = client._transport.app  # type: ignore[attr-defined]
-    renderer = app.state.served.scorer().judging_modes[DEFAULT].renderer
+    renderer = scorer_of(client).judging_modes[DEFAULT].renderer
     found = translate.candidates(wire.ScoreRequest.model_validate(body))
     rendered = renderer.render([(candidate, candidate.criteria) for candidate in found])
     [shared] = {len(prompt.shared) for prompts in rendered for prompt in prompts}

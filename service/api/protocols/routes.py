@@ -11,12 +11,12 @@ from types import MappingProxyType
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.api.dependencies import Dependencies
 from service.api.protocols import ends, eval_protocol, nemo_gym, openai_decisions, openrlhf, slime
 from service.api.protocols.common import Asking
 from service.api.score import JSON, Scoring
 from service.api.spoken import Spoken
 from service.errors import Overloaded, QuotaExceeded, Unavailable
-from service.lifecycle import Served
 
 Translation = Callable[[bytes, Asking], Spoken]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -32,8 +32,8 @@ _TRANSLATIONS: Mapping[str, Translation] = MappingProxyType(
 
 
 class Compat:
-    def __init__(self, served: Served, scoring: Scoring) -> None:
-        self._served = served
+    def __init__(self, dependencies: Dependencies, scoring: Scoring) -> None:
+        self._dependencies = dependencies
         self._scoring = scoring
 
     @property
@@ -56,7 +56,7 @@ class Compat:
 
     async def seed_session(self, request: Request) -> Response:
         """Nothing is kept between a row and the next."""
-        self._served.door.team_of(request.headers.get("authorization"))
+        self._dependencies.authentication.team_of(request.headers.get("authorization"))
         await request.body()
         return Response(b"{}", media_type=JSON)
 
@@ -66,7 +66,7 @@ class Compat:
         return await self._scoring.answer(request, lambda body: read(body, asking), dialect=dialect)
 
     def _asking(self, path: str, request: Request) -> Asking:
-        settings, telemetry = self._served.settings, self._served.telemetry
+        settings, telemetry = self._dependencies.settings, self._dependencies.telemetry
         return Asking(
             query=dict(request.query_params),
             deadline_s=settings.protocol_deadline_s,

@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import ray
-from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve.config import DeploymentActorConfig, RequestRouterConfig
@@ -25,7 +24,9 @@ from service.hosting.ray.asgi import Host
 from service.hosting.ray.autoscaling import TOKENS
 from service.hosting.ray.routing import Affinity
 from service.hosting.ray.service_discovery import Board, scraped
+from service.lifecycle import Lifecycle
 from service.observability.logging_setup import configure
+from service.scoring.scorer import Scorer
 from service.settings import Settings
 
 _MOST_REQUESTS = 100_000
@@ -33,7 +34,6 @@ _MOST_REQUESTS = 100_000
 _MOST_WAITING = 4096
 """At one proxy, while there is no replica at all; the others are told to come back."""
 _REPLACE_AFTER_S = 900.0
-_HOLDS = ("rubricd_queued_tokens", "rubricd_in_flight_tokens")
 _BOARD = "metrics"
 
 Builder = Callable[[Settings], Awaitable[Built]]
@@ -50,11 +50,12 @@ class Judge:
         if self._settings.teams is None:
             check_host(_proxies_listen_at())
         self._build = build
+        self._lifecycle = Lifecycle[Scorer](on_ready=self._ready, on_failed=self._failed)
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ready_s = time.monotonic()
 
     async def __serve_build_asgi_app__(self) -> Host:
-        self._app = create_app(self._settings, build=self._build, ready=self._ready, failed=self._failed)
+        self._app = create_app(self._settings, lifecycle=self._lifecycle, build=self._build)
         host = "127.0.0.1" if self._settings.teams is None else ray.util.get_node_ip_address()
         await self._stack.enter_async_context(scraped(self._app, host, _tell))
         return Host(self._app, _targets)
@@ -65,18 +66,17 @@ class Judge:
     async def check_health(self) -> None:
         """Ray asks before it sends the first request, and waits; afterwards now and then, and replaces who raises."""
         await self._loaded
-        reason = self._app.state.served.why_not_ready
+        reason = self._lifecycle.why_not_ready
         if reason is None:
             self._ready_s = time.monotonic()
         elif time.monotonic() - self._ready_s > _REPLACE_AFTER_S:
             raise RuntimeError(f"not ready for {_REPLACE_AFTER_S:g} s: {reason}")
 
     def record_routing_stats(self) -> dict[str, Any]:
-        return {"ready": self._app.state.served.why_not_ready is None}
+        return {"ready": self._lifecycle.why_not_ready is None}
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        families = text_string_to_metric_families(self._app.state.served.telemetry.exposition().decode())
-        return {TOKENS: sum(one.value for family in families for one in family.samples if one.name in _HOLDS)}
+        return {TOKENS: float(self._lifecycle.load_tokens)}
 
     def _ready(self) -> None:
         spare_the_collector()

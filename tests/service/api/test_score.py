@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from service.app import lifecycle_of
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine, Fault, FaultPlan
-from testkit.apps import CANARIES, app_of, client_of, fake_settings, item, serving
+from testkit.apps import CANARIES, app_of, client_of, fake_settings, item, scorer_of, serving
 from trainer_client import wire
 
 OK: Fault = "ok"
@@ -155,8 +156,7 @@ async def test_a_caller_that_leaves_frees_its_place_1000_of_1000() -> None:
     engine = FakeEngine(plan=FaultPlan(script=ONE_BY_ONE, rates={"hang": 1.0}), sleep=clock.sleep)
     settings = fake_settings(max_batch_tokens=1, max_in_flight=1)
     async with serving(engine, clock=clock, settings=settings) as client:
-        served = app_of(client).state.served
-        scheduler = served.scorer()._scheduler
+        scheduler = scorer_of(client)._scheduler
         for n in range(1000):
             request = asyncio.create_task(client.post("/v1/score", json={"items": [item(response=f"Response {n}.")]}))
             while not scheduler.queued_tokens:
@@ -164,13 +164,14 @@ async def test_a_caller_that_leaves_frees_its_place_1000_of_1000() -> None:
             request.cancel()
             await asyncio.gather(request, return_exceptions=True)
             assert scheduler.queued_tokens == 0
-        assert len(served.scorer()._evaluator._flights) == 0
+        assert len(scorer_of(client)._evaluator._flights) == 0
 
 
 async def test_readiness_tells_the_truth_while_loading_and_when_it_failed() -> None:
     from service.app import create_app
     from service.engine.build import Built
     from service.errors import ConfigurationError
+    from service.lifecycle import Lifecycle
     from service.settings import Settings
 
     go = asyncio.Event()
@@ -180,7 +181,7 @@ async def test_readiness_tells_the_truth_while_loading_and_when_it_failed() -> N
         await go.wait()
         raise ConfigurationError("no such model")
 
-    app = create_app(fake_settings(), build=build, failed=heard.append)
+    app = create_app(fake_settings(), build=build, lifecycle=Lifecycle(on_failed=heard.append))
     async with app.router.lifespan_context(app), client_of(app) as client:
         assert (await client.get("/healthz")).status_code == 200
         loading = await client.get("/readyz")
@@ -248,7 +249,7 @@ async def test_only_a_process_that_cannot_mend_itself_is_not_alive(monkeypatch: 
         engine.down = "the judge is restarted"
         assert [(await client.get(path)).status_code for path in ("/healthz", "/readyz")] == [200, 503]
         engine.down = None
-        scheduler = app_of(client).state.served.scorer()._scheduler
+        scheduler = scorer_of(client)._scheduler
         monkeypatch.setattr(scheduler, "take", lambda: 1 / 0)  # a bug
         asked = await client.post("/v1/score", json={"items": [item()]})
         assert asked.json()["results"][0]["criteria"][0]["status"] == "engine_error"
@@ -279,7 +280,7 @@ async def test_a_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None
         accepted = asyncio.create_task(score(client, item(rubric=rubric)))
         while engine.calls <= CANARIES:
             await asyncio.sleep(0.001)
-        app_of(client).state.drain()
+        lifecycle_of(app_of(client)).drain()
         await asyncio.sleep(0.01)
         assert (await client.get("/readyz")).json()["detail"] == "the service is shutting down"
         assert (await client.post("/v1/score", json={"items": [item(response="new")]})).status_code == 503

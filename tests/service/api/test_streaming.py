@@ -9,7 +9,7 @@ import pytest
 
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, Fault, FaultPlan
-from testkit.apps import CANARIES, app_of, fake_settings, item, serving
+from testkit.apps import CANARIES, app_of, fake_settings, item, scorer_of, serving
 from trainer_client import wire
 
 NDJSON = {"Accept": "application/x-ndjson"}
@@ -118,7 +118,7 @@ async def test_a_connection_that_breaks_before_the_first_byte_frees_what_was_beg
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
     async with serving(engine, clock=clock, settings=fake_settings(canary_every_s=0), canary_s=1.0) as client:
-        scorer = app_of(client).state.served.scorer()
+        scorer = scorer_of(client)
         caller = Caller(app_of(client), {"items": [item()]})
         caller.breaks = True
         with pytest.raises(OSError, match="broken"):
@@ -147,7 +147,7 @@ async def test_who_leaves_a_stream_frees_queue_and_flights_200_of_200() -> None:
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
     settings = fake_settings(max_batch_tokens=1, max_in_flight=1, canary_every_s=0)
     async with serving(engine, clock=clock, settings=settings, canary_s=1.0) as client:
-        scorer = app_of(client).state.served.scorer()
+        scorer = scorer_of(client)
         for n in range(200):
             asked = engine.calls
             body = {"items": [item(id=str(k), response=f"Response {n} {k}.") for k in range(3)]}

@@ -9,7 +9,7 @@ import pytest
 
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine
-from testkit.apps import CANARIES, app_of, fake_settings, item, serving
+from testkit.apps import CANARIES, fake_settings, item, scorer_of, serving
 from testkit.teams_file import auth, key, team, write
 
 
@@ -156,7 +156,7 @@ async def test_teams_share_a_full_judge_by_weight(tmp_path: Path) -> None:
             for n in range(60)
             for name in ("light", "heavy")
         ]
-        scheduler = app_of(client).state.served.scorer()._scheduler
+        scheduler = scorer_of(client)._scheduler
         while sum(scheduler.queued_by().values()) < 20_000:
             await asyncio.sleep(0.001)
         done = {"heavy": 0, "light": 0}

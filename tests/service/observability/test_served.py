@@ -10,7 +10,7 @@ import pytest
 
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
-from testkit.apps import CANARIES, app_of, fake_settings, item, serving
+from testkit.apps import CANARIES, fake_settings, item, scorer_of, serving
 from testkit.metrics_page import page_of
 from testkit.teams_file import auth, key, team, write
 
@@ -98,7 +98,7 @@ async def test_waiting_readiness_and_restarts(tmp_path: Path) -> None:
     settings = fake_settings(max_in_flight=1, max_batch_tokens=300, canary_every_s=0)
     async with serving(engine, clock=clock, settings=settings, canary_s=4.0) as client:
         asked = [asyncio.ensure_future(score(client, item(response=f"{n}."), priority="eval")) for n in range(3)]
-        scheduler = app_of(client).state.served.scorer()._scheduler
+        scheduler = scorer_of(client)._scheduler
         while scheduler.queued_tickets + scheduler.running_prompts < 6:
             await asyncio.sleep(0.001)
         await settle()

@@ -11,7 +11,7 @@ from service.engine.base import Outcome, Prompt
 from service.engine.fake import FakeEngine
 from service.observability import otlp
 from service.tenancy.team import DEFAULT_TEAM
-from testkit.apps import app_of, item, serving
+from testkit.apps import item, scorer_of, serving
 from testkit.trace_collector import Collector
 from tests.service.observability.traced import CALLER, SPAN, ask, criteria, one, parent, traced
 
@@ -120,7 +120,7 @@ class Gated(FakeEngine):
 
 async def queued(client: httpx.AsyncClient, questions: int) -> None:
     """So many wait for the engine."""
-    scheduler = app_of(client).state.served.scorer()._scheduler
+    scheduler = scorer_of(client)._scheduler
     async with asyncio.timeout(60):
         while scheduler.queued_tickets < questions:
             await asyncio.sleep(0.002)

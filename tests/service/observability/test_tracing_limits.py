@@ -81,7 +81,7 @@ class Broken(FakeEngine):
 async def test_failures_are_told_by_their_kind(collector: Collector) -> None:
     async with serving(Broken(), settings=traced(collector, cache_entries=0)) as client:
         await ask(client, parent())
-        app_of(client).state.served.scorer = lambda: 1 / 0
+        app_of(client).state.lifecycle.judge = lambda: 1 / 0
         assert (await client.post("/v1/score", json={"items": [item()]})).status_code == 500
     spans = collector.spans()
     [broken] = [span for span in spans if span.attributes.get("http.response.status_code") == 500]

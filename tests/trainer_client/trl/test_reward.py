@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from service.app import create_app
+from service.app import create_app, lifecycle_of
 from service.engine.build import Built
 from service.engine.fake import FakeEngine, FaultPlan
 from service.settings import Settings
@@ -223,9 +223,9 @@ def faulty(**rates: float) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started or app.state.served.state == "loading":
+    while not server.started or lifecycle_of(app).state == "loading":
         time.sleep(0.01)
-    assert app.state.served.state == "ready"
+    assert lifecycle_of(app).state == "ready"
     engine._plan = FaultPlan(rates=rates)  # type: ignore[arg-type]
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"

@@ -9,9 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
+from service.app import create_app
 from service.clock import ManualClock
+from service.engine.build import Built
 from service.engine.fake import FakeEngine
-from testkit.apps import app_of, fake_settings, serving
+from service.settings import Settings
+from testkit.apps import client_of, fake_settings, scorer_of, serving
 from testkit.teams_file import auth, team, write
 from tests.service.api.protocols.bodies import (
     JUDGING,
@@ -84,7 +87,7 @@ async def test_the_deadline_of_the_setting_ends_the_wait(path: str) -> None:
     settings = fake_settings(protocol_deadline_s=7.5, max_batch_tokens=1, max_in_flight=1)
     async with serving(FakeEngine(plan=plan, sleep=clock.sleep), clock=clock, settings=settings) as client:
         waiting = asyncio.create_task(client.post(path, json=JUDGING[path]()))
-        while not app_of(client).state.served.scorer()._scheduler.queued_tokens:
+        while not scorer_of(client)._scheduler.queued_tokens:
             await asyncio.sleep(0.001)
         await clock.advance(7.0)
         assert not waiting.done()
@@ -198,14 +201,19 @@ async def test_a_body_that_went_to_the_contracts_route_is_told_where_to_go(
     assert f"here that is `POST {path}`" in problem(await client.post("/v1/score", json=body), 422).detail
 
 
-async def test_unavailable_is_said_so(client: httpx.AsyncClient) -> None:
-    app_of(client).state.served.state = "loading"
-    for path in PATHS:
-        answer = await client.post(path, json=JUDGING[path]())
-        if path == "/verify":
-            assert answer.json()["failure_reason"] == "unavailable: the judge is loading"
-        else:
-            problem(answer, 503)
+async def test_unavailable_is_said_so() -> None:
+    async def build(settings: Settings) -> Built:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    app = create_app(fake_settings(), build=build)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        for path in PATHS:
+            answer = await client.post(path, json=JUDGING[path]())
+            if path == "/verify":
+                assert answer.json()["failure_reason"] == "unavailable: the judge is loading"
+            else:
+                problem(answer, 503)
 
 
 async def test_a_caller_that_leaves_frees_its_place() -> None:
@@ -213,7 +221,7 @@ async def test_a_caller_that_leaves_frees_its_place() -> None:
     plan = after_canaries("hang")
     settings = fake_settings(max_batch_tokens=1, max_in_flight=1)
     async with serving(FakeEngine(plan=plan, sleep=clock.sleep), clock=clock, settings=settings) as client:
-        scheduler = app_of(client).state.served.scorer()._scheduler
+        scheduler = scorer_of(client)._scheduler
         for path in PATHS * 4:
             waiting = asyncio.create_task(client.post(path, json=JUDGING[path]()))
             while not scheduler.queued_tokens:

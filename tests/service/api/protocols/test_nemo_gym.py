@@ -11,6 +11,7 @@ import httpx
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from service.app import lifecycle_of
 from service.engine.fake import Fault
 from testkit.apps import app_of, serving
 from tests.service.api.protocols.bodies import (
@@ -163,7 +164,9 @@ async def test_what_was_not_judged_is_marked_as_gym_marks_it(fault: Fault, statu
 
 async def test_a_judge_that_cannot_be_asked_has_failed_the_row_and_not_the_run() -> None:
     async with serving() as client:
-        app_of(client).state.served.state = "draining"
+        lifecycle = lifecycle_of(app_of(client))
+        lifecycle.drain()
+        await lifecycle.drained.wait()
         row = await verified(client, nemo_gym())
         problem(await client.post("/rm", json={}), 503)
     assert_failed(row)

@@ -79,7 +79,7 @@ async def test_no_line_carries_text_of_a_request(lines: Lines, stderr: io.String
             assert (await client.post(f"/v1/score?{SECRET}", json=body, headers=headers)).status_code == 200
         await client.request(SECRET, f"/{SECRET}")
         await client.post("/v1/score", content=SECRET.encode())
-        app_of(client).state.served.scorer = fail
+        app_of(client).state.lifecycle.judge = fail
         answer = await client.post("/v1/score", json=body)
     written = stderr.getvalue()
     assert answer.status_code == 500 and SECRET not in answer.text
@@ -90,7 +90,7 @@ async def test_no_line_carries_text_of_a_request(lines: Lines, stderr: io.String
 
 async def test_a_bug_is_not_a_caller_that_left(lines: Lines) -> None:
     async with serving() as client:
-        app_of(client).state.served.scorer = fail
+        app_of(client).state.lifecycle.judge = fail
         answer = await client.post("/v1/score", json={"items": [item()]})
         metrics: httpx.Response = await client.get("/metrics")
     assert [line["status"] for line in access(lines)] == [500, 200]

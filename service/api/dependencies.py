@@ -1,0 +1,25 @@
+"""The dependencies are what every route is given: the lifecycle, and what there is before the judge has loaded."""
+
+from dataclasses import dataclass
+
+from service.clock import Clock
+from service.idempotency import IdempotencyStore
+from service.lifecycle import Lifecycle
+from service.observability import Telemetry
+from service.scoring.scorer import Scorer
+from service.settings import Settings
+from service.tenancy.authentication import Authentication
+from service.tenancy.metered import MeteredLedger
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """One for an app. The judge that serves comes from `lifecycle.judge()`, anew for each request."""
+
+    lifecycle: Lifecycle[Scorer]
+    settings: Settings
+    clock: Clock
+    telemetry: Telemetry
+    authentication: Authentication
+    ledger: MeteredLedger
+    idempotency_store: IdempotencyStore
