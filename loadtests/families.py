@@ -31,7 +31,7 @@ from service.engine.vllm.engine import VllmEngine
 from service.engine.vllm.options import Options
 from service.modes.modes import JudgingMode, Question, prompts
 from service.modes.registry import ModeOptions, judging_modes
-from service.scoring.canary import SET
+from service.scoring.canary import CANARY_CANDIDATES
 from testkit.tokenizer_families import family
 
 SMALL: dict[str, Any] = {
@@ -86,7 +86,9 @@ def questions(asked: Mapping[tuple[str, str], JudgingMode]) -> list[tuple[Sequen
             continue
         whole = mode != "verdict"
         each = [
-            Question(one, None if whole else c) for one in SET for c in (one.criteria[:1] if whole else one.criteria)
+            Question(one, None if whole else c)
+            for one in CANARY_CANDIDATES
+            for c in (one.criteria[:1] if whole else one.criteria)
         ]
         rendered = prompts(judging_mode, each, "", 0)
         ask = judging_mode.first(rendered[0], each[0]).ask

@@ -23,7 +23,7 @@ import uvicorn
 from service.__main__ import spare_the_collector
 from service.app import create_app
 from service.engine.base import LabelLogprobs, Outcome, Prompt
-from service.engine.build import MINIATURE, Built
+from service.engine.build import MINIATURE, LoadedJudge
 from service.engine.fake import FakeEngine
 from service.lifecycle import Lifecycle
 from service.prompting.tokenization import Segmenter
@@ -48,10 +48,10 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._untrusted_all = Segmenter.untrusted_all
+        self._encode_untrusted_all = Segmenter.encode_untrusted_all
 
     def install(self) -> None:
-        watch, tokenise = self, self._untrusted_all
+        watch, tokenise = self, self._encode_untrusted_all
 
         def timed(self: Segmenter, texts: Iterable[str]) -> list[tuple[int, ...]]:
             started = time.thread_time()
@@ -60,7 +60,7 @@ class Stopwatch:
             finally:
                 watch.seconds += time.thread_time() - started
 
-        Segmenter.untrusted_all = timed  # type: ignore[method-assign]
+        Segmenter.encode_untrusted_all = timed  # type: ignore[method-assign]
 
 
 def body(number: int) -> dict[str, object]:
@@ -100,10 +100,10 @@ async def ask_from_elsewhere(url: str, first: int, requests: int) -> None:
         raise SystemExit("the client failed")
 
 
-async def build(settings: Settings) -> Built:
+async def build(settings: Settings) -> LoadedJudge:
     from transformers import AutoTokenizer
 
-    return Built(Constant(), AutoTokenizer.from_pretrained(str(MINIATURE)))
+    return LoadedJudge(Constant(), AutoTokenizer.from_pretrained(str(MINIATURE)))
 
 
 async def measure(requests: int) -> None:

@@ -17,7 +17,7 @@ from service.cache.memory import MemoryCache
 from service.cache.redis import RedisCache
 from service.clock import Clock
 from service.engine.base import Engine
-from service.engine.build import Built
+from service.engine.build import LoadedJudge
 from service.errors import ConfigurationError, RubricdError
 from service.idempotency import IdempotencyStore, MemoryIdempotencyStore, RedisIdempotencyStore
 from service.lifecycle import Lifecycle
@@ -40,7 +40,7 @@ from service.verifiers.pool import RulePool
 
 log = logging.getLogger(__name__)
 
-Builder = Callable[[Settings], Awaitable[Built]]
+Builder = Callable[[Settings], Awaitable[LoadedJudge]]
 
 _REPLAY_BYTES = 64 * 1024 * 1024
 """Memory of one process for answers that an `Idempotency-Key` may ask for again."""
@@ -230,7 +230,7 @@ def _grader(file: Path | None) -> str | None:
 async def _first_verdict(canary: Canary) -> None:
     """Raises ConfigurationError where the judge gives no verdict: then it does not serve."""
     try:
-        await canary.ask()
+        await canary.check()
     except RubricdError as error:
         raise ConfigurationError(
             f"the judge gave no verdict on a canary: {error.code}: {error}. "
@@ -243,7 +243,7 @@ async def _watch_canary(canary: Canary, parts: Dependencies) -> None:
     while True:
         await parts.clock.sleep(parts.settings.canary_every_s)
         try:
-            drift = await canary.ask()
+            drift = await canary.check()
         except RubricdError as error:
             parts.telemetry.count_canary_failure(error.code)
             log.warning("the canaries were not answered: %s: %s", error.code, error)

@@ -10,14 +10,14 @@ from fastapi import FastAPI
 
 from service.app import create_app, lifecycle_of
 from service.clock import ManualClock
-from service.engine.build import Built
+from service.engine.build import LoadedJudge
 from service.engine.fake import FakeEngine
-from service.scoring.canary import SET
+from service.scoring.canary import CANARY_CANDIDATES
 from service.scoring.scorer import Scorer
 from service.settings import Settings
 from testkit.tokenizer_families import family
 
-CANARIES = sum(len(candidate.criteria) for candidate in SET)
+CANARIES = sum(len(candidate.criteria) for candidate in CANARY_CANDIDATES)
 
 
 def fake_settings(**changes: Any) -> Settings:
@@ -46,8 +46,8 @@ async def serving(
     """A client of an app that serves `engine`. The canary is one of the engine's calls; the clock goes on for it."""
     engine = engine or FakeEngine()
 
-    async def build(settings: Settings) -> Built:
-        return Built(engine, family("qwen"))
+    async def build(settings: Settings) -> LoadedJudge:
+        return LoadedJudge(engine, family("qwen"))
 
     app = create_app(settings or fake_settings(), build=build, clock=clock)
     async with started(app, clock if canary_s else None, canary_s), client_of(app) as client:

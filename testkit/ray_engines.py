@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from service.engine.build import Built, build
+from service.engine.build import LoadedJudge, build
 from service.engine.fake import FakeEngine, FaultPlan
 from service.settings import Settings
 
@@ -12,17 +12,17 @@ PLAN = FaultPlan(batch_s=0.03, token_s=2e-5)
 _LOOK_S = 0.05
 
 
-async def slow(settings: Settings) -> Built:
+async def slow(settings: Settings) -> LoadedJudge:
     """By files in the folder `RAY_TEST`: with `down-PID` its engine is down, with `hold` nobody's answers."""
     built = await build(settings)
     engine = FakeEngine(plan=PLAN, remember=0, sleep=_held)
     engine.watching = asyncio.create_task(_follow(engine))  # type: ignore[attr-defined]  # kept from being collected
-    return Built(engine, built.tokenizer)
+    return LoadedJudge(engine, built.tokenizer)
 
 
-async def prompt(settings: Settings) -> Built:
+async def prompt(settings: Settings) -> LoadedJudge:
     """The same judge, at once."""
-    return Built(FakeEngine(), (await build(settings)).tokenizer)
+    return LoadedJudge(FakeEngine(), (await build(settings)).tokenizer)
 
 
 async def _held(seconds: float) -> None:

@@ -11,7 +11,7 @@ import uvicorn
 from pydantic_settings import CliApp
 
 from service.app import create_app
-from service.engine.build import Built, build
+from service.engine.build import LoadedJudge, build
 from service.engine.fake import FakeEngine, Fault, FaultPlan
 from service.lifecycle import Lifecycle
 from service.settings import Settings
@@ -30,7 +30,7 @@ PLAN = FaultPlan(script=("ok",) * 4, rates=_RATES, batch_s=0.02, token_s=1e-4)
 """The first calls are the start's own."""
 
 
-async def faulty(settings: Settings) -> Built:
+async def faulty(settings: Settings) -> LoadedJudge:
     built = await build(settings)
     return replace(built, engine=FakeEngine(plan=PLAN, max_model_len=MAX_TOKENS, remember=0))
 

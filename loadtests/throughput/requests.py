@@ -12,7 +12,7 @@ from typing import Any
 
 from loadtests.throughput.workload import Group, sentences
 from service.prompting.renderer import Renderer
-from service.prompting.template import skeleton
+from service.prompting.template import build_skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
 
@@ -55,7 +55,7 @@ class Prompts:
         segmenter = Segmenter(tokenizer)
         self._tokenizer = tokenizer
         self.segmenter = segmenter
-        self._skeleton = skeleton(tokenizer)
+        self._skeleton = build_skeleton(tokenizer)
         self._renderer = Renderer(segmenter, self._skeleton)
         self.label_ids = self._renderer.label_ids(labels)
         self._grader_head = self.cut(_GRADER_HEAD + sentences("grader head", BEFORE), BEFORE)
@@ -65,7 +65,7 @@ class Prompts:
         """The text's first so many tokens. Raises ValueError where it has fewer."""
         shorter = text
         for _ in range(8):
-            ids = self.segmenter.untrusted(shorter)
+            ids = self.segmenter.encode_untrusted(shorter)
             if len(ids) == tokens:
                 return shorter
             if len(ids) < tokens:
@@ -90,7 +90,7 @@ class Prompts:
 
     def _templated(self, messages: list[dict[str, str]]) -> tuple[int, ...]:
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return self.segmenter.trusted(text)
+        return self.segmenter.encode_trusted(text)
 
     def lengths(self, group: Group) -> tuple[int, list[int]]:
         """Tokens that all prompts of the group begin with, and those that each response's prompts add to them."""

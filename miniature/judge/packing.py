@@ -16,7 +16,7 @@ from miniature.world import cases
 from miniature.world.cases import Case
 from service.engine.base import Prompt
 from service.prompting.renderer import Renderer
-from service.prompting.template import skeleton
+from service.prompting.template import build_skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
 
@@ -42,10 +42,10 @@ class Packer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         segmenter = Segmenter(tokenizer)
-        self._renderer = Renderer(segmenter, skeleton(tokenizer))
+        self._renderer = Renderer(segmenter, build_skeleton(tokenizer))
         layout = self._renderer.skeleton
-        self.head = segmenter.trusted(layout.head + layout.conversation)
-        self._tail = len(segmenter.trusted(layout.tail))
+        self.head = segmenter.encode_trusted(layout.head + layout.conversation)
+        self._tail = len(segmenter.encode_trusted(layout.tail))
         self.yes, self.no = self._renderer.label_ids(LABELS)
 
     def prompts(self, case: Case) -> list[Prompt]:

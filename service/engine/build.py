@@ -20,14 +20,14 @@ MINIATURE = Path(__file__).resolve().parents[2] / "miniature" / "checkpoints" / 
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class LoadedJudge:
     """`tokenizer` is the judge's Hugging Face tokenizer, with its chat template."""
 
     engine: Engine
     tokenizer: Any
 
 
-async def build(settings: Settings) -> Built:
+async def build(settings: Settings) -> LoadedJudge:
     """The engine that the settings name, loaded. Raises ConfigurationError with what to change."""
     name = "local" if settings.engine == "auto" else settings.engine
     judge = settings.judge or str(MINIATURE)
@@ -35,7 +35,7 @@ async def build(settings: Settings) -> Built:
         log.info("no judge named: using the bundled miniature judge, which knows its own small world only")
     log.info("engine %s, judge %s", name, settings.judge or "miniature")
     tokenizer = await asyncio.to_thread(_tokenizer, judge, settings.revision)
-    return Built(await _ENGINES[name](settings, judge), tokenizer)
+    return LoadedJudge(await _ENGINES[name](settings, judge), tokenizer)
 
 
 def _tokenizer(judge: str, revision: str | None) -> Any:

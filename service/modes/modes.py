@@ -22,9 +22,9 @@ from service.errors import Unparseable
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.label_verdict import Verdict, read
 from service.modes.rating import Rating, Scale, read_rating
-from service.modes.written_verdict import read_written
-from service.prompting.renderer import Renderer, listed
-from service.prompting.template import THOUGHT_END
+from service.modes.written_verdict import read_written_verdict
+from service.prompting.renderer import Renderer, rubric_items
+from service.prompting.template import REASONING_END
 from service.rubrics.rubric import Candidate, Criterion
 
 ModeResult = Verdict | Rating
@@ -44,7 +44,7 @@ class Question:
         """What the answer depends on besides the candidate, as the cache's key needs it."""
         if self.criterion is not None:
             return (self.criterion.text,)
-        return tuple(part for item in listed(self.candidate.criteria) for part in item)
+        return tuple(part for item in rubric_items(self.candidate.criteria) for part in item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +132,11 @@ class ReasonedMode:
         if not isinstance(answer, Generation) or not isinstance(step.ask, GenerationQuery):
             raise Unparseable("the engine wrote nothing")
         if step.ask.sampling.json_schema is not None:
-            return read_written(answer)
+            return read_written_verdict(answer)
         if not answer.finished:
             raise Unparseable("the judge did not come to the end of its thought: raise `thought_tokens`")
         asked = step.ask.sampling
-        prompt = self.renderer.continued(step.ask.prompt, answer.text, f"{THOUGHT_END}\n\n")
+        prompt = self.renderer.continue_prompt(step.ask.prompt, answer.text, f"{REASONING_END}\n\n")
         return Step(GenerationQuery(prompt, replace(self.greedy, temperature=asked.temperature, seed=asked.seed)))
 
 

@@ -52,7 +52,7 @@ class Rating:
         return (self.expected - 1) / 9 if norm == "(r-1)/9" else self.expected / 10
 
 
-def scale(renderer: Renderer) -> Scale:
+def find_scale(renderer: Renderer) -> Scale:
     """Raises ConfigurationError where a digit is not one token of this judge after its prompt."""
     digits = renderer.label_ids(_DIGITS)
     ten = renderer.ids_after("10")

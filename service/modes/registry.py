@@ -15,10 +15,10 @@ from service.errors import ConfigurationError
 from service.modes.escalation import OFF, Escalation
 from service.modes.fingerprint import name_judge
 from service.modes.modes import JudgingMode, RatingMode, ReasonedMode, VerdictMode
-from service.modes.rating import scale
-from service.modes.written_verdict import schema
+from service.modes.rating import find_scale
+from service.modes.written_verdict import verdict_schema
 from service.prompting.renderer import Renderer
-from service.prompting.template import THOUGHT_END, skeleton
+from service.prompting.template import REASONING_END, build_skeleton
 from service.prompting.tokenization import ChatTokenizer, Segmenter
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def judging_modes(
     found: dict[tuple[str, str], JudgingMode] = {}
     for layout, mode in product(LAYOUTS, _MAKERS):
         try:
-            renderer = Renderer(segmenter, skeleton(tokenizer, layout, mode, grader=mode_options.grader))
+            renderer = Renderer(segmenter, build_skeleton(tokenizer, layout, mode, grader=mode_options.grader))
             found[mode, layout] = _MAKERS[mode](identity, renderer, mode_options, found.get(("reasoned", layout)))
         except ConfigurationError as error:
             if (mode, layout) == ("verdict", "rubricd"):
@@ -83,7 +83,7 @@ def _by_labels(
 def _by_rating(
     identity: EngineIdentity, renderer: Renderer, mode_options: ModeOptions, reasoned: JudgingMode | None, *, mode: str
 ) -> JudgingMode:
-    ratings = scale(renderer)
+    ratings = find_scale(renderer)
     ids = (*ratings.digit_ids, *(() if ratings.ten_id is None else (ratings.ten_id,)))
     labels = (*"0123456789", *(() if ratings.ten_id is None else ("10",)))
     judge = name_judge(
@@ -95,8 +95,10 @@ def _by_rating(
 def _by_reasons(
     identity: EngineIdentity, renderer: Renderer, mode_options: ModeOptions, reasoned: JudgingMode | None
 ) -> JudgingMode:
-    greedy = Sampling(max_tokens=mode_options.reasoned_tokens, json_schema=schema(mode_options.explanation_chars))
-    thinks = renderer.skeleton.thinks
+    greedy = Sampling(
+        max_tokens=mode_options.reasoned_tokens, json_schema=verdict_schema(mode_options.explanation_chars)
+    )
+    thinks = renderer.skeleton.opens_reasoning
     judge = name_judge(
         identity,
         renderer.skeleton,
@@ -117,7 +119,7 @@ def _by_reasons(
         greedy=greedy,
         temperature=mode_options.temperature,
         thought_tokens=mode_options.thought_tokens,
-        thought_end_id=renderer.control_id(THOUGHT_END) if thinks else None,
+        thought_end_id=renderer.control_id(REASONING_END) if thinks else None,
     )
 
 

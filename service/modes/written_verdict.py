@@ -12,7 +12,7 @@ from service.modes.label_verdict import Verdict
 _FIELDS = {"explanation": str, "criteria_met": bool}
 
 
-def schema(explanation_chars: int) -> str:
+def verdict_schema(explanation_chars: int) -> str:
     """The JSON schema of a written verdict: an explanation of at most so many characters, then the verdict."""
     return json.dumps(
         {
@@ -28,7 +28,7 @@ def schema(explanation_chars: int) -> str:
     )
 
 
-def read_written(written: Generation) -> Verdict:
+def read_written_verdict(written: Generation) -> Verdict:
     """The verdict, P(met) 1 or 0, with its explanation. Raises Unparseable."""
     if not written.finished:
         raise Unparseable("the judge ran out of tokens before its verdict: raise `reasoned_tokens`")

@@ -32,7 +32,7 @@ class Renderer:
         for prefix, (_, criteria) in zip(shared, work, strict=True):
             texts = tuple(criterion.text for criterion in criteria)
             if texts not in rubrics:
-                rubrics[texts] = [self._own(ids) for ids in self._segmenter.untrusted_all(texts)]
+                rubrics[texts] = [self._own(ids) for ids in self._segmenter.encode_untrusted_all(texts)]
             rendered.append([Prompt(prefix, own, salt, priority) for own in rubrics[texts]])
         return rendered
 
@@ -41,15 +41,15 @@ class Renderer:
         rubrics: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
         rendered = []
         for prefix, candidate in zip(self._shared(candidates), candidates, strict=True):
-            items = listed(candidate.criteria)
+            items = rubric_items(candidate.criteria)
             if items not in rubrics:
                 rubrics[items] = self._own(self._list(items))
             rendered.append(Prompt(prefix, rubrics[items], salt, priority))
         return rendered
 
-    def continued(self, prompt: Prompt, written: str, closing: str) -> Prompt:
+    def continue_prompt(self, prompt: Prompt, written: str, closing: str) -> Prompt:
         """The prompt followed by what the judge wrote, which is as untrusted as what it read, and a trusted closing."""
-        own = prompt.own + self._segmenter.untrusted(written) + self._piece(closing)
+        own = prompt.own + self._segmenter.encode_untrusted(written) + self._piece(closing)
         return Prompt(prompt.shared, own, prompt.salt, prompt.priority)
 
     def label_ids(self, labels: Sequence[str]) -> tuple[int, ...]:
@@ -62,14 +62,14 @@ class Renderer:
     def ids_after(self, label: str) -> tuple[int, ...]:
         """The ids that `label` adds after the prompt's end. Raises ConfigurationError where it changes those before."""
         tail = self._piece(self.skeleton.tail)
-        joined = self._segmenter.trusted(self.skeleton.tail + label)
+        joined = self._segmenter.encode_trusted(self.skeleton.tail + label)
         if joined[: len(tail)] != tail:
             raise ConfigurationError(f"the label {label!r} runs into the judge's prompt; set other labels")
         return joined[len(tail) :]
 
     def control_id(self, text: str) -> int:
         """The id of a control token. Raises ConfigurationError where this tokenizer has none of that name."""
-        ids = self._segmenter.trusted(text)
+        ids = self._segmenter.encode_trusted(text)
         if len(ids) != 1:
             raise ConfigurationError(f"{text} is not one token of this judge")
         return ids[0]
@@ -89,7 +89,7 @@ class Renderer:
             before = candidate.turns, candidate.reference
             if before not in conversations:
                 conversations[before] = self._conversation(*before)
-        responses = self._segmenter.untrusted_all(candidate.response for candidate in candidates)
+        responses = self._segmenter.encode_untrusted_all(candidate.response for candidate in candidates)
         header = self._piece(self.skeleton.response)
         return [
             conversations[candidate.turns, candidate.reference] + header + response
@@ -97,18 +97,18 @@ class Renderer:
         ]
 
     def _conversation(self, turns: Sequence[Turn], reference: str | None) -> tuple[int, ...]:
-        texts = self._segmenter.untrusted_all(turn.content for turn in turns)
+        texts = self._segmenter.encode_untrusted_all(turn.content for turn in turns)
         ids = [*self._piece(self.skeleton.head + self.skeleton.conversation)]
         for n, (turn, text) in enumerate(zip(turns, texts, strict=True)):
             gap = self.skeleton.between_turns if n else ""
             ids += [*self._piece(gap + self.skeleton.turn.format(role=turn.role)), *text]
         if reference is not None:
-            ids += [*self._piece(self.skeleton.reference), *self._segmenter.untrusted(reference)]
+            ids += [*self._piece(self.skeleton.reference), *self._segmenter.encode_untrusted(reference)]
         return tuple(ids)
 
     def _list(self, items: Sequence[tuple[str, str]]) -> tuple[int, ...]:
-        texts = self._segmenter.untrusted_all(text for _, text in items)
-        heads = [self._segmenter.trusted(self.skeleton.item.format(weight=weight)) for weight, _ in items]
+        texts = self._segmenter.encode_untrusted_all(text for _, text in items)
+        heads = [self._segmenter.encode_trusted(self.skeleton.item.format(weight=weight)) for weight, _ in items]
         return tuple(id for head, text in zip(heads, texts, strict=True) for id in (*head, *text))
 
     def _own(self, criterion: tuple[int, ...]) -> tuple[int, ...]:
@@ -117,11 +117,11 @@ class Renderer:
     def _piece(self, text: str) -> tuple[int, ...]:
         """Ids of a template piece, tokenised once. Pieces come from the skeleton and the closed set of roles."""
         if text not in self._pieces:
-            self._pieces[text] = self._segmenter.trusted(text)
+            self._pieces[text] = self._segmenter.encode_trusted(text)
         return self._pieces[text]
 
 
-def listed(criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:
+def rubric_items(criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:
     """Weight and text of each criterion, as a rubric that is judged as a whole shows them: the category where there is
     one (Rubrics as Rewards, version 2), else the points."""
     return tuple((criterion.category or f"{criterion.points:+g} points", criterion.text) for criterion in criteria)

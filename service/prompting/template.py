@@ -20,9 +20,9 @@ Mode = str
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _HOLE = "RUBRICD-HOLE-9f2c"
-_OPEN_THOUGHT = re.compile(r"<think>(?!.*</think>)\s*$", re.DOTALL)
+_OPEN_REASONING = re.compile(r"<think>(?!.*</think>)\s*$", re.DOTALL)
 _PLACES = re.compile(r"<<conversation>>(?P<between>.*)<<rubric_item>>", re.DOTALL)
-THOUGHT_END = "</think>"
+REASONING_END = "</think>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Skeleton:
     response: str = "\n\n# Response\n"
     criterion: str = "\n\n# Criterion\n"
     item: str = ""
-    thinks: bool = False
+    opens_reasoning: bool = False
     referable: bool = True
 
     @property
@@ -61,7 +61,7 @@ class Skeleton:
         )
 
 
-def skeleton(
+def build_skeleton(
     tokenizer: ChatTokenizer, layout: str = "rubricd", mode: Mode = "verdict", *, grader: str | None = None
 ) -> Skeleton:
     """The layout's skeleton for the mode, in the model's chat template. `grader` replaces the text of layout
@@ -80,14 +80,14 @@ def skeleton(
         raise ConfigurationError(f"layout `{layout}` has no mode `{mode}`")
     made = makers[layout, mode]()
     if mode == "reasoned":
-        return replace(made, thinks=bool(_OPEN_THOUGHT.search(made.tail)))
+        return replace(made, opens_reasoning=bool(_OPEN_REASONING.search(made.tail)))
     return made
 
 
 def _rubricd(tokenizer: ChatTokenizer, mode: Mode) -> Skeleton:
     instructions = (_TEMPLATES / f"rubricd_{mode}.txt").read_text(encoding="utf-8").strip()
     head, tail = _split(tokenizer, lambda: _with_instructions(tokenizer, instructions), instructions)
-    return Skeleton(name="rubricd", head=head, tail=tail if mode == "reasoned" else _thought_closed(tail))
+    return Skeleton(name="rubricd", head=head, tail=tail if mode == "reasoned" else _with_reasoning_closed(tail))
 
 
 def _healthbench(tokenizer: ChatTokenizer, grader: str | None, before_label: str | None) -> Skeleton:
@@ -102,7 +102,7 @@ def _healthbench(tokenizer: ChatTokenizer, grader: str | None, before_label: str
     return Skeleton(
         name="healthbench",
         head=head,
-        tail=tail if before_label is None else _thought_closed(tail) + before_label,
+        tail=tail if before_label is None else _with_reasoning_closed(tail) + before_label,
         conversation="",
         between_turns="\n\n",
         response="\n\nassistant: ",
@@ -123,8 +123,8 @@ def _split(tokenizer: ChatTokenizer, render: Callable[[], str], must_hold: str) 
     return head, tail
 
 
-def _thought_closed(tail: str) -> str:
-    return f"{tail.rstrip()}\n\n{THOUGHT_END}\n\n" if _OPEN_THOUGHT.search(tail) else tail
+def _with_reasoning_closed(tail: str) -> str:
+    return f"{tail.rstrip()}\n\n{REASONING_END}\n\n" if _OPEN_REASONING.search(tail) else tail
 
 
 def _render(tokenizer: ChatTokenizer, messages: list[dict[str, str]]) -> str:

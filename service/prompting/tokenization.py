@@ -59,16 +59,16 @@ class Segmenter:
             token["id"] for token in spec["added_tokens"] if token["special"] or _is_markup(str(token["content"]))
         )
 
-    def trusted(self, text: str) -> tuple[int, ...]:
+    def encode_trusted(self, text: str) -> tuple[int, ...]:
         """Ids of a template piece; control tokens in it are control tokens."""
         return tuple(self._trusted.encode(text, add_special_tokens=False).ids)
 
-    def untrusted(self, text: str) -> tuple[int, ...]:
+    def encode_untrusted(self, text: str) -> tuple[int, ...]:
         """Ids of a caller's text; control tokens in it are plain characters."""
         ids: tuple[int, ...] = tuple(self._plain.encode(text, add_special_tokens=False).ids)
         return ids if self._control.isdisjoint(ids) else self._spelled(text)
 
-    def untrusted_all(self, texts: Iterable[str]) -> list[tuple[int, ...]]:
+    def encode_untrusted_all(self, texts: Iterable[str]) -> list[tuple[int, ...]]:
         """`untrusted` of each text, tokenised together."""
         texts = list(texts)
         encoded = [tuple(e.ids) for e in self._plain.encode_batch_fast(texts, add_special_tokens=False)]

@@ -29,7 +29,7 @@ def _asked(turns: tuple[Turn, ...], response: str, *criteria: str) -> Candidate:
     )
 
 
-SET: tuple[Candidate, ...] = (
+CANARY_CANDIDATES: tuple[Candidate, ...] = (
     _asked(_HEADACHE, _REST, "Tells the user to get some rest.", "Tells the user to run a marathon."),
     _asked(_HEADACHE, "", "Tells the user to get some rest."),
     _asked(_POEM, _SEA, "Is about the sea.", "Has exactly two lines.", "Mentions a mountain."),
@@ -42,10 +42,12 @@ class Canary:
     def __init__(self, judging_mode: JudgingMode, scheduler: Scheduler) -> None:
         self._way = judging_mode
         self._scheduler = scheduler
-        self._questions = [Question(candidate, criterion) for candidate in SET for criterion in candidate.criteria]
+        self._questions = [
+            Question(candidate, criterion) for candidate in CANARY_CANDIDATES for criterion in candidate.criteria
+        ]
         self._at_start: Sequence[Verdict] | None = None
 
-    async def ask(self) -> float:
+    async def check(self) -> float:
         """The largest |difference of P(met)| from the first time; 0 the first time. Raises JudgementError where the
         judge gave no verdict, Unavailable or Overloaded where it could not be asked."""
         said = await self._verdicts()

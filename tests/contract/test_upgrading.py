@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from service.app import create_app
-from service.engine.build import Built
+from service.engine.build import LoadedJudge
 from service.engine.fake import FakeEngine, FaultPlan
 from service.settings import Settings
 from testkit.apps import fake_settings, item, started
@@ -21,8 +21,8 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operate" / "upgrading.md
 
 
 async def said(engine: FakeEngine) -> list[Outcome]:
-    async def build(settings: Settings) -> Built:
-        return Built(engine, family("qwen"))
+    async def build(settings: Settings) -> LoadedJudge:
+        return LoadedJudge(engine, family("qwen"))
 
     app = create_app(fake_settings(), build=build)
     async with started(app), JudgeClient("http://judge", transport=httpx.ASGITransport(app=app)) as client:

@@ -14,7 +14,7 @@ from service.app import create_app
 from service.cache.redis import _value
 from service.cache.seal import seal
 from service.engine.base import Engine
-from service.engine.build import MINIATURE, Built
+from service.engine.build import MINIATURE, LoadedJudge
 from service.engine.local.engine import LocalEngine
 from service.engine.vllm.engine import VllmEngine
 from service.modes.label_verdict import Verdict
@@ -48,8 +48,8 @@ class Kept:
 
 @asynccontextmanager
 async def asking(engine: Engine, teams: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async def build(settings: Settings) -> Built:
-        return Built(cast(Engine, Kept(engine)), AutoTokenizer.from_pretrained(MINIATURE))
+    async def build(settings: Settings) -> LoadedJudge:
+        return LoadedJudge(cast(Engine, Kept(engine)), AutoTokenizer.from_pretrained(MINIATURE))
 
     app = create_app(fake_settings(teams=teams, canary_every_s=0.0, drain_s=5.0), build=build)
     async with started(app), client_of(app) as client:

@@ -40,7 +40,7 @@ def group(prompts: Prompts) -> workload.Group:
 
 def test_a_group_has_the_sizes_that_it_says(prompts: Prompts, group: workload.Group) -> None:
     def tokens(text: str) -> int:
-        return len(prompts.segmenter.untrusted(text))
+        return len(prompts.segmenter.encode_untrusted(text))
 
     assert (tokens(group.conversation), group.verdicts) == (workload.CONVERSATION, 96)
     assert {tokens(response) for response in group.responses} == {workload.RESPONSE}
@@ -96,8 +96,8 @@ def test_the_published_pattern_has_the_published_sizes(prompts: Prompts, group: 
     content = one["messages"][0]["content"]
     before = content.partition("# Conversation")[0]
     after = content.partition(group.criteria[0])[2]
-    assert len(prompts.segmenter.untrusted(before)) == BEFORE
-    assert len(prompts.segmenter.untrusted(after)) == pytest.approx(AFTER, abs=2)
+    assert len(prompts.segmenter.encode_untrusted(before)) == BEFORE
+    assert len(prompts.segmenter.encode_untrusted(after)) == pytest.approx(AFTER, abs=2)
     assert all(text in content for text in (group.conversation, group.responses[0]))
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.app import create_app
-from service.engine.build import Built
+from service.engine.build import LoadedJudge
 from service.engine.fake import FakeEngine
 from service.settings import Settings
 from testkit.apps import fake_settings, started
@@ -16,8 +16,8 @@ from trainer_client import errors, wire
 from trainer_client.client import Failed, JudgeClient, Scored, reward
 
 
-async def _build(settings: Settings) -> Built:
-    return Built(FakeEngine(), family("qwen"))
+async def _build(settings: Settings) -> LoadedJudge:
+    return LoadedJudge(FakeEngine(), family("qwen"))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from ray.serve.context import _get_global_client
 
 from service.__main__ import check_host, spare_the_collector
 from service.app import create_app
-from service.engine.build import Built, build
+from service.engine.build import LoadedJudge, build
 from service.hosting.ray.asgi import Host
 from service.hosting.ray.autoscaling import TOKENS
 from service.hosting.ray.routing import Affinity
@@ -36,7 +36,7 @@ _MOST_WAITING = 4096
 _REPLACE_AFTER_S = 900.0
 _BOARD = "metrics"
 
-Builder = Callable[[Settings], Awaitable[Built]]
+Builder = Callable[[Settings], Awaitable[LoadedJudge]]
 
 
 @serve.ingress()

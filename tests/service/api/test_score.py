@@ -169,7 +169,7 @@ async def test_a_caller_that_leaves_frees_its_place_1000_of_1000() -> None:
 
 async def test_readiness_tells_the_truth_while_loading_and_when_it_failed() -> None:
     from service.app import create_app
-    from service.engine.build import Built
+    from service.engine.build import LoadedJudge
     from service.errors import ConfigurationError
     from service.lifecycle import Lifecycle
     from service.settings import Settings
@@ -177,7 +177,7 @@ async def test_readiness_tells_the_truth_while_loading_and_when_it_failed() -> N
     go = asyncio.Event()
     heard: list[BaseException] = []
 
-    async def build(settings: Settings) -> Built:
+    async def build(settings: Settings) -> LoadedJudge:
         await go.wait()
         raise ConfigurationError("no such model")
 

@@ -16,7 +16,7 @@ from service.modes.label_verdict import Judgement
 from service.modes.registry import ModeOptions, judging_modes
 from service.prompting.tokenization import Segmenter
 from service.scheduling import Limits, Scheduler
-from service.scoring.canary import SET, Canary
+from service.scoring.canary import CANARY_CANDIDATES, Canary
 from service.scoring.options import Options
 from testkit.tokenizer_families import family
 from tests.service.scoring.test_scorer import candidate, scoring
@@ -168,11 +168,11 @@ async def test_the_canaries_tell_drift_and_pass_the_cache_by() -> None:
     scheduler = Scheduler(engine, clock, Limits())
     scheduler.start()
     canary = Canary(judging_modes(engine.identity, family("qwen"), ModeOptions())["verdict", "rubricd"], scheduler)
-    assert await canary.ask() == 0.0
-    assert await canary.ask() == 0.0
-    assert engine.prompts == 2 * sum(len(one.criteria) for one in SET)
+    assert await canary.check() == 0.0
+    assert await canary.check() == 0.0
+    assert engine.prompts == 2 * sum(len(one.criteria) for one in CANARY_CANDIDATES)
     engine._seed = 1
-    assert await canary.ask() > 0.1
+    assert await canary.check() > 0.1
     await scheduler.drain(0)
 
 
@@ -223,7 +223,7 @@ async def test_a_judge_that_thinks_is_let_think_and_then_asked_for_its_verdict(r
         return
     assert all(j.ok and j.explanation for j in scored.judgements)
     segmenter = Segmenter(family("qwen"))
-    end = (*segmenter.untrusted("It may well be."), *segmenter.trusted("</think>\n\n"))
+    end = (*segmenter.encode_untrusted("It may well be."), *segmenter.encode_trusted("</think>\n\n"))
     assert sum(ids[-len(end) :] == end for ids in engine.seen_ids) == 3
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from service.engine.base import LabelLogprobs
 from service.errors import ConfigurationError, Unparseable
-from service.modes.rating import Rating, Scale, read_rating, scale
+from service.modes.rating import Rating, Scale, find_scale, read_rating
 from service.prompting.renderer import Renderer
-from service.prompting.template import skeleton
+from service.prompting.template import build_skeleton
 from service.prompting.tokenization import Segmenter
 from testkit.tokenizer_families import FAMILIES, family
 
@@ -66,8 +66,8 @@ def test_what_is_no_distribution_is_no_rating(first: LabelLogprobs) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_scale_is_found_in_every_family_or_refused(name: str) -> None:
-    renderer = Renderer(Segmenter(family(name)), skeleton(family(name), mode="likert"))
-    found = scale(renderer)
+    renderer = Renderer(Segmenter(family(name)), build_skeleton(family(name), mode="likert"))
+    found = find_scale(renderer)
     assert len(set(found.digit_ids)) == 10
     decoded = [Segmenter(family(name)).decode([id]).strip() for id in found.first_ids]
     assert decoded == [*"123456789", *(["10"] if found.ten_id is not None else [])]
@@ -82,5 +82,5 @@ def test_digits_that_cannot_be_told_apart_are_refused() -> None:
             return (77, 78)
 
     with pytest.raises(ConfigurationError, match="told apart"):
-        scale(Odd())  # type: ignore[arg-type]
+        find_scale(Odd())  # type: ignore[arg-type]
     assert Scale(tuple(range(10)), None).first_ids == tuple(range(1, 10))

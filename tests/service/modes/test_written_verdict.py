@@ -7,19 +7,19 @@ import pytest
 from service.engine.base import Generation
 from service.errors import EngineFailed, Unparseable
 from service.modes.label_verdict import Verdict, poll
-from service.modes.written_verdict import read_written, schema
+from service.modes.written_verdict import read_written_verdict, verdict_schema
 
 GOOD = '{"explanation":"It says so.","criteria_met":true}'
 
 
 def test_reasons_come_first_and_are_bounded() -> None:
-    made = json.loads(schema(99))
+    made = json.loads(verdict_schema(99))
     assert list(made["properties"]) == ["explanation", "criteria_met"]
     assert made["properties"]["explanation"]["maxLength"] == 99
 
 
 def test_a_whole_document_is_a_verdict() -> None:
-    assert read_written(Generation(GOOD, finished=True, tokens=9)) == Verdict(1.0, None, "It says so.")
+    assert read_written_verdict(Generation(GOOD, finished=True, tokens=9)) == Verdict(1.0, None, "It says so.")
 
 
 @pytest.mark.parametrize(
@@ -43,15 +43,15 @@ def test_a_whole_document_is_a_verdict() -> None:
 )
 def test_anything_else_is_unparseable_and_never_false(text: str) -> None:
     with pytest.raises(Unparseable):
-        read_written(Generation(text, finished=True, tokens=9))
+        read_written_verdict(Generation(text, finished=True, tokens=9))
 
 
 def test_every_cut_of_a_document_is_unparseable() -> None:
     for end in range(len(GOOD)):
         with pytest.raises(Unparseable):
-            read_written(Generation(GOOD[:end], finished=True, tokens=9))
+            read_written_verdict(Generation(GOOD[:end], finished=True, tokens=9))
     with pytest.raises(Unparseable, match="ran out"):
-        read_written(Generation(GOOD, finished=False, tokens=512))
+        read_written_verdict(Generation(GOOD, finished=False, tokens=512))
 
 
 def votes(*met: int) -> list[Verdict]:

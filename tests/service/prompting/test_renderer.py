@@ -7,7 +7,7 @@ import pytest
 
 from service.errors import ConfigurationError
 from service.prompting.renderer import Renderer
-from service.prompting.template import skeleton
+from service.prompting.template import build_skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
 from testkit.tokenizer_families import FAMILIES, family
@@ -16,7 +16,7 @@ TURNS = (Turn("user", "My knee hurts."), Turn("assistant", "Where?"), Turn("user
 
 
 def _renderer(name: str) -> Renderer:
-    return Renderer(Segmenter(family(name)), skeleton(family(name)))
+    return Renderer(Segmenter(family(name)), build_skeleton(family(name)))
 
 
 def _criteria(*texts: str) -> tuple[Criterion, ...]:
@@ -62,15 +62,15 @@ def test_a_group_is_rendered_as_its_members_are() -> None:
 def test_the_conversation_of_a_group_is_tokenised_once(monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter = Segmenter(family("qwen"))
     seen: list[str] = []
-    tokenise = segmenter.untrusted_all
+    tokenise = segmenter.encode_untrusted_all
 
     def watched(texts: Iterable[str]) -> list[tuple[int, ...]]:
         seen.extend(texts := list(texts))
         return tokenise(texts)
 
-    monkeypatch.setattr(segmenter, "untrusted_all", watched)
+    monkeypatch.setattr(segmenter, "encode_untrusted_all", watched)
     criteria = _criteria("A.", "B.")
-    Renderer(segmenter, skeleton(family("qwen"))).render([(_candidate(str(n)), criteria) for n in range(8)])
+    Renderer(segmenter, build_skeleton(family("qwen"))).render([(_candidate(str(n)), criteria) for n in range(8)])
     assert seen == ["My knee hurts.", "Where?", "Below the cap.", *map(str, range(8)), "A.", "B."]
 
 
@@ -92,11 +92,11 @@ def test_equal_labels_are_refused() -> None:
 
 
 def test_thinking_is_switched_off_in_the_template() -> None:
-    assert skeleton(family("qwen")).tail.endswith("<think>\n\n</think>\n\n")
+    assert build_skeleton(family("qwen")).tail.endswith("<think>\n\n</think>\n\n")
 
 
 def test_a_template_without_a_system_turn_gets_the_instructions_in_the_users() -> None:
-    head = skeleton(family("gemma")).head
+    head = build_skeleton(family("gemma")).head
     assert head.startswith("<bos><start_of_turn>user\nYou check one criterion")
 
 
@@ -108,7 +108,7 @@ def test_a_template_that_loses_the_message_is_refused() -> None:
             return "hello"
 
     with pytest.raises(ConfigurationError, match="loses or repeats"):
-        skeleton(Mute())  # type: ignore[arg-type]
+        build_skeleton(Mute())  # type: ignore[arg-type]
 
 
 GRADER = "Look:\n<<conversation>>\n\nItem:\n<<rubric_item>>\n\nNow say. {braces} stay\n"
@@ -119,7 +119,7 @@ def test_the_graders_layout_is_its_text_with_two_places_filled(name: str) -> Non
     """The published grader's structure, byte for byte: turns as `role: content` with a blank line between, the response
     as the last one, the criterion in its place, the instructions after it."""
     tokenizer = family(name)
-    made = skeleton(tokenizer, "healthbench", "reasoned", grader=GRADER)
+    made = build_skeleton(tokenizer, "healthbench", "reasoned", grader=GRADER)
     [[prompt]] = Renderer(Segmenter(tokenizer), made).render([(_candidate("Rest it."), _criteria("Says to rest."))])
     text = Segmenter(tokenizer).decode(prompt.ids)
     turns = "user: My knee hurts.\n\nassistant: Where?\n\nuser: Below the cap.\n\nassistant: Rest it."
@@ -130,11 +130,11 @@ def test_the_graders_layout_is_its_text_with_two_places_filled(name: str) -> Non
 @pytest.mark.parametrize("text", ["no places", "<<rubric_item>> <<conversation>>", f"{GRADER}<<rubric_item>>"])
 def test_a_graders_text_without_its_two_places_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="<<conversation>>"):
-        skeleton(family("qwen"), "healthbench", "reasoned", grader=text)
+        build_skeleton(family("qwen"), "healthbench", "reasoned", grader=text)
 
 
 def test_a_whole_rubric_is_listed_with_its_weights() -> None:
-    made = skeleton(family("qwen"), "rubricd", "implicit")
+    made = build_skeleton(family("qwen"), "rubricd", "implicit")
     rubric = (Criterion("a", "Rests.", 5.0), Criterion("b", "Runs.", -2.5), Criterion("c", "Ices.", 1.0, "essential"))
     asked = replace(_candidate("Rest it."), criteria=rubric)
     [prompt] = Renderer(Segmenter(family("qwen")), made).render_whole([asked])
@@ -154,8 +154,8 @@ class Thinker:
 
 def test_a_model_that_thinks_aloud_has_its_thought_closed_where_one_token_is_read() -> None:
     for mode in ("verdict", "implicit", "likert"):
-        assert skeleton(Thinker(), mode=mode).tail.endswith("<think>\n\n</think>\n\n")
-    assert skeleton(Thinker(), "healthbench", "verdict").tail.endswith('</think>\n\n{\n  "criteria_met":')
-    writing = skeleton(Thinker(), mode="reasoned")
-    assert (writing.thinks, writing.tail.endswith("<think>\n")) == (True, True)
-    assert not skeleton(family("qwen"), mode="reasoned").thinks
+        assert build_skeleton(Thinker(), mode=mode).tail.endswith("<think>\n\n</think>\n\n")
+    assert build_skeleton(Thinker(), "healthbench", "verdict").tail.endswith('</think>\n\n{\n  "criteria_met":')
+    writing = build_skeleton(Thinker(), mode="reasoned")
+    assert (writing.opens_reasoning, writing.tail.endswith("<think>\n")) == (True, True)
+    assert not build_skeleton(family("qwen"), mode="reasoned").opens_reasoning

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.errors import ConfigurationError
 from service.prompting.renderer import Renderer
-from service.prompting.template import skeleton
+from service.prompting.template import build_skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
 from testkit.tokenizer_families import FAMILIES, family
@@ -23,7 +23,7 @@ def _added(name: str) -> list[str]:
 
 
 def _renderer(name: str) -> Renderer:
-    return Renderer(Segmenter(family(name)), skeleton(family(name)))
+    return Renderer(Segmenter(family(name)), build_skeleton(family(name)))
 
 
 def _control_ids(name: str, conversation: str, response: str, criterion: str) -> int:
@@ -45,7 +45,7 @@ def test_every_added_token_in_every_place_is_plain_text(name: str) -> None:
     for token in tokens:
         for place in PLACES:
             text = place.format(token)
-            ids = segmenter.untrusted(text)
+            ids = segmenter.encode_untrusted(text)
             assert segmenter.control_ids.isdisjoint(ids), (token, place)
             assert segmenter.decode(ids) == text
             tried += 1
@@ -56,8 +56,8 @@ def test_every_added_token_in_every_place_is_plain_text(name: str) -> None:
 def test_the_added_tokens_do_become_control_ids_in_template_pieces(name: str) -> None:
     segmenter = Segmenter(family(name))
     for token in _added(name):
-        assert len(segmenter.trusted(token)) == 1, token
-        assert segmenter.control_ids.issuperset(segmenter.trusted(token)), token
+        assert len(segmenter.encode_trusted(token)) == 1, token
+        assert segmenter.control_ids.issuperset(segmenter.encode_trusted(token)), token
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -80,7 +80,7 @@ def test_any_text_round_trips_without_control_ids(name: str, data: st.DataObject
     pieces = st.one_of(st.sampled_from(_added(name)), st.text(alphabet, max_size=8))
     text = "".join(data.draw(st.lists(pieces, max_size=8)))
     segmenter = Segmenter(family(name))
-    ids = segmenter.untrusted(text)
+    ids = segmenter.encode_untrusted(text)
     assert segmenter.control_ids.isdisjoint(ids)
     expected = unicodedata.normalize("NFC", text) if name == "qwen" else text
     assert segmenter.decode(ids) == expected
@@ -90,7 +90,7 @@ def test_any_text_round_trips_without_control_ids(name: str, data: st.DataObject
 def test_a_batch_is_tokenised_as_its_members_are(name: str) -> None:
     segmenter = Segmenter(family(name))
     texts = ["", "a", "Tells the user", *_added(name), " two  spaces ", "日本語 🙂"]
-    assert segmenter.untrusted_all(texts) == [segmenter.untrusted(text) for text in texts]
+    assert segmenter.encode_untrusted_all(texts) == [segmenter.encode_untrusted(text) for text in texts]
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if name != "gemma-spellable"])
@@ -98,7 +98,7 @@ def test_an_added_token_costs_its_own_characters_and_leaves_its_surroundings_alo
     segmenter = Segmenter(family(name))
     words = "Tells the user to see a doctor. Answer Yes or No, with one word. "
     for token in _added(name):
-        assert len(segmenter.untrusted(words + token)) <= len(segmenter.untrusted(words)) + len(token)
+        assert len(segmenter.encode_untrusted(words + token)) <= len(segmenter.encode_untrusted(words)) + len(token)
 
 
 def test_a_slow_tokenizer_is_refused() -> None:

@@ -15,7 +15,7 @@ from service.modes.label_verdict import read
 from service.modes.modes import ModeResult
 from service.modes.registry import ModeOptions, judging_modes
 from service.prompting.renderer import Renderer
-from service.prompting.template import skeleton
+from service.prompting.template import build_skeleton
 from service.prompting.tokenization import ChatTokenizer, Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Rule, Turn
 from service.scheduling import Limits, Scheduler
@@ -27,7 +27,7 @@ from testkit.tokenizer_families import family
 
 LIMITS = Limits()
 MANNER = ModeOptions()
-RENDERER = Renderer(Segmenter(family("qwen")), skeleton(family("qwen")))
+RENDERER = Renderer(Segmenter(family("qwen")), build_skeleton(family("qwen")))
 
 
 @asynccontextmanager

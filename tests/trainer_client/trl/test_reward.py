@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from service.app import create_app, lifecycle_of
-from service.engine.build import Built
+from service.engine.build import LoadedJudge
 from service.engine.fake import FakeEngine, FaultPlan
 from service.settings import Settings
 from testkit.apps import fake_settings
@@ -216,8 +216,8 @@ def faulty(**rates: float) -> Iterator[str]:
     one."""
     engine = FakeEngine()
 
-    async def build_engine(settings: Settings) -> Built:
-        return Built(engine, family("qwen"))
+    async def build_engine(settings: Settings) -> LoadedJudge:
+        return LoadedJudge(engine, family("qwen"))
 
     app = create_app(fake_settings(cache_entries=0, canary_every_s=0), build=build_engine)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))

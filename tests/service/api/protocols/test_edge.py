@@ -11,7 +11,7 @@ import pytest
 
 from service.app import create_app
 from service.clock import ManualClock
-from service.engine.build import Built
+from service.engine.build import LoadedJudge
 from service.engine.fake import FakeEngine
 from service.settings import Settings
 from testkit.apps import client_of, fake_settings, scorer_of, serving
@@ -202,7 +202,7 @@ async def test_a_body_that_went_to_the_contracts_route_is_told_where_to_go(
 
 
 async def test_unavailable_is_said_so() -> None:
-    async def build(settings: Settings) -> Built:
+    async def build(settings: Settings) -> LoadedJudge:
         await asyncio.Event().wait()
         raise AssertionError("nobody sets it")
 

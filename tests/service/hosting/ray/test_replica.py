@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.engine.build import Built
+from service.engine.build import LoadedJudge
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import ConfigurationError
 from service.hosting.ray import replica as module
@@ -37,8 +37,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 async def replica(engine: FakeEngine) -> AsyncIterator[Any]:
     """From its constructor to its destructor, asked for its health once."""
 
-    async def build(settings: Settings) -> Built:
-        return Built(engine, family("qwen"))
+    async def build(settings: Settings) -> LoadedJudge:
+        return LoadedJudge(engine, family("qwen"))
 
     kind: Any = type("Replica", (Judge,), {})
     one = kind.__new__(kind)
