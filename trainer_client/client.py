@@ -15,8 +15,7 @@ import httpx
 from trainer_client import wire
 from trainer_client.errors import RubricdClientError
 from trainer_client.http import batching, validation
-from trainer_client.http.batching import Asking, Listener
-from trainer_client.http.outcomes import Failed, Outcome, Scored, reward
+from trainer_client.http.batching import Asking, Failed, Listener, Outcome, Scored, reward
 from trainer_client.http.retry import Clock, RetryPolicy
 from trainer_client.http.transport import Caller
 

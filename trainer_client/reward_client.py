@@ -17,7 +17,7 @@ from trainer_client.errors import (
     JudgeMismatch,
     Unauthorized,
 )
-from trainer_client.http.outcomes import Failed, Outcome, Scored, reward
+from trainer_client.http.batching import Failed, Outcome, Scored, reward
 from trainer_client.http.retry import Clock, RetryPolicy
 
 HOPELESS = (Unauthorized, Forbidden, JudgeMismatch, ContractError)

@@ -1,23 +1,75 @@
-"""One list of items at the service, chunk by chunk, until each response has its outcome.
+"""One list of items at the service, request by request, until each response has its outcome.
 
-Always true: a place is settled once and stays as it is; whatever ends the asking of a chunk settles what is left of it.
+Always true: a place is settled once and stays as it is; whatever ends the asking of a chunk settles what is left of it;
+every item lands in exactly one chunk, in order, with the id it has in the whole list; an item is never split, so a
+group's prompt is sent once. A failure carries no score, and keeps nothing alive of the call that failed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import httpx
+from pydantic_core import PydanticSerializationError
 
 from trainer_client import wire
 from trainer_client.errors import ConnectionBroken, InvalidRequest, JudgeMismatch, RubricdClientError
-from trainer_client.http import chunks, validation
-from trainer_client.http.outcomes import Outcome, Scored, failures, unsendable
+from trainer_client.http import validation
 from trainer_client.http.transport import Body, Caller, deadline_ms
 
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The service's word on one response; `result.score` may still be None, and `result.criteria` say why."""
+
+    result: wire.Result
+    judge: wire.Judge
+
+    @property
+    def id(self) -> str:
+        return self.result.id
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No word on this response, and why."""
+
+    id: str
+    error: RubricdClientError
+
+
+Outcome = Scored | Failed
+
+
+def reward(outcome: Outcome) -> float | None:
+    """The score, or None where there is none: a response that was not judged has no reward, not a reward of zero."""
+    return outcome.result.score if isinstance(outcome, Scored) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An item with its id filled in. `index`: its place in the whole list; `first`: the place of its first result
+    among all results; `size`: its bytes as JSON, None where it holds text that no JSON can (a lone surrogate)."""
+
+    item: wire.Item
+    index: int
+    first: int
+    size: int | None
+
+    @property
+    def ids(self) -> list[str]:
+        return self.item.result_ids(self.index)
+
+    @property
+    def places(self) -> range:
+        """The places of its results among all results."""
+        return range(self.first, self.first + len(self.ids))
+
+
 Listener = Callable[[int, Outcome], None]
-_Part = Sequence[chunks.Entry]
+_Part = Sequence[Entry]
 
 
 class Asking:
@@ -39,9 +91,9 @@ class Asking:
         self._deadline = deadline
         self._listener = listener
         self._settled: dict[int, Outcome] = {}
-        self._entries = chunks.entries(request.items)
+        self._entries = entries(request.items)
         sendable = (entry for entry in self._entries if entry.size is not None)
-        self._chunks = list(chunks.cut(sendable, batch_items, batch_bytes))
+        self._chunks = list(cut(sendable, batch_items, batch_bytes))
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -76,7 +128,7 @@ class Asking:
                 part = self._missing(part)
                 blamed = validation.blamed(error, len(part))
                 if blamed is not None:
-                    left += reversed(chunks.without(part, blamed))
+                    left += reversed(without(part, blamed))
                 failed = part if blamed is None else [part[place] for place in sorted(blamed)]
                 self._settle(failures(error, part, failed, each=bool(blamed)))
 
@@ -135,7 +187,7 @@ class Asking:
     def _asked(self, part: _Part) -> wire.ScoreRequest:
         return self._request.model_copy(update={"items": [entry.item for entry in part]})
 
-    def _missing(self, part: _Part) -> list[chunks.Entry]:
+    def _missing(self, part: _Part) -> list[Entry]:
         return [entry for entry in part if any(place not in self._settled for place in entry.places)]
 
     def _settle_unsendable(self) -> None:
@@ -170,6 +222,69 @@ def _body(request: wire.ScoreRequest) -> Body:
 
 def _places(part: _Part) -> list[int]:
     return [place for entry in part for place in entry.places]
+
+
+def failures(
+    error: RubricdClientError, part: Sequence[Entry], failed: Sequence[Entry], *, each: bool
+) -> Iterator[tuple[int, Failed]]:
+    """The places and outcomes of those that failed of a part; `each` with what was said of it alone."""
+    reason = validation.relocated(error, [entry.index for entry in part])
+    # An outcome is kept for long; what hangs on a raised error (frames, the body that was sent) must not be.
+    reason.__traceback__ = reason.__cause__ = reason.__context__ = None
+    for entry in failed:
+        own = validation.only(reason, entry.index) if each else reason
+        for place, id in zip(entry.places, entry.ids, strict=True):
+            yield place, Failed(id, own)
+
+
+def unsendable(entry: Entry) -> Iterator[tuple[int, Failed]]:
+    error = InvalidRequest(
+        "a text of this item is not valid Unicode (a lone surrogate); decode it with errors='replace'",
+        errors=((("items", entry.index), "not valid Unicode"),),
+    )
+    return failures(error, [entry], [entry], each=False)
+
+
+def entries(items: Sequence[wire.Item]) -> list[Entry]:
+    """The items with their places; ids are the whole list's, so that cutting it changes none."""
+    found: list[Entry] = []
+    first = 0
+    for index, item in enumerate(items):
+        named = item if item.id is not None else item.model_copy(update={"id": str(index)})
+        found.append(Entry(named, index, first, _size(named)))
+        first += len(named.result_ids(index))
+    return found
+
+
+def cut(entries: Iterable[Entry], max_items: int, max_bytes: int) -> Iterator[list[Entry]]:
+    """Chunks of at most `max_items` responses and `max_bytes` bytes of items; a larger item goes alone."""
+    chunk: list[Entry] = []
+    items = size = 0
+    for entry in entries:
+        more, bytes_more = len(entry.ids), (entry.size or 0) + 1
+        if chunk and (items + more > max_items or size + bytes_more > max_bytes):
+            yield chunk
+            chunk, items, size = [], 0, 0
+        chunk.append(entry)
+        items, size = items + more, size + bytes_more
+    if chunk:
+        yield chunk
+
+
+def without(chunk: Sequence[Entry], blamed: frozenset[int]) -> list[Sequence[Entry]]:
+    """What to ask for next in place of a chunk that was refused: all but the blamed, or the halves where nobody is."""
+    if blamed:
+        rest = [entry for place, entry in enumerate(chunk) if place not in blamed]
+        return [rest] if rest else []
+    middle = len(chunk) // 2
+    return [chunk[:middle], chunk[middle:]]
+
+
+def _size(item: wire.Item) -> int | None:
+    try:
+        return len(item.model_dump_json(exclude_none=True, by_alias=True).encode())
+    except PydanticSerializationError:
+        return None
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:

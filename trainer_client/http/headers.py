@@ -1,12 +1,14 @@
-"""Which calls should reach the same replica: those about one prompt, which share its prefix there. Pure.
+"""Makes the headers of a call: one that keeps calls about one prompt on one replica, and those of the caller's trace.
 
-Always true: nothing but where a request is judged depends on it; it tells an onlooker twelve bits of a hash of the
-prompt, keyed by the caller's token where there is one, and nothing of responses, rubrics or references.
+Guarantees: where a request is judged is all that the affinity header changes. It reveals twelve bits of a hash of the
+prompt, keyed by the caller's token where there is one, and nothing of responses, rubrics or references. OpenTelemetry
+is never imported here first: a job that does not use it has no span.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 
 from trainer_client import wire
 
@@ -28,3 +30,13 @@ def affinity(items: Sequence[wire.Item], token: str | None) -> str | None:
     key = hashlib.sha256((token or "").encode()).digest()
     text = json.dumps(turns).encode()
     return hashlib.blake2b(text, key=key, digest_size=8, person=b"rubricd-affinity").hexdigest()[:_DIGITS]
+
+
+def traced(headers: Mapping[str, str]) -> dict[str, str]:
+    """These headers and those of the current span, where there is one: it becomes the parent of the service's span."""
+    carrier = dict(headers)
+    if "opentelemetry.trace" in sys.modules:
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        TraceContextTextMapPropagator().inject(carrier)
+    return carrier

@@ -27,9 +27,8 @@ from trainer_client.errors import (
     Unavailable,
 )
 from trainer_client.http.concurrency import Throttle
-from trainer_client.http.headers import HEADER, affinity
+from trainer_client.http.headers import HEADER, affinity, traced
 from trainer_client.http.retry import Clock, Retries, RetryPolicy
-from trainer_client.http.tracing import traced
 from trainer_client.http.validation import NDJSON
 
 _T = TypeVar("_T")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from trainer_client import wire
 from trainer_client.client import JudgeClient
-from trainer_client.http.outcomes import Outcome, Scored, reward
+from trainer_client.http.batching import Outcome, Scored, reward
 from trainer_client.reward_client import Judging, Patience, may_change, why_missing
 from trainer_client.trl.metrics import Judged, Measures, keep
 from trainer_client.trl.prompt_row import Prompt, bare, carried, row_of

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from trainer_client import wire
 from trainer_client.client import ScoreOptions
 from trainer_client.errors import RubricdClientError
-from trainer_client.http.outcomes import Failed, Outcome, Scored
+from trainer_client.http.batching import Failed, Outcome, Scored
 from trainer_client.reward_client import Judging, Patience, why_missing
 from trainer_client.verl.rows import carried
 

@@ -136,7 +136,7 @@ def test_without_traces_opentelemetry_is_not_imported() -> None:
     code = """if True:
         import sys, threading
         import trainer_client.client
-        from trainer_client.http.tracing import traced
+        from trainer_client.http.headers import traced
         assert traced({"a": "b"}) == {"a": "b"}
         assert not [name for name in sys.modules if name.startswith("opentelemetry")]
         from service.app import create_app

@@ -1,17 +1,22 @@
-"""What a proxy is told of a call: the same of calls about one prompt, nothing that tells a prompt."""
+"""A call's headers keep calls about one prompt together without revealing it, and name the caller's span."""
 
 import asyncio
 import subprocess
 import sys
+from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
+from testkit.scripted_judge import Service, answered, items, scores
+from tests.trainer_client.http.streaming import all_of, judging, lines, streamed
 from trainer_client import wire
 from trainer_client.client import JudgeClient
-from trainer_client.http.headers import HEADER, affinity
+from trainer_client.http.headers import HEADER, affinity, traced
 from trainer_client.http.retry import RetryPolicy
 
 JUDGE = wire.Judge(model="m", revision="r", engine="e", mode="verdict", layout="rubricd", fingerprint="f")
@@ -27,6 +32,8 @@ INFO = wire.JudgeInfo(
     label_mass_floor=0.5,
     limits=wire.Limits(max_items=9, max_criteria=9, max_body_bytes=9, max_model_len=9, max_queued_tokens=9),
 )
+TRACE, SPAN = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
+PARENT = f"00-{TRACE:032x}-{SPAN:016x}-01"
 RUBRIC = [{"text": "Says to rest.", "points": 1}]
 
 
@@ -98,3 +105,26 @@ def test_the_client_sends_it_with_calls_about_one_prompt_only(streams: bool) -> 
     assert asked[0] == known_by
     assert asked[1] is None
     assert all(header is None for path, header in sent if path != "/v1/score")
+
+
+def span(state: TraceState | None = None) -> Any:
+    return trace.use_span(NonRecordingSpan(SpanContext(TRACE, SPAN, False, TraceFlags(1), state)))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_every_request_names_the_span_it_is_asked_in(stream: bool) -> None:
+    service = Service(lambda body: streamed(lines(scores(body))) if stream else answered(scores(body)))
+    async with judging(service, batch_items=2) as client:
+        with span():
+            await (all_of(client, items(4)) if stream else client.score(items(4)))
+        inside = [request.headers.get("traceparent") for request in service.requests]
+        await (all_of(client, items(4)) if stream else client.score(items(4)))
+    assert len(inside) >= 2 and set(inside) == {PARENT}
+    assert {request.headers.get("traceparent") for request in service.requests[len(inside) :]} == {None}
+
+
+def test_headers_are_kept_and_the_callers_are_not_written_into() -> None:
+    headers = {"accept": "x"}
+    with span(TraceState([("vendor", "1")])):
+        assert traced(headers) == {"accept": "x", "traceparent": PARENT, "tracestate": "vendor=1"}
+    assert traced(headers) == headers == {"accept": "x"}
