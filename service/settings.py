@@ -1,188 +1,300 @@
-"""Every setting, frozen, by floor, read once at the start: from flags (`--port 9000`), then from the environment
-(`RUBRICD_PORT=9000`). No other module reads the environment.
+"""The settings are read once: from flags (`--port 9000`), then from the environment (`RUBRICD_PORT=9000`).
+
+Each floor has a frozen model of its own, and `Settings` is all of them: a floor is given the settings as its own model,
+so that no field is copied and a floor's code cannot name what belongs to another.
 """
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 EngineName = Literal["auto", "fake", "local", "remote", "vllm"]
 
 
-class Settings(BaseSettings):
-    """rubricd: a judge that answers POST /v1/score."""
+class _Floor(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model_config = SettingsConfigDict(
-        env_prefix="RUBRICD_",
-        frozen=True,
-        extra="forbid",
-        cli_prog_name="python -m service",
-        cli_kebab_case=True,
-        cli_hide_none_type=True,
-        env_ignore_empty=True,
+
+class LabelSettings(_Floor):
+    """The label tokens: the modes ask for them, and engine `remote` may have to find them by their text."""
+
+    labels: tuple[str, str] = Field(
+        default=("Yes", "No"),
+        description="The judge answers the first label for met and the second for not met. Each is one token.",
     )
+
+
+class EngineSettings(LabelSettings):
+    """The judge, and the engine that runs it."""
 
     judge: str | None = Field(
         default=None,
-        description="Folder or hub name of the judge's model; the bundled miniature judge when not set. "
-        "With engine `remote`: folder or hub name of its tokenizer.",
+        description="The judge's model, as a folder or as a name on the hub. The bundled miniature judge serves if it "
+        "is not set. With engine `remote` this is the folder or hub name of the tokenizer.",
     )
-    revision: str | None = Field(default=None, description="Commit of the hub repository; pin it.")
-    engine: EngineName = Field(default="auto", description="What runs the judge; `auto` is `local`.")
-    labels: tuple[str, str] = Field(
-        default=("Yes", "No"), description="What the judge says for met and not met; each one token."
+    revision: str | None = Field(
+        default=None, description="The commit of the hub repository. Pin it, so that the judge stays the same."
     )
-    label_mass_floor: float = Field(
-        default=0.5, ge=0, le=1, description="A criterion abstains when the labels hold less of the vocabulary's mass."
+    engine: EngineName = Field(
+        default="auto", description="The engine runs the judge: `local`, `vllm`, `remote` or `fake`; `auto` is `local`."
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Engines `local` and `vllm` compute in this type; `auto` is float32 on a CPU, bfloat16 on a GPU.",
+    )
+    device: str | None = Field(
+        default=None,
+        description="Engine `local` runs on this device: `cpu`, `cuda` or `cuda:1`. The best one that it finds if not "
+        "set.",
+    )
+    max_model_len: int | None = Field(
+        default=None, gt=0, description="The longest prompt in tokens. The model's own limit if not set."
     )
 
-    reasoned_tokens: int = Field(default=512, gt=0, description="Mode `reasoned`: longest answer in tokens.")
-    explanation_chars: int = Field(default=1200, gt=0, description="Mode `reasoned`: longest explanation.")
-    thought_tokens: int = Field(
-        default=4096, gt=0, description="Mode `reasoned`: longest thought of a model that cannot help thinking aloud."
+    remote_url: str | None = Field(
+        default=None, description="Engine `remote` calls the OpenAI-compatible server at this base URL, with its `/v1`."
     )
-    vote_temperature: float = Field(default=0.7, gt=0, description="Mode `reasoned`: temperature of `votes`.")
+    remote_model: str | None = Field(
+        default=None,
+        description="Engine `remote` asks the server for the model of this name. The only one there is if not set.",
+    )
+    remote_token_ids: bool = Field(
+        default=True,
+        description="Engine `remote` tells tokens apart by id, as vLLM can. Without it, by the text of the labels.",
+    )
+    remote_key: str | None = Field(default=None, description="Engine `remote` sends this bearer key.", repr=False)
+
+    vllm_tensor_parallel_size: int = Field(
+        default=1, gt=0, description="Engine `vllm` shares the judge among this many GPUs."
+    )
+    vllm_quantization: str | None = Field(
+        default=None, description="Engine `vllm` quantises the weights so. As the checkpoint says if not set."
+    )
+    vllm_lora: str | None = Field(
+        default=None,
+        description="Engine `vllm` loads the LoRA adapter in this folder (safetensors). It is part of the judge.",
+    )
+    vllm_gpu_memory_utilization: float = Field(
+        default=0.9, gt=0, le=1, description="Engine `vllm` takes this share of a GPU's memory."
+    )
+    vllm_kv_cache_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Engine `vllm` has a KV cache of this many GiB. 4 on a CPU, what is left on a GPU if not set.",
+    )
+    vllm_max_num_batched_tokens: int | None = Field(
+        default=None, gt=0, description="Engine `vllm` computes so many tokens in one step. Its own choice if not set."
+    )
+    vllm_enforce_eager: bool | None = Field(
+        default=None, description="Engine `vllm` compiles nothing. True on a CPU, false on a GPU if not set."
+    )
+    vllm_batch_invariant: bool = Field(
+        default=False,
+        description="Engine `vllm` gives a prompt the same verdict whatever is in its batch. It is slower.",
+    )
+    vllm_hang_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Engine `vllm` is restarted when it has work and is silent for this many seconds.",
+    )
+
+
+class ModeSettings(LabelSettings):
+    """How the judge is asked, and how long its answers may be."""
+
+    label_mass_floor: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="A criterion abstains when the labels hold less than this share of the probability of all tokens.",
+    )
+    reasoned_tokens: int = Field(default=512, gt=0, description="Mode `reasoned`: the longest answer in tokens.")
+    explanation_chars: int = Field(
+        default=1200, gt=0, description="Mode `reasoned`: the longest explanation in characters."
+    )
+    max_reasoning_tokens: int = Field(
+        default=4096,
+        gt=0,
+        description="Mode `reasoned`: the longest reasoning in tokens of a model that reasons before it answers.",
+    )
+    vote_temperature: float = Field(
+        default=0.7, gt=0, description="Mode `reasoned`: the temperature at which several `votes` are sampled."
+    )
     healthbench_template: Path | None = Field(
         default=None,
-        description="File with the text of layout `healthbench`, for example the published grader's, with "
-        "`<<conversation>>` and `<<rubric_item>>` in it; a text of the same structure if not set.",
+        description="A file has the text of layout `healthbench`, for example the published grader's, with "
+        "`<<conversation>>` and `<<rubric_item>>` in it. A text of the same structure is used if not set.",
     )
     escalate_band: float = Field(
         default=0.0,
         ge=0,
         le=0.5,
-        description="Verdicts with P(met) so near 0.5, and abstentions, are asked again in mode `reasoned`; 0 is off.",
+        description="Verdicts whose P(met) is so near 0.5, and abstentions, are judged again in mode `reasoned`. 0: "
+        "none is.",
     )
     escalate_share: float = Field(
-        default=0.1, gt=0, le=1, description="Share of a request's judgements that may be asked again, rounded up."
+        default=0.1,
+        gt=0,
+        le=1,
+        description="At most this share of a request's judgements, rounded up, is judged again in mode `reasoned`.",
     )
     canary_every_s: float = Field(
-        default=300.0, ge=0, description="How often the fixed canary questions are asked again, in seconds; 0: never."
+        default=300.0, ge=0, description="The fixed canary questions are judged every so many seconds. 0: never again."
     )
 
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="Engines `local`, `vllm`: `auto` is float32 on a CPU, bfloat16 on a GPU."
-    )
-    device: str | None = Field(
-        default=None, description="Engine `local`: `cpu`, `cuda`, `cuda:1`; best found if not set."
-    )
-    max_model_len: int | None = Field(
-        default=None, gt=0, description="Longest prompt in tokens; the model's own limit if not set."
-    )
-    remote_url: str | None = Field(
-        default=None, description="Engine `remote`: base URL of an OpenAI-compatible server, with its `/v1`."
-    )
-    remote_model: str | None = Field(
-        default=None, description="Engine `remote`: the model's name there; the only one it serves if not set."
-    )
-    remote_token_ids: bool = Field(
-        default=True, description="Engine `remote`: tokens are told apart by id (vLLM); off: by the labels' text."
-    )
-    remote_key: str | None = Field(default=None, description="Engine `remote`: bearer key.", repr=False)
 
-    vllm_tensor_parallel_size: int = Field(default=1, gt=0, description="Engine `vllm`: GPUs that share the judge.")
-    vllm_quantization: str | None = Field(
-        default=None, description="Engine `vllm`: how weights are quantised; what the checkpoint says if not set."
-    )
-    vllm_lora: str | None = Field(
-        default=None, description="Engine `vllm`: folder of a LoRA adapter in safetensors; it is part of the judge."
-    )
-    vllm_gpu_memory_utilization: float = Field(
-        default=0.9, gt=0, le=1, description="Engine `vllm`: share of a GPU's memory that it takes."
-    )
-    vllm_kv_cache_gb: float | None = Field(
-        default=None, gt=0, description="Engine `vllm`: KV cache in GiB; 4 on a CPU, what is left on a GPU if not set."
-    )
-    vllm_max_num_batched_tokens: int | None = Field(
-        default=None, gt=0, description="Engine `vllm`: tokens of one of its steps; its own choice if not set."
-    )
-    vllm_enforce_eager: bool | None = Field(
-        default=None, description="Engine `vllm`: compile nothing; so on a CPU, not so on a GPU if not set."
-    )
-    vllm_batch_invariant: bool = Field(
-        default=False, description="Engine `vllm`: a verdict never depends on what is judged beside it; slower."
-    )
-    vllm_hang_s: float = Field(
-        default=60.0, gt=0, description="Engine `vllm`: with work in flight and silent for so long it is restarted."
-    )
+class SchedulingSettings(_Floor):
+    """The bounded queue before the engine, and the batches that the engine gets. Tokens are those that the engine will
+    compute."""
 
-    max_batch_tokens: int = Field(default=8192, gt=0, description="Token budget of one micro-batch.")
+    max_batch_tokens: int = Field(default=8192, gt=0, description="A micro-batch has at most this many tokens.")
     max_queued_tokens: int = Field(
-        default=1_000_000, gt=0, description="Beyond it new work is refused with 503 and Retry-After."
+        default=1_000_000,
+        gt=0,
+        description="New work is refused with 503 and Retry-After when more tokens than this would wait.",
     )
-    max_in_flight: int = Field(default=2, gt=0, description="Micro-batches at the engine at a time.")
-    max_writing: int = Field(default=64, gt=0, description="Written answers (mode `reasoned`) at the engine at a time.")
+    max_in_flight: int = Field(default=2, gt=0, description="The engine has at most this many micro-batches at a time.")
+    max_concurrent_generations: int = Field(
+        default=64, gt=0, description="The engine generates at most this many answers (mode `reasoned`) at a time."
+    )
     max_queue_s: float = Field(
         default=120.0,
         gt=0,
-        description="Work that would wait longer, at the measured rate, is refused too.",
+        description="New work is refused too when it would wait longer than this at the measured rate, in seconds.",
     )
-    cache_entries: int = Field(default=1_000_000, ge=0, description="Verdicts kept in memory.")
+
+
+class CacheSettings(_Floor):
+    """The verdicts that are kept, and the Redis that processes share."""
+
+    cache_entries: int = Field(default=1_000_000, ge=0, description="Each process keeps at most this many verdicts.")
     cache_ttl_s: int = Field(
-        default=7 * 86_400, gt=0, description="Redis: how long a verdict is kept; its key names its judge."
+        default=7 * 86_400, gt=0, description="Redis keeps a verdict for this many seconds. Its key names its judge."
     )
     redis_url: str | None = Field(
         default=None,
-        description="Redis that replicas share verdicts, quotas and replays by: `redis://`, `rediss://`, `unix://`, "
-        "`redis+cluster://host:port`, `redis+sentinel://host:port,host:port/name`. Memory alone if not set.",
+        description="Processes share verdicts, quotas and replayed answers through this Redis: `redis://`, "
+        "`rediss://`, `unix://`, `redis+cluster://host:port`, `redis+sentinel://host:port,host:port/name`. Each "
+        "process uses its own memory if not set.",
         repr=False,
     )
     redis_timeout_s: float = Field(
-        default=0.1, gt=0, description="Redis: a call that takes longer is a fault; then it is left alone for a while."
+        default=0.1,
+        gt=0,
+        description="A call of Redis that takes longer is a fault: the circuit breaker opens, and Redis is not used "
+        "until it answers a ping.",
     )
-    rule_workers: int = Field(default=2, gt=0, description="Processes that run rule verifiers.")
+
+
+class RuleSettings(_Floor):
+    """The processes that run rule verifiers."""
+
+    rule_workers: int = Field(default=2, gt=0, description="This many processes run rule verifiers.")
     max_queued_checks: int = Field(
         default=10_000,
         gt=0,
-        description="Rule checks that may wait; beyond it requests with rules are refused with 503.",
+        description="Requests with rules are refused with 503 when more rule checks than this would wait.",
     )
-    rule_timeout_s: float = Field(default=5.0, gt=0, description="Wall-clock limit of one rule, in seconds.")
+    rule_timeout_s: float = Field(default=5.0, gt=0, description="One rule check may take this many seconds.")
+
+
+class TenancySettings(_Floor):
+    """The teams, and the answers that are kept for them."""
 
     teams: Path | None = Field(
-        default=None, description="Teams file (YAML or JSON), read again when it changes; without it no keys are asked."
+        default=None,
+        description="The teams file (YAML or JSON). It is read again when it changes. Without it no key is needed.",
     )
     idempotency_s: int = Field(
-        default=3600, gt=0, description="How long an answer is replayed to the same `Idempotency-Key`."
+        default=3600,
+        gt=0,
+        description="An answer is replayed to the same `Idempotency-Key` for this many seconds.",
+    )
+
+
+class ApiSettings(_Floor):
+    """The limits of one request, and the routes of other trainers."""
+
+    max_items: int = Field(default=512, gt=0, description="One request has at most this many responses to score.")
+    max_criteria: int = Field(default=256, gt=0, description="One rubric has at most this many criteria.")
+    max_body_bytes: int = Field(
+        default=16 * 1024 * 1024, gt=0, description="One request body has at most this many bytes."
     )
     protocol_deadline_s: float = Field(
         default=100.0,
         gt=0,
-        description="Other trainers' routes (protocols.md): what is not judged by then is not judged, in seconds.",
+        description="Other trainers' routes (protocols.md) answer after at most this many seconds, with the verdicts "
+        "that there are by then.",
     )
     protocol_neutral: float | None = Field(
         default=None,
         allow_inf_nan=False,
-        description="`/get_reward`, `/rm`: the number, marked and counted, in place of a reward that was not judged; "
-        "an error if not set.",
+        description="`/get_reward` and `/rm` answer this number, marked and counted, in place of a reward that was not "
+        "judged. They answer an error if not set.",
     )
     protocol_end_tokens: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         default=None,
-        description="`/get_reward`, `/rm`: taken off the end of a response; those of common chat models "
-        "(protocols.md) if not set, `[]` for none.",
+        description="`/get_reward` and `/rm` take these texts off the end of a response. Those of common chat models "
+        "(protocols.md) if not set, none with `[]`.",
     )
+
+
+class ObservabilitySettings(_Floor):
+    """Metrics, traces and log lines."""
+
     metric_teams: int = Field(
-        default=50, ge=0, description="Teams with a label of their own in the metrics; the rest is `other`."
-    )
-    host: str = Field(
-        default="127.0.0.1", description="Address to listen on; without a teams file only loopback is allowed."
-    )
-    log_format: Literal["text", "json"] = Field(
-        default="text", description="Log lines: `text` for a person, `json` for a machine, one object a line."
+        default=50, ge=0, description="So many teams have a label of their own in the metrics. The rest is `other`."
     )
     otlp_endpoint: str | None = Field(
         default=None,
-        description="OpenTelemetry collector that traces are sent to by OTLP/HTTP, such as `http://collector:4318`; "
-        "no traces if not set.",
+        description="Traces are sent to this OpenTelemetry collector by OTLP/HTTP, such as `http://collector:4318`. "
+        "There are none if not set.",
     )
     trace_sample: float = Field(
-        default=1.0, ge=0, le=1, description="Share of requests that are traced, where the caller has not decided."
+        default=1.0,
+        ge=0,
+        le=1,
+        description="This share of requests is traced, where the caller has not decided.",
     )
-    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
-    max_items: int = Field(default=512, gt=0, description="Results one request may ask for.")
-    max_criteria: int = Field(default=256, gt=0, description="Criteria one rubric may hold.")
-    max_body_bytes: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest request body.")
-    drain_s: float = Field(
-        default=30.0, ge=0, description="Time that accepted work has to finish at shutdown, in seconds."
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Log lines are `text` for a person, or `json` for a machine, one object a line."
+    )
+
+
+class ServerSettings(_Floor):
+    """The process: where it listens, and how long it takes to end."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="The address to listen on. Without a teams file it must be a loopback address.",
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on. 0: any free port.")
+    drain_s: float = Field(default=30.0, ge=0, description="Accepted work has this many seconds to finish at shutdown.")
+
+
+class Settings(
+    ServerSettings,  # the top floor; pydantic lists the fields of the last base first
+    ObservabilitySettings,
+    ApiSettings,
+    TenancySettings,
+    RuleSettings,
+    CacheSettings,
+    SchedulingSettings,
+    ModeSettings,
+    EngineSettings,
+    BaseSettings,
+):
+    """Every setting of the service."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUBRICD_",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # a URL or a key may be in it
+        cli_prog_name="python -m service",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        env_ignore_empty=True,
     )

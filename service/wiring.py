@@ -198,7 +198,7 @@ def _limits(settings: Settings) -> Limits:
         max_batch_tokens=settings.max_batch_tokens,
         max_queued_tokens=settings.max_queued_tokens,
         max_in_flight=settings.max_in_flight,
-        max_concurrent_generations=settings.max_writing,
+        max_concurrent_generations=settings.max_concurrent_generations,
         max_queue_s=settings.max_queue_s,
     )
 
@@ -209,7 +209,7 @@ def _mode_options(settings: Settings) -> ModeOptions:
         mass_floor=settings.label_mass_floor,
         reasoned_tokens=settings.reasoned_tokens,
         explanation_chars=settings.explanation_chars,
-        thought_tokens=settings.thought_tokens,
+        thought_tokens=settings.max_reasoning_tokens,
         temperature=settings.vote_temperature,
         grader=_grader(settings.healthbench_template),
         escalation=_escalation(settings),
