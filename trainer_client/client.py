@@ -91,6 +91,7 @@ class JudgeClient:
         items: Iterable[wire.Item | dict[str, Any]],
         *,
         deadline_s: float | None = None,
+        wait_for_judge_s: float | None = None,
         on_outcome: Callable[[int, Outcome], None] | None = None,
         **options: Unpack[ScoreOptions],
     ) -> list[Outcome]:
@@ -98,13 +99,20 @@ class JudgeClient:
 
         The list is cut into requests sent side by side; one that fails for good fails its own items only, and where it
         is refused for some of them, those only. After `deadline_s` seconds what has no outcome yet is Failed with
-        DeadlineExceeded. `on_outcome` is called with each outcome and its place as soon as it is there. Raises
-        ValueError (pydantic's) for a list that cannot be sent.
+        DeadlineExceeded. `on_outcome` is called with each outcome and its place as soon as it is there.
+
+        By default a judge that is not available is given up after a few retries. With `wait_for_judge_s` it is waited
+        for so many seconds, for all requests of the call together, and so are verdicts that it could not give for the
+        moment. Then Unauthorized, Forbidden, JudgeMismatch and ContractError are raised at once: they end the wait.
+
+        Raises ValueError (pydantic's) for a list that cannot be sent.
         """
         request = _checked(items, options)
         if request is None:
             return []
-        work = self._asking(request, self._caller.deadline(deadline_s), on_outcome or _unheard)
+        limits = [limit for limit in (deadline_s, wait_for_judge_s) if limit is not None]
+        deadline = self._caller.deadline(min(limits, default=None))
+        work = self._asking(request, deadline, on_outcome or _unheard, wait_for_judge=wait_for_judge_s is not None)
         await work.whole()
         return work.outcomes
 
@@ -170,9 +178,18 @@ class JudgeClient:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
-    def _asking(self, request: wire.ScoreRequest, deadline: float | None, listener: Listener) -> Asking:
-        sizes = {"batch_items": self.batch_items, "batch_bytes": self.batch_bytes}
-        return Asking(self._caller, request, deadline, listener, **sizes)
+    def _asking(
+        self, request: wire.ScoreRequest, deadline: float | None, listener: Listener, *, wait_for_judge: bool = False
+    ) -> Asking:
+        return Asking(
+            self._caller,
+            request,
+            deadline,
+            listener,
+            batch_items=self.batch_items,
+            batch_bytes=self.batch_bytes,
+            wait_for_judge=wait_for_judge,
+        )
 
 
 def _checked(items: Iterable[wire.Item | dict[str, Any]], options: ScoreOptions) -> wire.ScoreRequest | None:

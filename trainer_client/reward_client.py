@@ -1,33 +1,20 @@
-"""Asking a judge for rewards as a training job does: it waits for a judge that is away, within a budget of seconds.
+"""Scores rollouts as a training job needs it: a judge that is not available is waited for, within a limit of seconds.
 
-Always true: what may still be answered is asked again until the budget is spent, and only that; what says that nothing
-will ever be answered (a key, another judge, another contract) is raised at once; no outcome is made up.
+Guarantees: an outcome is the service's, and none is made up. The retries are those of `trainer_client.http.retry`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from random import Random
 
 from trainer_client import wire
-from trainer_client.client import JudgeClient, ScoreOptions
-from trainer_client.errors import (
-    ContractError,
-    DeadlineExceeded,
-    Forbidden,
-    JudgeMismatch,
-    Unauthorized,
-)
-from trainer_client.http.batching import Failed, Outcome, Scored, reward
-from trainer_client.http.retry import Clock, RetryPolicy
-
-HOPELESS = (Unauthorized, Forbidden, JudgeMismatch, ContractError)
-"""No response of this run will be judged until a person changes something."""
-_PASSING: frozenset[wire.CriterionStatus] = frozenset(("timeout", "overloaded", "engine_error", "cancelled"))
+from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
+from trainer_client.errors import DeadlineExceeded
+from trainer_client.http.retry import may_be_judged_later
 
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """Which judge is asked, how, and what happens where it does not answer."""
+    """The judge service, the options of its scores, and what a training does about rollouts without a reward."""
 
     url: str
     token: str | None = None
@@ -39,52 +26,34 @@ class Judging:
     most_missing: float = 0.5
     """The largest share of a process's rollouts without a reward with which a step is taken; above it the run stops."""
     unfinished: float | None = None
-    """What an answer that was cut off is charged: its reward is min(score, 0) minus this. None: the score as it is."""
+    """A truncated answer's reward is min(score, 0) minus this. None: its reward is its score."""
 
     def client(self) -> JudgeClient:
         return JudgeClient(self.url, token=self.token, concurrency=self.concurrency, timeout_s=self.timeout_s)
 
 
-@dataclass(slots=True)
-class Patience:
-    """One client, asked again and again. `pauses` are the waits between rounds in which nothing else helps."""
+class RewardClient:
+    """Scores rollouts for one process of a training job. Use it within one event loop."""
 
-    client: JudgeClient
-    options: ScoreOptions
-    budget_s: float
-    clock: Clock = field(default_factory=Clock)
-    pauses: RetryPolicy = field(default_factory=lambda: RetryPolicy(first_wait_s=1.0, longest_wait_s=15.0))
-    rng: Random = field(default_factory=Random)
+    def __init__(self, config: Judging, client: JudgeClient | None = None) -> None:
+        self._config = config
+        self._client = client or config.client()
 
     async def score(self, items: Sequence[wire.Item]) -> list[Outcome]:
-        """One outcome a response, in order, as `JudgeClient.score`. Raises what is hopeless."""
-        until = self.clock.now() + self.budget_s
-        outcomes: list[list[Outcome]] = [[] for _ in items]
-        left, round_ = list(range(len(items))), 0
-        while left:
-            round_ += 1
-            budget_s = max(until - self.clock.now(), 0.001)
-            answers = iter(await self.client.score([items[n] for n in left], deadline_s=budget_s, **self.options))
-            for n in left:
-                fresh = [next(answers) for _ in items[n].result_ids(n)]
-                outcomes[n] = _better(outcomes[n], fresh)
-            _raise_hopeless(outcome for n in left for outcome in outcomes[n])
-            left = [n for n in left if any(map(may_change, outcomes[n]))]
-            wait_s = self.pauses.wait_s(round_, _asked_for_s(outcomes, left), self.rng)
-            if self.clock.now() + wait_s >= until:
-                break
-            if left:
-                await self.clock.sleep(wait_s)
-        return [outcome for own in outcomes for outcome in own]
+        """One outcome a response, in order, as `JudgeClient.score`. Raises Unauthorized, Forbidden, JudgeMismatch and
+        ContractError: after these no response is judged until a person changes something."""
+        config = self._config
+        return await self._client.score(items, wait_for_judge_s=config.patience_s, **config.options)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
 
 
 def may_change(outcome: Outcome) -> bool:
-    """Whether there is no reward yet and the same question may have one later."""
-    if reward(outcome) is not None:
-        return False
+    """Whether there is no reward yet and the same request may bring one later."""
     if isinstance(outcome, Failed):
         return outcome.error.retryable or isinstance(outcome.error, DeadlineExceeded)
-    return any(criterion.status in _PASSING for criterion in outcome.result.criteria)
+    return may_be_judged_later(outcome.result)
 
 
 def why_missing(outcome: Outcome) -> str:
@@ -95,24 +64,3 @@ def why_missing(outcome: Outcome) -> str:
         return "ok"
     statuses = sorted({criterion.status for criterion in outcome.result.criteria if criterion.status != "ok"})
     return " and ".join(statuses) or outcome.result.status
-
-
-def _better(old: list[Outcome], new: list[Outcome]) -> list[Outcome]:
-    """What was scored before stays; else the service's word, then the newest failure."""
-    if not old:
-        return new
-    return [
-        before if reward(before) is not None or (isinstance(before, Scored) and isinstance(now, Failed)) else now
-        for before, now in zip(old, new, strict=True)
-    ]
-
-
-def _raise_hopeless(outcomes: Iterable[Outcome]) -> None:
-    for outcome in outcomes:
-        if isinstance(outcome, Failed) and isinstance(outcome.error, HOPELESS):
-            raise outcome.error
-
-
-def _asked_for_s(outcomes: Sequence[Sequence[Outcome]], left: Sequence[int]) -> float | None:
-    errors = (one.error for n in left for one in outcomes[n] if isinstance(one, Failed))
-    return max((error.retry_after_s for error in errors if error.retry_after_s is not None), default=None)

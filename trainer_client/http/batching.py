@@ -17,6 +17,7 @@ from pydantic_core import PydanticSerializationError
 from trainer_client import wire
 from trainer_client.errors import ConnectionBroken, InvalidRequest, JudgeMismatch, RubricdClientError
 from trainer_client.http import validation
+from trainer_client.http.retry import HOPELESS, Incomplete, may_be_judged_later
 from trainer_client.http.transport import Body, Caller, deadline_ms
 
 
@@ -85,12 +86,15 @@ class Asking:
         *,
         batch_items: int,
         batch_bytes: int,
+        wait_for_judge: bool = False,
     ) -> None:
         self._caller = caller
         self._request = request
         self._deadline = deadline
         self._listener = listener
+        self._wait_for_judge = wait_for_judge
         self._settled: dict[int, Outcome] = {}
+        self._lacking: dict[int, Scored] = {}
         self._entries = entries(request.items)
         sendable = (entry for entry in self._entries if entry.size is not None)
         self._chunks = list(cut(sendable, batch_items, batch_bytes))
@@ -125,19 +129,35 @@ class Asking:
             try:
                 await once(part)
             except RubricdClientError as error:
+                if self._wait_for_judge and isinstance(error, HOPELESS):
+                    raise
                 part = self._missing(part)
                 blamed = validation.blamed(error, len(part))
                 if blamed is not None:
                     left += reversed(without(part, blamed))
                 failed = part if blamed is None else [part[place] for place in sorted(blamed)]
-                self._settle(failures(error, part, failed, each=bool(blamed)))
+                self._settle(
+                    # What the service answered without a score says more than why it could not be asked again.
+                    (place, self._lacking.get(place, outcome))
+                    for place, outcome in failures(error, part, failed, each=bool(blamed))
+                )
 
     async def _answer(self, part: _Part) -> None:
-        answer = await score(self._caller, self._asked(part), self._deadline)
-        places = _places(part)
-        self._settle(
-            (place, Scored(result, answer.judge)) for place, result in zip(places, answer.results, strict=True)
-        )
+        """One answer. Where the judge is waited for, so are verdicts: items that lack some are sent again, whole."""
+
+        async def once() -> None:
+            missing = self._missing(part)
+            answer = await _score_once(self._caller, self._asked(missing), self._deadline)
+            for place, result in zip(_places(missing), answer.results, strict=True):
+                outcome = Scored(result, answer.judge)
+                if self._wait_for_judge and may_be_judged_later(result) and place not in self._settled:
+                    self._lacking[place] = outcome
+                else:
+                    self._settle([(place, outcome)])
+            if self._missing(part):
+                raise Incomplete("the answer lacks verdicts that may come later")
+
+        await self._caller.retrying(once, self._deadline, wait_for_judge=self._wait_for_judge)
 
     async def _stream(self, judge: wire.Judge, part: _Part) -> None:
         """Retries ask for the items of which something is missing, whole: their verdicts are in the service's cache."""
@@ -202,14 +222,16 @@ class Asking:
 
 async def score(caller: Caller, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
     """One request as it is. Raises RubricdClientError once retrying is over."""
+    return await caller.retrying(partial(_score_once, caller, request, deadline), deadline)
 
-    def read(response: httpx.Response) -> wire.ScoreResponse:
-        answer = validation.read(response, wire.ScoreResponse)
-        validation.check(request, answer)
-        return answer
 
+async def _score_once(caller: Caller, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
+    """One attempt. Raises RubricdClientError."""
     headers = caller.together(request.items)
-    return await caller.call("POST", "/v1/score", read, body=_body(request), headers=headers, deadline=deadline)
+    response = await caller.send("POST", "/v1/score", body=_body(request), headers=headers, deadline=deadline)
+    answer = validation.read(response, wire.ScoreResponse)
+    validation.check(request, answer)
+    return answer
 
 
 def _body(request: wire.ScoreRequest) -> Body:

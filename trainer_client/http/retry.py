@@ -1,38 +1,71 @@
-"""When to ask again, and when to stop. Pure: decides and never waits; the only retries of the system start here.
+"""Decides when a call is made again, after which pause, and when its error stands. The client's retries are made here.
 
-Always true: a client's retries never exceed `burst` plus `share` of the requests that succeeded, so that an outage sees
-`burst` retries of each client, however long it is; a wait is never shorter than the service asked for and never reaches
-past the deadline.
+A call either gives up after a few retries or waits for a judge that is not available until its deadline. Both share one
+client's memory of how the service fares.
+
+Guarantees: a pause is never shorter than the service asked for and never reaches past the deadline. Of calls that give
+up, retries never exceed `burst` plus `share` of the requests that succeeded. Of calls that wait, one at a time tries
+again while no judge answers, after pauses that grow up to `longest_wait_s`, however many calls wait. An error that no
+time can mend stands at once.
 """
 
 import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
-from trainer_client.errors import RubricdClientError
+from trainer_client import wire
+from trainer_client.errors import (
+    ContractError,
+    DeadlineExceeded,
+    Forbidden,
+    JudgeMismatch,
+    RubricdClientError,
+    StillRunning,
+    Unauthorized,
+)
+
+_T = TypeVar("_T")
+
+HOPELESS = (Unauthorized, Forbidden, JudgeMismatch, ContractError)
+"""After these no response is judged until a person changes something: waiting for the judge is of no use."""
+_TRANSIENT: frozenset[wire.CriterionStatus] = frozenset(("timeout", "overloaded", "engine_error", "cancelled"))
+# A call that waits makes its last attempt this long before its deadline, so that there is time to judge: the smaller of
+# seconds and a share of the whole wait.
+_LAST_ATTEMPT_S = 10.0
+_LAST_ATTEMPT_SHARE = 0.1
+# Lower end of the jitter of calls that wait, as a share of its upper end: they are few, so that they need less of it
+# than a crowd, and a short pause in a long outage would be one request for nothing.
+_LEAST_PAUSE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Seconds that only grow, and how to let them pass; a test brings its own."""
+    """Seconds that only grow, and a way to let them pass; a test brings its own."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
+    def left_s(self, deadline: float | None) -> float | None:
+        """Seconds until the deadline, not below 0; None without one."""
+        return None if deadline is None else max(0.0, deadline - self.now())
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with full jitter, within a budget."""
+    """Exponential back-off with jitter, within a budget."""
 
     attempts: int = 4
-    """How often one request is made at most; 1 never retries."""
+    """Number of times that one request is made at most; 1 never retries. A call that waits for the judge has no such
+    limit."""
     first_wait_s: float = 0.5
-    """Upper end of the first wait's jitter; it doubles with every attempt."""
+    """Upper end of the first pause's jitter; it doubles with every attempt."""
     longest_wait_s: float = 60.0
-    """Upper end of any wait's jitter; a service that asks for more than this is not asked again."""
+    """Upper end of any pause's jitter. A call that gives up does so where the service asks for a longer pause."""
     share: float = 0.2
     """Retries that a request which succeeds earns for all of them: 0.2 lets one in five be a retry."""
     burst: float = 8.0
@@ -45,41 +78,199 @@ class RetryPolicy:
         if self.attempts < 1 or not all(math.isfinite(number) and number >= 0 for number in numbers):
             raise ValueError("a retry policy needs attempts >= 1 and finite numbers >= 0")
 
-    def wait_s(self, attempt: int, retry_after_s: float | None, rng: random.Random) -> float:
-        """Seconds between attempt number `attempt` (from 1) and the next one.
+    def wait_s(self, attempt: int, retry_after_s: float | None, rng: random.Random, *, least: float = 0.0) -> float:
+        """Seconds between attempt number `attempt` (from 1) and the next one; `least` is the jitter's lower end, as a
+        share of its upper end.
 
         The jitter comes on top of what the service asked for: clients told the same number do not come back at once.
         """
         ceiling_s = min(self.longest_wait_s, self.first_wait_s * 2.0 ** min(attempt - 1, 60))
-        return (retry_after_s or 0.0) + rng.uniform(0.0, ceiling_s)
+        return (retry_after_s or 0.0) + rng.uniform(least * ceiling_s, ceiling_s)
 
 
-@dataclass(slots=True)
+class Incomplete(RubricdClientError):
+    """An answer came, and lacks verdicts that another attempt may bring. It never reaches the caller."""
+
+    code = "incomplete"
+    retryable = True
+
+
+def may_be_judged_later(result: wire.Result) -> bool:
+    """Whether a result has no score and lacks verdicts only for now: the same request may bring them later."""
+    return result.score is None and any(criterion.status in _TRANSIENT for criterion in result.criteria)
+
+
 class Retries:
-    """One client's retry budget, a token bucket in requests rather than in time."""
+    """One client's retries: its budget, a token bucket in requests rather than in time, and the line of calls that wait
+    for the judge."""
 
-    policy: RetryPolicy
-    rng: random.Random
-    saved: float = field(init=False)
+    def __init__(self, policy: RetryPolicy, rng: random.Random, clock: Clock) -> None:
+        self.saved = policy.burst
+        self._policy = policy
+        self._rng = rng
+        self._clock = clock
+        self._open_at = -math.inf
+        self._away = False
+        self._failed_probes = 0
+        self._line = asyncio.Lock()
 
-    def __post_init__(self) -> None:
-        self.saved = self.policy.burst
+    async def run(
+        self,
+        once: Callable[[], Awaitable[_T]],
+        place: Callable[[], AbstractAsyncContextManager[None]],
+        deadline: float | None,
+        *,
+        wait_for_judge: bool,
+    ) -> _T:
+        """What `once` returns, which makes one attempt while it holds a `place`. With `wait_for_judge` a judge that is
+        not available is waited for until the deadline. Raises RubricdClientError, the last attempt's."""
+        loop = self._until_answered if wait_for_judge else self._within_budget
+        return await loop(once, place, deadline)
 
-    def earn(self) -> None:
-        """A request has succeeded; it earns its share of a retry."""
-        self.saved = min(self.policy.burst, self.saved + self.policy.share)
+    async def _within_budget(
+        self,
+        once: Callable[[], Awaitable[_T]],
+        place: Callable[[], AbstractAsyncContextManager[None]],
+        deadline: float | None,
+    ) -> _T:
+        attempts = 0
+        while True:
+            try:
+                async with place():
+                    attempts += 1
+                    answer = await once()
+                self._succeeded()
+                return answer
+            except RubricdClientError as error:
+                error.attempts = attempts
+                self._remember_pause(error)
+                wait_s = self.next_wait_s(error, attempts, self._clock.left_s(deadline))
+                if wait_s is None:
+                    raise
+            await self._clock.sleep(wait_s)
+
+    async def _until_answered(
+        self,
+        once: Callable[[], Awaitable[_T]],
+        place: Callable[[], AbstractAsyncContextManager[None]],
+        deadline: float | None,
+    ) -> _T:
+        wait = _Wait(deadline, self._clock.left_s(deadline))
+        while True:
+            async with self._turn(wait) as probing:
+                try:
+                    async with place():
+                        wait.attempts += 1
+                        answer = await once()
+                    self._succeeded()
+                    return answer
+                except RubricdClientError as error:
+                    error.attempts = wait.attempts
+                    if isinstance(error, DeadlineExceeded) and wait.error is not None:
+                        # That time ran out is known; the reason why it was needed is worth more.
+                        raise wait.error from None
+                    if not error.retryable:
+                        raise
+                    self._failed(error, probing)
+                    wait.error = error
+
+    @asynccontextmanager
+    async def _turn(self, wait: "_Wait") -> AsyncIterator[bool]:
+        """Holds while the next attempt of a waiting call is made. Yields whether it is the attempt that finds out if a
+        judge is back. Raises the call's last error where no time is left."""
+        if self._away:
+            # Also before a call's first attempt: there is nothing to learn from it that the line does not tell.
+            await self._join_line(wait)
+            try:
+                if self._away:
+                    await self._pause(wait, max(wait.attempts, self._failed_probes + 1), probing=True)
+                    yield True
+                    return
+            finally:
+                self._line.release()
+        if wait.error is not None:
+            # A judge answers, and did not answer this call: its own pauses grow, whatever others get.
+            await self._pause(wait, wait.attempts, probing=False)
+        yield False
+
+    async def _join_line(self, wait: "_Wait") -> None:
+        try:
+            async with asyncio.timeout(self._clock.left_s(wait.deadline)):
+                await self._line.acquire()
+        except TimeoutError:
+            raise wait.given_up() from None
+
+    async def _pause(self, wait: "_Wait", number: int, *, probing: bool) -> None:
+        """The pause before the next attempt. The last one is cut short, so that the judge may be back just in time."""
+        asked_s = (wait.error.retry_after_s if wait.error is not None else None) or 0.0
+        wait_s = self._policy.wait_s(number, asked_s, self._rng, least=_LEAST_PAUSE)
+        left_s = self._clock.left_s(wait.deadline)
+        if left_s is not None and wait_s >= left_s - (wait.reserve_s if probing else 0.0):
+            wait_s = left_s - wait.reserve_s
+            if wait_s <= asked_s:
+                raise wait.given_up()
+        await self._clock.sleep(wait_s)
+
+    async def opening(self, deadline: float | None) -> None:
+        """Wait until the service wants to be called again, whichever call it told so. Raises DeadlineExceeded."""
+        while (wait_s := self._open_at - self._clock.now()) > 0:
+            if deadline is not None and self._open_at >= deadline:
+                raise DeadlineExceeded(f"the service asks for a pause of {wait_s:.1f} s, past the deadline")
+            await self._clock.sleep(wait_s)
 
     def next_wait_s(self, error: RubricdClientError, attempt: int, left_s: float | None) -> float | None:
-        """Seconds to wait before asking again, paid for from the budget; None: the error stands.
+        """Seconds to wait before a call that gives up is made again, paid for from the budget; None: the error stands.
 
         `left_s`: seconds until the deadline, None without one.
         """
-        if not error.retryable or attempt >= self.policy.attempts or self.saved < 1.0:
+        if not error.retryable or attempt >= self._policy.attempts or self.saved < 1.0:
             return None
-        if (error.retry_after_s or 0.0) > self.policy.longest_wait_s:
+        if (error.retry_after_s or 0.0) > self._policy.longest_wait_s:
             return None
-        wait_s = self.policy.wait_s(attempt, error.retry_after_s, self.rng)
+        wait_s = self._policy.wait_s(attempt, error.retry_after_s, self._rng)
         if left_s is not None and wait_s >= left_s:
             return None
         self.saved -= 1.0
         return wait_s
+
+    def earn(self) -> None:
+        """A request has succeeded; it earns its share of a retry."""
+        self.saved = min(self._policy.burst, self.saved + self._policy.share)
+
+    def _succeeded(self) -> None:
+        self.earn()
+        self._answered()
+
+    def _answered(self) -> None:
+        """A judge is there: whoever waits for that may go on."""
+        self._away, self._failed_probes = False, 0
+
+    def _failed(self, error: RubricdClientError, probing: bool) -> None:
+        """Learns from a failed attempt of a waiting call."""
+        self._remember_pause(error)
+        if isinstance(error, Incomplete | StillRunning):
+            self._answered()
+            return
+        self._away = True
+        # Calls that were under way together when the judge went away tell of one failure, not of many.
+        self._failed_probes += probing
+
+    def _remember_pause(self, error: RubricdClientError) -> None:
+        """A pause that an overloaded service asks of one call is kept by all; a very long one by that call alone."""
+        pause_s = error.retry_after_s or 0.0
+        asks_all = error.retryable and not isinstance(error, StillRunning)
+        if asks_all and pause_s <= self._policy.longest_wait_s:
+            self._open_at = max(self._open_at, self._clock.now() + pause_s)
+
+
+class _Wait:
+    """One call that waits for the judge: its deadline, its attempts, and the error of the last one."""
+
+    def __init__(self, deadline: float | None, whole_s: float | None) -> None:
+        self.deadline = deadline
+        self.reserve_s = 0.0 if whole_s is None else min(_LAST_ATTEMPT_S, _LAST_ATTEMPT_SHARE * whole_s)
+        self.attempts = 0
+        self.error: RubricdClientError | None = None
+
+    def given_up(self) -> RubricdClientError:
+        return self.error or DeadlineExceeded("no judge was available before the deadline")

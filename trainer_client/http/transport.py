@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx
@@ -21,8 +22,6 @@ from trainer_client.errors import (
     DeadlineExceeded,
     Overloaded,
     QuotaExceeded,
-    RubricdClientError,
-    StillRunning,
     TransportError,
     Unavailable,
 )
@@ -66,10 +65,9 @@ class Caller:
         self._token = token
         self._timeout_s = timeout_s
         self._clock = clock
-        self._retries = Retries(retry, rng)
+        self._retries = Retries(retry, rng, clock)
         self._places = asyncio.Semaphore(concurrency)
         self._throttle = Throttle(concurrency)
-        self._open_at = -math.inf
         self._http = httpx.AsyncClient(
             base_url=_checked_url(url),
             headers=_headers(token),
@@ -111,24 +109,14 @@ class Caller:
 
         return await self.retrying(once, deadline)
 
-    async def retrying(self, once: Callable[[], Awaitable[_T]], deadline: float | None) -> _T:
+    async def retrying(
+        self, once: Callable[[], Awaitable[_T]], deadline: float | None, *, wait_for_judge: bool = False
+    ) -> _T:
         """What `once` returns, which makes one attempt. Raises RubricdClientError, the last attempt's."""
         await self._within(deadline, self._places.acquire(), "a place was free to send from")
         try:
-            attempts = 0
-            while True:
-                try:
-                    async with self._under_way(deadline):
-                        attempts += 1
-                        answer = await once()
-                    self._retries.earn()
-                    return answer
-                except RubricdClientError as error:
-                    error.attempts = attempts
-                    wait_s = self._next_wait_s(error, deadline)
-                    if wait_s is None:
-                        raise
-                await self._clock.sleep(wait_s)
+            place = partial(self._under_way, deadline)
+            return await self._retries.run(once, place, deadline, wait_for_judge=wait_for_judge)
         finally:
             self._places.release()
 
@@ -142,7 +130,7 @@ class Caller:
         deadline: float | None = None,
     ) -> httpx.Response:
         """One attempt, whatever its status. Raises TransportError, or DeadlineExceeded where that came first."""
-        left_s = self._left_s(deadline)
+        left_s = self._clock.left_s(deadline)
         content = None if body is None else body(left_s)
         async with self._answering(left_s):
             return await self._http.request(method, path, content=content, headers=traced(headers or {}))
@@ -158,7 +146,7 @@ class Caller:
     ) -> None:
         """One attempt at an answer in lines. `opened` gets the response, of another status than 200 with its body, and
         returns what takes each line, without its end. A rest without an end is no line. Raises as `send` does."""
-        left_s = self._left_s(deadline)
+        left_s = self._clock.left_s(deadline)
         headers = traced({**headers, "accept": NDJSON})
         async with (
             self._answering(left_s),
@@ -191,7 +179,9 @@ class Caller:
         """Holds one of the throttle's places during an attempt, and lets it learn how that went."""
         entered = await self._within(deadline, self._throttle.enter(), "it was this request's turn")
         try:
-            await self._opening(deadline)
+            await self._retries.opening(deadline)
+            if deadline_ms(self._clock.left_s(deadline)) == 0:
+                raise DeadlineExceeded("the deadline passed before the request was sent")
             yield
             self._throttle.grow()
         except _TOO_MUCH:
@@ -202,27 +192,10 @@ class Caller:
 
     async def _within(self, deadline: float | None, waiting: Coroutine[Any, Any, _T], what: str) -> _T:
         try:
-            async with asyncio.timeout(self._left_s(deadline)):
+            async with asyncio.timeout(self._clock.left_s(deadline)):
                 return await waiting
         except TimeoutError:
             raise DeadlineExceeded(f"the deadline passed before {what}") from None
-
-    async def _opening(self, deadline: float | None) -> None:
-        """Wait until the service wants to be asked again, whoever it told so. Raises DeadlineExceeded."""
-        while (wait_s := self._open_at - self._clock.now()) > 0:
-            if deadline is not None and self._open_at >= deadline:
-                raise DeadlineExceeded(f"the service wants to be left alone for {wait_s:.1f} s, past the deadline")
-            await self._clock.sleep(wait_s)
-        if deadline_ms(self._left_s(deadline)) == 0:
-            raise DeadlineExceeded("the deadline passed before the request was sent")
-
-    def _next_wait_s(self, error: RubricdClientError, deadline: float | None) -> float | None:
-        """Decides on a failed attempt: seconds to wait, or None to give up."""
-        pause_s = error.retry_after_s or 0.0
-        asks_all = error.retryable and not isinstance(error, StillRunning)
-        if asks_all and pause_s <= self._retries.policy.longest_wait_s:
-            self._open_at = max(self._open_at, self._clock.now() + pause_s)
-        return self._retries.next_wait_s(error, error.attempts, self._left_s(deadline))
 
     def _transport_error(self, error: httpx.HTTPError) -> TransportError:
         where, said = self._http.base_url.netloc.decode(), str(error) or type(error).__name__
@@ -231,9 +204,6 @@ class Caller:
         if isinstance(error, httpx.TimeoutException):
             return AnswerTimedOut(f"{where}: {said}")
         return ConnectionBroken(f"{where}: {said}")
-
-    def _left_s(self, deadline: float | None) -> float | None:
-        return None if deadline is None else max(0.0, deadline - self._clock.now())
 
 
 def deadline_ms(left_s: float | None) -> int | None:

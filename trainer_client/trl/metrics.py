@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer_client import wire
-from trainer_client.http.batching import Outcome, Scored, reward
+from trainer_client.client import Outcome, Scored, reward
 from trainer_client.reward_client import why_missing
 from trainer_client.trl.prompt_row import Prompt, row_of
 

@@ -16,9 +16,8 @@ from itertools import count, groupby
 from typing import Any, TypeVar
 
 from trainer_client import wire
-from trainer_client.client import JudgeClient
-from trainer_client.http.batching import Outcome, Scored, reward
-from trainer_client.reward_client import Judging, Patience, may_change, why_missing
+from trainer_client.client import Outcome, Scored, reward
+from trainer_client.reward_client import Judging, RewardClient, may_change, why_missing
 from trainer_client.trl.metrics import Judged, Measures, keep
 from trainer_client.trl.prompt_row import Prompt, bare, carried, row_of
 
@@ -48,8 +47,7 @@ class JudgeReward:
         self._tickets = count()
         self._begun: dict[int, tuple[Future[list[Judged]], int]] = {}
         self._measures = Measures()
-        self._client: Patience | None = None
-        self._clients: list[JudgeClient] = []
+        self._clients: list[RewardClient] = []
         weakref.finalize(self, self._loop.end, self._clients).atexit = False
 
     def begin(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[int]:
@@ -88,11 +86,10 @@ class JudgeReward:
 
     async def _judge(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[Judged]:
         started = time.monotonic()
-        if self._client is None:
-            judging = self._judging
-            self._clients.append(judging.client())
-            self._client = Patience(self._clients[0], judging.options, judging.patience_s)
-        outcomes = await self._client.score(_items(prompts, answers))
+        if not self._clients:
+            # In here, for a client belongs to the event loop that it is first used in.
+            self._clients.append(RewardClient(self._judging))
+        outcomes = await self._clients[0].score(_items(prompts, answers))
         took_s = time.monotonic() - started
         return [Judged(outcome, took_s) for outcome in outcomes]
 
@@ -150,7 +147,7 @@ class _Loop:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop)
 
-    def end(self, clients: Sequence[JudgeClient]) -> None:
+    def end(self, clients: Sequence[RewardClient]) -> None:
         """Ends the thread once these are closed. Does not wait: the garbage collector calls it, from any thread."""
 
         async def close() -> None:

@@ -12,14 +12,13 @@ from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
 from trainer_client import wire
-from trainer_client.client import ScoreOptions
+from trainer_client.client import Failed, Outcome, Scored, ScoreOptions
 from trainer_client.errors import RubricdClientError
-from trainer_client.http.batching import Failed, Outcome, Scored
-from trainer_client.reward_client import Judging, Patience, why_missing
+from trainer_client.reward_client import Judging, RewardClient, why_missing
 from trainer_client.verl.rows import carried
 
 WhenMissing = Literal["raise", "lower_bound"]
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Patience]] = WeakKeyDictionary()
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, RewardClient]] = WeakKeyDictionary()
 
 
 class NotJudged(RuntimeError):
@@ -65,12 +64,12 @@ async def compute_score(
     }
 
 
-def _client(judging: Judging) -> Patience:
+def _client(judging: Judging) -> RewardClient:
     """One client for each judge in each event loop: its connections, its bound and its retry budget are shared."""
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
     key = repr(judging)
     if key not in clients:
-        clients[key] = Patience(judging.client(), judging.options, judging.patience_s)
+        clients[key] = RewardClient(judging)
     return clients[key]
 
 

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trainer_client.errors import ConnectFailed, InternalError, Overloaded, RubricdClientError, Unauthorized
-from trainer_client.http.retry import Retries, RetryPolicy
+from trainer_client.http.retry import Clock, Retries, RetryPolicy
 
 policies = st.builds(
     RetryPolicy,
@@ -24,7 +24,7 @@ unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 
 
 def _retries(policy: RetryPolicy, seed: int = 0) -> Retries:
-    return Retries(policy, random.Random(seed))
+    return Retries(policy, random.Random(seed), Clock())
 
 
 @unhurried

@@ -156,7 +156,7 @@ def test_a_judge_that_nobody_needs_any_more_leaves_no_thread_and_no_connection()
         del judge
         gc.collect()
         own.join(30)
-    assert not own.is_alive() and client._caller._http.is_closed
+    assert not own.is_alive() and client._client._caller._http.is_closed
 
 
 def test_columns_of_the_completions_table() -> None:
