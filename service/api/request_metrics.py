@@ -5,8 +5,8 @@ Always true: an outcome is counted as what it was; a criterion without a verdict
 
 from collections.abc import Sequence
 
-from service.modes.label_verdict import Judgement
 from service.observability import Telemetry
+from service.rubrics.judgement import Judgement
 from service.scoring.group_stats import criteria_spreads, groups, spread
 from service.scoring.pending import Usage
 from service.scoring.results import Scored

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.label_verdict import Judgement
+from service.rubrics.judgement import Judgement
 from service.rubrics.lint import Finding
 from service.rubrics.rubric import Candidate, Criterion, Rule, Turn
 from service.scheduling import Tenant

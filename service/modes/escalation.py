@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.modes.label_verdict import Judgement
 from service.modes.modes import JudgingMode
+from service.rubrics.judgement import Judgement
 
 
 @dataclass(frozen=True, slots=True)

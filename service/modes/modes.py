@@ -20,11 +20,12 @@ from service.engine.base import (
 )
 from service.errors import Unparseable
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.label_verdict import Verdict, read
+from service.modes.label_verdict import read_verdict
 from service.modes.rating import Rating, Scale, read_rating
 from service.modes.written_verdict import read_written_verdict
 from service.prompting.renderer import Renderer, rubric_items
 from service.prompting.template import REASONING_END
+from service.rubrics.judgement import Verdict
 from service.rubrics.rubric import Candidate, Criterion
 
 ModeResult = Verdict | Rating
@@ -80,7 +81,7 @@ class VerdictMode:
         return Step(LabelQuery(prompt, self.judge.label_ids))
 
     def then(self, step: Step, answer: EngineResult) -> Verdict:
-        return read(label_read(answer))
+        return read_verdict(as_label_logprobs(answer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class RatingMode:
         return Step(LabelQuery(prompt, self.scale.first_ids))
 
     def then(self, step: Step, answer: EngineResult) -> Step | Rating:
-        said = label_read(answer)
+        said = as_label_logprobs(answer)
         if step.before is not None:
             return read_rating(step.before, said)
         if self.scale.ten_id is not None:
@@ -154,7 +155,7 @@ def prompts(judging_mode: JudgingMode, questions: Sequence[Question], salt: str,
     return [prompt for rendered in judging_mode.renderer.render(runs, salt, priority) for prompt in rendered]
 
 
-def label_read(answer: EngineResult) -> LabelLogprobs:
+def as_label_logprobs(answer: EngineResult) -> LabelLogprobs:
     if not isinstance(answer, LabelLogprobs):
         raise Unparseable("the engine read no labels")
     return answer

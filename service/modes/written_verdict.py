@@ -7,7 +7,7 @@ import json
 
 from service.engine.base import Generation
 from service.errors import Unparseable
-from service.modes.label_verdict import Verdict
+from service.rubrics.judgement import Verdict
 
 _FIELDS = {"explanation": str, "criteria_met": bool}
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from service.errors import InvalidRequest
-from service.modes.label_verdict import Judgement
+from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import CATEGORIES, Category, Criterion
 
 # Rubrics as Rewards, version 2 of the paper. Version 1 had 0.8 for pitfalls.

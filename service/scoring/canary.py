@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Sequence
 
 from service.errors import Unparseable
-from service.modes.label_verdict import Verdict, read
-from service.modes.modes import JudgingMode, Question, label_read, prompts
+from service.modes.label_verdict import read_verdict
+from service.modes.modes import JudgingMode, Question, as_label_logprobs, prompts
+from service.rubrics.judgement import Verdict
 from service.rubrics.rubric import Candidate, Criterion, Turn
 from service.scheduling import Scheduler
 
@@ -60,7 +61,7 @@ class Canary:
         asks = [self._way.first(prompt, q).ask for prompt, q in zip(rendered, self._questions, strict=True)]
         tickets = self._scheduler.submit(asks, [None] * len(asks))
         await asyncio.wait([ticket.future for ticket in tickets])
-        verdicts = [read(label_read(ticket.future.result())) for ticket in tickets]
+        verdicts = [read_verdict(as_label_logprobs(ticket.future.result())) for ticket in tickets]
         floor = self._way.judge.mass_floor
         if (verdicts[0].label_mass or 0.0) < floor:
             raise Unparseable(

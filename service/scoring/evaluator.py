@@ -22,8 +22,8 @@ from service.cache.single_flight import Flight, SingleFlight
 from service.clock import Clock, wait_all
 from service.engine.base import EngineResult, Generation
 from service.errors import Cancelled, EngineFailed, JudgementError, RubricdError
-from service.modes.label_verdict import abstains
 from service.modes.modes import JudgingMode, ModeResult, Question, Step, prompts
+from service.rubrics.judgement import abstains
 from service.scheduling import Scheduler, Ticket, costs
 from service.scoring.fair_semaphore import Turns
 from service.scoring.keys import keys_of

@@ -12,8 +12,8 @@ from typing import Self
 from service.clock import Clock
 from service.errors import RequestError
 from service.modes.escalation import Again
-from service.modes.label_verdict import Judgement
 from service.modes.modes import JudgingMode, Question
+from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.evaluator import Evaluator
 from service.scoring.options import Options

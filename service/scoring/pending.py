@@ -9,9 +9,9 @@ from typing import Protocol
 
 from service.cache.single_flight import Flight
 from service.errors import RequestError, SharedRequestRejected, TimedOut
-from service.modes.label_verdict import Source
 from service.modes.modes import ModeResult
 from service.observability.tracing import UNTRACED, Trace, Watch
+from service.rubrics.judgement import Source
 from service.scheduling import DEFAULT_TENANT, Tenant
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.errors import JudgementError, TimedOut
-from service.modes.label_verdict import Judgement, Verdict, abstains, abstention, decide, failed, poll
 from service.modes.rating import Norm, Rating
 from service.rubrics.aggregation import Score, aggregate
+from service.rubrics.judgement import Judgement, Verdict, abstains, abstention, combine_votes, decide, failed
 from service.rubrics.rubric import Candidate, Criterion
 from service.scoring.pending import Pending
 
@@ -51,7 +51,7 @@ def by_judge(votes: Sequence[Pending], threshold: float, mass_floor: float) -> J
                 said.append(verdict)
     source = votes[0].source
     if len(votes) > 1:
-        return poll(said, missing, threshold=threshold, source=source)
+        return combine_votes(said, missing, threshold=threshold, source=source)
     if missing:
         return failed(missing[0], source)
     return decide(said[0], threshold=threshold, mass_floor=mass_floor, source=source)

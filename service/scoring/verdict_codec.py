@@ -8,9 +8,9 @@ import math
 
 import msgspec
 
-from service.modes.label_verdict import Verdict
 from service.modes.modes import ModeResult
 from service.modes.rating import RATINGS, Rating
+from service.rubrics.judgement import Verdict
 
 _ROUNDING = 1e-6
 

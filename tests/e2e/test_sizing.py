@@ -17,7 +17,7 @@ from service.engine.base import Engine
 from service.engine.build import MINIATURE, LoadedJudge
 from service.engine.local.engine import LocalEngine
 from service.engine.vllm.engine import VllmEngine
-from service.modes.label_verdict import Verdict
+from service.rubrics.judgement import Verdict
 from service.scoring.scorer import DEFAULT
 from service.scoring.verdict_codec import encode
 from service.settings import Settings

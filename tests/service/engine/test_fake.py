@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from service.engine.base import Engine, Generation, LabelLogprobs, Prompt, Sampling
 from service.engine.fake import FakeEngine, Fault, FaultPlan, oracle, text_oracle
 from service.errors import EngineFailed, TooLong
-from service.modes.label_verdict import read
+from service.modes.label_verdict import read_verdict
 
 LABELS = (1, 2)
 PROMPTS = [Prompt((1, 2), (i,)) for i in range(6)]
@@ -34,7 +34,7 @@ def test_the_oracle_is_a_distribution_with_most_of_the_mass(ids: list[int], seed
 def test_the_oracle_tells_prompts_and_seeds_apart() -> None:
     reads = {oracle(ids, seed) for ids in ((), (1,), (1, 2), (2, 1), (12,), (1, 0), (256,)) for seed in (0, 1)}
     assert len(reads) == 14
-    p = [read(oracle((i,), 0)).p_met for i in range(2000)]
+    p = [read_verdict(oracle((i,), 0)).p_met for i in range(2000)]
     assert sum(p) / len(p) == pytest.approx(0.5, abs=0.02)
     assert sum(x < 0.1 for x in p) / len(p) == pytest.approx(0.1, abs=0.02)
 
@@ -72,7 +72,7 @@ async def test_a_fault_of_some_prompts_leaves_the_others_right(fault: Fault) -> 
         if fault == "nan":
             assert all(map(math.isnan, outcome.logprobs))
         else:
-            mass = read(outcome).label_mass
+            mass = read_verdict(outcome).label_mass
             assert mass is not None and mass < 1e-5
     assert (await fake(fault).read_labels(PROMPTS[:1], LABELS))[0] != RIGHT[0]
 

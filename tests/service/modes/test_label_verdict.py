@@ -2,16 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import FrozenInstanceError
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service import errors
 from service.engine.base import LabelLogprobs
-from service.errors import JudgementError, Unparseable
-from service.modes.label_verdict import Judgement, Verdict, decide, failed, read
+from service.errors import Unparseable
+from service.modes.label_verdict import read_verdict
 
 LOGPROBS = st.floats(max_value=0, allow_nan=False, allow_infinity=False)
 
@@ -30,7 +28,7 @@ def pairs(draw: st.DrawFn) -> tuple[float, float]:
     [((0.6, 0.2), 0.75, 0.8), ((0.2, 0.6), 0.25, 0.8), ((0.5, 0.5), 0.5, 1.0), ((1e-9, 3e-9), 0.25, 4e-9)],
 )
 def test_by_hand(probabilities: tuple[float, float], p: float, mass: float) -> None:
-    verdict = read(LabelLogprobs(tuple(map(math.log, probabilities))))
+    verdict = read_verdict(LabelLogprobs(tuple(map(math.log, probabilities))))
     assert verdict.p_met == pytest.approx(p)
     assert verdict.label_mass == pytest.approx(mass)
 
@@ -41,11 +39,11 @@ def test_by_hand(probabilities: tuple[float, float], p: float, mass: float) -> N
 @example((-800.0, -1e308))
 @example((5e-4, -20.0))
 def test_what_can_be_is_two_probabilities(logprobs: tuple[float, float]) -> None:
-    verdict = read(LabelLogprobs(logprobs))
+    verdict = read_verdict(LabelLogprobs(logprobs))
     assert 0 <= verdict.p_met <= 1
     assert 0 <= (verdict.label_mass or 0.0) <= 1
     assert (verdict.p_met >= 0.5) == (logprobs[0] >= logprobs[1]) or math.isclose(*logprobs, rel_tol=1e-9, abs_tol=1e-9)
-    other_way = read(LabelLogprobs(logprobs[::-1]))
+    other_way = read_verdict(LabelLogprobs(logprobs[::-1]))
     assert verdict.p_met + other_way.p_met == pytest.approx(1, abs=1e-12)
     assert other_way.label_mass == verdict.label_mass
 
@@ -53,7 +51,7 @@ def test_what_can_be_is_two_probabilities(logprobs: tuple[float, float]) -> None
 @given(pairs(), st.floats(0, 100))
 def test_less_of_the_second_label_never_lowers_p(logprobs: tuple[float, float], less: float) -> None:
     met, unmet = logprobs
-    assert read(LabelLogprobs((met, unmet - less))).p_met >= read(LabelLogprobs(logprobs)).p_met
+    assert read_verdict(LabelLogprobs((met, unmet - less))).p_met >= read_verdict(LabelLogprobs(logprobs)).p_met
 
 
 BROKEN = [math.nan, math.inf, -math.inf, 0.01, 1.0, 1e308]
@@ -74,59 +72,16 @@ BROKEN = [math.nan, math.inf, -math.inf, 0.01, 1.0, 1e308]
 )
 def test_what_cannot_be_is_unparseable(logprobs: tuple[float, ...]) -> None:
     with pytest.raises(Unparseable):
-        read(LabelLogprobs(logprobs))
+        read_verdict(LabelLogprobs(logprobs))
 
 
 @given(st.lists(st.floats(), max_size=4))
 def test_whatever_an_engine_says_there_is_a_verdict_or_a_reason(logprobs: Sequence[float]) -> None:
     try:
-        verdict = read(LabelLogprobs(tuple(logprobs)))
+        verdict = read_verdict(LabelLogprobs(tuple(logprobs)))
     except Unparseable:
         return
     assert len(logprobs) == 2
     assert 0 <= verdict.p_met <= 1
     assert 0 <= (verdict.label_mass or 0.0) <= 1
     assert sum(map(math.exp, logprobs)) <= 1.001
-
-
-UNIT = st.floats(0, 1)
-
-
-@given(UNIT, UNIT, UNIT, UNIT)
-def test_below_the_floor_the_judge_abstains_and_else_the_threshold_decides(
-    p: float, mass: float, threshold: float, floor: float
-) -> None:
-    found = decide(Verdict(p, mass), threshold=threshold, mass_floor=floor, source="cache")
-    assert (found.p_raw, found.label_mass, found.source) == (p, mass, "cache")
-    if mass < floor or mass == 0:
-        assert (found.status, found.met, found.p, found.ok) == ("abstained", None, None, False)
-        assert found.detail
-    else:
-        assert (found.status, found.met, found.p, found.ok) == ("ok", p >= threshold, p, True)
-        assert found.detail is None
-
-
-def test_the_threshold_and_the_floor_themselves_suffice() -> None:
-    assert decide(Verdict(0.5, 0.9), threshold=0.5, mass_floor=0.9, source="judge").met is True
-    assert decide(Verdict(0.0, 1e-9), threshold=0.0, mass_floor=0.0, source="judge").met is True
-    assert decide(Verdict(0.5, 0.0), threshold=0.0, mass_floor=0.0, source="judge").met is None
-    assert decide(Verdict(0.49, 0.9), threshold=0.5, mass_floor=0.9, source="judge").met is False
-    assert decide(Verdict(0.5, 0.89), threshold=0.5, mass_floor=0.9, source="judge").met is None
-
-
-CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, JudgementError)]
-CLASSES.remove(JudgementError)
-
-
-@pytest.mark.parametrize("kind", CLASSES)
-def test_a_failure_is_its_code_and_never_a_number(kind: type[JudgementError]) -> None:
-    found = failed(kind("what to do"), "judge")
-    assert found == Judgement(status=kind.code, source="judge", detail="what to do")
-    assert not found.ok
-    assert (found.met, found.p, found.p_raw, found.label_mass) == (None, None, None, None)
-    assert failed(kind(), "rule") == Judgement(status=kind.code, source="rule")
-
-
-def test_a_judgement_cannot_be_changed() -> None:
-    with pytest.raises(FrozenInstanceError):
-        failed(Unparseable("x"), "judge").met = False  # type: ignore[misc]

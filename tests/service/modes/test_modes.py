@@ -12,9 +12,9 @@ from service.engine.base import Generation, GenerationOutcome, Prompt, Sampling
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import InvalidRequest
 from service.modes.escalation import Escalation
-from service.modes.label_verdict import Judgement
 from service.modes.registry import ModeOptions, judging_modes
 from service.prompting.tokenization import Segmenter
+from service.rubrics.judgement import Judgement
 from service.scheduling import Limits, Scheduler
 from service.scoring.canary import CANARY_CANDIDATES, Canary
 from service.scoring.options import Options

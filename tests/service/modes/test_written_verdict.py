@@ -5,9 +5,9 @@ import json
 import pytest
 
 from service.engine.base import Generation
-from service.errors import EngineFailed, Unparseable
-from service.modes.label_verdict import Verdict, poll
+from service.errors import Unparseable
 from service.modes.written_verdict import read_written_verdict, verdict_schema
+from service.rubrics.judgement import Verdict
 
 GOOD = '{"explanation":"It says so.","criteria_met":true}'
 
@@ -52,23 +52,3 @@ def test_every_cut_of_a_document_is_unparseable() -> None:
             read_written_verdict(Generation(GOOD[:end], finished=True, tokens=9))
     with pytest.raises(Unparseable, match="ran out"):
         read_written_verdict(Generation(GOOD, finished=False, tokens=512))
-
-
-def votes(*met: int) -> list[Verdict]:
-    return [Verdict(float(m), None, f"vote {n}") for n, m in enumerate(met)]
-
-
-def test_votes_are_a_share_and_a_majority_with_its_explanation() -> None:
-    found = poll(votes(0, 1, 1, 0, 1), [], threshold=0.5, source="judge")
-    assert (found.status, found.p, found.met, found.explanation) == ("ok", 0.6, True, "vote 1")
-    assert poll(votes(0, 1), [], threshold=0.5, source="judge").met is True
-    assert poll(votes(1, 0, 0), [], threshold=0.5, source="judge").explanation == "vote 1"
-
-
-def test_a_missing_vote_that_could_turn_the_decision_leaves_none() -> None:
-    gone = [EngineFailed("gone")]
-    assert poll(votes(1, 1, 1), gone, threshold=0.5, source="judge").met is True
-    assert poll(votes(0, 0, 0), gone, threshold=0.5, source="judge").met is False
-    open_ = poll(votes(1, 0), gone, threshold=0.5, source="judge")
-    assert (open_.status, open_.met, open_.p) == ("engine_error", None, None)
-    assert poll([], gone * 3, threshold=0.5, source="judge").status == "engine_error"

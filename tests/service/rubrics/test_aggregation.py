@@ -13,8 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from service.errors import InvalidRequest
-from service.modes.label_verdict import Judgement
 from service.rubrics.aggregation import AGGREGATIONS, RAR_V1_WEIGHTS, RAR_WEIGHTS, Score, aggregate, check
+from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import CATEGORIES, Category, Criterion
 from trainer_client import wire
 

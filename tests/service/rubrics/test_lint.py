@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidRequest
-from service.modes.label_verdict import Judgement
 from service.rubrics.aggregation import AGGREGATIONS, aggregate, check
+from service.rubrics.judgement import Judgement
 from service.rubrics.lint import CODES, MAX_TEXT_CHARACTERS, lint
 from service.rubrics.rubric import CATEGORIES, Category, Criterion, Rule
 from trainer_client import wire

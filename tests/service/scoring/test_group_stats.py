@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.modes.label_verdict import Judgement
 from service.rubrics.aggregation import Score
+from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate, Criterion
 from service.scoring.group_stats import criteria_spreads, groups, spread
 from service.scoring.results import Scored

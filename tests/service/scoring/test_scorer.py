@@ -11,7 +11,7 @@ from service.cache.memory import MemoryCache
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import Overloaded
-from service.modes.label_verdict import read
+from service.modes.label_verdict import read_verdict
 from service.modes.modes import ModeResult
 from service.modes.registry import ModeOptions, judging_modes
 from service.prompting.renderer import Renderer
@@ -68,7 +68,7 @@ def candidate(response: str = "Rest it.", criteria: int = 12) -> Candidate:
 def truth(asked: Candidate) -> list[float]:
     """P(met) of each criterion as the oracle has it."""
     [prompts] = RENDERER.render([(asked, asked.criteria)])
-    return [read(oracle(prompt.ids)).p_met for prompt in prompts]
+    return [read_verdict(oracle(prompt.ids)).p_met for prompt in prompts]
 
 
 async def until_asked(engine: FakeEngine, calls: int = 1) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.modes.label_verdict import Verdict
 from service.modes.rating import Rating
+from service.rubrics.judgement import Verdict
 from service.scoring.verdict_codec import decode, encode
 
 p = st.floats(0, 1)

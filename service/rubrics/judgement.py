@@ -1,0 +1,91 @@
+"""A judgement is the outcome of one criterion: a verdict that a threshold decided, or why there is none. Pure.
+
+Guarantees: `met` and `p` are None unless the status is "ok". A verdict whose labels carry less than the floor of the
+vocabulary's mass is an abstention, and a failure keeps its code as status; neither becomes a number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from service.errors import JudgementError
+
+Source = Literal["judge", "cache", "rule"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge answered about one criterion, before any request's threshold, so that a cache may keep it. A written
+    verdict has an explanation and no label mass."""
+
+    p_met: float
+    label_mass: float | None
+    explanation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The outcome of one criterion. `p` is P(met), `p_raw` the same where an abstention has no `p`."""
+
+    status: str
+    source: Source
+    met: bool | None = None
+    p: float | None = None
+    p_raw: float | None = None
+    label_mass: float | None = None
+    explanation: str | None = None
+    detail: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+
+def abstains(label_mass: float | None, mass_floor: float) -> bool:
+    """Whether the labels hold too little of the vocabulary's mass. A written verdict has none and does not abstain."""
+    return label_mass is not None and (label_mass < mass_floor or label_mass <= 0.0)
+
+
+def abstention(label_mass: float | None, mass_floor: float, source: Source, p_raw: float | None = None) -> Judgement:
+    return Judgement(
+        status="abstained",
+        source=source,
+        p_raw=p_raw,
+        label_mass=label_mass,
+        detail=f"label mass is below the floor of {mass_floor:g}: the judge tends to another answer than its labels",
+    )
+
+
+def decide(verdict: Verdict, *, threshold: float, mass_floor: float, source: Source) -> Judgement:
+    """Met at or above `threshold`; an abstention where the labels' mass is below `mass_floor`."""
+    if abstains(verdict.label_mass, mass_floor):
+        return abstention(verdict.label_mass, mass_floor, source, p_raw=verdict.p_met)
+    return Judgement(
+        status="ok",
+        source=source,
+        met=verdict.p_met >= threshold,
+        p=verdict.p_met,
+        p_raw=verdict.p_met,
+        label_mass=verdict.label_mass,
+        explanation=verdict.explanation,
+    )
+
+
+def combine_votes(
+    votes: Sequence[Verdict], missing: Sequence[JudgementError], *, threshold: float, source: Source
+) -> Judgement:
+    """Independent written verdicts as one judgement: P(met) is the share of the given votes that are met. Where the
+    missing votes could have turned the decision there is none, and the first one's reason is its status."""
+    cast = sum(vote.p_met for vote in votes)
+    total = len(votes) + len(missing)
+    met = cast / total >= threshold
+    if not votes or met is not ((cast + len(missing)) / total >= threshold):
+        return failed(missing[0], source)
+    p = cast / len(votes)
+    explanation = next((vote.explanation for vote in votes if (vote.p_met >= 0.5) is met), votes[0].explanation)
+    return Judgement(status="ok", source=source, met=met, p=p, p_raw=p, explanation=explanation)
+
+
+def failed(error: JudgementError, source: Source) -> Judgement:
+    """A judgement without a verdict; the error's code is its status."""
+    return Judgement(status=error.code, source=source, detail=str(error) or None)
