@@ -13,12 +13,12 @@ from starlette.middleware import Middleware
 
 from service import wiring
 from service.api import problems
-from service.api.middleware import BodyLimit, Closing, Requests
+from service.api.middleware import BodyLimit, RequestTelemetry
 from service.api.openapi import openapi
 from service.api.playground import PAGE_ROUTE, page
-from service.api.protocols.routes import Compat
+from service.api.protocols.routes import ProtocolRoutes
 from service.api.routes import Routes
-from service.api.score import Scoring
+from service.api.score import ScoreRoute
 from service.clock import Clock, SystemClock
 from service.engine.build import build as build_engine
 from service.lifecycle import Lifecycle
@@ -58,8 +58,8 @@ def create_app(
     app.state.lifecycle = lifecycle
     app.openapi = partial(openapi, app)  # type: ignore[method-assign]
 
-    routes, scoring = Routes(dependencies), Scoring(dependencies)
-    protocols = Compat(dependencies, scoring)
+    routes, scoring = Routes(dependencies), ScoreRoute(dependencies)
+    protocols = ProtocolRoutes(dependencies, scoring)
     for path in SCORE_ROUTES:
         app.add_api_route(path, scoring.score, methods=["POST"], include_in_schema=path == "/v1/score")
     for path, endpoint in protocols.routes().items():
@@ -74,9 +74,13 @@ def create_app(
     known = {route.path for route in app.routes if hasattr(route, "path")}
     judging = {*SCORE_ROUTES, *protocols.judging}
     app.user_middleware = [  # outermost first
-        Middleware(Closing, closing=lambda: lifecycle.shutting_down),
         Middleware(
-            Requests, telemetry=dependencies.telemetry, tracing=composition.tracing, routes=known, judging=judging
+            RequestTelemetry,
+            telemetry=dependencies.telemetry,
+            tracing=composition.tracing,
+            routes=known,
+            judging=judging,
+            lifecycle=lifecycle,
         ),
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
     ]

@@ -1,20 +1,21 @@
-"""Around every request: an id, a limit on the body, one log line, one count, one span. Plain ASGI, outermost.
+"""The middleware gives every request an id, a limit on its body, a log line, a count and a span. Plain ASGI, outermost.
 
-Always true: log line, count and span carry no text of the request; a body over the limit is refused while it
-streams in, before it is held.
+Guarantees: log line, count and span carry no text of the request. A body over the limit is refused while it streams
+in, before it is held.
 """
 
 import logging
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api import problems
-from service.api.answered import Answered
+from service.api.request_metrics import RequestSummary
 from service.errors import BodyTooLarge
+from service.lifecycle import Lifecycle
 from service.observability import Telemetry
 from service.observability.tracing import Trace, Tracing
 
@@ -23,19 +24,27 @@ log = logging.getLogger("rubricd.access")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class Requests:
-    """Gives each request its id (`scope["state"]["request_id"]`, header `X-Request-Id`), and accounts for it. Of the
-    `routes` those that are `judging` are timed. A host that has named the request (`scope["state"]["given_id"]`) is
-    followed."""
+class RequestTelemetry:
+    """Gives each request its id (`scope["state"]["request_id"]`, header `X-Request-Id`) and records it. Of the `routes`
+    those that are `judging` are timed. A host that has named the request (`scope["state"]["given_id"]`) is followed.
+    Once the `lifecycle` is shutting down a response is the last one on its connection: the caller's next request goes
+    to a process that stays."""
 
     def __init__(
-        self, app: ASGIApp, telemetry: Telemetry, tracing: Tracing, routes: Collection[str], judging: Collection[str]
+        self,
+        app: ASGIApp,
+        telemetry: Telemetry,
+        tracing: Tracing,
+        routes: Collection[str],
+        judging: Collection[str],
+        lifecycle: Lifecycle[Any],
     ) -> None:
         self._app = app
         self._telemetry = telemetry
         self._tracing = tracing
         self._routes = frozenset(routes)
         self._judging = frozenset(judging)
+        self._lifecycle = lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,51 +57,41 @@ class Requests:
         state |= {
             "request_id": id,
             "trace": self._tracing.begin(method, route, id, scope["headers"]),
-            "answered": Answered(),
+            "summary": RequestSummary(),
         }
         started, status = time.perf_counter(), 499
 
-        async def send_with_id(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", []), (b"x-request-id", id.encode())]}
+                headers = [*message.get("headers", []), (b"x-request-id", id.encode())]
+                if self._lifecycle.shutting_down:
+                    headers.append((b"connection", b"close"))
+                message = {**message, "headers": headers}
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, send_with_headers)
         except Exception:
-            status = 500 if status == 499 else status  # a bug is answered further out
+            status = 500 if status == 499 else status  # a bug gets its response further out
             raise
         finally:
-            self._account(state, method, route, status, time.perf_counter() - started)
+            self._record(state, method, route, status, time.perf_counter() - started)
 
-    def _account(self, state: Mapping[str, Any], method: str, route: str, status: int, seconds: float) -> None:
+    def _record(self, state: Mapping[str, Any], method: str, route: str, status: int, seconds: float) -> None:
         self._telemetry.count_request(route, status, seconds if route in self._judging else None)
         id, ms = state["request_id"], round(seconds * 1000, 1)
         trace: Trace = state["trace"]
-        answered: Answered = state["answered"]
-        trace.end(status, answered.team, answered.numbers)
-        told = {"request_id": id, "method": method, "route": route, "status": status, "ms": ms}
-        told |= answered.fields() | ({} if trace.id is None else {"trace_id": trace.id})
-        log.info("%s %s %s %d %.1f ms", id, method, route, status, ms, extra=told)
-
-
-class Closing:
-    """Once `closing` is true an answer is the last one on its connection: the caller's next request goes to a process
-    that stays."""
-
-    def __init__(self, app: ASGIApp, closing: Callable[[], bool]) -> None:
-        self._app = app
-        self._closing = closing
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def last(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._closing():
-                message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
-            await send(message)
-
-        await self._app(scope, receive, last)
+        summary: RequestSummary = state["summary"]
+        trace.end(status, summary.team, summary.numbers)
+        fields = {"request_id": id, "method": method, "route": route, "status": status, "ms": ms}
+        if summary.team is not None:
+            fields["team"] = summary.team
+        fields |= summary.numbers
+        if trace.id is not None:
+            fields["trace_id"] = trace.id
+        log.info("%s %s %s %d %.1f ms", id, method, route, status, ms, extra=fields)
 
 
 class BodyLimit:
@@ -110,7 +109,7 @@ class BodyLimit:
         if declared.isdigit() and int(declared) > self._max_bytes:
             await self._refusal(scope)(scope, receive, send)
             return
-        received, answered = 0, False
+        received, started = 0, False
 
         async def limited() -> Message:
             nonlocal received
@@ -120,15 +119,15 @@ class BodyLimit:
                 raise BodyTooLarge("the body is over the limit")
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal answered
-            answered = True
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
             await send(message)
 
         try:
-            await self._app(scope, limited, noted)
+            await self._app(scope, limited, watched)
         except BodyTooLarge:
-            if answered:
+            if started:  # too late for another status
                 raise
             await self._refusal(scope)(scope, receive, send)
 

@@ -1,28 +1,47 @@
-"""A request that was answered, as the metrics see it.
+"""Records a request that was scored: in the metrics, and as the summary for its log line and its trace.
 
-Always true: an outcome is counted as what it was; a criterion without a verdict is neither met nor unmet.
+Guarantees: an outcome is counted as what it was; a criterion without a verdict is neither met nor unmet. A summary
+holds names from configuration and numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from service.observability import Telemetry
 from service.rubrics.judgement import Judgement
-from service.scoring.group_stats import criteria_spreads, groups, spread
 from service.scoring.pending import Usage
-from service.scoring.results import Scored
+from service.scoring.results import Scored, by_group, criteria_spreads, spread
 
 
-def account(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored], usage: Usage) -> None:
-    judgements = [judgement for one in scored for judgement in one.judgements]
-    telemetry.count_items(team, (one.score.status for one in scored))
-    telemetry.count_judgements(mode, ((one.source, outcome(one)) for one in judgements))
-    said = [one for one in judgements if one.source == "judge"]
-    telemetry.observe_probabilities(
-        [one.p_raw for one in said if one.p_raw is not None],
-        [one.label_mass for one in said if one.label_mass is not None],
-    )
-    found = groups(scored)
-    telemetry.count_groups(map(spread, found), (each for group in found for each in criteria_spreads(group)))
+@dataclass(frozen=True, slots=True)
+class RequestSummary:
+    """What a request's log line and trace show beside its time. `numbers` is empty where nothing was judged."""
+
+    team: str | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
+
+
+def record(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored], usage: Usage) -> RequestSummary:
+    """Counts a request's results. In the summary `tokens` are those that the judge computed and wrote for it."""
+    outcomes: list[tuple[str, str]] = []
+    p_raw: list[float] = []
+    label_mass: list[float] = []
+    for one in scored:
+        for judgement in one.judgements:
+            outcomes.append((judgement.source, outcome(judgement)))
+            if judgement.source != "judge":  # a cached verdict was observed when it was judged
+                continue
+            if judgement.p_raw is not None:
+                p_raw.append(judgement.p_raw)
+            if judgement.label_mass is not None:
+                label_mass.append(judgement.label_mass)
+    telemetry.count_items(team, [one.score.status for one in scored])
+    telemetry.count_judgements(mode, outcomes)
+    telemetry.observe_probabilities(p_raw, label_mass)
+    groups = [members for members in by_group(scored).values() if len(members) > 1]  # one response has no spread
+    if groups:
+        criteria = (each for members in groups for each in criteria_spreads(members))
+        telemetry.count_groups(map(spread, groups), criteria)
     redis = usage.shared_hits
     telemetry.count_cache_lookups(
         memory=usage.cache_hits - redis,
@@ -31,10 +50,17 @@ def account(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored]
         joined_process=usage.deduplicated - usage.awaited,
         joined_replica=usage.awaited,
     )
+    numbers = {
+        "items": len(scored),
+        "judgements": usage.judgements,
+        "cache_hits": usage.cache_hits,
+        "tokens": usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens,
+    }
+    return RequestSummary(team, numbers)
 
 
 def outcome(judgement: Judgement) -> str:
     """met, unmet, rated; or the status of what has no verdict."""
-    if not judgement.ok:
+    if judgement.status != "ok":
         return judgement.status
     return "rated" if judgement.met is None else "met" if judgement.met else "unmet"

@@ -1,6 +1,6 @@
-"""A caller that leaves, and answers that are sent while they come about.
+"""Cancels work when its caller disconnects, and sends a response line by line.
 
-Always true: what a caller that has left was waiting for is cancelled at once, whether or not anything was sent.
+Guarantees: the work for a caller that has disconnected is cancelled at once, whether or not anything was sent.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 T = TypeVar("T")
 
 
-async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result. Raises ClientDisconnect where the caller leaves before; then the work is cancelled."""
-    task, gone = asyncio.create_task(work), asyncio.create_task(_left(receive))
+async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result. Raises ClientDisconnect where the caller disconnects before; then the work is cancelled."""
+    task, gone = asyncio.create_task(work), asyncio.create_task(_disconnected(receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -28,13 +28,13 @@ async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         gone.cancel()
 
 
-async def _left(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-class Lines(Response):
-    """Sends each line as soon as it is there. `ended` is called once, also where nothing was sent."""
+class LineResponse(Response):
+    """Sends each line as soon as it exists. `ended` is called once, also where nothing was sent."""
 
     def __init__(
         self, lines: AsyncGenerator[bytes, None], media_type: str, ended: Callable[[], Awaitable[None]]
@@ -48,7 +48,7 @@ class Lines(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await unless_left(receive, self._send(send))
+            await unless_disconnected(receive, self._send(send))
         except ClientDisconnect:
             return
         finally:

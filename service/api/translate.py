@@ -1,4 +1,4 @@
-"""Wire to domain and back: the only translator between the two vocabularies."""
+"""Translates wire models to the domain's values and back."""
 
 import math
 import statistics
@@ -6,77 +6,62 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.modes.fingerprint import JudgeIdentity
-from service.rubrics.judgement import Judgement
 from service.rubrics.lint import Finding
 from service.rubrics.rubric import Candidate, Criterion, Rule, Turn
 from service.scheduling import Tenant
-from service.scoring.group_stats import by_name
-from service.scoring.options import Options
-from service.scoring.pending import Usage
-from service.scoring.results import Scored
+from service.scoring.pending import Options, Usage
+from service.scoring.results import Scored, by_group
 from service.tenancy.team import Team
 from trainer_client import wire
 
 
 def criteria(rubric: wire.Rubric) -> tuple[Criterion, ...]:
-    return tuple(_criterion(id, criterion) for id, criterion in zip(rubric.ids(), rubric.criteria, strict=True))
-
-
-def _criterion(id: str, criterion: wire.Criterion) -> Criterion:
-    verifier = criterion.verifier
-    return Criterion(
-        id=id,
-        text=criterion.judged_text,
-        points=criterion.worth,
-        category=criterion.category,
-        tags=criterion.tags,
-        rule=None if verifier is None else Rule(verifier.rule, verifier.model_dump(exclude={"rule"}, by_alias=True)),
-    )
+    found = []
+    for id, criterion in zip(rubric.ids(), rubric.criteria, strict=True):
+        verifier, rule = criterion.verifier, None
+        if verifier is not None:
+            rule = Rule(verifier.rule, verifier.model_dump(exclude={"rule"}, by_alias=True))
+        found.append(Criterion(id, criterion.judged_text, criterion.worth, criterion.category, criterion.tags, rule))
+    return tuple(found)
 
 
 def candidates(request: wire.ScoreRequest) -> list[Candidate]:
-    """One a response, in the order of the results."""
-    return [candidate for index, item in enumerate(request.items) for candidate in _of_item(index, item)]
+    """One for each response, in the order of the results. Responses of one item share its turns and criteria."""
+    found: list[Candidate] = []
+    for index, item in enumerate(request.items):
+        shared = () if item.rubric is None else criteria(item.rubric)
+        if isinstance(item.prompt, str):
+            turns: tuple[Turn, ...] = (Turn("user", item.prompt),)
+        else:
+            turns = tuple([Turn(message.role, message.content) for message in item.prompt])
+        if item.responses is None:
+            responses, group = [item.response or ""], item.group
+        else:
+            responses, group = item.responses, str(index) if item.id is None else item.id
+        for id, response in zip(item.result_ids(index), responses, strict=True):
+            found.append(Candidate(id, turns, response, shared, item.reference, group))
+    return found
 
 
-def _of_item(index: int, item: wire.Item) -> list[Candidate]:
-    shared = () if item.rubric is None else criteria(item.rubric)
-    turns = _turns(item.prompt)
-    responses = [item.response] if item.responses is None else item.responses
-    group = item.group if item.responses is None else (str(index) if item.id is None else item.id)
-    return [
-        Candidate(id=id, turns=turns, response=response or "", criteria=shared, reference=item.reference, group=group)
-        for id, response in zip(item.result_ids(index), responses, strict=True)
-    ]
+_ENGINE_PRIORITY: Mapping[wire.Priority, int] = {"interactive": 0, "train": 1, "eval": 2}
 
 
-def _turns(prompt: str | list[wire.Message]) -> tuple[Turn, ...]:
-    if isinstance(prompt, str):
-        return (Turn("user", prompt),)
-    return tuple(Turn(message.role, message.content) for message in prompt)
-
-
-_PRIORITY: Mapping[wire.Priority, int] = {"interactive": 0, "train": 1, "eval": 2}
-
-
-def options(request: wire.ScoreRequest, now_s: float) -> Options:
-    """`now_s` is when the request arrived, on the service's clock."""
+def options(request: wire.ScoreRequest, team: Team, arrived_s: float) -> Options:
+    """`arrived_s` is when the request arrived, on the service's clock."""
     return Options(
         mode=request.mode,
         layout=request.layout,
         votes=request.votes,
         norm=request.rating_norm,
-        priority=_PRIORITY[request.priority],
         aggregation=request.aggregation,
         soft=request.soft,
         threshold=request.threshold,
         min_coverage=request.min_coverage,
-        deadline_s=None if request.deadline_ms is None else now_s + request.deadline_ms / 1000,
+        deadline_s=None if request.deadline_ms is None else arrived_s + request.deadline_ms / 1000,
+        scope=team.scope,
+        tenant=Tenant(team.name, team.weight, request.priority),
+        priority=_ENGINE_PRIORITY[request.priority],
     )
-
-
-def tenant(team: Team, priority: wire.Priority) -> Tenant:
-    return Tenant(team.name, team.weight, priority)
 
 
 def judge(judge: JudgeIdentity) -> wire.Judge:
@@ -128,20 +113,19 @@ def response(id: str, judged_by: JudgeIdentity, scored: Sequence[Scored], usage:
         id=id,
         judge=judge(judged_by),
         results=[wire.Result(**_result(one)) for one in scored],
-        groups=_groups(scored) or None,
+        groups=_groups(scored),
         usage=_usage(usage),
     )
 
 
-def line(place: int, scored: Scored) -> wire.StreamedResult:
-    """One line of a streamed answer; `place` is the result's among the request's."""
-    return wire.StreamedResult(index=place, **_result(scored))
+def line(index: int, scored: Scored) -> wire.StreamedResult:
+    """One line of a streamed response; `index` is the result's among the request's."""
+    return wire.StreamedResult(index=index, **_result(scored))
 
 
 def end(id: str, judged_by: JudgeIdentity, scored: Sequence[Scored], usage: Usage) -> wire.StreamEnd:
-    """The last line of a streamed answer."""
-    groups = _groups(scored) or None
-    return wire.StreamEnd(done=True, id=id, judge=judge(judged_by), groups=groups, usage=_usage(usage))
+    """The last line of a streamed response."""
+    return wire.StreamEnd(done=True, id=id, judge=judge(judged_by), groups=_groups(scored), usage=_usage(usage))
 
 
 def _usage(usage: Usage) -> wire.Usage:
@@ -156,28 +140,9 @@ def _usage(usage: Usage) -> wire.Usage:
 
 
 def _result(scored: Scored) -> dict[str, Any]:
-    pairs = zip(scored.criteria, scored.judgements, strict=True)
-    return {
-        "id": scored.candidate.id,
-        "status": scored.score.status,
-        "score": scored.score.value,
-        "score_bounds": scored.score.bounds,
-        "coverage": scored.score.coverage,
-        "criteria": [_criterion_result(criterion, judgement) for criterion, judgement in pairs],
-        "rating": _rating(scored),
-    }
-
-
-def _rating(scored: Scored) -> wire.Rating | None:
-    rating, normalised = scored.rating, scored.score.value
-    if rating is None or normalised is None:
-        return None
-    return wire.Rating(expected=rating.expected, most_likely=rating.most_likely, normalised=normalised)
-
-
-def _criterion_result(criterion: Criterion, judgement: Judgement) -> wire.CriterionResult:
-    return wire.CriterionResult.model_validate(
-        {
+    criteria: list[wire.CriterionResult] = []
+    for criterion, judgement in zip(scored.criteria, scored.judgements, strict=True):
+        fields = {
             "id": criterion.id,
             "status": judgement.status,
             "met": judgement.met,
@@ -189,21 +154,34 @@ def _criterion_result(criterion: Criterion, judgement: Judgement) -> wire.Criter
             "explanation": judgement.explanation,
             "detail": judgement.detail,
         }
-    )
+        criteria.append(wire.CriterionResult.model_validate(fields))
+    rating, score = None, scored.score
+    if scored.rating is not None and score.value is not None:
+        expected, most_likely = scored.rating.expected, scored.rating.most_likely
+        rating = wire.Rating(expected=expected, most_likely=most_likely, normalised=score.value)
+    return {
+        "id": scored.candidate.id,
+        "status": score.status,
+        "score": score.value,
+        "score_bounds": score.bounds,
+        "coverage": score.coverage,
+        "criteria": criteria,
+        "rating": rating,
+    }
 
 
-def _groups(scored: Sequence[Scored]) -> list[wire.Group]:
-    return [_group(id, [one.score.value for one in members]) for id, members in by_name(scored).items()]
-
-
-def _group(id: str, values: Sequence[float | None]) -> wire.Group:
-    valid = [value for value in values if value is not None]
-    std = statistics.pstdev(valid) if valid else None
-    return wire.Group(
-        id=id,
-        n=len(values),
-        valid=len(valid),
-        mean=math.fsum(valid) / len(valid) if valid else None,
-        std=std,
-        zero_variance=None if std is None else len(set(valid)) == 1,
-    )
+def _groups(scored: Sequence[Scored]) -> list[wire.Group] | None:
+    """None where no group was named."""
+    groups = []
+    for id, members in by_group(scored).items():
+        valid = [one.score.value for one in members if one.score.value is not None]
+        group = wire.Group(
+            id=id,
+            n=len(members),
+            valid=len(valid),
+            mean=math.fsum(valid) / len(valid) if valid else None,
+            std=statistics.pstdev(valid) if valid else None,
+            zero_variance=len(set(valid)) == 1 if valid else None,
+        )
+        groups.append(group)
+    return groups or None

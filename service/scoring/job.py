@@ -16,8 +16,7 @@ from service.modes.modes import JudgingMode, Question
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.evaluator import Evaluator
-from service.scoring.options import Options
-from service.scoring.pending import Usage
+from service.scoring.pending import Options, Usage
 from service.scoring.results import Scored, by_judge, by_rule, rated, scored
 from service.scoring.round import Place, Round
 from service.verifiers.pool import RulePool

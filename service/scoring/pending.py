@@ -10,6 +10,7 @@ from typing import Protocol
 from service.cache.single_flight import Flight
 from service.errors import RequestError, SharedRequestRejected, TimedOut
 from service.modes.modes import ModeResult
+from service.modes.rating import Norm
 from service.observability.tracing import UNTRACED, Trace, Watch
 from service.rubrics.judgement import Source
 from service.scheduling import DEFAULT_TENANT, Tenant
@@ -73,6 +74,36 @@ class Waiting:
     priority: int = 0
     reserve: Reserve | None = None
     trace: Trace = UNTRACED
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a request chose, and whose it is. `deadline_s` is a point on the clock, `scope` names who may share the
+    verdicts, and `reserve` reserves tokens of the team's quota."""
+
+    mode: str = "verdict"
+    layout: str = "rubricd"
+    votes: int = 1
+    aggregation: str = "healthbench"
+    soft: bool = False
+    threshold: float = 0.5
+    min_coverage: float = 1.0
+    norm: Norm = "(r-1)/9"
+    deadline_s: float | None = None
+    scope: str = ""
+    tenant: Tenant = DEFAULT_TENANT
+    priority: int = 0
+    reserve: Reserve | None = None
+    trace: Trace = UNTRACED
+
+    @property
+    def rates(self) -> bool:
+        """One rating for each candidate instead of a verdict for each criterion."""
+        return self.mode in ("implicit", "likert")
+
+    @property
+    def waiting(self) -> Waiting:
+        return Waiting(self.scope, self.tenant, self.deadline_s, self.priority, self.reserve, self.trace)
 
 
 @dataclass(frozen=True, slots=True)

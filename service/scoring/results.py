@@ -1,11 +1,13 @@
-"""What a request's answers amount to: judgements of its criteria, a score of each candidate. Pure.
+"""Turns a request's verdicts into judgements, scores and the spreads of its GRPO groups. Pure.
 
-Always true: a criterion without an answer has a status that says why, and no verdict.
+Guarantees: a criterion without a verdict has a status that says why. A criterion is counted in a group's spreads where
+every member has a verdict on it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from service.errors import JudgementError, TimedOut
 from service.modes.rating import Norm, Rating
@@ -13,6 +15,9 @@ from service.rubrics.aggregation import Score, aggregate
 from service.rubrics.judgement import Judgement, Verdict, abstains, abstention, combine_votes, decide, failed
 from service.rubrics.rubric import Candidate, Criterion
 from service.scoring.pending import Pending
+
+Spread = Literal["varied", "zero", "unjudged"]
+CriterionSpread = Literal["all_met", "none_met", "mixed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +87,31 @@ def rated(candidate: Candidate, pending: Pending, norm: Norm, mass_floor: float)
     value = rating.normalised(norm)
     judgement = Judgement(status="ok", source=pending.source, label_mass=rating.label_mass)
     return Scored(candidate, (WHOLE,), (judgement,), Score(value, (value, value), 1.0, "ok"), rating)
+
+
+def by_group(scored: Iterable[Scored]) -> dict[str, list[Scored]]:
+    """Members of each GRPO group that was named, also where there is only one."""
+    members: dict[str, list[Scored]] = {}
+    for one in scored:
+        if one.candidate.group is not None:
+            members.setdefault(one.candidate.group, []).append(one)
+    return members
+
+
+def spread(group: Sequence[Scored]) -> Spread:
+    """Whether the scores differ: without that a group teaches nothing. `unjudged`: fewer than two have one."""
+    values = [one.score.value for one in group if one.score.value is not None]
+    if len(values) < 2:
+        return "unjudged"
+    return "zero" if len(set(values)) == 1 else "varied"
+
+
+def criteria_spreads(group: Sequence[Scored]) -> Iterator[CriterionSpread]:
+    """One for each criterion that all members share and that was judged for each."""
+    first = group[0]
+    if any(one.candidate.criteria != first.candidate.criteria for one in group):
+        return
+    for judged in zip(*(one.judgements for one in group), strict=True):
+        met = [judgement.met for judgement in judged]
+        if None not in met:
+            yield "all_met" if all(met) else "mixed" if any(met) else "none_met"

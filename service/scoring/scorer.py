@@ -15,8 +15,7 @@ from service.rubrics.rubric import Candidate
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.job import ScoringJob
-from service.scoring.options import Options
-from service.scoring.pending import Usage
+from service.scoring.pending import Options, Usage
 from service.scoring.results import Scored
 from service.verifiers.pool import RulePool
 
@@ -81,12 +80,12 @@ class Scorer:
             raise InvalidRequest(message, (((place,), message),)) from None
 
     async def score(self, candidates: Sequence[Candidate], options: Options) -> tuple[list[Scored], Usage]:
-        """One Scored a candidate, same order. Raises as `begin`."""
-        begun = await self.begin(candidates, options)
+        """One Scored a candidate, same order. Raises as `start`."""
+        begun = await self.start(candidates, options)
         found = {place: one async for place, one in begun.scored()}
         return [found[place] for place in range(len(candidates))], begun.usage
 
-    async def begin(self, candidates: Sequence[Candidate], options: Options) -> ScoringJob:
+    async def start(self, candidates: Sequence[Candidate], options: Options) -> ScoringJob:
         """The request, let in; iterate over it once, or `close` it. Raises InvalidRequest for what cannot be scored as
         asked, Overloaded, QuotaExceeded or Unavailable where the judge cannot take the work."""
         judging_mode = self.judging_mode(options.mode, options.layout)

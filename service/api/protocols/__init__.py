@@ -1,5 +1,5 @@
-"""Other trainers' protocols, one file each, for trainers that then need no client of ours.
+"""Other trainers' protocols have one file each here, for trainers that then need no client of ours.
 
-Always true: a file here only translates. Body to `wire.ScoreRequest`, and from then on the path of `POST /v1/score`;
-what was judged back to the reply. No reply holds a number in place of a missing verdict unless it says so beside it.
+Guarantees: a file here only translates: the body to `wire.ScoreRequest`, which takes the path of `POST /v1/score`, and
+the scores back to the reply. No reply holds a number in place of a missing verdict unless a field beside it says so.
 """

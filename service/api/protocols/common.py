@@ -1,47 +1,62 @@
-"""What every protocol here has in common: tolerant bodies, strict labels, and one request in the contract's terms.
+"""Holds what every protocol here shares: tolerant bodies, strict labels, one request of the contract, and replies.
 
 A rubric comes in a *label*: an item of `POST /v1/score` without its response, with the request's options beside it, as
 an object or as JSON text.
 
-Always true: what is ours (labels, options) is strict, with a place for every slip; what is theirs may hold fields that
-nobody here knows.
+Guarantees: what is ours (labels, options) is strict, and every mistake in it is refused with its place. What is theirs
+may hold fields that nothing here knows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from service.api import problems
-from service.api.request_body import unserved
-from service.errors import InvalidRequest
+from service.api.request_body import invalid_at
+from service.errors import InvalidRequest, JudgementError, NotJudged
 from trainer_client import wire
 
-M = TypeVar("M", bound="Foreign")
+M = TypeVar("M", bound="ForeignBody")
 Place = tuple[str | int, ...]
 
 ITEM = frozenset({"rubric", "prompt", "reference"})
 OPTIONS = frozenset(wire.ScoreRequest.model_fields) - {"items", "deadline_ms"}
 _NUMBERS = frozenset({"votes", "soft", "threshold", "min_coverage"})
 REMEDY = 'there is no rubric here; give {"rubric": [{"text": "...", "points": 1}]}, as an object or as JSON text'
+COMMON_END_TOKENS = (
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "<eos>",
+    "</s>",
+)
+"""End-of-text tokens that trainers decode with the response, of the common model families."""
+
+_RETRYABLE = frozenset(error.code for error in JudgementError.__subclasses__() if error.retryable)
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """What a translation needs besides the body. `query` is the URL's; `end_tokens` are taken off the end of a
-    response; `neutral` stands for a missing reward where it is set, and `replaced` hears how often it did."""
+class TranslationContext:
+    """What a translation needs besides the body. `query` is the URL's; `deadline_s` is a duration; `end_tokens` are
+    taken off the end of a response; `neutral` stands for a missing reward where it is set, and `count_neutral` is
+    called with how often it did."""
 
     query: Mapping[str, str]
     deadline_s: float
     end_tokens: Sequence[str] = ()
     neutral: float | None = None
-    replaced: Callable[[int], None] = lambda rewards: None
+    count_neutral: Callable[[int], None] = lambda rewards: None
 
 
-class Foreign(BaseModel):
-    """A body of another protocol: its fields are strict, others are let be."""
+class ForeignBody(BaseModel):
+    """A body of another protocol: its fields are strict, others are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True, hide_input_in_errors=True)
 
@@ -70,7 +85,7 @@ class Label:
             value = {"rubric": value}
         if value.keys() - ITEM - OPTIONS:
             known = ", ".join([*sorted(ITEM), *sorted(OPTIONS)])
-            raise unserved(*place, f"a field of this label is not known; known are {known}")
+            raise invalid_at(*place, f"a field of this label is not known; known are {known}")
         return cls(place, _only(value, ITEM), _only(value, OPTIONS))
 
     def filled(self, **item: Any) -> "Label":
@@ -83,11 +98,11 @@ def _object(value: Any, place: Place) -> dict[str, Any]:
         try:
             value = from_json(value, allow_inf_nan=False)
         except ValueError:
-            raise unserved(*place, f"this text is not JSON, so {REMEDY}") from None
+            raise invalid_at(*place, f"this text is not JSON, so {REMEDY}") from None
     if isinstance(value, list):
         value = {"rubric": value}
     if not isinstance(value, dict):
-        raise unserved(*place, REMEDY)
+        raise invalid_at(*place, REMEDY)
     return value
 
 
@@ -99,7 +114,7 @@ def options_of(query: Mapping[str, str], *others: str) -> dict[str, Any]:
     """The scoring options in a URL, `others` left out. Raises InvalidRequest."""
     if query.keys() - OPTIONS - set(others):
         known = ", ".join(sorted({*OPTIONS, *others}))
-        raise unserved("query", f"an option in the URL is not known; known are {known}")
+        raise invalid_at("query", f"an option in the URL is not known; known are {known}")
     return {name: _typed(name, query[name]) for name in query if name in OPTIONS}
 
 
@@ -113,26 +128,26 @@ def _typed(name: str, text: str) -> Any:
         return text
 
 
-def request_of(
-    responses: Sequence[tuple[Label, str]], asking: Asking, *, others: Sequence[str] = ()
+def build_request(
+    responses: Sequence[tuple[Label, str]], context: TranslationContext, *, others: Sequence[str] = ()
 ) -> wire.ScoreRequest:
     """One item a label with its response, in this order. What the labels choose goes before the URL. Raises
     InvalidRequest with the places of the labels."""
     first = responses[0][0]
-    options = {**options_of(asking.query, *others), **first.options}
+    options = {**options_of(context.query, *others), **first.options}
     for label, _ in responses:
         if label.options != first.options:
-            raise unserved(*label.place, "its options differ from the first label's; send such responses apart")
+            raise invalid_at(*label.place, "its options differ from the first label's; send such responses apart")
         if label.item.get("rubric") is None and options.get("mode") != "likert":
-            raise unserved(*label.place, REMEDY)
+            raise invalid_at(*label.place, REMEDY)
     items = [{**label.item, "response": response} for label, response in responses]
-    asked = {**options, "items": items, "deadline_ms": max(1, round(asking.deadline_s * 1000))}
+    fields = {**options, "items": items, "deadline_ms": max(1, round(context.deadline_s * 1000))}
     try:
-        return wire.ScoreRequest.model_validate(asked)
+        return wire.ScoreRequest.model_validate(fields)
     except ValidationError as error:
         found = problems.invalid(error)
         labels = [label for label, _ in responses]
-        raise InvalidRequest(str(found), tuple((_at(loc, labels), said) for loc, said in found.errors)) from None
+        raise InvalidRequest(str(found), tuple((_at(loc, labels), message) for loc, message in found.errors)) from None
 
 
 def _at(loc: Place, labels: Sequence[Label]) -> Place:
@@ -145,3 +160,35 @@ def _at(loc: Place, labels: Sequence[Label]) -> Place:
         case (str(name), *_) if name in OPTIONS:
             return ("query", *loc)
     return loc
+
+
+def strip_end_tokens(response: str, tokens: Sequence[str]) -> str:
+    """The response without the tokens that stand at its very end, however many."""
+    while found := next((token for token in tokens if response.endswith(token)), None):
+        response = response.removesuffix(found)
+    return response
+
+
+def to_json(reply: Any) -> bytes:
+    return json.dumps(reply, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def missing_verdicts(results: Iterable[wire.Result]) -> Counter[str]:
+    """How many criteria have no verdict, by status."""
+    return Counter(criterion.status for one in results for criterion in one.criteria if criterion.status != "ok")
+
+
+def missing_reason(results: Iterable[wire.Result]) -> str:
+    """Why there is no score, in a sentence without text of the request."""
+    found = missing_verdicts(results)
+    if not found:
+        return "nothing in this rubric counts"
+    statuses = ", ".join(f"{status} {found[status]}" for status in get_args(wire.CriterionStatus) if found[status])
+    return f"criteria without a verdict: {statuses}"
+
+
+def not_judged(results: Iterable[wire.Result]) -> NotJudged:
+    """The error for a protocol whose reply is a number and nothing else."""
+    without = [one for one in results if one.score is None]
+    again = _RETRYABLE & missing_verdicts(without).keys()
+    return NotJudged(f"{len(without)} response(s) were not judged; {missing_reason(without)}", 1.0 if again else None)

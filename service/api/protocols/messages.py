@@ -1,7 +1,7 @@
-"""Other protocols' messages as turns of the contract: chat messages, and the items of OpenAI's Responses API.
+"""Reads other protocols' messages as turns of the contract: chat messages, and items of OpenAI's Responses API.
 
-Always true: what is neither text nor can be written as text is refused with its place, never left out; only an item
-`reasoning`, the policy's own thought, is nobody's turn.
+Guarantees: what is neither text nor can be written as text is refused with its place. An item `reasoning`, which the
+policy's reader does not see, is the one kind of item that makes no turn.
 """
 
 import json
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from service.api.protocols.common import Place
-from service.api.request_body import unserved
+from service.api.request_body import invalid_at
 from trainer_client import wire
 
 _TEXT = frozenset({"text", "input_text", "output_text"})
 
 
 @dataclass(frozen=True, slots=True)
-class Spoke:
+class Turn:
     """One turn."""
 
     role: str
@@ -27,29 +27,31 @@ class Spoke:
         return {"role": self.role, "content": self.content}
 
 
-def turns(items: Sequence[Any], *place: str | int) -> list[Spoke]:
+def turns(items: Sequence[Any], *place: str | int) -> list[Turn]:
     """Raises InvalidRequest."""
     found = (_turn(item, (*place, index)) for index, item in enumerate(items))
     return [turn for turn in found if turn is not None]
 
 
-def _turn(item: Any, place: Place) -> Spoke | None:
+def _turn(item: Any, place: Place) -> Turn | None:
     if not isinstance(item, dict):
-        raise unserved(*place, "a message is an object with `role` and `content`")
+        raise invalid_at(*place, "a message is an object with `role` and `content`")
     kind = item.get("type", "message")
     if kind == "reasoning":
         return None
     if kind in ("function_call", "custom_tool_call"):
-        said = item.get("arguments" if kind == "function_call" else "input")
-        return Spoke("assistant", f"{_text(item.get('name'), place)}({_text(said, place)})")
+        arguments = item.get("arguments" if kind == "function_call" else "input")
+        return Turn("assistant", f"{_text(item.get('name'), place)}({_text(arguments, place)})")
     if kind in ("function_call_output", "custom_tool_call_output"):
-        return Spoke("tool", text(item.get("output"), *place, "output"))
+        return Turn("tool", text(item.get("output"), *place, "output"))
     if kind != "message" or item.get("role") not in get_args(wire.Role):
         roles = ", ".join(get_args(wire.Role))
-        raise unserved(*place, f"this judge reads messages with a `role` of {roles}, function calls and their outputs")
+        raise invalid_at(
+            *place, f"this judge reads messages with a `role` of {roles}, function calls and their outputs"
+        )
     if item.get("tool_calls"):
-        raise unserved(*place, "a chat message with `tool_calls` is not read; write the call as text")
-    return Spoke(item["role"], text(item.get("content"), *place, "content"))
+        raise invalid_at(*place, "a chat message with `tool_calls` is not read; write the call as text")
+    return Turn(item["role"], text(item.get("content"), *place, "content"))
 
 
 def text(content: Any, *place: str | int) -> str:
@@ -67,14 +69,14 @@ def _part(part: Any, place: Place) -> str:
         return _text(part.get("refusal"), place)
     if kind == "input_json":
         return json.dumps(part.get("data"), ensure_ascii=False, separators=(",", ":"))
-    raise unserved(*place, "this judge reads text (and JSON as text), nothing else")
+    raise invalid_at(*place, "this judge reads text (and JSON as text), nothing else")
 
 
 def _text(value: Any, place: Place) -> str:
     if not isinstance(value, str):
-        raise unserved(*place, "text is missing here")
+        raise invalid_at(*place, "text is missing here")
     return value
 
 
-def sent(turns: Iterable[Spoke]) -> list[dict[str, str]]:
+def as_messages(turns: Iterable[Turn]) -> list[dict[str, str]]:
     return [turn.sent() for turn in turns]

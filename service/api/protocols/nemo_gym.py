@@ -1,38 +1,44 @@
-"""NeMo-Gym's resources server: `POST /verify`, with `POST /seed_session` that its agents call before.
+"""Translates NeMo-Gym's resources server: `POST /verify`, with `POST /seed_session` that its agents call before.
 
-A row that was not judged is what Gym's own servers make of a judge that failed: marked `_ng_failure_class`, masked, and
-with the 0.0 that Gym's type of a row demands. Gym puts such rows aside and asks again; nobody trains on the number.
+A row that was not judged is marked as Gym's own servers mark one whose judge failed: `_ng_failure_class`, masked, and
+with the 0.0 that Gym's type of a row demands. Gym puts such rows aside and sends them again; no training uses the 0.0.
 """
 
 from typing import Any
 
 from pydantic_core import from_json
 
-from service.api.protocols.common import Asking, Foreign, Label, parse, request_of
-from service.api.protocols.messages import Spoke, sent, text, turns
-from service.api.protocols.replying import reason, written
-from service.api.request_body import unserved
-from service.api.spoken import Spoken
+from service.api.protocols.common import (
+    ForeignBody,
+    Label,
+    TranslationContext,
+    build_request,
+    missing_reason,
+    parse,
+    to_json,
+)
+from service.api.protocols.messages import Turn, as_messages, text, turns
+from service.api.request_body import ParsedRequest, invalid_at
 from trainer_client import wire
 
 FAILED = "judge_failed"
 _STALE = frozenset({"reward", "reward_components", "mask_sample", "failure_kind", "failure_reason"})
 
 
-class CreateParams(Foreign):
-    """What the policy was asked, as parameters of OpenAI's Responses API."""
+class CreateParams(ForeignBody):
+    """The request to the policy, as parameters of OpenAI's Responses API."""
 
     input: str | list[Any]
     instructions: str | None = None
 
 
-class Response(Foreign):
-    """What the policy answered, an object of OpenAI's Responses API."""
+class Response(ForeignBody):
+    """The policy's response, an object of OpenAI's Responses API."""
 
     output: list[Any]
 
 
-class Metadata(Foreign):
+class Metadata(ForeignBody):
     rubric: Any = None
     reference: Any = None
 
@@ -45,52 +51,52 @@ class Body(Metadata):
     verifier_metadata: Metadata | None = None
 
 
-def read(body: bytes, asking: Asking) -> Spoken:
+def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     """Raises InvalidRequest."""
-    row, asked = row_of(body), parse(body, Body)
-    before, response = _told(asked)
-    request = request_of([(_label(asked).filled(prompt=sent(before)), response)], asking)
-    return Spoken(request, lambda answer: reply(answer, row, soft=request.soft))
+    row, parsed = row_of(body), parse(body, Body)
+    before, response = _split_conversation(parsed)
+    request = build_request([(_label(parsed).filled(prompt=as_messages(before)), response)], context)
+    return ParsedRequest(request, lambda answer: reply(answer, row, soft=request.soft))
 
 
 def row_of(body: bytes) -> dict[str, Any]:
-    """The row without what an earlier verification said of it. Raises InvalidRequest."""
+    """The row without the marks of an earlier verification. Raises InvalidRequest."""
     parse(body, Body)
     try:
         row: dict[str, Any] = from_json(body, allow_inf_nan=False)
     except ValueError:
-        raise unserved("a row with NaN or an infinity in it cannot be sent back as JSON") from None
+        raise invalid_at("a row with NaN or an infinity in it cannot be sent back as JSON") from None
     config = row.get("instance_config")
     if isinstance(config, dict):
         row["instance_config"] = {name: value for name, value in config.items() if name != "mask_sample"}
     return {name: value for name, value in row.items() if name not in _STALE and not name.startswith("_ng_failure_")}
 
 
-def _label(asked: Body) -> Label:
-    inner = asked.verifier_metadata
-    if asked.rubric is None and inner is not None:
+def _label(parsed: Body) -> Label:
+    inner = parsed.verifier_metadata
+    if parsed.rubric is None and inner is not None:
         return Label.of(_given(inner), "verifier_metadata")
-    return Label.of(_given(asked))
+    return Label.of(_given(parsed))
 
 
 def _given(fields: Metadata) -> dict[str, Any]:
     return {"rubric": fields.rubric} if fields.reference is None else fields.model_dump(include={"rubric", "reference"})
 
 
-def _told(asked: Body) -> tuple[list[Spoke], str]:
+def _split_conversation(parsed: Body) -> tuple[list[Turn], str]:
     """The conversation, and the last assistant message after it: the response. Without one it is empty."""
-    params = asked.responses_create_params
-    said = [] if params.instructions is None else [Spoke("system", params.instructions)]
+    params = parsed.responses_create_params
+    turns_before = [] if params.instructions is None else [Turn("system", params.instructions)]
     if isinstance(params.input, str):
-        said.append(Spoke("user", params.input))
+        turns_before.append(Turn("user", params.input))
     else:
-        said += turns(params.input, "responses_create_params", "input")
-    output = asked.response.output
+        turns_before += turns(params.input, "responses_create_params", "input")
+    output = parsed.response.output
     last = next((n for n in reversed(range(len(output))) if _answers(output[n])), len(output))
-    said += turns(output[:last], "response", "output")
+    turns_before += turns(output[:last], "response", "output")
     if last == len(output):
-        return said, ""
-    return said, text(output[last].get("content"), "response", "output", last, "content")
+        return turns_before, ""
+    return turns_before, text(output[last].get("content"), "response", "output", last, "content")
 
 
 def _answers(item: Any) -> bool:
@@ -101,14 +107,14 @@ def reply(answer: wire.ScoreResponse, row: dict[str, Any], *, soft: bool) -> byt
     """The row with its reward, or marked as not judged."""
     [result] = answer.results
     if result.score is None:
-        return failed(row, reason(answer.results))
+        return failed(row, missing_reason(answer.results))
     judged = {
         "reward": result.score,
         "reward_components": {one.id: _earned(one, soft) for one in result.criteria if one.met is not None},
         "rubric_evaluations": [one.model_dump(mode="json") for one in result.criteria],
         "judge_fingerprint": answer.judge.fingerprint,
     }
-    return written({**row, **judged})
+    return to_json({**row, **judged})
 
 
 def _earned(criterion: wire.CriterionResult, soft: bool) -> float:
@@ -128,4 +134,4 @@ def failed(row: dict[str, Any], why: str) -> bytes:
         "_ng_failure_class": FAILED,
         "_ng_failure_judge_error": why,
     }
-    return written({**row, **marks})
+    return to_json({**row, **marks})

@@ -1,64 +1,66 @@
-"""OpenAI's decisions route, `POST /v1/decisions` (read in SDK 3.52): questions about an input, each with a probability.
+"""Translates OpenAI's decisions route, `POST /v1/decisions` (read in SDK 3.52): questions about an input.
 
-A judge of rubrics answers `predicate` questions. The last message of the input is what is judged, those before it are
-its conversation; a string is one message. A question without a verdict is a `refusal`, which is the protocol's word.
+A judge of rubrics answers `predicate` questions, each with a probability. The last message of the input is judged,
+those before it are its conversation; a string is one message. A question without a verdict is a `refusal`, as the
+protocol calls it.
 """
 
 from typing import Any
 
 from pydantic import Field
 
-from service.api.protocols.common import Asking, Foreign, Label, parse, request_of
-from service.api.protocols.messages import Spoke, sent, text, turns
-from service.api.protocols.replying import written
-from service.api.request_body import unserved
-from service.api.spoken import Spoken
+from service.api.protocols.common import ForeignBody, Label, TranslationContext, build_request, parse, to_json
+from service.api.protocols.messages import Turn, as_messages, text, turns
+from service.api.request_body import ParsedRequest, invalid_at
 from trainer_client import wire
 
 
-class Question(Foreign):
+class Question(ForeignBody):
     type: str
     instructions: str | list[Any]
     name: str | None = None
 
 
-class Body(Foreign):
-    """`model` is let be: the reply names the judge that answered."""
+class Body(ForeignBody):
+    """`model` is ignored: the reply names the judge that answered."""
 
     model: str
     input: str | list[Any]
     questions: list[Question] = Field(min_length=1, max_length=400)
 
 
-def read(body: bytes, asking: Asking) -> Spoken:
+def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     """Raises InvalidRequest."""
-    asked = parse(body, Body)
-    said = [Spoke("user", asked.input)] if isinstance(asked.input, str) else turns(asked.input, "input")
-    if not said:
-        raise unserved("input", "there is nothing to ask about")
-    rubric = [_criterion(question, place) for place, question in enumerate(asked.questions)]
-    label = Label((), {"rubric": rubric, "prompt": sent(said[:-1])}, {})
-    request = request_of([(label, said[-1].content)], asking)
+    parsed = parse(body, Body)
+    conversation = [Turn("user", parsed.input)] if isinstance(parsed.input, str) else turns(parsed.input, "input")
+    if not conversation:
+        raise invalid_at("input", "the input is empty, so there is nothing to judge")
+    rubric = [_criterion(question, place) for place, question in enumerate(parsed.questions)]
+    label = Label((), {"rubric": rubric, "prompt": as_messages(conversation[:-1])}, {})
+    request = build_request([(label, conversation[-1].content)], context)
     if request.mode not in ("verdict", "reasoned"):
-        raise unserved("query", "questions are answered one by one, in mode `verdict` or `reasoned`")
-    return Spoken(request, lambda answer: reply(answer, asked.questions))
+        raise invalid_at("query", "questions are answered one by one, in mode `verdict` or `reasoned`")
+    return ParsedRequest(request, lambda answer: reply(answer, parsed.questions))
 
 
 def _criterion(question: Question, place: int) -> dict[str, Any]:
     if question.type != "predicate":
-        raise unserved(
-            "questions", place, "type", "this judge answers `predicate` (P(true)); ask a choice as one for each option"
+        raise invalid_at(
+            "questions",
+            place,
+            "type",
+            "this judge answers `predicate` (P(true)); send a choice as one question for each option",
         )
-    asked = text(question.instructions, "questions", place, "instructions")
-    if not asked.strip():
-        raise unserved("questions", place, "instructions", "a question must say something")
-    return {"text": asked, "points": 1}
+    instructions = text(question.instructions, "questions", place, "instructions")
+    if not instructions.strip():
+        raise invalid_at("questions", place, "instructions", "a question must say something")
+    return {"text": instructions, "points": 1}
 
 
 def reply(answer: wire.ScoreResponse, questions: list[Question]) -> bytes:
     [result] = answer.results
     usage = answer.usage
-    return written(
+    return to_json(
         {
             "model": answer.judge.model,
             "answers": [_answer(*pair) for pair in zip(questions, result.criteria, strict=True)],

@@ -1,7 +1,7 @@
-"""Where other trainers' protocols are served: one route function for all that judge.
+"""Serves other trainers' protocols: one route function for all that judge.
 
-Always true: who asks, for which team, within which quota and deadline, and whether they asked before, is settled by the
-path of `POST /v1/score`, as for everybody.
+Guarantees: authentication, quota, deadline and idempotency are those of `POST /v1/score`, whose path every request here
+takes.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,29 +12,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.dependencies import Dependencies
-from service.api.protocols import ends, eval_protocol, nemo_gym, openai_decisions, openrlhf, slime
-from service.api.protocols.common import Asking
-from service.api.score import JSON, Scoring
-from service.api.spoken import Spoken
+from service.api.protocols import eval_protocol, nemo_gym, openai_decisions, openrlhf, slime
+from service.api.protocols.common import COMMON_END_TOKENS, TranslationContext
+from service.api.request_body import ParsedRequest
+from service.api.score import JSON, ScoreRoute
 from service.errors import Overloaded, QuotaExceeded, Unavailable
 
-Translation = Callable[[bytes, Asking], Spoken]
+Translation = Callable[[bytes, TranslationContext], ParsedRequest]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _TRANSLATIONS: Mapping[str, Translation] = MappingProxyType(
     {
-        "/get_reward": openrlhf.read,
-        "/rm": slime.read,
-        "/evaluate": eval_protocol.read,
-        "/v1/decisions": openai_decisions.read,
+        "/get_reward": openrlhf.parse_request,
+        "/rm": slime.parse_request,
+        "/evaluate": eval_protocol.parse_request,
+        "/v1/decisions": openai_decisions.parse_request,
     }
 )
 
 
-class Compat:
-    def __init__(self, dependencies: Dependencies, scoring: Scoring) -> None:
+class ProtocolRoutes:
+    def __init__(self, dependencies: Dependencies, score_route: ScoreRoute) -> None:
         self._dependencies = dependencies
-        self._scoring = scoring
+        self._score_route = score_route
 
     @property
     def judging(self) -> set[str]:
@@ -42,14 +42,14 @@ class Compat:
         return {*_TRANSLATIONS, "/verify"}
 
     def routes(self) -> dict[str, Endpoint]:
-        """Every path with its endpoint; all of them are asked with POST."""
-        judging = {path: partial(self._judge, path, read) for path, read in _TRANSLATIONS.items()}
+        """Every path with its endpoint; all of them take POST."""
+        judging = {path: partial(self._judge, path, parse) for path, parse in _TRANSLATIONS.items()}
         return {**judging, "/verify": self.verify, "/seed_session": self.seed_session}
 
     async def verify(self, request: Request) -> Response:
-        """A judge that cannot be asked now has failed a row, too: an error would end the whole run that sent it."""
+        """A judge that is unavailable fails a row, too: an error would end the whole run that sent it."""
         try:
-            return await self._judge("/verify", nemo_gym.read, request)
+            return await self._judge("/verify", nemo_gym.parse_request, request)
         except (Overloaded, Unavailable, QuotaExceeded) as error:
             row = nemo_gym.row_of(await request.body())
             return Response(nemo_gym.failed(row, f"{error.code}: {error}"), media_type=JSON)
@@ -60,17 +60,17 @@ class Compat:
         await request.body()
         return Response(b"{}", media_type=JSON)
 
-    async def _judge(self, path: str, read: Translation, request: Request) -> Response:
-        asking = self._asking(path, request)
+    async def _judge(self, path: str, parse: Translation, request: Request) -> Response:
+        context = self._context(path, request)
         dialect = f"{path}?{request.url.query}\n"
-        return await self._scoring.answer(request, lambda body: read(body, asking), dialect=dialect)
+        return await self._score_route.respond(request, lambda body: parse(body, context), dialect=dialect)
 
-    def _asking(self, path: str, request: Request) -> Asking:
+    def _context(self, path: str, request: Request) -> TranslationContext:
         settings, telemetry = self._dependencies.settings, self._dependencies.telemetry
-        return Asking(
+        return TranslationContext(
             query=dict(request.query_params),
             deadline_s=settings.protocol_deadline_s,
-            end_tokens=ends.COMMON if settings.protocol_end_tokens is None else settings.protocol_end_tokens,
+            end_tokens=COMMON_END_TOKENS if settings.protocol_end_tokens is None else settings.protocol_end_tokens,
             neutral=settings.protocol_neutral,
-            replaced=partial(telemetry.count_neutral_rewards, path),
+            count_neutral=partial(telemetry.count_neutral_rewards, path),
         )

@@ -1,23 +1,29 @@
-"""slime's remote reward model, `POST /rm` (`--rm-type remote_rm --rm-url`): the JSON of the reply is the reward.
+"""Translates slime's remote reward model, `POST /rm` (`--rm-type remote_rm --rm-url`): the reply's JSON is the reward.
 
-With `?reply=object` the reply is an object, for `--reward-key reward`. Only such a reply can say that a number stands
-for a reward that was not judged; a bare number never does.
+With `?reply=object` the reply is an object, for `--reward-key reward`. Such a reply has a field that marks a neutral
+number in place of a missing reward; a bare number does not stand for one.
 """
 
 from typing import Any
 
-from service.api.protocols import ends
-from service.api.protocols.common import Asking, Foreign, Label, parse, request_of
-from service.api.protocols.messages import sent, turns
-from service.api.protocols.replying import not_judged, written
-from service.api.request_body import unserved
-from service.api.spoken import Spoken
+from service.api.protocols.common import (
+    ForeignBody,
+    Label,
+    TranslationContext,
+    build_request,
+    not_judged,
+    parse,
+    strip_end_tokens,
+    to_json,
+)
+from service.api.protocols.messages import as_messages, turns
+from service.api.request_body import ParsedRequest, invalid_at
 from trainer_client import wire
 
 REPLIES = ("number", "object")
 
 
-class Body(Foreign):
+class Body(ForeignBody):
     """One sample. `prompt` is text, or the messages where slime applies no chat template."""
 
     prompt: str | list[Any]
@@ -25,33 +31,33 @@ class Body(Foreign):
     label: Any = None
 
 
-def read(body: bytes, asking: Asking) -> Spoken:
+def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     """Raises InvalidRequest."""
-    asked = parse(body, Body)
-    if asking.query.get("reply", "number") not in REPLIES:
-        raise unserved("query", "`reply` is `number` or `object`")
-    label = Label.of(asked.label, "label")
+    parsed = parse(body, Body)
+    if context.query.get("reply", "number") not in REPLIES:
+        raise invalid_at("query", "`reply` is `number` or `object`")
+    label = Label.of(parsed.label, "label")
     if "prompt" not in label.item:
-        label = label.filled(prompt=_prompt(asked.prompt))
-    response = ends.without(asked.response, asking.end_tokens)
-    request = request_of([(label, response)], asking, others=["reply"])
-    return Spoken(request, lambda answer: reply(answer, asking))
+        label = label.filled(prompt=_prompt(parsed.prompt))
+    response = strip_end_tokens(parsed.response, context.end_tokens)
+    request = build_request([(label, response)], context, others=["reply"])
+    return ParsedRequest(request, lambda answer: reply(answer, context))
 
 
 def _prompt(prompt: str | list[Any]) -> Any:
-    return prompt if isinstance(prompt, str) else sent(turns(prompt, "prompt"))
+    return prompt if isinstance(prompt, str) else as_messages(turns(prompt, "prompt"))
 
 
-def reply(answer: wire.ScoreResponse, asking: Asking) -> bytes:
+def reply(answer: wire.ScoreResponse, context: TranslationContext) -> bytes:
     """Raises NotJudged where no number may stand for the reward."""
     [result] = answer.results
-    whole = asking.query.get("reply") == "object"
+    whole = context.query.get("reply") == "object"
     reward = result.score
     if reward is None:
-        if not whole or asking.neutral is None:
+        if not whole or context.neutral is None:
             raise not_judged(answer.results)
-        reward = asking.neutral
-        asking.replaced(1)
+        reward = context.neutral
+        context.count_neutral(1)
     if not whole:
-        return written(reward)
-    return written({"reward": reward, "judged": result.score is not None, "coverage": result.coverage})
+        return to_json(reward)
+    return to_json({"reward": reward, "judged": result.score is not None, "coverage": result.coverage})

@@ -1,16 +1,32 @@
 """What a request's usage becomes in the metrics."""
 
-from service.api.request_metrics import account
+from service.api.request_metrics import record
 from service.observability import Telemetry
+from service.rubrics.aggregation import Score
+from service.rubrics.rubric import Candidate
 from service.scoring.pending import Usage
+from service.scoring.results import Scored
 from testkit.metrics_page import Page
 
 
 def test_each_question_is_a_miss_a_hit_or_a_join_of_one_place() -> None:
     telemetry = Telemetry()
     usage = Usage(judgements=1, cache_hits=5, shared_hits=2, deduplicated=7, awaited=3)
-    account(telemetry, "a", "verdict", [], usage)
+    summary = record(telemetry, "a", "verdict", [], usage)
+    assert summary.numbers == {"items": 0, "judgements": 1, "cache_hits": 5, "tokens": 0}
     page = Page(telemetry.exposition().decode())
     assert page("rubricd_cache_misses_total") == 1
     assert [page("rubricd_cache_hits_total", tier=tier) for tier in ("memory", "redis")] == [3, 2]
     assert [page("rubricd_single_flight_joins_total", where=where) for where in ("process", "replica")] == [4, 3]
+
+
+def test_only_a_group_of_two_or_more_is_counted_by_its_spread() -> None:
+    telemetry = Telemetry()
+
+    def member(value: float, group: str | None) -> Scored:
+        return Scored(Candidate("x", (), "", (), group=group), (), (), Score(value, None, 1.0, "ok"))
+
+    scored = [member(1.0, "alone"), member(1.0, None), member(1.0, None), member(0.0, "g"), member(1.0, "g")]
+    record(telemetry, "a", "verdict", scored, Usage())
+    page = Page(telemetry.exposition().decode())
+    assert [page("rubricd_groups_total", spread=one) for one in ("varied", "zero", "unjudged")] == [1, 0, 0]

@@ -5,7 +5,7 @@ import asyncio
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
 from service.scheduling import Limits
-from service.scoring.options import Options
+from service.scoring.pending import Options
 from tests.service.scoring.shared import Pool, replica
 from tests.service.scoring.test_scorer import candidate, until_asked
 
@@ -19,7 +19,7 @@ async def test_results_come_in_the_order_of_finishing() -> None:
         await until_asked(engine)
         await clock.advance(5.0)
         await known
-        begun = await scorer.begin([candidate("first", 3), candidate("second", 1), candidate("third", 2)], Options())
+        begun = await scorer.start([candidate("first", 3), candidate("second", 1), candidate("third", 2)], Options())
         order: list[tuple[float, int]] = []
 
         async def listen() -> None:
@@ -38,7 +38,7 @@ async def test_who_stops_listening_frees_what_is_open() -> None:
     clock, pool = ManualClock(), Pool()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
     async with replica(engine, pool, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
-        begun = await scorer.begin([candidate(f"Response {n}.", 1) for n in range(5)], Options())
+        begun = await scorer.start([candidate(f"Response {n}.", 1) for n in range(5)], Options())
         results = begun.scored()
         first = asyncio.ensure_future(anext(results))
         await until_asked(engine)

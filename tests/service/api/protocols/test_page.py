@@ -8,8 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.protocols.common import OPTIONS
-from service.api.protocols.ends import COMMON
+from service.api.protocols.common import COMMON_END_TOKENS, OPTIONS
 from testkit.apps import serving
 from testkit.processes import ROOT
 from tests.service.api.protocols.bodies import JUDGING
@@ -53,7 +52,7 @@ def test_the_page_names_every_option_and_end_token() -> None:
     listed = re.search(r"\*\*Options\*\* \((.*?)\)", PAGE, re.S)
     assert listed is not None
     assert set(re.findall(r"`(\w+)`", listed[1])) == OPTIONS
-    for token in COMMON:
+    for token in COMMON_END_TOKENS:
         assert f"`{token}`" in PAGE
 
 

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from service.rubrics.aggregation import Score
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate, Criterion
-from service.scoring.group_stats import criteria_spreads, groups, spread
-from service.scoring.results import Scored
+from service.scoring.results import Scored, by_group, criteria_spreads, spread
 
 CRITERIA = (Criterion("0", "Says so.", 1.0), Criterion("1", "Says not.", -1.0))
 
@@ -18,11 +17,11 @@ def member(value: float | None, met: tuple[bool | None, ...] = (True, False), gr
     return Scored(Candidate("x", (), "", criteria, group=group), criteria, judgements, Score(value, None, 1.0, "ok"))
 
 
-def test_a_group_is_named_and_has_two_members_or_more() -> None:
+def test_groups_are_those_that_were_named_in_order() -> None:
     alone, of_none = member(1.0, group="alone"), member(1.0, group=None)
-    assert groups([alone, of_none, of_none]) == []
+    assert by_group([alone, of_none, of_none]) == {"alone": [alone]}
     first, second = member(0.0), member(1.0)
-    assert groups([first, alone, second]) == [[first, second]]
+    assert by_group([first, alone, second]) == {"g": [first, second], "alone": [alone]}
 
 
 @given(st.lists(st.none() | st.sampled_from([0.0, 0.5, 1.0]), min_size=2, max_size=6))
