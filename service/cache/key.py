@@ -1,7 +1,7 @@
-"""What a verdict depends on, as one key.
+"""Makes one key from everything that a verdict depends on.
 
-Always true: two different questions never share a key, because every field is written with its length in front, in a
-fixed order, with absence distinct from emptiness; and a question asked of another judge is a different question.
+Guarantees: different queries have different keys, because every field is written with its length in front, in a fixed
+order, and absence is distinct from emptiness. The judge's fingerprint is one of the fields.
 """
 
 import hashlib
@@ -27,7 +27,8 @@ def context_digest(
     reference: str | None,
     response: str,
 ) -> bytes:
-    """What a response's criteria have in common. `turns` are (role, content); `scope` is who may share the verdict."""
+    """The digest of what a response's criteria have in common, 32 bytes. `turns` are (role, content) pairs; `scope`
+    names who may share the verdict."""
     digest = hashlib.sha256()
     for value in (SCHEMA, scope, fingerprint):
         digest.update(_field(value))
@@ -38,8 +39,8 @@ def context_digest(
     return digest.digest()
 
 
-def verdict_key(context: bytes, *asked: str, vote: int = 0) -> bytes:
-    """The key of what is asked of a response, 32 bytes: a criterion, or a whole rubric as weights and texts. Votes are
-    told apart by their number."""
-    count = len(asked).to_bytes(8, "big") + vote.to_bytes(8, "big")
-    return hashlib.sha256(context + count + b"".join(map(_field, asked))).digest()
+def verdict_key(context: bytes, *texts: str, vote: int = 0) -> bytes:
+    """The key of one query about a response, 32 bytes. `texts` are its criterion, or a whole rubric as weights and
+    texts; `vote` tells independent answers to one query apart."""
+    count = len(texts).to_bytes(8, "big") + vote.to_bytes(8, "big")
+    return hashlib.sha256(context + count + b"".join(map(_field, texts))).digest()

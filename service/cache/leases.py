@@ -1,8 +1,8 @@
-"""Who judges what, among processes that share a Redis.
+"""Leases say which process judges which key, among processes that share a Redis.
 
-Always true: a lease names its holder, and counts only while that holder's heartbeat is there: one key a process, not
-one a lease. Nobody but its holder lets go of a lease; a dead holder's is taken over by compare-and-set. A holder that
-cannot tell which leases it has begins a new life, and the old life's leases end with its heartbeat.
+Guarantees: a lease names its holder, and counts while that holder's heartbeat exists: one heartbeat for a process, not
+one for a lease. A lease is released by its holder alone; a dead holder's is taken over by compare-and-set. A holder
+that has lost track of its leases takes a new token, and the old token's leases end with its heartbeat.
 """
 
 import secrets
@@ -38,18 +38,18 @@ class Leases:
         return len(self._held)
 
     def renew(self) -> Command:
-        """Goes before every claim: a lease without a heartbeat is anybody's."""
+        """The heartbeat. It goes before every claim: a lease without a heartbeat may be taken over."""
         return ("SET", _heartbeat(self._token), b"1", "PX", max(1, round(self._lease_s * 1000)))
 
     def claim(self, key: bytes) -> Command:
-        """Answers True where nobody has it."""
+        """Redis answers True where no process has it."""
         return ("SET", _lease(key), self._token, "NX", "PX", _LEASE_MS)
 
     def take(self, key: bytes, seen: bytes | None) -> Command:
-        """Answers 1 where it is still `seen`'s, whose heartbeat has stopped, or nobody's."""
+        """Redis answers 1 where it is still `seen`'s, whose heartbeat has stopped, or no process has it."""
         return ("EVAL", _TAKE, 1, _lease(key), seen or b"", self._token, _LEASE_MS)
 
-    def got(self, keys: Iterable[bytes]) -> None:
+    def record(self, keys: Iterable[bytes]) -> None:
         for key in keys:
             self._held[key] = self._token
 
@@ -58,32 +58,32 @@ class Leases:
         token = self._held.pop(key, None)
         return None if token is None else ("EVAL", _RELEASE, 1, _lease(key), token)
 
-    def renounce(self) -> None:
-        """A claim or a release was lost: Redis may hold leases in this name that nobody would let go of."""
+    def reset(self) -> None:
+        """A claim or a release was lost: Redis may hold leases of this token that nothing would release."""
         self._token = self._new_token()
         self._held.clear()
 
-    async def free(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes | None]:
-        """Those that nobody alive holds, each with the holder seen. Raises RedisUnavailable."""
+    async def find_free(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes | None]:
+        """The keys that no live process holds, each with the holder seen. Raises RedisUnavailable."""
         holders = await self._link.get_many([_lease(key) for key in keys])
         names = list({holder for holder in holders if holder is not None})
         beats = await self._link.get_many([_heartbeat(name) for name in names])
         alive = {name for name, beat in zip(names, beats, strict=True) if beat is not None}
         return {key: holder for key, holder in zip(keys, holders, strict=True) if holder not in alive}
 
-    async def beat(self) -> None:
-        """For as long as the process lives. What a fault costs is that others take over."""
+    async def run_heartbeat(self) -> None:
+        """Runs as long as the process. After a fault of Redis others may take over."""
         while True:
             await self._clock.sleep(self._lease_s / 3)
             if self._held:
-                await self._tell(self.renew())
+                await self._send(self.renew())
 
-    async def end(self) -> None:
-        """What is still held is free at once."""
+    async def stop(self) -> None:
+        """Leases that are still held are free at once."""
         self._held.clear()
-        await self._tell(("DEL", _heartbeat(self._token)))
+        await self._send(("DEL", _heartbeat(self._token)))
 
-    async def _tell(self, command: Command) -> None:
+    async def _send(self, command: Command) -> None:
         try:
             await self._link.pipeline([command])
         except RedisUnavailable:

@@ -1,6 +1,6 @@
-"""Verdicts already known, in memory, bounded, least recently used out first.
+"""The memory cache holds known verdicts, bounded; the least recently used one is dropped first.
 
-Always true: only successes are stored, and a value comes back exactly as it was put.
+Guarantees: a value comes back exactly as it was put, or not at all.
 """
 
 from collections import OrderedDict

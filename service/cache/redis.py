@@ -1,8 +1,8 @@
-"""Verdicts that replicas share by Redis, and the agreement that each is judged once.
+"""The Redis cache shares verdicts among replicas, and their agreement that each is judged once.
 
-Always true: no call raises, whatever Redis does: a fault is a counted miss, and what is missing is then the caller's to
-judge. A value that was not sealed for its key is a miss. A verdict is written before its lease is let go. What waits to
-be written is bounded, and dropped when Redis is gone.
+Guarantees: no call raises, whatever Redis does: a fault is a counted miss, and the missing key is then the caller's to
+judge. A value whose checksum does not fit its key is a miss. A verdict is written before its lease is released. What
+waits to be written is bounded, and dropped while Redis is unavailable.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Generic, TypeVar
 
 from service.cache.leases import Command, Leases
-from service.cache.seal import seal, unseal
-from service.cache.shared import LookedUp
+from service.cache.shared import Lookup
 from service.clock import Clock
 from service.redis_client import RedisClient, RedisUnavailable
 
@@ -22,11 +22,15 @@ V = TypeVar("V")
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 512  # keys in one round trip, so that a big request is not a slow Redis
+_MAX_KEYS = 512  # keys in one round trip, so that a big request is not a slow Redis
 _MAX_PENDING = 50_000
 _FIRST_POLL_S = 0.02
 _LAST_POLL_S = 0.2
 _STOP_S = 1.0
+
+VERSION = b"\x01"
+_DIGEST_BYTES = 16
+_HEAD_BYTES = len(VERSION) + _DIGEST_BYTES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,16 +41,16 @@ class _Watcher(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A verdict to write, and a lease to let go."""
+    """A verdict to write, with its checksum, and a lease to release."""
 
     key: bytes
-    sealed: bytes | None
+    value: bytes | None
     release: Command | None
 
 
 class RedisCache(Generic[V]):
     """`decode` raises ValueError. A value lives `ttl_s`; the death of a process costs those who wait for it at most
-    `lease_s`. `faulted` hears `corrupt` of a value that cannot be read, `unwritten` of one that is lost."""
+    `lease_s`. `faulted` is called with `corrupt` for a value that cannot be read, `unwritten` for one that is lost."""
 
     def __init__(
         self,
@@ -78,11 +82,11 @@ class RedisCache(Generic[V]):
 
     @property
     def watched(self) -> int:
-        """For how many keys somebody waits."""
+        """Number of keys that a request waits for."""
         return len(self._watched)
 
     async def start(self) -> None:
-        self._beating = asyncio.get_running_loop().create_task(self._leases.beat(), name="redis-heartbeat")
+        self._beating = asyncio.get_running_loop().create_task(self._leases.run_heartbeat(), name="redis-heartbeat")
 
     async def stop(self) -> None:
         """Writes what is pending, within a second, and frees what is still held."""
@@ -93,60 +97,60 @@ class RedisCache(Generic[V]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._leases.end()
+        await self._leases.stop()
 
-    async def look_up(self, keys: Sequence[bytes]) -> LookedUp[V]:
-        parts = [await self._look_up(some) for some in _slices(keys)]
-        return LookedUp(
+    async def look_up(self, keys: Sequence[bytes]) -> Lookup[V]:
+        parts = [await self._look_up(some) for some in _chunks(keys)]
+        return Lookup(
             known={key: value for part in parts for key, value in part.known.items()},
             mine=frozenset().union(*(part.mine for part in parts)),
             elsewhere=frozenset().union(*(part.elsewhere for part in parts)),
         )
 
-    async def _look_up(self, keys: Sequence[bytes]) -> LookedUp[V]:
+    async def _look_up(self, keys: Sequence[bytes]) -> Lookup[V]:
         try:
             values = await self._link.get_many([_value(key) for key in keys])
         except RedisUnavailable:
-            return LookedUp({}, frozenset(keys), frozenset())
+            return Lookup({}, frozenset(keys), frozenset())
         raw = dict(zip(keys, values, strict=True))
         known = self._read(raw)
         missing = [key for key in raw if key not in known]
         if not missing:
-            return LookedUp(known, frozenset(), frozenset())
+            return Lookup(known, frozenset(), frozenset())
         written, mine = await self._claim({key: self._leases.claim(key) for key in missing}, raw)
         known |= written
-        return LookedUp(known, frozenset(mine), frozenset(missing) - written.keys() - mine)
+        return Lookup(known, frozenset(mine), frozenset(missing) - written.keys() - mine)
 
     async def _claim(
         self, claims: Mapping[bytes, Command], raw: Mapping[bytes, bytes | None]
     ) -> tuple[dict[bytes, V], set[bytes]]:
-        """What was written since `raw` was read, and what is ours to judge: also where Redis cannot tell."""
+        """What was written since `raw` was read, and what is ours to judge: everything where Redis is unavailable."""
         commands = [self._leases.renew()]
         for key, claim in claims.items():
             commands += (claim, ("GET", _value(key)))
         try:
             _, *answers = await self._link.pipeline(commands)
         except RedisUnavailable:
-            self._leases.renounce()
+            self._leases.reset()
             return {}, set(claims)
         except asyncio.CancelledError:
-            self._leases.renounce()
+            self._leases.reset()
             raise
         claimed = dict(zip(claims, answers[::2], strict=True))
         values = dict(zip(claims, answers[1::2], strict=True))
-        self._leases.got(key for key, answer in claimed.items() if answer in (True, 1))
+        self._leases.record(key for key, answer in claimed.items() if answer in (True, 1))
         written = self._read({key: value for key, value in values.items() if value != raw[key]})
         for key in written:
-            self._let_go(key)
+            self.release(key)
         return written, {key for key, answer in claimed.items() if answer and key not in written}
 
     def _read(self, raw: Mapping[bytes, object]) -> dict[bytes, V]:
-        """Those that can be read."""
+        """The values among them that can be read."""
         known = {}
         for key, value in raw.items():
             if isinstance(value, bytes):
                 try:
-                    known[key] = self._decode(unseal(key, value))
+                    known[key] = self._decode(verify_checksum(key, value))
                 except ValueError:
                     self._faulted("corrupt")
         return known
@@ -164,22 +168,22 @@ class RedisCache(Generic[V]):
         elif soon_s < self._next_poll_s:
             self._next_poll_s = soon_s
             if self._nap is not None:
-                self._nap.cancel()  # it sleeps on, until then
+                self._nap.cancel()  # `_sleep` goes on with the new time
 
     def unwatch(self, key: bytes) -> None:
         self._watched.pop(key, None)
 
     async def _poll(self) -> None:
-        """One for all that is watched; more seldom the longer nothing new is."""
+        """One task for all watched keys; the pauses grow while nothing new comes."""
         while self._watched:
             await self._sleep()
             try:
-                for keys in _slices(list(self._watched)):
+                for keys in _chunks(list(self._watched)):
                     await self._look_again(keys)
             except RedisUnavailable:
-                self._tell_mine(list(self._watched))
+                self._hand_over(list(self._watched))
             except Exception:
-                log.exception("a watcher could not be told")
+                log.exception("a watched verdict could not be delivered")
             self._pause_s = min(2 * self._pause_s, _LAST_POLL_S)
             self._next_poll_s = self._clock.now() + self._pause_s
 
@@ -195,42 +199,39 @@ class RedisCache(Generic[V]):
     async def _look_again(self, keys: Sequence[bytes]) -> None:
         """Raises RedisUnavailable."""
         raw = dict(zip(keys, await self._link.get_many([_value(key) for key in keys]), strict=True))
-        self._tell_known(self._read(raw))
-        free = await self._leases.free([key for key in keys if key in self._watched])
+        self._deliver(self._read(raw))
+        free = await self._leases.find_free([key for key in keys if key in self._watched])
         if free:
             claims = {key: self._leases.take(key, holder) for key, holder in free.items()}
             written, mine = await self._claim(claims, raw)
-            self._tell_known(written)
-            self._tell_mine(mine)
+            self._deliver(written)
+            self._hand_over(mine)
 
-    def _tell_known(self, values: Mapping[bytes, V]) -> None:
+    def _deliver(self, values: Mapping[bytes, V]) -> None:
         for key, value in values.items():
             if (watcher := self._watched.pop(key, None)) is not None:
                 watcher.known(key, value)
 
-    def _tell_mine(self, keys: Iterable[bytes]) -> None:
-        """Once a watcher. What nobody waits for any more is let go."""
-        told: dict[_Watcher[V], list[bytes]] = {}
+    def _hand_over(self, keys: Iterable[bytes]) -> None:
+        """One call for each watcher. A key that nothing waits for any more is released."""
+        keys_of: dict[_Watcher[V], list[bytes]] = {}
         for key in keys:
             if (watcher := self._watched.pop(key, None)) is not None:
-                told.setdefault(watcher, []).append(key)
+                keys_of.setdefault(watcher, []).append(key)
             else:
-                self._let_go(key)
-        for watcher, its in told.items():
+                self.release(key)
+        for watcher, its in keys_of.items():
             watcher.mine(its)
 
-    def keep(self, key: bytes, value: V) -> None:
-        self._later(_Pending(key, seal(key, self._encode(value)), self._leases.release(key)))
+    def put(self, key: bytes, value: V) -> None:
+        self._write_soon(_Pending(key, add_checksum(key, self._encode(value)), self._leases.release(key)))
 
-    def give_up(self, key: bytes) -> None:
-        self._let_go(key)
-
-    def _let_go(self, key: bytes) -> None:
+    def release(self, key: bytes) -> None:
         if (release := self._leases.release(key)) is not None:
-            self._later(_Pending(key, None, release))
+            self._write_soon(_Pending(key, None, release))
 
-    def _later(self, pending: _Pending) -> None:
-        """Written with all else that comes before the writer's turn."""
+    def _write_soon(self, pending: _Pending) -> None:
+        """Writes it with everything else that comes before the writer's next turn."""
         if self._link.down or len(self._pending) >= _MAX_PENDING:
             self._drop([pending])
             return
@@ -240,11 +241,11 @@ class RedisCache(Generic[V]):
 
     async def _write(self) -> None:
         while self._pending:
-            batch, self._pending = self._pending[:_AT_ONCE], self._pending[_AT_ONCE:]
+            batch, self._pending = self._pending[:_MAX_KEYS], self._pending[_MAX_KEYS:]
             commands: list[Command] = []
             for one in batch:
-                if one.sealed is not None:
-                    commands.append(("SET", _value(one.key), one.sealed, "EX", self._ttl_s))
+                if one.value is not None:
+                    commands.append(("SET", _value(one.key), one.value, "EX", self._ttl_s))
                 if one.release is not None:
                     commands.append(one.release)
             try:
@@ -255,20 +256,38 @@ class RedisCache(Generic[V]):
                 return
             for command, answer in zip(commands, answers, strict=True):
                 if isinstance(answer, Exception) and command[0] == "EVAL":
-                    self._leases.renounce()
+                    self._leases.reset()
 
     def _drop(self, dropped: Sequence[_Pending]) -> None:
-        """What is lost is asked again; leases that were not let go end with this life's heartbeat."""
+        """A lost verdict is judged again; leases that were not released end with this token's heartbeat."""
         for one in dropped:
-            if one.sealed is not None:
+            if one.value is not None:
                 self._faulted("unwritten")
         if any(one.release is not None for one in dropped):
-            self._leases.renounce()
+            self._leases.reset()
+
+
+def add_checksum(key: bytes, payload: bytes) -> bytes:
+    """Schema version, digest, payload. `key` has 1 to 64 bytes. The digest guards against accidents, not against
+    somebody who may write to Redis and knows the key."""
+    return VERSION + _digest(key, payload) + payload
+
+
+def verify_checksum(key: bytes, value: bytes) -> bytes:
+    """The payload. Raises ValueError unless `add_checksum` made the value for this key, in this version."""
+    payload = value[_HEAD_BYTES:]
+    if value[:_HEAD_BYTES] != VERSION + _digest(key, payload):
+        raise ValueError("the checksum does not fit the key")
+    return payload
+
+
+def _digest(key: bytes, payload: bytes) -> bytes:
+    return blake2b(payload, digest_size=_DIGEST_BYTES, key=key).digest()
 
 
 def _value(key: bytes) -> bytes:
     return b"rubricd:v:{%s}" % key.hex().encode()
 
 
-def _slices(keys: Sequence[bytes]) -> list[Sequence[bytes]]:
-    return [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
+def _chunks(keys: Sequence[bytes]) -> list[Sequence[bytes]]:
+    return [keys[start : start + _MAX_KEYS] for start in range(0, len(keys), _MAX_KEYS)]

@@ -1,7 +1,7 @@
-"""What the asker wants of a cache that replicas share, and of the agreement who judges what.
+"""The interface of a cache that replicas share, with their agreement which of them judges what.
 
-Always true: an implementation never raises and never waits long: a fault of what lies behind it makes every key
-`mine`, which is slower and never wrong.
+An implementation must neither raise nor wait long: a fault of what lies behind it makes every key `mine`, which is
+slower and not wrong.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
-class LookedUp(Generic[V]):
+class Lookup(Generic[V]):
     """Each key that was looked up is in exactly one: `known` with its value, `mine` to judge, or being judged
     `elsewhere`."""
 
@@ -22,26 +22,26 @@ class LookedUp(Generic[V]):
 
 
 class SharedCache(Protocol[V]):
-    """Every key that is `mine` is ended once, by `keep` or by `give_up`."""
+    """The caller ends every key that is `mine` once, by `put` or by `release`."""
 
-    async def look_up(self, keys: Sequence[bytes]) -> LookedUp[V]:
-        """What is known, and who judges the rest."""
+    async def look_up(self, keys: Sequence[bytes]) -> Lookup[V]:
+        """Which keys are known, and who judges the others."""
         ...
 
     def watch(
         self, keys: Sequence[bytes], known: Callable[[bytes, V], None], mine: Callable[[Sequence[bytes]], None]
     ) -> None:
-        """Tells once of each key: its value when it is there, or that it is the caller's to judge now."""
+        """Calls once for each key: `known` with its value, or `mine` where it is the caller's to judge now."""
         ...
 
     def unwatch(self, key: bytes) -> None:
-        """Nobody waits for this key any more."""
+        """No request waits for this key any more."""
         ...
 
-    def keep(self, key: bytes, value: V) -> None:
-        """Judged here: write it soon, for all, and let go of the key."""
+    def put(self, key: bytes, value: V) -> None:
+        """Judged here: writes the value soon, for all processes, and then releases the key."""
         ...
 
-    def give_up(self, key: bytes) -> None:
-        """Not judged: let go of the key, so that somebody else may try."""
+    def release(self, key: bytes) -> None:
+        """Not judged: releases the key, so that another process may try."""
         ...

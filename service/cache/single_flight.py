@@ -1,19 +1,18 @@
-"""The same question asked twice at once is judged once (after Go's singleflight, with counted waiters).
+"""Single flight judges a query once, however many requests wait for it (after Go's singleflight, with counted waiters).
 
-Always true: a flight belongs to nobody: whoever leaves, it goes on while anyone waits; when the last one leaves it is
-cancelled and forgotten. A failure is shared with those waiting and then forgotten. Its deadline is that of its most
-patient waiter.
+Guarantees: a flight goes on while any request waits for it, whichever began it; when the last one is released it is
+cancelled and forgotten. A failure is shared with the requests that wait and then forgotten. A flight's deadline is the
+latest of its waiters'.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 V = TypeVar("V")
 
 
 class Work(Protocol):
-    """What a flight set going."""
+    """The work that a flight waits for."""
 
     def cancel(self) -> None: ...
 
@@ -21,44 +20,45 @@ class Work(Protocol):
 
 
 class Flight(Generic[V]):
-    """One question being judged. Await `future` through `asyncio.wait`, which does not cancel it, and `leave` once."""
+    """One query that is being judged. Await `future` through `asyncio.wait`, which does not cancel it, and call
+    `release` once for each `join`. `cached` says that the value came from another process's cache."""
 
-    def __init__(self, forget: Callable[[], None], deadline_s: float | None) -> None:
+    __slots__ = ("_flights", "_key", "cached", "deadline_s", "future", "waiters", "work")
+
+    def __init__(self, flights: "dict[bytes, Flight[V]]", key: bytes, deadline_s: float | None) -> None:
         self.future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        self.waiters = 0
+        self.waiters = 1
         self.deadline_s = deadline_s
         self.work: Work | None = None
-        self._forget = forget
+        self.cached = False
+        self._flights = flights
+        self._key = key
 
-    @property
-    def told(self) -> V | None:
-        """The value, once there is one."""
-        if not self.future.done() or self.future.cancelled() or self.future.exception() is not None:
-            return None
-        return self.future.result()
-
-    def succeed(self, value: V) -> None:
+    def succeed(self, value: V, *, cached: bool = False) -> None:
         if not self.future.done():
+            self.cached = cached
             self.future.set_result(value)
-            self._forget()
+            del self._flights[self._key]
 
     def fail(self, error: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(error)
-            self.future.exception()  # retrieved here: those waiting read it again, and with none waiting it is no news
-            self._forget()
+            # Retrieved here: every waiter reads the error again, and asyncio would report one that nobody waits for.
+            self.future.exception()
+            del self._flights[self._key]
 
-    def leave(self) -> None:
-        """One waiter is gone; the last one's departure cancels the work."""
+    def release(self) -> None:
+        """One waiter is gone; without any the work is cancelled."""
         self.waiters -= 1
+        # A finished flight has left the table already, where its key may name a later flight by now.
         if self.waiters == 0 and not self.future.done():
             self.future.cancel()
-            self._forget()
+            del self._flights[self._key]
             if self.work is not None:
                 self.work.cancel()
 
     def extend_deadline(self, deadline_s: float | None) -> None:
-        """One more waits, perhaps longer. None is for ever."""
+        """One more request waits, perhaps longer. None is no deadline."""
         if self.deadline_s is not None and (deadline_s is None or deadline_s > self.deadline_s):
             self.deadline_s = deadline_s
             if self.work is not None:
@@ -76,14 +76,14 @@ class SingleFlight(Generic[V]):
         return key in self._flights
 
     def join(self, key: bytes, deadline_s: float | None = None) -> tuple[Flight[V], bool]:
-        """The flight of `key`, counted in as a waiter, and whether it is new and so the caller's to get going."""
+        """The flight of `key`, with the caller as one more waiter, and whether it is new and so the caller's to
+        judge."""
         flight = self._flights.get(key)
         if flight is not None:
             flight.waiters += 1
             flight.extend_deadline(deadline_s)
             return flight, False
-        flight = self._flights[key] = Flight(lambda: self._forget(key), deadline_s)
-        flight.waiters = 1
+        flight = self._flights[key] = Flight(self._flights, key, deadline_s)
         return flight, True
 
     @property
@@ -93,6 +93,3 @@ class SingleFlight(Generic[V]):
     def fail_all(self, error: Exception) -> None:
         for flight in list(self._flights.values()):
             flight.fail(error)
-
-    def _forget(self, key: bytes) -> None:
-        del self._flights[key]

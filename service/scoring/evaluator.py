@@ -27,7 +27,7 @@ from service.rubrics.judgement import abstains
 from service.scheduling import Scheduler, Ticket, costs
 from service.scoring.fair_semaphore import Turns
 from service.scoring.keys import keys_of
-from service.scoring.pending import Bill, Pending, Reservation, Told, Usage, Waiting
+from service.scoring.pending import Bill, Pending, Reservation, Usage, Waiting
 from service.scoring.token_estimate import Lengths
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class _New:
     question: Question
     group: Hashable
     key: bytes
-    flight: Flight[Told]
+    flight: Flight[ModeResult]
     waiting: Waiting
     usage: Usage
 
@@ -72,7 +72,7 @@ class Evaluator:
         self._scheduler = scheduler
         self._store = store
         self._shared = shared
-        self._flights: SingleFlight[Told] = SingleFlight()
+        self._flights: SingleFlight[ModeResult] = SingleFlight()
         self._asking: set[asyncio.Task[None]] = set()
         self._lengths = Lengths()
         self._turns = Turns(max(2, (os.cpu_count() or 1) // 2))
@@ -89,7 +89,7 @@ class Evaluator:
                 await asyncio.shield(self._start(self._begin(new)))
             except BaseException:
                 for one in pending:
-                    one.leave()
+                    one.release()
                 raise
         return pending
 
@@ -105,7 +105,7 @@ class Evaluator:
         new: list[_New] = []
         for question, key, group in zip(questions, keys, groups, strict=True):
             if (said := known.get(key)) is not None:
-                pending.append(Pending(Told(said, "cache"), None))
+                pending.append(Pending(said, None))
                 usage.cache_hits += 1
                 continue
             flight, is_new = self._flights.join(key, waiting.deadline_s)
@@ -152,7 +152,7 @@ class Evaluator:
         one.usage.cache_hits += 1
         one.usage.shared_hits += 1
         self._store.put_many({one.key: said})
-        one.flight.succeed(Told(said, "cache"))
+        one.flight.succeed(said, cached=True)
 
     def _watch(self, watched: Sequence[_New]) -> None:
         """Another process judges these; where it does not, this one will."""
@@ -167,7 +167,7 @@ class Evaluator:
             one.usage.deduplicated += 1
             one.usage.awaited += 1
             self._store.put_many({key: said})
-            one.flight.succeed(Told(said, "judge"))
+            one.flight.succeed(said)
 
         def mine(keys: Sequence[bytes]) -> None:
             self._start(self._judge([by_key[key] for key in keys]))
@@ -230,7 +230,7 @@ class Evaluator:
     def _give_up(self, mine: Iterable[_New]) -> None:
         if self._shared is not None:
             for one in mine:
-                self._shared.give_up(one.key)
+                self._shared.release(one.key)
 
     def _follow(self, one: _New, step: Step, ticket: Ticket, bill: Bill) -> None:
         one.flight.work, ticket.watch = ticket, bill.watch
@@ -270,16 +270,16 @@ class Evaluator:
         else:
             self._store.put_many({one.key: said})
             if self._shared is not None:
-                self._shared.keep(one.key, said)
-        one.flight.succeed(Told(said, "judge"))
+                self._shared.put(one.key, said)
+        one.flight.succeed(said)
 
-    def _ended(self, one: _New, bill: Bill, _: asyncio.Future[Told]) -> None:
+    def _ended(self, one: _New, bill: Bill, future: asyncio.Future[ModeResult]) -> None:
         """What was left while the engine had it is paid for."""
         work = one.flight.work
         if isinstance(work, Ticket) and work.started and work.future.cancelled():
             bill.used_tokens += work.cost
         bill.end()
-        if one.flight.told is None:
+        if future.cancelled() or future.exception() is not None:
             self._give_up([one])
 
     async def drain(self, clock: Clock, until_s: float) -> None:

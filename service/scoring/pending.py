@@ -107,39 +107,30 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """An answer and where it is from."""
-
-    said: ModeResult
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
 class Pending:
-    """One question's answer: known, or in flight. `leave` once when it is not waited for any more."""
+    """The result of one query: known from memory, or in flight. Call `release` once when nothing waits for it."""
 
-    known: Told | None
-    flight: Flight[Told] | None
+    known: ModeResult | None
+    flight: Flight[ModeResult] | None
 
     @property
     def source(self) -> Source:
-        if self.known is not None:
-            return self.known.source
-        told = None if self.flight is None else self.flight.told
-        return "judge" if told is None else told.source
+        # A flight counts as judged also where it failed: a judgement without a verdict is not from a cache.
+        return "cache" if self.flight is None or self.flight.cached else "judge"
 
     def result(self) -> ModeResult:
-        """Raises JudgementError where there is none: TimedOut where there is none yet, Crowded where whoever asked
-        first was refused."""
+        """Raises JudgementError where there is none: TimedOut where the flight goes on, SharedRequestRejected where the
+        request that began it was refused."""
         if self.known is not None:
-            return self.known.said
+            return self.known
         if self.flight is None or not self.flight.future.done():
             raise TimedOut("the deadline passed before the judge answered")
         try:
-            return self.flight.future.result().said
+            return self.flight.future.result()
         except RequestError as error:
-            raise SharedRequestRejected(f"the same question was being asked, and refused: {error}; ask again") from None
+            reason = f"another request for the same judgement was refused: {error}; send this one again"
+            raise SharedRequestRejected(reason) from None
 
-    def leave(self) -> None:
+    def release(self) -> None:
         if self.flight is not None:
-            self.flight.leave()
+            self.flight.release()

@@ -54,7 +54,7 @@ class Round:
     def close(self) -> None:
         for votes in self.asked.values():
             for one in votes:
-                one.leave()
+                one.release()
         for check in self.checks.values():
             check.add_done_callback(_retrieve)
             check.cancel()

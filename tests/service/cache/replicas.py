@@ -56,7 +56,7 @@ class Replica:
 
     def keep(self, keys: Sequence[bytes]) -> None:
         for one in keys:
-            self.cache.keep(one, truth(one))
+            self.cache.put(one, truth(one))
 
 
 @asynccontextmanager

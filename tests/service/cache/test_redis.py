@@ -73,7 +73,7 @@ async def test_nothing_is_left_in_redis_but_values_that_expire(redis_server: Red
         await a.cache.look_up(wanted)
         a.keep(wanted[:10])
         for one in wanted[10:]:
-            a.cache.give_up(one)
+            a.cache.release(one)
     with redis_server.client() as client:
         assert sorted(client.keys()) == sorted(value_name(one).encode() for one in wanted[:10])
         assert 0 < client.ttl(value_name(key(0))) <= 100
@@ -134,7 +134,7 @@ async def test_what_is_given_up_is_the_watchers(redis_url: str) -> None:
         await asyncio.sleep(0.1)
         assert not b.mine
         for one in wanted:
-            a.cache.give_up(one)
+            a.cache.release(one)
         await until(lambda: len(b.mine) == 50)
         assert set(b.mine) == set(wanted)
         assert (await a.cache.look_up(wanted)).elsewhere == set(wanted)
@@ -146,7 +146,7 @@ async def test_what_this_process_gave_up_it_may_have_again(redis_url: str) -> No
     async with replica(redis_url) as a:
         for one in keys(200):
             assert (await a.cache.look_up([one])).mine == {one}
-            a.cache.give_up(one)
+            a.cache.release(one)
             looked = await a.cache.look_up([one])
             a.watch(list(looked.elsewhere))
             await until(lambda one=one, looked=looked: one in looked.mine or a.mine == [one])  # type: ignore[misc]
@@ -163,7 +163,7 @@ async def test_nobody_is_told_twice_or_of_what_they_left(redis_url: str) -> None
             b.cache.unwatch(one)
         a.keep(wanted[15:60])
         for one in [*wanted[:15], *wanted[60:]]:
-            a.cache.give_up(one)
+            a.cache.release(one)
         await until(lambda: len(b.known) + len(b.mine) >= 60)
         await asyncio.sleep(0.5)
         assert sorted(b.known) == [(one, truth(one)) for one in wanted[30:60]]
@@ -195,7 +195,7 @@ async def test_what_nobody_waits_for_when_it_is_taken_is_let_go(redis_url: str) 
     async with replica(redis_url, "a") as a, replica(redis_url, "b", kind=Left) as b:
         await a.cache.look_up([key(0)])
         b.watch([key(0)])
-        a.cache.give_up(key(0))
+        a.cache.release(key(0))
         await until(lambda: not b.cache.watched)
         await asyncio.sleep(0.05)
         await until_free(a, key(0))
@@ -206,10 +206,10 @@ async def test_only_one_takes_over_from_the_dead(redis_url: str) -> None:
     async with replica(redis_url) as a:
         b, c = (Leases(a.link, SystemClock(), name, LEASE_S) for name in "bc")
         await a.link.pipeline([("SET", lease_name(key(0)), "dead")])
-        assert await b.free([key(0)]) == await c.free([key(0)]) == {key(0): b"dead"}
+        assert await b.find_free([key(0)]) == await c.find_free([key(0)]) == {key(0): b"dead"}
         takes = [b.renew(), b.take(key(0), b"dead"), c.take(key(0), b"dead")]
         assert await a.link.pipeline(takes) == [True, 1, 0]
-        assert await c.free([key(0)]) == {}
+        assert await c.find_free([key(0)]) == {}
 
 
 async def test_a_living_holder_keeps_its_leases_and_a_dead_one_loses_them(redis_url: str) -> None:
@@ -234,7 +234,7 @@ async def test_a_holder_that_comes_back_late_takes_nothing_away(redis_server: Re
         b.watch(keys(2))
         await until(lambda: len(b.mine) == 2)
         late.keep([key(0)])
-        late.cache.give_up(key(1))
+        late.cache.release(key(1))
         await known_to(late, [key(0)])
         assert [bytes(redis_server.do("GET", lease_name(one)))[:2] for one in keys(2)] == [b"b."] * 2  # type: ignore[call-overload]
         assert (await b.cache.look_up([key(0)])).known == {key(0): truth(key(0))}

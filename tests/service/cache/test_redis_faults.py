@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service.cache.seal import seal
+from service.cache.redis import add_checksum
 from service.clock import ManualClock
 from service.redis_client import RedisClient, Word
 from testkit.redis import RedisServer
@@ -40,10 +40,10 @@ def plant_lists(server: RedisServer) -> None:
 
 
 def corrupt(server: RedisServer) -> None:
-    """Also what looks right: the true value, sealed for another key."""
+    """Also what looks right: the true value, value for another key."""
     with server.client() as client:
         for n, one in enumerate(keys(2 * OPERATIONS)):
-            client.set(value_name(one), [b"", b"\x01nothing", seal(key(n + 1), truth(one).encode())][n % 3])
+            client.set(value_name(one), [b"", b"\x01nothing", add_checksum(key(n + 1), truth(one).encode())][n % 3])
 
 
 def load_slowly(server: RedisServer) -> None:
@@ -179,7 +179,7 @@ async def test_a_claim_that_redis_read_late_blocks_nobody_for_long() -> None:
             wanted = keys(20, first=1)
             assert (await a.cache.look_up(wanted)).mine == set(wanted)
             for one in wanted:
-                a.cache.give_up(one)
+                a.cache.release(one)
             server.cont()
             await clock.advance(1)
             async with asyncio.timeout(5):

@@ -41,7 +41,7 @@ async def test_who_began_it_may_leave_in_200_of_200_trials() -> None:
         flights = SingleFlight[int]()
         leader, work = begin(flights)
         follower, _ = flights.join(b"k")
-        leader.leave()
+        leader.release()
         assert work.cancelled == 0
         leader.succeed(1)
         assert follower.future.result() == 1
@@ -51,8 +51,8 @@ async def test_the_last_to_leave_cancels_the_work_and_the_next_begins_anew() -> 
     flights = SingleFlight[int]()
     flight, work = begin(flights)
     flights.join(b"k")
-    flight.leave()
-    flight.leave()
+    flight.release()
+    flight.release()
     assert work.cancelled == 1
     assert flight.future.cancelled()
     again, new = flights.join(b"k")
@@ -75,7 +75,7 @@ async def test_leaving_an_answered_flight_does_not_touch_its_successor() -> None
     flight, work = begin(flights)
     flight.succeed(1)
     _, successor = begin(flights)
-    flight.leave()
+    flight.release()
     assert (work.cancelled, successor.cancelled, len(flights)) == (0, 0, 1)
 
 

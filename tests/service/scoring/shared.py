@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from service.cache.memory import MemoryCache
-from service.cache.shared import LookedUp
+from service.cache.shared import Lookup
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine
 from service.modes.modes import ModeResult
@@ -40,13 +40,13 @@ class Sharing:
         self.watched: dict[bytes, tuple[Known, Mine]] = {}
         self.looked_up = 0
 
-    async def look_up(self, keys: Sequence[bytes]) -> LookedUp[ModeResult]:
+    async def look_up(self, keys: Sequence[bytes]) -> Lookup[ModeResult]:
         self.looked_up += 1
         pool = self._pool
         known = {key: pool.values[key] for key in keys if key in pool.values}
         missing = [key for key in keys if key not in known]
         mine = [key for key in missing if pool.holders.setdefault(key, self) is self]
-        return LookedUp(known, frozenset(mine), frozenset(missing) - set(mine))
+        return Lookup(known, frozenset(mine), frozenset(missing) - set(mine))
 
     def watch(self, keys: Sequence[bytes], known: Known, mine: Mine) -> None:
         self.watched.update((key, (known, mine)) for key in keys)
@@ -54,14 +54,14 @@ class Sharing:
     def unwatch(self, key: bytes) -> None:
         self.watched.pop(key, None)
 
-    def keep(self, key: bytes, value: ModeResult) -> None:
+    def put(self, key: bytes, value: ModeResult) -> None:
         assert self._pool.holders.pop(key) is self
         self._pool.values[key] = value
         for member in self._pool.members:
             if watching := member.watched.pop(key, None):
                 watching[0](key, value)
 
-    def give_up(self, key: bytes) -> None:
+    def release(self, key: bytes) -> None:
         assert self._pool.holders.pop(key) is self
         for member in self._pool.members:
             if watching := member.watched.pop(key, None):
