@@ -25,7 +25,7 @@ from service.modes.escalation import Escalation
 from service.modes.modes import ModeResult
 from service.modes.registry import ModeOptions, judging_modes
 from service.observability import GaugeValues, Telemetry, monitor_event_loop
-from service.observability.tracing import UNTRACED, Tracing
+from service.observability.tracing import Tracing
 from service.redis_client import RedisClient
 from service.scheduling import Limits, Scheduler
 from service.scoring.canary import Canary
@@ -95,13 +95,13 @@ def _authentication(settings: Settings, clock: Clock, telemetry: Telemetry) -> A
 
 
 def _tracing(settings: Settings) -> Tracing:
-    """Raises ConfigurationError. OpenTelemetry is imported only where traces are wanted."""
+    """Raises ConfigurationError. The SDK is imported only where traces are exported."""
     if settings.otlp_endpoint is None:
-        return UNTRACED
+        return Tracing()
     try:
         from service.observability.otlp import Otlp
     except ImportError as error:
-        needs = f"`otlp_endpoint` needs OpenTelemetry ({error}): `pip install 'rubricd[tracing]'`"
+        needs = f"`otlp_endpoint` needs the OpenTelemetry SDK ({error}): `pip install 'rubricd[tracing]'`"
         raise ConfigurationError(needs) from error
     return Otlp(settings.otlp_endpoint, settings.trace_sample)
 
