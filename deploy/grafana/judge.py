@@ -182,7 +182,7 @@ _SAME: tuple[Card, ...] = (
             Query(grown("rubricd_canary_failures_total", by="code"), "no answer, {{code}}", right="short"),
         ),
         least=0.01,
-        runbook=("RubricdCanaryDrift", "RubricdCanaryUnanswered"),
+        runbook=("RubricdCanaryDrift", "RubricdCanaryFailing"),
     ),
     Table(
         "Which judges answer",

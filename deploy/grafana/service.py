@@ -80,7 +80,7 @@ _WORK: tuple[Card, ...] = (
             Query(summed("rubricd_drain_tokens_per_second"), "measured capacity"),
         ),
         unit="suffix: tok/s",
-        runbook=("RubricdPrefixSharingLost",),
+        runbook=("RubricdPrefixSharingLow",),
     ),
     Lines(
         "Requests by status",
@@ -106,14 +106,14 @@ _TIME: tuple[Card, ...] = (
         "bulk work with it.",
         (Query(quantile(0.95, "rubricd_queue_wait_seconds", by="class"), "{{class}}"),),
         unit="s",
-        runbook=("RubricdTeamWaits",),
+        runbook=("RubricdQueueWaitHigh",),
     ),
     Lines(
         "Engine step",
         "Time of one batch at the engine, reading labels or writing. It grows with `max_batch_tokens` and with "
         "whatever else uses the GPU.",
         tuple(
-            Query(quantile(q, "rubricd_engine_step_seconds", by="query_type"), f"{{{{query_type}}}} p{round(100 * q)}")
+            Query(quantile(q, "rubricd_batch_seconds", by="query_type"), f"{{{{query_type}}}} p{round(100 * q)}")
             for q in (0.5, 0.95)
         ),
         unit="s",
@@ -140,7 +140,7 @@ _LIMITS: tuple[Card, ...] = (
         (Query(rate("rubricd_refusals_total", by="code"), "{{code}}"),),
         unit="reqps",
         stacked="normal",
-        runbook=("RubricdRefusing",),
+        runbook=("RubricdOverloaded",),
     ),
     Lines(
         "Faults",
@@ -157,10 +157,10 @@ _LIMITS: tuple[Card, ...] = (
         ),
         runbook=(
             "RubricdEngineFailing",
-            "RubricdRedisAway",
-            "RubricdRedisFaulty",
-            "RubricdTeamsFileBroken",
-            "RubricdCanaryUnanswered",
+            "RubricdRedisUnavailable",
+            "RubricdRedisErrors",
+            "RubricdTeamsFileInvalid",
+            "RubricdCanaryFailing",
         ),
     ),
 )
@@ -182,7 +182,7 @@ _INSIDE: tuple[Card, ...] = (
         "`replica`), or judged. Right: verdicts in memory.",
         (
             Query(rate("rubricd_cache_hits_total", by="tier"), "known, {{tier}}"),
-            Query(rate("rubricd_single_flight_joins_total", by="where"), "joined, {{where}}"),
+            Query(rate("rubricd_single_flight_joins_total", by="tier"), "joined, {{tier}}"),
             Query(rate("rubricd_cache_misses_total"), "judged"),
             Query(summed("rubricd_cache_entries"), "entries", right="short"),
         ),
@@ -236,7 +236,7 @@ _VLLM: tuple[Card, ...] = (
         (Query(f"{rate('vllm:prefix_cache_hits_total')} / {rate('vllm:prefix_cache_queries_total')}", "hits"),),
         unit="percentunit",
         most=1,
-        runbook=("RubricdPrefixSharingLost",),
+        runbook=("RubricdPrefixSharingLow",),
     ),
 )
 

@@ -44,7 +44,7 @@ _FINE: tuple[Card, ...] = (
         (Query(f"max({quantile(0.95, 'rubricd_queue_wait_seconds', TEAM, CLASS, by='team')})"),),
         unit="s",
         width=6,
-        runbook=("RubricdTeamWaits",),
+        runbook=("RubricdQueueWaitHigh",),
     ),
     Stat(
         "Fullest quota",
@@ -94,7 +94,7 @@ _WAIT: tuple[Card, ...] = (
         "19 of 20 of a team's questions wait no longer before the engine has them.",
         (Query(quantile(0.95, "rubricd_queue_wait_seconds", TEAM, CLASS, by="team"), "{{team}}"),),
         unit="s",
-        runbook=("RubricdTeamWaits",),
+        runbook=("RubricdQueueWaitHigh",),
     ),
     Lines(
         "Waiting now",
@@ -134,7 +134,7 @@ _QUOTA: tuple[Card, ...] = (
         unit="reqps",
         stacked="normal",
         width=12,
-        runbook=("RubricdRefusing",),
+        runbook=("RubricdOverloaded",),
     ),
 )
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from service.observability.bulk_histogram import BulkHistogram
 
 _REQUEST_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 60)
-_STEP_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_BATCH_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _WAIT_S = (0.1, 0.5, 2, 10, 60)
 _RETRY_S = (1, 5, 15, 60)
 _LAG_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 5)
@@ -93,8 +93,8 @@ class Metrics:
         )
         self.batch_tokens = histogram("rubricd_batch_tokens", "Tokens of one engine batch.", _TOKENS, "query_type")
         self.batch_queries = histogram("rubricd_batch_queries", "Queries of one engine batch.", _QUERIES, "query_type")
-        self.step_s = histogram(
-            "rubricd_engine_step_seconds", "Time that the engine took for one batch.", _STEP_S, "query_type"
+        self.batch_s = histogram(
+            "rubricd_batch_seconds", "Time that the engine took for one batch.", _BATCH_S, "query_type"
         )
         self.failed_batches = counter("rubricd_engine_failed_batches", "Batches that failed as a whole.")
         self.prompt_tokens = counter("rubricd_prompt_tokens", "Tokens of judged prompts, computed or shared.", "source")
@@ -104,7 +104,7 @@ class Metrics:
 
         self.cache_hits = counter("rubricd_cache_hits", "Verdicts found, by where.", "tier")
         self.cache_misses = counter("rubricd_cache_misses", "Questions known nowhere, asked of the judge.")
-        self.joins = counter("rubricd_single_flight_joins", "Questions that waited for another's judging.", "where")
+        self.joins = counter("rubricd_single_flight_joins", "Questions that waited for another's judging.", "tier")
         self.redis_faults = counter("rubricd_redis_faults", "Redis calls that failed, by reason.", "reason")
 
         self.quota_tokens = counter("rubricd_quota_tokens", "Tokens charged to a team's quota.", "team")
@@ -130,8 +130,8 @@ class Metrics:
             self.prompt_tokens.labels(source)
         for tier in ("memory", "redis"):
             self.cache_hits.labels(tier)
-        for where in ("process", "replica"):
-            self.joins.labels(where)
+        for tier in ("process", "replica"):
+            self.joins.labels(tier)
         for outcome in ("ok", "failed"):
             self.teams_reloads.labels(outcome)
         for code in ("engine_error", "unavailable", "overloaded"):

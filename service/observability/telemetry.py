@@ -121,7 +121,7 @@ class Telemetry:
         metrics, query_type, planned = self._metrics, batch.query_type, sum(batch.planned_tokens.values())
         metrics.batch_tokens.labels(query_type).observe(planned)
         metrics.batch_queries.labels(query_type).observe(batch.queries)
-        metrics.step_s.labels(query_type).observe(batch.seconds)
+        metrics.batch_s.labels(query_type).observe(batch.seconds)
         metrics.prompt_tokens.labels("computed").inc(sum(batch.computed_tokens.values()) - batch.generated_tokens)
         metrics.prompt_tokens.labels("shared").inc(batch.shared_tokens)
         metrics.generated_tokens.inc(batch.generated_tokens)

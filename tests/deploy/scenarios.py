@@ -25,7 +25,7 @@ from tests.deploy.alerting import Job, again_and_again, flood, group, running
 
 WELL = Faults()
 WAITED_S = 62.0
-"""More than the minute that RubricdTeamWaits looks for."""
+"""More than the minute that RubricdQueueWaitHigh looks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ def failing(folder: Path, redis: RedisServer) -> AbstractAsyncContextManager[Ser
 async def fail(job: Job, served: Served, redis: RedisServer) -> None:
     """Batches fail, the judge abstains, its engine is restarted, and Redis is full."""
     slime = {"prompt": "What helps?", "response": "Rest.", "label": {"rubric": [{"text": "Says rest.", "points": 1}]}}
-    judging = ("RubricdJudgementsFailing", "RubricdAbstentionsHigh", "RubricdCanaryUnanswered", "RubricdNeutralRewards")
-    engine = ("RubricdEngineFailing", "RubricdEngineRestarted", "RubricdRedisFaulty")
+    judging = ("RubricdJudgementsFailing", "RubricdAbstentionsHigh", "RubricdCanaryFailing", "RubricdNeutralRewards")
+    engine = ("RubricdEngineFailing", "RubricdEngineRestarted", "RubricdRedisErrors")
     url = served.host.url
     async with running(
         again_and_again(url, "/v1/score", lambda: {"items": [group()]}, 0.15),
@@ -103,7 +103,7 @@ async def drift(job: Job, served: Served) -> None:
         "RubricdCanaryDrift",
         "RubricdCriteriaUnjudgeable",
         "RubricdInternalErrors",
-        "RubricdPrefixSharingLost",
+        "RubricdPrefixSharingLow",
         "RubricdZeroVariance",
     )
     url, well = served.host.url, True
@@ -149,7 +149,7 @@ class Replica:
     async def die(self, job: Job, served: Served) -> None:
         """Its judge comes late and is another one; a team asks too much; its teams file breaks and its Redis goes; it
         is stopped now and then; it is killed, and comes back as the job's judge."""
-        together = ("RubricdQuotaExhausted", "RubricdRedisAway", "RubricdTeamsFileBroken")
+        together = ("RubricdQuotaExhausted", "RubricdRedisUnavailable", "RubricdTeamsFileInvalid")
         await job.fires("RubricdNotReady")
         served.tell(WELL)
         await served.until_ready()
@@ -205,15 +205,15 @@ async def wait(job: Job, served: Served) -> None:
         async with running(flood(url, asked, 0.05)):
             served.tell(Faults(held=True))
             began = time.monotonic()
-            await job.fires("RubricdQueueFull", "RubricdRefusing")
+            await job.fires("RubricdQueueFull", "RubricdOverloaded")
             await asyncio.sleep(WAITED_S - (time.monotonic() - began))
             held = False
             served.tell(Faults(batch_s=0.1))
             async with asyncio.TaskGroup() as together:
-                together.create_task(job.fires("RubricdTeamWaits"))
-                together.create_task(job.clears("RubricdQueueFull", "RubricdRefusing"))
+                together.create_task(job.fires("RubricdQueueWaitHigh"))
+                together.create_task(job.clears("RubricdQueueFull", "RubricdOverloaded"))
         served.tell(WELL)
-        await job.clears("RubricdTeamWaits")
+        await job.clears("RubricdQueueWaitHigh")
 
 
 async def go_unwatched(job: Job, folder: Path, served: Served) -> None:

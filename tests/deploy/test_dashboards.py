@@ -26,7 +26,7 @@ GIVEN = {"__interval", "__range", "__rate_interval"}
 NO_PANEL = {"rubricd_teams_file_ok"}
 """Metrics that are not drawn: an alert tells of them."""
 WORDS = {"sum", "max", "min", "count", "rate", "increase", "histogram_quantile", "vector", "by", "or", "and", "on"}
-LABELS = {"team", "class", "le", "source", "mode", "outcome", "status", "code", "tier", "where", "route"}
+LABELS = {"team", "class", "le", "source", "mode", "outcome", "status", "code", "tier", "route"}
 LABELS |= {"query_type", "reason", "spread", "instance", "fingerprint", "model", "engine"}
 OWN = {"up"}
 

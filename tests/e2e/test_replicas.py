@@ -61,7 +61,7 @@ async def test_1000_identical_requests_over_two_processes_are_12_judgements(repl
     known = sum(page("rubricd_cache_hits_total") + page("rubricd_single_flight_joins_total") for page in pages)
     assert known == 12 * 999
     assert sum(page("rubricd_cache_misses_total") for page in pages) == 12
-    there = ("rubricd_cache_hits_total", {"tier": "redis"}), ("rubricd_single_flight_joins_total", {"where": "replica"})
+    there = ("rubricd_cache_hits_total", {"tier": "redis"}), ("rubricd_single_flight_joins_total", {"tier": "replica"})
     assert sum(page(name, **labels) for page in pages for name, labels in there) >= 12
     assert [page("rubricd_redis_up") for page in pages] == [1, 1]
     assert sum(usage["judgements"] for usage in usages) == 12

@@ -17,7 +17,7 @@ def test_each_question_is_a_miss_a_hit_or_a_join_of_one_place() -> None:
     page = Page(telemetry.exposition().decode())
     assert page("rubricd_cache_misses_total") == 1
     assert [page("rubricd_cache_hits_total", tier=tier) for tier in ("memory", "redis")] == [3, 2]
-    assert [page("rubricd_single_flight_joins_total", where=where) for where in ("process", "replica")] == [4, 3]
+    assert [page("rubricd_single_flight_joins_total", tier=tier) for tier in ("process", "replica")] == [4, 3]
 
 
 def test_only_a_group_of_two_or_more_is_counted_by_its_spread() -> None:
