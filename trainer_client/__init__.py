@@ -1,5 +1,28 @@
-"""The thin client of a rubricd judge: `client.JudgeClient` asks, `data.read_items` reads, `wire` is the contract.
+"""Gives a training job its rewards: `JudgeClient` scores responses at a rubricd service.
 
-Always true: importing any of these needs httpx and pydantic only. Nothing is re-exported here, so that the service can
-import the contract without the rest.
+    from trainer_client import Failed, JudgeClient, Scored, reward
+
+Everything here needs httpx and pydantic only. A name is loaded when it is first used, so that the service can import
+the contract, `trainer_client.wire`, without httpx.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__all__ = ["Failed", "JudgeClient", "Outcome", "ScoreOptions", "Scored", "errors", "reward", "wire"]
+
+if TYPE_CHECKING:
+    from trainer_client import errors, wire
+    from trainer_client.client import Failed, JudgeClient, Outcome, Scored, ScoreOptions, reward
+else:
+    # Hidden from type checkers, which would let any name pass.
+
+    def __getattr__(name: str) -> object:
+        if name in ("errors", "wire"):
+            return import_module(f"{__name__}.{name}")
+        if name in __all__:
+            return getattr(import_module(f"{__name__}.client"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

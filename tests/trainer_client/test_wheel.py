@@ -79,25 +79,37 @@ def test_it_holds_the_client_alone(wheel: Path) -> None:
     assert shipped == here and {"trainer_client/py.typed", "trainer_client/training/report_page.html"} <= shipped
 
 
-IMPORTS = ("trainer_client", "trainer_client.client", "trainer_client.scaffold", "trainer_client.cli.train")
+PUBLIC = "from trainer_client import Failed, JudgeClient, Outcome, ScoreOptions, Scored, errors, reward, wire"
+IMPORTS = (PUBLIC, "import trainer_client.scaffold", "import trainer_client.cli.train")
 
 
-@pytest.mark.parametrize("module", IMPORTS)
-def test_importing_loads_nothing_heavy(python: Path, module: str) -> None:
-    code = f"import sys, {module}; print(' '.join(sorted({{name.partition('.')[0] for name in sys.modules}})))"
-    done = subprocess.run([python, "-I", "-c", code], check=True, capture_output=True, text=True, cwd="/")
-    loaded = set(done.stdout.split())
+@pytest.mark.parametrize("statement", IMPORTS)
+def test_importing_loads_nothing_heavy(python: Path, statement: str) -> None:
+    loaded = _loaded(python, statement)
     assert "trainer_client" in loaded
     assert not {"torch", "transformers", "trl", "datasets", "numpy", "pyarrow", "rich", "service"} & loaded
 
 
-def test_how_long_importing_takes(python: Path) -> None:
-    """Printed, and asserted only where it is out of all reason: the machine may be busy with something else."""
+@pytest.mark.parametrize("statement", ["import trainer_client.wire", "from trainer_client import wire"])
+def test_the_contract_alone_needs_pydantic_alone(python: Path, statement: str) -> None:
+    loaded = _loaded(python, statement)
+    assert "pydantic" in loaded and not {"httpx", "anyio", "asyncio"} & loaded
+
+
+def _loaded(python: Path, statement: str) -> set[str]:
+    """The top-level packages that are loaded after the statement."""
+    code = f"import sys; {statement}; print(' '.join({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([python, "-I", "-c", code], check=True, capture_output=True, text=True, cwd="/")
+    return set(done.stdout.split())
+
+
+def test_importing_the_public_names_takes_less_than_three_tenths_of_a_second(python: Path) -> None:
+    """Of CPU, over the bare interpreter: the machine may be busy with something else."""
     bare = _seconds(python, "pass")
-    for module in ("trainer_client", "trainer_client.client"):
-        wall_s, cpu_s = (whole - own for whole, own in zip(_seconds(python, f"import {module}"), bare, strict=True))
-        print(f"import {module}: {wall_s:.3f} s, {cpu_s:.3f} s of CPU, over the bare interpreter")
-        assert cpu_s < 1.0
+    for statement in ("import trainer_client.wire", PUBLIC):
+        wall_s, cpu_s = (whole - own for whole, own in zip(_seconds(python, statement), bare, strict=True))
+        print(f"{statement}: {wall_s:.3f} s, {cpu_s:.3f} s of CPU")
+        assert cpu_s < 0.3
 
 
 def _seconds(python: Path, code: str) -> tuple[float, float]:
