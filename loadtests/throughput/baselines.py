@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loadtests.throughput.figures import Pass
-from loadtests.throughput.prefix_cache_bound import cached
 from loadtests.throughput.requests import DECODED, Prompts
 from loadtests.throughput.workload import Group
 from testkit.http_client import Client
+from testkit.prefix_cache_bound import cached
 from testkit.processes import Failed, Host
 
 PATTERN_THREADS = 64

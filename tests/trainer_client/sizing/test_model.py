@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.throughput.prefix_cache_bound import cached
 from service.engine.build import MINIATURE
 from service.settings import Settings
+from testkit.prefix_cache_bound import cached
 from trainer_client.cli.main import main
 from trainer_client.sizing import model
 from trainer_client.sizing.hardware import GPUS, JUDGES, Dtype, SizingError, judge_of
