@@ -40,7 +40,7 @@ format: .venv/dev  ## let ruff format and mend
 	$(BIN)/ruff check --fix .
 
 openapi: .venv/service  ## write docs/openapi.json anew
-	$(BIN)/python -c 'import json; from service.app import create_app; from service.settings import Settings; print(json.dumps(create_app(Settings()).openapi(), indent=1))' > docs/openapi.json
+	$(BIN)/python -m tools.openapi
 
 settings: .venv/service  ## write the table of settings in docs/operate/operations.md anew
 	$(BIN)/python -m tools.settings_table
