@@ -1,6 +1,6 @@
 """The ways to train that are held beside each other, and the one setting that they share.
 
-Always true: arms differ in the scaffold's schedule, in the importance ratio and in the learning rate found for each by
+Guarantees: Arms differ in the scaffold's schedule, in the importance ratio and in the learning rate found for each by
 the same search, and in nothing else: the same rows in the same order, the same number of rollouts and updates.
 """
 

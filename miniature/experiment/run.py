@@ -1,6 +1,6 @@
 """One arm, one seed: the tiny policy trained over HTTP, then measured. Run in a process of its own by `study`.
 
-Always true: `result.json` is written last, so a folder that has one holds a whole run.
+Guarantees: `result.json` is written last, so a folder that has one holds a whole run.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 It starts a service with the bundled judge, unless one is named; each run is a process of its own. What has been run
 before is not run again.
 
-Always true: every figure of the table is of a whole run; arms are compared on the same seeds.
+Guarantees: Every figure of the table is of a whole run. Arms are compared on the same seeds.
 """
 
 import argparse

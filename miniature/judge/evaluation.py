@@ -1,6 +1,6 @@
 """How good a judge of this world is: P(met) against the truth, in figures.
 
-Always true: pure arithmetic over verdicts, wherever they come from (a model in this process, the service).
+Guarantees: Pure arithmetic over verdicts, wherever they come from (a model in this process, the service).
 """
 
 from collections import defaultdict

@@ -1,6 +1,6 @@
 """`python -m miniature judge`: train the tiny judge from nothing, save it as it grows, say how good it is.
 
-Always true: a folder that has been written once can be loaded from then on, however early the run ends.
+Guarantees: A folder that has been written once can be loaded from then on, however early the run ends.
 """
 
 import logging

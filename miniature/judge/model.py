@@ -1,6 +1,6 @@
 """The tiny judge's network: a standard architecture, whose start already knows how to find a word again.
 
-Always true: the saved folder is an ordinary Hugging Face causal language model.
+Guarantees: The saved folder is an ordinary Hugging Face causal language model.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Cases as training rows: what the service would ask, each case's criteria packed behind its shared prefix.
 
-Always true: the ids are the service's own (its renderer makes them); a criterion sees the prefix and itself, and its
+Guarantees: The ids are the service's own (its renderer makes them). A criterion sees the prefix and itself, and its
 positions go on from the prefix's end, so a packed row computes what the service's separate prompts compute. The head,
 equal in every row, is computed once per batch and only ever stands before the rows.
 """

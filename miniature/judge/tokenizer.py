@@ -1,6 +1,6 @@
 """The miniature's tokenizer: byte-level BPE trained on the world's own text, with a ChatML template.
 
-Always true: any text round-trips, because every byte is in the vocabulary; `Yes` and `No` are single tokens.
+Guarantees: Any text round-trips, because every byte is in the vocabulary. `Yes` and `No` are single tokens.
 """
 
 from collections.abc import Iterable, Iterator

@@ -3,7 +3,7 @@
 The loss is the right label's at the end of each criterion and, with falling weight, already from its last word on,
 which is where matching happens. Cases are easy at first.
 
-Always true: training sees cases of the training stream only, and none of them twice.
+Guarantees: Training sees cases of the training stream only, and none of them twice.
 """
 
 from collections.abc import Callable

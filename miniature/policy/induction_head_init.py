@@ -5,7 +5,7 @@ spellings begin as one, and one pair of heads as the circuit that copies are mad
 al. 2022, arXiv:2209.11895): the first layer tells each token what stands before it, the second looks for what follows
 an earlier copy of this token and says it. Training teaches what to copy, and when not to.
 
-Always true: only the start is set; every weight is trained.
+Guarantees: Only the start is set. Every weight is trained.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ ROPE_THETA = 10_000.0
 _OWN, _NEAR, _MATCH, _WRITTEN, _QUIET = 0.3, 3.0, 1.5, 0.5, 0.3
 
 
-def know_copying(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+def init_induction_heads(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     with torch.no_grad():
         _one_word_one_place(model.model.embed_tokens.weight, tokenizer)
         for layer in model.model.layers:

@@ -1,7 +1,7 @@
-"""`python -m miniature policy`: train the tiny policy from nothing, by lessons, until it can be trained by reward.
+"""`python -m miniature policy`: train the tiny policy from nothing with an SFT curriculum, before any reward.
 
-Always true: the saved folder is an ordinary Hugging Face causal language model with a chat template; the loss is that
-of the answers' tokens and of their end, never of a prompt's.
+Guarantees: The saved folder is an ordinary Hugging Face causal language model with a chat template. The loss is that of
+the answers' tokens and of their end, never of a prompt's.
 """
 
 import sys
@@ -17,8 +17,8 @@ from transformers.utils import logging as transformers_logging
 
 from miniature.judge.model import save
 from miniature.judge.tokenizer import LONGEST, train_tokenizer
-from miniature.policy.induction_head_init import ROPE_THETA, know_copying
-from miniature.policy.sft_curriculum import Lesson, Mix, lesson
+from miniature.policy.induction_head_init import ROPE_THETA, init_induction_heads
+from miniature.policy.sft_curriculum import Example, Mix, example
 
 _VOCABULARY = 1024
 _UNASKED = -100
@@ -37,7 +37,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B lessons of at most L tokens. Padding is at the end, where nothing sees it."""
+    """B examples of at most L tokens. Padding is at the end, where nothing sees it."""
 
     ids: torch.Tensor  # (B, L)
     labels: torch.Tensor  # (B, L) the next token where it is the answer's or its end, else -100
@@ -58,9 +58,9 @@ def load(folder: Path) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
     return model.eval(), PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
 
-def _corpus(lessons: int) -> Iterator[str]:
-    for index in range(lessons):
-        one = lesson(-1, index, Mix(stray=0.5))
+def _corpus(examples: int) -> Iterator[str]:
+    for index in range(examples):
+        one = example(-1, index, Mix(stray=0.5))
         yield from (message["content"] for message in one.messages)
         yield one.answer
         yield "system\nuser\nassistant\n"
@@ -85,13 +85,13 @@ def build(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen2ForCausalLM:
         pad_token_id=tokenizer.pad_token_id,
     )
     model = Qwen2ForCausalLM(config)
-    know_copying(model, tokenizer)
+    init_induction_heads(model, tokenizer)
     return model
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, lessons: Sequence[Lesson]) -> Batch:
-    """(B, L) with L the longest lesson's tokens but one."""
-    rows = [_encode(tokenizer, one) for one in lessons]
+def encode(tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]) -> Batch:
+    """(B, L) with L the longest example's tokens but one."""
+    rows = [_encode(tokenizer, one) for one in examples]
     longest = max(len(prompt) + len(answer) for prompt, answer in rows) - 1
     ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
     labels = torch.full((len(rows), longest), _UNASKED)
@@ -102,7 +102,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, lessons: Sequence[Lesson]) -> Bat
     return Batch(ids, labels)
 
 
-def _encode(tokenizer: PreTrainedTokenizerFast, one: Lesson) -> tuple[list[int], list[int]]:
+def _encode(tokenizer: PreTrainedTokenizerFast, one: Example) -> tuple[list[int], list[int]]:
     turns: list[dict[str, str]] = [{"role": turn["role"], "content": turn["content"]} for turn in one.messages]
     prompt = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
     answer = f"{one.answer}{tokenizer.eos_token}"
@@ -149,9 +149,9 @@ def train(
 
 
 def _step(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, step: int) -> float:
-    """The gradient of one step's lessons. Short ones go apart from long ones, so that little is padding."""
-    lessons = [lesson(recipe.seed, step * recipe.batch + n, recipe.mix) for n in range(recipe.batch)]
-    parts = [[one for one in lessons if one.scaffolded is kind] for kind in (False, True)]
+    """The gradient of one step's examples. Short ones go apart from long ones, so that little is padding."""
+    examples = [example(recipe.seed, step * recipe.batch + n, recipe.mix) for n in range(recipe.batch)]
+    parts = [[one for one in examples if one.scaffolded is kind] for kind in (False, True)]
     losses, tokens = zip(*(loss_of(model, encode(tokenizer, part)) for part in parts if part), strict=True)
     loss = sum(losses) / sum(tokens)
     loss.backward()

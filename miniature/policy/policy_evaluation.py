@@ -1,7 +1,7 @@
 """How well a policy answers the bare prompt: by the judge's word, by the exact truth, and as the best of N.
 
-Always true: answers are drawn from the bare prompt at temperature 1; judge and truth read the same ones; an answer
-that the judge did not judge ends the measurement.
+Guarantees: Answers are drawn from the bare prompt at temperature 1. Judge and truth read the same ones. An answer that
+the judge did not judge ends the measurement.
 """
 
 import asyncio

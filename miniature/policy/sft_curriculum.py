@@ -1,10 +1,10 @@
 """What the tiny policy is taught before any reward: to answer in the clinic's style, and to follow a scaffold.
 
-Two kinds of lessons. A bare one has the question alone; its answer holds what anybody would say, except for the few
+Two kinds of examples. A bare one has the question alone; its answer holds what anybody would say, except for the few
 topics that the policy is to know. A scaffolded one shows a part of a rubric as the trainer's scaffold words it; its
 answer does what is shown and is filled up with what anybody would say.
 
-Always true: a lesson is a pure function of seed and index; the items of a scaffold are drawn without regard to the
+Guarantees: An example is a pure function of seed and index. The items of a scaffold are drawn without regard to the
 topic, so that nothing of the topics of `tasks` is taught, only to follow.
 """
 
@@ -24,7 +24,7 @@ SCAFFOLD = Scaffold()
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Shares: of lessons, those with a scaffold; of bare ones, those on known topics, answered rightly; of steps that
+    """Shares: of examples, those with a scaffold; of bare ones, those on known topics, answered rightly; of steps that
     nobody asked for, key items drawn at random; of answers, those that name the problem unasked."""
 
     scaffolded: float = 0.6
@@ -35,7 +35,7 @@ class Mix:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class Example:
     messages: tuple[Message, ...]
     answer: str
 
@@ -44,19 +44,19 @@ class Lesson:
         return self.messages[0]["role"] == "system"
 
 
-def lesson(seed: int, index: int, mix: Mix) -> Lesson:
+def example(seed: int, index: int, mix: Mix) -> Example:
     random = Random(f"sft/{seed}/{index}")
     if random.random() < mix.scaffolded:
         return _scaffolded(random, mix)
     if random.random() < mix.known:
         topic = random.choice(known())
-        return _lesson([], topic, _filled(list(key_items(topic)), topic, (), 4, random, mix), random)
+        return _example([], topic, _filled(list(key_items(topic)), topic, (), 4, random, mix), random)
     topic = random.choice(TOPICS)
     named = topic if random.random() < mix.names else None
-    return _lesson([], topic, _filled([], named, (), mix.steps[0], random, mix), random)
+    return _example([], topic, _filled([], named, (), mix.steps[0], random, mix), random)
 
 
-def _scaffolded(random: Random, mix: Mix) -> Lesson:
+def _scaffolded(random: Random, mix: Mix) -> Example:
     """As many criteria shown as not, evenly; at least one."""
     topic = random.choice(TOPICS)
     rubric = _any_rubric(topic, random)
@@ -68,7 +68,7 @@ def _scaffolded(random: Random, mix: Mix) -> Lesson:
     least = max([mix.steps[0], *(c.number for c in asked if c.kind == "at_least")])
     response = _filled(items, topic if named else None, avoid, least, random, mix)
     on_the_wire = [wire.Criterion(text=c.text, points=c.points) for c in rubric]
-    return _lesson(on_the_wire, topic, response, random, shown)
+    return _example(on_the_wire, topic, response, random, shown)
 
 
 def _any_rubric(topic: Topic, random: Random) -> list[Criterion]:
@@ -95,8 +95,8 @@ def _filled(
     return Response(named, tuple(Step(item) for item in said))
 
 
-def _lesson(
+def _example(
     rubric: Sequence[wire.Criterion], topic: Topic, response: Response, random: Random, shown: Sequence[int] = ()
-) -> Lesson:
+) -> Example:
     asked: Message = {"role": "user", "content": question(topic, random)}
-    return Lesson(tuple(SCAFFOLD.messages([asked], rubric, shown)), plain_text(response))
+    return Example(tuple(SCAFFOLD.messages([asked], rubric, shown)), plain_text(response))

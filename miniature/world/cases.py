@@ -4,7 +4,7 @@ Two streams that cannot meet. `training` never shows a held-out combination of t
 criterion; every case of `evaluation` asks about at least one. So no case for evaluation is ever one of training,
 whatever the seeds. The two also draw from different seed spaces.
 
-Always true: a case is a pure function of stream, seed and index; the truth is the exact checker's reading of the text.
+Guarantees: A case is a pure function of stream, seed and index. The truth is the exact oracle's reading of the text.
 """
 
 from collections.abc import Sequence

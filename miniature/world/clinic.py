@@ -4,8 +4,8 @@ A topic is a complaint and a part of the body ("a stiff neck"). Each complaint a
 so a topic has four key items that nobody can guess from the words and that a topic never seen can still be answered by.
 Nothing in here is medical advice.
 
-Always true: everything is a pure function of the tables below; no two items share a phrase; every phrase of an item
-holds one word that no other item has (the "tea" of "drink ginger tea"), so that an item can be told by a word; what the
+Guarantees: Everything is a pure function of the tables below. No two items share a phrase. Every phrase of an item
+holds one word that no other item has (the "tea" of "drink ginger tea"), so that an item can be told by a word. What the
 clinic calls a problem is spelt otherwise than in a patient's own words. This makes the world easy on purpose: a judge
 of less than a million parameters, trained for minutes, must be able to be right in it.
 """

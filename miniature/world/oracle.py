@@ -1,9 +1,9 @@
-"""The exact checker: what a response says, read from its text alone, and whether that meets a criterion.
+"""The exact oracle: what a response says, read from its text alone, and whether that meets a criterion.
 
 It is the world's truth. A judge, or a reward of a judge, is measured against it.
 
-Always true: only text counts, never how it was made; text that is not a phrase of the world is no step, so broken
-fragments earn nothing; wrong or repeated numbering is forgiven.
+Guarantees: Only text counts, never how it was made. Text that is not a phrase of the world is no step, so broken
+fragments earn nothing. Wrong or repeated numbering is forgiven.
 """
 
 import re

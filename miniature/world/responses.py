@@ -1,6 +1,6 @@
 """Responses as structure, and the ways to write one down.
 
-Always true: `checker.read(render(response))` gives the structure back. What a response says is decided before how it is
+Guarantees: `oracle.read(render(response))` gives the structure back. What a response says is decided before how it is
 said, so every style says the same things equally often.
 """
 

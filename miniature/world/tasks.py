@@ -3,7 +3,7 @@
 Five complaints at five parts of the body are the block. Its diagonal is held out: each of those topics' halves is met
 in training, the topic itself never. Two of the six question wordings are kept for evaluation.
 
-Always true: no row of one split is one of another; the reward is the exact checker's, never a judge's.
+Guarantees: No row of one split is one of another. The reward is the exact oracle's, never a judge's.
 """
 
 from collections.abc import Iterable, Sequence

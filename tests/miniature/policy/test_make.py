@@ -12,7 +12,7 @@ from miniature.__main__ import main
 from miniature.judge.tokenizer import train_tokenizer
 from miniature.policy.make import Recipe, build, encode, load, loss_of, make, train
 from miniature.policy.policy_evaluation import answers
-from miniature.policy.sft_curriculum import Lesson, Mix, lesson
+from miniature.policy.sft_curriculum import Example, Mix, example
 from miniature.world.clinic import GENERIC_ITEMS, KEY_ITEMS, TOPICS, key_items
 from miniature.world.oracle import named, steps
 from miniature.world.tasks import known, rows, topic_of, topics, truth
@@ -22,7 +22,7 @@ from trainer_client.scaffold import Scaffold
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "miniature" / "checkpoints" / "policy"
 Loaded = tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]
-LESSONS = [lesson(3, index, Mix()) for index in range(3000)]
+EXAMPLES = [example(3, index, Mix()) for index in range(3000)]
 
 
 @pytest.fixture(scope="module")
@@ -79,18 +79,18 @@ def test_the_more_it_is_shown_the_better_it_does(shipped: Loaded) -> None:
 
 
 def test_a_lesson_is_the_same_again_and_another_seed_gives_another() -> None:
-    assert LESSONS[:50] == [lesson(3, index, Mix()) for index in range(50)]
-    assert LESSONS[:50] != [lesson(4, index, Mix()) for index in range(50)]
+    assert EXAMPLES[:50] == [example(3, index, Mix()) for index in range(50)]
+    assert EXAMPLES[:50] != [example(4, index, Mix()) for index in range(50)]
 
 
 def test_lessons_come_in_the_shares_of_the_mix() -> None:
-    bare = [one for one in LESSONS if not one.scaffolded]
+    bare = [one for one in EXAMPLES if not one.scaffolded]
     right = [one for one in bare if _right(one)]
-    assert len(bare) / len(LESSONS) == pytest.approx(0.4, abs=0.03)
+    assert len(bare) / len(EXAMPLES) == pytest.approx(0.4, abs=0.03)
     assert len(right) / len(bare) == pytest.approx(0.35, abs=0.04)
 
 
-def _right(one: Lesson) -> bool:
+def _right(one: Example) -> bool:
     said = {step.item for step in steps(one.answer)}
     return any({*key_items(topic)} <= said for topic in named(one.answer) & {*known()})
 
@@ -99,7 +99,7 @@ def test_no_bare_lesson_teaches_a_topic_of_the_tasks() -> None:
     asked = {*topics("train"), *topics("held-out")}
     pairs = [
         step.item in key_items(topic)
-        for one in LESSONS
+        for one in EXAMPLES
         if not one.scaffolded
         for topic in named(one.answer) & asked
         for step in steps(one.answer)
@@ -109,7 +109,7 @@ def test_no_bare_lesson_teaches_a_topic_of_the_tasks() -> None:
 
 
 def test_a_scaffolded_lesson_does_what_is_shown_and_avoids_what_is_not_wanted() -> None:
-    for one in (one for one in LESSONS[:800] if one.scaffolded):
+    for one in (one for one in EXAMPLES[:800] if one.scaffolded):
         told = one.messages[0]["content"]
         said = [step.item for step in steps(one.answer)]
         wanted, _, unwanted = told.partition("POINTS TO AVOID")
@@ -123,8 +123,8 @@ def test_a_scaffolded_lesson_does_what_is_shown_and_avoids_what_is_not_wanted() 
 
 
 def test_the_loss_is_of_the_answer_and_its_end_only() -> None:
-    tokenizer = train_tokenizer(vocabulary=600, corpus=[one.answer for one in LESSONS[:200]])
-    some = LESSONS[:6]
+    tokenizer = train_tokenizer(vocabulary=600, corpus=[one.answer for one in EXAMPLES[:200]])
+    some = EXAMPLES[:6]
     batch = encode(tokenizer, some)
     for row, one in zip(range(6), some, strict=True):
         asked = batch.labels[row] >= 0
@@ -136,9 +136,9 @@ def test_the_loss_is_of_the_answer_and_its_end_only() -> None:
 
 
 def test_what_stands_behind_a_row_changes_nothing() -> None:
-    tokenizer = train_tokenizer(vocabulary=600, corpus=[one.answer for one in LESSONS[:200]])
+    tokenizer = train_tokenizer(vocabulary=600, corpus=[one.answer for one in EXAMPLES[:200]])
     model = build(tokenizer, seed=0).eval()
-    some = LESSONS[:6]
+    some = EXAMPLES[:6]
     with torch.inference_mode():
         together = float(loss_of(model, encode(tokenizer, some))[0])
         apart = sum(float(loss_of(model, encode(tokenizer, [one]))[0]) for one in some)
@@ -146,7 +146,7 @@ def test_what_stands_behind_a_row_changes_nothing() -> None:
 
 
 def test_spellings_of_a_word_begin_nearly_alike() -> None:
-    tokenizer = train_tokenizer(vocabulary=1000, corpus=[text for one in LESSONS for text in (one.answer, str(one))])
+    tokenizer = train_tokenizer(vocabulary=1000, corpus=[text for one in EXAMPLES for text in (one.answer, str(one))])
     table = build(tokenizer, seed=0).model.embed_tokens.weight.detach()
     ids = [tokenizer.encode(word, add_special_tokens=False) for word in (" Drink", " drink", " ginger")]
     assert [len(one) for one in ids] == [1, 1, 1]
@@ -156,7 +156,7 @@ def test_spellings_of_a_word_begin_nearly_alike() -> None:
 
 def test_it_begins_by_looking_at_the_token_before_and_at_what_followed_a_copy() -> None:
     """Sixty different tokens, then one of them again: an even look would give each a weight of 0.016."""
-    tokenizer = train_tokenizer(vocabulary=1000, corpus=[text for one in LESSONS for text in (one.answer, str(one))])
+    tokenizer = train_tokenizer(vocabulary=1000, corpus=[text for one in EXAMPLES for text in (one.answer, str(one))])
     model = build(tokenizer, seed=0).eval()
     model.set_attn_implementation("eager")
     drawn = torch.Generator().manual_seed(0)
@@ -170,7 +170,7 @@ def test_it_begins_by_looking_at_the_token_before_and_at_what_followed_a_copy() 
 
 
 def test_a_few_steps_make_the_loss_fall() -> None:
-    tokenizer = train_tokenizer(vocabulary=600, corpus=[one.answer for one in LESSONS[:200]])
+    tokenizer = train_tokenizer(vocabulary=600, corpus=[one.answer for one in EXAMPLES[:200]])
     seen = train(build(tokenizer, seed=0), tokenizer, Recipe(steps=12, batch=8, warmup=2))
     assert len(seen) == 12
     assert sum(seen[-3:]) < sum(seen[:3]) - 1.0

@@ -78,7 +78,7 @@ def test_negated_steps_and_empty_responses_occur(unseen: list[Case]) -> None:
     assert any(case.response == "" for case in unseen)
 
 
-def test_the_truth_is_the_checkers(unseen: list[Case]) -> None:
+def test_the_truth_is_the_oracles(unseen: list[Case]) -> None:
     for case in unseen[:300]:
         assert case.met == tuple(met(criterion, case.response) for criterion in case.criteria)
 

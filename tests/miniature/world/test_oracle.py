@@ -1,4 +1,4 @@
-"""The exact checker against answers written by hand."""
+"""The exact oracle against answers written by hand."""
 
 import pytest
 
