@@ -1,7 +1,7 @@
 """What is asked of an overloaded service: requests whose texts are their own, over connections that cost the
 caller little: bytes are kept and read afterwards.
 
-Always true: no two requests have a text in common but their criteria.
+Guarantees: No two requests have a text in common but their criteria.
 """
 
 import asyncio

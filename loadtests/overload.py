@@ -4,7 +4,7 @@
 they are due, whether or not earlier ones are answered; both share this machine's cores, so that the caller must cost
 little (offered.py).
 
-Always true: a request that gets no answer at all ends the run.
+Guarantees: A request that gets no answer at all ends the run.
 
     python -m loadtests.overload [--seconds 20] [--json FILE] [--plot FILE]
 """

@@ -1,6 +1,6 @@
 """A judge and its callers in simulated time: what the queue does under loads that a laptop cannot make.
 
-Always true: the same seed gives the same run; time is the manual clock's; the scheduler is the service's own. A unit is
+Guarantees: The same seed gives the same run. Time is the manual clock's. The scheduler is the service's own. A unit is
 20 tokens, so that tuples stay short. The judge computes batches one after another, at the speed of one GPU.
 """
 

@@ -1,6 +1,6 @@
 """What the dashboards ask of Prometheus, read from the JSON that Grafana gets, with its variables as Grafana puts them.
 
-Always true: a query in which a variable is left raises Failed; nothing here knows how the dashboards were made.
+Guarantees: A query in which a variable is left raises Failed. Nothing here knows how the dashboards were made.
 """
 
 import json

@@ -1,7 +1,7 @@
 """`python -m testkit.faulty_service FLAGS`: the service, its fake judge told by a file what goes wrong, so that a
 test causes it in a real process and ends it again. `FAULTS` names the file, which is looked at all the time.
 
-Always true: without the file everything is well, but for one bug: a request with an item of id `bug` ends in a
+Guarantees: Without the file everything is well, but for one bug: a request with an item of id `bug` ends in a
 RuntimeError that nobody expects.
 """
 

@@ -2,7 +2,7 @@
 
     python guard.py COMMAND …
 
-Always true: whoever started it may die by any signal; the pipe then closes by itself, and nothing is left running. As a
+Guarantees: Whoever started it may die by any signal. The pipe then closes by itself, and nothing is left running. As a
 subreaper it also inherits what the command's children leave behind. Standard library only.
 """
 

@@ -3,7 +3,7 @@
 Debian's program on a free loopback port, its data in a folder that the caller gives; it ends with its block, and with
 this process however that dies. `speed` makes an hour of alerting minutes: every duration in the rules is divided by it.
 
-Always true: what it said is read strictly; a rule that it will not load, or a query that it will not answer, raises
+Guarantees: What it said is read strictly. A rule that it will not load, or a query that it will not answer, raises
 Failed with its own words.
 """
 

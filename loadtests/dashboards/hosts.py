@@ -1,6 +1,6 @@
 """The services that the dashboards are looked at with: one of each engine, and two of a judge that fails in every way.
 
-Always true: they end with the block that started them, and so does their Redis.
+Guarantees: They end with the block that started them, and so does their Redis.
 """
 
 import sys

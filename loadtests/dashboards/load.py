@@ -1,7 +1,7 @@
 """Everything that a panel can show, done to the services for a while: every mode and class, several teams, groups that
 teach and groups that do not, work asked twice, refusals of every kind, and a Redis that answers nobody for a moment.
 
-Always true: an answer that a dashboard's load does not expect ends it; nothing here waits for luck.
+Guarantees: An answer that a dashboard's load does not expect ends it. Nothing here waits for luck.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """A dashboard's panels with what their queries found in a Prometheus, asked as Grafana would ask, variables and all.
 
-Always true: a panel of which a query has no number at any time is empty, and so is one that reads a series that is not
+Guarantees: A panel of which a query has no number at any time is empty, and so is one that reads a series that is not
 there, which `or vector(0)` would hide.
 """
 

@@ -1,8 +1,8 @@
 """Who is compared, and how each is asked for the same verdicts.
 
-Always true: what is sent is made before the clock starts and what came back is read after it stops; an answer with
-fewer verdicts than asked for fails the contestant. Every contestant over HTTP has the same number of responses in
-flight, except where its pattern says how many calls it makes at a time.
+Guarantees: What is sent is made before the clock starts and what came back is read after it stops. An answer with fewer
+verdicts than asked for fails the contestant. Every contestant over HTTP has the same number of responses in flight,
+except where its pattern says how many calls it makes at a time.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """What was measured, and what is told about it: rates, ratios, latencies, CPU time. Pure.
 
-Always true: a ratio exists only where both its rates were measured in this run; what is missing is null, with a reason.
+Guarantees: A ratio exists only where both its rates were measured in this run. What is missing is null, with a reason.
 """
 
 import math

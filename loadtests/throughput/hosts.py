@@ -1,7 +1,7 @@
 """How each contestant's server is started on a model, all with the same limits.
 
-Always true: one data type, one size of the KV cache, one number of tokens a step, nothing compiled. The OpenAI server
-is in its development mode for one thing: the door that empties the prefix cache.
+Guarantees: One data type, one size of the KV cache, one number of tokens a step, nothing compiled. The OpenAI server is
+in its development mode for one thing: the door that empties the prefix cache.
 """
 
 import contextlib

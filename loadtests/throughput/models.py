@@ -1,6 +1,6 @@
 """The models that are compared on: random weights in a real architecture, with a tokenizer trained here.
 
-Always true: the same Python makes the same files. `Yes` and `No`, `true` and `false` are one token each after a prompt.
+Guarantees: The same Python makes the same files. `Yes` and `No`, `true` and `false` are one token each after a prompt.
 The tokenizer learns from made-up text and from the reference pages that come with Python, so that English costs about
 as many tokens as it does in a real one.
 """

@@ -1,8 +1,8 @@
 """What each contestant is sent for the same work: bytes of requests, and token ids for the engine alone. Pure.
 
-Always true: `Prompts.token_ids` are the prompts that the service makes; the query and items of `/generative_scoring`
-and the messages of a chat say the same text in the same order. The published pattern's prompt is another one, with our
-own words in the published one's places and sizes: 48 tokens before the conversation, 622 after the criterion, and the
+Guarantees: `Prompts.token_ids` are the prompts that the service makes. The query and items of `/generative_scoring` and
+the messages of a chat say the same text in the same order. The published pattern's prompt is another one, with our own
+words in the published one's places and sizes: 48 tokens before the conversation, 622 after the criterion, and the
 sampling that RuscaRL asks for.
 """
 

@@ -1,6 +1,6 @@
 """One model's comparison: all hosts are started, then the contestants take turns at the same work.
 
-Always true: while one is measured, the processes of the others stand still: an idle vLLM takes a fourth of a core. One
+Guarantees: While one is measured, the processes of the others stand still: an idle vLLM takes a fourth of a core. One
 that fails is out, with the reason, and the others go on. A turn is the same texts twice: new to everybody, then known.
 """
 

@@ -1,7 +1,7 @@
 """The warm path: verdicts that are known, through HTTP, from memory and from Redis.
 
-Always true: requests hold 32 responses with 12 criteria each; every verdict of a measured answer is from the cache;
-the judge is the fake one, which has nothing to do. `per_core` counts the service's own CPU time, not the client's or
+Guarantees: Requests hold 32 responses with 12 criteria each. Every verdict of a measured answer is from the cache. The
+judge is the fake one, which has nothing to do. `per_core` counts the service's own CPU time, not the client's or
 Redis's.
 """
 

@@ -1,6 +1,6 @@
 """What is judged: made-up conversations, responses and criteria in HealthBench's sizes, in GRPO groups.
 
-Always true: pure; the same seed gives the same text; a text has exactly as many tokens as asked for; texts of different
+Guarantees: Pure. The same seed gives the same text. A text has exactly as many tokens as asked for. Texts of different
 seeds have no beginning in common, so nothing that was computed for one serves another.
 """
 

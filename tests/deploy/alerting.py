@@ -1,6 +1,6 @@
 """Alerts over time: a real Prometheus asked again and again, and the load that the services under it get.
 
-Always true: an alert is known by its name and its job; what it was at any time is what Prometheus said of it.
+Guarantees: An alert is known by its name and its job. What it was at any time is what Prometheus said of it.
 """
 
 import asyncio

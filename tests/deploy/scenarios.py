@@ -1,6 +1,6 @@
 """What happens to the processes that Prometheus watches: each act causes what its alerts look for, and ends it.
 
-Always true: a load goes on before, during and after a cause.
+Guarantees: A load goes on before, during and after a cause.
 """
 
 import asyncio
