@@ -1,7 +1,7 @@
-"""How this process's log lines look: text for a person, or JSON, one object a line, for a machine.
+"""Logging is configured here: text lines for a person, or JSON lines, one object each, for a machine.
 
-Always true: of an exception that may hold text of a request a line has its type and where it was raised, not what it
-says; a JSON line has no other fields than `FIELDS`.
+Guarantees: the message of an exception that may quote a request is redacted; its type and traceback stay. A JSON line
+has no other fields than `FIELDS`.
 """
 
 import copy
@@ -39,10 +39,10 @@ FIELDS = (
     "exception",
 )
 
-# These floors know a prompt as numbers only, or come before there is one: what is raised there says what it likes.
-_TEXTLESS = ("rubricd", "service.app", "service.engine", "service.wiring", "service.scheduling", "vllm")
+# These modules see prompts as token ids, or run before there is a request: messages of their exceptions are kept.
+_TRUSTED = ("rubricd", "service.app", "service.engine", "service.wiring", "service.scheduling", "vllm")
 
-_CHATTY = ("httpx", "httpcore", "transformers")
+_VERBOSE = ("httpx", "httpcore", "transformers")
 
 
 class TextFormatter(logging.Formatter):
@@ -50,7 +50,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(_discreet(record))
+        return super().format(_redacted(record))
 
 
 class JsonLines(JsonFormatter):
@@ -59,36 +59,37 @@ class JsonLines(JsonFormatter):
         super().__init__(["levelname", "name", "message"], rename_fields=renamed, timestamp="ts")
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(_discreet(record))
+        return super().format(_redacted(record))
 
     def process_log_record(self, log_data: LogData) -> LogData:
         return {name: log_data[name] for name in FIELDS if name in log_data}
 
 
 def configure(form: Form) -> None:
-    """Every line of this process goes to stderr in this form."""
+    """Sends every log line of this process to stderr in this form."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(form == "json")
-    if form == "json":  # bars of progress are no lines
+    if form == "json":  # a progress bar is not a log line
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    for chatty in _CHATTY:
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in _VERBOSE:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def adopt() -> None:
-    """Libraries that were imported since, and write by handlers of their own, write by ours from now on."""
+    """Removes the handlers of libraries that were imported since `configure`, so that their lines are JSON too."""
     if not _writes_json():
         return
     for logger in list(logging.root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger) and any(type(one) is logging.StreamHandler for one in logger.handlers):
-            logger.handlers = [one for one in logger.handlers if type(one) is not logging.StreamHandler]
+        if isinstance(logger, logging.Logger) and any(map(_writes_to_a_stream, logger.handlers)):
+            logger.handlers = [handler for handler in logger.handlers if not _writes_to_a_stream(handler)]
             logger.propagate = True
 
 
 def for_processes_of(library: str, level: str) -> dict[str, Any] | None:
-    """For `logging.config.dictConfig` in processes that a library starts; None where its own lines will do."""
+    """A configuration for `logging.config.dictConfig` in the processes that a library starts; None where this process
+    writes text, and the library's own format is kept."""
     if not _writes_json():
         return None
     handler = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "json", "level": level}
@@ -101,39 +102,44 @@ def for_processes_of(library: str, level: str) -> dict[str, Any] | None:
     }
 
 
+def _writes_to_a_stream(handler: logging.Handler) -> bool:
+    """Not to a file, which a library may keep."""
+    return type(handler) is logging.StreamHandler
+
+
 def _writes_json() -> bool:
     return any(isinstance(handler.formatter, JsonLines) for handler in logging.root.handlers)
 
 
-def _discreet(record: logging.LogRecord) -> logging.LogRecord:
-    """The record without what an exception may tell of a request."""
+def _redacted(record: logging.LogRecord) -> logging.LogRecord:
+    """The record without what an exception may quote of a request."""
     if not record.exc_info and record.name != "asyncio":
         return record
-    told = copy.copy(record)
-    if told.name == "asyncio":  # it writes out arguments and results: of what, only it knows
-        told.msg, told.args = re.split(r"[\n(<]", record.getMessage(), maxsplit=1)[0].strip(), None
-    if isinstance(told.exc_info, tuple) and (error := told.exc_info[1]) is not None:
-        frank = told.name.startswith(_TEXTLESS)
-        told.exc_info, told.exc_text = None, "".join(_told(error, frank, set())).rstrip("\n")
-    return told
+    redacted = copy.copy(record)
+    if redacted.name == "asyncio":  # its messages end with arguments and results, which may be text of a request
+        redacted.msg, redacted.args = re.split(r"[\n(<]", record.getMessage(), maxsplit=1)[0].strip(), None
+    if isinstance(redacted.exc_info, tuple) and (error := redacted.exc_info[1]) is not None:
+        trusted = redacted.name.startswith(_TRUSTED)
+        redacted.exc_info, redacted.exc_text = None, "".join(_formatted(error, trusted, set())).rstrip("\n")
+    return redacted
 
 
-def _told(error: BaseException, frank: bool, seen: set[int]) -> Iterator[str]:
-    """As `traceback` writes it. What an exception says is left out unless it is ours, the operating system's, or
-    `frank`."""
+def _formatted(error: BaseException, trusted: bool, seen: set[int]) -> Iterator[str]:
+    """The lines that `traceback` would write, without the error's message unless it is `trusted` or comes from this
+    service or the operating system. `seen` are the ids of errors that are already written."""
     seen.add(id(error))
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if before is not None and id(before) not in seen:
-        yield from _told(before, frank, seen)
-        how = "was the cause of" if before is error.__cause__ else "was being handled before"
-        yield f"\n{type(before).__name__} {how} what follows\n\n"
+    previous = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if previous is not None and id(previous) not in seen:
+        yield from _formatted(previous, trusted, seen)
+        relation = "was the cause of" if previous is error.__cause__ else "was being handled before"
+        yield f"\n{type(previous).__name__} {relation} the following error\n\n"
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):\n"
         yield from traceback.format_tb(error.__traceback__)
-    kind = type(error).__qualname__
-    says = frank or isinstance(error, RubricdError | OSError)
-    yield f"{kind}: {error}\n" if says else f"{kind}\n"
+    name = type(error).__qualname__
+    keeps_message = trusted or isinstance(error, RubricdError | OSError)
+    yield f"{name}: {error}\n" if keeps_message else f"{name}\n"
     if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            if id(one) not in seen:
-                yield from _told(one, frank, seen)
+        for member in error.exceptions:
+            if id(member) not in seen:
+                yield from _formatted(member, trusted, seen)

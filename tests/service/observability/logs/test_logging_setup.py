@@ -1,4 +1,4 @@
-"""Log lines as a machine reads them, and what none of them says of an exception."""
+"""Log lines as a machine reads them, and the messages of exceptions that are redacted."""
 
 import asyncio
 import io
@@ -41,7 +41,7 @@ def test_a_lone_surrogate_is_no_reason_to_fail(lines: Lines) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_what_an_exception_says_of_a_request_is_not_told(form: logging_setup.Form, stderr: io.StringIO) -> None:
+def test_an_exception_that_may_quote_a_request_is_redacted(form: logging_setup.Form, stderr: io.StringIO) -> None:
     with redirect_stderr(stderr):
         logging_setup.configure(form)
     log_failure("uvicorn.error")
@@ -52,7 +52,7 @@ def test_what_an_exception_says_of_a_request_is_not_told(form: logging_setup.For
     assert form == "text" or len(written.splitlines()) == 1
 
 
-def test_a_group_of_exceptions_says_no_more_than_one(lines: Lines) -> None:
+def test_the_members_of_an_exception_group_are_redacted_too(lines: Lines) -> None:
     def group() -> None:
         raise ExceptionGroup(SECRET, [ValueError(SECRET), EngineFailed("our own words")])
 
@@ -62,7 +62,7 @@ def test_a_group_of_exceptions_says_no_more_than_one(lines: Lines) -> None:
     assert "ValueError" in line["exception"] and "EngineFailed: our own words" in line["exception"]
 
 
-def test_a_chain_that_bites_its_tail_ends(lines: Lines) -> None:
+def test_a_cycle_of_causes_is_written_once(lines: Lines) -> None:
     def ring() -> None:
         one, other = ValueError(), KeyError()
         one.__cause__, other.__cause__ = other, one
@@ -91,13 +91,13 @@ def ours() -> None:
         ("service.scoring.evaluator", missing, "No such file or directory"),
     ],
 )
-def test_what_cannot_be_of_a_request_is_told(lines: Lines, logger: str, doing: Callable[[], Any], said: str) -> None:
+def test_a_message_that_cannot_quote_a_request_is_kept(lines: Lines, logger: str, doing: Callable[[], Any], said: str) -> None:
     log_failure(logger, doing)
-    told = [line for line in lines()[0]["exception"].splitlines() if not line.startswith(" ")]  # not code
-    assert any(said in line for line in told)
+    written = [line for line in lines()[0]["exception"].splitlines() if not line.startswith(" ")]  # not code
+    assert any(said in line for line in written)
 
 
-async def test_what_asyncio_writes_out_is_not_told(lines: Lines) -> None:
+async def test_what_asyncio_logs_of_a_callback_is_redacted(lines: Lines) -> None:
     async def later(say: str) -> None:
         raise ValueError(say)
 
@@ -116,7 +116,7 @@ async def test_what_asyncio_writes_out_is_not_told(lines: Lines) -> None:
     assert all("ValueError" in line["exception"] for line in written)
 
 
-def test_what_asyncio_writes_out_of_a_task_is_not_told_either(lines: Lines) -> None:
+def test_what_asyncio_logs_of_a_pending_task_is_redacted(lines: Lines) -> None:
     logging.getLogger("asyncio").error("Task was destroyed but it is pending!\ntask: <Task %s>", SECRET)
     assert [line["message"] for line in lines()] == ["Task was destroyed but it is pending!"]
 
@@ -130,7 +130,7 @@ def test_warnings_are_lines_too(lines: Lines, stderr: io.StringIO) -> None:
     assert (line["logger"], line["level"]) == ("py.warnings", "WARNING") and "old" in line["message"]
 
 
-def test_bars_of_progress_are_not_drawn_between_lines() -> None:
+def test_progress_bars_are_off_with_json_lines() -> None:
     os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None)
     logging_setup.configure("text")
     assert "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ
@@ -149,24 +149,24 @@ def library() -> Iterator[logging.Logger]:
     library.propagate = True
 
 
-def test_a_library_with_a_handler_of_its_own_writes_by_ours(lines: Lines, library: logging.Logger) -> None:
+def test_a_library_with_its_own_handler_writes_json(lines: Lines, library: logging.Logger) -> None:
     logging_setup.adopt()
     library.warning("hello")
     assert [line["message"] for line in lines()] == ["hello"]
 
 
-def test_in_text_a_library_keeps_its_own(library: logging.Logger) -> None:
+def test_with_text_lines_a_library_keeps_its_handler(library: logging.Logger) -> None:
     logging_setup.configure("text")
     logging_setup.adopt()
     assert library.handlers and not library.propagate
     assert logging_setup.for_processes_of("a_library", "INFO") is None
 
 
-def test_processes_of_a_library_write_as_this_one(lines: Lines, library: logging.Logger, stderr: io.StringIO) -> None:
-    told = logging_setup.for_processes_of("a_library", "INFO")
-    assert told is not None
+def test_processes_that_a_library_starts_write_json(lines: Lines, library: logging.Logger, stderr: io.StringIO) -> None:
+    config = logging_setup.for_processes_of("a_library", "INFO")
+    assert config is not None
     with redirect_stderr(stderr):
-        logging.config.dictConfig(json.loads(json.dumps(told)))
+        logging.config.dictConfig(json.loads(json.dumps(config)))
     library.info("hello")
     library.debug("not this")
     [line] = lines()
