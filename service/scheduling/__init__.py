@@ -1,15 +1,14 @@
-"""Between those who ask and the engine: a bounded fair queue, micro-batches by token budget, one runner."""
+"""Scheduling stands between requests and the engine: admission, a fair queue, batches by token budget, one runner."""
 
-from service.scheduling.admission import costs
+from service.scheduling.admission import Limits, costs
 from service.scheduling.fair_share import DEFAULT_TENANT, PriorityClass, Tenant
-from service.scheduling.queue import RequestQueue, Ticket
-from service.scheduling.scheduler import Limits, Scheduler
+from service.scheduling.queue import Ticket
+from service.scheduling.scheduler import Scheduler
 
 __all__ = [
     "DEFAULT_TENANT",
     "Limits",
     "PriorityClass",
-    "RequestQueue",
     "Scheduler",
     "Tenant",
     "Ticket",

@@ -1,7 +1,10 @@
-"""Who is next, so that each gets its share by weight: start-time fair queueing (Goyal, Vin and Cheng, 1996).
+"""The fair-share state says whose turn it is, so that each key gets its share of the judge by weight.
 
-Always true: what a key got over any time is at most its share of what another key got that waited all the time, plus
-the credit and one turn of each. Pure; knows no tickets.
+It is start-time fair queueing (Goyal, Vin and Cheng, 1996): a key's virtual time is what it was charged over its
+weight, and the key with the least virtual time is next. The queue shares by team, and within a team by priority class.
+
+Guarantees: over any time a key gets at most its share of what another key got that had work all the time, plus the
+burst credit and one turn of each. The state is pure and knows no tickets.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -12,11 +15,12 @@ from typing import Generic, Literal, TypeVar
 PriorityClass = Literal["interactive", "train", "eval"]
 
 CLASS_WEIGHTS: Mapping[PriorityClass, float] = MappingProxyType({"interactive": 16.0, "train": 4.0, "eval": 1.0})
+"""The classes share what their team has, so that a team that uses several of them gets no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A team with its weight, and the class of its request."""
+    """The queue shares the judge by tenant: a team with its weight, and the priority class of a request."""
 
     team: str = ""
     weight: float = 1.0
@@ -33,48 +37,54 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class FairShare(Generic[Key]):
-    """Keys that have work, by virtual time: what each was charged, over its weight. `credit` is in the unit of charges:
-    how far ahead of the others one may go that comes back; who comes for the first time has none. Keys are few, and
-    remembered for good."""
+    """The keys that have work, and the virtual time of each key.
 
-    def __init__(self, credit: float = 0.0) -> None:
-        self._credit = credit
+    `burst_credit`, in the unit of charges, is how far ahead of the others a key may go when it comes back. Keys are
+    few, so they are remembered for good.
+    """
+
+    def __init__(self, burst_credit: float = 0.0) -> None:
+        self._burst_credit = burst_credit
         self._weights: dict[Key, float] = {}
-        self._charged: dict[Key, float] = {}
+        self._virtual_times: dict[Key, float] = {}
         self._now = 0.0
 
     def enter(self, key: Key, weight: float) -> None:
         """The key has work, and from now on this weight."""
         if key not in self._weights:
-            earliest = self._now - self._credit / weight
-            self._charged[key] = max(self._charged.get(key, self._now), earliest)
+            # A key that comes back may be behind by its burst credit, however long it was away. A new key has none:
+            # else the first one after a start would hold the judge until the whole credit is used up.
+            earliest = self._now - self._burst_credit / weight
+            self._virtual_times[key] = max(self._virtual_times.get(key, self._now), earliest)
         self._weights[key] = weight
 
-    def leave(self, key: Key) -> None:
-        """The key has no more work."""
+    def leave(self, key: Key) -> bool:
+        """The key has no more work. Returns whether any other key has."""
         self._weights.pop(key, None)
-
-    def __bool__(self) -> bool:
         return bool(self._weights)
 
-    def next(self, waiting: Callable[[Key], float] = lambda key: 0.0) -> Key | None:
-        """Whose turn it is: of those behind the others the one with the least `waiting`, the first to come of equals;
-        else who got least; None where nobody has work. Who has more waiting than its credit could serve forfeits it.
-        Only here, with nobody behind, does virtual time go on: a turn may be many charges long."""
+    def next(self, queued: Callable[[Key], float] = lambda key: 0.0) -> Key | None:
+        """The key whose turn it is; None where no key has work. `queued` says how much work a key has, in the unit of
+        charges."""
         behind = []
         for key in self._weights:
-            if self._charged[key] < self._now:
-                if waiting(key) > self._credit:
-                    self._charged[key] = self._now
+            if self._virtual_times[key] < self._now:
+                # A key with more work than its credit covers forfeits the credit: else a noisy neighbour that paused
+                # for a moment would come back ahead of everybody, who would wait until the credit is used up.
+                if queued(key) > self._burst_credit:
+                    self._virtual_times[key] = self._now
                 else:
                     behind.append(key)
         if behind:
-            return min(behind, key=waiting)
-        least = min(self._weights, key=self._charged.__getitem__, default=None)
+            # The least work goes first, and of equals the first that entered: taking turns would end all of them later.
+            return min(behind, key=queued)
+        least = min(self._weights, key=self._virtual_times.__getitem__, default=None)
         if least is not None:
-            self._now = self._charged[least]
+            # Virtual time advances only here, when no key is behind. A turn may be many charges long, and a time that
+            # advanced with every charge starved two of five teams in the simulation.
+            self._now = self._virtual_times[least]
         return least
 
     def charge(self, key: Key, amount: float) -> None:
         """The key, which has work, got this much."""
-        self._charged[key] += amount / self._weights[key]
+        self._virtual_times[key] += amount / self._weights[key]

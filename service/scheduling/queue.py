@@ -1,270 +1,283 @@
-"""Questions of one kind, those that wait in fair order, and those that the engine has.
+"""The queue holds queries of one kind in fair order, forms batches of them, and knows which batches the engine has.
 
-Always true: state changes in synchronous functions only; what is cancelled, past its deadline or sure to miss it never
-leaves the lane for the engine; a batch stays with the fairest flow while that has work, so that what shares a prefix
-stays together.
+Guarantees: a ticket is answered at most once. State changes in synchronous functions only. A query that is cancelled,
+past its deadline or sure to miss it does not reach the engine.
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
 
 from service.clock import Clock
-from service.engine.base import EngineQuery, EngineResult, Prompt
+from service.engine.base import EngineQuery, EngineResult
 from service.errors import JudgementError, TimedOut
 from service.observability.tracing import Watch
-from service.scheduling.admission import Backlog, Quickest, cost_of
+from service.scheduling.admission import Limits, QueuedTokens, cost_of
 from service.scheduling.fair_share import CLASS_WEIGHTS, FairShare, PriorityClass, Tenant
 
+NEXT_STEPS: Hashable = object()
+"""The prefix group of queries that are the next step of an admitted one."""
 
+_REMEMBERED_GROUPS = 256
+
+_BURST_BATCHES = 24
+"""How far ahead a team may go that was away: a training step, 128 responses by 12 criteria, is about twenty batches."""
+
+_RECENT_BATCHES = 16
+
+
+@dataclass(eq=False, slots=True)
 class Ticket:
-    """`future` holds the answer or the error; `started` says that the engine got it. `cost` is in tokens that will be
-    computed; `since_s`, when it was let in, and `deadline_s` are points on the clock. Of what becomes of
-    it `watch` hears."""
+    """One query's place in the queue.
 
-    __slots__ = (
-        "_left",
-        "cost",
-        "deadline_s",
-        "future",
-        "group",
-        "query",
-        "queued",
-        "since_s",
-        "started",
-        "tenant",
-        "watch",
-    )
+    `future` holds the engine's result, or the error. `cost` is in tokens that will be computed; `deadline_s` and
+    `admitted_s` are points on the clock. `group` names the queries that share a prefix with this one. `queued` is True
+    until the ticket leaves the queue, `started` from when the engine gets it. `watch` hears what becomes of it.
+    """
 
-    def __init__(
-        self,
-        query: EngineQuery,
-        cost: int,
-        deadline_s: float | None,
-        left: Callable[["Ticket"], None],
-        *,
-        tenant: Tenant,
-        group: Hashable,
-        since_s: float = 0.0,
-    ) -> None:
-        self.query = query
-        self.cost = cost
-        self.deadline_s = deadline_s
-        self.tenant = tenant
-        self.group = group
-        self.since_s = since_s
-        self.queued = True
-        self.started = False
-        self.watch: Watch | None = None
-        self.future: asyncio.Future[EngineResult] = asyncio.get_running_loop().create_future()
-        self._left = left
-
-    @property
-    def prompt(self) -> Prompt:
-        return self.query.prompt
+    query: EngineQuery
+    cost: int
+    deadline_s: float | None
+    on_cancel: Callable[["Ticket"], None]
+    tenant: Tenant
+    group: Hashable
+    admitted_s: float = 0.0
+    queued: bool = True
+    started: bool = False
+    watch: Watch | None = None
+    future: asyncio.Future[EngineResult] = field(default_factory=asyncio.Future, init=False, repr=False)
 
     def answer(self, outcome: EngineResult | JudgementError) -> None:
+        """The first answer counts; later ones change nothing."""
         if self.future.done():
             return
         if isinstance(outcome, JudgementError):
             self.future.set_exception(outcome)
-            self.future.exception()  # retrieved here: a ticket whose waiter has left is no news
+            self.future.exception()  # retrieved here, so that asyncio does not report an error that nobody waits for
         else:
             self.future.set_result(outcome)
 
     def extend_deadline(self, deadline_s: float | None) -> None:
-        """Someone more patient waits too."""
+        """Another request waits for the same verdict, and for longer. None is no deadline."""
         self.deadline_s = deadline_s
 
     def cancel(self) -> None:
-        """Nobody waits any more: its place is free at once, and the engine need not go on."""
+        """Nobody waits any more: the ticket's place is free at once, and the engine need not finish it."""
         if not self.future.done():
             self.future.cancel()
-            self._left(self)
+            self.on_cancel(self)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Tickets that the engine computes together; `cost` is the sum of theirs."""
+
+    tickets: list[Ticket] = field(default_factory=list)
+    cost: int = 0
 
 
 _Groups = OrderedDict[Hashable, OrderedDict[Ticket, None]]
 
-NEXT_STEPS: Hashable = object()
-"""The group of what goes first."""
 
-_REMEMBERED = 256
+class TenantFifo:
+    """What one tenant has queued: prefix groups in order of arrival, those that have started before the others.
 
+    The queries of a group stay together, since the engine computes their common prefix once if they are neighbours.
+    Every method takes the same time however many tickets are queued.
+    """
 
-class Line:
     def __init__(self) -> None:
-        self._begun: _Groups = OrderedDict()
-        self._fresh: _Groups = OrderedDict()
-        self._lately: OrderedDict[Hashable, None] = OrderedDict()
+        self._started: _Groups = OrderedDict()
+        self._unstarted: _Groups = OrderedDict()
+        self._recent: OrderedDict[Hashable, None] = OrderedDict()
 
     def __bool__(self) -> bool:
-        return bool(self._begun or self._fresh)
+        return bool(self._started or self._unstarted)
 
     def __iter__(self) -> Iterator[Ticket]:
-        for groups in (self._begun, self._fresh):
+        for groups in (self._started, self._unstarted):
             for group in groups.values():
                 yield from group
 
     def put(self, ticket: Ticket) -> None:
-        name = ticket.group
-        begun = name in self._begun or name in self._lately or name is NEXT_STEPS
-        (self._begun if begun else self._fresh).setdefault(name, OrderedDict())[ticket] = None
-        if name is NEXT_STEPS:
-            self._begun.move_to_end(name, last=False)
+        group = ticket.group
+        # A query may come after all others of its group were taken. The group is remembered for a while, so that the
+        # query still goes first.
+        started = group in self._started or group in self._recent or group is NEXT_STEPS
+        (self._started if started else self._unstarted).setdefault(group, OrderedDict())[ticket] = None
+        if group is NEXT_STEPS:  # these finish what was admitted before everything else that is queued here
+            self._started.move_to_end(group, last=False)
 
     def first(self) -> Ticket:
-        """The ticket whose turn it is, in a line that is not empty."""
-        group = next(iter((self._begun or self._fresh).values()))
-        return next(iter(group))
+        """The ticket that is next. The FIFO must not be empty."""
+        return next(iter(next(iter((self._started or self._unstarted).values()))))
 
     def take(self, ticket: Ticket) -> None:
-        """The ticket leaves for the engine: its group has begun."""
-        name = ticket.group
-        if name is not NEXT_STEPS:
-            self._lately[name] = None
-            self._lately.move_to_end(name)
-            if len(self._lately) > _REMEMBERED:
-                self._lately.popitem(last=False)
+        """The ticket leaves for the engine, and its group has started."""
+        group = ticket.group
+        if group is not NEXT_STEPS:
+            self._recent[group] = None
+            self._recent.move_to_end(group)
+            if len(self._recent) > _REMEMBERED_GROUPS:
+                self._recent.popitem(last=False)
         self.remove(ticket)
-        if (rest := self._fresh.pop(name, None)) is not None:
-            self._begun[name] = rest
+        if (rest := self._unstarted.pop(group, None)) is not None:
+            self._started[group] = rest
 
     def remove(self, ticket: Ticket) -> None:
-        groups = self._begun if ticket.group in self._begun else self._fresh
+        groups = self._started if ticket.group in self._started else self._unstarted
         group = groups[ticket.group]
         del group[ticket]
         if not group:
             del groups[ticket.group]
 
 
-Batch = list[Ticket]
-
-CREDIT_BATCHES = 24
-"""How far ahead a team may go that was away: a training step, 128 responses by 12 criteria, is about twenty batches."""
-
-
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What one batch may hold, and what the engine may have at a time. None is no bound.
-
-    `one_prefix`: a batch ends where another prefix begins.
-    """
+class Capacity:
+    """What one batch may hold, and what the engine may have at a time. `one_prefix`: a batch ends where another prefix
+    begins."""
 
     batch_tokens: int
-    batch_tickets: int | None = None
+    batch_tickets: float = math.inf
     one_prefix: bool = False
-    flying_tokens: int | None = None
-    flying_tickets: int | None = None
-    flying_batches: int | None = None
+    in_flight_tokens: float = math.inf
+    in_flight_tickets: float = math.inf
+    in_flight_batches: float = math.inf
+
+
+def capacities(streams: bool, limits: Limits) -> tuple[Capacity, Capacity]:
+    """The capacities of the queue of label queries and of the queue of generations. `streams` is the engine's."""
+    tokens, batches = limits.max_batch_tokens, limits.max_in_flight
+    # A streaming engine forms its batches itself, so small calls cost nothing and it gets one response's queries at a
+    # time. Another engine computes the prompts of a call together, so it gets full batches.
+    if streams:
+        return (
+            Capacity(batch_tokens=tokens, one_prefix=True, in_flight_tokens=tokens * batches),
+            Capacity(batch_tokens=tokens, batch_tickets=1, in_flight_tickets=limits.max_concurrent_generations),
+        )
+    return (
+        Capacity(batch_tokens=tokens, in_flight_batches=batches),
+        Capacity(batch_tokens=tokens, batch_tickets=limits.max_concurrent_generations, in_flight_batches=1),
+    )
 
 
 class RequestQueue:
-    def __init__(self, clock: Clock, room: Room, backlog: Backlog) -> None:
-        self.queued_tickets = 0
-        self.flying: dict[asyncio.Task[None], Batch] = {}
-        self.flying_tokens = 0
-        self.quickest = Quickest()
-        self._clock = clock
-        self._room = room
-        self._backlog = backlog
-        self._teams: FairShare[str] = FairShare(CREDIT_BATCHES * room.batch_tokens)
-        self._kinds: dict[str, FairShare[PriorityClass]] = {}
-        self._lines: dict[tuple[str, PriorityClass], Line] = {}
-        self._flying_tickets = 0
+    """Both queues count what they hold in the same `queued_tokens`, so that admission sees the sum."""
 
-    def put(self, tickets: Sequence[Ticket]) -> None:
-        for ticket in tickets:
-            self._enter(ticket.tenant).put(ticket)
-            self._backlog.add(ticket.tenant, ticket.cost)
-        self.queued_tickets += len(tickets)
+    def __init__(self, clock: Clock, capacity: Capacity, queued_tokens: QueuedTokens) -> None:
+        self.queued_tickets = 0
+        self.in_flight: dict[asyncio.Task[None], Batch] = {}
+        self.in_flight_tokens = 0
+        self.in_flight_tickets = 0
+        self.batch_times_s: deque[float] = deque(maxlen=_RECENT_BATCHES)
+        """How long the last batches took that succeeded."""
+        self._clock = clock
+        self._capacity = capacity
+        self._queued_tokens = queued_tokens
+        self._teams: FairShare[str] = FairShare(_BURST_BATCHES * capacity.batch_tokens)
+        self._classes: dict[str, FairShare[PriorityClass]] = {}
+        self._fifos: dict[tuple[str, PriorityClass], TenantFifo] = {}
+
+    def put(self, ticket: Ticket) -> None:
+        tenant = ticket.tenant
+        self._teams.enter(tenant.team, tenant.weight)
+        # Classes have no burst credit: with it, eval work that comes back would go before interactive work.
+        classes = self._classes.setdefault(tenant.team, FairShare())
+        classes.enter(tenant.priority_class, CLASS_WEIGHTS[tenant.priority_class])
+        self._fifos.setdefault((tenant.team, tenant.priority_class), TenantFifo()).put(ticket)
+        self._queued_tokens.add(tenant, ticket.cost)
+        self.queued_tickets += 1
 
     def take(self) -> Batch:
-        """The next batch; empty when nothing waits or the engine has enough. A ticket over the budget goes alone."""
-        batch: Batch = []
-        if self._engine_has_enough():
+        """The next batch; without tickets if nothing is queued or the engine has enough. A query that is larger than
+        the token budget of a batch goes alone."""
+        batch, tokens = Batch(), 0
+        if self._engine_is_full():
             return batch
-        tokens = 0
-        ready_s = self._clock.now() + (self.quickest.seconds if self.flying else 0.0)
-        line: Line | None = None
-        while line := line or self._fairest():
-            ticket = line.first()
-            if ticket.deadline_s is not None and ticket.deadline_s <= ready_s:
+        # A query that would be late even in the shortest of the last batches is not computed in vain. An idle engine
+        # gets whatever is not late yet: a slow measurement would otherwise keep it from ever being measured again.
+        shortest_s = min(self.batch_times_s, default=0.0) if self.in_flight else 0.0
+        earliest_end_s = self._clock.now() + shortest_s
+        fifo: TenantFifo | None = None
+        # A batch stays with one tenant while that has work, and is then filled from the next: taking turns inside a
+        # batch would compute a group's conversation again at each turn.
+        while fifo := fifo or self._next_fifo():
+            ticket = fifo.first()
+            if ticket.deadline_s is not None and ticket.deadline_s <= earliest_end_s:
                 ticket.answer(TimedOut("the judge could not answer by the deadline"))
                 self.release(ticket)
                 continue
-            tokens += cost_of(ticket.query, batch[-1].prompt if batch else None)
-            if batch and not self._fits(ticket, batch, tokens):
+            tokens += cost_of(ticket.query, batch.tickets[-1].query.prompt if batch.tickets else None)
+            if batch.tickets and not self._fits(ticket, batch, tokens):
                 break
-            batch.append(ticket)
+            batch.tickets.append(ticket)
+            batch.cost += ticket.cost
             ticket.started = True
-            self._charge(ticket)
-            line.take(ticket)
-            self._left(ticket)
+            self._teams.charge(ticket.tenant.team, ticket.cost)
+            self._classes[ticket.tenant.team].charge(ticket.tenant.priority_class, ticket.cost)
+            fifo.take(ticket)
+            self._dequeued(ticket)
         return batch
 
-    def fly(self, task: asyncio.Task[None], batch: Batch) -> None:
-        self.flying[task] = batch
-        self.flying_tokens += sum(ticket.cost for ticket in batch)
-        self._flying_tickets += len(batch)
+    def start(self, task: asyncio.Task[None], batch: Batch) -> None:
+        """The engine gets the batch, and has it until the task is done."""
+        self.in_flight[task] = batch
+        self.in_flight_tokens += batch.cost
+        self.in_flight_tickets += len(batch.tickets)
 
-    def land(self, task: asyncio.Task[None]) -> Batch:
-        batch = self.flying.pop(task)
-        self.flying_tokens -= sum(ticket.cost for ticket in batch)
-        self._flying_tickets -= len(batch)
+    def finish(self, task: asyncio.Task[None]) -> Batch:
+        """The engine is done with the task's batch, which is returned."""
+        batch = self.in_flight.pop(task)
+        self.in_flight_tokens -= batch.cost
+        self.in_flight_tickets -= len(batch.tickets)
         return batch
 
     def release(self, ticket: Ticket) -> None:
-        """A ticket that waits no more leaves the queue."""
+        """A ticket that waits no more leaves the queue; one that has left already is ignored."""
         if ticket.queued:
-            self._lines[ticket.tenant.team, ticket.tenant.priority_class].remove(ticket)
-            self._left(ticket)
+            self._fifos[ticket.tenant.team, ticket.tenant.priority_class].remove(ticket)
+            self._dequeued(ticket)
 
     def all_tickets(self) -> list[Ticket]:
-        waiting = (ticket for line in self._lines.values() for ticket in line)
-        return [*waiting, *(ticket for batch in self.flying.values() for ticket in batch)]
+        """Those that are queued, and those that the engine has."""
+        queued = (ticket for fifo in self._fifos.values() for ticket in fifo)
+        return [*queued, *(ticket for batch in self.in_flight.values() for ticket in batch.tickets)]
 
     def clear(self) -> None:
-        for ticket in [ticket for line in self._lines.values() for ticket in line]:
+        for ticket in [ticket for fifo in self._fifos.values() for ticket in fifo]:
             self.release(ticket)
 
-    def _enter(self, tenant: Tenant) -> Line:
-        kinds = self._kinds.setdefault(tenant.team, FairShare())
-        self._teams.enter(tenant.team, tenant.weight)
-        kinds.enter(tenant.priority_class, CLASS_WEIGHTS[tenant.priority_class])
-        return self._lines.setdefault((tenant.team, tenant.priority_class), Line())
+    def _next_fifo(self) -> TenantFifo | None:
+        """The FIFO of the tenant whose turn it is: the team by its weight, then the class within the team."""
+        team = self._teams.next(self._queued_tokens.of_team)
+        priority_class = None if team is None else self._classes[team].next()
+        return None if team is None or priority_class is None else self._fifos[team, priority_class]
 
-    def _fairest(self) -> Line | None:
-        team = self._teams.next(self._backlog.of_team)
-        kind = None if team is None else self._kinds[team].next()
-        return None if team is None or kind is None else self._lines[team, kind]
-
-    def _charge(self, ticket: Ticket) -> None:
-        self._teams.charge(ticket.tenant.team, ticket.cost)
-        self._kinds[ticket.tenant.team].charge(ticket.tenant.priority_class, ticket.cost)
-
-    def _left(self, ticket: Ticket) -> None:
+    def _dequeued(self, ticket: Ticket) -> None:
+        """Counts for a ticket that has left its FIFO."""
         tenant = ticket.tenant
         ticket.queued = False
         self.queued_tickets -= 1
-        self._backlog.remove(tenant, ticket.cost)
-        if not self._lines[tenant.team, tenant.priority_class]:
-            kinds = self._kinds[tenant.team]
-            kinds.leave(tenant.priority_class)
-            if not kinds:
-                self._teams.leave(tenant.team)
+        self._queued_tokens.remove(tenant, ticket.cost)
+        if self._fifos[tenant.team, tenant.priority_class]:
+            return
+        if not self._classes[tenant.team].leave(tenant.priority_class):
+            self._teams.leave(tenant.team)
 
-    def _engine_has_enough(self) -> bool:
-        room = self._room
-        held: Iterable[tuple[int, int | None]] = (
-            (self.flying_tokens, room.flying_tokens),
-            (self._flying_tickets, room.flying_tickets),
-            (len(self.flying), room.flying_batches),
+    def _engine_is_full(self) -> bool:
+        capacity = self._capacity
+        return (
+            self.in_flight_tokens >= capacity.in_flight_tokens
+            or self.in_flight_tickets >= capacity.in_flight_tickets
+            or len(self.in_flight) >= capacity.in_flight_batches
         )
-        return any(limit is not None and has >= limit for has, limit in held)
 
     def _fits(self, ticket: Ticket, batch: Batch, tokens: int) -> bool:
-        room = self._room
-        if tokens > room.batch_tokens or (room.batch_tickets is not None and len(batch) >= room.batch_tickets):
+        """Whether a batch that has tickets can take one more; `tokens` is what it would then cost to compute."""
+        capacity = self._capacity
+        if tokens > capacity.batch_tokens or len(batch.tickets) >= capacity.batch_tickets:
             return False
-        return not room.one_prefix or ticket.prompt.shared is batch[0].prompt.shared
+        # The prompts of one response are rendered with one `shared` tuple, so its identity tells prefixes apart.
+        return not capacity.one_prefix or ticket.query.prompt.shared is batch.tickets[0].query.prompt.shared

@@ -1,16 +1,18 @@
-"""The runner between lanes and engine: reads (one forward pass) and writes (decoding) in lanes of their own, so that
-neither waits for the other's batches.
+"""The scheduler admits queries, and its runner takes batches from the queues to the engine.
 
-Always true: every ticket is answered exactly once, whatever happens; what is full, or asks an engine that is down,
-refuses at the door; a failed batch fails its members and nobody else; if the runner dies every ticket fails and new
-work is refused. The engine holds about `max_in_flight` batches of tokens, so that order and deadlines mean something.
+Label queries (one forward pass) and generations (decoding) have a queue each, so that neither waits for the other's
+batches. The engine has about `max_in_flight` batches of tokens at a time, so that fair order and deadlines mean
+something.
+
+Guarantees: every ticket is answered exactly once, whatever happens. A full queue and an engine that is down refuse at
+admission. A failed batch fails its members and nobody else. If the runner dies, every ticket fails and new work is
+refused.
 """
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from service.clock import Clock, settle, wait_all
@@ -28,23 +30,11 @@ from service.engine.base import (
 from service.errors import Cancelled, EngineFailed, JudgementError, Unavailable
 from service.observability import EngineBatch, Telemetry
 from service.observability.tracing import BatchTrace
-from service.scheduling.admission import Backlog, Gate, Rate, costs
+from service.scheduling.admission import AdmissionControl, Limits, QueuedTokens, ThroughputEstimate, costs
 from service.scheduling.fair_share import DEFAULT_TENANT, Tenant
-from service.scheduling.queue import NEXT_STEPS, Batch, RequestQueue, Room, Ticket
+from service.scheduling.queue import NEXT_STEPS, Batch, RequestQueue, Ticket, capacities
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """In tokens that will be computed. `max_in_flight` is in batches, `max_concurrent_generations` in answers being
-    written, `max_queue_s` in seconds of work at the measured rate."""
-
-    max_batch_tokens: int = 8192
-    max_queued_tokens: int = 1_000_000
-    max_in_flight: int = 2
-    max_concurrent_generations: int = 64
-    max_queue_s: float = 120.0
 
 
 class Scheduler:
@@ -52,13 +42,15 @@ class Scheduler:
         self._engine = engine
         self._clock = clock
         self._telemetry = telemetry or Telemetry()
-        self._backlog = Backlog()
-        self._rate = Rate()
-        self._gate = Gate(
-            clock, self._backlog, self._rate, max_tokens=limits.max_queued_tokens, max_s=limits.max_queue_s
+        self._queued = QueuedTokens()
+        self._throughput = ThroughputEstimate()
+        self._admission = AdmissionControl(
+            clock, self._queued, self._throughput, max_tokens=limits.max_queued_tokens, max_s=limits.max_queue_s
         )
-        rooms = _rooms(engine.streams, limits)
-        self._reads, self._writes = (RequestQueue(clock, room, self._backlog) for room in rooms)
+        for_labels, for_generations = capacities(engine.streams, limits)
+        self._label_queue = RequestQueue(clock, for_labels, self._queued)
+        self._generation_queue = RequestQueue(clock, for_generations, self._queued)
+        self._queues = (self._label_queue, self._generation_queue)
         self._work = asyncio.Event()
         self._refusal: str | None = None
         self._closed = False
@@ -66,67 +58,63 @@ class Scheduler:
 
     def __repr__(self) -> str:
         queued = f"{self.queued_tickets} queued, {self.queued_tokens} tokens"
-        running = len(self._reads.flying) + len(self._writes.flying)
+        running = sum(len(queue.in_flight) for queue in self._queues)
         return f"<Scheduler {queued}, {running} running, {self.unavailable_reason or 'accepting'}>"
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Why nothing can be asked now; None when it can."""
+        """Why no query is admitted now; None when queries are."""
         return self._refusal or self._engine.down
 
     @property
     def dead(self) -> bool:
-        """The runner is gone, for good."""
+        """The runner has ended on an error, for good."""
         return self._runner is not None and self._runner.done() and not self._runner.cancelled()
 
     @property
-    def max_model_len(self) -> int:
-        """Longest prompt that the engine reads, in tokens."""
-        return self._engine.max_model_len
-
-    @property
     def queued_tokens(self) -> int:
-        return self._backlog.tokens
+        return self._queued.total
 
     def queued_by(self) -> Mapping[tuple[str, str], int]:
-        """Tokens that wait, by team and class; who has none is not in it."""
-        return self._backlog.by_class()
+        """Tokens that are queued, by team and class, without entries of 0."""
+        return self._queued.by_class()
 
     @property
     def limit_tokens(self) -> float:
-        """As much may wait now."""
-        return self._gate.limit
+        """How much may be queued now."""
+        return self._admission.limit_tokens
 
     @property
     def tokens_per_s(self) -> float | None:
-        """The judge's measured rate; None before anything was measured."""
-        return self._rate.tokens_per_s
+        """The judge's measured throughput; None before anything was measured."""
+        return self._throughput.tokens_per_s
 
     @property
     def in_flight_tokens(self) -> int:
-        return sum(lane.flying_tokens for lane in self._lanes)
+        return self._label_queue.in_flight_tokens + self._generation_queue.in_flight_tokens
 
     @property
-    def running_prompts(self) -> int:
-        return sum(len(batch) for lane in self._lanes for batch in lane.flying.values())
+    def max_model_len(self) -> int:
+        """The longest prompt that the engine reads, in tokens."""
+        return self._engine.max_model_len
 
     @property
-    def _lanes(self) -> tuple[RequestQueue, RequestQueue]:
-        return self._reads, self._writes
+    def in_flight_tickets(self) -> int:
+        return self._label_queue.in_flight_tickets + self._generation_queue.in_flight_tickets
 
     @property
     def queued_tickets(self) -> int:
-        return self._reads.queued_tickets + self._writes.queued_tickets
+        return self._label_queue.queued_tickets + self._generation_queue.queued_tickets
 
     def start(self) -> None:
         self._runner = asyncio.create_task(self._run(), name="scheduler")
-        self._runner.add_done_callback(self._runner_gone)
+        self._runner.add_done_callback(self._runner_ended)
 
     def check_capacity(self, tenant: Tenant = DEFAULT_TENANT, tokens: int = 1, deadline_s: float | None = None) -> None:
         """Raises Overloaded, with when to come back, or Unavailable. `deadline_s` is a point on the clock."""
         if (reason := self.unavailable_reason) is not None:
             raise Unavailable(reason)
-        self._gate.check(tenant, tokens, deadline_s, self.in_flight_tokens)
+        self._admission.check(tenant, tokens, deadline_s, self.in_flight_tokens)
 
     def submit(
         self,
@@ -137,182 +125,183 @@ class Scheduler:
         groups: Sequence[Hashable] | None = None,
         next_step: bool = False,
     ) -> list[Ticket]:
-        """A ticket a question, all or none, in order. Deadlines are points on the clock. Raises as `check_room`.
+        """Returns a ticket a query, in order. All are admitted or none. Deadlines are points on the clock. Raises as
+        `check_capacity`.
 
-        `groups` names what shares a prefix with each question, here and in the flow's other calls; None: they are a
-        group of their own. `next_step`: the next step of questions that were let in before; they find room, and go
-        first of their flow.
+        `groups` names for each query what shares its prefix, also among the tenant's queries of other calls; None: each
+        query is alone. `next_step`: these continue queries that were admitted before, and go first of their tenant's.
         """
         tokens = costs(queries)
+        # A next step belongs to a query that was admitted: it is refused neither for load nor while the scheduler
+        # drains.
         if not next_step:
-            self.check_capacity(tenant, sum(tokens), min((at for at in deadlines_s if at is not None), default=None))
+            self.check_capacity(tenant, sum(tokens), min([at for at in deadlines_s if at is not None], default=None))
         elif self._closed:
             raise EngineFailed("the judge was stopped before its next step")
         if next_step or groups is None:
             groups = [NEXT_STEPS if next_step else object()] * len(queries)
         now_s = self._clock.now()
         tickets = [
-            Ticket(query, cost, deadline_s, self._left, tenant=tenant, group=group, since_s=now_s)
+            Ticket(query, cost, deadline_s, self._cancelled, tenant, group, now_s)
             for query, cost, deadline_s, group in zip(queries, tokens, deadlines_s, groups, strict=True)
         ]
-        self._reads.put([ticket for ticket in tickets if isinstance(ticket.query, LabelQuery)])
-        self._writes.put([ticket for ticket in tickets if isinstance(ticket.query, GenerationQuery)])
+        for ticket in tickets:
+            (self._label_queue if isinstance(ticket.query, LabelQuery) else self._generation_queue).put(ticket)
         self._work.set()
         return tickets
 
     def take(self) -> tuple[RequestQueue, Batch] | None:
-        """The next batch and its lane: reads first, within each lane's room."""
-        for lane in self._lanes:
-            if batch := lane.take():
-                return lane, batch
+        """The next batch and its queue, within what the engine may have of each queue."""
+        # Label queries come first; as each queue has its own part of the engine, generations lose no place to them.
+        for queue in self._queues:
+            if (batch := queue.take()).tickets:
+                return queue, batch
         return None
 
     async def drain(self, grace_s: float) -> None:
-        """Refuse new work, finish what was accepted; what is left after `grace_s` ends as cancelled."""
+        """Refuses new work and finishes what was accepted; what is left after `grace_s` ends as cancelled."""
         self._refusal = "the service is shutting down"
         until_s = self._clock.now() + grace_s
-        while waiting := self._unanswered():
-            await wait_all(self._clock, waiting, until_s)
+        while unanswered := self._unanswered():
+            await wait_all(self._clock, unanswered, until_s)
             if self._clock.now() >= until_s:
                 break
             await settle()  # an answer may lead to a next step
         self._closed = True
         if self._runner is not None:
             self._runner.cancel()
-        for lane in self._lanes:
-            for task in list(lane.flying):
+        for queue in self._queues:
+            for task in list(queue.in_flight):
                 task.cancel()
         self._fail_all(Cancelled("the service shut down before the judge answered"))
 
     def _unanswered(self) -> list[asyncio.Future[EngineResult]]:
-        tickets = (ticket for lane in self._lanes for ticket in lane.all_tickets())
+        tickets = (ticket for queue in self._queues for ticket in queue.all_tickets())
         return [ticket.future for ticket in tickets if not ticket.future.done()]
 
-    def _left(self, ticket: Ticket) -> None:
+    def _cancelled(self, ticket: Ticket) -> None:
+        """Frees the place of a ticket for which nobody waits: in the queue, or as far as the engine can, there."""
         if not ticket.queued:
-            self._engine.cancel(ticket.prompt)
-        (self._reads if isinstance(ticket.query, LabelQuery) else self._writes).release(ticket)
+            self._engine.cancel(ticket.query.prompt)
+        (self._label_queue if isinstance(ticket.query, LabelQuery) else self._generation_queue).release(ticket)
 
     async def _run(self) -> None:
         while True:
             await self._work.wait()
             self._work.clear()
             while (taken := self.take()) is not None:
-                lane, batch = taken
-                task = asyncio.create_task(self._answer(lane, batch), name="batch")
-                lane.fly(task, batch)
-                task.add_done_callback(partial(self._landed, lane))
+                queue, batch = taken
+                task = asyncio.create_task(self._compute(queue, batch), name="batch")
+                queue.start(task, batch)
+                task.add_done_callback(partial(self._finished, queue))
 
-    def _landed(self, lane: RequestQueue, task: asyncio.Task[None]) -> None:
-        for ticket in lane.land(task):  # only a batch that was itself cancelled leaves any unanswered
+    def _finished(self, queue: RequestQueue, task: asyncio.Task[None]) -> None:
+        for ticket in queue.finish(task).tickets:  # only a batch that was itself cancelled leaves any unanswered
             ticket.answer(Cancelled("the judge was stopped before it answered"))
         self._work.set()
 
-    async def _answer(self, lane: RequestQueue, batch: Batch) -> None:
-        started_s = self._clock.now()
-        for tenant, waits_s in waits(batch, started_s).items():
+    async def _compute(self, queue: RequestQueue, batch: Batch) -> None:
+        """Gets the batch's outcomes from the engine, counts what it took, and answers the tickets."""
+        tickets, started_s = batch.tickets, self._clock.now()
+        for tenant, waits_s in queue_waits(tickets, started_s).items():
             self._telemetry.observe_queue_wait(tenant.team, tenant.priority_class, waits_s)
-        trace = BatchTrace(ticket.watch for ticket in batch)
-        self._rate.begin(started_s)
-        answered: Sequence[Outcome | GenerationOutcome] | None = None
+        trace = BatchTrace(ticket.watch for ticket in tickets)
+        self._throughput.start_batch(started_s)
+        computed: Sequence[Outcome | GenerationOutcome] | None = None
         outcomes: Sequence[Outcome | GenerationOutcome]
         try:
-            outcomes = await self._ask([ticket.query for ticket in batch])
-            if len(outcomes) != len(batch):
-                raise EngineFailed(f"the engine answered {len(outcomes)} of {len(batch)} prompts")
-            answered = outcomes
-            lane.quickest.count(self._clock.now() - started_s)
+            outcomes = await _call_engine(self._engine, [ticket.query for ticket in tickets])
+            if len(outcomes) != len(tickets):
+                raise EngineFailed(f"the engine answered {len(outcomes)} of {len(tickets)} prompts")
+            computed = outcomes
+            queue.batch_times_s.append(self._clock.now() - started_s)
         except JudgementError as error:
             self._telemetry.count_failed_batch()
-            outcomes = [error] * len(batch)
+            outcomes = [error] * len(tickets)
         except Exception as error:
             self._telemetry.count_failed_batch()
-            log.exception("the engine failed a batch of %d", len(batch))
-            outcomes = [EngineFailed(f"the engine failed: {type(error).__name__}")] * len(batch)
+            log.exception("the engine failed a batch of %d", len(tickets))
+            outcomes = [EngineFailed(f"the engine failed: {type(error).__name__}")] * len(tickets)
         finally:
+            # Also for a batch that failed or was cancelled: it took the engine's time.
             ended_s = self._clock.now()
-            busy_s = self._rate.end(ended_s, None if answered is None else sum(ticket.cost for ticket in batch))
-            had = batch_of(batch, answered, seconds=ended_s - started_s, busy_s=busy_s)
-            self._telemetry.record_batch(had)
-            trace.end(had)
-        for ticket, outcome in zip(batch, outcomes, strict=True):
+            busy_s = self._throughput.finish_batch(ended_s, None if computed is None else batch.cost)
+            summary = summarize_batch(tickets, computed, seconds=ended_s - started_s, busy_s=busy_s)
+            self._telemetry.record_batch(summary)
+            trace.end(summary)
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
             ticket.answer(outcome)
 
-    async def _ask(self, queries: Sequence[EngineQuery]) -> Sequence[Outcome | GenerationOutcome]:
-        """Reads of one lane may ask for different labels; each kind is a call of its own."""
-        writes = [query for query in queries if isinstance(query, GenerationQuery)]
-        if len(writes) == len(queries):
-            return await self._engine.generate([query.prompt for query in writes], [query.sampling for query in writes])
-        reads = [query for query in queries if isinstance(query, LabelQuery)]
-        if len(reads) != len(queries):
-            raise EngineFailed("a batch held reads and writes")
-        labels = {query.label_ids for query in reads}
-        if len(labels) == 1:
-            return await self._engine.read_labels([query.prompt for query in reads], reads[0].label_ids)
-        found: dict[int, Outcome] = {}
-        for label_ids in labels:
-            places = [place for place, query in enumerate(reads) if query.label_ids == label_ids]
-            outcomes = await self._engine.read_labels([reads[place].prompt for place in places], label_ids)
-            found |= dict(zip(places, outcomes, strict=True))
-        return [found[place] for place in range(len(reads))]
-
-    def _runner_gone(self, runner: asyncio.Task[None]) -> None:
+    def _runner_ended(self, runner: asyncio.Task[None]) -> None:
         if not runner.cancelled() and runner.exception() is not None:
             log.critical("the scheduler's runner died", exc_info=runner.exception())
             self._refusal, self._closed = "the judge's scheduler died; restart the service", True
             self._fail_all(EngineFailed("the scheduler died"))
 
     def _fail_all(self, error: JudgementError) -> None:
-        for lane in self._lanes:
-            for ticket in lane.all_tickets():
+        for queue in self._queues:
+            for ticket in queue.all_tickets():
                 ticket.answer(error)
-            lane.clear()
+            queue.clear()
 
 
-def _rooms(streams: bool, limits: Limits) -> tuple[Room, Room]:
-    """A streaming engine batches by itself and gets one response's questions at a time; another gets full batches."""
-    tokens, batches = limits.max_batch_tokens, limits.max_in_flight
-    if streams:
-        return (
-            Room(batch_tokens=tokens, one_prefix=True, flying_tokens=tokens * batches),
-            Room(batch_tokens=tokens, batch_tickets=1, flying_tickets=limits.max_concurrent_generations),
-        )
-    return (
-        Room(batch_tokens=tokens, flying_batches=batches),
-        Room(batch_tokens=tokens, batch_tickets=limits.max_concurrent_generations, flying_batches=1),
-    )
+async def _call_engine(engine: Engine, queries: Sequence[EngineQuery]) -> Sequence[Outcome | GenerationOutcome]:
+    """Returns what the engine answers for a batch: one outcome a query, in order, unless the engine is at fault."""
+    generations = [query for query in queries if isinstance(query, GenerationQuery)]
+    if len(generations) == len(queries):
+        return await engine.generate([query.prompt for query in generations], [query.sampling for query in generations])
+    # An engine reads one set of labels a call, and a batch may hold queries for several: each set is a call of its own.
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, query in enumerate(queries):
+        if not isinstance(query, LabelQuery):
+            raise EngineFailed("a batch held label queries and generations")
+        places.setdefault(query.label_ids, []).append(place)
+    found: dict[int, Outcome] = {}
+    for label_ids, members in places.items():
+        outcomes = await engine.read_labels([queries[place].prompt for place in members], label_ids)
+        if len(members) == len(queries):
+            return outcomes
+        found |= dict(zip(members, outcomes, strict=True))
+    return [found[place] for place in range(len(queries))]
 
 
-def waits(batch: Sequence[Ticket], now_s: float) -> dict[Tenant, list[float]]:
-    """Seconds from being let in until now."""
-    waited: dict[Tenant, list[float]] = {}
-    for ticket in batch:
-        waited.setdefault(ticket.tenant, []).append(now_s - ticket.since_s)
-    return waited
+def queue_waits(tickets: Sequence[Ticket], now_s: float) -> dict[Tenant, list[float]]:
+    """Seconds from admission until now, by tenant."""
+    waits_s: dict[Tenant, list[float]] = {}
+    for ticket in tickets:
+        waits_s.setdefault(ticket.tenant, []).append(now_s - ticket.admitted_s)
+    return waits_s
 
 
-def batch_of(
-    batch: Sequence[Ticket], outcomes: Sequence[Outcome | GenerationOutcome] | None, *, seconds: float, busy_s: float
+def summarize_batch(
+    tickets: Sequence[Ticket],
+    outcomes: Sequence[Outcome | GenerationOutcome] | None,
+    *,
+    seconds: float,
+    busy_s: float,
 ) -> EngineBatch:
-    """`outcomes` are in the batch's order; None where there are none."""
+    """What a batch was, for metrics and traces. `outcomes` are in the tickets' order; None where the batch failed.
+
+    What the engine computed is counted whether or not anybody still waits for it.
+    """
     costs: Counter[str] = Counter()
     computed: Counter[str] = Counter()
-    shared = written = 0
-    for ticket in batch:
+    shared = generated = 0
+    for ticket in tickets:
         costs[ticket.tenant.team] += ticket.cost
-    for ticket, outcome in () if outcomes is None else zip(batch, outcomes, strict=True):
+    for ticket, outcome in () if outcomes is None else zip(tickets, outcomes, strict=True):
         if isinstance(outcome, LabelLogprobs | Generation):
             decoded = outcome.tokens if isinstance(outcome, Generation) else 0
-            computed[ticket.tenant.team] += len(ticket.prompt) - outcome.cached_tokens + decoded
+            computed[ticket.tenant.team] += len(ticket.query.prompt) - outcome.cached_tokens + decoded
             shared += outcome.cached_tokens
-            written += decoded
+            generated += decoded
     return EngineBatch(
-        query_type="label" if isinstance(batch[0].query, LabelQuery) else "generation",
-        queries=len(batch),
+        query_type="label" if isinstance(tickets[0].query, LabelQuery) else "generation",
+        queries=len(tickets),
         seconds=seconds,
         busy_s=busy_s,
         planned_tokens=costs,
         computed_tokens=computed,
         shared_tokens=shared,
-        generated_tokens=written,
+        generated_tokens=generated,
     )

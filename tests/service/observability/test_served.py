@@ -99,7 +99,7 @@ async def test_waiting_readiness_and_restarts(tmp_path: Path) -> None:
     async with serving(engine, clock=clock, settings=settings, canary_s=4.0) as client:
         asked = [asyncio.ensure_future(score(client, item(response=f"{n}."), priority="eval")) for n in range(3)]
         scheduler = scorer_of(client)._scheduler
-        while scheduler.queued_tickets + scheduler.running_prompts < 6:
+        while scheduler.queued_tickets + scheduler.in_flight_tickets < 6:
             await asyncio.sleep(0.001)
         await settle()
         waiting = await page_of(client)

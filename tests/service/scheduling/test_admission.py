@@ -11,7 +11,7 @@ from service.engine.base import LabelQuery, Prompt
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded, TimedOut
 from service.scheduling import Limits, Scheduler, Tenant, Ticket
-from service.scheduling.admission import Backlog, Gate, Rate
+from service.scheduling.admission import AdmissionControl, QueuedTokens, ThroughputEstimate
 
 LABELS = (1, 0)
 
@@ -104,9 +104,9 @@ def test_who_has_nothing_waiting_is_let_in_whatever_its_share() -> None:
     gate.check(Tenant("small"), 40, None, 0)
 
 
-def gate_of(max_tokens: int) -> tuple[Gate, Backlog]:
-    backlog = Backlog()
-    return Gate(ManualClock(), backlog, Rate(), max_tokens=max_tokens, max_s=1.0), backlog
+def gate_of(max_tokens: int) -> tuple[AdmissionControl, QueuedTokens]:
+    backlog = QueuedTokens()
+    return AdmissionControl(ManualClock(), backlog, ThroughputEstimate(), max_tokens=max_tokens, max_s=1.0), backlog
 
 
 def test_no_teams_together_wait_with_more_than_twice_the_limit() -> None:
@@ -126,34 +126,34 @@ def test_no_teams_together_wait_with_more_than_twice_the_limit() -> None:
                     refused = True
             if n % 5 == 4 and (waiting := backlog.of(tenant)):
                 backlog.remove(tenant, rng.randint(1, waiting))
-            most = max(most, backlog.tokens)
+            most = max(most, backlog.total)
     assert 150 < most <= 200
 
 
 def test_the_rate_counts_time_once_however_many_batches_are_out_and_no_idle_time() -> None:
-    rate = Rate()
-    rate.begin(0.0)
-    rate.begin(1.0)
-    rate.end(3.0, 100)  # the shorter one, begun later, ends first
-    rate.end(10.0, 900)
+    rate = ThroughputEstimate()
+    rate.start_batch(0.0)
+    rate.start_batch(1.0)
+    rate.finish_batch(3.0, 100)  # the shorter one, begun later, ends first
+    rate.finish_batch(10.0, 900)
     assert rate.tokens_per_s == pytest.approx(100, rel=0.03)
-    rate.begin(1000.0)
-    rate.end(1001.0, 100)
+    rate.start_batch(1000.0)
+    rate.finish_batch(1001.0, 100)
     assert rate.tokens_per_s == pytest.approx(100, rel=0.03)
 
 
 def test_the_rate_forgets_a_slow_start_and_is_not_misled_by_a_short_batch_or_a_failed_one() -> None:
-    rate = Rate()
-    rate.begin(0.0)
-    rate.end(20.0, 8000)
+    rate = ThroughputEstimate()
+    rate.start_batch(0.0)
+    rate.finish_batch(20.0, 8000)
     for n in range(60):
-        rate.begin(20.0 + 0.2 * n)
-        rate.end(20.2 + 0.2 * n, 8000)
+        rate.start_batch(20.0 + 0.2 * n)
+        rate.finish_batch(20.2 + 0.2 * n, 8000)
     assert rate.tokens_per_s == pytest.approx(40_000, rel=0.1)
-    rate.begin(100.0)
-    rate.end(100.05, 20)
-    rate.begin(200.0)
-    rate.end(260.0, None)
+    rate.start_batch(100.0)
+    rate.finish_batch(100.05, 20)
+    rate.start_batch(200.0)
+    rate.finish_batch(260.0, None)
     assert rate.tokens_per_s == pytest.approx(40_000, rel=0.15)
 
 

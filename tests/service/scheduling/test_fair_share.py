@@ -121,7 +121,7 @@ def test_over_any_time_nobody_gets_more_than_the_share_and_the_credit(
 
 
 def test_a_hog_that_paused_does_not_hold_the_judge_until_its_credit_is_used_up() -> None:
-    shares: FairShare[str] = FairShare(credit=100.0)
+    shares: FairShare[str] = FairShare(burst_credit=100.0)
     for _ in range(2):  # both have been here, and the time is theirs
         for key in ("hog", "small", "other"):
             shares.enter(key, 1.0)

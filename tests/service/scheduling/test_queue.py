@@ -33,7 +33,7 @@ def put(
 def taken(scheduler: Scheduler, batches: int = 1000) -> list[int]:
     found: list[int] = []
     while batches and (batch := scheduler.take()) is not None:
-        found += [ticket.prompt.own[0] for ticket in batch[1]]
+        found += [ticket.query.prompt.own[0] for ticket in batch[1].tickets]
         batches -= 1
     return found
 

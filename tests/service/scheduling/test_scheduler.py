@@ -44,7 +44,7 @@ def submit(scheduler: Scheduler, asked: Sequence[Prompt], deadline_s: float | No
 
 def take(scheduler: Scheduler) -> list[Ticket]:
     taken = scheduler.take()
-    return [] if taken is None else taken[1]
+    return [] if taken is None else taken[1].tickets
 
 
 def read_of(ticket: Ticket) -> LabelLogprobs:
@@ -71,7 +71,7 @@ async def test_a_batch_closes_on_the_token_budget_in_order_of_arrival() -> None:
     engine = FakeEngine()
     scheduler = Scheduler(engine, ManualClock(), Limits(max_batch_tokens=10))
     submit(scheduler, [prompt(n, own=4) for n in range(5)])
-    sizes = [[ticket.prompt.own[0] for ticket in take(scheduler)] for _ in range(3)]
+    sizes = [[ticket.query.prompt.own[0] for ticket in take(scheduler)] for _ in range(3)]
     assert sizes == [[0, 1], [2, 3], [4]]
     assert scheduler.take() is None
     assert scheduler.queued_tokens == 0
@@ -115,7 +115,7 @@ async def test_a_cancelled_ticket_frees_its_place_at_once_and_never_reaches_the_
         for ticket in tickets[1:]:
             ticket.cancel()
         assert scheduler.queued_tokens == 0
-        assert scheduler._reads.all_tickets() == tickets[:1]
+        assert [ticket.future.done() for ticket in tickets] == [False] + [True] * 999
         await clock.advance(5.0)
         assert engine.seen_ids == [(0,)]
 
@@ -219,7 +219,7 @@ async def test_under_faults_and_departures_every_ticket_is_answered_once_and_rig
                     wrong += read_of(ticket) != oracle(p.ids)
                     endings["read"] += 1
         assert scheduler.queued_tokens == 0
-        assert scheduler.running_prompts == 0
+        assert scheduler.in_flight_tickets == 0
     assert sum(endings.values()) == 10_000
     assert wrong == 0
     assert min(endings.values()) > 50
@@ -238,8 +238,8 @@ async def test_take_keeps_order_and_budget_and_leaves_nothing(sizes: list[int], 
         tickets[n].cancel()
     taken: list[int] = []
     while batch := take(scheduler):
-        assert len(batch) == 1 or sum(len(ticket.prompt) for ticket in batch) <= budget
-        taken += [ticket.prompt.own[0] for ticket in batch]
+        assert len(batch) == 1 or sum(len(ticket.query.prompt) for ticket in batch) <= budget
+        taken += [ticket.query.prompt.own[0] for ticket in batch]
     assert taken == [n for n in range(len(sizes)) if n not in dead]
     assert scheduler.queued_tokens == 0
 
@@ -279,7 +279,7 @@ async def test_writing_counts_its_longest_answer_and_is_bounded_in_number() -> N
         tickets = scheduler.submit([write(n) for n in range(8)], [None] * 8)
         assert scheduler.queued_tokens == 88
         await settle()
-        assert scheduler.running_prompts == 3
+        assert scheduler.in_flight_tickets == 3
         await clock.advance(5.0)
         assert all(isinstance(ticket.future.result(), Generation) for ticket in tickets)
 
@@ -293,7 +293,7 @@ async def test_a_streaming_engine_gets_one_prefix_at_a_time_within_its_tokens() 
         submit(scheduler, [prompt(n, shared) for shared in prefixes for n in range(3)])
         await settle()
         assert engine.calls == 4  # 53 tokens each: the fourth passes the 200
-        assert scheduler.running_prompts == 12
+        assert scheduler.in_flight_tickets == 12
 
 
 async def test_the_next_step_of_what_has_begun_goes_first_and_finds_room() -> None:
@@ -302,7 +302,7 @@ async def test_the_next_step_of_what_has_begun_goes_first_and_finds_room() -> No
     with pytest.raises(Overloaded):
         submit(scheduler, prompts(1))
     scheduler.submit([LabelQuery(prompt(7), LABELS)], [None], next_step=True)
-    assert [ticket.prompt.own[0] for ticket in take(scheduler)] == [7, 0, 1, 2]
+    assert [ticket.query.prompt.own[0] for ticket in take(scheduler)] == [7, 0, 1, 2]
 
 
 async def test_reads_of_different_labels_are_asked_apart_and_answered_in_order() -> None:

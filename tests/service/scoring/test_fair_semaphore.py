@@ -75,4 +75,4 @@ async def test_whoever_is_cancelled_at_any_moment_loses_no_turn(seed: int) -> No
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert done >= 140
-    assert (turns._free, turns._lines, bool(turns._shares)) == (2, {}, False)
+    assert (turns._free, turns._lines, turns._shares.next()) == (2, {}, None)
