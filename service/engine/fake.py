@@ -142,7 +142,7 @@ class FakeEngine:
         self.restarts = 0
         self.stopped = False
         self._seed = seed
-        self._plan = plan or FaultPlan()
+        self.plan = plan or FaultPlan()
         self._sleep = sleep
         self._remember = remember
 
@@ -176,7 +176,7 @@ class FakeEngine:
         if self.down is not None:
             raise EngineFailed(self.down)
         fault, rng = self._begin(prompts)
-        delay_s = self._plan.batch_s + self._plan.token_s * sum(map(len, prompts))
+        delay_s = self.plan.batch_s + self.plan.token_s * sum(map(len, prompts))
         if delay_s > 0:
             await self._sleep(delay_s)
         if fault == "hang":
@@ -190,7 +190,7 @@ class FakeEngine:
     def _begin(self, prompts: Sequence[Prompt]) -> tuple[Fault, random.Random]:
         """Count the call and choose its fault; a generator of its own makes it independent of the other calls."""
         rng = random.Random(f"{self._seed}:{self.calls}")
-        fault: Fault = "die" if self.dead else self._plan.fault(self.calls, rng)
+        fault: Fault = "die" if self.dead else self.plan.fault(self.calls, rng)
         self.dead = fault == "die"
         self.calls += 1
         self.prompts += len(prompts)

@@ -1,16 +1,17 @@
-"""Law 9's queue, pure: over any time nobody gets more than a share, the credit and a turn."""
+"""Law 9, pure: over any time a key gets no more than its share, the burst credit and one turn."""
 
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.scheduling.fair_share import FairShare
+from service.scheduling.fair_share import FairShare, Tenant
 
 CREDIT, MOST = 20.0, 5
 
 
-def test_who_waits_gets_by_weight() -> None:
+def test_keys_with_work_get_by_weight() -> None:
     shares: FairShare[str] = FairShare()
     shares.enter("heavy", 3.0)
     shares.enter("light", 1.0)
@@ -23,14 +24,14 @@ def test_who_waits_gets_by_weight() -> None:
     assert got == {"heavy": 3000, "light": 1000}
 
 
-def test_who_comes_back_goes_first_as_far_as_the_credit() -> None:
+def test_a_key_that_comes_back_goes_first_as_far_as_its_burst_credit() -> None:
     shares: FairShare[str] = FairShare(CREDIT)
     shares.enter("small", 1.0)
     shares.leave("small")
-    shares.enter("hog", 1.0)
+    shares.enter("noisy", 1.0)
     for _ in range(1000):
-        assert shares.next() == "hog"
-        shares.charge("hog", 1)
+        assert shares.next() == "noisy"
+        shares.charge("noisy", 1)
     shares.enter("small", 1.0)
     turns = []
     for _ in range(40):
@@ -42,7 +43,7 @@ def test_who_comes_back_goes_first_as_far_as_the_credit() -> None:
     assert 9 <= turns[20:].count("small") <= 11
 
 
-def test_who_comes_for_the_first_time_takes_turns_at_once() -> None:
+def test_a_new_key_takes_turns_at_once() -> None:
     shares: FairShare[str] = FairShare(CREDIT)
     shares.enter("first", 1.0)
     shares.enter("second", 1.0)
@@ -55,7 +56,7 @@ def test_who_comes_for_the_first_time_takes_turns_at_once() -> None:
     assert turns.count("first") == 5
 
 
-def test_turns_of_many_charges_starve_nobody() -> None:
+def test_turns_of_many_charges_starve_no_key() -> None:
     shares: FairShare[int] = FairShare(CREDIT)
     for team in range(5):
         shares.enter(team, 1.0)
@@ -69,7 +70,7 @@ def test_turns_of_many_charges_starve_nobody() -> None:
     assert [turns.count(team) for team in range(5)] == [100] * 5
 
 
-def test_going_away_and_coming_back_gains_nothing() -> None:
+def test_leaving_and_coming_back_gains_nothing() -> None:
     shares: FairShare[str] = FairShare(CREDIT)
     shares.enter("steady", 1.0)
     shares.enter("jumpy", 1.0)
@@ -84,7 +85,7 @@ def test_going_away_and_coming_back_gains_nothing() -> None:
     assert abs(got["jumpy"] - got["steady"]) <= CREDIT + 1
 
 
-def test_nobody_waits_and_it_is_nobodys_turn() -> None:
+def test_without_work_it_is_no_keys_turn() -> None:
     shares: FairShare[str] = FairShare()
     assert shares.next() is None
     shares.enter("", 1.0)
@@ -98,10 +99,10 @@ def test_nobody_waits_and_it_is_nobodys_turn() -> None:
     weights=st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=2, max_size=5),
     steps=st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(1, MOST)), min_size=1, max_size=120),
 )
-def test_over_any_time_nobody_gets_more_than_the_share_and_the_credit(
+def test_over_any_time_a_key_gets_no_more_than_its_share_and_the_credit(
     weights: list[float], steps: list[tuple[int, bool, int]]
 ) -> None:
-    """Key 0 waits all the time; the others come and go as they like. Checked over every interval."""
+    """Key 0 has work all the time; the others come and go at random. Every interval is checked."""
     shares: FairShare[int] = FairShare(CREDIT)
     shares.enter(0, weights[0])
     got = [[0.0] * len(weights)]
@@ -120,28 +121,34 @@ def test_over_any_time_nobody_gets_more_than_the_share_and_the_credit(
             assert after[n] - before[n] <= weight * steady + CREDIT + MOST + 1e-9
 
 
-def test_a_hog_that_paused_does_not_hold_the_judge_until_its_credit_is_used_up() -> None:
+def test_a_noisy_neighbour_that_paused_forfeits_its_burst_credit() -> None:
     shares: FairShare[str] = FairShare(burst_credit=100.0)
-    for _ in range(2):  # both have been here, and the time is theirs
-        for key in ("hog", "small", "other"):
+    for _ in range(2):  # both have had work before
+        for key in ("noisy", "small", "other"):
             shares.enter(key, 1.0)
-        for key in ("hog", "small", "other"):
+        for key in ("noisy", "small", "other"):
             shares.charge(key, 500.0)
-        for key in ("hog", "small"):
+        for key in ("noisy", "small"):
             shares.leave(key)
         for _ in range(20):
             assert shares.next() == "other"
             shares.charge("other", 20.0)
-    shares.enter("hog", 1.0)  # first to come back
+    shares.enter("noisy", 1.0)  # first to come back
     shares.enter("small", 1.0)
-    waiting = {"hog": 10_000.0, "small": 40.0, "other": 10_000.0}
+    queued = {"noisy": 10_000.0, "small": 40.0, "other": 10_000.0}
     order = []
     for _ in range(8):
-        turn = shares.next(lambda key: waiting[key])
+        turn = shares.next(lambda key: queued[key])
         assert turn is not None
         order.append(turn)
         shares.charge(turn, 20.0)
         if turn == "small" and order.count("small") == 2:
             shares.leave("small")
     assert order[:2] == ["small", "small"]
-    assert abs(order[2:].count("hog") - order[2:].count("other")) <= 1
+    assert abs(order[2:].count("noisy") - order[2:].count("other")) <= 1
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
+def test_a_weight_is_positive(weight: float) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        Tenant("team", weight)

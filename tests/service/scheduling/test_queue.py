@@ -1,23 +1,31 @@
-"""What goes first: the fairest team, in it the groups that have begun, and next steps before those."""
+"""The queue's batches and their order: the fairest tenant, in it started groups, and next steps before those."""
 
 import time
 from collections.abc import Hashable, Sequence
 from typing import get_args
 
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
 from service.clock import ManualClock
-from service.engine.base import GenerationQuery, LabelQuery, Prompt
-from service.engine.fake import FakeEngine
-from service.scheduling import DEFAULT_TENANT, Limits, PriorityClass, Scheduler, Tenant, Ticket, costs
+from service.engine.base import LabelQuery, Prompt
+from service.engine.fake import FakeEngine, FaultPlan
+from service.errors import Overloaded, TimedOut
+from service.scheduling import DEFAULT_TENANT, Limits, PriorityClass, Scheduler, Tenant, Ticket
 
 LABELS = (1, 0)
+ONE_A_BATCH = Limits(max_batch_tokens=1)
 
 
-def asks(names: Sequence[int], own: int = 1) -> list[LabelQuery | GenerationQuery]:
+def label_queries(names: Sequence[int], own: int = 1) -> list[LabelQuery]:
     return [LabelQuery(Prompt(shared=(), own=(name,) * own), LABELS) for name in names]
 
 
-def queue(batch_tokens: int = 1) -> Scheduler:
-    return Scheduler(FakeEngine(), ManualClock(), Limits(max_batch_tokens=batch_tokens))
+def stopped(limits: Limits = ONE_A_BATCH) -> Scheduler:
+    """A scheduler whose runner was not started, so that only the test takes batches."""
+    return Scheduler(FakeEngine(), ManualClock(), limits)
 
 
 def put(
@@ -27,68 +35,82 @@ def put(
     groups: Sequence[Hashable] | None = None,
     next_step: bool = False,
 ) -> list[Ticket]:
-    return scheduler.submit(asks(names), [None] * len(names), tenant=tenant, groups=groups, next_step=next_step)
+    queries = label_queries(names)
+    return scheduler.submit(queries, [None] * len(names), tenant=tenant, groups=groups, next_step=next_step)
 
 
-def taken(scheduler: Scheduler, batches: int = 1000) -> list[int]:
-    found: list[int] = []
-    while batches and (batch := scheduler.take()) is not None:
-        found += [ticket.query.prompt.own[0] for ticket in batch[1].tickets]
+def submit(scheduler: Scheduler, queries: Sequence[LabelQuery]) -> list[Ticket]:
+    return scheduler.submit(queries, [None] * len(queries))
+
+
+def name_of(ticket: Ticket) -> int:
+    return ticket.query.prompt.own[0]
+
+
+def take(scheduler: Scheduler) -> list[Ticket]:
+    taken = scheduler.take()
+    return [] if taken is None else taken[1].tickets
+
+
+def take_names(scheduler: Scheduler, batches: int = 1000) -> list[int]:
+    names: list[int] = []
+    while batches and (tickets := take(scheduler)):
+        names += map(name_of, tickets)
         batches -= 1
-    return found
+    return names
 
 
-async def test_questions_of_a_group_that_waits_join_it() -> None:
-    scheduler = queue()
+async def test_queries_of_a_queued_group_join_it() -> None:
+    scheduler = stopped()
     put(scheduler, [1, 2], groups=["a", "b"])
     put(scheduler, [3, 4], groups=["a", "c"])
-    assert taken(scheduler) == [1, 3, 2, 4]
+    assert take_names(scheduler) == [1, 3, 2, 4]
 
 
-async def test_a_group_that_was_taken_goes_before_groups_that_have_not_begun() -> None:
-    scheduler = queue()
+async def test_a_group_that_was_taken_goes_before_groups_that_have_not_started() -> None:
+    scheduler = stopped()
     put(scheduler, [1], groups=["a"])
-    assert taken(scheduler) == [1]
+    assert take_names(scheduler) == [1]
     put(scheduler, [2, 3, 4], groups=["b", "c", "a"])
-    assert taken(scheduler) == [4, 2, 3]
+    assert take_names(scheduler) == [4, 2, 3]
 
 
-async def test_what_has_begun_is_forgotten_in_time() -> None:
-    scheduler = queue()
+async def test_a_started_group_is_forgotten_after_many_others() -> None:
+    scheduler = stopped()
     put(scheduler, range(1000), groups=range(1000))
-    taken(scheduler)
+    take_names(scheduler)
     put(scheduler, [1, 2, 3], groups=["new", 0, 999])
-    assert taken(scheduler) == [3, 1, 2]
+    assert take_names(scheduler) == [3, 1, 2]
 
 
 async def test_next_steps_go_first_of_their_team_and_not_before_another() -> None:
-    scheduler = queue()
-    small, hog = Tenant("small"), Tenant("hog")
+    scheduler = stopped()
+    small, noisy = Tenant("small"), Tenant("noisy")
     put(scheduler, [0], small)
-    put(scheduler, range(100, 150), hog)
-    taken(scheduler, 41)
+    put(scheduler, range(100, 150), noisy)
+    take_names(scheduler, 41)
     put(scheduler, [1, 2], small)
-    put(scheduler, [99], hog, next_step=True)
-    assert taken(scheduler)[:4] == [1, 2, 99, 140]
+    put(scheduler, [99], noisy, next_step=True)
+    assert take_names(scheduler)[:4] == [1, 2, 99, 140]
 
 
 async def test_a_batch_stays_with_one_team_and_is_filled_up_from_the_next() -> None:
-    scheduler = queue(batch_tokens=4)
+    scheduler = stopped(Limits(max_batch_tokens=4))
     put(scheduler, [1] * 6, Tenant("a"))
     put(scheduler, [2] * 6, Tenant("b"))
-    assert [taken(scheduler, 1) for _ in range(3)] == [[1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 2, 2]]
+    assert [take_names(scheduler, 1) for _ in range(3)] == [[1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 2, 2]]
 
 
 async def test_three_classes_give_a_team_no_more() -> None:
-    scheduler = queue()
+    scheduler = stopped()
     for priority_class in get_args(PriorityClass):
         put(scheduler, [1] * 300, Tenant("many", priority_class=priority_class))
     put(scheduler, [2] * 300, Tenant("one"))
-    assert taken(scheduler, 200).count(2) == 100
+    assert take_names(scheduler, 200).count(2) == 100
 
 
-async def test_who_leaves_is_out_of_every_sum() -> None:
-    scheduler = queue(batch_tokens=2)
+async def test_a_cancelled_ticket_is_out_of_every_sum() -> None:
+    scheduler = stopped(Limits(max_batch_tokens=2))
     mine, theirs = put(scheduler, [1] * 50, Tenant("mine")), put(scheduler, [2] * 50, Tenant("theirs"))
     [urgent] = put(scheduler, [3], Tenant("mine", priority_class="interactive"))
     assert scheduler.queued_by() == {("mine", "train"): 50, ("mine", "interactive"): 1, ("theirs", "train"): 50}
@@ -96,27 +118,84 @@ async def test_who_leaves_is_out_of_every_sum() -> None:
     for ticket in mine[:49] + theirs:
         ticket.cancel()
     assert scheduler.queued_by() == {("mine", "train"): 1}
-    assert taken(scheduler) == [1]
+    assert take_names(scheduler) == [1]
     assert scheduler.queued_by() == {}
 
 
 async def test_a_hundred_thousand_tickets_cost_no_more_each_than_a_thousand() -> None:
     def seconds(count: int) -> float:
-        scheduler = Scheduler(FakeEngine(), ManualClock(), Limits(max_batch_tokens=10, max_queued_tokens=10**9))
-        one = asks(range(count))
+        scheduler = stopped(Limits(max_batch_tokens=10, max_queued_tokens=10**9))
+        queries = label_queries(range(count))
         started = time.process_time()
-        tickets = scheduler.submit(one, [None] * count, groups=[n % 7 for n in range(count)])
+        tickets = scheduler.submit(queries, [None] * count, groups=[n % 7 for n in range(count)])
         for ticket in tickets[::2]:
             ticket.cancel()
-        assert len(taken(scheduler, 10**9)) == count // 2
+        assert len(take_names(scheduler, 10**9)) == count // 2
         return (time.process_time() - started) / count
 
     few = min(seconds(1000) for _ in range(3))
     assert seconds(100_000) < 5 * few
 
 
-def test_costs_count_what_two_begin_with_once() -> None:
-    shared = (1, 2, 3)
-    both = [LabelQuery(Prompt(shared, (n,)), LABELS) for n in range(3)]
-    assert costs(both) == [4, 1, 1]
-    assert costs([]) == []
+async def test_a_batch_closes_on_the_token_budget_in_order_of_arrival() -> None:
+    scheduler = stopped(Limits(max_batch_tokens=10))
+    submit(scheduler, label_queries(range(5), own=4))
+    assert [[name_of(ticket) for ticket in take(scheduler)] for _ in range(3)] == [[0, 1], [2, 3], [4]]
+    assert scheduler.take() is None
+    assert scheduler.queued_tokens == 0
+
+
+async def test_a_shared_prefix_counts_once_if_its_queries_are_neighbours() -> None:
+    scheduler = stopped(Limits(max_batch_tokens=110))
+    shared = tuple(range(100))
+    submit(scheduler, [LabelQuery(Prompt(shared, (n,)), LABELS) for n in range(12)])
+    assert scheduler.queued_tokens == 112
+    assert len(take(scheduler)) == 10
+
+
+async def test_a_query_over_the_token_budget_goes_alone() -> None:
+    scheduler = stopped(Limits(max_batch_tokens=2))
+    submit(scheduler, [*label_queries([0]), *label_queries([1], own=9), *label_queries([2])])
+    assert [len(take(scheduler)) for _ in range(3)] == [1, 1, 1]
+
+
+async def test_a_next_step_goes_first_and_is_admitted_to_a_full_queue() -> None:
+    scheduler = stopped(Limits(max_queued_tokens=3))
+    put(scheduler, range(3))
+    with pytest.raises(Overloaded):
+        put(scheduler, [3])
+    put(scheduler, [7], next_step=True)
+    assert [name_of(ticket) for ticket in take(scheduler)] == [7, 0, 1, 2]
+
+
+async def test_a_query_that_is_sure_to_be_late_is_not_started() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    scheduler = Scheduler(engine, clock, Limits(max_batch_tokens=1, max_in_flight=2))
+    scheduler.start()
+    tickets = [scheduler.submit(label_queries([0]), [deadline_s])[0] for deadline_s in (None, None, 1.5, 2.5)]
+    await clock.advance(3.0)
+    assert [type(ticket.future.exception()) for ticket in tickets] == [type(None), type(None), TimedOut, type(None)]
+    assert engine.calls == 3
+    await scheduler.drain(0)
+
+
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=30),
+    budget=st.integers(1, 20),
+    cancelled=st.sets(st.integers(0, 29)),
+)
+async def test_take_keeps_order_and_budget_and_leaves_nothing(
+    sizes: list[int], budget: int, cancelled: set[int]
+) -> None:
+    scheduler = stopped(Limits(max_batch_tokens=budget))
+    tickets = submit(scheduler, [LabelQuery(Prompt((), (n,) * size), LABELS) for n, size in enumerate(sizes)])
+    for n in cancelled & set(range(len(sizes))):
+        tickets[n].cancel()
+    names: list[int] = []
+    while batch := take(scheduler):
+        assert len(batch) == 1 or sum(len(ticket.query.prompt) for ticket in batch) <= budget
+        names += map(name_of, batch)
+    assert names == [n for n in range(len(sizes)) if n not in cancelled]
+    assert scheduler.queued_tokens == 0

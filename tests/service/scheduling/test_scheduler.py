@@ -1,4 +1,4 @@
-"""Laws 2 to 4: every ticket answered exactly once, state in synchronous functions, refusal at the door."""
+"""Laws 2 to 4: every ticket is answered exactly once, whatever the engine or the caller does, and a drain ends."""
 
 import asyncio
 import random
@@ -6,15 +6,22 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
 from service.clock import ManualClock, settle
-from service.engine.base import EngineResult, Generation, GenerationQuery, LabelLogprobs, LabelQuery, Prompt, Sampling
+from service.engine.base import (
+    EngineResult,
+    Generation,
+    GenerationQuery,
+    LabelLogprobs,
+    LabelQuery,
+    Outcome,
+    Prompt,
+    Sampling,
+)
 from service.engine.fake import FakeEngine, FaultPlan, oracle
-from service.errors import Cancelled, EngineFailed, JudgementError, Overloaded, TimedOut, Unavailable
-from service.scheduling import Limits, Scheduler, Ticket
+from service.errors import Cancelled, EngineFailed, JudgementError, TimedOut, Unavailable
+from service.scheduling import Limits, Scheduler, Tenant, Ticket
+from service.scheduling.scheduler import queue_waits, summarize_batch
 
 LABELS = (1, 0)
 LIMITS = Limits()
@@ -38,8 +45,8 @@ async def running(
     await scheduler.drain(0)
 
 
-def submit(scheduler: Scheduler, asked: Sequence[Prompt], deadline_s: float | None = None) -> list[Ticket]:
-    return scheduler.submit([LabelQuery(prompt, LABELS) for prompt in asked], [deadline_s] * len(asked))
+def submit(scheduler: Scheduler, sent: Sequence[Prompt], deadline_s: float | None = None) -> list[Ticket]:
+    return scheduler.submit([LabelQuery(prompt, LABELS) for prompt in sent], [deadline_s] * len(sent))
 
 
 def take(scheduler: Scheduler) -> list[Ticket]:
@@ -47,7 +54,7 @@ def take(scheduler: Scheduler) -> list[Ticket]:
     return [] if taken is None else taken[1].tickets
 
 
-def read_of(ticket: Ticket) -> LabelLogprobs:
+def logprobs_of(ticket: Ticket) -> LabelLogprobs:
     answer = ticket.future.result()
     assert isinstance(answer, LabelLogprobs)
     return answer
@@ -60,50 +67,11 @@ async def outcome(ticket: Ticket) -> EngineResult | str:
         return error.code
 
 
-async def test_every_prompt_gets_its_own_read() -> None:
+async def test_every_prompt_gets_its_own_result() -> None:
     async with running(FakeEngine(), Limits(max_batch_tokens=3)) as scheduler:
-        asked = prompts(20)
-        reads = [await ticket.future for ticket in submit(scheduler, asked)]
-    assert reads == [oracle(p.ids) for p in asked]
-
-
-async def test_a_batch_closes_on_the_token_budget_in_order_of_arrival() -> None:
-    engine = FakeEngine()
-    scheduler = Scheduler(engine, ManualClock(), Limits(max_batch_tokens=10))
-    submit(scheduler, [prompt(n, own=4) for n in range(5)])
-    sizes = [[ticket.query.prompt.own[0] for ticket in take(scheduler)] for _ in range(3)]
-    assert sizes == [[0, 1], [2, 3], [4]]
-    assert scheduler.take() is None
-    assert scheduler.queued_tokens == 0
-
-
-async def test_a_shared_prefix_counts_once_where_it_stands_together() -> None:
-    shared = tuple(range(100))
-    scheduler = Scheduler(FakeEngine(), ManualClock(), Limits(max_batch_tokens=110))
-    submit(scheduler, [prompt(n, shared) for n in range(12)])
-    assert scheduler.queued_tokens == 112
-    assert len(take(scheduler)) == 10
-
-
-async def test_a_prompt_over_the_budget_goes_alone() -> None:
-    scheduler = Scheduler(FakeEngine(), ManualClock(), Limits(max_batch_tokens=2))
-    submit(scheduler, [prompt(0), prompt(1, own=9), prompt(2)])
-    assert [len(take(scheduler)) for _ in range(3)] == [1, 1, 1]
-
-
-async def test_a_full_queue_refuses_at_the_door_and_says_when_to_come_back() -> None:
-    clock = ManualClock()
-    engine = FakeEngine(plan=FaultPlan(token_s=0.1), sleep=clock.sleep)
-    async with running(engine, Limits(max_batch_tokens=10, max_queued_tokens=50, max_in_flight=1), clock) as scheduler:
-        submit(scheduler, prompts(10))
-        await clock.advance(1.0)  # ten tokens in a second: the measured rate
-        submit(scheduler, [prompt(n) for n in range(100, 160)])
-        await settle()
-        before = repr(scheduler)
-        with pytest.raises(Overloaded) as refused:
-            submit(scheduler, prompts(30))
-        assert refused.value.retry_after_s == 3  # 30 tokens too many at 10 a second
-        assert repr(scheduler) == before
+        sent = prompts(20)
+        reads = [await ticket.future for ticket in submit(scheduler, sent)]
+    assert reads == [oracle(p.ids) for p in sent]
 
 
 async def test_a_cancelled_ticket_frees_its_place_at_once_and_never_reaches_the_engine() -> None:
@@ -145,7 +113,7 @@ async def test_work_in_flight_is_bounded() -> None:
         assert engine.calls == 6
 
 
-async def test_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None:
+async def test_a_drain_finishes_accepted_work_and_refuses_new_work() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
     scheduler = Scheduler(engine, clock, Limits(max_batch_tokens=10, max_in_flight=1))
@@ -183,40 +151,40 @@ async def test_a_dead_runner_fails_every_ticket_and_refuses_new_work(monkeypatch
 async def test_a_failed_batch_fails_its_members_and_nobody_else(fault: str) -> None:
     engine = FakeEngine(plan=FaultPlan(script=("ok", fault)))  # type: ignore[arg-type]
     async with running(engine, Limits(max_batch_tokens=4, max_in_flight=1)) as scheduler:
-        asked = prompts(12)
-        outcomes = [await outcome(ticket) for ticket in submit(scheduler, asked)]
-    reads: list[EngineResult | str] = [oracle(p.ids) for p in asked]
+        sent = prompts(12)
+        outcomes = [await outcome(ticket) for ticket in submit(scheduler, sent)]
+    reads: list[EngineResult | str] = [oracle(p.ids) for p in sent]
     assert outcomes == reads[:4] + ["engine_error"] * 4 + reads[8:]
 
 
 RATES = {"batch": 0.1, "crash": 0.1, "some": 0.1, "few": 0.1, "many": 0.1, "nan": 0.05, "low_mass": 0.05}
 
 
-async def test_under_faults_and_departures_every_ticket_is_answered_once_and_right() -> None:
-    """10,000 tickets: each ends as its own read, a typed failure or cancelled; no other ending, and none left over."""
+async def test_under_faults_and_cancellations_every_ticket_is_answered_once_and_right() -> None:
+    """10,000 tickets: each ends with its own result, a typed failure or cancelled, and none is left open."""
     rng = random.Random(7)
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(rates=RATES, batch_s=0.01), sleep=clock.sleep)  # type: ignore[arg-type]
     wrong, endings = 0, {"read": 0, "failed": 0, "cancelled": 0, "unreadable": 0}
     async with running(engine, Limits(max_batch_tokens=64, max_in_flight=2), clock) as scheduler:
-        for round in range(100):
-            asked = [Prompt(shared=(round, round), own=(n, rng.randrange(1000))) for n in range(100)]
-            tickets = submit(scheduler, asked, clock.now() + rng.choice([0.02, 1.0]))
-            gone = set(rng.sample(range(100), 10))
-            for n in gone:
+        for round_ in range(100):
+            sent = [Prompt(shared=(round_, round_), own=(n, rng.randrange(1000))) for n in range(100)]
+            tickets = submit(scheduler, sent, clock.now() + rng.choice([0.02, 1.0]))
+            cancelled = set(rng.sample(range(100), 10))
+            for n in cancelled:
                 tickets[n].cancel()
             await clock.advance(5.0)
-            for n, (p, ticket) in enumerate(zip(asked, tickets, strict=True)):
+            for n, (p, ticket) in enumerate(zip(sent, tickets, strict=True)):
                 assert ticket.future.done()
                 if ticket.future.cancelled():
                     endings["cancelled"] += 1
-                    assert n in gone
+                    assert n in cancelled
                 elif isinstance(ticket.future.exception(), TimedOut | EngineFailed):
                     endings["failed"] += 1
-                elif not (max(read_of(ticket).logprobs) >= -10):
+                elif not (max(logprobs_of(ticket).logprobs) >= -10):
                     endings["unreadable"] += 1
                 else:
-                    wrong += read_of(ticket) != oracle(p.ids)
+                    wrong += logprobs_of(ticket) != oracle(p.ids)
                     endings["read"] += 1
         assert scheduler.queued_tokens == 0
         assert scheduler.in_flight_tickets == 0
@@ -225,26 +193,7 @@ async def test_under_faults_and_departures_every_ticket_is_answered_once_and_rig
     assert min(endings.values()) > 50
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
-@given(
-    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=30),
-    budget=st.integers(1, 20),
-    dead=st.sets(st.integers(0, 29)),
-)
-async def test_take_keeps_order_and_budget_and_leaves_nothing(sizes: list[int], budget: int, dead: set[int]) -> None:
-    scheduler = Scheduler(FakeEngine(), ManualClock(), Limits(max_batch_tokens=budget))
-    tickets = submit(scheduler, [prompt(n, own=size) for n, size in enumerate(sizes)])
-    for n in dead & set(range(len(sizes))):
-        tickets[n].cancel()
-    taken: list[int] = []
-    while batch := take(scheduler):
-        assert len(batch) == 1 or sum(len(ticket.query.prompt) for ticket in batch) <= budget
-        taken += [ticket.query.prompt.own[0] for ticket in batch]
-    assert taken == [n for n in range(len(sizes)) if n not in dead]
-    assert scheduler.queued_tokens == 0
-
-
-async def test_stopping_answers_what_is_in_flight() -> None:
+async def test_stopping_answers_tickets_in_flight() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(script=("hang",)), sleep=clock.sleep)
     scheduler = Scheduler(engine, clock, Limits())
@@ -255,28 +204,28 @@ async def test_stopping_answers_what_is_in_flight() -> None:
     assert [type(ticket.future.exception()) for ticket in tickets] == [Cancelled] * 3
 
 
-def write(n: int, max_tokens: int = 10) -> GenerationQuery:
+def generation(n: int, max_tokens: int = 10) -> GenerationQuery:
     return GenerationQuery(prompt(n), Sampling(max_tokens=max_tokens))
 
 
-async def test_answers_being_written_do_not_hold_up_reads() -> None:
+async def test_generations_do_not_hold_up_label_queries() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(script=("hang",)), sleep=clock.sleep)
     async with running(engine, Limits(max_in_flight=1), clock) as scheduler:
-        written = scheduler.submit([write(0)], [None])
+        generations = scheduler.submit([generation(0)], [None])
         await settle()
         tickets = submit(scheduler, prompts(3))
         await settle()
         assert [await outcome(ticket) for ticket in tickets] == [oracle((n,)) for n in range(3)]
-        assert not written[0].future.done()
+        assert not generations[0].future.done()
 
 
-async def test_writing_counts_its_longest_answer_and_is_bounded_in_number() -> None:
+async def test_a_generation_costs_its_longest_text_and_their_number_is_bounded() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
     engine.streams = True
     async with running(engine, Limits(max_concurrent_generations=3), clock) as scheduler:
-        tickets = scheduler.submit([write(n) for n in range(8)], [None] * 8)
+        tickets = scheduler.submit([generation(n) for n in range(8)], [None] * 8)
         assert scheduler.queued_tokens == 88
         await settle()
         assert scheduler.in_flight_tickets == 3
@@ -296,24 +245,15 @@ async def test_a_streaming_engine_gets_one_prefix_at_a_time_within_its_tokens() 
         assert scheduler.in_flight_tickets == 12
 
 
-async def test_the_next_step_of_what_has_begun_goes_first_and_finds_room() -> None:
-    scheduler = Scheduler(FakeEngine(), ManualClock(), Limits(max_queued_tokens=3))
-    submit(scheduler, prompts(3))
-    with pytest.raises(Overloaded):
-        submit(scheduler, prompts(1))
-    scheduler.submit([LabelQuery(prompt(7), LABELS)], [None], next_step=True)
-    assert [ticket.query.prompt.own[0] for ticket in take(scheduler)] == [7, 0, 1, 2]
-
-
-async def test_reads_of_different_labels_are_asked_apart_and_answered_in_order() -> None:
+async def test_label_queries_of_different_labels_are_answered_in_order() -> None:
     async with running(FakeEngine()) as scheduler:
-        asks = [LabelQuery(prompt(n), LABELS if n % 2 else (1, 2, 3)) for n in range(6)]
-        tickets = scheduler.submit(asks, [None] * 6)
+        queries = [LabelQuery(prompt(n), LABELS if n % 2 else (1, 2, 3)) for n in range(6)]
+        tickets = scheduler.submit(queries, [None] * 6)
         reads = [await ticket.future for ticket in tickets]
     assert reads == [oracle((n,), labels=2 if n % 2 else 3) for n in range(6)]
 
 
-async def test_an_engine_that_is_down_refuses_at_the_door_and_fails_what_waits() -> None:
+async def test_an_engine_that_is_down_refuses_new_work() -> None:
     engine = FakeEngine(plan=FaultPlan(script=("hang",)))
     async with running(engine, Limits(max_batch_tokens=1, max_in_flight=1)) as scheduler:
         submit(scheduler, prompts(1))
@@ -325,11 +265,54 @@ async def test_an_engine_that_is_down_refuses_at_the_door_and_fails_what_waits()
         submit(scheduler, prompts(1))
 
 
-async def test_the_engine_hears_of_a_prompt_that_nobody_waits_for() -> None:
+async def test_the_engine_is_told_to_cancel_a_prompt_that_nobody_waits_for() -> None:
     engine = FakeEngine(plan=FaultPlan(script=("hang",)))
     async with running(engine) as scheduler:
-        asked = prompts(2)
-        tickets = submit(scheduler, asked)
+        sent = prompts(2)
+        tickets = submit(scheduler, sent)
         await settle()
         tickets[1].cancel()
-        assert engine.cancelled == [asked[1]]
+        assert engine.cancelled == [sent[1]]
+
+
+MINE, THEIRS = Tenant("mine"), Tenant("theirs", priority_class="eval")
+
+
+def ticket_of(tenant: Tenant, tokens: int, *, cost: int, admitted_s: float = 0.0, generated: int = 0) -> Ticket:
+    prompt = Prompt((1,) * (tokens - 1), (2,))
+    query = GenerationQuery(prompt, Sampling(generated)) if generated else LabelQuery(prompt, (3, 4))
+    return Ticket(query, cost, None, lambda _: None, tenant=tenant, group="g", admitted_s=admitted_s)
+
+
+async def test_computed_tokens_are_counted_by_team_and_shared_tokens_apart() -> None:
+    batch = [ticket_of(MINE, 10, cost=10), ticket_of(MINE, 10, cost=3), ticket_of(THEIRS, 20, cost=20)]
+    outcomes: list[Outcome] = [
+        LabelLogprobs((-1.0, -1.0)),
+        LabelLogprobs((-1.0, -1.0), cached_tokens=7),
+        EngineFailed("no"),
+    ]
+    summary = summarize_batch(batch, outcomes, seconds=2.0, busy_s=1.5)
+    assert (summary.query_type, summary.queries, summary.seconds, summary.busy_s) == ("label", 3, 2.0, 1.5)
+    assert summary.planned_tokens == {"mine": 13, "theirs": 20}
+    assert (summary.computed_tokens, summary.shared_tokens, summary.generated_tokens) == ({"mine": 13}, 7, 0)
+
+
+async def test_generated_tokens_count_for_the_team() -> None:
+    tickets = [ticket_of(MINE, 10, cost=60, generated=50)]
+    summary = summarize_batch(tickets, [Generation("x", True, 4, 6)], seconds=1.0, busy_s=1.0)
+    assert (summary.query_type, summary.computed_tokens) == ("generation", {"mine": 8})
+    assert (summary.shared_tokens, summary.generated_tokens) == (6, 4)
+
+
+async def test_a_failed_batch_took_its_time_and_computed_nothing() -> None:
+    summary = summarize_batch([ticket_of(MINE, 10, cost=10)], None, seconds=1.0, busy_s=1.0)
+    assert (summary.planned_tokens, summary.computed_tokens, summary.shared_tokens) == ({"mine": 10}, {}, 0)
+
+
+async def test_queue_waits_are_grouped_by_tenant() -> None:
+    batch = [
+        ticket_of(MINE, 2, cost=2, admitted_s=1.0),
+        ticket_of(THEIRS, 2, cost=2, admitted_s=4.0),
+        ticket_of(MINE, 2, cost=2),
+    ]
+    assert queue_waits(batch, 5.0) == {MINE: [4.0, 5.0], THEIRS: [1.0]}

@@ -226,7 +226,7 @@ def faulty(**rates: float) -> Iterator[str]:
     while not server.started or lifecycle_of(app).state == "loading":
         time.sleep(0.01)
     assert lifecycle_of(app).state == "ready"
-    engine._plan = FaultPlan(rates=rates)  # type: ignore[arg-type]
+    engine.plan = FaultPlan(rates=rates)  # type: ignore[arg-type]
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
