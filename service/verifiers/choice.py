@@ -1,18 +1,18 @@
-"""Which choice a response states, for multiple-choice answers. Pure, and linear in the length of the response.
+"""Finds the choice that a response to a multiple-choice question states, in time linear in its length.
 
-Always true: a letter is returned only if the response states it, and states no other beside it; "Answer: A or B", "The
-answer is a long story" and silence are all None.
+Guarantees: a letter is returned if the response states it and states no other beside it. "Answer: A or B", "The answer
+is a long story" and an empty response are all None.
 """
 
 import re
 from collections import deque
 
-# What may stand around a letter: white space, quotes, brackets, emphasis, a LaTeX text command.
+# White space, quotes, brackets, emphasis and a LaTeX text command may stand around a letter.
 _OPENING = r"""(?:[\s*_`"'(\[{$:]|\\(?:text|textbf|mathrm|mathbf|bf|rm)\b)*+"""
 _CLOSING = r"""[\s*_`"')\]}$]*+"""
 
-# A letter that is a choice: not part of a word or a formula, and, because "a" and "I" are words, those two only where
-# the statement ends after them or goes on with a reason.
+# A letter is a choice if it is not part of a word or a formula. "a" and "I" are words: they count where the statement
+# ends after them or goes on with a reason.
 _LETTER = (
     r"""(?<![A-Za-z0-9])([A-Za-z])(?=[.,;:!?](?!\w)|[*_`"')\]}$]|/|\s*$|\s*\n|\s+[-\u2013\u2014]\s"""
     r"|\s+(?i:because|since|as|for|and|or|but|so|which|is)\b|(?<![AaIi])\s+[A-Za-z(])"

@@ -1,9 +1,11 @@
-"""Rules: criteria that are decided by computing, without asking the judge.
+"""The rule pool decides criteria that have a rule, by computing and without the judge.
 
-Always true: a verdict is what the rule found out; whatever kept it from finding out is a VerifierFailed that names the
-trouble in fixed words. Rules that are linear in the response run where they are called. Those that a hostile pattern,
-schema or response can slow down, blow up or crash run one at a time in processes (`rule_process.py`) that are killed
-when their time is over, so they cost nobody else more than a place in the queue.
+Guarantees: a verdict is what the rule found. Whatever kept it from a verdict is a VerifierFailed that names the cause
+in fixed words, without text of the rule or the response.
+
+A rule whose time is linear in the response runs in the event loop. A rule that a hostile pattern, schema or response
+can slow down, blow up or crash runs in a process of the pool (`process.py`), one check at a time. The process is killed
+when the check's time is over, so such a check costs other callers no more than a place in the queue.
 
 `docs/guide/rules.md` says for each rule when it is met.
 """
@@ -35,8 +37,8 @@ def _contains(params: Params, response: str) -> bool:
 
 
 def _exact(params: Params, response: str) -> bool:
-    gold, stated = (_folded(text.strip(), params, default=False) for text in (params["gold"], response))
-    return gold == stated
+    gold, text = (_folded(text.strip(), params, default=False) for text in (params["gold"], response))
+    return gold == text
 
 
 def _choice(params: Params, response: str) -> bool:
@@ -74,17 +76,20 @@ def _names_a_choice(gold: str) -> bool:
 
 
 class RulePool:
-    """Decides rules. Up to `workers` processes, started when first needed; each check may take `timeout_s` of wall time
-    once its process has loaded what the rule needs. Checks wait in the order of their coming; whoever brings them asks
-    `check_room` first, which refuses where more than `max_queued` would wait, and cancels those whose deadline has
-    passed."""
+    """Decides rules in up to `workers` processes, which are started when they are first needed.
+
+    A check may take `timeout_s` of wall time once its process has loaded what the rule needs. Checks wait in the order
+    of arrival. The pool does not look at deadlines or at its limit by itself: the caller asks `check_capacity`, which
+    refuses where more than `max_queued` would wait, before it sends checks, and cancels those whose deadline has
+    passed.
+    """
 
     def __init__(self, *, workers: int = 2, timeout_s: float = 5.0, max_queued: int = 10_000) -> None:
         if workers < 1 or timeout_s <= 0 or max_queued < 1:
-            raise ValueError("a pool needs a worker, some time and some room")
+            raise ValueError("a pool needs a worker, a time limit and a queue")
         self._timeout_s = timeout_s
         self._max_queued = max_queued
-        self._check_s: float | None = None
+        self._mean_check_s: float | None = None
         self._processes = tuple(RuleProcess() for _ in range(workers))
         self._free = list(self._processes)
         self._waiting: deque[asyncio.Future[RuleProcess]] = deque()
@@ -100,65 +105,70 @@ class RulePool:
         return len(self._waiting)
 
     def check_capacity(self, rules: Iterable[Rule]) -> None:
-        """Raises Overloaded, with when to come back, where these checks would make too many wait. Where none waits they
-        are let in, however many they are."""
+        """Raises Overloaded, with when to come back, if with these checks too many would wait. If none waits they are
+        admitted, however many they are."""
+        if not self._waiting:
+            return
         excess = self.waiting + sum(rule.name in _POOLED for rule in rules) - self._max_queued
-        if excess > 0 and self._waiting:
-            raise Overloaded("too many rules wait to be checked; try again later", self._drain_s(excess))
+        if excess > 0:
+            raise Overloaded("too many rules wait to be checked; try again later", self._retry_after_s(excess))
 
     async def check(self, rule: Rule, response: str) -> bool:
-        """Whether the response meets the rule. Raises VerifierFailed where that could not be found out, Cancelled where
-        the pool stops. A caller that is cancelled frees its process at once."""
+        """Returns whether the response meets the rule. Raises VerifierFailed if that could not be found out, Cancelled
+        if the pool stops. A caller that is cancelled frees its process at once."""
         if rule.name in _INLINE:
             return _INLINE[rule.name](rule.params, response)
         if rule.name not in _POOLED:
             raise VerifierFailed("there is no such rule")
+        # A gold answer of one capital letter may be a choice. The letter is looked for first, without a process; a
+        # response that does not state it is compared as mathematics, where a letter is a variable.
         if rule.name == "math_verify" and _names_a_choice(rule.params["gold"]) and _choice(rule.params, response):
             return True
         outcome = await self._decide(rule, response)
         if isinstance(outcome.get("met"), bool):
             return bool(outcome["met"])
         if outcome.get("error") == "slow":
-            raise self._slow()
+            raise self._timed_out()
         raise VerifierFailed(_REASONS.get(outcome.get("error", "crash"), _REASONS["crash"]))
 
     async def stop(self) -> None:
-        """End all checks and all processes; returns when no process is left. Later checks are refused."""
+        """Ends all checks and all processes; returns when no process is left. Later checks are refused."""
         self._stopped = True
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_exception(_stopped())
+                waiter.set_exception(_cancelled())
         for process in self._processes:
             process.close()
-        await asyncio.gather(*(process.ended() for process in self._processes))
+        await asyncio.gather(*(process.wait_ended() for process in self._processes))
 
     async def _decide(self, rule: Rule, response: str) -> dict[str, Any]:
         job = {"rule": rule.name, "params": dict(rule.params), "response": response, "limit_s": self._timeout_s}
-        process = await self._take()
-        began_s = asyncio.get_running_loop().time()
+        process = await self._acquire()
+        started_s = asyncio.get_running_loop().time()
         try:
             return await process.decide(json.dumps(job).encode() + b"\n", self._timeout_s)
         except TimeoutError as error:
-            raise self._slow() from error
+            raise self._timed_out() from error
         except WorkerDied as error:
-            raise _stopped() if self._stopped else VerifierFailed(str(error)) from error
+            raise _cancelled() if self._stopped else VerifierFailed(str(error)) from error
         finally:
-            self._measure(asyncio.get_running_loop().time() - began_s)
-            self._give(process)
+            self._measure(asyncio.get_running_loop().time() - started_s)
+            self._release(process)
 
     def _measure(self, check_s: float) -> None:
-        """A mean that forgets: the last twenty or so checks make most of it."""
-        self._check_s = check_s if self._check_s is None else self._check_s + (check_s - self._check_s) / 20
+        """Updates the mean, which about the last twenty checks make up."""
+        mean_s = check_s if self._mean_check_s is None else self._mean_check_s
+        self._mean_check_s = mean_s + (check_s - mean_s) / 20
 
-    def _drain_s(self, checks: int) -> float:
-        """Seconds until so many checks are done at the measured rate, 1 to 60; 1 before anything was measured."""
-        seconds = checks * (self._check_s or 0.0) / len(self._processes)
+    def _retry_after_s(self, checks: int) -> float:
+        """Seconds until so many checks are done at the measured rate, from 1 to 60; 1 before anything was measured."""
+        seconds = checks * (self._mean_check_s or 0.0) / len(self._processes)
         return min(60.0, max(1.0, math.ceil(seconds)))
 
-    async def _take(self) -> RuleProcess:
+    async def _acquire(self) -> RuleProcess:
         if self._stopped:
-            raise _stopped()
+            raise _cancelled()
         waiter: asyncio.Future[RuleProcess] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._assign()
@@ -166,25 +176,26 @@ class RulePool:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._give(waiter.result())
+                # The process was assigned in the same turn of the loop in which the caller was cancelled.
+                self._release(waiter.result())
             with suppress(ValueError):
                 self._waiting.remove(waiter)
             raise
 
-    def _give(self, process: RuleProcess) -> None:
+    def _release(self, process: RuleProcess) -> None:
         self._free.append(process)
         self._assign()
 
     def _assign(self) -> None:
-        """Free processes to those that wait longest. The process used last goes first: it is started and warm."""
+        """Gives free processes to the checks that have waited longest."""
         while self._free and self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(self._free.pop())
+                waiter.set_result(self._free.pop())  # the one used last: it is started, and has loaded a rule
 
-    def _slow(self) -> VerifierFailed:
+    def _timed_out(self) -> VerifierFailed:
         return VerifierFailed(f"the rule did not finish within {self._timeout_s:g} s")
 
 
-def _stopped() -> Cancelled:
+def _cancelled() -> Cancelled:
     return Cancelled("the rules are being stopped")

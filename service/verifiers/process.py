@@ -1,8 +1,8 @@
-"""One process that decides rules, as seen from the service: started when needed, killed when in doubt, replaced.
+"""A rule process is the service's side of one process that decides rules: it is started, killed and replaced here.
 
-Always true: an answer belongs to the job that was handed over last, because a process that did not answer in time, or
-whose caller has left, is killed and never spoken to again. It is a fresh interpreter, never a fork of the service, in
-isolated mode and with next to no environment. Every process that was started is waited for.
+Guarantees: an answer belongs to the job that was sent last, because a process that did not answer in time, or whose
+caller has left, is killed and not used again. The process is a fresh interpreter in isolated mode, not a fork of the
+service, and has none of the service's environment but its paths. Every process that was started is waited for.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ _START_S = 60.0
 
 
 class WorkerDied(Exception):
-    """The process is gone or spoke nonsense; the text says which, in fixed words."""
+    """The process is gone or broke the protocol; the text says which, in fixed words."""
 
 
 class RuleProcess:
-    """A place for one process at a time. Not for two callers at once: the pool sees to that."""
+    """Holds one process at a time, for one caller at a time; the pool sees to that."""
 
     def __init__(self) -> None:
         self._program: _Program | None = None
@@ -35,43 +35,48 @@ class RuleProcess:
         self._idle.set()
 
     async def decide(self, job: bytes, timeout_s: float) -> dict[str, Any]:
-        """What the process answers to one line. `timeout_s` runs from when it has begun. Raises TimeoutError, Lost."""
+        """Returns what the process answers to one line. `timeout_s` runs from when the process has started the job.
+
+        Raises TimeoutError or WorkerDied."""
         self._idle.clear()
         try:
-            program = await self._begin(job)
+            program = await self._start_job(job)
             async with asyncio.timeout(timeout_s):
-                return await program.answer()
+                return await program.receive()
         except BaseException:
+            # Also when the caller is cancelled: the process may still answer, and the next job must not get that
+            # answer.
             self._kill()
             raise
         finally:
             self._idle.set()
 
     def close(self) -> None:
-        """Kill the process; no other is started. A decision under way raises Lost."""
+        """Kills the process; no other is started. A decision that is under way raises WorkerDied."""
         self._closed = True
         if self._idle.is_set():
             self._kill()
         elif self._program is not None:
-            self._program.hang_up()
+            self._program.disconnect()
 
-    async def ended(self) -> None:
+    async def wait_ended(self) -> None:
         """Returns when, after `close`, no process is left."""
         await self._idle.wait()
         await asyncio.gather(*self._ending)
 
-    async def _begin(self, job: bytes) -> "_Program":
-        """Hand the job over, and wait until it has begun. A process may have died while it was idle: then, once, to a
-        fresh one, which cannot decide anything twice, since the first had not begun."""
+    async def _start_job(self, job: bytes) -> "_Program":
+        """Sends the job, and returns when a process has started it."""
         try:
             async with asyncio.timeout(_START_S):
-                if self._program is not None and await self._program.begins(job):
+                if self._program is not None and await self._program.send(job):
                     return self._program
+                # The process died while it was idle. A fresh one gets the job, once; nothing is decided twice, since
+                # the first one had not started it.
                 self._kill()
                 if self._closed:
                     raise WorkerDied("the rules are being stopped")
                 self._program = _Program()
-                if await self._program.begins(job):
+                if await self._program.send(job):
                     return self._program
         except TimeoutError as error:
             raise WorkerDied("the rule process took too long to start") from error
@@ -82,7 +87,7 @@ class RuleProcess:
     def _kill(self) -> None:
         program, self._program = self._program, None
         if program is not None:
-            ending = program.end()
+            ending = program.kill()
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
 
@@ -92,51 +97,51 @@ class _Program:
 
     def __init__(self) -> None:
         self._unread = b""
-        self._socket, theirs = socket.socketpair()
+        self._socket, child_socket = socket.socketpair()
         self._socket.setblocking(False)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", str(_PROGRAM)],
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
+                stdin=child_socket.fileno(),
+                stdout=child_socket.fileno(),
                 stderr=subprocess.DEVNULL,
                 env=_environment(os.environ),
-                # A Ctrl-C at the terminal is for the service, which drains before it stops its processes.
+                # A Ctrl-C at the terminal is meant for the service, which drains before it stops its processes.
                 start_new_session=True,
             )
         except BaseException:
             self._socket.close()
             raise
         finally:
-            theirs.close()
+            child_socket.close()
 
-    async def begins(self, job: bytes) -> bool:
-        """Whether it took the job; False if it is dead."""
+    async def send(self, job: bytes) -> bool:
+        """Returns whether the process has started the job; False if it is dead."""
         try:
             await asyncio.get_running_loop().sock_sendall(self._socket, job)
-            return await self._line() == b"begun"
+            return await self._read_line() == b"started"
         except (ConnectionError, EOFError):
             return False
 
-    async def answer(self) -> dict[str, Any]:
+    async def receive(self) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = json.loads(await self._line())
+            answer: dict[str, Any] = json.loads(await self._read_line())
         except (ConnectionError, EOFError, ValueError) as error:
             raise WorkerDied("the rule process died while it decided") from error
         return answer
 
-    def hang_up(self) -> None:
-        """Make whoever waits for it see its end. To close a socket that is waited for would leave them waiting."""
+    def disconnect(self) -> None:
+        """Ends the wait of a caller, by a shutdown: to close the socket would leave the caller waiting."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
-    def end(self) -> asyncio.Future[int]:
-        """Kill it, when nobody waits for it. The future is done when it has been reaped."""
+    def kill(self) -> asyncio.Future[int]:
+        """Kills the process, for which no caller may be waiting. The future is done when it has been reaped."""
         self._socket.close()
         self._process.kill()
         return asyncio.get_running_loop().run_in_executor(None, self._process.wait)
 
-    async def _line(self) -> bytes:
+    async def _read_line(self) -> bytes:
         while b"\n" not in self._unread:
             chunk = await asyncio.get_running_loop().sock_recv(self._socket, 4096)
             if not chunk:
@@ -146,6 +151,6 @@ class _Program:
         return line
 
 
-def _environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """What an interpreter may need to start, and none of the service's secrets."""
-    return {name: ours[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in ours}
+def _environment(service_environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that an interpreter may need to start, and none of the service's secrets."""
+    return {name: value for name, value in service_environment.items() if name in ("PATH", "LD_LIBRARY_PATH")}

@@ -1,10 +1,10 @@
-"""The program that a rule process runs. Its parent is `rules.py`, which kills it whenever it is not sure of it.
+"""The worker is the program that a rule process runs; the service starts, kills and replaces it (`process.py`).
 
-It is started as a file, in isolated mode, and imports nothing of this project and no more of others than a rule needs:
-it runs code that a hostile text can make slow, large or wrong, so it should be cheap to lose and hold nothing of value.
+It is started as a file, in isolated mode, and imports nothing of this project and no more of others than a rule needs.
+It runs code that a hostile text can make slow, large or wrong, so it is cheap to lose and holds nothing of value.
 
-Always true: a job is one JSON line in, then `begun` and one JSON line out; what goes out is a verdict or one of a few
-fixed words, never text of a job. One job at a time, on the main thread. The process ends itself when its parent is
+Guarantees: a job is one JSON line in, then `started` and one JSON line out, which is a verdict or one of a few fixed
+words and has no text of the job. Jobs run one at a time, on the main thread. The process ends itself when its parent is
 gone, when it ran out of memory, and when a job runs on after the parent should have killed it.
 """
 
@@ -32,7 +32,7 @@ Decide = Callable[[Params, str, float], bool]
 
 
 class CannotDecide(Exception):
-    """There is no verdict; the first argument is the fixed word that says why."""
+    """The rule has no verdict; the first argument is the fixed word that says why."""
 
 
 def _load_regex() -> Decide:
@@ -43,7 +43,7 @@ def _load_regex() -> Decide:
             pattern = regex.compile(params["pattern"], regex.IGNORECASE if params.get("ignore_case", False) else 0)
         except regex.error as error:
             raise CannotDecide("pattern") from error
-        # Its own limit, of processor time, is a little shorter: to end here is cheaper than a new process.
+        # The library's own limit, of processor time, is a little shorter: ending here is cheaper than a new process.
         try:
             return pattern.search(response, timeout=0.9 * limit_s) is not None
         except TimeoutError as error:
@@ -63,17 +63,17 @@ def _load_json_schema() -> Decide:
     dialect = Draft202012Validator.META_SCHEMA["$schema"]
 
     def resolve_all(root: Params, registry: Registry[Any]) -> None:
-        """Look up every reference, because validation looks up only those that the response leads it to. The registry
-        holds the specifications, knows no way to fetch anything, and so fails on whatever is not in the schema."""
+        """Looks up every reference, because validation looks up only those that the response leads to. The registry
+        holds the specifications and cannot fetch anything, so a reference to anything outside the schema fails."""
         resource = DRAFT202012.create_resource(root)
         uri = resource.id() or ""
-        left = [(registry.with_resource(uri, resource).resolver(uri), resource)]
-        while left:
-            resolver, resource = left.pop()
+        unresolved = [(registry.with_resource(uri, resource).resolver(uri), resource)]
+        while unresolved:
+            resolver, resource = unresolved.pop()
             for keyword in ("$ref", "$dynamicRef"):
                 if isinstance(resource.contents, dict) and keyword in resource.contents:
                     resolver.lookup(resource.contents[keyword])
-            left.extend((resolver.in_subresource(inner), inner) for inner in resource.subresources())
+            unresolved.extend((resolver.in_subresource(inner), inner) for inner in resource.subresources())
 
     def decide(params: Params, response: str, limit_s: float) -> bool:
         schema = params["schema"]
@@ -95,16 +95,16 @@ def _load_json_schema() -> Decide:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    """NaN and the infinities, which Python reads, are no JSON."""
+    """NaN and the infinities, which Python reads, are not JSON."""
     raise json.JSONDecodeError("not JSON", "", 0)
 
 
 class _Strict(SourceFileLoader):
-    """Loads a module whose `except Exception` clauses pass failures on.
+    """Loads a module such that its `except Exception` clauses raise certain failures again.
 
-    math-verify and its parser catch nearly everything and go on as if it meant "no mathematics" or "not equal". For
-    what cannot be parsed or cannot be compared with each other that is an answer. No memory, no stack and a number out
-    of bounds are none: it was not found out.
+    math-verify and its parser catch nearly everything and go on as if it meant "no mathematics" or "not equal". That is
+    right for expressions that cannot be parsed or compared. It is wrong when memory or stack ran out or a number was
+    out of bounds: then the rule has found nothing.
     """
 
     def get_code(self, fullname: str) -> Any:
@@ -124,7 +124,7 @@ def _stricter(handler: ast.ExceptHandler) -> list[ast.ExceptHandler]:
 
 
 class _StrictFinder:
-    """Finds the modules that are loaded strictly; not their generated tables, which catch nothing and are large."""
+    """Finds the modules that are loaded strictly, without their generated tables, which catch nothing and are large."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -141,11 +141,13 @@ def _load_math_verify() -> Decide:
     from math_verify import LatexExtractionConfig, parse, verify
 
     def decide(params: Params, response: str, limit_s: float) -> bool:
-        # Without time limits of its own: those end in "not equal", a verdict that nobody has reached.
+        # The library's own time limits are off: they end in "not equal", which would be a verdict that it has not
+        # found.
         gold = params["gold"]
         marked = any(mark in gold for mark in ("\\boxed", "$", "\\(", "\\["))
         marked_gold = gold if marked else f"\\boxed{{{gold}}}"
-        # As LaTeX only: where that fails, plain text would give any number that stands beside it.
+        # The gold answer is parsed as LaTeX only: if that fails, plain text would give any number that stands beside
+        # it.
         golds = parse(marked_gold, [LatexExtractionConfig()], parsing_timeout=None, raise_on_error=True)
         if all(isinstance(expression, str) for expression in golds):
             raise CannotDecide("gold")
@@ -161,7 +163,7 @@ def _load_math_verify() -> Decide:
             raise failures[0]
         return False
 
-    # Parser and algebra load most of themselves with the first use, which is no check's fault.
+    # The libraries load most of themselves with the first use, and that time must not count for a check.
     decide({"gold": "x^2 + 2x + 1"}, "$(x+1)^2$", math.inf)
     return decide
 
@@ -175,7 +177,8 @@ def _loaded(rule: str) -> Decide:
 
 
 def _outcome(decide: Decide, job: Params) -> dict[str, Any]:
-    """A verdict or the word for why there is none. SIGALRM's default action ends the process, whatever it is at."""
+    """Returns a verdict, or the word for why there is none."""
+    # If the parent is gone nobody kills this process. SIGALRM's default action ends it, whatever it is doing.
     signal.setitimer(signal.ITIMER_REAL, 2 * job["limit_s"] + OVERTIME_S)
     try:
         return {"met": decide(job["params"], job["response"], job["limit_s"])}
@@ -190,18 +193,19 @@ def _outcome(decide: Decide, job: Params) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Serve until the parent closes the pipe. Standard output is the protocol's: what a library prints is lost."""
+    """Answers jobs until the parent closes the pipe."""
+    # Standard output belongs to the protocol, so that what a library prints must not reach it.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     logging.disable()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # A number with many digits is still a number; the time limit is what bounds the work.
+    # A number with many digits is still a number; the time limit bounds the work.
     sys.set_int_max_str_digits(0)
     for line in sys.stdin.buffer:
         job = json.loads(line)
         decide = _loaded(job["rule"])
-        answers.write(b"begun\n")
+        answers.write(b"started\n")
         outcome = _outcome(decide, job)
         answers.write(json.dumps(outcome).encode() + b"\n")
         if outcome.get("error") == "memory":

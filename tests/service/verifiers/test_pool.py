@@ -1,4 +1,4 @@
-"""Rules decide or say why not, each check is answered once, and no process outlives the pool."""
+"""Rules decide or name the cause why not, each check is answered once, and no process outlives the pool."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ BACKTRACKING = Rule("json_schema", {"schema": {"pattern": "(a|aa)+$"}}), f'"{"a"
 
 @pytest_asyncio.fixture
 async def pool() -> AsyncIterator[RulePool]:
-    """With more time than an honest check needs on a busy machine."""
+    """Its checks may take longer than a healthy check needs on a busy machine."""
     pool = RulePool(workers=2, timeout_s=10)
     yield pool
     await pool.stop()
@@ -44,7 +44,7 @@ async def impatient() -> AsyncIterator[RulePool]:
 
 
 def children() -> set[int]:
-    """Rule processes of this one, dead ones that nobody has reaped included."""
+    """The rule processes of this process, with dead ones that nobody has reaped."""
     pids = {pid for path in Path("/proc/self/task").glob("*/children") for pid in map(int, path.read_text().split())}
     return {pid for pid in pids if _is_rule_process(pid)}
 
@@ -150,7 +150,7 @@ FAILURES = [
 ]
 
 
-async def test_what_keeps_a_rule_from_deciding_is_a_failure_without_text(pool: RulePool) -> None:
+async def test_a_rule_that_cannot_decide_fails_without_text_of_the_request(pool: RulePool) -> None:
     for asked, response, reason in FAILURES:
         with pytest.raises(VerifierFailed, match=reason) as caught:
             await pool.check(asked, response)
@@ -191,7 +191,7 @@ async def test_a_field_left_out_means_what_the_wire_says(pool: RulePool) -> None
 
 
 @pytest.mark.parametrize("catastrophe", [CATASTROPHE, ENDLESS, BACKTRACKING], ids=lambda case: case[0].name)
-async def test_a_catastrophe_costs_its_limit_and_nobody_else(
+async def test_a_catastrophe_costs_its_time_limit_and_nobody_else(
     impatient: RulePool, catastrophe: tuple[Rule, str]
 ) -> None:
     begin = time.perf_counter()
@@ -263,12 +263,12 @@ async def test_a_process_that_dies_while_it_decides_is_a_failure() -> None:
     await pool.stop()
 
 
-async def test_beyond_the_room_checks_are_refused_with_when_to_come_back() -> None:
+async def test_checks_over_the_limit_are_refused_with_when_to_come_back() -> None:
     pool = RulePool(workers=2, timeout_s=10, max_queued=10)
     pooled, inline = rule("regex", pattern="b"), rule("contains", text="b")
     pool.check_capacity([pooled] * 50)
     await pool.check(pooled, "b")
-    pool._check_s = 8.0
+    pool._mean_check_s = 8.0
     endless = [asyncio.ensure_future(pool.check(*ENDLESS)) for _ in range(2)]
     await asyncio.sleep(0)
     checks = [asyncio.ensure_future(pool.check(pooled, "b")) for _ in range(10)]
@@ -290,7 +290,7 @@ async def test_beyond_the_room_checks_are_refused_with_when_to_come_back() -> No
     await pool.stop()
 
 
-async def test_when_to_come_back_follows_what_checks_take() -> None:
+async def test_when_to_come_back_follows_the_time_of_checks() -> None:
     pool = RulePool(workers=1, timeout_s=1, max_queued=1)
     for _ in range(2):
         with pytest.raises(VerifierFailed):
@@ -306,7 +306,7 @@ async def test_when_to_come_back_follows_what_checks_take() -> None:
     await pool.stop()
 
 
-async def test_checks_are_served_in_the_order_of_their_coming() -> None:
+async def test_checks_are_served_in_order_of_arrival() -> None:
     pool = RulePool(workers=1, timeout_s=5)
     served: list[int] = []
 
@@ -323,8 +323,8 @@ async def test_checks_are_served_in_the_order_of_their_coming() -> None:
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.002, 0.02, 0.6])
-async def test_a_caller_that_leaves_frees_its_process(after_s: float) -> None:
-    """While its process starts, loads or decides; and one that left while it waited is passed over."""
+async def test_a_caller_that_is_cancelled_frees_its_process(after_s: float) -> None:
+    """While its process starts, loads or decides; a caller that is cancelled while it waits is passed over."""
     pool = RulePool(workers=1, timeout_s=30)
     running = asyncio.ensure_future(pool.check(*ENDLESS))
     waiting = asyncio.ensure_future(pool.check(*ENDLESS))
@@ -343,12 +343,12 @@ async def test_a_caller_that_leaves_frees_its_process(after_s: float) -> None:
     await pool.stop()
 
 
-async def test_a_caller_that_leaves_as_its_turn_comes_gives_the_turn_back() -> None:
+async def test_a_caller_cancelled_as_it_gets_a_process_returns_it() -> None:
     pool = RulePool(workers=1, timeout_s=5)
-    process = await pool._take()
+    process = await pool._acquire()
     second, third = (asyncio.ensure_future(pool.check(rule("regex", pattern="b"), "b")) for _ in range(2))
     await asyncio.sleep(0)
-    pool._give(process)
+    pool._release(process)
     second.cancel()
     assert await asyncio.wait_for(third, 10)
     assert second.cancelled()
@@ -382,7 +382,7 @@ async def test_nothing_starts_before_it_is_needed(pool: RulePool) -> None:
 
 
 def test_math_agrees_in_a_loop_that_is_not_in_the_main_thread() -> None:
-    """Where the library itself fails, because its time limits are signals."""
+    """The library itself fails there, because its time limits are signals."""
 
     async def ask() -> tuple[bool, bool]:
         pool = RulePool(workers=1, timeout_s=5)
@@ -398,7 +398,7 @@ def test_math_agrees_in_a_loop_that_is_not_in_the_main_thread() -> None:
 
 
 def run_worker(*jobs: tuple[Rule, str], options: Sequence[str] = (), limit_s: float = 9) -> tuple[str, str]:
-    """What a rule process answers to these jobs, and what it writes to its standard error."""
+    """Returns what a rule process answers to these jobs, and what it writes to its standard error."""
     lines = [
         {"rule": asked.name, "params": asked.params, "response": response, "limit_s": limit_s}
         for asked, response in jobs
@@ -416,7 +416,7 @@ def run_worker(*jobs: tuple[Rule, str], options: Sequence[str] = (), limit_s: fl
 def test_a_process_imports_only_what_its_rule_needs() -> None:
     def imported(*jobs: tuple[Rule, str]) -> set[str]:
         answers, log = run_worker(*jobs, options=("-X", "importtime"))
-        assert answers == 'begun\n{"met": true}\n' * len(jobs)
+        assert answers == 'started\n{"met": true}\n' * len(jobs)
         return {line.split("|")[-1].strip().split(".")[0] for line in log.splitlines() if "|" in line}
 
     pattern = (rule("regex", pattern="1"), "1")
@@ -428,7 +428,7 @@ def test_a_process_imports_only_what_its_rule_needs() -> None:
 
 def test_a_slow_pattern_does_not_even_cost_its_process() -> None:
     answers, _ = run_worker(CATASTROPHE, (rule("regex", pattern="1"), "1"), limit_s=0.2)
-    assert answers == 'begun\n{"error": "slow"}\nbegun\n{"met": true}\n'
+    assert answers == 'started\n{"error": "slow"}\nstarted\n{"met": true}\n'
 
 
 def test_a_process_that_ran_out_of_memory_says_so_and_ends() -> None:
@@ -442,7 +442,7 @@ def test_a_process_that_ran_out_of_memory_says_so_and_ends() -> None:
         check=True,
         cwd=WORKER.parents[2],
     )
-    assert ran.stdout == 'begun\n{"error": "memory"}\n'
+    assert ran.stdout == 'started\n{"error": "memory"}\n'
 
 
 def test_a_process_outlives_the_limit_of_a_job_that_it_has_done() -> None:
@@ -453,12 +453,12 @@ def test_a_process_outlives_the_limit_of_a_job_that_it_has_done() -> None:
             job = {"rule": "json_schema", "params": {"schema": {}}, "response": "1", "limit_s": 0}
             process.stdin.write(json.dumps(job).encode() + b"\n")
             process.stdin.flush()
-            assert process.stdout.readline() + process.stdout.readline() == b'begun\n{"met": true}\n'
+            assert process.stdout.readline() + process.stdout.readline() == b'started\n{"met": true}\n'
             time.sleep(pause_s)
 
 
 async def test_a_process_ends_when_the_service_is_killed() -> None:
-    """An idle one at once, because its pipe closes; a busy one soon after its limit."""
+    """An idle process ends at once, because its pipe closes, and a busy one soon after its limit."""
     program = f"""
 import asyncio, sys
 from service.rubrics.rubric import Rule
@@ -483,7 +483,7 @@ asyncio.run(main())
 
 
 def _runs(pid: int) -> bool:
-    """Whether it is a process that is not a zombie: who adopts ours may reap late."""
+    """Whether the process runs and is no zombie: the process that adopts it may reap it late."""
     try:
         return _proc(pid, "stat").rpartition(b")")[2].split()[0] != b"Z"
     except OSError:
