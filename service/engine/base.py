@@ -1,7 +1,7 @@
-"""What the service asks of a judge engine: token ids in, label probabilities or written text out, and nothing else.
+"""An engine computes label probabilities and generates texts: it gets token ids, and knows nothing of rubrics.
 
-Always true: an answer has exactly one outcome for each prompt, in order; an outcome is a read, a text or a typed
-failure, never a default.
+Guarantees: a call returns exactly one outcome for each prompt, in order. An outcome is what the judge computed or a
+typed failure, and no default stands for either.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from service.errors import JudgementError
 class Prompt:
     """Token ids of one question. `shared` is the prefix that a response's criteria have in common; `own` follows it.
 
-    `salt` says who may profit from what is computed for it: prompts of different salts share nothing. `priority` is
-    for engines that have a queue of their own; the lower one is computed first.
+    Prompts of different `salt` share no computation, which keeps teams apart. `priority` is for engines that have a
+    queue of their own; the lower one is computed first.
     """
 
     shared: tuple[int, ...]
@@ -33,12 +33,13 @@ class Prompt:
 
 
 def common_length(a: Prompt, b: Prompt) -> int:
-    """How many tokens of their shared parts the prompts may compute together."""
+    """How many tokens at the beginning of their shared parts the prompts may compute together."""
     if a.salt != b.salt:
         return 0
     low, high = 0, min(len(a.shared), len(b.shared))
     if a.shared is b.shared or a.shared[:high] == b.shared[:high]:
         return high
+    # Bisection compares slices, which is faster than a loop over the tokens.
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if a.shared[low:middle] == b.shared[low:middle] else (low, middle)
@@ -47,7 +48,10 @@ def common_length(a: Prompt, b: Prompt) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LabelLogprobs:
-    """Natural-log probabilities of the labels as next token, over the whole vocabulary, in the labels' order."""
+    """Natural-log probabilities of the labels as the next token, over the whole vocabulary, in the labels' order.
+
+    `cached_tokens` of the prompt were not computed again.
+    """
 
     logprobs: tuple[float, ...]
     cached_tokens: int = 0
@@ -58,10 +62,11 @@ Outcome = LabelLogprobs | JudgementError
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How an answer is written. Temperature 0 is greedy, and then `seed` means nothing.
+    """How a text is generated. Temperature 0 is greedy, and then `seed` has no effect.
 
-    `json_schema` is a schema as JSON text: what is written is one document of it, its keys in the schema's order, or it
-    is unfinished. `stop_ids` end the answer besides the model's own end; none of them is part of the text.
+    `json_schema` is a schema as JSON text: the generated text is one document of it, with its keys in the schema's
+    order, or it is unfinished. `stop_ids` end the text besides the model's own end token; none of them is part of the
+    text.
     """
 
     max_tokens: int
@@ -73,7 +78,8 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A written answer. `finished` is False where it ran out of tokens; `tokens` counts those that were decoded."""
+    """A generated text. `finished` is False if it ran out of tokens; `tokens` counts those that were decoded, and
+    `cached_tokens` those of the prompt that were not computed again."""
 
     text: str
     finished: bool
@@ -94,7 +100,7 @@ class LabelQuery:
 
 @dataclass(frozen=True, slots=True)
 class GenerationQuery:
-    """Asks for an answer in the judge's own words."""
+    """Asks for a text after the prompt."""
 
     prompt: Prompt
     sampling: Sampling
@@ -106,7 +112,7 @@ EngineResult = LabelLogprobs | Generation
 
 @dataclass(frozen=True, slots=True)
 class EngineIdentity:
-    """What names the judge behind an engine: every fact that can change a verdict."""
+    """The judge behind an engine: every fact of it that can change a verdict."""
 
     model: str
     revision: str
@@ -115,12 +121,12 @@ class EngineIdentity:
 
 
 class Engine(Protocol):
-    """A judge. `max_model_len` is in tokens, prompt and answer together.
+    """A judge that runs. `max_model_len` is in tokens, prompt and generated text together.
 
-    `down` says why nothing can be asked now, None when it can: while it is set, every question fails at once with
-    EngineFailed. `streams`: prompts are answered as they come, so that small batches cost nothing; where it is False
-    the prompts of one call are computed together, and large calls are faster. `restarts` counts how often it came back
-    by itself.
+    `down` says why the engine answers no queries now, None when it does: while it is set, every query fails at once
+    with EngineFailed. `streams`: prompts are answered as they come, so that small calls cost nothing; if it is False,
+    the prompts of one call are computed together, and large calls are faster. `restarts` counts how often the engine
+    came back by itself.
     """
 
     identity: EngineIdentity
@@ -132,11 +138,11 @@ class Engine(Protocol):
     def down(self) -> str | None: ...
 
     async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
-        """One outcome a prompt, same order. Raises EngineFailed if the whole batch failed."""
+        """Returns one outcome a prompt, in order. Raises EngineFailed if the whole batch failed."""
         ...
 
     async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
-        """One text a prompt, same order. Raises EngineFailed if the whole batch failed."""
+        """Returns one outcome a prompt, in order. Raises EngineFailed if the whole batch failed."""
         ...
 
     def cancel(self, prompt: Prompt) -> None:
@@ -144,5 +150,5 @@ class Engine(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Free what the engine holds; later questions fail with EngineFailed."""
+        """Frees what the engine holds; later queries fail with EngineFailed."""
         ...

@@ -1,8 +1,9 @@
-"""A judge without a model: its word is a keyed hash of the prompt's token ids. Shipped, for tests and dry runs.
+"""The fake engine is a judge without a model, for tests and dry runs: its verdicts are a hash of the prompt's token
+ids.
 
-Always true: the same ids and seed give the same read or text, in any batch and any order, so a swap between criteria,
-requests or teams, a loss, or a stale cache entry is visible as a wrong number. Each fault replays from its seed, and
-only a prompt that a fault touched gets anything but the oracle's word. Nothing here imports torch.
+Guarantees: the same ids and seed give the same result, in any batch and any order, so that a swap between criteria,
+requests or teams, a loss, or a stale cache entry is visible as a wrong number. Each fault repeats from its seed, and a
+prompt that no fault touched gets the oracle's result. Nothing here imports torch.
 """
 
 import asyncio
@@ -26,18 +27,18 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """What goes wrong, call by call.
+    """The faults of an engine, call by call.
 
-    `script` names the fault of the first calls; after it each call draws from `rates` (probabilities that sum to at
-    most one; the rest is "ok"). A call takes `batch_s` + `token_s` for each prompt token. A fault that spoils reads
-    leaves texts right, and the other way round.
+    `script` names the faults of the first calls; after it each call draws from `rates` (probabilities that sum to at
+    most one; the rest is "ok"). A call takes `batch_s` seconds, and `token_s` for each prompt token. A fault of label
+    probabilities leaves texts right, and the other way round.
 
-        batch     raises EngineFailed            crash     raises RuntimeError, which nobody promised
+        batch     raises EngineFailed            crash     raises RuntimeError, which no engine promises
         some      some prompts are EngineFailed  nan       some prompts' log-probabilities are NaN
         low_mass  some prompts' labels carry a millionth of the mass
-        truncated some texts end half-way        garbage   some texts are no JSON, though they are finished
-        few       one answer too few             many      one answer too many
-        hang      never answers; ends when cancelled        die   fails, and so does every later call
+        truncated some texts end half-way        garbage   some texts are not JSON, though they are finished
+        few       one outcome too few            many      one outcome too many
+        hang      does not answer until it is cancelled      die   fails, and so does every later call
     """
 
     script: tuple[Fault, ...] = ()
@@ -56,14 +57,12 @@ class FaultPlan:
         """The fault of the call with this number, from 0."""
         if call < len(self.script):
             return self.script[call]
-        names = list(self.rates)
-        weights = [self.rates[name] for name in names]
-        rest = max(0.0, 1.0 - sum(weights))
-        return rng.choices([*names, "ok"], [*weights, rest])[0]
+        rest = max(0.0, 1.0 - sum(self.rates.values()))
+        return rng.choices([*self.rates, "ok"], [*self.rates.values(), rest])[0]
 
 
 def oracle(prompt_ids: Sequence[int], seed: int = 0, labels: int = 2) -> LabelLogprobs:
-    """The read that a healthy FakeEngine gives for these ids: uniform shares, label mass in [0.9, 1). Pure."""
+    """Returns what a healthy FakeEngine computes for these ids: uniform shares, label mass in [0.9, 1). Pure."""
     key = struct.pack(">q", seed)
     packed = struct.pack(f">{len(prompt_ids)}q", *prompt_ids)
     weights = []
@@ -77,8 +76,8 @@ def oracle(prompt_ids: Sequence[int], seed: int = 0, labels: int = 2) -> LabelLo
 
 
 def text_oracle(prompt_ids: Sequence[int], seed: int, sampling: Sampling) -> Generation:
-    """What a healthy FakeEngine writes: with a schema a document with its keys in order, strings short and booleans
-    uniform. Pure; the sampling's seed counts at a temperature above zero."""
+    """Returns what a healthy FakeEngine generates: with a schema, a document with its keys in order, short strings and
+    uniform booleans. Pure; the sampling's seed counts at a temperature above zero."""
     drawn = sampling.seed if sampling.temperature > 0 else None
     rng = random.Random(repr((tuple(prompt_ids), seed, drawn)))
     text = _prose(rng)
@@ -95,7 +94,7 @@ def _prose(rng: random.Random) -> str:
 
 
 def _document(schema: Mapping[str, Any], rng: random.Random) -> Any:
-    """One of the schema's documents. It knows what the service's schemas are made of, and says so of anything else."""
+    """Returns one of the schema's documents. Raises ValueError for what the service's own schemas do not use."""
     if "enum" in schema:
         return rng.choice(schema["enum"])
     kind = schema.get("type")
@@ -107,16 +106,16 @@ def _document(schema: Mapping[str, Any], rng: random.Random) -> Any:
         return rng.randint(int(schema.get("minimum", 1)), int(schema.get("maximum", 10)))
     if kind == "string":
         return _prose(rng)[: schema.get("maxLength")]
-    raise ValueError(f"the fake judge cannot write a document of {kind}")
+    raise ValueError(f"the fake judge cannot generate a document of {kind}")
 
 
 class FakeEngine:
     """An Engine that answers from the oracle. `sleep` is awaited for all waiting, so a manual clock can drive it.
 
-    `calls`, `prompts`, `tokens` count what was asked and `faults` what was done; `seen_ids` keeps the first
-    `remember` prompts' ids (all of them where None), so that a test can say "exactly once"; `cancelled` keeps the
-    prompts that were cancelled, which are answered all the same. Nothing is ever cached. A test may set `down`,
-    `streams` and `restarts`.
+    `calls`, `prompts` and `tokens` count what the engine got, and `faults` what it did. `seen_ids` keeps the ids of the
+    first `remember` prompts (of all where None), so that a test can check "exactly once". `cancelled` keeps the prompts
+    that were cancelled; they are answered all the same. Nothing is cached. A test may set `down`, `streams`, `restarts`
+    and `plan`.
     """
 
     def __init__(
@@ -147,20 +146,20 @@ class FakeEngine:
         self._remember = remember
 
     async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
-        fault, rng = await self._go(prompts)
+        fault, rng = await self._call(prompts)
         outcomes: list[Outcome] = [
             self._too_long(prompt, 1) or oracle(prompt.ids, self._seed, len(label_ids)) for prompt in prompts
         ]
-        return _spoil(outcomes, fault, rng, _spoiled)
+        return _apply_fault(outcomes, fault, rng, _faulty_logprobs)
 
     async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
-        asked = list(zip(prompts, samplings, strict=True))
-        fault, rng = await self._go(prompts)
+        work = list(zip(prompts, samplings, strict=True))
+        fault, rng = await self._call(prompts)
         outcomes: list[GenerationOutcome] = [
             self._too_long(prompt, sampling.max_tokens) or text_oracle(prompt.ids, self._seed, sampling)
-            for prompt, sampling in asked
+            for prompt, sampling in work
         ]
-        return _spoil(outcomes, fault, rng, _spoiled_text)
+        return _apply_fault(outcomes, fault, rng, _faulty_text)
 
     def cancel(self, prompt: Prompt) -> None:
         self.cancelled.append(prompt)
@@ -169,46 +168,46 @@ class FakeEngine:
         self.stopped = True
         self.down = "the judge was stopped"
 
-    async def _go(self, prompts: Sequence[Prompt]) -> tuple[Fault, random.Random]:
-        """Count the call, wait as long as it takes, and fail as a whole where the fault says so."""
-        if not all(prompt.own for prompt in prompts):
-            raise ValueError("a prompt's own part is never empty")
+    async def _call(self, prompts: Sequence[Prompt]) -> tuple[Fault, random.Random]:
+        """Counts the call, takes its time, and fails as a whole if its fault says so. Otherwise returns the fault, and
+        the generator to draw its prompts from."""
         if self.down is not None:
             raise EngineFailed(self.down)
-        fault, rng = self._begin(prompts)
-        delay_s = self.plan.batch_s + self.plan.token_s * sum(map(len, prompts))
+        for prompt in prompts:
+            if not prompt.own:
+                raise ValueError("a prompt's own part is never empty")
+            if self._remember is None or len(self.seen_ids) < self._remember:
+                self.seen_ids.append(prompt.ids)
+        # Each call has a generator of its own, so that its fault does not depend on what other calls draw.
+        rng = random.Random(f"{self._seed}:{self.calls}")
+        fault: Fault = "die" if self.dead else self.plan.fault(self.calls, rng)
+        self.dead = fault == "die"
+        tokens = sum(map(len, prompts))
+        self.calls += 1
+        self.prompts += len(prompts)
+        self.tokens += tokens
+        self.faults[fault] += 1
+        delay_s = self.plan.batch_s + self.plan.token_s * tokens
         if delay_s > 0:
             await self._sleep(delay_s)
         if fault == "hang":
             await asyncio.Event().wait()
         if fault in ("batch", "die"):
-            raise EngineFailed("the fake judge was told to fail")
+            raise EngineFailed("the fake judge failed, as its plan says")
         if fault == "crash":
-            raise RuntimeError("the fake judge was told to crash")
+            raise RuntimeError("the fake judge crashed, as its plan says")
         return fault, rng
 
-    def _begin(self, prompts: Sequence[Prompt]) -> tuple[Fault, random.Random]:
-        """Count the call and choose its fault; a generator of its own makes it independent of the other calls."""
-        rng = random.Random(f"{self._seed}:{self.calls}")
-        fault: Fault = "die" if self.dead else self.plan.fault(self.calls, rng)
-        self.dead = fault == "die"
-        self.calls += 1
-        self.prompts += len(prompts)
-        self.tokens += sum(map(len, prompts))
-        self.faults[fault] += 1
-        room = len(prompts) if self._remember is None else max(0, self._remember - len(self.seen_ids))
-        self.seen_ids.extend(prompt.ids for prompt in prompts[:room])
-        return fault, rng
-
-    def _too_long(self, prompt: Prompt, answer_tokens: int) -> TooLong | None:
-        if len(prompt) + answer_tokens <= self.max_model_len:
+    def _too_long(self, prompt: Prompt, new_tokens: int) -> TooLong | None:
+        if len(prompt) + new_tokens <= self.max_model_len:
             return None
-        answer = "one answer token" if answer_tokens == 1 else f"{answer_tokens} answer tokens"
+        answer = "one answer token" if new_tokens == 1 else f"{new_tokens} answer tokens"
         return TooLong(f"{len(prompt)} prompt tokens and {answer} exceed {self.max_model_len}")
 
 
-def _spoil(outcomes: list[_T], fault: Fault, rng: random.Random, spoiled: Callable[[_T, Fault], _T]) -> list[_T]:
-    """Do to the right answers what the fault says; at least one prompt is hit, and not all where there are several."""
+def _apply_fault(outcomes: list[_T], fault: Fault, rng: random.Random, faulty: Callable[[_T, Fault], _T]) -> list[_T]:
+    """Changes the right outcomes as the fault says: those of at least one prompt, and not of all if there are
+    several."""
     if fault == "few":
         return outcomes[:-1]
     if fault == "many":
@@ -216,12 +215,12 @@ def _spoil(outcomes: list[_T], fault: Fault, rng: random.Random, spoiled: Callab
     if fault == "ok" or not outcomes:
         return outcomes
     hit = set(rng.sample(range(len(outcomes)), rng.randint(1, max(1, len(outcomes) - 1))))
-    return [spoiled(outcome, fault) if index in hit else outcome for index, outcome in enumerate(outcomes)]
+    return [faulty(outcome, fault) if index in hit else outcome for index, outcome in enumerate(outcomes)]
 
 
-def _spoiled(outcome: Outcome, fault: Fault) -> Outcome:
+def _faulty_logprobs(outcome: Outcome, fault: Fault) -> Outcome:
     if fault == "some":
-        return EngineFailed("the fake judge was told to fail on this prompt")
+        return EngineFailed("the fake judge failed on this prompt, as its plan says")
     if not isinstance(outcome, LabelLogprobs):
         return outcome
     if fault == "nan":
@@ -231,9 +230,9 @@ def _spoiled(outcome: Outcome, fault: Fault) -> Outcome:
     return outcome
 
 
-def _spoiled_text(outcome: GenerationOutcome, fault: Fault) -> GenerationOutcome:
+def _faulty_text(outcome: GenerationOutcome, fault: Fault) -> GenerationOutcome:
     if fault == "some":
-        return EngineFailed("the fake judge was told to fail on this prompt")
+        return EngineFailed("the fake judge failed on this prompt, as its plan says")
     if not isinstance(outcome, Generation):
         return outcome
     if fault == "truncated":

@@ -107,7 +107,7 @@ async def test_a_hang_ends_only_when_cancelled() -> None:
     assert await engine.read_labels(PROMPTS, LABELS) == RIGHT
 
 
-async def test_slowness_waits_on_the_given_clock() -> None:
+async def test_a_slow_call_waits_on_the_given_clock() -> None:
     waited: list[float] = []
 
     async def sleep(delay_s: float) -> None:
@@ -118,7 +118,7 @@ async def test_slowness_waits_on_the_given_clock() -> None:
     assert waited == [100.0 + 2.0 * 18]
 
 
-async def test_length_and_empty_own_parts_are_kept_like_real_engines_do() -> None:
+async def test_length_and_empty_own_parts_are_refused_as_by_real_engines() -> None:
     outcomes = await fake(max_model_len=4).read_labels([Prompt((1, 2), (3,)), Prompt((1, 2), (3, 4))], LABELS)
     assert [type(outcome) for outcome in outcomes] == [LabelLogprobs, TooLong]
     with pytest.raises(ValueError, match="never empty"):
@@ -183,7 +183,7 @@ async def test_texts_are_documents_of_the_schema_and_the_oracles() -> None:
         await engine.generate(PROMPTS[:1], [Sampling(max_tokens=50, json_schema='{"type": "null"}')])
 
 
-def test_a_seed_counts_when_something_is_drawn_and_verdicts_are_even() -> None:
+def test_a_seed_counts_when_something_is_drawn_and_verdicts_are_uniform() -> None:
     drawn = [Sampling(max_tokens=50, temperature=0.7, seed=seed, json_schema=SCHEMA) for seed in range(400)]
     texts = [text_oracle((1, 2), 0, sampling) for sampling in drawn]
     assert texts == [text_oracle((1, 2), 0, sampling) for sampling in drawn]
@@ -216,12 +216,12 @@ async def test_faults_of_texts_leave_the_others_right(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", ["nan", "low_mass"])
-async def test_faults_of_reads_are_none_of_texts(fault: Fault) -> None:
+async def test_faults_of_labels_leave_texts_right(fault: Fault) -> None:
     assert await fake(fault).generate(PROMPTS, [VERDICT] * 6) == TEXTS
 
 
 @pytest.mark.parametrize("fault", ["truncated", "garbage"])
-async def test_faults_of_texts_are_none_of_reads(fault: Fault) -> None:
+async def test_faults_of_texts_leave_labels_right(fault: Fault) -> None:
     assert await fake(fault).read_labels(PROMPTS, LABELS) == RIGHT
 
 
@@ -239,7 +239,7 @@ async def test_whole_generations_fail_hang_and_die() -> None:
     assert engine.dead and (engine.calls, engine.prompts) == (5, 30)
 
 
-async def test_a_test_may_set_how_it_streams_and_whether_it_is_down() -> None:
+async def test_a_test_may_set_whether_the_engine_streams_and_is_down() -> None:
     engine = fake()
     assert (engine.streams, engine.down) == (False, None)
     engine.streams, engine.down = True, "the judge is restarting"
