@@ -1,11 +1,11 @@
-"""Attention over a tree of pieces: every piece's keys and values exist once, whoever follows on them.
+"""Computes attention over a prefix tree: the keys and values of every node exist once, whoever continues it.
 
-A token sees its own piece up to itself, and all pieces on the way to the root. Each of these is an attention call of
-its own; the queries of everything below a piece are one long query, without a mask. Two such results are merged by
-their log-sum-exp into what one softmax over all keys would have given.
+A token attends to its own node up to itself, and to all nodes on the way to the root. Each of these is an attention
+call of its own. The queries of everything below a node are one long query without a mask. Two such partial results are
+merged by the log-sum-exp of their scores into what one softmax over all keys would have given, as in cascade attention.
 
-Always true: what transformers asks for beyond plain causal attention (a window shorter than the prompts, soft-capping,
-sinks, a mask) is refused, never ignored. Nothing here knows a model's architecture.
+Guarantees: what transformers asks for beyond plain causal attention (a window shorter than the prompts, soft-capping,
+sinks, a mask) raises Unsupported and is not ignored. Nothing here knows a model's architecture.
 """
 
 import threading
@@ -17,40 +17,46 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
-from service.engine.local.plan import Pass, Piece
+from service.engine.local.plan import Node, TreePass
 
 NAME = "rubricd_tree"
-# On a GPU a call costs more than the padding of short pieces; on a CPU it is the other way round.
-_SHORT = 256
+# On a GPU a call costs more than the padding of short nodes; on a CPU it is the other way round.
+_SHORT_NODE_TOKENS = 256
 
-Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
-Partial = tuple[torch.Tensor, torch.Tensor]
+# Of (layer, query, key, value, scale) the output, each tensor (1, heads, tokens, head size).
+AttentionFunction = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
+# The output over some of the keys, (rows, heads, queries, head size), and the log-sum-exp of their scores, float32.
+PartialAttention = tuple[torch.Tensor, torch.Tensor]
 
 
 class Unsupported(Exception):
-    """The model's attention is not the plain causal one."""
+    """The model's attention is not plain causal attention."""
 
 
-class _Now(threading.local):
-    attend: Attend | None = None
-    longest: int = 0
-    layers: int = 0
+class _ThreadState(threading.local):
+    """What the calling thread computes attention by; transformers hands no argument of ours down to a layer."""
+
+    attend: AttentionFunction | None = None
+    max_model_len: int = 0
 
 
-_now = _Now()
+_current = _ThreadState()
 
 
 @contextmanager
-def attending(attend: Attend, longest: int) -> Iterator[None]:
-    """Models that are called in here, by this thread, attend so. `longest` is the longest prompt, answer included."""
-    _now.attend, _now.longest = attend, longest
+def use_attention(attend: AttentionFunction, max_model_len: int) -> Iterator[None]:
+    """Lets models that this thread calls inside the block compute their attention by `attend`.
+
+    `max_model_len` is the longest prompt in tokens, answer included: a sliding window of that size masks nothing.
+    """
+    _current.attend, _current.max_model_len = attend, max_model_len
     try:
         yield
     finally:
-        _now.attend = None
+        _current.attend = None
 
 
-def _attention(
+def registered_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -59,60 +65,70 @@ def _attention(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Shapes as transformers has them: (1, heads, tokens, head size) in, (1, tokens, heads, head size) out."""
+    """Computes the attention of one layer for transformers, or raises Unsupported.
+
+    Shapes as transformers has them: (1, heads, tokens, head size) in, (1, tokens, heads, head size) out.
+    """
     window = options.get("sliding_window")
     special = [name for name in ("softcap", "s_aux", "position_bias", "cache") if options.get(name) is not None]
-    if _now.attend is None or attention_mask is not None or special or options.get("is_causal") is False:
+    if _current.attend is None or attention_mask is not None or special or options.get("is_causal") is False:
         raise Unsupported(f"attention with {', '.join(special) or 'a mask'}")
-    if window is not None and window < _now.longest:
+    if window is not None and window < _current.max_model_len:
         raise Unsupported("attention in a window")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     layer: Any = module.layer_idx
-    return _now.attend(layer, query, key, value, scale).transpose(1, 2), None
+    return _current.attend(layer, query, key, value, scale).transpose(1, 2), None
 
 
-AttentionInterface.register(NAME, _attention)
+AttentionInterface.register(NAME, registered_attention)
 
 
-def whole(pieces: tuple[Piece, ...], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> Any:
-    """Every token of a pass: (1, heads, tokens, head size) like the query."""
+def attend_tree(
+    nodes: tuple[Node, ...], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Attention of every token of a pass: (1, heads, tokens, head size), as the query."""
     out = torch.empty_like(query)
     lse = torch.empty(query.shape[:3], dtype=torch.float32, device=query.device)
-    batched = [] if query.device.type == "cpu" else [piece for piece in pieces if len(piece) <= _SHORT]
-    for piece in pieces:
-        if not batched or len(piece) > _SHORT:
-            at = slice(piece.start, piece.end)
-            out[:, :, at], lse[:, :, at] = attend(query[:, :, at], key[:, :, at], value[:, :, at], scale, causal=True)
+    batched = [] if query.device.type == "cpu" else [node for node in nodes if len(node) <= _SHORT_NODE_TOKENS]
+    for node in nodes:
+        if not batched or len(node) > _SHORT_NODE_TOKENS:
+            at = slice(node.start, node.end)
+            out[:, :, at], lse[:, :, at] = fused_attention(
+                query[:, :, at], key[:, :, at], value[:, :, at], scale, causal=True
+            )
     if batched:
-        _padded(batched, query, key, value, scale, out, lse)
-    for piece in pieces:
-        if piece.last > piece.end:
-            below = slice(piece.end, piece.last)
-            at = slice(piece.start, piece.end)
-            part = attend(query[:, :, below], key[:, :, at], value[:, :, at], scale, causal=False)
-            merge(out[:, :, below], lse[:, :, below], part)
+        attend_short_nodes(batched, query, key, value, scale, out, lse)
+    # Everything below a node sees all of it, so the second step needs no mask.
+    for node in nodes:
+        if node.last > node.end:
+            below = slice(node.end, node.last)
+            at = slice(node.start, node.end)
+            part = fused_attention(query[:, :, below], key[:, :, at], value[:, :, at], scale, causal=False)
+            merge_partial(out[:, :, below], lse[:, :, below], part)
     return out
 
 
-def last_tokens(one: Pass, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-    """The last token of each row: query (1, heads, rows, head size), keys and values of the whole pass."""
-    if query.device.type != "cpu" and max(map(len, one.leaves)) <= _SHORT:
-        part = _last_of_short(one.leaves, query, key, value, scale)
+def attend_last_tokens(
+    tree_pass: TreePass, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Attention of each row's last token: query (1, heads, rows, head size), keys and values of the whole pass."""
+    if query.device.type != "cpu" and max(map(len, tree_pass.leaves)) <= _SHORT_NODE_TOKENS:
+        part = attend_last_of_short_leaves(tree_pass.leaves, query, key, value, scale)
         out, lse = part[0].contiguous(), part[1].contiguous()
-        above(one.shared, query, key, value, scale, out, lse)
+        merge_shared_nodes(tree_pass.shared_nodes, query, key, value, scale, out, lse)
         return out
     out = torch.empty_like(query)
     lse = torch.empty(query.shape[:3], dtype=torch.float32, device=query.device)
-    for row, leaf in enumerate(one.leaves):
+    for row, leaf in enumerate(tree_pass.leaves):
         at = slice(leaf.start, leaf.end)
         here = slice(row, row + 1)
-        out[:, :, here], lse[:, :, here] = attend(query[:, :, here], key[:, :, at], value[:, :, at], scale)
-    above(one.shared, query, key, value, scale, out, lse)
+        out[:, :, here], lse[:, :, here] = fused_attention(query[:, :, here], key[:, :, at], value[:, :, at], scale)
+    merge_shared_nodes(tree_pass.shared_nodes, query, key, value, scale, out, lse)
     return out
 
 
-def above(
-    shared: tuple[Piece, ...],
+def merge_shared_nodes(
+    shared: tuple[Node, ...],
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -120,16 +136,18 @@ def above(
     out: torch.Tensor,
     lse: torch.Tensor,
 ) -> None:
-    """Merge what one query a row sees of the shared pieces into `out` and `lse`."""
-    for piece in shared:
-        rows, at = slice(piece.first_row, piece.last_row), slice(piece.start, piece.end)
-        merge(out[:, :, rows], lse[:, :, rows], attend(query[:, :, rows], key[:, :, at], value[:, :, at], scale))
+    """Merges the attention of one query a row over the shared nodes into `out` and `lse`, in place."""
+    for node in shared:
+        rows, at = slice(node.first_row, node.last_row), slice(node.start, node.end)
+        part = fused_attention(query[:, :, rows], key[:, :, at], value[:, :, at], scale)
+        merge_partial(out[:, :, rows], lse[:, :, rows], part)
 
 
-def merge(out: torch.Tensor, lse: torch.Tensor, part: Partial) -> None:
-    """Make of `out` over some keys and `part` over others the attention over both, in place."""
+def merge_partial(out: torch.Tensor, lse: torch.Tensor, part: PartialAttention) -> None:
+    """Turns `out` over some keys, given `part` over others, into the attention over both, in place."""
     more, more_lse = part
     weight = torch.sigmoid(more_lse - lse).unsqueeze(-1)
+    # In half precision a merge per node would round each time: the interpolation is computed in float32.
     if out.dtype == torch.float32:
         out.lerp_(more, weight)
     else:
@@ -137,8 +155,13 @@ def merge(out: torch.Tensor, lse: torch.Tensor, part: Partial) -> None:
     torch.logaddexp(lse, more_lse, out=lse) if lse.is_contiguous() else lse.copy_(torch.logaddexp(lse, more_lse))
 
 
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, causal: bool = False) -> Partial:
-    """(rows, heads, queries, head size) and the log-sum-exp of the scores, (rows, heads, queries), in float32."""
+def fused_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, causal: bool = False
+) -> PartialAttention:
+    """Attention by torch's fused kernel of the device, with the log-sum-exp of the scores, (rows, heads, queries).
+
+    `scaled_dot_product_attention` runs the same operators, but does not return the log-sum-exp.
+    """
     if query.device.type == "cpu":
         out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, 0.0, causal, scale=scale
@@ -149,24 +172,25 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: f
         found = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, causal, scale=scale)
         return found[0], found[1][..., : query.shape[2]]
     if query.device.type == "cuda":
+        # This kernel knows no grouped-query attention.
         group = query.shape[1] // key.shape[1]
-        key, value = (one.repeat_interleave(group, dim=1) for one in (key, value))
+        key, value = (tensor.repeat_interleave(group, dim=1) for tensor in (key, value))
         found = torch.ops.aten._scaled_dot_product_efficient_attention(
             query, key, value, None, True, 0.0, causal, scale=scale
         )
         return found[0], found[1][..., : query.shape[2]]
-    return plain(query, key, value, scale, causal)
+    return eager_attention(query, key, value, scale, causal)
 
 
-def plain(
+def eager_attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     scale: float,
     causal: bool = False,
     seen: torch.Tensor | None = None,
-) -> Partial:
-    """The same in elementary operations. `seen` (rows, keys) says which keys exist."""
+) -> PartialAttention:
+    """The same as `fused_attention` in elementary operations. `seen` (rows, keys) says which keys exist, None: all."""
     rows, heads, n, size = query.shape
     folded = query.reshape(rows, key.shape[1], -1, size)
     scores = (folded @ key.transpose(-1, -2)).float() * scale
@@ -181,8 +205,8 @@ def plain(
     return out.reshape(rows, heads, n, size), lse
 
 
-def _padded(
-    pieces: list[Piece],
+def attend_short_nodes(
+    nodes: list[Node],
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -190,34 +214,38 @@ def _padded(
     out: torch.Tensor,
     lse: torch.Tensor,
 ) -> None:
-    """Short pieces as rows of one call, padded on the right, where causal attention does not look."""
-    tokens, _, places, real = _short_rows(tuple(pieces), query.device)
-    rows = [one[0].transpose(0, 1)[tokens].transpose(1, 2) for one in (query, key, value)]
-    part, part_lse = attend(rows[0], rows[1], rows[2], scale, causal=True)
+    """Computes short nodes as rows of one call, into `out` and `lse`.
+
+    Rows are padded on the right, where causal attention does not look.
+    """
+    tokens, _, places, real = _padded_indexes(tuple(nodes), query.device)
+    rows = [tensor[0].transpose(0, 1)[tokens].transpose(1, 2) for tensor in (query, key, value)]
+    part, part_lse = fused_attention(rows[0], rows[1], rows[2], scale, causal=True)
     out[0].transpose(0, 1)[places] = part.transpose(1, 2).flatten(0, 1)[real]
     lse[0].transpose(0, 1)[places] = part_lse.transpose(1, 2).flatten(0, 1)[real]
 
 
-def _last_of_short(
-    leaves: tuple[Piece, ...], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
-) -> Partial:
-    """What each row's last token sees of its leaf, as one call: (1, heads, rows, head size)."""
-    tokens, seen, _, _ = _short_rows(leaves, query.device)
-    keys, values = (one[0].transpose(0, 1)[tokens].transpose(1, 2) for one in (key, value))
-    part, part_lse = plain(query[0].transpose(0, 1).unsqueeze(2), keys, values, scale, seen=seen)
+def attend_last_of_short_leaves(
+    leaves: tuple[Node, ...], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+) -> PartialAttention:
+    """Attention of each row's last token over its leaf, as one call: (1, heads, rows, head size)."""
+    tokens, seen, _, _ = _padded_indexes(leaves, query.device)
+    keys, values = (tensor[0].transpose(0, 1)[tokens].transpose(1, 2) for tensor in (key, value))
+    part, part_lse = eager_attention(query[0].transpose(0, 1).unsqueeze(2), keys, values, scale, seen=seen)
     return part.squeeze(2).transpose(0, 1).unsqueeze(0), part_lse.squeeze(2).transpose(0, 1).unsqueeze(0)
 
 
 @lru_cache(maxsize=2)
-def _short_rows(
-    pieces: tuple[Piece, ...], device: torch.device
+def _padded_indexes(
+    nodes: tuple[Node, ...], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tokens of each piece (pieces, longest) and which are real; then the real ones alone, and where they are there.
+    """Indexes of each node's tokens, padded, (nodes, longest), and which of them are real; then the real indexes
+    alone, and their places in the padded ones.
 
     Remembered for the next layer: a GPU would wait for each of these to be copied to it.
     """
-    longest = max(map(len, pieces))
-    starts, ends = (torch.tensor([[getattr(piece, end)] for piece in pieces]) for end in ("start", "end"))
+    longest = max(map(len, nodes))
+    starts, ends = (torch.tensor([[getattr(node, end)] for node in nodes]) for end in ("start", "end"))
     tokens = starts + torch.arange(longest)
     seen = tokens < ends
     tokens = torch.where(seen, tokens, starts)

@@ -1,9 +1,8 @@
-"""How the local engine writes an answer: one token a row and step, each row by its own sampling.
+"""Decodes answers for the local engine: one token for each row and step, each row by its own sampling settings.
 
-Always true:
-- A row's choices depend on its own logits, seed and schema; what else is in its batch changes them by rounding only.
-- With a schema only what continues a document of it can be chosen, without white space between tokens of JSON.
-- A row's prompt is computed once; shared pieces' keys and values exist once, whoever writes on.
+Guarantees: a row's choices depend on its own logits, seed and schema; what else is in its batch changes them by
+rounding only. With a schema only tokens that continue a document of it can be chosen, without white space between
+tokens of JSON. A row's prompt is computed once. Keys and values of shared nodes exist once, whichever rows follow them.
 """
 
 import json
@@ -17,52 +16,52 @@ from typing import Any
 import torch
 
 from service.engine.base import Generation, Sampling
-from service.engine.local.attention import above, plain
-from service.engine.local.forward import Kept
-from service.engine.local.plan import Pass, Piece
+from service.engine.local.attention import eager_attention, merge_shared_nodes
+from service.engine.local.forward import KeysValues
+from service.engine.local.plan import Node, TreePass
 from service.errors import ConfigurationError, EngineFailed
 
 # Schemas whose grammars are remembered; a service has a handful.
-_GRAMMARS = 32
+_MAX_GRAMMARS = 32
 
 
-class Language:
-    """The judge's tokenizer as far as writing needs it. Read when first used."""
+class OutputTokenizer:
+    """The judge's tokenizer as far as decoding needs it. Its files are read at the first generation."""
 
-    def __init__(self, folder: Path, vocabulary: int, model: Any) -> None:
+    def __init__(self, folder: Path, vocabulary_size: int, model: Any) -> None:
         self._folder = folder
-        self._vocabulary = vocabulary
+        self._vocabulary_size = vocabulary_size
         self._model = model
         self._grammars: dict[str, Any] = {}
 
     @cached_property
-    def ends(self) -> tuple[int, ...]:
-        """The ids that end an answer by the checkpoint's own word."""
-        told: list[Any] = [getattr(getattr(self._model, "generation_config", None), "eos_token_id", None)]
-        told += [self._model.config.get_text_config(decoder=True).eos_token_id, self._tokenizer_end()]
-        ids = [one for each in told for one in (each if isinstance(each, (list, tuple)) else [each])]
-        return tuple(dict.fromkeys(one for one in ids if isinstance(one, int) and 0 <= one < self._vocabulary))
+    def end_ids(self) -> tuple[int, ...]:
+        """The ids that end an answer, by the checkpoint's generation settings, configuration and tokenizer."""
+        declared: list[Any] = [getattr(getattr(self._model, "generation_config", None), "eos_token_id", None)]
+        declared += [self._model.config.get_text_config(decoder=True).eos_token_id, self._tokenizer_end_id()]
+        ids = [id for each in declared for id in (each if isinstance(each, (list, tuple)) else [each])]
+        return tuple(dict.fromkeys(id for id in ids if isinstance(id, int) and 0 <= id < self._vocabulary_size))
 
-    def text(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def grammar(self, schema: str) -> Any:
-        """A matcher of the documents of this JSON schema. Raises ValueError if it is none that can be followed."""
-        guide = self._guide
+    def grammar_matcher(self, schema: str) -> Any:
+        """A new matcher of the documents of this JSON schema. Raises ValueError if the schema cannot be followed."""
+        tokenizer = self._grammar_tokenizer
         if schema not in self._grammars:
             from llguidance import LLMatcher
 
             grammar = LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_flexible": False})
-            matcher = LLMatcher(guide, grammar)
+            matcher = LLMatcher(tokenizer, grammar)
             if matcher.is_error():
                 raise ValueError(f"the schema cannot be followed: {matcher.get_error()}")
-            if len(self._grammars) >= _GRAMMARS:
+            if len(self._grammars) >= _MAX_GRAMMARS:
                 self._grammars.clear()
             self._grammars[schema] = matcher
         return self._grammars[schema].deep_copy()
 
-    def forget(self) -> None:
-        """Let go of the model; what was read from it stays."""
+    def release_model(self) -> None:
+        """Drops the reference to the model; what was read from it stays."""
         self._model = None
 
     @cached_property
@@ -72,10 +71,12 @@ class Language:
         try:
             return Tokenizer.from_file(str(self._folder / "tokenizer.json"))
         except Exception as error:
-            raise ConfigurationError(f"{self._folder} holds no tokenizer.json that can be read: no writing") from error
+            raise ConfigurationError(
+                f"{self._folder} holds no tokenizer.json that can be read, so this judge cannot generate"
+            ) from error
 
     @cached_property
-    def _guide(self) -> Any:
+    def _grammar_tokenizer(self) -> Any:
         try:
             from llguidance import LLTokenizer
         except ImportError as error:
@@ -84,91 +85,95 @@ class Language:
         tokenizer = type(self._tokenizer).from_str(self._tokenizer.to_str())
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        ends = list(self.ends)
+        ends = list(self.end_ids)
         if not ends:
-            raise ConfigurationError(f"{self._folder} tells no token that ends an answer: no schema can be followed")
-        size = max(self._vocabulary, tokenizer.get_vocab_size(with_added_tokens=True))
+            raise ConfigurationError(f"{self._folder} names no token that ends an answer: no schema can be followed")
+        size = max(self._vocabulary_size, tokenizer.get_vocab_size(with_added_tokens=True))
         return LLTokenizer(tokenizer.to_str(), n_vocab=size, eos_token=ends)
 
-    def _tokenizer_end(self) -> int | None:
+    def _tokenizer_end_id(self) -> int | None:
         path = self._folder / "tokenizer_config.json"
         token = json.loads(path.read_text(encoding="utf-8")).get("eos_token") if path.is_file() else None
         token = token.get("content") if isinstance(token, dict) else token
         return self._tokenizer.token_to_id(token) if isinstance(token, str) else None
 
 
-class Writer:
-    """One answer while it is written."""
+class GenerationState:
+    """One answer while it is decoded. `done`: no token follows; `finished`: it ended by itself, not by its limit."""
 
-    def __init__(self, sampling: Sampling, language: Language) -> None:
+    def __init__(self, sampling: Sampling, tokenizer: OutputTokenizer) -> None:
         self.sampling = sampling
         self.ids: list[int] = []
         self.tokens = 0
-        self.over = False
+        self.done = False
         self.finished = False
         self.failure: str | None = None
-        self._language = language
-        self._ends = {*language.ends, *sampling.stop_ids}
-        self._matcher = None if sampling.json_schema is None else language.grammar(sampling.json_schema)
+        self._tokenizer = tokenizer
+        self._end_ids = {*tokenizer.end_ids, *sampling.stop_ids}
+        self._matcher = None if sampling.json_schema is None else tokenizer.grammar_matcher(sampling.json_schema)
         self._random = random.Random(sampling.seed)
 
-    def allowed(self) -> bytes | None:
-        """One bit an id, lowest first; None where all are."""
-        return None if self._matcher is None or self.over else self._matcher.compute_bitmask()
+    def allowed_bitmask(self) -> bytes | None:
+        """One bit an id, lowest first; None where all ids are allowed."""
+        return None if self._matcher is None or self.done else self._matcher.compute_bitmask()
 
-    def draw(self) -> float:
+    def draw_uniform(self) -> float:
         return self._random.random()
 
-    def take(self, token: int) -> None:
-        """Go on with this token. An end inside a document is an unfinished one."""
+    def append(self, token: int) -> None:
+        """Continue with this token. An end token inside a document leaves it unfinished."""
         self.tokens += 1
-        if token in self._ends:
-            self.over, self.finished = True, self._matcher is None or self._matcher.is_accepting()
+        if token in self._end_ids:
+            self.done, self.finished = True, self._matcher is None or self._matcher.is_accepting()
             return
         self.ids.append(token)
         if self._matcher is not None:
             if not self._matcher.consume_token(token):
                 return self.fail("the judge's schema could not be followed")
-            self.over = self.finished = self._matcher.is_stopped()
-        self.over = self.over or self.tokens >= self.sampling.max_tokens
+            self.done = self.finished = self._matcher.is_stopped()
+        self.done = self.done or self.tokens >= self.sampling.max_tokens
 
     def fail(self, reason: str) -> None:
-        self.over, self.failure = True, reason
+        self.done, self.failure = True, reason
 
     def outcome(self, cached_tokens: int) -> Generation | EngineFailed:
         if self.failure is not None:
             return EngineFailed(self.failure)
-        return Generation(self._language.text(self.ids), self.finished, self.tokens, cached_tokens)
+        return Generation(self._tokenizer.decode(self.ids), self.finished, self.tokens, cached_tokens)
 
 
-def choose(logits: torch.Tensor, writers: Sequence[Writer]) -> list[int]:
-    """Each writer's next token, from logits (rows, vocabulary). Writers without one that can be chosen fail."""
+def sample_tokens(logits: torch.Tensor, states: Sequence[GenerationState]) -> list[int]:
+    """Each state's next token, from logits (rows, vocabulary). States for which no token can be chosen fail."""
     scores = logits.float()
-    masks = [writer.allowed() for writer in writers]
+    masks = [state.allowed_bitmask() for state in states]
     if any(mask is not None for mask in masks):
-        scores = scores.masked_fill(~_bits(masks, scores.shape[1]).to(scores.device), -torch.inf)
+        scores = scores.masked_fill(~_unpacked(masks, scores.shape[1]).to(scores.device), -torch.inf)
     best, ids = scores.max(dim=-1)
-    for writer, score in zip(writers, best.tolist(), strict=True):
-        if not math.isfinite(score) and not writer.over:
-            writer.fail("the judge has no next token that can be chosen")
-    hot = [row for row, writer in enumerate(writers) if writer.sampling.temperature > 0 and not writer.over]
-    if hot:
-        temperatures = torch.tensor([[writers[row].sampling.temperature] for row in hot], device=scores.device)
-        draws = torch.tensor([[writers[row].draw()] for row in hot], dtype=torch.float64, device=scores.device)
-        ids = ids.index_copy(0, torch.tensor(hot, device=ids.device), _drawn(scores[hot], temperatures, draws))
+    for state, score in zip(states, best.tolist(), strict=True):
+        if not math.isfinite(score) and not state.done:
+            state.fail("the judge has no next token that can be chosen")
+    sampled = [row for row, state in enumerate(states) if state.sampling.temperature > 0 and not state.done]
+    if sampled:
+        temperatures = torch.tensor([[states[row].sampling.temperature] for row in sampled], device=scores.device)
+        # Drawn on the CPU, row by row, so that a seed means the same tokens whatever else is in the batch.
+        draws = torch.tensor(
+            [[states[row].draw_uniform()] for row in sampled], dtype=torch.float64, device=scores.device
+        )
+        drawn = _inverse_cumulative(scores[sampled], temperatures, draws)
+        ids = ids.index_copy(0, torch.tensor(sampled, device=ids.device), drawn)
     chosen: list[int] = ids.tolist()
     return chosen
 
 
-def _drawn(scores: torch.Tensor, temperatures: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """The inverse of the cumulative distribution at `draws` (rows, 1), uniform in [0, 1). NaN draws are anything."""
+def _inverse_cumulative(scores: torch.Tensor, temperatures: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """The ids where the cumulative distribution reaches `draws` (rows, 1), uniform in [0, 1). Any id for NaN draws."""
     sums = torch.softmax((scores / temperatures).double().nan_to_num(nan=-1e9), dim=-1).cumsum(dim=-1)
     found = torch.searchsorted(sums, draws * sums[:, -1:], right=True)
     return found.squeeze(1).clamp(max=scores.shape[1] - 1)
 
 
-def _bits(masks: Sequence[bytes | None], size: int) -> torch.Tensor:
-    """(rows, size) of bool; what a mask does not reach is not allowed."""
+def _unpacked(masks: Sequence[bytes | None], size: int) -> torch.Tensor:
+    """(rows, size) of bool; ids beyond the end of a mask are not allowed."""
     allowed = torch.zeros(len(masks), size, dtype=torch.bool)
     shifts = torch.arange(8, dtype=torch.uint8)
     for row, mask in enumerate(masks):
@@ -181,60 +186,63 @@ def _bits(masks: Sequence[bytes | None], size: int) -> torch.Tensor:
     return allowed
 
 
-class Rows:
-    """The keys and values of a pass whose rows are written on: a row's own in a buffer, shared pieces' once."""
+class DecodingCache:
+    """The KV cache of a pass whose rows are decoded: a row's own part in a buffer, shared nodes' once."""
 
-    def __init__(self, one: Pass, kept: Kept, room: int) -> None:
-        """`room` is the number of tokens that are written at most."""
-        any_keys = kept[0][0]
-        self._kept = kept
-        self._shared: tuple[Piece, ...] = one.shared
-        self._longest = max(map(len, one.leaves))
+    def __init__(self, tree_pass: TreePass, keys_values: KeysValues, max_new_tokens: int) -> None:
+        any_keys = keys_values[0][0]
+        self._keys_values = keys_values
+        self._shared_nodes: tuple[Node, ...] = tree_pass.shared_nodes
+        self._longest = max(map(len, tree_pass.leaves))
+        # Leaves are aligned at their ends, so that the next token of every row goes to the same slot.
         slots = torch.arange(self._longest)
-        ends = torch.tensor([leaf.end for leaf in one.leaves])
+        ends = torch.tensor([leaf.end for leaf in tree_pass.leaves])
         tokens = ends[:, None] - self._longest + slots
-        seen = tokens >= torch.tensor([leaf.start for leaf in one.leaves])[:, None]
+        seen = tokens >= torch.tensor([leaf.start for leaf in tree_pass.leaves])[:, None]
         self._tokens = torch.where(seen, tokens, ends[:, None] - 1).to(any_keys.device)
-        self._seen = torch.cat([seen, torch.ones(len(one.leaves), room, dtype=torch.bool)], 1).to(any_keys.device)
-        self._own = {layer: (self._buffer(key), self._buffer(value)) for layer, (key, value) in kept.items()}
+        new = torch.ones(len(tree_pass.leaves), max_new_tokens, dtype=torch.bool)
+        self._seen = torch.cat([seen, new], 1).to(any_keys.device)
+        self._own = {layer: (self._buffer(key), self._buffer(value)) for layer, (key, value) in keys_values.items()}
         self._slot = self._longest - 1
 
     def advance(self) -> None:
-        """A token of every row follows."""
+        """Makes room for the next token of every row."""
         self._slot += 1
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        """One new token a row: (1, heads, rows, head size)."""
+        """Stores each row's new key and value, and computes its attention, (1, heads, rows, head size)."""
         keys, values = self._own[layer]
         keys[:, :, self._slot], values[:, :, self._slot] = key[0].transpose(0, 1), value[0].transpose(0, 1)
         until = slice(self._slot + 1)
-        alone = query[0].transpose(0, 1).unsqueeze(2)
-        part, part_lse = plain(alone, keys[:, :, until], values[:, :, until], scale, seen=self._seen[:, until])
+        queries = query[0].transpose(0, 1).unsqueeze(2)
+        part, part_lse = eager_attention(
+            queries, keys[:, :, until], values[:, :, until], scale, seen=self._seen[:, until]
+        )
         out = part.squeeze(2).transpose(0, 1).unsqueeze(0).contiguous()
         lse = part_lse.squeeze(2).transpose(0, 1).unsqueeze(0).contiguous()
-        above(self._shared, query, *self._kept[layer], scale, out, lse)
+        merge_shared_nodes(self._shared_nodes, query, *self._keys_values[layer], scale, out, lse)
         return out
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Forget all other rows."""
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Drops all other rows. `rows` are ascending."""
         index = torch.tensor(list(rows), device=self._seen.device)
         self._seen = self._seen[index]
         self._own = {layer: (keys[index], values[index]) for layer, (keys, values) in self._own.items()}
-        self._shared = tuple(smaller for piece in self._shared if (smaller := _fewer(piece, rows)))
+        self._shared_nodes = tuple(kept for node in self._shared_nodes if (kept := _restricted(node, rows)))
 
-    def _buffer(self, one: torch.Tensor) -> torch.Tensor:
+    def _buffer(self, tensor: torch.Tensor) -> torch.Tensor:
         """(1, heads, tokens, head size) of a pass -> (rows, heads, slots, head size)."""
-        heads, size = one.shape[1], one.shape[3]
-        buffer = one.new_zeros(len(self._tokens), heads, self._seen.shape[1], size)
-        buffer[:, :, : self._longest] = one[0].transpose(0, 1)[self._tokens].transpose(1, 2)
+        heads, size = tensor.shape[1], tensor.shape[3]
+        buffer = tensor.new_zeros(len(self._tokens), heads, self._seen.shape[1], size)
+        buffer[:, :, : self._longest] = tensor[0].transpose(0, 1)[self._tokens].transpose(1, 2)
         return buffer
 
 
-def _fewer(piece: Piece, rows: Sequence[int]) -> Piece | None:
-    """The piece where only these rows, ascending, are left; None if none of them follows on it."""
-    first, last = (sum(row < bound for row in rows) for bound in (piece.first_row, piece.last_row))
+def _restricted(node: Node, rows: Sequence[int]) -> Node | None:
+    """The node where only these rows, ascending, are left; None if none of them is below it."""
+    first, last = (sum(row < bound for row in rows) for bound in (node.first_row, node.last_row))
     if first == last:
         return None
-    return Piece(piece.start, piece.end, piece.last, piece.position, first, last)
+    return Node(node.start, node.end, node.last, node.position, first, last)

@@ -1,14 +1,13 @@
-"""The forward pass of the local engine, in two ways: a tree of prompts at once, or padded rows for other models.
+"""Runs the model's forward pass in one of two ways: a whole prefix tree at once, or padded rows for other models.
 
-The tree way puts a whole pass into one row of tokens, each at its own position, and attends over the tree (see
-`local_attention`). It is taken only by a model whose answers in it were found, when it was loaded, to be those of its
-own attention. The other way computes a shared prefix as one row, whose cache every row of a second pass sees.
+The tree way packs a pass into one row of tokens, each at its own position, and computes attention over the tree (see
+`attention.py`). A model goes this way if, when it was loaded, its log-probabilities over a tree were those of its own
+attention. The other way computes a shared prefix as one row, whose cache every row of a second pass sees.
 
-Always true:
-- Only at each prompt's last token is the model's head computed; in a tree the last layer's queries, too.
-- Rows are padded on the right. A causal model's real tokens never see what comes after them, so padding changes no
-  verdict, every token's slot in the cache is its position (sliding windows stay right), and no mask is needed.
-- Called from one thread, under inference_mode.
+Guarantees: the model's head is computed at each prompt's last token only, and in a tree the last layer's queries too.
+Rows are padded on the right. A causal model's real tokens never see what comes after them, so padding changes no
+verdict, a token's slot in the cache is its position (sliding windows stay right), and no mask is needed. A runner is
+called from one thread, under inference_mode.
 """
 
 import copy
@@ -21,74 +20,85 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from service.engine.base import Prompt
-from service.engine.local.attention import NAME, Unsupported, attending, last_tokens, whole
-from service.engine.local.plan import Pass, plan
+from service.engine.local.attention import (
+    NAME,
+    AttentionFunction,
+    Unsupported,
+    attend_last_tokens,
+    attend_tree,
+    use_attention,
+)
+from service.engine.local.plan import TreePass, plan_passes
 from service.errors import ConfigurationError, EngineFailed
 
 _log = logging.getLogger(__name__)
-# How far the log-probabilities of the two ways may be apart, on average and as a share of their spread.
+# How far the log-probabilities of the two ways may differ, on average and as a share of their standard deviation.
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
-_ROUGH = 0.1
+_HALF_PRECISION_TOLERANCE = 0.1
 # The cache layers whose rows may be views of one row: update() concatenates, and so copies, before it stores.
-_REPEATABLE = (DynamicLayer, DynamicSlidingWindowLayer)
+_EXPANDABLE_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)
 
-Kept = dict[int, tuple[torch.Tensor, torch.Tensor]]
+# Keys and values by layer, each (1, heads, tokens, head size).
+KeysValues = dict[int, tuple[torch.Tensor, torch.Tensor]]
 
 
-class Forward:
-    """A model's forward pass. `tree`: trees can be read; `repeatable`: a prefix's cache can be seen by several rows."""
+class ModelRunner:
+    """Runs one model.
 
-    def __init__(self, model: Any, device: torch.device, longest: int, *, share: bool = True) -> None:
-        """Tries the model out. Raises ConfigurationError if nothing can be read."""
+    `supports_trees`: it can read prefix trees. `supports_shared_cache`: rows can share the cache of a prefix.
+    """
+
+    def __init__(self, model: Any, device: torch.device, max_model_len: int, *, share: bool = True) -> None:
+        """Tries the model out. Raises ConfigurationError if not even plain rows can be computed."""
         self.device = device
-        self.tree = self.repeatable = False
+        self.supports_trees = self.supports_shared_cache = False
         self._model = model
-        self._longest = longest
-        self._last: torch.Tensor | None = None
-        self._own = model.config._attn_implementation
+        self._max_model_len = max_model_len
+        self._last_positions: torch.Tensor | None = None
+        self._native_attention = model.config._attn_implementation
         # The head of a large vocabulary is the dearest layer of a small model. `logits_to_keep` takes positions, but
         # the same ones for every row; ragged rows need one each.
-        model.get_output_embeddings().register_forward_pre_hook(self._keep_last)
+        model.get_output_embeddings().register_forward_pre_hook(self._select_last_tokens)
         try:
             with torch.inference_mode():
-                self.rows([(0, 0), (0,)])
+                self.run_rows([(0, 0), (0,)])
                 if share:
-                    self.tree = self._try_tree()
-                    self.repeatable = not self.tree and self._try_repeating()
+                    self.supports_trees = self._probe_trees()
+                    self.supports_shared_cache = not self.supports_trees and self._probe_shared_cache()
         except Exception as error:
-            raise ConfigurationError(f"the judge's model cannot be asked ({type(error).__name__}): {error}") from error
+            raise ConfigurationError(f"the judge's model cannot be run ({type(error).__name__}): {error}") from error
 
     @property
     def attention(self) -> str:
-        return NAME if self.tree else str(self._own)
+        return NAME if self.supports_trees else str(self._native_attention)
 
-    def prefix(self, ids: Sequence[int]) -> Any:
+    def compute_prefix(self, ids: Sequence[int]) -> Any:
         """The cache of one row after these ids."""
-        return self._continued([ids], None, use_cache=True)[1]
+        return self._run_padded([ids], None, use_cache=True)[1]
 
-    def rows(self, rows: Sequence[Sequence[int]], past: Any = None) -> torch.Tensor:
-        """Logits after each row, (rows, vocabulary). `past` is a `prefix` that all follow on; it stays as it is."""
-        given = None if past is None else _repeated(past, len(rows))
-        return self._continued(rows, given, use_cache=past is not None)[0]
+    def run_rows(self, rows: Sequence[Sequence[int]], prefix: Any = None) -> torch.Tensor:
+        """Logits after each row, (rows, vocabulary). All rows follow the cache `prefix`, which stays as it is."""
+        cache = None if prefix is None else _expanded(prefix, len(rows))
+        return self._run_padded(rows, cache, use_cache=prefix is not None)[0]
 
-    def step(self, ids: Sequence[int], past: Any) -> tuple[torch.Tensor, Any]:
-        """Logits (1, vocabulary) after one row that goes on where `past` ends, and the new past, if it has one."""
-        return self._continued([ids], past, use_cache=True)
+    def run_row(self, ids: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
+        """Logits (1, vocabulary) after one row that goes on where `cache` ends, and the new cache, if there is one."""
+        return self._run_padded([ids], cache, use_cache=True)
 
-    def read(self, one: Pass, kept: Kept | None = None) -> torch.Tensor:
-        """Logits after each row of the pass, (rows, vocabulary). Keys and values go to `kept`, by layer."""
-        ends = torch.tensor([leaf.end - 1 for leaf in one.leaves], device=self.device)
-        last = _LastLayer(self._model, one, ends, kept)
-        with last.narrowed(), attending(last.attend, self._longest):
-            return self._logits(one.ids, one.positions, len(one.members))
+    def run_tree(self, tree_pass: TreePass, keys_values: KeysValues | None = None) -> torch.Tensor:
+        """Logits after each row of the pass, (rows, vocabulary). Fills `keys_values` by layer."""
+        ends = torch.tensor([leaf.end - 1 for leaf in tree_pass.leaves], device=self.device)
+        attention = _TreeAttention(self._model, tree_pass, ends, keys_values)
+        with attention.last_layer_narrowed(), use_attention(attention.attend, self._max_model_len):
+            return self._run_packed(tree_pass.ids, tree_pass.positions, len(tree_pass.members))
 
-    def decode(self, ids: Sequence[int], positions: Sequence[int], attend: Any) -> torch.Tensor:
-        """Logits after one token a row, (rows, vocabulary)."""
-        with attending(attend, self._longest):
-            return self._logits(ids, positions, len(ids))
+    def decode(self, ids: Sequence[int], positions: Sequence[int], attend: AttentionFunction) -> torch.Tensor:
+        """Logits after one more token in each row, (rows, vocabulary)."""
+        with use_attention(attend, self._max_model_len):
+            return self._run_packed(ids, positions, len(ids))
 
-    def _logits(self, ids: Sequence[int], positions: Sequence[int], rows: int) -> torch.Tensor:
-        self._last = None
+    def _run_packed(self, ids: Sequence[int], positions: Sequence[int], rows: int) -> torch.Tensor:
+        self._last_positions = None
         logits = self._model(
             input_ids=torch.tensor([list(ids)], device=self.device),
             position_ids=torch.tensor([list(positions)], device=self.device),
@@ -98,60 +108,63 @@ class Forward:
             raise EngineFailed("the model's head does not read one position of each row")
         return torch.as_tensor(logits[0])
 
-    def _continued(self, rows: Sequence[Sequence[int]], past: Any, *, use_cache: bool) -> tuple[torch.Tensor, Any]:
+    def _run_padded(self, rows: Sequence[Sequence[int]], cache: Any, *, use_cache: bool) -> tuple[torch.Tensor, Any]:
         longest = max(map(len, rows))
         ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=self.device)
-        self._last = torch.tensor([len(row) - 1 for row in rows], device=self.device)
-        answer = self._model(input_ids=ids, past_key_values=past, use_cache=use_cache)
-        if answer.logits.shape[:2] != (len(rows), 1):
+        self._last_positions = torch.tensor([len(row) - 1 for row in rows], device=self.device)
+        output = self._model(input_ids=ids, past_key_values=cache, use_cache=use_cache)
+        if output.logits.shape[:2] != (len(rows), 1):
             raise EngineFailed("the model's head does not read one position of each row")
-        return answer.logits[:, 0], getattr(answer, "past_key_values", None)
+        return output.logits[:, 0], getattr(output, "past_key_values", None)
 
-    def _keep_last(self, _: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    def _select_last_tokens(self, _: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         hidden = args[0]
-        if self._last is None:
+        # In a packed pass the last layer has left nothing but the rows' last tokens.
+        if self._last_positions is None:
             return args
-        return (hidden[torch.arange(len(hidden), device=hidden.device), self._last].unsqueeze(1), *args[1:])
+        return (hidden[torch.arange(len(hidden), device=hidden.device), self._last_positions].unsqueeze(1), *args[1:])
 
-    def _try_repeating(self) -> bool:
-        past = self.prefix((0, 0))
-        repeatable = type(past) is DynamicCache and all(type(layer) in _REPEATABLE for layer in past.layers)
-        if repeatable:
-            self.rows([(0, 0), (0,)], past)
-        return repeatable
+    def _probe_shared_cache(self) -> bool:
+        cache = self.compute_prefix((0, 0))
+        expandable = type(cache) is DynamicCache and all(type(layer) in _EXPANDABLE_LAYERS for layer in cache.layers)
+        if expandable:
+            self.run_rows([(0, 0), (0,)], cache)
+        return expandable
 
-    def _try_tree(self) -> bool:
-        """Is the tree's answer that of the model's own attention? Leaves the model set up for the way it goes."""
-        if self._longest < 64:
+    def _probe_trees(self) -> bool:
+        """Whether the model's answer over a tree is that of its own attention. Sets the model's attention to match."""
+        if self._max_model_len < 64:
             return False
-        prompts = _sample(min(100, self._model.get_input_embeddings().weight.shape[0]))
-        expected = torch.log_softmax(self.rows([prompt.ids for prompt in prompts]).float(), dim=-1)
+        prompts = _probe_prompts(min(100, self._model.get_input_embeddings().weight.shape[0]))
+        expected = torch.log_softmax(self.run_rows([prompt.ids for prompt in prompts]).float(), dim=-1)
         self._model.set_attn_implementation(NAME)
         try:
-            (one,) = plan(prompts, range(len(prompts)), max_batch_tokens=1_000)
-            kept: Kept = {}
-            found = torch.log_softmax(self.read(one, kept).float(), dim=-1)
-            if len(kept) != _layers(self._model):
+            (tree_pass,) = plan_passes(prompts, range(len(prompts)), max_batch_tokens=1_000)
+            keys_values: KeysValues = {}
+            found = torch.log_softmax(self.run_tree(tree_pass, keys_values).float(), dim=-1)
+            # A layer that is no attention (a convolution, a state space) would mix the tree's branches.
+            if len(keys_values) != _layer_count(self._model):
                 raise Unsupported("layers without attention")
-            apart = ((found - expected[list(one.members)]).abs().mean() / expected.std()).item()
-            if apart <= _TOLERANCE.get(self._model.dtype, _ROUGH):
+            difference = ((found - expected[list(tree_pass.members)]).abs().mean() / expected.std()).item()
+            if difference <= _TOLERANCE.get(self._model.dtype, _HALF_PRECISION_TOLERANCE):
                 return True
-            _log.warning("the tree's answers are %.1e from the model's own", apart)
+            _log.warning("answers over a prefix tree differ by %.1e from the model's own", difference)
         except Exception as error:
+            # Any failure means that this model goes the other way, which is slower and as right.
             level = logging.INFO if isinstance(error, Unsupported) else logging.WARNING
-            _log.log(level, "no tree for this model: %s: %s", type(error).__name__, error)
-        self._model.set_attn_implementation(self._own)
+            _log.log(level, "no prefix tree for this model: %s: %s", type(error).__name__, error)
+        self._model.set_attn_implementation(self._native_attention)
         return False
 
 
-def _layers(model: Any) -> int:
+def _layer_count(model: Any) -> int:
     return int(model.config.get_text_config(decoder=True).num_hidden_layers)
 
 
-def _repeated(past: DynamicCache, n: int) -> DynamicCache:
-    """A cache of n rows that are views of the one row; `past` itself stays as it is."""
-    rows = copy.copy(past)
-    layers: list[Any] = [copy.copy(layer) for layer in past.layers]
+def _expanded(cache: DynamicCache, n: int) -> DynamicCache:
+    """A cache of n rows that are views of the one row of `cache`, which stays as it is."""
+    rows = copy.copy(cache)
+    layers: list[Any] = [copy.copy(layer) for layer in cache.layers]
     rows.layers = layers
     for layer in layers:
         if layer.is_initialized:
@@ -160,24 +173,24 @@ def _repeated(past: DynamicCache, n: int) -> DynamicCache:
     return rows
 
 
-class _Taken(Exception):
-    """The last layer's keys and values are there; the rest of it is computed for the last tokens alone."""
+class _LastKeysValues(Exception):
+    """Leaves the last layer once its keys and values are computed, before the rest is computed for all tokens."""
 
 
-class _LastLayer:
-    """The attention of a pass over a whole tree, whose last layer goes on with each row's last token."""
+class _TreeAttention:
+    """The attention of a pass over a prefix tree, whose last layer computes each row's last token only."""
 
-    def __init__(self, model: Any, one: Pass, ends: torch.Tensor, kept: Kept | None) -> None:
-        self._layer = model.get_decoder().layers[_layers(model) - 1]
-        self._pass = one
+    def __init__(self, model: Any, tree_pass: TreePass, ends: torch.Tensor, keys_values: KeysValues | None) -> None:
+        self._last_layer = model.get_decoder().layers[_layer_count(model) - 1]
+        self._pass = tree_pass
         self._ends = ends
-        self._kept = kept
-        self._taken: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._inside = False
+        self._keys_values = keys_values
+        self._last_keys_values: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._in_last_layer = False
 
     @contextmanager
-    def narrowed(self) -> Iterator[None]:
-        hook = self._layer.register_forward_pre_hook(self._narrow, with_kwargs=True)
+    def last_layer_narrowed(self) -> Iterator[None]:
+        hook = self._last_layer.register_forward_pre_hook(self._narrow, with_kwargs=True)
         try:
             yield
         finally:
@@ -186,35 +199,35 @@ class _LastLayer:
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        if self._taken is not None:
-            return last_tokens(self._pass, query, *self._taken, scale)
-        if self._kept is not None:
-            self._kept[layer] = (key, value)
-        if self._inside:
-            self._taken = key, value
-            raise _Taken
-        out: torch.Tensor = whole(self._pass.pieces, query, key, value, scale)
-        return out
+        # The last layer is entered twice: first with all tokens for its keys and values, then with the last tokens.
+        if self._last_keys_values is not None:
+            return attend_last_tokens(self._pass, query, *self._last_keys_values, scale)
+        if self._keys_values is not None:
+            self._keys_values[layer] = (key, value)
+        if self._in_last_layer:
+            self._last_keys_values = key, value
+            raise _LastKeysValues
+        return attend_tree(self._pass.nodes, query, key, value, scale)
 
     def _narrow(self, layer: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        self._inside = True
+        self._in_last_layer = True
         try:
             layer.forward(*args, **kwargs)
             raise Unsupported("a last layer without attention")
-        except _Taken:
-            return self._rows_of(args), {name: self._rows_of(value) for name, value in kwargs.items()}
+        except _LastKeysValues:
+            return self._last_tokens_of(args), {name: self._last_tokens_of(value) for name, value in kwargs.items()}
 
-    def _rows_of(self, value: Any) -> Any:
-        """The last tokens' part of what is given token by token: (…, tokens, …) in the second dimension."""
+    def _last_tokens_of(self, value: Any) -> Any:
+        """The last tokens' part of an argument that is given token by token: (…, tokens, …) in the second dimension."""
         if isinstance(value, tuple):
-            return tuple(map(self._rows_of, value))
+            return tuple(map(self._last_tokens_of, value))
         per_token = isinstance(value, torch.Tensor) and value.ndim > 1 and value.shape[1] == len(self._pass.ids)
         return value.index_select(1, self._ends) if per_token else value
 
 
-def _sample(vocabulary: int) -> list[Prompt]:
+def _probe_prompts(vocabulary_size: int) -> list[Prompt]:
     """A conversation of two responses and a prompt by itself, in lengths that a tree shares."""
-    ids = [(7 * i * i + 3 * i) % vocabulary for i in range(200)]
+    ids = [(7 * i * i + 3 * i) % vocabulary_size for i in range(200)]
     conversation = tuple(ids[:17])
     prompts = [Prompt(conversation + tuple(ids[20 * r : 20 * r + 18]), tuple(ids[90 + n : 95 + 2 * n]))
                for r in (1, 2) for n in (0, 3, 5)]  # fmt: skip

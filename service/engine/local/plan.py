@@ -1,10 +1,10 @@
-"""What one pass of the local engine computes: a tree of pieces of text, each of them once. Pure.
+"""Plans forward passes over many prompts, so that each prefix they have in common is computed once. Pure.
 
-Prompts of one batch begin alike: with the instructions, then with the conversation, then with the response. The plan
-finds what they have in common and lays it out depth first, so that everything that follows on a piece is one slice.
+Prompts of one batch begin alike: with the instructions, then the conversation, then the response. The plan is a prefix
+tree of them (a radix tree) per pass. The tree is laid out depth first, so that all tokens below a node are one slice.
 
-Always true: every prompt is one row of one pass; along its pieces, from the root to its leaf, its tokens stand in
-order; prompts of different salts have no piece in common; a pass of several rows is never larger than its limit.
+Guarantees: every prompt is one row of one pass. Along its nodes, from the root to its leaf, its tokens stand in order.
+Prompts of different salts have no node in common. A pass of several rows is never larger than its limit.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,15 +13,15 @@ from itertools import pairwise
 
 from service.engine.base import Prompt, common_length
 
-# A piece costs an attention call of its own in every layer; fewer tokens than this are sooner computed twice.
-WORTH_SHARING = 16
+# A node costs an attention call of its own in every layer, so a shorter prefix is cheaper to compute twice.
+MIN_SHARED_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Tokens [start, end) of a pass. Tokens [end, last) follow on them, which end in the rows [first_row, last_row).
+class Node:
+    """Tokens [start, end) of a pass. The tokens below the node are [end, last); they end in rows [first_row, last_row).
 
-    `position` is where the piece begins in each of its prompts.
+    `position` is the index of the node's first token in each of its prompts.
     """
 
     start: int
@@ -36,106 +36,125 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """`pieces` are depth first. A row is a prompt: its index in the batch, its leaf, its tokens computed for others."""
+class TreePass:
+    """One forward pass over a prefix tree. `nodes` are depth first.
+
+    A row is a prompt: `members` holds its index in the batch, `leaves` its last node, and `cached` how many of its
+    tokens are computed for an earlier row.
+    """
 
     ids: tuple[int, ...]
-    pieces: tuple[Piece, ...]
+    nodes: tuple[Node, ...]
     members: tuple[int, ...]
-    leaves: tuple[Piece, ...]
+    leaves: tuple[Node, ...]
     cached: tuple[int, ...]
 
     @property
-    def shared(self) -> tuple[Piece, ...]:
-        return tuple(piece for piece in self.pieces if piece.last > piece.end)
+    def shared_nodes(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.last > node.end)
 
     @property
     def positions(self) -> list[int]:
-        return [piece.position + offset for piece in self.pieces for offset in range(len(piece))]
+        return [node.position + offset for node in self.nodes for offset in range(len(node))]
 
 
-def plan(
-    prompts: Sequence[Prompt], served: Sequence[int], *, max_batch_tokens: int, share: bool = True, answer: int = 0
-) -> Iterator[Pass]:
-    """Passes over the prompts that are `served`, by index. `answer` tokens of room are counted for each.
+def plan_passes(
+    prompts: Sequence[Prompt],
+    indexes: Sequence[int],
+    *,
+    max_batch_tokens: int,
+    share: bool = True,
+    answer_tokens: int = 0,
+) -> Iterator[TreePass]:
+    """Yields passes over the prompts at `indexes`. Each prompt counts `answer_tokens` more than it has.
 
-    A pass is at most `max_batch_tokens`; or, so that a long prefix is not computed for each of its criteria again, its
+    A pass is at most `max_batch_tokens`; or, so that a long prefix is not computed again for each of its criteria, its
     first prompt and a quarter of that.
     """
-    ordered = sorted(served, key=lambda index: (prompts[index].salt, prompts[index].shared) if share else ())
-    begin = size = limit = 0
+    ordered = sorted(indexes, key=lambda index: (prompts[index].salt, prompts[index].shared) if share else ())
+    first = size = limit = 0
     for at, index in enumerate(ordered):
-        cost = len(prompts[index]) + answer
-        known = common_length(prompts[ordered[at - 1]], prompts[index]) if share and at > begin else 0
-        if at > begin and size + cost - known > limit:
-            yield from _fitting(prompts, ordered[begin:at], limit, share, answer)
-            begin, size, known = at, 0, 0
-        if at == begin:
-            limit = max(max_batch_tokens, cost + max_batch_tokens // 4)
-        size += cost - known
+        tokens = len(prompts[index]) + answer_tokens
+        # Only the neighbour before is compared: the order puts the longest common prefix there.
+        common = common_length(prompts[ordered[at - 1]], prompts[index]) if share and at > first else 0
+        if at > first and size + tokens - common > limit:
+            yield from _split_to_fit(prompts, ordered[first:at], limit, share, answer_tokens)
+            first, size, common = at, 0, 0
+        if at == first:
+            limit = max(max_batch_tokens, tokens + max_batch_tokens // 4)
+        size += tokens - common
     if ordered:
-        yield from _fitting(prompts, ordered[begin:], limit, share, answer)
+        yield from _split_to_fit(prompts, ordered[first:], limit, share, answer_tokens)
 
 
-def _fitting(prompts: Sequence[Prompt], members: list[int], limit: int, share: bool, answer: int) -> Iterator[Pass]:
-    """What was too short to be shared is not in the estimate of a pass's size: halve a pass that is over."""
-    one = _Tree(prompts, members, share).laid_out()
-    if len(members) == 1 or len(one.ids) + answer * len(members) <= limit:
-        yield one
+def _split_to_fit(
+    prompts: Sequence[Prompt], members: list[int], limit: int, share: bool, answer_tokens: int
+) -> Iterator[TreePass]:
+    """Yields one pass, or the passes of both halves of `members` where one would be over the limit.
+
+    That happens because the estimate of a pass's size counts every common prefix as shared, also those that are too
+    short to be.
+    """
+    tree_pass = _TreeBuilder(prompts, members, share).build()
+    if len(members) == 1 or len(tree_pass.ids) + answer_tokens * len(members) <= limit:
+        yield tree_pass
         return
     half = len(members) // 2
-    yield from _fitting(prompts, members[:half], limit, share, answer)
-    yield from _fitting(prompts, members[half:], limit, share, answer)
+    yield from _split_to_fit(prompts, members[:half], limit, share, answer_tokens)
+    yield from _split_to_fit(prompts, members[half:], limit, share, answer_tokens)
 
 
-class _Tree:
+class _TreeBuilder:
     """Lays out prompts that are ordered by salt and shared part."""
 
     def __init__(self, prompts: Sequence[Prompt], members: Sequence[int], share: bool) -> None:
         self._prompts = prompts
         self._groups: list[list[int]] = []
         for index in members:
-            same = share and self._groups and _alike(prompts[self._groups[-1][0]], prompts[index])
+            same = share and self._groups and _same_shared_part(prompts[self._groups[-1][0]], prompts[index])
             self._groups[-1].append(index) if same else self._groups.append([index])
         firsts = [prompts[group[0]] for group in self._groups]
         self._common = [common_length(a, b) if share else 0 for a, b in pairwise(firsts)]
         self._ids: list[int] = []
-        self._pieces: list[Piece] = []
+        self._nodes: list[Node] = []
         self._members: list[int] = []
-        self._leaves: list[Piece] = []
+        self._leaves: list[Node] = []
 
-    def laid_out(self) -> Pass:
-        self._grow(0, len(self._groups), 0)
+    def build(self) -> TreePass:
+        self._add_groups(0, len(self._groups), 0)
         cached = [leaf.position for leaf in self._leaves]
-        for piece in self._pieces:
-            cached[piece.first_row] -= len(piece) if piece.last > piece.end else 0
-        return Pass(tuple(self._ids), tuple(self._pieces), tuple(self._members), tuple(self._leaves), tuple(cached))
+        for node in self._nodes:
+            # The first row below a shared node is the one that it is computed for.
+            cached[node.first_row] -= len(node) if node.last > node.end else 0
+        return TreePass(tuple(self._ids), tuple(self._nodes), tuple(self._members), tuple(self._leaves), tuple(cached))
 
-    def _grow(self, first: int, last: int, depth: int) -> None:
-        """Groups [first, last), which agree up to `depth`."""
+    def _add_groups(self, first: int, last: int, depth: int) -> None:
+        """Adds the groups [first, last), whose first `depth` tokens are equal and stand in the tree already."""
         if last - first == 1:
-            return self._grow_group(self._groups[first], depth)
+            return self._add_group(self._groups[first], depth)
         agreed = min(self._common[first : last - 1])
-        if agreed - depth >= WORTH_SHARING:
+        if agreed - depth >= MIN_SHARED_TOKENS:
             at = self._open(self._prompts[self._groups[first][0]].shared[depth:agreed], depth)
-            self._grow(first, last, agreed)
+            self._add_groups(first, last, agreed)
             return self._close(at)
-        for cut in [i + 1 for i in range(first, last - 1) if self._common[i] - depth < WORTH_SHARING]:
-            self._grow(first, cut, depth)
+        # All groups together agree on too little for a node: cut where neighbours do, so that runs of them may share.
+        for cut in [i + 1 for i in range(first, last - 1) if self._common[i] - depth < MIN_SHARED_TOKENS]:
+            self._add_groups(first, cut, depth)
             first = cut
-        self._grow(first, last, depth)
+        self._add_groups(first, last, depth)
 
-    def _grow_group(self, members: list[int], depth: int) -> None:
-        """Prompts with one and the same shared part, which is there up to `depth`."""
+    def _add_group(self, members: list[int], depth: int) -> None:
+        """Adds prompts with one and the same shared part, of which `depth` tokens stand in the tree already."""
         rest = self._prompts[members[0]].shared[depth:]
         at = None
-        if len(rest) * (len(members) - 1) >= WORTH_SHARING:
+        # What is saved grows with the number of prompts, so a short prefix of many is worth a node too.
+        if len(rest) * (len(members) - 1) >= MIN_SHARED_TOKENS:
             at, rest, depth = self._open(rest, depth), (), depth + len(rest)
         for index in members:
             leaf = self._open(rest + self._prompts[index].own, depth)
             self._members.append(index)
             self._close(leaf)
-            self._leaves.append(self._pieces[leaf])
+            self._leaves.append(self._nodes[leaf])
         if at is not None:
             self._close(at)
 
@@ -143,12 +162,12 @@ class _Tree:
         start, row = len(self._ids), len(self._members)
         self._ids += ids
         end = len(self._ids)
-        self._pieces.append(Piece(start, end, end, position, row, row))
-        return len(self._pieces) - 1
+        self._nodes.append(Node(start, end, end, position, row, row))
+        return len(self._nodes) - 1
 
     def _close(self, at: int) -> None:
-        self._pieces[at] = replace(self._pieces[at], last=len(self._ids), last_row=len(self._members))
+        self._nodes[at] = replace(self._nodes[at], last=len(self._ids), last_row=len(self._members))
 
 
-def _alike(a: Prompt, b: Prompt) -> bool:
+def _same_shared_part(a: Prompt, b: Prompt) -> bool:
     return a.salt == b.salt and a.shared == b.shared

@@ -1,7 +1,7 @@
-"""What the local engine computes for a model that reads no trees: groups of one prefix and rows after it. Pure.
+"""Plans padded rows for models that cannot read a prefix tree: groups of one prefix, and passes of rows after it. Pure.
 
-Always true: every prompt is in one pass of one group; a group's prompts have its shared part, and a pass of several
-rows keeps within the budget.
+Guarantees: every prompt is in one pass of one group. The prompts of a group have its shared part. A pass of several
+rows keeps within the token budget.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from service.engine.base import Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RowGroup:
     """Prompts by their index in the batch, in passes. `shared` is computed once; rows hold what comes after it."""
 
     shared: tuple[int, ...]
@@ -19,34 +19,39 @@ class Group:
 
     @property
     def members(self) -> list[int]:
-        return [index for one in self.passes for index in one]
+        return [index for members in self.passes for index in members]
 
 
-def groups(prompts: Sequence[Prompt], served: Sequence[int], *, max_batch_tokens: int, share: bool) -> Iterator[Group]:
-    """Groups of prompts with an equal shared part, then one group without for those that share with nobody.
+def plan_rows(
+    prompts: Sequence[Prompt], indexes: Sequence[int], *, max_batch_tokens: int, share: bool
+) -> Iterator[RowGroup]:
+    """Yields groups of prompts with an equal shared part, then one group without for those that share with nobody.
 
-    `max_batch_tokens` bounds rows x longest row of a pass, the shared prefix counted in every row, because that is
-    what the cache holds; a single prompt may exceed it.
+    `max_batch_tokens` bounds rows x longest row of a pass. The shared prefix counts in every row, because that is what
+    the cache holds. A single prompt may exceed it.
     """
     by_shared: dict[tuple[str, tuple[int, ...]], list[int]] = {}
-    for index in served:
+    for index in indexes:
         key = (prompts[index].salt, prompts[index].shared) if share else ("", ())
         by_shared.setdefault(key, []).append(index)
-    alone: list[int] = []
+    unshared: list[int] = []
     for (_, shared), members in by_shared.items():
         if len(members) == 1 or not shared:
-            alone += members
+            unshared += members
         else:
-            yield Group(shared, _passes({index: len(prompts[index]) for index in members}, max_batch_tokens))
-    if alone:
-        yield Group((), _passes({index: len(prompts[index]) for index in alone}, max_batch_tokens))
+            yield RowGroup(
+                shared, _split_into_passes({index: len(prompts[index]) for index in members}, max_batch_tokens)
+            )
+    if unshared:
+        yield RowGroup((), _split_into_passes({index: len(prompts[index]) for index in unshared}, max_batch_tokens))
 
 
-def _passes(sizes: dict[int, int], max_batch_tokens: int) -> tuple[tuple[int, ...], ...]:
-    """Cut prompts, shortest first so that rows of a pass pad little, where rows x longest would exceed the budget."""
+def _split_into_passes(lengths: dict[int, int], max_batch_tokens: int) -> tuple[tuple[int, ...], ...]:
+    """Cuts prompts into passes where rows x longest would exceed the budget."""
     passes: list[list[int]] = [[]]
-    for index in sorted(sizes, key=lambda index: (sizes[index], index)):
-        if passes[-1] and (len(passes[-1]) + 1) * sizes[index] > max_batch_tokens:
+    # Shortest first, so that the rows of a pass pad little, and so that the next prompt is the longest of its pass.
+    for index in sorted(lengths, key=lambda index: (lengths[index], index)):
+        if passes[-1] and (len(passes[-1]) + 1) * lengths[index] > max_batch_tokens:
             passes.append([])
         passes[-1].append(index)
-    return tuple(tuple(one) for one in passes)
+    return tuple(tuple(members) for members in passes)

@@ -23,6 +23,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from service.engine.checkpoint import Dtype, load_checkpoint
 from service.engine.local.engine import LocalEngine
 
 VOCABULARY = 300
@@ -86,15 +87,22 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
 
 @pytest.fixture
-def load(checkpoint: Callable[[str], Path]) -> Iterator[Callable[..., LocalEngine]]:
-    """Loads a local engine by architecture; all are stopped after the test."""
+def load_with_model(checkpoint: Callable[[str], Path]) -> Iterator[Callable[..., tuple[LocalEngine, Any]]]:
+    """Loads a local engine by architecture, with the model that it runs; all engines are stopped after the test."""
     engines: list[LocalEngine] = []
 
-    def load_one(name: str = "qwen2", **options: Any) -> LocalEngine:
+    def load_one(name: str = "qwen2", *, dtype: Dtype = "auto", **options: Any) -> tuple[LocalEngine, Any]:
+        loaded = load_checkpoint(str(checkpoint(name)), revision=None, dtype=dtype, device="cpu", max_model_len=200)
         given = {"workers": 1} | options  # one, so that a test that breaks a pass knows which
-        engines.append(LocalEngine.load(str(checkpoint(name)), device="cpu", max_model_len=200, **given))
-        return engines[-1]
+        engines.append(LocalEngine(loaded, **given))
+        return engines[-1], loaded.model
 
     yield load_one
     for engine in engines:
         asyncio.run(engine.stop())
+
+
+@pytest.fixture
+def load(load_with_model: Callable[..., tuple[LocalEngine, Any]]) -> Callable[..., LocalEngine]:
+    """Loads a local engine by architecture."""
+    return lambda *args, **options: load_with_model(*args, **options)[0]

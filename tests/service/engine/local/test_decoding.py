@@ -27,6 +27,7 @@ SCHEMA = json.dumps(
     }
 )
 Load = Callable[..., LocalEngine]
+LoadWithModel = Callable[..., tuple[LocalEngine, Any]]
 
 
 def ids(n: int, seed: int) -> tuple[int, ...]:
@@ -91,10 +92,9 @@ async def test_a_stop_id_ends_an_answer_and_is_no_part_of_it(load: Load, checkpo
     assert bare([found])[0][1] and unstopped.tokens >= bare([found])[0][2]
 
 
-async def test_the_models_own_end_ends_an_answer(load: Load) -> None:
-    engine = load()
-    forward: Any = engine._forwards[0]
-    head = forward._model.get_output_embeddings()
+async def test_the_models_own_end_ends_an_answer(load_with_model: LoadWithModel) -> None:
+    engine, model = load_with_model()
+    head = model.get_output_embeddings()
     hook = head.register_forward_hook(lambda _, args, logits: logits.index_fill(-1, torch.tensor([END]), 1e4))
     found = await engine.generate([Prompt((), (5, 6))], [Sampling(5)])
     hook.remove()
@@ -112,10 +112,9 @@ async def test_seeds_give_the_same_answer_alone_and_in_a_batch(load: Load) -> No
     assert len({text for text, _, _ in bare(others)}) > 3
 
 
-async def test_a_temperature_draws_as_often_as_the_model_says(load: Load) -> None:
-    engine = load()
-    forward: Any = engine._forwards[0]
-    head = forward._model.get_output_embeddings()
+async def test_a_temperature_draws_as_often_as_the_model_says(load_with_model: LoadWithModel) -> None:
+    engine, model = load_with_model()
+    head = model.get_output_embeddings()
     wanted = torch.full((300,), -1e4)
     wanted[50], wanted[60] = 2 * torch.tensor(0.75).log(), 2 * torch.tensor(0.25).log()
     hook = head.register_forward_hook(lambda _, args, logits: wanted.expand_as(logits))
@@ -194,19 +193,19 @@ async def test_a_judge_without_a_tokenizer_reads_but_does_not_write(
     await engine.stop()
 
 
-async def test_numbers_that_are_not_finite_fail_their_own_row(load: Load) -> None:
-    engine = load("llama")
-    forward: Any = engine._forwards[0]
+async def test_numbers_that_are_not_finite_fail_their_own_row(load_with_model: LoadWithModel) -> None:
+    engine, model = load_with_model("llama")
     with torch.no_grad():
-        forward._model.get_input_embeddings().weight[299] = float("nan")
+        model.get_input_embeddings().weight[299] = float("nan")
     prompts = [Prompt(ids(20, 1), (8, 9)), Prompt(ids(20, 1), (299, 9)), Prompt(ids(20, 1), (7,))]
     found = await engine.generate(prompts, [Sampling(4), Sampling(4, temperature=1.0), Sampling(4, temperature=1.0)])
     assert [type(outcome) for outcome in found] == [Generation, EngineFailed, Generation]
 
 
-async def test_an_abandoned_row_stops_and_a_stopped_engine_keeps_what_was_finished(load: Load) -> None:
-    engine = load()
-    forward: Any = engine._forwards[0]
+async def test_an_abandoned_row_stops_and_a_stopped_engine_keeps_what_was_finished(
+    load_with_model: LoadWithModel,
+) -> None:
+    engine, model = load_with_model()
     begun, go_on = threading.Event(), threading.Event()
 
     def wait(_: Any, args: Any) -> None:
@@ -214,7 +213,7 @@ async def test_an_abandoned_row_stops_and_a_stopped_engine_keeps_what_was_finish
             go_on.wait(10)
         begun.set()
 
-    forward._model.get_output_embeddings().register_forward_pre_hook(wait)
+    model.get_output_embeddings().register_forward_pre_hook(wait)
     prompts = [Prompt(ids(20, 1), ids(3, n)) for n in range(3)]
     schema = [None, SCHEMA, SCHEMA]
     samplings = [Sampling(n, json_schema=one) for n, one in zip((1, 60, 60), schema, strict=True)]

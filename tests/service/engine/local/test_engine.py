@@ -13,11 +13,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from service.engine.base import LabelLogprobs, Outcome, Prompt
-from service.engine.local.engine import LocalEngine
+from service.engine.local.engine import LocalEngine, replicate
 from service.errors import EngineFailed, TooLong
 
 LABELS = (11, 23)
 Load = Callable[..., LocalEngine]
+LoadWithModel = Callable[..., tuple[LocalEngine, Any]]
 
 
 def ids(n: int, seed: int) -> tuple[int, ...]:
@@ -96,7 +97,7 @@ async def test_a_model_whose_cache_cannot_be_repeated_is_read_unshared(
     assert_close(probabilities(outcomes), plain(checkpoint(name), mixed()))
     assert engine.identity.facts["share_prefix"] == "false"
     assert sum(getattr(outcome, "cached_tokens", 0) for outcome in outcomes) == 0
-    assert [record.levelname for record in caplog.records if "cannot be repeated" in record.message] == ["WARNING"]
+    assert [record.levelname for record in caplog.records if "cannot be shared" in record.message] == ["WARNING"]
 
 
 async def test_each_prompt_after_the_first_of_a_group_has_its_shared_tokens_cached(load: Load) -> None:
@@ -133,10 +134,9 @@ async def test_prompts_of_different_salts_share_nothing(load: Load) -> None:
     ],
 )
 async def test_a_shared_prefix_is_computed_once_and_the_head_at_last_positions_only(
-    name: str, passes: list[tuple[int, ...]], heads: list[tuple[int, ...]], load: Load
+    name: str, passes: list[tuple[int, ...]], heads: list[tuple[int, ...]], load_with_model: LoadWithModel
 ) -> None:
-    engine = load(name, max_batch_tokens=160)
-    model: Any = engine._forwards[0]._model
+    engine, model = load_with_model(name, max_batch_tokens=160)
     seen: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = ([], [])
     model.register_forward_pre_hook(
         lambda _, args, kwargs: seen[0].append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
@@ -164,13 +164,12 @@ async def test_what_no_tokenizer_of_the_judge_gives_is_refused(load: Load) -> No
     assert await engine.read_labels([], LABELS) == []
 
 
-async def test_numbers_that_are_not_finite_fail_their_own_prompt_only(load: Load) -> None:
-    engine = load("llama")
-    forward: Any = engine._forwards[0]
+async def test_numbers_that_are_not_finite_fail_their_own_prompt_only(load_with_model: LoadWithModel) -> None:
+    engine, model = load_with_model("llama")
     prompts = [Prompt((5, 6, 7), (8, 9)), Prompt((5, 6, 7), (299, 9)), Prompt((5, 6, 7), (8,)), Prompt((), (299,))]
     before = await engine.read_labels(prompts, LABELS)
     with torch.no_grad():
-        forward._model.get_input_embeddings().weight[299] = math.nan
+        model.get_input_embeddings().weight[299] = math.nan
     outcomes = await engine.read_labels(prompts, LABELS)
     assert [type(outcome) for outcome in outcomes] == [LabelLogprobs, EngineFailed, LabelLogprobs, EngineFailed]
     assert outcomes[0] == before[0] and outcomes[2] == before[2]
@@ -178,9 +177,8 @@ async def test_numbers_that_are_not_finite_fail_their_own_prompt_only(load: Load
         await engine.read_labels(prompts[3:], LABELS)
 
 
-async def test_a_failing_pass_fails_its_own_prompts_and_the_engine_stays_usable(load: Load) -> None:
-    engine = load(max_batch_tokens=30)
-    forward: Any = engine._forwards[0]
+async def test_a_failing_pass_fails_its_own_prompts_and_the_engine_stays_usable(load_with_model: LoadWithModel) -> None:
+    engine, model = load_with_model(max_batch_tokens=30)
     prompts = [Prompt(ids(20, 1), ids(4, 2)), Prompt(ids(20, 1), ids(5, 3)), Prompt((), ids(9, 4))]
     right = await engine.read_labels(prompts, LABELS)
 
@@ -188,7 +186,7 @@ async def test_a_failing_pass_fails_its_own_prompts_and_the_engine_stays_usable(
         if kwargs["input_ids"].shape[1] > 20:
             raise torch.OutOfMemoryError("no memory")
 
-    hook = forward._model.register_forward_pre_hook(no_memory, with_kwargs=True)
+    hook = model.register_forward_pre_hook(no_memory, with_kwargs=True)
     outcomes = await engine.read_labels(prompts, LABELS)
     assert [type(outcome) for outcome in outcomes] == [EngineFailed, EngineFailed, LabelLogprobs]
     assert "OutOfMemoryError" in str(outcomes[0])
@@ -198,9 +196,8 @@ async def test_a_failing_pass_fails_its_own_prompts_and_the_engine_stays_usable(
     assert await engine.read_labels(prompts, LABELS) == right
 
 
-def slow(engine: LocalEngine, seconds_s: float) -> tuple[list[int], threading.Event]:
+def slow(model: Any, seconds_s: float) -> tuple[list[int], threading.Event]:
     """Each pass takes this long; returns the list of passes' row counts, which grows, and whether one has begun."""
-    forward: Any = engine._forwards[0]
     passes: list[int] = []
     begun = threading.Event()
 
@@ -209,13 +206,13 @@ def slow(engine: LocalEngine, seconds_s: float) -> tuple[list[int], threading.Ev
         begun.set()
         time.sleep(seconds_s)
 
-    forward._model.register_forward_pre_hook(wait, with_kwargs=True)
+    model.register_forward_pre_hook(wait, with_kwargs=True)
     return passes, begun
 
 
-async def test_the_event_loop_runs_while_the_model_works(load: Load) -> None:
-    engine = load()
-    slow(engine, 0.3)
+async def test_the_event_loop_runs_while_the_model_works(load_with_model: LoadWithModel) -> None:
+    engine, model = load_with_model()
+    slow(model, 0.3)
     work = asyncio.ensure_future(engine.read_labels([Prompt((), (1, 2))], LABELS))
     turns = 0
     while not work.done():
@@ -224,9 +221,9 @@ async def test_the_event_loop_runs_while_the_model_works(load: Load) -> None:
     assert turns >= 5
 
 
-async def test_a_cancelled_read_ends_before_its_next_pass(load: Load) -> None:
-    engine = load(max_batch_tokens=1)
-    passes, begun = slow(engine, 0.1)
+async def test_a_cancelled_read_ends_before_its_next_pass(load_with_model: LoadWithModel) -> None:
+    engine, model = load_with_model(max_batch_tokens=1)
+    passes, begun = slow(model, 0.1)
     work = asyncio.ensure_future(engine.read_labels([Prompt((), ids(3, i)) for i in range(20)], LABELS))
     await asyncio.to_thread(begun.wait)
     work.cancel()
@@ -237,9 +234,9 @@ async def test_a_cancelled_read_ends_before_its_next_pass(load: Load) -> None:
     assert len(passes) <= 4, "two at most before the cancelling was seen, one of the second read"
 
 
-async def test_an_abandoned_prompt_is_not_computed_any_more(load: Load) -> None:
-    engine = load(max_batch_tokens=1)
-    passes, begun = slow(engine, 0.1)
+async def test_an_abandoned_prompt_is_not_computed_any_more(load_with_model: LoadWithModel) -> None:
+    engine, model = load_with_model(max_batch_tokens=1)
+    passes, begun = slow(model, 0.1)
     prompts = [Prompt((), ids(3, i)) for i in range(20)]
     work = asyncio.ensure_future(engine.read_labels(prompts, LABELS))
     await asyncio.to_thread(begun.wait)
@@ -252,9 +249,9 @@ async def test_an_abandoned_prompt_is_not_computed_any_more(load: Load) -> None:
     assert isinstance((await engine.read_labels(prompts[-1:], LABELS))[0], LabelLogprobs), "nothing is left of it"
 
 
-async def test_stopping_answers_everybody_and_refuses_what_comes_later(load: Load) -> None:
-    engine = load(max_batch_tokens=1)
-    _, begun = slow(engine, 0.05)
+async def test_stopping_answers_everybody_and_refuses_what_comes_later(load_with_model: LoadWithModel) -> None:
+    engine, model = load_with_model(max_batch_tokens=1)
+    _, begun = slow(model, 0.05)
     reads = [asyncio.ensure_future(engine.read_labels([Prompt((), ids(3, i))] * 10, LABELS)) for i in range(3)]
     await asyncio.to_thread(begun.wait)
     assert engine.down is None
@@ -279,12 +276,13 @@ async def test_bfloat16_reads_are_near_float32_ones(load: Load) -> None:
 
 
 @pytest.mark.parametrize("name", ["qwen2", "mistral", "gemma2"])
-async def test_workers_side_by_side_share_the_weights_and_nothing_else(load: Load, name: str) -> None:
-    alone, engine = load(name), load(name, workers=2)
-    first, second = engine._forwards
-    pairs = zip(first._model.parameters(), second._model.parameters(), strict=True)
-    assert first._model is not second._model
-    assert all(a.data_ptr() == b.data_ptr() for a, b in pairs)
+async def test_workers_side_by_side_share_the_weights_and_nothing_else(
+    load: Load, load_with_model: LoadWithModel, name: str
+) -> None:
+    (alone, model), engine = load_with_model(name), load(name, workers=2)
+    first, second = replicate(model, 2)
+    assert first is model and second is not model
+    assert all(a.data_ptr() == b.data_ptr() for a, b in zip(first.parameters(), second.parameters(), strict=True))
     asked = [[Prompt((n, n + 1, n + 2) * 5, (n, m)) for m in range(1, 6)] for n in range(1, 41)]
     expected = [await alone.read_labels(prompts, (5, 6)) for prompts in asked]
     found = await asyncio.gather(*(engine.read_labels(prompts, (5, 6)) for prompts in asked))
