@@ -1,17 +1,17 @@
-"""Reads the answer of an OpenAI-compatible `/v1/completions` call strictly. Pure; used by the remote engine alone.
+"""Reads the response of an OpenAI-compatible `/v1/completions` call strictly. Pure; used by the remote engine alone.
 
-Always true: a number comes from what the server reported. Answers are matched to prompts by their `index`; an answer
-that does not hold exactly one choice for each prompt, or that counts other prompt tokens than were sent, is not read
-at all. A label that the server did not report is never given a guessed probability; it is bounded, and where the bound
-leaves P(met) open the prompt is Unparseable.
+Guarantees: a number comes from what the server reported. Choices are matched to prompts by their `index`. A response
+that does not hold exactly one choice for each prompt, or that counts other prompt tokens than were sent, is rejected as
+a whole. A label that the server did not report gets no guessed probability: it is bounded, and where the bound leaves
+P(met) open the prompt is Unparseable.
 
 The bound. A server reports some tokens with probabilities that sum to S. Any other token has at most `1 - S`, give or
-take rounding; and where at least `top_k` tokens are reported, at most what the `top_k`-th of them has (the most likely
-ones are among them; the sampled token may be there besides). With u the smaller of the two, and p the probability of
-the one label that is reported, P(met) lies within u / (p + u) of 1 (or of 0, where the other label is the one that is
-reported). Narrower than `WIDTH`, the missing label is read as having no probability: P(met) is then off by less than
-`WIDTH`, always away from one half, and the label mass is too small by less than that share. Otherwise, or with neither
-label reported, there is no read.
+take rounding; and where at least `top_k` tokens are reported, at most the probability of the `top_k`-th of them (the
+most likely ones are among them; the sampled token may be there besides). With u the smaller of the two, and p the
+probability of the one label that is reported, P(met) lies within u / (p + u) of 1 (or of 0, where the other label is
+the one that is reported). Narrower than `MAX_WIDTH`, the missing label is read as having no probability: P(met) is then
+off by less than `MAX_WIDTH`, in the direction away from one half, and the label mass is too small by less than that
+share. Otherwise, or with neither label reported, the prompt has no verdict.
 """
 
 import math
@@ -21,9 +21,9 @@ from typing import Any
 from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt
 from service.errors import EngineFailed, JudgementError, Unparseable
 
-WIDTH = 0.02
-# Natural-log probability of "none": finite, because a read is finite, and exp() of it is exactly zero. vLLM prints
-# the same number for a token that cannot be sampled.
+MAX_WIDTH = 0.02
+# Natural-log probability of "none": finite, because log-probabilities must be, and exp() of it is exactly zero. vLLM
+# prints the same number for a token that cannot be sampled.
 NO_MASS = -9999.0
 _ROUNDING = 1e-3
 # What may be left although the reported probabilities sum to one: servers compute them in float32.
@@ -31,60 +31,61 @@ _UNSEEN = 1e-6
 _BY_ID = "token_id:"
 
 
-def read_answer(
-    answer: object, prompts: Sequence[Prompt], label_ids: tuple[int, ...], texts: tuple[str, ...] | None, top_k: int
+def read_labels(
+    response: object, prompts: Sequence[Prompt], label_ids: tuple[int, ...], texts: tuple[str, ...] | None, top_k: int
 ) -> list[Outcome]:
-    """One outcome a prompt, in the prompts' order. Raises EngineFailed where the answer as a whole cannot be trusted.
+    """One outcome for each prompt, in order. Raises EngineFailed where the response as a whole cannot be trusted.
 
-    `texts`: how the server prints the labels; None where it was asked to name tokens by id.
+    `texts`: how the server prints the labels; None where it was told to name tokens by id.
     """
-    choices = _by_index(answer, len(prompts))
-    cached = _cached_tokens(answer, prompts)
+    choices = _choices_in_order(response, len(prompts))
+    cached = _cached_tokens(response, prompts)
     labels = texts or tuple(f"{_BY_ID}{label}" for label in label_ids)
     outcomes: list[Outcome] = []
     for choice, tokens in zip(choices, cached, strict=True):
         try:
-            logprobs = read_top(_reported(choice, by_id=texts is None), labels, top_k)
+            logprobs = read_logprobs(_top_logprobs(choice, by_id=texts is None), labels, top_k)
             outcomes.append(LabelLogprobs(logprobs=logprobs, cached_tokens=tokens))
         except JudgementError as error:
             outcomes.append(error)
     return outcomes
 
 
-def read_texts(answer: object, prompts: Sequence[Prompt], max_tokens: Sequence[int]) -> list[GenerationOutcome]:
-    """One text a prompt, in the prompts' order. Raises EngineFailed where the answer as a whole cannot be trusted."""
-    choices = _by_index(answer, len(prompts))
-    cached = _cached_tokens(answer, prompts)
-    alone = at(answer, "usage", "completion_tokens") if len(prompts) == 1 else None
+def read_generations(response: object, prompts: Sequence[Prompt], max_tokens: Sequence[int]) -> list[GenerationOutcome]:
+    """One text for each prompt, in order. Raises EngineFailed where the response as a whole cannot be trusted."""
+    choices = _choices_in_order(response, len(prompts))
+    cached = _cached_tokens(response, prompts)
+    alone = at_path(response, "usage", "completion_tokens") if len(prompts) == 1 else None
     texts: list[GenerationOutcome] = []
     for choice, tokens, most in zip(choices, cached, max_tokens, strict=True):
         try:
-            texts.append(_text(choice, tokens, most, alone))
+            texts.append(_generation(choice, tokens, most, alone))
         except JudgementError as error:
             texts.append(error)
     return texts
 
 
-def read_top(reported: Mapping[str, object], labels: tuple[str, ...], top_k: int) -> tuple[float, ...]:
-    """The labels' log-probabilities. Raises EngineFailed on what is no distribution, Unparseable on open bounds."""
-    logprobs = _numbers(reported)
+def read_logprobs(reported: Mapping[str, object], labels: tuple[str, ...], top_k: int) -> tuple[float, ...]:
+    """The labels' log-probabilities. Raises EngineFailed where `reported` is no distribution, Unparseable where a
+    missing label leaves P(met) open."""
+    logprobs = _checked_logprobs(reported)
     missing = sum(label not in logprobs for label in labels)
     known = sum(math.exp(logprobs[label]) for label in labels if label in logprobs)
-    room = missing * _most_unreported(logprobs, top_k)
-    if missing and (known <= 0.0 or room / (known + room) >= WIDTH):
+    room = missing * _most_probable_unreported(logprobs, top_k)
+    if missing and (known <= 0.0 or room / (known + room) >= MAX_WIDTH):
         raise Unparseable(f"label not among the top {top_k} that the server reported")
     return tuple(logprobs.get(label, NO_MASS) for label in labels)
 
 
-def at(value: object, *path: str) -> Any:
-    """What lies at the path of keys in parsed JSON; None where there is nothing."""
+def at_path(value: object, *path: str) -> Any:
+    """The value at the path of keys in parsed JSON; None where there is none."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def _text(choice: object, cached_tokens: int, max_tokens: int, counted: object) -> Generation:
-    text, ending, ids = at(choice, "text"), at(choice, "finish_reason"), at(choice, "token_ids")
+def _generation(choice: object, cached_tokens: int, max_tokens: int, counted: object) -> Generation:
+    text, ending, ids = at_path(choice, "text"), at_path(choice, "finish_reason"), at_path(choice, "token_ids")
     if not isinstance(text, str) or not _is_unicode(text):
         raise EngineFailed("the server's answer holds no text")
     if ending not in ("stop", "length"):
@@ -104,18 +105,18 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _reported(choice: object, by_id: bool) -> Mapping[str, object]:
+def _top_logprobs(choice: object, by_id: bool) -> Mapping[str, object]:
     """The log-probabilities of the one answer token and its alternatives, by the server's name of each."""
-    top = at(choice, "logprobs", "top_logprobs")
+    top = at_path(choice, "logprobs", "top_logprobs")
     if not isinstance(top, list) or len(top) != 1 or not isinstance(top[0], dict) or not top[0]:
         raise EngineFailed("the server reported no log-probabilities for the answer token")
     if by_id and not all(key.startswith(_BY_ID) for key in top[0]):
-        # No falling back to texts: two tokens may print alike, so that is for the operator to choose.
+        # No fallback to texts: two tokens may print the same, so that is for the operator to choose.
         raise EngineFailed("the server names tokens by text, not by id: set token_id_keys false and give label_texts")
     return top[0]
 
 
-def _numbers(reported: Mapping[str, object]) -> dict[str, float]:
+def _checked_logprobs(reported: Mapping[str, object]) -> dict[str, float]:
     logprobs = {}
     for key, value in reported.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -128,36 +129,36 @@ def _numbers(reported: Mapping[str, object]) -> dict[str, float]:
     return logprobs
 
 
-def _most_unreported(logprobs: Mapping[str, float], top_k: int) -> float:
-    """The most that any one unreported token can have."""
+def _most_probable_unreported(logprobs: Mapping[str, float], top_k: int) -> float:
+    """The highest probability that one unreported token can have."""
     probabilities = sorted(map(math.exp, logprobs.values()), reverse=True)
     rest = max(0.0, 1.0 - sum(probabilities)) + _UNSEEN
     return min(rest, probabilities[top_k - 1]) if len(probabilities) >= top_k else rest
 
 
-def _by_index(answer: object, n: int) -> list[object]:
-    choices = at(answer, "choices")
+def _choices_in_order(response: object, n: int) -> list[object]:
+    choices = at_path(response, "choices")
     if not isinstance(choices, list) or len(choices) != n:
         raise EngineFailed(f"the server's answer does not hold one choice for each of {n} prompts")
     placed: dict[int, object] = {}
     for choice in choices:
-        index = at(choice, "index")
+        index = at_path(choice, "index")
         if type(index) is not int or not 0 <= index < n or index in placed:
             raise EngineFailed("the server's choices do not number the prompts one to one")
         placed[index] = choice
     return [placed[index] for index in range(n)]
 
 
-def _cached_tokens(answer: object, prompts: Sequence[Prompt]) -> list[int]:
-    """Cached prompt tokens for each prompt. Servers tell one number a call, so only the sum means anything.
+def _cached_tokens(response: object, prompts: Sequence[Prompt]) -> list[int]:
+    """Cached prompt tokens for each prompt. Servers report one number a call, so only the sum means anything.
 
-    (vLLM 0.32 tells the last prompt's number alone, so for it the sum is too small.)
+    (vLLM 0.32 reports the last prompt's number alone, so for it the sum is too small.)
     """
-    counted = at(answer, "usage", "prompt_tokens")
+    counted = at_path(response, "usage", "prompt_tokens")
     sent = sum(map(len, prompts))
     if type(counted) is int and counted != sent:
         raise EngineFailed(f"the server read {counted} prompt tokens where {sent} were sent: it cut or added some")
-    cached = at(answer, "usage", "prompt_tokens_details", "cached_tokens")
+    cached = at_path(response, "usage", "prompt_tokens_details", "cached_tokens")
     left = cached if type(cached) is int and cached > 0 else 0
     shares = []
     for prompt in prompts:

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from service.engine.base import LabelLogprobs, Prompt
-from service.engine.remote.completions import NO_MASS, WIDTH, read_answer, read_top
+from service.engine.remote.completions import MAX_WIDTH, NO_MASS, read_labels, read_logprobs
 from service.errors import EngineFailed, Unparseable
 
 PROMPTS = [Prompt((1, 2, 3), (4,)), Prompt((1, 2, 3), (5, 6)), Prompt((), (7,))]
@@ -26,7 +26,7 @@ def answer() -> dict[str, Any]:
 
 
 def read_all(body: Any, texts: tuple[str, str] | None = None) -> list[Any]:
-    return list(read_answer(body, PROMPTS, LABELS, texts, 20))
+    return list(read_labels(body, PROMPTS, LABELS, texts, 20))
 
 
 def mets(outcomes: list[Any]) -> list[float]:
@@ -113,31 +113,31 @@ def test_tokens_named_by_text_are_read_only_where_that_was_asked_for() -> None:
 
 def test_a_label_that_cannot_matter_is_read_as_none_and_one_that_can_is_not_read() -> None:
     top = {"yes": math.log(0.97)} | {f"t{i}": math.log(0.001) for i in range(19)}
-    assert read_top(top, ("yes", "no"), 20) == (math.log(0.97), NO_MASS)
-    assert read_top(top, ("no", "yes"), 20) == (NO_MASS, math.log(0.97))
+    assert read_logprobs(top, ("yes", "no"), 20) == (math.log(0.97), NO_MASS)
+    assert read_logprobs(top, ("no", "yes"), 20) == (NO_MASS, math.log(0.97))
     # Too few to be sure that they are the most likely ones: all of the rest may be one token's.
     few = dict(list(top.items())[:13])
     assert 1 - sum(map(math.exp, few.values())) == pytest.approx(0.018)
-    assert read_top(few, ("yes", "no"), 20)[1] == NO_MASS
+    assert read_logprobs(few, ("yes", "no"), 20)[1] == NO_MASS
     with pytest.raises(Unparseable, match="not among the top 20"):
-        read_top(dict(list(top.items())[:9]), ("yes", "no"), 20)
+        read_logprobs(dict(list(top.items())[:9]), ("yes", "no"), 20)
     with pytest.raises(Unparseable, match="not among the top 20"):
-        read_top(top, ("maybe", "no"), 20)
+        read_logprobs(top, ("maybe", "no"), 20)
     with pytest.raises(Unparseable, match="not among the top 20"):
-        read_top({"yes": math.log(0.03)} | {f"t{i}": math.log(0.001) for i in range(19)}, ("yes", "no"), 20)
+        read_logprobs({"yes": math.log(0.03)} | {f"t{i}": math.log(0.001) for i in range(19)}, ("yes", "no"), 20)
 
 
 def test_a_sampled_token_from_below_the_top_does_not_tighten_the_bound() -> None:
     top = {"yes": math.log(0.4)} | {f"t{i}": math.log(0.02) for i in range(4)} | {"sampled": math.log(1e-6)}
     with pytest.raises(Unparseable):
-        read_top(top, ("yes", "no"), 5)
+        read_logprobs(top, ("yes", "no"), 5)
 
 
 def test_a_sum_that_rounds_to_one_is_no_proof_that_nothing_is_left() -> None:
     top = {"a": math.log(0.5), "b": math.log(0.5), "yes": math.log(1e-18)}
     with pytest.raises(Unparseable):
-        read_top(top, ("yes", "no"), 2)
-    assert read_top(top | {"no": math.log(1e-18)}, ("yes", "no"), 2)[0] == math.log(1e-18)
+        read_logprobs(top, ("yes", "no"), 2)
+    assert read_logprobs(top | {"no": math.log(1e-18)}, ("yes", "no"), 2)[0] == math.log(1e-18)
 
 
 weights = st.lists(st.floats(1e-9, 1.0), min_size=4, max_size=40)
@@ -156,10 +156,10 @@ def test_no_read_is_farther_from_the_truth_than_the_width(
     shown = {*ranked[:top_k], data.draw(st.sampled_from(ranked))}
     reported = {str(token): math.log(truth[token]) for token in shown}
     try:
-        logprobs = read_top(reported, (str(met), str(unmet)), top_k)
+        logprobs = read_logprobs(reported, (str(met), str(unmet)), top_k)
     except Unparseable:
         assert not {met, unmet} <= shown
         return
     p = math.exp(logprobs[0]) / (math.exp(logprobs[0]) + math.exp(logprobs[1]))
     expected = truth[met] / (truth[met] + truth[unmet])
-    assert p == pytest.approx(expected, abs=1e-9 if {met, unmet} <= shown else WIDTH)
+    assert p == pytest.approx(expected, abs=1e-9 if {met, unmet} <= shown else MAX_WIDTH)

@@ -150,7 +150,7 @@ async def test_a_prompt_whose_answer_would_not_fit_is_not_sent() -> None:
 
 async def test_a_generation_has_its_own_time() -> None:
     server = Server()
-    engine = await connect(server, timeout_s=30, write_timeout_s=0.1)
+    engine = await connect(server, timeout_s=30, generation_timeout_s=0.1)
     server.script = ["hang"]
     with pytest.raises(EngineFailed, match=r"within 0\.1 s"):
         await asyncio.wait_for(engine.generate(prompts(1), [FREE]), timeout=2)
@@ -209,7 +209,7 @@ async def test_an_abandoned_prompt_that_waits_for_its_turn_is_never_sent() -> No
     outcomes = await asyncio.wait_for(work, timeout=2)
     assert [type(outcome) for outcome in outcomes] == [Cancelled, Cancelled, Generation]
     assert [tuple(body["prompt"][0]) for body in server.bodies] == [asked[0].ids, asked[2].ids]
-    assert engine._calls._by_prompt == {}, "nothing is remembered of calls that are over"
+    assert engine.unfinished == 0, "nothing is remembered of calls that are over"
 
 
 async def test_a_stopped_engine_says_so() -> None:
