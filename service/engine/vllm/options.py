@@ -1,6 +1,9 @@
-"""What vLLM is told besides the questions: its arguments and its environment, and what of both names the judge.
+"""Translates options into vLLM's arguments and environment, and names those that can change a verdict.
 
-Always true: code and pickles of a checkpoint are never run; vLLM reports nothing home; every choice that can change a
+vLLM takes some settings from environment variables only, and its processes inherit them. `write_environment` and
+`write_compile_environment` write them; the service's own settings are not read here.
+
+Guarantees: code and pickles of a checkpoint are not run. vLLM reports nothing home. Every option that can change a
 verdict is a fact of the judge's identity.
 """
 
@@ -22,7 +25,7 @@ _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How vLLM runs the judge. None: chosen by the machine, or vLLM's own choice."""
+    """How vLLM runs the judge. None means: chosen by the machine, or vLLM's own choice."""
 
     dtype: str = "auto"
     max_model_len: int | None = None
@@ -36,8 +39,12 @@ class Options:
     batch_invariant: bool = False
 
 
-def set_environment(options: Options, sockets: Path) -> None:
-    """What vLLM takes from the environment only. It is read when vLLM is imported and when its processes start."""
+def write_environment(options: Options, sockets: Path) -> None:
+    """Writes the variables that vLLM reads when it is imported and when its processes start.
+
+    `sockets` is a folder for this instance of vLLM alone. A log level or log configuration that the operator has set
+    for vLLM stays.
+    """
     os.environ |= {
         # Nothing is reported home.
         "VLLM_NO_USAGE_STATS": "1",
@@ -55,18 +62,25 @@ def set_environment(options: Options, sockets: Path) -> None:
         os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(sockets / "log.json")
 
 
-def arguments(folder: Path, options: Options, *, cpu: bool) -> dict[str, Any]:
-    eager = cpu if options.enforce_eager is None else options.enforce_eager
-    if cpu and eager:
-        # Also the helpers that vLLM compiles in eager mode: one costs the first answer 15 s and wants a C++ compiler.
+def write_compile_environment(options: Options, *, cpu: bool) -> None:
+    """Switches off torch's compiler where vLLM runs in eager mode on a CPU.
+
+    Eager mode alone does not: vLLM still compiles helpers, of which one costs the first answer 15 s and needs a C++
+    compiler. It is read when vLLM's processes start.
+    """
+    if cpu and _eager(options, cpu):
         os.environ["TORCHDYNAMO_DISABLE"] = "1"
+
+
+def engine_arguments(folder: Path, options: Options, *, cpu: bool) -> dict[str, Any]:
+    """The arguments of vLLM's AsyncEngineArgs. Raises ConfigurationError where the LoRA adapter cannot be used."""
     dtype = ("float32" if cpu else "bfloat16") if options.dtype == "auto" else options.dtype
     cache_gb = 4.0 if options.kv_cache_gb is None and cpu else options.kv_cache_gb
-    told: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "model": str(folder),
         "served_model_name": "judge",
         "dtype": dtype,
-        "enforce_eager": eager,
+        "enforce_eager": _eager(options, cpu),
         "max_model_len": options.max_model_len,
         "tensor_parallel_size": options.tensor_parallel_size,
         "quantization": options.quantization,
@@ -85,12 +99,13 @@ def arguments(folder: Path, options: Options, *, cpu: bool) -> dict[str, Any]:
         "use_tqdm_on_load": False,
     }
     if options.lora is not None:
-        told |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(Path(options.lora))}
-    return told
+        arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(Path(options.lora))}
+    return arguments
 
 
 def facts(config: Any, folder: Path, options: Options) -> Mapping[str, str]:
-    """What can change a verdict besides the checkpoint's files, in vLLM's own resolved configuration where it tells."""
+    """The facts that can change a verdict besides the checkpoint's files, from vLLM's resolved configuration `config`
+    where it has them."""
     import torch
     import vllm
 
@@ -119,13 +134,17 @@ def on_cpu() -> bool:
     return bool(current_platform.is_cpu())
 
 
+def _eager(options: Options, cpu: bool) -> bool:
+    return cpu if options.enforce_eager is None else options.enforce_eager
+
+
 def _rank(lora: Path) -> int:
     _adapter(lora)
     try:
         rank = int(json.loads((lora / "adapter_config.json").read_text(encoding="utf-8"))["r"])
         return next(allowed for allowed in _LORA_RANKS if allowed >= rank)
     except (OSError, ValueError, TypeError, KeyError, StopIteration) as error:
-        raise ConfigurationError(f"{lora}/adapter_config.json tells no rank `r` up to {_LORA_RANKS[-1]}") from error
+        raise ConfigurationError(f"{lora}/adapter_config.json holds no rank `r` up to {_LORA_RANKS[-1]}") from error
 
 
 def _adapter(lora: Path) -> list[Path]:

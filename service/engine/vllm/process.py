@@ -1,9 +1,10 @@
-"""One life of vLLM: its processes, started below this one, watched and killed. `vllm.py` lives many of them.
+"""Starts vLLM's processes below this one, watches them and kills them. The engine goes through several such instances.
 
-Nothing of vLLM is imported before a judge is started, and none of its HTTP routes is ever mounted.
+Nothing of vLLM is imported before a judge is started, and none of its HTTP routes is mounted.
 
-Always true: after `end`, and after a start that failed or was cancelled, none of its processes is left, stopped ones
-included. One start at a time: it knows its processes by the name that vLLM gives them and by those that were there.
+Guarantees: after `stop`, and after a start that failed or was cancelled, none of its processes is left, stopped ones
+(SIGSTOP) included. One start at a time: vLLM's processes are known by the name that vLLM gives them and by those that
+existed before.
 """
 
 import asyncio
@@ -21,119 +22,122 @@ from pathlib import Path
 from typing import Any
 
 from service.engine.vllm.guard import Guard
-from service.engine.vllm.options import Options, arguments, on_cpu, set_environment
+from service.engine.vllm.options import Options, engine_arguments, on_cpu, write_compile_environment, write_environment
 from service.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
 # Seconds that processes have to be gone after they were killed.
-_GONE_S = 10.0
+_KILL_TIMEOUT_S = 10.0
 # How long vLLM has to close its sockets.
-_LOOKS, _LOOK_S = 200, 0.02
-# How often the guard is told what there is of a vLLM that starts.
-_TELL_S = 0.5
+_SOCKET_POLLS, _SOCKET_POLL_S = 200, 0.02
+# How often the guard learns the processes of a vLLM that is starting.
+_GUARD_UPDATE_S = 0.5
 
 
-class Life:
-    """vLLM from one start to its end. `heard` counts what has come from its processes."""
+class VllmInstance:
+    """vLLM from one start to its stop. `outputs` counts the messages that came from its processes."""
 
     def __init__(self, llm: Any, cores: Iterable[Any], sockets: Path, lora: Any, guard: Guard) -> None:
         self.llm = llm
         self.lora = lora
         self.max_model_len: int = llm.model_config.max_model_len
-        self.vocabulary: int = llm.model_config.get_vocab_size()
-        self.heard = 0
+        self.vocabulary_size: int = llm.model_config.get_vocab_size()
+        self.outputs = 0
         self._sockets = sockets
         self._guard = guard
         self.processes = _with_children(cores)
         self._shared = _shared_memory(self.processes)
-        self._ending = threading.Lock()
-        self._listen()
+        self._stop_lock = threading.Lock()
+        self._count_outputs()
 
-    def death(self) -> str | None:
-        """Why this life is over, as far as can be seen from outside."""
+    def crash_reason(self) -> str | None:
+        """The reason why this instance cannot go on, None while it can."""
         for process in self.processes:
-            if not _lives(process):
+            if not _is_alive(process):
                 return f"vLLM's process {process.pid} died"
         return "vLLM's engine failed" if self.llm.errored else None
 
-    async def end(self) -> None:
-        """Kill what is left of it and free what it held here. May be called again."""
-        await asyncio.to_thread(self._end)
-        # vLLM has its sockets closed in this loop, by its own watch where that was first to see the death, and leaves
+    async def stop(self) -> None:
+        """Kills what is left of it and frees what it held in this process. May be called again."""
+        await asyncio.to_thread(self._stop_blocking)
+        # vLLM has its sockets closed in this loop, by its own monitor where that was first to see the crash, and leaves
         # their context to the garbage collector.
         held = self.llm.engine_core.resources
-        for _ in range(_LOOKS):
+        for _ in range(_SOCKET_POLLS):
             if held.input_socket.closed and held.output_socket.closed:
                 held.ctx.term()
                 return
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_SOCKET_POLL_S)
 
-    def _end(self) -> None:
-        with self._ending:
+    def _stop_blocking(self) -> None:
+        with self._stop_lock:
             _kill(self.processes)
             self.llm.shutdown(timeout=0)
             gc.unfreeze()
-            self._guard.end()
+            self._guard.stop()
             for path in filter(Path.exists, self._shared):
                 path.unlink(missing_ok=True)
                 multiprocessing.resource_tracker.unregister(f"/{path.name}", "shared_memory")
             shutil.rmtree(self._sockets, ignore_errors=True)
 
-    def _listen(self) -> None:
+    def _count_outputs(self) -> None:
         # vLLM's own loop drops what is no request's last output, so it alone cannot tell slow from silent.
         core = self.llm.engine_core
         get_output = core.get_output_async
 
-        async def heard() -> Any:
+        async def counted() -> Any:
             output = await get_output()
-            self.heard += 1
+            self.outputs += 1
             return output
 
-        core.get_output_async = heard
+        core.get_output_async = counted
 
 
-async def start(folder: Path, options: Options) -> Life:
-    """Load the judge, or raise ConfigurationError. Cancelled, it kills what it began and then ends."""
-    unwanted, others, guard = threading.Event(), {core.pid for core in _cores()}, Guard()
-    starting = asyncio.ensure_future(asyncio.to_thread(_start, folder, options, unwanted, others, guard))
+async def start(folder: Path, options: Options) -> VllmInstance:
+    """Loads the judge, or raises ConfigurationError. When cancelled, it kills what it started and then returns."""
+    cancelled, existing, guard = threading.Event(), {core.pid for core in _engine_cores()}, Guard()
+    starting = asyncio.ensure_future(asyncio.to_thread(_start_blocking, folder, options, cancelled, existing, guard))
     try:
         while not starting.done():
-            await asyncio.wait({starting}, timeout=_TELL_S)
-            guard.tell(process.pid for process in _with_children(_cores(others)))
+            await asyncio.wait({starting}, timeout=_GUARD_UPDATE_S)
+            guard.add(process.pid for process in _with_children(_engine_cores(existing)))
         return starting.result()
     except asyncio.CancelledError:
-        unwanted.set()
+        cancelled.set()
+        # A thread cannot be cancelled, but it fails once the processes that it waits for are gone.
         while not starting.done():
-            await asyncio.to_thread(_kill_new, others)
+            await asyncio.to_thread(_kill_new, existing)
             await asyncio.wait({starting}, timeout=0.1)
         if starting.exception() is None:
-            await starting.result().end()
+            await starting.result().stop()
         raise
 
 
-def _start(folder: Path, options: Options, unwanted: threading.Event, others: set[int], guard: Guard) -> Life:
+def _start_blocking(
+    folder: Path, options: Options, cancelled: threading.Event, existing: set[int], guard: Guard
+) -> VllmInstance:
     sockets = Path(tempfile.mkdtemp(prefix="rubricd-vllm-"))
     try:
-        llm, lora = _begin(folder, options, unwanted, sockets)
-        life = Life(llm, _cores(others), sockets, lora, guard)
+        llm, lora = _create_llm(folder, options, cancelled, sockets)
+        instance = VllmInstance(llm, _engine_cores(existing), sockets, lora, guard)
     except Exception as error:
-        _kill_new(others)
-        guard.end()
+        _kill_new(existing)
+        guard.stop()
         shutil.rmtree(sockets, ignore_errors=True)
         if isinstance(error, ConfigurationError):
             raise
         _log.debug("vLLM does not start", exc_info=True)
         raise ConfigurationError(
-            f"vLLM cannot run {folder}: {_sentence(error)}; its log lines above say more"
+            f"vLLM cannot run {folder}: {_first_sentence(error)}; its log lines above say more"
         ) from error
     # A full collection of all that vLLM and torch have loaded stops the event loop for half a second: none is needed.
     gc.collect()
     gc.freeze()
-    return life
+    return instance
 
 
-def _begin(folder: Path, options: Options, unwanted: threading.Event, sockets: Path) -> tuple[Any, Any]:
-    set_environment(options, sockets)
+def _create_llm(folder: Path, options: Options, cancelled: threading.Event, sockets: Path) -> tuple[Any, Any]:
+    write_environment(options, sockets)
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.lora.request import LoRARequest
@@ -144,24 +148,25 @@ def _begin(folder: Path, options: Options, unwanted: threading.Event, sockets: P
             f"vLLM cannot be imported ({error}): `pip install 'rubricd[vllm]'` on a machine with a GPU, "
             "`make .venv/vllm` on one without"
         ) from error
-    told = arguments(folder, options, cpu=on_cpu())
-    # Sizes of a step are chosen by it: those for throughput, as of an offline LLM.
-    config = AsyncEngineArgs(**told).create_engine_config(UsageContext.LLM_CLASS)
-    with _Uninterrupted():
-        if unwanted.is_set():
-            raise ConfigurationError("the start was given up")
+    cpu = on_cpu()
+    write_compile_environment(options, cpu=cpu)
+    # The usage context chooses the sizes of a step: those for throughput, as of an offline LLM.
+    config = AsyncEngineArgs(**engine_arguments(folder, options, cpu=cpu)).create_engine_config(UsageContext.LLM_CLASS)
+    with _SigintBlocked():
+        if cancelled.is_set():
+            raise ConfigurationError("the start was cancelled")
         llm = AsyncLLM.from_vllm_config(config, usage_context=UsageContext.LLM_CLASS, disable_log_stats=False)
     return llm, LoRARequest("judge", 1, options.lora) if options.lora else None
 
 
-def _sentence(error: BaseException) -> str:
+def _first_sentence(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # pydantic's first line only counts errors.
-    told = next((line for line in lines if line.startswith("Value error")), lines[0] if lines else type(error).__name__)
-    return told[:400]
+    first = lines[0] if lines else type(error).__name__
+    return next((line for line in lines if line.startswith("Value error")), first)[:400]
 
 
-class _Uninterrupted:
+class _SigintBlocked:
     """Children inherit this thread's signal mask: Ctrl-C is for the service, which drains while vLLM still answers."""
 
     def __enter__(self) -> None:
@@ -173,13 +178,13 @@ class _Uninterrupted:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
 
-def _cores(others: Collection[int] = ()) -> list[Any]:
-    """vLLM's processes right below this one, other than those ids."""
+def _engine_cores(existing: Collection[int] = ()) -> list[Any]:
+    """vLLM's processes that are children of this one, without those of the ids `existing`."""
     import psutil
 
     cores = []
     for child in multiprocessing.active_children():
-        if child.name.startswith("EngineCore") and child.pid not in others:
+        if child.name.startswith("EngineCore") and child.pid not in existing:
             with suppress(psutil.NoSuchProcess):
                 cores.append(psutil.Process(child.pid))
     return cores
@@ -195,11 +200,11 @@ def _with_children(processes: Iterable[Any]) -> list[Any]:
     return list(known.values())
 
 
-def _kill_new(others: Collection[int]) -> None:
-    _kill(_cores(others))
+def _kill_new(existing: Collection[int]) -> None:
+    _kill(_engine_cores(existing))
 
 
-def _lives(process: Any) -> bool:
+def _is_alive(process: Any) -> bool:
     import psutil
 
     try:
@@ -215,13 +220,13 @@ def _kill(processes: Iterable[Any]) -> None:
     for process in known:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    left = [process.pid for process in psutil.wait_procs(known, timeout=_GONE_S)[1] if _lives(process)]
+    left = [process.pid for process in psutil.wait_procs(known, timeout=_KILL_TIMEOUT_S)[1] if _is_alive(process)]
     if left:
         _log.error("processes of vLLM do not die: %s", left)
 
 
 def _shared_memory(processes: Iterable[Any]) -> set[Path]:
-    """Shared memory that killed processes would leave behind, where the system tells."""
+    """Shared memory that killed processes would leave behind, where the system reports it."""
     import psutil
 
     paths: set[Path] = set()

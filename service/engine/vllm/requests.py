@@ -1,6 +1,6 @@
-"""Questions in vLLM's words, and its answers read strictly.
+"""Translates queries into vLLM's sampling parameters, and reads its outputs strictly.
 
-Always true: an answer that lacks anything is a failure, never a default; a label's log-probability is the raw one, over
+Guarantees: an output that lacks anything is a failure and not a default. A label's log-probability is the raw one, over
 the whole vocabulary, whatever the label's rank.
 """
 
@@ -13,7 +13,7 @@ from service.errors import Cancelled, EngineFailed, JudgementError
 
 
 def label_params(label_ids: tuple[int, ...]) -> Any:
-    """Safe to share between requests: vLLM changes a shallow copy of its own."""
+    """Parameters of a label query. Requests may share them: vLLM changes a shallow copy of its own."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     return SamplingParams(
@@ -27,8 +27,8 @@ def label_params(label_ids: tuple[int, ...]) -> Any:
     )
 
 
-def text_params(sampling: Sampling) -> Any:
-    """For one request: what a grammar is compiled to is kept in it."""
+def generation_params(sampling: Sampling) -> Any:
+    """Parameters of one generation, for one request: vLLM stores the compiled grammar in them."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
     grammar = None if sampling.json_schema is None else StructuredOutputsParams(json=sampling.json_schema)
@@ -50,23 +50,23 @@ def read_labels(output: Any, label_ids: Sequence[int]) -> Outcome:
     positions = output.outputs[0].logprobs
     if not positions or len(positions) != 1:
         return EngineFailed("the judge's answer is not one token with log-probabilities")
-    told = [positions[0].get(label) for label in label_ids]
-    logprobs = tuple(float(one.logprob) for one in told if one is not None)
-    if len(logprobs) != len(told):
+    reported = [positions[0].get(label) for label in label_ids]
+    logprobs = tuple(float(entry.logprob) for entry in reported if entry is not None)
+    if len(logprobs) != len(reported):
         return EngineFailed("the judge's answer lacks a label's probability")
     if not all(map(math.isfinite, logprobs)):
         return EngineFailed("the judge's label probabilities are not finite numbers")
     return LabelLogprobs(logprobs=logprobs, cached_tokens=output.num_cached_tokens or 0)
 
 
-def read_text(output: Any) -> GenerationOutcome:
+def read_generation(output: Any) -> GenerationOutcome:
     if (failure := _failure(output)) is not None:
         return failure
-    written = output.outputs[0]
+    generated = output.outputs[0]
     return Generation(
-        text=written.text,
-        finished=written.finish_reason == "stop",
-        tokens=len(written.token_ids),
+        text=generated.text,
+        finished=generated.finish_reason == "stop",
+        tokens=len(generated.token_ids),
         cached_tokens=output.num_cached_tokens or 0,
     )
 

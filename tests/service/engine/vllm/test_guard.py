@@ -14,10 +14,10 @@ import subprocess, sys, time
 from service.engine.vllm.guard import Guard
 sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
 guard = Guard()
-guard.tell([sleeper.pid])
+guard.add([sleeper.pid])
 if sys.argv[1] == "ended":
-    guard.end()
-    guard.end()
+    guard.stop()
+    guard.stop()
 print(sleeper.pid, flush=True)
 time.sleep(60)
 """
@@ -33,7 +33,7 @@ def gone(process: psutil.Process, within_s: float) -> bool:
 
 
 @pytest.mark.parametrize(("guard", "left"), [("there", False), ("ended", True)])
-def test_what_the_guard_was_told_goes_with_the_service(guard: str, left: bool) -> None:
+def test_processes_that_the_guard_knows_end_with_the_service(guard: str, left: bool) -> None:
     service = subprocess.Popen([sys.executable, "-c", SERVICE, guard], cwd=ROOT, stdout=subprocess.PIPE)
     with service:
         assert service.stdout is not None

@@ -1,4 +1,4 @@
-"""What vLLM is told, without starting it."""
+"""Arguments and environment of vLLM, without starting it."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ import pytest
 
 from service.engine.build import MINIATURE
 from service.engine.vllm.engine import VllmEngine
-from service.engine.vllm.options import Options, arguments, set_environment
+from service.engine.vllm.options import Options, engine_arguments, write_compile_environment, write_environment
 from service.errors import ConfigurationError
 from service.observability.logging_setup import JsonLines
 
@@ -29,54 +29,54 @@ def adapter(tmp_path: Path) -> Path:
 
 
 def test_no_code_and_no_pickle_of_a_checkpoint_is_run_and_nothing_is_logged() -> None:
-    told = arguments(Path("judge"), Options(), cpu=True)
-    assert told["trust_remote_code"] is False and told["load_format"] == "safetensors"
-    assert told["enable_log_requests"] is False and told["enable_prefix_caching"] is True
+    given = engine_arguments(Path("judge"), Options(), cpu=True)
+    assert given["trust_remote_code"] is False and given["load_format"] == "safetensors"
+    assert given["enable_log_requests"] is False and given["enable_prefix_caching"] is True
 
 
 def test_a_cpu_and_a_gpu_have_their_own_defaults() -> None:
-    cpu, gpu = (arguments(Path("judge"), Options(), cpu=on_cpu) for on_cpu in (True, False))
+    cpu, gpu = (engine_arguments(Path("judge"), Options(), cpu=on_cpu) for on_cpu in (True, False))
     assert (cpu["dtype"], cpu["enforce_eager"], cpu["kv_cache_memory_bytes"]) == ("float32", True, 4 * 1024**3)
     assert (gpu["dtype"], gpu["enforce_eager"], gpu["kv_cache_memory_bytes"]) == ("bfloat16", False, None)
     chosen = Options(dtype="bfloat16", enforce_eager=False, kv_cache_gb=0.5)
-    told = arguments(Path("judge"), chosen, cpu=True)
-    assert (told["dtype"], told["enforce_eager"], told["kv_cache_memory_bytes"]) == ("bfloat16", False, 1024**3 // 2)
+    given = engine_arguments(Path("judge"), chosen, cpu=True)
+    assert (given["dtype"], given["enforce_eager"], given["kv_cache_memory_bytes"]) == ("bfloat16", False, 1024**3 // 2)
 
 
 def test_compiling_is_switched_off_where_nothing_is_to_be_compiled_on_a_cpu() -> None:
     os.environ.pop("TORCHDYNAMO_DISABLE", None)
-    arguments(Path("judge"), Options(), cpu=False)
-    arguments(Path("judge"), Options(enforce_eager=False), cpu=True)
+    write_compile_environment(Options(), cpu=False)
+    write_compile_environment(Options(enforce_eager=False), cpu=True)
     assert "TORCHDYNAMO_DISABLE" not in os.environ
-    arguments(Path("judge"), Options(), cpu=True)
+    write_compile_environment(Options(), cpu=True)
     assert os.environ["TORCHDYNAMO_DISABLE"] == "1"
 
 
 def test_nothing_is_reported_home_and_verdicts_may_be_batch_invariant(tmp_path: Path) -> None:
-    set_environment(Options(batch_invariant=True), tmp_path)
+    write_environment(Options(batch_invariant=True), tmp_path)
     assert os.environ["VLLM_NO_USAGE_STATS"] == os.environ["DO_NOT_TRACK"] == "1"
     assert os.environ["VLLM_BATCH_INVARIANT"] == "1"
-    set_environment(Options(), tmp_path)
+    write_environment(Options(), tmp_path)
     assert os.environ["VLLM_BATCH_INVARIANT"] == "0"
 
 
 def test_an_adapter_is_loaded_with_room_for_its_rank(adapter: Path) -> None:
-    told = arguments(Path("judge"), Options(lora=str(adapter)), cpu=True)
-    assert told["enable_lora"] is True and told["max_lora_rank"] == 16
+    given = engine_arguments(Path("judge"), Options(lora=str(adapter)), cpu=True)
+    assert given["enable_lora"] is True and given["max_lora_rank"] == 16
 
 
 @pytest.mark.parametrize("lacking", ["adapter_config.json", "adapter_model.safetensors"])
 def test_what_is_no_adapter_in_safetensors_is_refused(adapter: Path, lacking: str) -> None:
     (adapter / lacking).unlink()
     with pytest.raises(ConfigurationError, match=lacking):
-        arguments(Path("judge"), Options(lora=str(adapter)), cpu=True)
+        engine_arguments(Path("judge"), Options(lora=str(adapter)), cpu=True)
 
 
 @pytest.mark.parametrize("config", ["{}", '{"r": 4096}', '{"r": "many"}', "no json"])
 def test_an_adapter_without_a_possible_rank_is_refused(adapter: Path, config: str) -> None:
     (adapter / "adapter_config.json").write_text(config)
     with pytest.raises(ConfigurationError, match="rank"):
-        arguments(Path("judge"), Options(lora=str(adapter)), cpu=True)
+        engine_arguments(Path("judge"), Options(lora=str(adapter)), cpu=True)
 
 
 async def test_without_vllm_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,24 +89,24 @@ async def test_without_vllm_it_is_said_what_to_install(monkeypatch: pytest.Monke
 
 
 def test_its_processes_write_the_log_as_this_one(tmp_path: Path) -> None:
-    set_environment(Options(), tmp_path)
+    write_environment(Options(), tmp_path)
     assert "VLLM_LOGGING_CONFIG_PATH" not in os.environ
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.getLogger().addHandler(handler)
     try:
-        set_environment(Options(), tmp_path)
+        write_environment(Options(), tmp_path)
         first = Path(os.environ["VLLM_LOGGING_CONFIG_PATH"])
-        told = json.loads(first.read_text())
-        assert told["loggers"]["vllm"]["level"] == os.environ["VLLM_LOGGING_LEVEL"]
+        configuration = json.loads(first.read_text())
+        assert configuration["loggers"]["vllm"]["level"] == os.environ["VLLM_LOGGING_LEVEL"]
         first.unlink()  # with the folder of that life
         (tmp_path / "next").mkdir()
-        set_environment(Options(), tmp_path / "next")
+        write_environment(Options(), tmp_path / "next")
         assert Path(os.environ["VLLM_LOGGING_CONFIG_PATH"]) == tmp_path / "next" / "log.json"
         own = tmp_path / "own.json"
         own.write_text("{}")
         os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(own)
-        set_environment(Options(), tmp_path / "next")
+        write_environment(Options(), tmp_path / "next")
         assert os.environ["VLLM_LOGGING_CONFIG_PATH"] == str(own)
     finally:
         logging.getLogger().removeHandler(handler)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.engine.base import Generation, LabelLogprobs, Sampling
-from service.engine.vllm.requests import read_labels, read_text, text_params
+from service.engine.vllm.requests import generation_params, read_generation, read_labels
 from service.errors import Cancelled, EngineFailed
 
 
@@ -43,22 +43,22 @@ def test_an_answer_that_is_not_whole_is_a_failure() -> None:
         assert isinstance(read_labels(broken, (5, 7)), EngineFailed)
         broken.finished, broken.outputs = True, broken.outputs * 2
         assert isinstance(read_labels(broken, (5, 7)), EngineFailed)
-        assert isinstance(read_text(broken), EngineFailed)
+        assert isinstance(read_generation(broken), EngineFailed)
 
 
 @pytest.mark.parametrize(("reason", "kind"), [("abort", Cancelled), ("error", EngineFailed), (None, EngineFailed)])
 def test_an_answer_that_ended_otherwise_is_no_verdict(reason: str | None, kind: type[Exception]) -> None:
     assert isinstance(read_labels(output({5: -0.25, 7: -1.5}, finish_reason=reason), (5, 7)), kind)
-    assert isinstance(read_text(output(finish_reason=reason)), kind)
+    assert isinstance(read_generation(output(finish_reason=reason)), kind)
 
 
 @pytest.mark.parametrize(("reason", "finished"), [("stop", True), ("length", False)])
 def test_a_text_says_whether_it_is_finished(reason: str, finished: bool) -> None:
-    assert read_text(output(finish_reason=reason)) == Generation("a text", finished, tokens=3, cached_tokens=128)
+    assert read_generation(output(finish_reason=reason)) == Generation("a text", finished, tokens=3, cached_tokens=128)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_seed_is_given_where_it_means_something() -> None:
-    assert text_params(Sampling(9)).seed is None
-    assert text_params(Sampling(9, 0.7, seed=5)).seed == 5
-    assert text_params(Sampling(9, 0.7, seed=-1)).seed == 2**63 - 1
+    assert generation_params(Sampling(9)).seed is None
+    assert generation_params(Sampling(9, 0.7, seed=5)).seed == 5
+    assert generation_params(Sampling(9, 0.7, seed=-1)).seed == 2**63 - 1

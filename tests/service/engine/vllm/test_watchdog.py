@@ -1,6 +1,7 @@
-"""What becomes of the engine when vLLM dies, hangs or does not come back; here vLLM is made up."""
+"""What happens to the engine when vLLM crashes, hangs or does not start again; here vLLM is made up."""
 
 import asyncio
+import itertools
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from service.clock import ManualClock
 from service.engine.base import Prompt
 from service.engine.build import MINIATURE
 from service.engine.vllm import engine as vllm
+from service.engine.vllm import watchdog
 from service.engine.vllm.engine import VllmEngine
 from service.engine.vllm.options import Options
+from service.engine.vllm.watchdog import HangDetector
 from service.errors import ConfigurationError, EngineFailed
 
 PROMPT = Prompt((1,), (2,))
@@ -23,38 +27,38 @@ class Queue:
     """Where the answer comes, as vLLM's collector has it; nothing ever comes but errors."""
 
     def __init__(self) -> None:
-        self._told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._error: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def put(self, error: Exception) -> None:
-        if not self._told.done():
-            self._told.set_exception(error)
+        if not self._error.done():
+            self._error.set_exception(error)
 
     def get_nowait(self) -> Any:
         return None
 
     async def get(self) -> Any:
-        return await self._told
+        return await self._error
 
 
-class Life:
-    """A vLLM that never answers. `dead` is why it died."""
+class Instance:
+    """A vLLM that never answers. `crashed` is why it cannot go on."""
 
     max_model_len = 100
-    vocabulary = 50
+    vocabulary_size = 50
     lora = None
 
     def __init__(self) -> None:
         self.llm = self
-        self.heard = 0
-        self.dead: str | None = None
-        self.ended = 0
+        self.outputs = 0
+        self.crashed: str | None = None
+        self.stopped = 0
         self.processes: list[Any] = []
 
-    def death(self) -> str | None:
-        return self.dead
+    def crash_reason(self) -> str | None:
+        return self.crashed
 
-    async def end(self) -> None:
-        self.ended += 1
+    async def stop(self) -> None:
+        self.stopped += 1
 
     async def add_request(self, *_: Any, **__: Any) -> Queue:
         return Queue()
@@ -64,40 +68,35 @@ class Life:
 
 
 class World:
-    """Every life so far, and what the next starts do: fail with these words, one after the other, then succeed."""
+    """Every instance so far, and what the next starts do: fail with these messages, one by one, then succeed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.lives: list[Life] = []
+        self.instances: list[Instance] = []
         self.failures: list[str] = []
         self.starting = asyncio.Event()
         self.go = asyncio.Event()
         self.go.set()
 
-    async def begin(self, folder: Path, options: Options) -> Life:
+    async def start(self, folder: Path, options: Options) -> Instance:
         self.starting.set()
         await self.go.wait()
         if self.failures:
             raise ConfigurationError(self.failures.pop(0))
-        self.lives.append(Life())
-        return self.lives[-1]
+        self.instances.append(Instance())
+        return self.instances[-1]
 
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     shutil.copytree(MINIATURE, tmp_path / "judge")
     made = World(tmp_path / "judge")
-    monkeypatch.setattr(vllm, "start", made.begin)
-    monkeypatch.setattr(vllm, "_first_read", _nothing)
+    monkeypatch.setattr(vllm, "start_and_probe", made.start)
     monkeypatch.setattr(vllm, "facts", lambda *_: {})
-    monkeypatch.setattr(vllm, "_POLL_S", 0.01)
-    monkeypatch.setattr(vllm, "_pauses", lambda: iter([0.01] * 50))
-    monkeypatch.setattr(Life, "vllm_config", None, raising=False)
+    monkeypatch.setattr(watchdog, "POLL_S", 0.01)
+    monkeypatch.setattr(vllm, "restart_pauses_s", lambda: iter([0.01] * 50))
+    monkeypatch.setattr(Instance, "vllm_config", None, raising=False)
     return made
-
-
-async def _nothing(*_: Any) -> None:
-    pass
 
 
 @pytest_asyncio.fixture
@@ -124,17 +123,17 @@ async def _outcome(read: Awaitable[Any]) -> Any:
         return str(error)
 
 
-async def test_who_waits_is_told_of_a_death_at_once(engine: VllmEngine, world: World) -> None:
+async def test_whoever_waits_learns_of_a_crash_at_once(engine: VllmEngine, world: World) -> None:
     world.go.clear()
     reads = [reading(engine) for _ in range(3)]
     await asyncio.sleep(0)
-    world.lives[0].dead = "it died"
-    assert await asyncio.gather(*reads) == ["it died"] * 3
-    assert engine.down == "it died" and not world.go.is_set()
-    assert await reading(engine) == "it died"
+    world.instances[0].crashed = "it crashed"
+    assert await asyncio.gather(*reads) == ["it crashed"] * 3
+    assert engine.down == "it crashed" and not world.go.is_set()
+    assert await reading(engine) == "it crashed"
     world.go.set()
     await until(lambda: engine.down is None)
-    assert engine.restarts == 1 and world.lives[0].ended >= 1
+    assert engine.restarts == 1 and world.instances[0].stopped >= 1
 
 
 async def test_silence_with_work_in_flight_is_a_hang_and_silence_without_is_none(
@@ -147,11 +146,11 @@ async def test_silence_with_work_in_flight_is_a_hang_and_silence_without_is_none
     assert engine.restarts == 1
 
 
-async def test_an_engine_that_is_heard_does_not_hang(engine: VllmEngine, world: World) -> None:
+async def test_an_engine_with_outputs_does_not_hang(engine: VllmEngine, world: World) -> None:
     read = reading(engine)
     for _ in range(40):
         await asyncio.sleep(0.01)
-        world.lives[0].heard += 1
+        world.instances[0].outputs += 1
     assert engine.down is None and not read.done()
     assert "hangs" in await read
 
@@ -169,7 +168,7 @@ async def test_a_loop_that_stood_still_is_no_hang_of_the_engine(engine: VllmEngi
 
 async def test_a_restart_that_fails_is_tried_again_and_says_why(engine: VllmEngine, world: World) -> None:
     world.failures = ["no memory", "still no memory"]
-    world.lives[0].dead = "it died"
+    world.instances[0].crashed = "it crashed"
     seen = set()
 
     def back() -> bool:
@@ -178,17 +177,17 @@ async def test_a_restart_that_fails_is_tried_again_and_says_why(engine: VllmEngi
 
     await until(back)
     assert seen >= {"no memory", "still no memory"}
-    assert len(world.lives) == 2
+    assert len(world.instances) == 2
 
 
 async def test_a_restart_with_other_weights_does_not_pass_as_the_same_judge(engine: VllmEngine, world: World) -> None:
     weights = world.folder / "model.safetensors"
     true = weights.read_bytes()
     weights.write_bytes(true[:-1] + bytes([true[-1] ^ 1]))
-    world.lives[0].dead = "it died"
+    world.instances[0].crashed = "it crashed"
     await until(lambda: "changed" in str(engine.down))
     await asyncio.sleep(0.1)
-    assert "changed" in str(engine.down) and len(world.lives) == 1
+    assert "changed" in str(engine.down) and len(world.instances) == 1
     weights.write_bytes(true)
     await until(lambda: engine.down is None)
 
@@ -197,12 +196,12 @@ async def test_stopping_while_it_restarts_starts_nothing_more(world: World) -> N
     engine = await VllmEngine.load(str(world.folder))
     world.go.clear()
     world.starting.clear()
-    world.lives[0].dead = "it died"
+    world.instances[0].crashed = "it crashed"
     await world.starting.wait()
     await engine.stop()
     world.go.set()
     await asyncio.sleep(0.05)
-    assert len(world.lives) == 1 and world.lives[0].ended >= 1
+    assert len(world.instances) == 1 and world.instances[0].stopped >= 1
     assert engine.down is not None
     assert await reading(engine) == engine.down
 
@@ -213,11 +212,31 @@ async def test_after_the_stop_everybody_is_refused(world: World) -> None:
     await asyncio.sleep(0)
     await engine.stop()
     assert await read == await reading(engine) == "the judge was stopped"
-    assert world.lives[0].ended >= 1
+    assert world.instances[0].stopped >= 1
 
 
 async def test_a_watchdog_that_fails_takes_the_engine_down(engine: VllmEngine, world: World) -> None:
     read = reading(engine)
     await asyncio.sleep(0)
-    world.lives[0].death = None  # type: ignore[assignment, method-assign]
+    world.instances[0].crash_reason = None  # type: ignore[assignment, method-assign]
     assert await read == "the watchdog of vLLM failed" == engine.down
+
+
+async def test_silence_counts_while_there_is_work_and_the_loop_runs() -> None:
+    clock = ManualClock()
+    detector = HangDetector(clock)
+
+    async def poll(after_s: float, *, busy: bool, outputs: int) -> float:
+        await clock.advance(after_s)
+        return detector.silent_s(busy, outputs)
+
+    assert await poll(0.1, busy=True, outputs=0) == pytest.approx(0.1)
+    assert await poll(0.1, busy=True, outputs=0) == pytest.approx(0.2)
+    assert await poll(30.0, busy=True, outputs=0) == pytest.approx(0.2 + 3 * watchdog.POLL_S), "it stood still"
+    assert await poll(0.1, busy=True, outputs=1) == 0.0
+    assert await poll(0.1, busy=True, outputs=1) == pytest.approx(0.1)
+    assert await poll(0.1, busy=False, outputs=1) == 0.0
+
+
+def test_pauses_between_restarts_grow_to_a_minute() -> None:
+    assert list(itertools.islice(watchdog.restart_pauses_s(), 8)) == [1, 2, 4, 8, 16, 32, 60, 60]
