@@ -1,6 +1,4 @@
 """From settings to an engine and its tokenizer, with a word about what was chosen.
-
-Always true: code from a model repository is never run (`trust_remote_code=False`).
 """
 
 import asyncio
@@ -34,20 +32,14 @@ async def build(settings: Settings) -> LoadedJudge:
     if settings.judge is None:
         log.info("no judge named: using the bundled miniature judge, which knows its own small world only")
     log.info("engine %s, judge %s", name, settings.judge or "miniature")
-    tokenizer = await asyncio.to_thread(_tokenizer, judge, settings.revision)
+    tokenizer = await asyncio.to_thread(_load_tokenizer, judge, settings.revision)
     return LoadedJudge(await _ENGINES[name](settings, judge), tokenizer)
 
 
-def _tokenizer(judge: str, revision: str | None) -> Any:
-    from transformers import AutoTokenizer
+def _load_tokenizer(judge: str, revision: str | None) -> Any:
+    from service.engine.checkpoint import load_tokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(judge, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"no tokenizer could be loaded from {judge}: {error}") from error
-    if not tokenizer.chat_template:
-        raise ConfigurationError(f"the tokenizer of {judge} has no chat template; name a chat model as judge")
-    return tokenizer
+    return load_tokenizer(judge, revision)
 
 
 async def _local(settings: Settings, judge: str) -> Engine:

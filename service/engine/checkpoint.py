@@ -1,10 +1,8 @@
-"""Finds checkpoints, and loads a causal language model for the local engine, strictly.
+"""Finds checkpoints, and loads their tokenizers and, for the local engine, causal language models, strictly.
 
-The only place that calls `from_pretrained`.
-
-Always true: no code and no pickle of a checkpoint is ever run; every weight of the model comes from the checkpoint
-(transformers would fill a missing one with random numbers and carry on, and a half-random judge still answers). What
-cannot be loaded is a ConfigurationError that says what to change.
+Guarantees: no code and no pickle of a checkpoint is run. Every weight of a model comes from its checkpoint, whereas
+transformers would fill a missing one with random numbers, and a half-random judge still answers. A checkpoint that
+cannot be loaded raises a ConfigurationError that says what to change.
 """
 
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ _FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 @dataclass(frozen=True, slots=True)
 class LoadedCheckpoint:
-    """A loaded model. `max_model_len` is in tokens; `vocabulary_size` is the number of ids that it can read."""
+    """A loaded model. `max_model_len` is in tokens; `vocabulary_size` is the number of ids that the model can read."""
 
     model: Any
     device: torch.device
@@ -40,11 +38,11 @@ class LoadedCheckpoint:
 def load_checkpoint(
     path_or_name: str, *, revision: str | None, dtype: Dtype, device: str | None, max_model_len: int | None
 ) -> LoadedCheckpoint:
-    """Load from a folder, or from the hub's cache or the hub. `auto`: float32 on a CPU, bfloat16 elsewhere."""
+    """Loads a model from a folder, from the hub's cache or from the hub. `auto` is float32 on a CPU, else bfloat16."""
     folder, revision = resolve(path_or_name, revision)
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     chosen = ("float32" if target.type == "cpu" else "bfloat16") if dtype == "auto" else dtype
-    # First, because it refuses what is no whole set of safetensors.
+    # First, because it refuses a folder without a complete set of safetensors.
     facts = checkpoint_facts(folder)
     model = _from_pretrained(folder, getattr(torch, chosen)).to(target).eval()
     facts |= {
@@ -63,14 +61,25 @@ def load_checkpoint(
             engine="local",
             facts=facts,
         ),
-        max_model_len=_length(model.config, max_model_len, folder),
+        max_model_len=_max_model_len(model.config, max_model_len, folder),
         vocabulary_size=model.get_input_embeddings().weight.shape[0],
         folder=folder,
     )
 
 
+def load_tokenizer(path_or_name: str, revision: str | None) -> Any:
+    """Loads a Hugging Face tokenizer. Raises ConfigurationError where there is none, or none with a chat template."""
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path_or_name, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"no tokenizer could be loaded from {path_or_name}: {error}") from error
+    if not tokenizer.chat_template:
+        raise ConfigurationError(f"the tokenizer of {path_or_name} has no chat template; name a chat model as judge")
+    return tokenizer
+
+
 def resolve(path_or_name: str, revision: str | None) -> tuple[Path, str | None]:
-    """The folder with the files, and the commit where it came from the hub."""
+    """Returns the folder with the files, and the commit where it came from the hub."""
     path = Path(path_or_name)
     if path.is_dir():
         return path, revision
@@ -86,9 +95,9 @@ def resolve(path_or_name: str, revision: str | None) -> tuple[Path, str | None]:
 
 
 def refuse_missing_weights(folder: Path) -> None:
-    """Raise ConfigurationError where weights are lacking, for a loader that would not notice. Reads names only.
+    """Raises ConfigurationError where weights are missing, for a loader that would not notice. Reads names only.
 
-    Silent where names cannot tell: a quantised checkpoint, or one whose names transformers would convert.
+    Refuses nothing where names cannot tell: a quantised checkpoint, or one whose names transformers would convert.
     """
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -96,7 +105,7 @@ def refuse_missing_weights(folder: Path) -> None:
         with torch.device("meta"):
             model = maker.from_config(config, trust_remote_code=False)
     except Exception:
-        # Whether the model can be run without transformers is for the loader to say.
+        # Whether the model can be run without transformers is for the loader to find out.
         return
     if getattr(config, "quantization_config", None) is not None:
         return
@@ -104,8 +113,8 @@ def refuse_missing_weights(folder: Path) -> None:
     tied = set(model._tied_weights_keys or ()) if config.get_text_config(decoder=True).tie_word_embeddings else set()
     wanted = {name for name, _ in model.named_parameters(remove_duplicate=False)} - tied
     # A name that transformers does not know is one that it would convert into others.
-    if (lacking := wanted - present) and present <= wanted | tied:
-        raise _incomplete(folder, sorted(lacking))
+    if (missing := wanted - present) and present <= wanted | tied:
+        raise _incomplete(folder, sorted(missing))
 
 
 def _names(path: Path) -> list[str]:
@@ -116,9 +125,9 @@ def _names(path: Path) -> list[str]:
         raise ConfigurationError(f"{path} cannot be read as safetensors: {error}") from error
 
 
-def _incomplete(folder: Path, lacking: list[str]) -> ConfigurationError:
+def _incomplete(folder: Path, missing: list[str]) -> ConfigurationError:
     return ConfigurationError(
-        f"{folder} lacks {len(lacking)} of the model's weights ({', '.join(lacking[:3])} ...): "
+        f"{folder} lacks {len(missing)} of the model's weights ({', '.join(missing[:3])} ...): "
         "it is another model than its config.json says, or incomplete"
     )
 
@@ -127,7 +136,7 @@ def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
     loader: Any = transformers.AutoModelForCausalLM
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        # torch's own attention has no soft-capping, and transformers drops it there without a word (5.20, Gemma 2).
+        # torch's own attention has no soft-capping, and transformers drops it there silently (5.20, Gemma 2).
         capped = getattr(config.get_text_config(decoder=True), "attn_logit_softcapping", None) is not None
         model, info = loader.from_pretrained(
             folder,
@@ -142,19 +151,19 @@ def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
         raise ConfigurationError(
             f"{folder} cannot be loaded as a causal language model ({type(error).__name__})"
         ) from error
-    lacking = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
-    if lacking:
-        raise _incomplete(folder, lacking)
+    missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+    if missing:
+        raise _incomplete(folder, missing)
     return model
 
 
-def _length(config: Any, wanted: int | None, folder: Path) -> int:
-    told = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
-    if wanted is None and told is None:
-        raise ConfigurationError(f"{folder} does not tell its longest prompt: set max_model_len")
-    if wanted is not None and told is not None and wanted > told:
-        raise ConfigurationError(f"max_model_len is {wanted} but the model was made for {told}: lower it")
-    length = wanted if wanted is not None else told
+def _max_model_len(config: Any, wanted: int | None, folder: Path) -> int:
+    declared = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if wanted is None and declared is None:
+        raise ConfigurationError(f"{folder} does not declare its longest prompt: set max_model_len")
+    if wanted is not None and declared is not None and wanted > declared:
+        raise ConfigurationError(f"max_model_len is {wanted} but the model was made for {declared}: lower it")
+    length = wanted if wanted is not None else declared
     if type(length) is not int or length < 2:
         raise ConfigurationError("max_model_len must be at least 2: a prompt token and an answer token")
     return length

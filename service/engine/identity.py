@@ -1,7 +1,7 @@
 """Names a checkpoint by its bytes, so that a judge's fingerprint changes exactly when its files do.
 
-Always true: every byte of every weights file is hashed, whatever its size (fine-tunes of one model agree in sizes,
-headers and index, so anything less would give two judges one name); file names and boundaries are part of the hash.
+Guarantees: every byte of every weights file is hashed, whatever its size: fine-tunes of one model agree in sizes,
+headers and index, so anything less would give two judges one name. File names and boundaries are part of the hash.
 Reading is streamed and parallel; it also warms the page cache for the load that follows.
 """
 
@@ -30,7 +30,7 @@ _TOKENIZER = (
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that make up the checkpoint. Raises ConfigurationError where any is lacking."""
+    """The safetensors files that make up the checkpoint. Raises ConfigurationError where any is missing."""
     if (folder / "adapter_config.json").exists():
         raise ConfigurationError(f"{folder} holds an adapter: merge it into its base model and point to the merged one")
     if (folder / _SINGLE).exists():

@@ -20,8 +20,7 @@ STATUS_OWNERS = {
     "service/api/routes.py": "answers the probes",
 }
 LOADERS = {
-    "service/engine/checkpoint.py": "loads the judge's weights and configuration",
-    "service/engine/build.py": "loads the judge's tokenizer",
+    "service/engine/checkpoint.py": "loads the judge's weights, configuration and tokenizer",
     "trainer_client/training/train.py": "loads the policy's tokenizer for a training",
     "trainer_client/trl/trainer.py": "loads the policy's tokenizer for stock TRL",
 }
