@@ -19,7 +19,7 @@ from service.engine import build
 from service.engine.base import Engine, LabelLogprobs, Outcome, Prompt
 from service.engine.fake import FakeEngine, Fault, FaultPlan
 from service.rubrics.rubric import Candidate
-from service.settings import Settings
+from service.settings import EngineSettings
 from trainer_client.wire import ScoreRequest
 
 _LOOK_S = 0.02
@@ -80,7 +80,7 @@ class FaultyEngine(FakeEngine):
             await asyncio.sleep(_LOOK_S)
 
 
-async def _faulty(settings: Settings, judge: str) -> Engine:
+async def _faulty(settings: EngineSettings, judge: str) -> Engine:
     while told().loading:
         await asyncio.sleep(_LOOK_S)
     return FaultyEngine(settings.max_model_len or 32_768)
@@ -96,6 +96,6 @@ def _buggy(request: ScoreRequest) -> list[Candidate]:
 
 
 if __name__ == "__main__":
-    build._ENGINES = {**build._ENGINES, "fake": _faulty}
+    build.ENGINES = {**build.ENGINES, "fake": _faulty}
     translate.candidates = _buggy
     sys.exit(service.__main__.main())

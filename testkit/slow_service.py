@@ -13,7 +13,7 @@ import service.__main__
 from service.engine import build
 from service.engine.base import Engine
 from service.engine.fake import FakeEngine, FaultPlan
-from service.settings import Settings
+from service.settings import EngineSettings
 
 _LOOK_S = 0.01
 _BATCH_S = 0.3
@@ -35,10 +35,10 @@ def _load() -> Engine:
     return FakeEngine(plan=FaultPlan(batch_s=_BATCH_S), sleep=_held)
 
 
-async def _slow(settings: Settings, judge: str) -> Engine:
+async def _slow(settings: EngineSettings, judge: str) -> Engine:
     return await asyncio.to_thread(_load)
 
 
 if __name__ == "__main__":
-    build._ENGINES = {**build._ENGINES, "fake": _slow}
+    build.ENGINES = {**build.ENGINES, "fake": _slow}
     sys.exit(service.__main__.main())

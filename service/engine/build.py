@@ -1,4 +1,6 @@
-"""From settings to an engine and its tokenizer, with a word about what was chosen.
+"""Builds the engine that the settings name, and loads the judge's tokenizer.
+
+Each engine's packages are imported when that engine is built, so an engine needs its own packages only.
 """
 
 import asyncio
@@ -10,7 +12,7 @@ from typing import Any
 
 from service.engine.base import Engine
 from service.errors import ConfigurationError
-from service.settings import Settings
+from service.settings import EngineSettings
 
 log = logging.getLogger(__name__)
 
@@ -19,21 +21,22 @@ MINIATURE = Path(__file__).resolve().parents[2] / "miniature" / "checkpoints" / 
 
 @dataclass(frozen=True, slots=True)
 class LoadedJudge:
-    """`tokenizer` is the judge's Hugging Face tokenizer, with its chat template."""
+    """An engine with its tokenizer, which is a Hugging Face tokenizer with a chat template."""
 
     engine: Engine
     tokenizer: Any
 
 
-async def build(settings: Settings) -> LoadedJudge:
-    """The engine that the settings name, loaded. Raises ConfigurationError with what to change."""
+async def build(settings: EngineSettings) -> LoadedJudge:
+    """Returns the judge, ready to be queried. Raises ConfigurationError with what to change."""
     name = "local" if settings.engine == "auto" else settings.engine
     judge = settings.judge or str(MINIATURE)
     if settings.judge is None:
         log.info("no judge named: using the bundled miniature judge, which knows its own small world only")
     log.info("engine %s, judge %s", name, settings.judge or "miniature")
+    # Before the engine: a judge without a chat template is refused in a second, not after its weights are loaded.
     tokenizer = await asyncio.to_thread(_load_tokenizer, judge, settings.revision)
-    return LoadedJudge(await _ENGINES[name](settings, judge), tokenizer)
+    return LoadedJudge(await ENGINES[name](settings, judge), tokenizer)
 
 
 def _load_tokenizer(judge: str, revision: str | None) -> Any:
@@ -42,7 +45,7 @@ def _load_tokenizer(judge: str, revision: str | None) -> Any:
     return load_tokenizer(judge, revision)
 
 
-async def _local(settings: Settings, judge: str) -> Engine:
+async def _local(settings: EngineSettings, judge: str) -> Engine:
     from service.engine.local.engine import LocalEngine
 
     engine = await asyncio.to_thread(
@@ -58,7 +61,7 @@ async def _local(settings: Settings, judge: str) -> Engine:
     return engine
 
 
-async def _remote(settings: Settings, judge: str) -> Engine:
+async def _remote(settings: EngineSettings, judge: str) -> Engine:
     from service.engine.remote.engine import RemoteEngine
 
     if settings.remote_url is None or settings.judge is None:
@@ -74,36 +77,25 @@ async def _remote(settings: Settings, judge: str) -> Engine:
     )
 
 
-async def _fake(settings: Settings, judge: str) -> Engine:
+async def _fake(settings: EngineSettings, judge: str) -> Engine:
     from service.engine.fake import FakeEngine
 
     log.warning("engine `fake`: verdicts are a hash of the prompt, for tests and dry runs; they mean nothing")
     return FakeEngine(max_model_len=settings.max_model_len or 32_768)
 
 
-async def _vllm(settings: Settings, judge: str) -> Engine:
+async def _vllm(settings: EngineSettings, judge: str) -> Engine:
     from service.engine.vllm.engine import VllmEngine
     from service.engine.vllm.options import Options
 
-    options = Options(
-        dtype=settings.dtype,
-        max_model_len=settings.max_model_len,
-        tensor_parallel_size=settings.vllm_tensor_parallel_size,
-        quantization=settings.vllm_quantization,
-        lora=settings.vllm_lora,
-        gpu_memory_utilization=settings.vllm_gpu_memory_utilization,
-        kv_cache_gb=settings.vllm_kv_cache_gb,
-        max_num_batched_tokens=settings.vllm_max_num_batched_tokens,
-        enforce_eager=settings.vllm_enforce_eager,
-        batch_invariant=settings.vllm_batch_invariant,
-    )
+    options = Options.from_settings(settings)
     engine = await VllmEngine.load(judge, options, revision=settings.revision, hang_s=settings.vllm_hang_s)
     if settings.judge is None:
         engine.identity = replace(engine.identity, model="miniature")
     return engine
 
 
-_ENGINES: Mapping[str, Callable[[Settings, str], Awaitable[Engine]]] = {
+ENGINES: Mapping[str, Callable[[EngineSettings, str], Awaitable[Engine]]] = {
     "local": _local,
     "remote": _remote,
     "fake": _fake,

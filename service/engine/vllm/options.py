@@ -10,14 +10,15 @@ verdict is a fact of the judge's identity.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from service.engine.identity import hash_files
 from service.errors import ConfigurationError
 from service.observability import logging_setup
+from service.settings import EngineSettings
 
 _GIB = 1024**3
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -37,6 +38,13 @@ class Options:
     max_num_batched_tokens: int | None = None
     enforce_eager: bool | None = None
     batch_invariant: bool = False
+
+    @classmethod
+    def from_settings(cls, settings: EngineSettings) -> Self:
+        """Each option is the setting `vllm_<name>`, or `<name>` where engines share it."""
+        values = settings.model_dump()
+        names = {field.name: f"vllm_{field.name}" for field in fields(cls)}
+        return cls(**{name: values[prefixed if prefixed in values else name] for name, prefixed in names.items()})
 
 
 def write_environment(options: Options, sockets: Path) -> None:

@@ -13,6 +13,7 @@ from service.engine.vllm.engine import VllmEngine
 from service.engine.vllm.options import Options, engine_arguments, write_compile_environment, write_environment
 from service.errors import ConfigurationError
 from service.observability.logging_setup import JsonLines
+from service.settings import EngineSettings
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +111,10 @@ def test_its_processes_write_the_log_as_this_one(tmp_path: Path) -> None:
         assert os.environ["VLLM_LOGGING_CONFIG_PATH"] == str(own)
     finally:
         logging.getLogger().removeHandler(handler)
+
+
+def test_each_option_is_a_setting() -> None:
+    given = {"vllm_kv_cache_gb": 0.5, "vllm_lora": "adapter", "vllm_enforce_eager": False, "dtype": "bfloat16"}
+    options = Options.from_settings(EngineSettings.model_validate(given))
+    assert options == Options(kv_cache_gb=0.5, lora="adapter", enforce_eager=False, dtype="bfloat16")
+    assert Options.from_settings(EngineSettings()) == Options()
