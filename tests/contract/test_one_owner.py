@@ -25,6 +25,8 @@ LOADERS = {
     "trainer_client/trl/trainer.py": "loads the policy's tokenizer for stock TRL",
 }
 
+PAUSES = {"trainer_client/http/retry.py": "waits between two attempts: a retry elsewhere would need a pause, too"}
+
 
 def _modules(*packages: str) -> Iterator[tuple[str, ast.Module]]:
     for package in packages:
@@ -40,11 +42,16 @@ def _loads(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and node.attr == "from_pretrained"
 
 
+def _pauses(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "sleep"
+
+
 @pytest.mark.parametrize(
     ("packages", "does", "owners"),
     [
         pytest.param(["service/api"], _is_status, STATUS_OWNERS, id="HTTP statuses of errors"),
         pytest.param(["service", "trainer_client"], _loads, LOADERS, id="from_pretrained"),
+        pytest.param(["trainer_client"], _pauses, PAUSES, id="retries"),
     ],
 )
 def test_it_is_done_by_its_owners_alone(
