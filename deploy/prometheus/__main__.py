@@ -1,4 +1,4 @@
-"""`python -m deploy.prometheus`: the rules as the Prometheus operator reads them, written anew."""
+"""Writes the rules as a PrometheusRule for the Prometheus operator (`python -m deploy.prometheus`)."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ spec:
 
 
 def written() -> str:
-    """The groups of all files, word for word."""
+    """The manifest with the groups of all rule files, unchanged."""
     groups = [
         line for file in RULES for line in file.read_text(encoding="utf-8").partition("\ngroups:\n")[2].splitlines()
     ]

@@ -1,6 +1,6 @@
-"""What is read off when Prometheus asks, rather than counted as it happens.
+"""Gauges are read from the service at each scrape, instead of being counted as things happen.
 
-Always true: what is not known has no sample; it is never a zero.
+Guarantees: a value that is not known has no sample, rather than a zero.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,8 +17,8 @@ Numbers = Mapping[tuple[str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class GaugeValues:
-    """The service at one moment. `queued` is in tokens by team and class, `limits` by team and quota, `reserved` in
-    tokens by team. None: there is no such thing, or it was not measured yet."""
+    """The state of the service at one moment. `queued` is in tokens by team and class, `limits` is by team and quota,
+    `reserved` is in tokens by team. None means that the service has no such thing, or has not measured it yet."""
 
     ready: bool = False
     queued: Numbers = field(default_factory=dict)
@@ -34,7 +34,7 @@ class GaugeValues:
 
 
 class Gauges(Collector):
-    """`read` is set once there is something to read."""
+    """Collects `GaugeValues` at each scrape. `read` is replaced once the service has values to offer."""
 
     def __init__(self, teams: TeamLabels) -> None:
         self.read: Callable[[], GaugeValues] = GaugeValues
@@ -42,25 +42,35 @@ class Gauges(Collector):
 
     def collect(self) -> Iterable[Metric]:
         now = self.read()
-        yield _gauge("rubricd_ready", "1 when a request would be judged.", now.ready)
-        yield _gauge("rubricd_queued_tokens", "Tokens waiting for the judge.", sum(now.queued.values()))
-        yield self._by_team("rubricd_team_queued_tokens", "A team's tokens waiting, by class.", "class", now.queued)
-        yield _gauge("rubricd_queue_limit_tokens", "Tokens that may wait now.", now.queue_limit_tokens)
-        yield _gauge("rubricd_drain_tokens_per_second", "Measured rate of the judge.", now.tokens_per_s)
-        yield _gauge("rubricd_in_flight_tokens", "Tokens at the engine.", now.in_flight_tokens)
-        yield _gauge("rubricd_cache_entries", "Verdicts in this process's memory.", now.cache_entries)
-        yield _gauge("rubricd_redis_up", "1 while Redis is used, 0 while it is left alone.", now.redis_up)
-        yield _gauge("rubricd_teams_file_ok", "0 while the teams file cannot be used.", now.teams_file_ok)
-        yield self._by_team("rubricd_quota_limit", "What a team's quota allows.", "quota", now.limits)
+        yield _gauge("rubricd_ready", "1 while the service is ready to judge.", now.ready)
+        yield _gauge("rubricd_queued_tokens", "Tokens waiting in the queue.", sum(now.queued.values()))
+        yield self._by_team(
+            "rubricd_team_queued_tokens", "Tokens waiting in the queue, by team and class.", "class", now.queued
+        )
+        yield _gauge(
+            "rubricd_queue_limit_tokens", "The most tokens that may wait in the queue now.", now.queue_limit_tokens
+        )
+        yield _gauge("rubricd_drain_tokens_per_second", "Measured throughput of the judge.", now.tokens_per_s)
+        yield _gauge(
+            "rubricd_in_flight_tokens", "Tokens in the batches that the engine is computing.", now.in_flight_tokens
+        )
+        yield _gauge("rubricd_cache_entries", "Verdicts in the cache of this process.", now.cache_entries)
+        yield _gauge(
+            "rubricd_redis_up", "1 while Redis is available, 0 while its circuit breaker is open.", now.redis_up
+        )
+        yield _gauge(
+            "rubricd_teams_file_ok", "1 while the teams file is valid, 0 while it cannot be used.", now.teams_file_ok
+        )
+        yield self._by_team("rubricd_quota_limit", "The limit of each quota of a team.", "quota", now.limits)
         reserved = {(team, ""): tokens for team, tokens in now.reserved.items()}
-        yield self._by_team("rubricd_quota_reserved_tokens", "Tokens set aside now.", "", reserved)
+        yield self._by_team("rubricd_quota_reserved_tokens", "Tokens that are reserved now.", "", reserved)
         restarts = CounterMetricFamily("rubricd_engine_restarts", "Times a dead or hung engine was restarted.")
         restarts.add_metric([], now.engine_restarts)
         yield restarts
 
-    def _by_team(self, name: str, meaning: str, label: str, values: Numbers) -> GaugeMetricFamily:
-        """Teams without a name of their own are added up."""
-        family = GaugeMetricFamily(name, meaning, labels=["team", label] if label else ["team"])
+    def _by_team(self, name: str, help: str, label: str, values: Numbers) -> GaugeMetricFamily:
+        """Sums the values of the teams that share the label `other`."""
+        family = GaugeMetricFamily(name, help, labels=["team", label] if label else ["team"])
         sums: dict[tuple[str, str], float] = {}
         for (team, value), number in values.items():
             key = (self._teams.label(team), value)
@@ -70,8 +80,8 @@ class Gauges(Collector):
         return family
 
 
-def _gauge(name: str, meaning: str, value: float | None) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, meaning, value=None if value is None else float(value))
+def _gauge(name: str, help: str, value: float | None) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, help, value=None if value is None else float(value))
 
 
 class VllmMetrics(Collector):

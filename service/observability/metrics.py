@@ -1,9 +1,8 @@
-"""Every metric that is counted as things happen, declared once. What is read off when Prometheus asks is in
-`reading.py`.
+"""Metrics are declared here once, except for gauges that are read at each scrape (`gauges.py`).
 
-Always true: a label's values come from a closed set; none carries text of a request. Seconds are seconds, tokens are
-the judge's. Values that an alert looks for are there from the start, at zero: Prometheus does not see the first step of
-a counter that appears with it.
+Guarantees: a label's values come from a closed set, and none carries text of a request. Times are in seconds, tokens
+are those of the judge's tokenizer. Series that an alert needs exist from the start, at zero: Prometheus does not see
+the first step of a counter that appears with it.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ _RETRY_S = (1, 5, 15, 60)
 _LAG_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _TOKENS = (256, 1024, 4096, 8192, 16384, 65536)
 _QUERIES = (1, 4, 16, 64, 256, 1024)
-_SHARE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
+_FRACTION = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
 _MASS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 
 
@@ -47,73 +46,77 @@ class TeamLabels:
         return team
 
 
-class _Declared:
-    """By name, meaning and labels, in a registry."""
+class _Declare:
+    """Declares metrics in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
 
-    def counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(name, meaning, labels, registry=self._registry)
+    def counter(self, name: str, help: str, *labels: str) -> Counter:
+        return Counter(name, help, labels, registry=self._registry)
 
-    def gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(name, meaning, labels, registry=self._registry)
+    def gauge(self, name: str, help: str, *labels: str) -> Gauge:
+        return Gauge(name, help, labels, registry=self._registry)
 
-    def histogram(self, name: str, meaning: str, buckets: Sequence[float], *labels: str) -> Histogram:
-        return Histogram(name, meaning, labels, buckets=buckets, registry=self._registry)
+    def histogram(self, name: str, help: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(name, help, labels, buckets=buckets, registry=self._registry)
 
-    def bulk(self, name: str, meaning: str, buckets: Sequence[float], *labels: str) -> BulkHistogram:
-        return BulkHistogram(name, meaning, labels, buckets=buckets, registry=self._registry)
+    def bulk(self, name: str, help: str, buckets: Sequence[float], *labels: str) -> BulkHistogram:
+        return BulkHistogram(name, help, labels, buckets=buckets, registry=self._registry)
 
 
 class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
-        declared = _Declared(registry)
-        counter, gauge, histogram, bulk = declared.counter, declared.gauge, declared.histogram, declared.bulk
+        declare = _Declare(registry)
+        counter, gauge, histogram, bulk = declare.counter, declare.gauge, declare.histogram, declare.bulk
 
         self.requests = counter("rubricd_requests", "HTTP requests, by route and status.", "route", "status")
-        self.request_s = histogram("rubricd_request_seconds", "Time to answer, by route.", _REQUEST_S, "route")
-        self.refusals = counter("rubricd_refusals", "Requests refused, by team and why.", "team", "code")
-        self.retry_after_s = histogram("rubricd_retry_after_seconds", "Retry-After given.", _RETRY_S, "code")
+        self.request_s = histogram("rubricd_request_seconds", "Latency of routes that judge.", _REQUEST_S, "route")
+        self.refusals = counter("rubricd_refusals", "Requests refused, by team and error code.", "team", "code")
+        self.retry_after_s = histogram("rubricd_retry_after_seconds", "Retry-After of refusals.", _RETRY_S, "code")
 
         self.items = counter("rubricd_items", "Responses scored, by team and status.", "team", "status")
         self.judgements = counter(
-            "rubricd_judgements", "Criteria answered, by where from and how.", "source", "mode", "outcome"
+            "rubricd_judgements", "Criteria judged, by source, mode and outcome.", "source", "mode", "outcome"
         )
-        self.p_met = bulk("rubricd_p_met", "P(met) as the judge said it.", _SHARE)
-        self.label_mass = bulk("rubricd_label_mass", "The labels' share of the vocabulary's mass.", _MASS)
+        self.p_met = bulk("rubricd_p_met", "P(met) as the judge returned it.", _FRACTION)
+        self.label_mass = bulk("rubricd_label_mass", "Probability that the judge put on its labels.", _MASS)
         self.groups = counter("rubricd_groups", "GRPO groups, by the spread of their scores.", "spread")
         self.group_criteria = counter(
             "rubricd_group_criteria", "Criteria of groups, by the spread of their verdicts.", "spread"
         )
-        self.neutral = counter("rubricd_neutral_rewards", "Rewards that were not judged, told as neutral.", "route")
+        self.neutral = counter(
+            "rubricd_neutral_rewards", "Rewards that were not judged, returned as protocol_neutral.", "route"
+        )
 
         self.queue_wait_s = bulk(
-            "rubricd_queue_wait_seconds", "From being let in to the engine.", _WAIT_S, "team", "class"
+            "rubricd_queue_wait_seconds", "Time of a query from admission to the engine.", _WAIT_S, "team", "class"
         )
-        self.batch_tokens = histogram("rubricd_batch_tokens", "Tokens of one engine batch.", _TOKENS, "query_type")
-        self.batch_queries = histogram("rubricd_batch_queries", "Queries of one engine batch.", _QUERIES, "query_type")
-        self.batch_s = histogram(
-            "rubricd_batch_seconds", "Time that the engine took for one batch.", _BATCH_S, "query_type"
-        )
-        self.failed_batches = counter("rubricd_engine_failed_batches", "Batches that failed as a whole.")
-        self.prompt_tokens = counter("rubricd_prompt_tokens", "Tokens of judged prompts, computed or shared.", "source")
+        self.batch_tokens = histogram("rubricd_batch_tokens", "Tokens of an engine batch.", _TOKENS, "query_type")
+        self.batch_queries = histogram("rubricd_batch_queries", "Queries of an engine batch.", _QUERIES, "query_type")
+        self.batch_s = histogram("rubricd_batch_seconds", "Duration of an engine batch.", _BATCH_S, "query_type")
+        self.failed_batches = counter("rubricd_engine_failed_batches", "Engine batches that failed as a whole.")
+        self.prompt_tokens = counter("rubricd_prompt_tokens", "Prompt tokens, computed or shared.", "source")
         self.generated_tokens = counter("rubricd_generated_tokens", "Tokens that the judge generated.")
         self.team_tokens = counter("rubricd_team_tokens", "Tokens computed for a team.", "team")
-        self.team_judge_s = counter("rubricd_team_judge_seconds", "Engine time, shared out by tokens.", "team")
+        self.team_judge_s = counter(
+            "rubricd_team_judge_seconds", "Engine time, divided among teams by their tokens.", "team"
+        )
 
-        self.cache_hits = counter("rubricd_cache_hits", "Verdicts found, by where.", "tier")
-        self.cache_misses = counter("rubricd_cache_misses", "Questions known nowhere, asked of the judge.")
-        self.joins = counter("rubricd_single_flight_joins", "Questions that waited for another's judging.", "tier")
-        self.redis_faults = counter("rubricd_redis_faults", "Redis calls that failed, by reason.", "reason")
+        self.cache_hits = counter("rubricd_cache_hits", "Queries answered from a cache, by tier.", "tier")
+        self.cache_misses = counter("rubricd_cache_misses", "Queries in no cache, sent to the judge.")
+        self.joins = counter(
+            "rubricd_single_flight_joins", "Queries that waited for the same query of another request.", "tier"
+        )
+        self.redis_faults = counter("rubricd_redis_faults", "Faults of Redis, by reason.", "reason")
 
         self.quota_tokens = counter("rubricd_quota_tokens", "Tokens charged to a team's quota.", "team")
         self.quota_requests = counter("rubricd_quota_requests", "Requests charged to a team's quota.", "team")
-        self.teams_reloads = counter("rubricd_teams_reloads", "Times the teams file was read anew.", "outcome")
+        self.teams_reloads = counter("rubricd_teams_reloads", "Reloads of the teams file, by outcome.", "outcome")
 
         self.judge = gauge("rubricd_judge_info", "1 for the judge that serves.", "model", "engine", "fingerprint")
         self.canary_drift = gauge("rubricd_canary_drift", "Largest change of P(met) on the canaries since the start.")
-        self.canary_failures = counter("rubricd_canary_failures", "Times the canaries went unanswered, by why.", "code")
+        self.canary_failures = counter("rubricd_canary_failures", "Failures of the canary queries, by code.", "code")
         self.loop_lag_s = histogram("rubricd_event_loop_lag_seconds", "How late the event loop wakes up.", _LAG_S)
         self._start_at_zero()
 
