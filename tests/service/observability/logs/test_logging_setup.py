@@ -91,9 +91,7 @@ def ours() -> None:
         ("service.scoring.evaluator", missing, "No such file or directory"),
     ],
 )
-def test_a_message_that_cannot_quote_a_request_is_kept(
-    lines: Lines, logger: str, doing: Callable[[], Any], said: str
-) -> None:
+def test_a_message_without_request_text_is_kept(lines: Lines, logger: str, doing: Callable[[], Any], said: str) -> None:
     log_failure(logger, doing)
     written = [line for line in lines()[0]["exception"].splitlines() if not line.startswith(" ")]  # not code
     assert any(said in line for line in written)
