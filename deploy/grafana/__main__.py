@@ -1,4 +1,4 @@
-"""`python -m deploy.grafana`: the dashboards as Grafana reads them, written anew."""
+"""Writes the dashboards as Grafana reads them (`python -m deploy.grafana`)."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parent / "dashboards"
 
 
 def written(board: Board) -> str:
-    """The same text each time."""
+    """The dashboard's JSON; the same text each time."""
     return json.dumps(dashboard(board), cls=JSONEncoder, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -25,7 +25,7 @@ def file(board: Board) -> Path:
 def main() -> int:
     for board in BOARDS:
         file(board).write_text(written(board), encoding="utf-8")
-        print(f"{file(board)}: {sum(len(row.cards) for row in board.rows)} panels")
+        print(f"{file(board)}: {sum(len(row.panels) for row in board.rows)} panels")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""A page of rows of panels: their places, their numbers, and the variables that every query uses.
+"""A dashboard is built from rows of panels: their places, their ids, and the variables that the queries use.
 
-Always true: panels fill their rows from the left and never overlap; a row that is closed is not asked for.
+Guarantees: panels fill their rows from the left and do not overlap.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,53 +13,54 @@ from grafana_foundation_sdk.models.dashboard import (
     DashboardLink,
     DashboardLinkType,
     GridPos,
-    Panel,
     RowPanel,
     VariableModel,
     VariableOption,
     VariableRefresh,
     VariableSort,
 )
+from grafana_foundation_sdk.models.dashboard import Panel as GrafanaPanel
 
-from deploy.grafana.panels import SOURCE, Card, panel
+from deploy.grafana.panels import SOURCE, Panel, build
 
 COLUMNS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`closed` until somebody opens it: for a closer look, not for the first one."""
+    """A row of panels. Grafana does not query the panels of a `collapsed` row until somebody opens it."""
 
     title: str
-    cards: tuple[Card, ...]
-    closed: bool = False
+    panels: tuple[Panel, ...]
+    collapsed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """`uid` is its address and its file's name. `variables` are beside those of source, deployment and replica."""
+    """A dashboard. `uid` is its address and the name of its file. `variables` are added to those of every dashboard:
+    data source, job, namespace and replica."""
 
     uid: str
     title: str
-    about: str
+    description: str
     rows: tuple[Row, ...]
     variables: tuple[VariableModel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Cursor:
-    """Where the next panel may go, and the next number."""
+    """The next free row of the grid, and the next id."""
 
     y: int = 0
-    number: int = 1
+    id: int = 1
 
 
 def dashboard(board: Board) -> Dashboard:
-    """As Grafana writes it."""
-    made = (
+    """The dashboard as Grafana stores it."""
+    built = (
         builders.Dashboard(board.title)
         .uid(board.uid)
-        .description(board.about)
+        .description(board.description)
         .tags(["rubricd"])
         .readonly()
         .refresh("30s")
@@ -67,44 +68,44 @@ def dashboard(board: Board) -> Dashboard:
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .build()
     )
-    made.timezone = "browser"
-    made.links = [
+    built.timezone = "browser"
+    built.links = [
         DashboardLink(
             "rubricd", DashboardLinkType.DASHBOARDS, tags=["rubricd"], include_vars=True, keep_time=True, icon=""
         )
     ]
-    made.templating.list_val = [_source(), _job(), _namespace(), _instance(), *board.variables]
-    made.panels = [*_placed(board.rows)]
-    return made
+    built.templating.list_val = [_source(), _job(), _namespace(), _instance(), *board.variables]
+    built.panels = [*_place(board.rows)]
+    return built
 
 
-def _placed(rows: Sequence[Row]) -> Iterator[Panel | RowPanel]:
+def _place(rows: Sequence[Row]) -> Iterator[GrafanaPanel | RowPanel]:
     cursor = _Cursor()
     for row in rows:
-        header = RowPanel(collapsed=row.closed, title=row.title, id_val=cursor.number)
+        header = RowPanel(collapsed=row.collapsed, title=row.title, id_val=cursor.id)
         header.grid_pos = GridPos(h=1, w=COLUMNS, x=0, y=cursor.y)
-        cursor = _Cursor(cursor.y + 1, cursor.number + 1)
-        panels, cursor = _filled(row.cards, cursor)
-        header.panels = panels if row.closed else []
+        cursor = _Cursor(cursor.y + 1, cursor.id + 1)
+        panels, cursor = _fill(row.panels, cursor)
+        header.panels = panels if row.collapsed else []
         yield header
-        if row.closed:
+        if row.collapsed:
             cursor = replace(cursor, y=header.grid_pos.y + 1)
         else:
             yield from panels
 
 
-def _filled(cards: Sequence[Card], cursor: _Cursor) -> tuple[list[Panel], _Cursor]:
-    """The cards from left to right and down, and what comes after them."""
-    panels: list[Panel] = []
+def _fill(panels: Sequence[Panel], cursor: _Cursor) -> tuple[list[GrafanaPanel], _Cursor]:
+    """The panels from left to right and down, and the cursor after them."""
+    placed: list[GrafanaPanel] = []
     x, y, highest = 0, cursor.y, 0
-    for place, card in enumerate(cards):
-        if x + card.width > COLUMNS:
+    for place, panel in enumerate(panels):
+        if x + panel.width > COLUMNS:
             x, y, highest = 0, y + highest, 0
-        made = panel(card, cursor.number + place)
-        made.grid_pos = GridPos(h=card.height, w=card.width, x=x, y=y)
-        panels.append(made)
-        x, highest = x + card.width, max(highest, card.height)
-    return panels, _Cursor(y + highest, cursor.number + len(cards))
+        built = build(panel, cursor.id + place)
+        built.grid_pos = GridPos(h=panel.height, w=panel.width, x=x, y=y)
+        placed.append(built)
+        x, highest = x + panel.width, max(highest, panel.height)
+    return placed, _Cursor(y + highest, cursor.id + len(panels))
 
 
 def _source() -> VariableModel:
@@ -112,17 +113,17 @@ def _source() -> VariableModel:
 
 
 def _job() -> VariableModel:
-    """One at a time: two deployments have two judges."""
+    """A single value: two deployments have two judges."""
     return query_variable("job", "Job", "label_values(rubricd_ready, job)").multi(False).build()
 
 
 def _namespace() -> VariableModel:
-    """Kubernetes' one; elsewhere there is none, which `.*` allows."""
-    return every(query_variable("namespace", "Namespace", 'label_values(rubricd_ready{job="$job"}, namespace)'))
+    """The Kubernetes namespace; `.*` also matches series without one."""
+    return with_all(query_variable("namespace", "Namespace", 'label_values(rubricd_ready{job="$job"}, namespace)'))
 
 
 def _instance() -> VariableModel:
-    return every(
+    return with_all(
         query_variable(
             "instance", "Replica", 'label_values(rubricd_ready{job="$job", namespace=~"$namespace"}, instance)'
         )
@@ -140,7 +141,7 @@ def query_variable(name: str, label: str, query: str) -> builders.QueryVariable:
     )
 
 
-def every(variable: builders.QueryVariable | builders.CustomVariable) -> VariableModel:
-    """Several may be chosen, at first all."""
+def with_all(variable: builders.QueryVariable | builders.CustomVariable) -> VariableModel:
+    """Allows several values; all of them are chosen at first."""
     everything = VariableOption(selected=True, text=["All"], value=["$__all"])
     return variable.multi(True).include_all(True).all_value(".*").current(everything).build()

@@ -1,8 +1,8 @@
 """The dashboard *Judge health*: are its verdicts still worth something as rewards?"""
 
 from deploy.grafana.board import Board, Row
-from deploy.grafana.panels import Card, Heat, Lines, Query, Stat, Table
-from deploy.grafana.queries import grown, of, rate, share
+from deploy.grafana.panels import Heat, Lines, Panel, Query, Stat, Table
+from deploy.grafana.queries import increase, rate, ratio, select
 
 _ITEMS, _PARTIAL, _FAILED, _ABSTAINED = (
     "rubricd_items_total",
@@ -17,12 +17,12 @@ _VERDICTS, _P = "rubricd_judgements_total", "rubricd_p_met"
 _LOW_MASS = f"{rate('rubricd_label_mass_bucket', _UP_TO_90)} / {rate('rubricd_label_mass_count')}"
 _UNCERTAIN = f"({rate(f'{_P}_bucket', _UP_TO_70)} - {rate(f'{_P}_bucket', _UP_TO_30)}) / {rate(f'{_P}_count')}"
 
-_FINE: tuple[Card, ...] = (
+_OVERVIEW: tuple[Panel, ...] = (
     Stat(
         "Judges",
         "Different fingerprints that answer. More than one outside a rollout: replicas disagree about weights, "
         "template or engine, and a training job gets rewards from two judges.",
-        (Query(f"count(count by (fingerprint) ({of('rubricd_judge_info')}))"),),
+        (Query(f"count(count by (fingerprint) ({select('rubricd_judge_info')}))"),),
         steps=(2, 3),
         runbook=("RubricdJudgesDiffer",),
     ),
@@ -30,7 +30,7 @@ _FINE: tuple[Card, ...] = (
         "Canary drift",
         "Largest change of P(met) on the fixed canary questions since a replica's start. Above a rounding error "
         "something has changed under the judge: do not train on it.",
-        (Query(f"max({of('rubricd_canary_drift')})"),),
+        (Query(f"max({select('rubricd_canary_drift')})"),),
         decimals=3,
         steps=(0.01, 0.05),
         runbook=("RubricdCanaryDrift",),
@@ -38,7 +38,7 @@ _FINE: tuple[Card, ...] = (
     Stat(
         "No verdict",
         "Share of criteria that were asked for and not judged. They are told as such and never as not met; below, why.",
-        (Query(share(rate(_VERDICTS, _NO_VERDICT), rate(_VERDICTS))),),
+        (Query(ratio(rate(_VERDICTS, _NO_VERDICT), rate(_VERDICTS))),),
         unit="percentunit",
         decimals=1,
         steps=(0.01, 0.1),
@@ -49,7 +49,7 @@ _FINE: tuple[Card, ...] = (
         "Share of candidates without a single verdict that counts. A trainer has no reward for them.",
         (
             Query(
-                share(
+                ratio(
                     rate(_ITEMS, _FAILED),
                     rate(_ITEMS),
                 )
@@ -74,7 +74,7 @@ _FINE: tuple[Card, ...] = (
         "met: the data has become too easy; with none: too hard.",
         (
             Query(
-                share(
+                ratio(
                     rate("rubricd_groups_total", 'spread="zero"'),
                     rate("rubricd_groups_total", 'spread=~"zero|varied"'),
                 )
@@ -87,19 +87,19 @@ _FINE: tuple[Card, ...] = (
     ),
 )
 
-_VERDICT: tuple[Card, ...] = (
+_VERDICT: tuple[Panel, ...] = (
     Lines(
         "Pass rate",
         "Share of verdicts that are `met`, by mode, from any source. A jump without a new data set or policy is the "
         "judge's; slow growth is what training is for.",
         (Query(f"{rate(_VERDICTS, _MET, by='mode')} / {rate(_VERDICTS, _DECIDED, by='mode')}", "{{mode}}"),),
         unit="percentunit",
-        most=1,
+        max=1,
     ),
     Heat(
         "P(met)",
         "How sure the judge is: verdicts by P(met). A good judge is dark at both ends. Dark in the middle: it guesses.",
-        (Query(grown(f"{_P}_bucket", 'le!="+Inf"', by="le"), "{{le}}"),),
+        (Query(increase(f"{_P}_bucket", 'le!="+Inf"', by="le"), "{{le}}"),),
         unit="short",
     ),
     Lines(
@@ -114,7 +114,7 @@ _VERDICT: tuple[Card, ...] = (
     ),
 )
 
-_MISSING: tuple[Card, ...] = (
+_MISSING: tuple[Panel, ...] = (
     Lines(
         "Abstentions",
         "Share of criteria of which the judge would rather say something else than a label, by mode. Rising: another "
@@ -151,7 +151,7 @@ _MISSING: tuple[Card, ...] = (
     ),
 )
 
-_GROUPS: tuple[Card, ...] = (
+_GROUPS: tuple[Panel, ...] = (
     Lines(
         "Groups by spread",
         "GRPO groups: `varied` teach; `zero` have one score for all and teach nothing; `unjudged` have fewer than two "
@@ -172,23 +172,23 @@ _GROUPS: tuple[Card, ...] = (
     ),
 )
 
-_SAME: tuple[Card, ...] = (
+_SAME: tuple[Panel, ...] = (
     Lines(
         "Drift of each replica",
         "Largest change of P(met) on the canaries since the start (left), and canaries without an answer (right). One "
         "replica alone: its GPU or its files; all: whatever they share.",
         (
-            Query(of("rubricd_canary_drift"), "{{instance}}"),
-            Query(grown("rubricd_canary_failures_total", by="code"), "no answer, {{code}}", right="short"),
+            Query(select("rubricd_canary_drift"), "{{instance}}"),
+            Query(increase("rubricd_canary_failures_total", by="code"), "no answer, {{code}}", right="short"),
         ),
-        least=0.01,
+        soft_max=0.01,
         runbook=("RubricdCanaryDrift", "RubricdCanaryFailing"),
     ),
     Table(
         "Which judges answer",
         "A row a judge. The fingerprint is over weights, tokenizer, template, labels, engine and settings: what a "
         "training job names as `expect_judge`.",
-        (Query(f"count by (fingerprint, model, engine) ({of('rubricd_judge_info')})", "Replicas"),),
+        (Query(f"count by (fingerprint, model, engine) ({select('rubricd_judge_info')})", "Replicas"),),
         key="fingerprint",
         width=16,
     ),
@@ -199,7 +199,7 @@ BOARD = Board(
     "rubricd: Judge health",
     "Whether the verdicts are worth something: pass rate, abstentions, uncertainty, drift, saturation.",
     (
-        Row("Is it fine?", _FINE),
+        Row("Is it fine?", _OVERVIEW),
         Row("Verdicts", _VERDICT),
         Row("What was not judged", _MISSING),
         Row("Groups", _GROUPS),

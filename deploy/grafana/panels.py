@@ -1,6 +1,6 @@
-"""What a panel is made of, and Grafana's words for it. A panel says what it shows, and what to do when it looks wrong.
+"""Panels are described here in a few fields each, and built as Grafana's own types.
 
-Always true: no panel names a data source or a colour of its own; what is written here is Grafana's own types.
+Guarantees: every panel uses the data source that the dashboard's variable chooses.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from grafana_foundation_sdk.models.dashboard import (
     DynamicConfigValue,
     FieldColorModeId,
     MatcherConfig,
-    Panel,
     Threshold,
     ThresholdsMode,
 )
+from grafana_foundation_sdk.models.dashboard import Panel as GrafanaPanel
 from grafana_foundation_sdk.models.prometheus import Dataquery, PromQueryFormat
 
 RUNBOOK = "https://github.com/rubricd/rubricd/blob/main/docs/operate/runbook.md"
@@ -33,7 +33,7 @@ Stacked = Literal["no", "normal", "percent"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """`right` puts its lines on an axis of their own, with a unit of their own."""
+    """`right` is the unit of a second axis on the right, for the lines of this query."""
 
     expr: str
     legend: str = ""
@@ -41,11 +41,12 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """What every panel has. `runbook` names the alerts that watch the same."""
+class Panel:
+    """The fields of every panel. `description` says what it shows and what to do when it looks wrong; `runbook` names
+    the alerts on the same metrics."""
 
     title: str
-    about: str
+    description: str
     queries: tuple[Query, ...]
     unit: str = "short"
     runbook: tuple[str, ...] = ()
@@ -54,9 +55,9 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Stat(Card):
-    """The last values, large. `steps` are the values from which they turn orange and red; falling ones turn the other
-    way round."""
+class Stat(Panel):
+    """The last values, in large type. `steps` are the thresholds of orange and red; where the first is larger, lower
+    values are worse."""
 
     steps: tuple[float, float] | None = None
     decimals: int | None = None
@@ -65,46 +66,46 @@ class Stat(Card):
 
 
 @dataclass(frozen=True, slots=True)
-class Lines(Card):
-    """Lines over time from zero up, or areas that are stacked. `most` is the end of the axis, `least` how far it goes
-    at least, `limit` a red line."""
+class Lines(Panel):
+    """Lines over time, or stacked areas. The axis begins at zero; `max` is its end, `soft_max` the least value that it
+    reaches, `limit` a red line."""
 
     stacked: Stacked = "no"
-    most: float | None = None
-    least: float | None = None
+    max: float | None = None
+    soft_max: float | None = None
     limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Heat(Card):
-    """A histogram over time; its query is the growth of its buckets."""
+class Heat(Panel):
+    """A histogram over time; its query is the increase of the buckets."""
 
 
 @dataclass(frozen=True, slots=True)
-class Table(Card):
-    """One row for each value of `key`, one column a query, named by its legend; a column's unit is its query's
-    `right`. Each is asked for the end of the time shown."""
+class Table(Panel):
+    """One row for each value of `key`, and one column for each query, named by its legend. A column's unit is the
+    query's `right`. Each query is evaluated at the end of the time range."""
 
     key: str = ""
 
 
-def panel(card: Card, number: int) -> Panel:
-    """As Grafana writes it; its place on the page is not chosen yet."""
-    match card:
+def build(panel: Panel, number: int) -> GrafanaPanel:
+    """The panel as Grafana stores it, without its place on the page."""
+    match panel:
         case Stat():
-            made = _stat(card)
+            built = _stat(panel)
         case Lines():
-            made = _lines(card)
+            built = _lines(panel)
         case Heat():
-            made = _heat(card)
+            built = _heat(panel)
         case Table():
-            made = _table(card)
+            built = _table(panel)
         case _:
-            raise TypeError(f"nobody draws a {type(card).__name__}")
-    made.id_val, made.title, made.description, made.datasource = number, card.title, card.about, SOURCE
-    made.links = [_link(alert) for alert in card.runbook]
-    made.targets = [_target(card, name, query) for name, query in _named(card)]
-    return made
+            raise TypeError(f"unknown type of panel: {type(panel).__name__}")
+    built.id_val, built.title, built.description, built.datasource = number, panel.title, panel.description, SOURCE
+    built.links = [_link(alert) for alert in panel.runbook]
+    built.targets = [_target(panel, name, query) for name, query in _named(panel)]
+    return built
 
 
 def _link(alert: str) -> DashboardLink:
@@ -116,14 +117,14 @@ def _link(alert: str) -> DashboardLink:
     )
 
 
-def _named(card: Card) -> list[tuple[str, Query]]:
-    """Grafana calls a panel's queries A, B, C."""
-    return [(ascii_uppercase[place], query) for place, query in enumerate(card.queries)]
+def _named(panel: Panel) -> list[tuple[str, Query]]:
+    """The queries with the names that Grafana gives them: A, B, C."""
+    return [(ascii_uppercase[place], query) for place, query in enumerate(panel.queries)]
 
 
-def _target(card: Card, name: str, query: Query) -> Dataquery:
+def _target(panel: Panel, name: str, query: Query) -> Dataquery:
     target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend or "__auto").ref_id(name)
-    match card:
+    match panel:
         case Table():
             target = target.instant().format(PromQueryFormat.TABLE)
         case Heat():
@@ -133,18 +134,18 @@ def _target(card: Card, name: str, query: Query) -> Dataquery:
     return target.datasource(SOURCE).build()
 
 
-def _stat(card: Stat) -> Panel:
+def _stat(panel: Stat) -> GrafanaPanel:
     builder = (
         stat.Panel()
-        .unit(card.unit)
+        .unit(panel.unit)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .graph_mode(looks.BigValueGraphMode.AREA)
         .color_mode(looks.BigValueColorMode.VALUE)
-        .text_mode(looks.BigValueTextMode.VALUE if len(card.queries) == 1 else looks.BigValueTextMode.VALUE_AND_NAME)
-        .thresholds(_thresholds(card.steps))
+        .text_mode(looks.BigValueTextMode.VALUE if len(panel.queries) == 1 else looks.BigValueTextMode.VALUE_AND_NAME)
+        .thresholds(_thresholds(panel.steps))
         .color_scheme(builders.FieldColor().mode(FieldColorModeId.THRESHOLDS))
     )
-    return (builder if card.decimals is None else builder.decimals(card.decimals)).build()
+    return (builder if panel.decimals is None else builder.decimals(panel.decimals)).build()
 
 
 def _thresholds(steps: tuple[float, float] | None) -> builders.ThresholdsConfig:
@@ -158,15 +159,15 @@ def _thresholds(steps: tuple[float, float] | None) -> builders.ThresholdsConfig:
     return config.steps([Threshold(value, colour) for value, colour in colours])
 
 
-def _lines(card: Lines) -> Panel:
+def _lines(panel: Lines) -> GrafanaPanel:
     builder = (
         timeseries.Panel()
-        .unit(card.unit)
+        .unit(panel.unit)
         .min(0)
         .line_width(1)
-        .fill_opacity(8 if card.stacked == "no" else 40)
+        .fill_opacity(8 if panel.stacked == "no" else 40)
         .show_points(looks.VisibilityMode.NEVER)
-        .stacking(common.StackingConfig().mode(_STACKING[card.stacked]).group("A"))
+        .stacking(common.StackingConfig().mode(_STACKING[panel.stacked]).group("A"))
         .color_scheme(builders.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
         .legend(
             common.VizLegendOptions()
@@ -176,16 +177,16 @@ def _lines(card: Lines) -> Panel:
         )
         .tooltip(common.VizTooltipOptions().mode(looks.TooltipDisplayMode.MULTI).sort(looks.SortOrder.DESCENDING))
     )
-    if card.most is not None:
-        builder = builder.max(card.most)
-    if card.least is not None:
-        builder = builder.axis_soft_max(card.least)
-    if card.limit is not None:
+    if panel.max is not None:
+        builder = builder.max(panel.max)
+    if panel.soft_max is not None:
+        builder = builder.axis_soft_max(panel.soft_max)
+    if panel.limit is not None:
         line = common.GraphThresholdsStyleConfig().mode(looks.GraphThresholdsStyleMode.LINE)
-        steps = [Threshold(None, "transparent"), Threshold(card.limit, "red")]
+        steps = [Threshold(None, "transparent"), Threshold(panel.limit, "red")]
         builder = builder.thresholds(builders.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
         builder = builder.thresholds_style(line)
-    for name, query in _named(card):
+    for name, query in _named(panel):
         if query.right is not None:
             axis = [("custom.axisPlacement", "right"), ("unit", query.right), ("custom.fillOpacity", 0)]
             builder = builder.override_by_query(name, [DynamicConfigValue(key, value) for key, value in axis])
@@ -199,42 +200,44 @@ _STACKING = {
 }
 
 
-def _heat(card: Heat) -> Panel:
+def _heat(panel: Heat) -> GrafanaPanel:
     return (
         heatmap.Panel()
-        .unit(card.unit)
+        .unit(panel.unit)
         .calculate(False)
         .cell_gap(1)
         .color(heatmap.HeatmapColorOptions().mode(heatmaps.HeatmapColorMode.SCHEME).scheme("Inferno").steps(64))
-        .y_axis(heatmap.YAxisConfig().unit(card.unit).axis_placement(looks.AxisPlacement.LEFT))
+        .y_axis(heatmap.YAxisConfig().unit(panel.unit).axis_placement(looks.AxisPlacement.LEFT))
         .rows_frame(heatmap.RowsHeatmapOptions().layout(looks.HeatmapCellLayout.AUTO))
         .hide_legend()
         .build()
     )
 
 
-def _table(card: Table) -> Panel:
-    """The queries' tables are joined by `key`; of a query alone every label is a column."""
-    alone = len(card.queries) == 1
-    names = {"Value" if alone else f"Value #{name}": query.legend for name, query in _named(card)}
-    made = table.Panel().transformations(
+def _table(panel: Table) -> GrafanaPanel:
+    """The tables of the queries are joined by `key`; with a single query every label is a column."""
+    single = len(panel.queries) == 1
+    names = {"Value" if single else f"Value #{name}": query.legend for name, query in _named(panel)}
+    built = table.Panel().transformations(
         [
-            DataTransformerConfig("joinByField", options={"byField": card.key, "mode": "outer"}),
+            DataTransformerConfig("joinByField", options={"byField": panel.key, "mode": "outer"}),
             DataTransformerConfig(
                 "organize",
                 options={
-                    "excludeByName": {key: True for key in _times(len(card.queries))},
+                    "excludeByName": {key: True for key in _time_columns(len(panel.queries))},
                     "renameByName": names,
                 },
             ),
         ]
     )
-    for query in card.queries:
+    for query in panel.queries:
         if query.right is not None:
-            made = made.with_override(MatcherConfig("byName", query.legend), [DynamicConfigValue("unit", query.right)])
-    return made.build()
+            built = built.with_override(
+                MatcherConfig("byName", query.legend), [DynamicConfigValue("unit", query.right)]
+            )
+    return built.build()
 
 
-def _times(queries: int) -> list[str]:
-    """What joined tables call their columns of times."""
+def _time_columns(queries: int) -> list[str]:
+    """The names of the time columns of joined tables."""
     return ["Time", *(f"Time {place + 1}" for place in range(queries))]

@@ -1,19 +1,19 @@
 """The dashboard *Service*: is it fine, and if not, is it the load, the judge or something beside them?"""
 
 from deploy.grafana.board import Board, Row
-from deploy.grafana.panels import Card, Lines, Query, Stat
-from deploy.grafana.queries import JUDGING, grown, mean, of, quantile, rate, share, summed
+from deploy.grafana.panels import Lines, Panel, Query, Stat
+from deploy.grafana.queries import JUDGING, increase, mean, quantile, rate, ratio, select, total
 
 _REFUSED = 'status=~"5..|429"'
 
-_FINE: tuple[Card, ...] = (
+_OVERVIEW: tuple[Panel, ...] = (
     Stat(
         "Replicas",
         "Replicas that would judge a request now, of those that Prometheus knows. Fewer: `GET /readyz` of the missing "
         "one says why; one that Prometheus cannot reach has a log.",
         (
-            Query(summed("rubricd_ready"), "ready"),
-            Query(f"count({of('up')})", "known"),
+            Query(total("rubricd_ready"), "ready"),
+            Query(f"count({select('up')})", "known"),
         ),
         steps=(1, 0.5),
         runbook=("RubricdDown", "RubricdMetricsMissing", "RubricdNotReady"),
@@ -37,7 +37,7 @@ _FINE: tuple[Card, ...] = (
         "Refused or failed",
         "Share of requests answered 429 or 5xx; probes and scrapes are not counted. A refusal tells its caller when to "
         "come back, so that some are no harm; many mean too few judges or too small quotas.",
-        (Query(share(rate("rubricd_requests_total", JUDGING, _REFUSED), rate("rubricd_requests_total", JUDGING))),),
+        (Query(ratio(rate("rubricd_requests_total", JUDGING, _REFUSED), rate("rubricd_requests_total", JUDGING))),),
         unit="percentunit",
         decimals=1,
         steps=(0.01, 0.05),
@@ -46,7 +46,7 @@ _FINE: tuple[Card, ...] = (
         "Queue",
         "How full the fullest replica's queue is, of what may wait now. At 100 % requests are refused: add replicas, "
         "or let trainers ask for less.",
-        (Query(f"max({of('rubricd_queued_tokens')} / {of('rubricd_queue_limit_tokens')})"),),
+        (Query(f"max({select('rubricd_queued_tokens')} / {select('rubricd_queue_limit_tokens')})"),),
         unit="percentunit",
         decimals=0,
         steps=(0.5, 0.9),
@@ -54,14 +54,14 @@ _FINE: tuple[Card, ...] = (
     Stat(
         "Engine restarts",
         "Times that a dead or hung engine was restarted, in the time shown. Not 0: the log says what it died of.",
-        (Query(grown("rubricd_engine_restarts_total", within="$__range")),),
+        (Query(increase("rubricd_engine_restarts_total", within="$__range")),),
         decimals=0,
         steps=(0.5, 3),
         runbook=("RubricdEngineRestarted",),
     ),
 )
 
-_WORK: tuple[Card, ...] = (
+_WORK: tuple[Panel, ...] = (
     Lines(
         "Judgements by source",
         "Where verdicts come from. `judge` is work; `cache` and `rule` cost next to nothing. Much `judge` for the same "
@@ -77,7 +77,7 @@ _WORK: tuple[Card, ...] = (
         (
             Query(rate("rubricd_prompt_tokens_total", by="source"), "{{source}}"),
             Query(rate("rubricd_generated_tokens_total"), "generated"),
-            Query(summed("rubricd_drain_tokens_per_second"), "measured capacity"),
+            Query(total("rubricd_drain_tokens_per_second"), "measured capacity"),
         ),
         unit="suffix: tok/s",
         runbook=("RubricdPrefixSharingLow",),
@@ -93,7 +93,7 @@ _WORK: tuple[Card, ...] = (
     ),
 )
 
-_TIME: tuple[Card, ...] = (
+_TIME: tuple[Panel, ...] = (
     Lines(
         "Time to answer",
         "Of requests that judge, however large. A group of 64 with 12 criteria takes longer than one response.",
@@ -120,15 +120,15 @@ _TIME: tuple[Card, ...] = (
     ),
 )
 
-_LIMITS: tuple[Card, ...] = (
+_LIMITS: tuple[Panel, ...] = (
     Lines(
         "Queue against its limit",
         "Tokens that wait, tokens at the engine, and what may wait: `max_queued_tokens`, or `max_queue_s` at the "
         "measured rate if that is less.",
         (
-            Query(summed("rubricd_queued_tokens"), "waiting"),
-            Query(summed("rubricd_in_flight_tokens"), "at the engine"),
-            Query(summed("rubricd_queue_limit_tokens"), "may wait"),
+            Query(total("rubricd_queued_tokens"), "waiting"),
+            Query(total("rubricd_in_flight_tokens"), "at the engine"),
+            Query(total("rubricd_queue_limit_tokens"), "may wait"),
         ),
         unit="suffix: tok",
         runbook=("RubricdQueueFull",),
@@ -147,13 +147,13 @@ _LIMITS: tuple[Card, ...] = (
         "What went wrong: batches that the engine failed, its restarts, canaries without an answer, calls to Redis, "
         "teams files that could not be read; and how many replicas leave Redis alone.",
         (
-            Query(grown("rubricd_engine_failed_batches_total"), "engine: failed batches"),
-            Query(grown("rubricd_engine_restarts_total"), "engine: restarts"),
-            Query(grown("rubricd_canary_failures_total"), "canary: no answer"),
-            Query(grown("rubricd_redis_faults_total", 'reason!="unwritten"', by="reason"), "redis: {{reason}}"),
-            Query(grown("rubricd_redis_faults_total", 'reason="unwritten"'), "redis: not written", right="short"),
-            Query(grown("rubricd_teams_reloads_total", 'outcome="failed"'), "teams file: unreadable"),
-            Query(f"sum(1 - {of('rubricd_redis_up')})", "replicas without Redis"),
+            Query(increase("rubricd_engine_failed_batches_total"), "engine: failed batches"),
+            Query(increase("rubricd_engine_restarts_total"), "engine: restarts"),
+            Query(increase("rubricd_canary_failures_total"), "canary: no answer"),
+            Query(increase("rubricd_redis_faults_total", 'reason!="unwritten"', by="reason"), "redis: {{reason}}"),
+            Query(increase("rubricd_redis_faults_total", 'reason="unwritten"'), "redis: not written", right="short"),
+            Query(increase("rubricd_teams_reloads_total", 'outcome="failed"'), "teams file: unreadable"),
+            Query(f"sum(1 - {select('rubricd_redis_up')})", "replicas without Redis"),
         ),
         runbook=(
             "RubricdEngineFailing",
@@ -165,7 +165,7 @@ _LIMITS: tuple[Card, ...] = (
     ),
 )
 
-_INSIDE: tuple[Card, ...] = (
+_INSIDE: tuple[Panel, ...] = (
     Lines(
         "Batches",
         "Mean tokens (left) and questions (right) of a batch. Far below `max_batch_tokens` with a full queue: long "
@@ -184,7 +184,7 @@ _INSIDE: tuple[Card, ...] = (
             Query(rate("rubricd_cache_hits_total", by="tier"), "known, {{tier}}"),
             Query(rate("rubricd_single_flight_joins_total", by="tier"), "joined, {{tier}}"),
             Query(rate("rubricd_cache_misses_total"), "judged"),
-            Query(summed("rubricd_cache_entries"), "entries", right="short"),
+            Query(total("rubricd_cache_entries"), "entries", right="short"),
         ),
         unit="cps",
         width=12,
@@ -205,29 +205,29 @@ _INSIDE: tuple[Card, ...] = (
         "Memory",
         "Resident memory of each process; vLLM's own processes are not in it. It grows with the verdicts in memory, "
         "up to `cache_entries`.",
-        (Query(of("process_resident_memory_bytes"), "{{instance}}"),),
+        (Query(select("process_resident_memory_bytes"), "{{instance}}"),),
         unit="bytes",
         width=12,
     ),
 )
 
-_VLLM: tuple[Card, ...] = (
+_VLLM: tuple[Panel, ...] = (
     Lines(
         "vLLM: requests",
         "Prompts that vLLM runs and that wait inside it. Waiting for long: its KV cache is too small for "
         "`max_batch_tokens` times `max_in_flight`.",
         (
-            Query(summed("vllm:num_requests_running"), "running"),
-            Query(summed("vllm:num_requests_waiting"), "waiting"),
+            Query(total("vllm:num_requests_running"), "running"),
+            Query(total("vllm:num_requests_waiting"), "waiting"),
         ),
     ),
     Lines(
         "vLLM: KV cache",
         "Share of the KV cache in use by each engine. Near 100 %: prompts are put off and computed again; give it more "
         "memory, or smaller batches.",
-        (Query(of("vllm:kv_cache_usage_perc"), "{{instance}}"),),
+        (Query(select("vllm:kv_cache_usage_perc"), "{{instance}}"),),
         unit="percentunit",
-        most=1,
+        max=1,
     ),
     Lines(
         "vLLM: prefix cache",
@@ -235,7 +235,7 @@ _VLLM: tuple[Card, ...] = (
         "means that groups are cut apart, or that the cache is too small.",
         (Query(f"{rate('vllm:prefix_cache_hits_total')} / {rate('vllm:prefix_cache_queries_total')}", "hits"),),
         unit="percentunit",
-        most=1,
+        max=1,
         runbook=("RubricdPrefixSharingLow",),
     ),
 )
@@ -245,11 +245,11 @@ BOARD = Board(
     "rubricd: Service",
     "Throughput, latency, saturation and errors of the judge as a service.",
     (
-        Row("Is it fine?", _FINE),
+        Row("Is it fine?", _OVERVIEW),
         Row("Throughput", _WORK),
         Row("Latency", _TIME),
         Row("Saturation and errors", _LIMITS),
-        Row("Inside the process", _INSIDE, closed=True),
-        Row("vLLM (engine `vllm`)", _VLLM, closed=True),
+        Row("Inside the process", _INSIDE, collapsed=True),
+        Row("vLLM (engine `vllm`)", _VLLM, collapsed=True),
     ),
 )

@@ -3,9 +3,9 @@
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models.dashboard import VariableModel, VariableOption
 
-from deploy.grafana.board import Board, Row, every, query_variable
-from deploy.grafana.panels import Card, Lines, Query, Stat, Table
-from deploy.grafana.queries import grown, mean, of, quantile, rate, summed
+from deploy.grafana.board import Board, Row, query_variable, with_all
+from deploy.grafana.panels import Lines, Panel, Query, Stat, Table
+from deploy.grafana.queries import increase, mean, quantile, rate, select, total
 
 TEAM, CLASS, NOT_WHOLE = 'team=~"$team"', 'class=~"$class"', 'status!="ok"'
 CLASSES = ("interactive", "train", "eval")
@@ -14,14 +14,14 @@ CLASSES = ("interactive", "train", "eval")
 def _of_quota(used: str, quota: str) -> str:
     """What each team with this quota uses of it; one quota holds over all replicas."""
     matcher = f'quota="{quota}"'
-    return f"{used} / max by (team) ({of('rubricd_quota_limit', TEAM, matcher)})"
+    return f"{used} / max by (team) ({select('rubricd_quota_limit', TEAM, matcher)})"
 
 
-_TOKENS = _of_quota(grown("rubricd_quota_tokens_total", TEAM, by="team", within="1m"), "tokens_per_minute")
-_REQUESTS = _of_quota(grown("rubricd_quota_requests_total", TEAM, by="team", within="1m"), "requests_per_minute")
-_RESERVED = _of_quota(summed("rubricd_quota_reserved_tokens", TEAM, by="team"), "concurrent_tokens")
+_TOKENS = _of_quota(increase("rubricd_quota_tokens_total", TEAM, by="team", within="1m"), "tokens_per_minute")
+_REQUESTS = _of_quota(increase("rubricd_quota_requests_total", TEAM, by="team", within="1m"), "requests_per_minute")
+_RESERVED = _of_quota(total("rubricd_quota_reserved_tokens", TEAM, by="team"), "concurrent_tokens")
 
-_FINE: tuple[Card, ...] = (
+_OVERVIEW: tuple[Panel, ...] = (
     Stat(
         "Teams that ask",
         "Chosen teams that had candidates scored just now.",
@@ -58,7 +58,7 @@ _FINE: tuple[Card, ...] = (
     ),
 )
 
-_SHARE: tuple[Card, ...] = (
+_SHARE: tuple[Panel, ...] = (
     Lines(
         "Share of the judge",
         "Whose tokens the judge computes. What is cached costs nothing and is not in it.",
@@ -84,11 +84,11 @@ _SHARE: tuple[Card, ...] = (
             ),
         ),
         unit="percentunit",
-        most=1,
+        max=1,
     ),
 )
 
-_WAIT: tuple[Card, ...] = (
+_WAIT: tuple[Panel, ...] = (
     Lines(
         "Wait for the judge",
         "19 of 20 of a team's questions wait no longer before the engine has them.",
@@ -99,7 +99,7 @@ _WAIT: tuple[Card, ...] = (
     Lines(
         "Waiting now",
         "Tokens in the queue. A team may fill it alone: it is refused first when another one comes.",
-        (Query(summed("rubricd_team_queued_tokens", TEAM, CLASS, by="team, class"), "{{team}}, {{class}}"),),
+        (Query(total("rubricd_team_queued_tokens", TEAM, CLASS, by="team, class"), "{{team}}, {{class}}"),),
         unit="suffix: tok",
         stacked="normal",
     ),
@@ -112,7 +112,7 @@ _WAIT: tuple[Card, ...] = (
     ),
 )
 
-_QUOTA: tuple[Card, ...] = (
+_QUOTA: tuple[Panel, ...] = (
     Lines(
         "Quota used",
         "What each team uses of each quota it has: tokens and requests of the last minute, and tokens set aside "
@@ -138,9 +138,9 @@ _QUOTA: tuple[Card, ...] = (
     ),
 )
 
-_SECONDS = grown("rubricd_team_judge_seconds_total", TEAM, by="team", within="$__range")
+_SECONDS = increase("rubricd_team_judge_seconds_total", TEAM, by="team", within="$__range")
 
-_COST: tuple[Card, ...] = (
+_COST: tuple[Panel, ...] = (
     Lines(
         "Judges kept busy",
         "Engine time a second, shared out by tokens: 1 is one judge busy all the time. Idle time is nobody's; "
@@ -156,8 +156,8 @@ _COST: tuple[Card, ...] = (
         "less than the bill.",
         (
             Query(_SECONDS, "Judge time", right="s"),
-            Query(grown("rubricd_team_tokens_total", TEAM, by="team", within="$__range"), "Tokens", right="short"),
-            Query(grown("rubricd_items_total", TEAM, by="team", within="$__range"), "Candidates", right="short"),
+            Query(increase("rubricd_team_tokens_total", TEAM, by="team", within="$__range"), "Tokens", right="short"),
+            Query(increase("rubricd_items_total", TEAM, by="team", within="$__range"), "Candidates", right="short"),
             Query(f"{_SECONDS} / 3600 * $price and on () vector($price) > 0", "Cost"),
         ),
         key="team",
@@ -167,7 +167,7 @@ _COST: tuple[Card, ...] = (
 
 
 def _classes() -> VariableModel:
-    return every(builders.CustomVariable("class").label("Class").values(",".join(CLASSES)))
+    return with_all(builders.CustomVariable("class").label("Class").values(",".join(CLASSES)))
 
 
 def _price() -> VariableModel:
@@ -181,14 +181,14 @@ BOARD = Board(
     "rubricd: Teams",
     "What each team gets of the judge: share, quota, wait, cost.",
     (
-        Row("Is it fine?", _FINE),
+        Row("Is it fine?", _OVERVIEW),
         Row("Share", _SHARE),
         Row("Wait", _WAIT),
         Row("Quota", _QUOTA),
         Row("Cost", _COST),
     ),
     (
-        every(query_variable("team", "Team", 'label_values(rubricd_items_total{job="$job"}, team)')),
+        with_all(query_variable("team", "Team", 'label_values(rubricd_items_total{job="$job"}, team)')),
         _classes(),
         _price(),
     ),
