@@ -1,4 +1,4 @@
-"""The dashboard *Judge health*: are its verdicts still worth something as rewards?"""
+"""The dashboard *Judge health* shows whether the verdicts can still be trusted as rewards."""
 
 from deploy.grafana.board import Board, Row
 from deploy.grafana.panels import Heat, Lines, Panel, Query, Stat, Table
@@ -20,16 +20,16 @@ _UNCERTAIN = f"({rate(f'{_P}_bucket', _UP_TO_70)} - {rate(f'{_P}_bucket', _UP_TO
 _OVERVIEW: tuple[Panel, ...] = (
     Stat(
         "Judges",
-        "Different fingerprints that answer. More than one outside a rollout: replicas disagree about weights, "
-        "template or engine, and a training job gets rewards from two judges.",
+        "Number of different fingerprints that serve. More than one outside a rollout means that the replicas differ "
+        "in weights, template or engine, and that a training job gets rewards from two judges.",
         (Query(f"count(count by (fingerprint) ({select('rubricd_judge_info')}))"),),
         steps=(2, 3),
         runbook=("RubricdJudgesDiffer",),
     ),
     Stat(
         "Canary drift",
-        "Largest change of P(met) on the fixed canary questions since a replica's start. Above a rounding error "
-        "something has changed under the judge: do not train on it.",
+        "Largest change of P(met) on the canary queries since the start of a replica. If it is larger than a rounding "
+        "error, the judge has changed under the same fingerprint: do not train on it.",
         (Query(f"max({select('rubricd_canary_drift')})"),),
         decimals=3,
         steps=(0.01, 0.05),
@@ -37,7 +37,8 @@ _OVERVIEW: tuple[Panel, ...] = (
     ),
     Stat(
         "No verdict",
-        "Share of criteria that were asked for and not judged. They are told as such and never as not met; below, why.",
+        "Fraction of criteria that were not judged. They are reported as such and never as not met; the panels below "
+        "show why.",
         (Query(ratio(rate(_VERDICTS, _NO_VERDICT), rate(_VERDICTS))),),
         unit="percentunit",
         decimals=1,
@@ -45,8 +46,8 @@ _OVERVIEW: tuple[Panel, ...] = (
         runbook=("RubricdJudgementsFailing",),
     ),
     Stat(
-        "Failed candidates",
-        "Share of candidates without a single verdict that counts. A trainer has no reward for them.",
+        "Failed responses",
+        "Fraction of responses without a single judged criterion. A trainer gets no reward for them.",
         (
             Query(
                 ratio(
@@ -62,16 +63,16 @@ _OVERVIEW: tuple[Panel, ...] = (
     ),
     Stat(
         "Uncertain",
-        "Share of the judge's verdicts with P(met) between 0.3 and 0.7. Rising: criteria that the judge cannot tell; "
-        "`escalate_band` has them asked again.",
+        "Fraction of the judge's verdicts with P(met) between 0.3 and 0.7. If it rises, the judge cannot decide these "
+        "criteria; `escalate_band` has them judged again with reasoning.",
         (Query(_UNCERTAIN),),
         unit="percentunit",
         decimals=0,
     ),
     Stat(
-        "Groups without a gradient",
-        "Share of GRPO groups whose scores are all the same: nothing is learnt from them. Rising with every criterion "
-        "met: the data has become too easy; with none: too hard.",
+        "Zero-variance groups",
+        "Fraction of GRPO groups in which all scores are equal, so that nothing is learned from them. If it rises with "
+        "every criterion met, the data has become too easy; with none met, it is too hard.",
         (
             Query(
                 ratio(
@@ -90,22 +91,23 @@ _OVERVIEW: tuple[Panel, ...] = (
 _VERDICT: tuple[Panel, ...] = (
     Lines(
         "Pass rate",
-        "Share of verdicts that are `met`, by mode, from any source. A jump without a new data set or policy is the "
-        "judge's; slow growth is what training is for.",
+        "Fraction of verdicts that are `met`, by mode, from any source. A jump without a new data set or policy comes "
+        "from the judge; slow growth is the effect of training.",
         (Query(f"{rate(_VERDICTS, _MET, by='mode')} / {rate(_VERDICTS, _DECIDED, by='mode')}", "{{mode}}"),),
         unit="percentunit",
         max=1,
     ),
     Heat(
         "P(met)",
-        "How sure the judge is: verdicts by P(met). A good judge is dark at both ends. Dark in the middle: it guesses.",
+        "Distribution of P(met) over the judge's verdicts. A good judge is dark at both ends; one that is dark in the "
+        "middle guesses.",
         (Query(increase(f"{_P}_bucket", 'le!="+Inf"', by="le"), "{{le}}"),),
         unit="short",
     ),
     Lines(
         "Uncertainty",
-        "Shares of the judge's verdicts: with P(met) between 0.3 and 0.7, and with a label mass below 0.9, where it "
-        "wanted to say something else than a label.",
+        "Fractions of the judge's verdicts: with P(met) between 0.3 and 0.7, and with a label mass below 0.9, where "
+        "the judge put probability on other tokens than its labels.",
         (
             Query(_UNCERTAIN, "P(met) 0.3 to 0.7"),
             Query(_LOW_MASS, "label mass below 0.9"),
@@ -117,8 +119,8 @@ _VERDICT: tuple[Panel, ...] = (
 _MISSING: tuple[Panel, ...] = (
     Lines(
         "Abstentions",
-        "Share of criteria of which the judge would rather say something else than a label, by mode. Rising: another "
-        "template or another kind of criteria than it knows.",
+        "Fraction of criteria from which the judge abstained because it put too little probability on its labels, by "
+        "mode. If it rises, the judge does not know this template or this sort of criterion.",
         (
             Query(
                 f"{rate(_VERDICTS, _ABSTAINED, by='mode')} / {rate(_VERDICTS, by='mode')}",
@@ -129,18 +131,18 @@ _MISSING: tuple[Panel, ...] = (
         runbook=("RubricdAbstentionsHigh",),
     ),
     Lines(
-        "Why there is no verdict",
-        "`timeout`, `overloaded`: too little judge. `too_long`: the data. `unparseable`, `engine_error`: the engine; "
-        "see its log. `verifier_error`: a rule's own pattern or gold answer.",
+        "Reasons for no verdict",
+        "`timeout`, `overloaded`: too little capacity. `too_long`: the data. `unparseable`, `engine_error`: the "
+        "engine; see its log. `verifier_error`: the pattern or the reference answer of a rule.",
         (Query(rate(_VERDICTS, _NO_VERDICT, by="outcome"), "{{outcome}}"),),
         unit="cps",
         stacked="normal",
         runbook=("RubricdJudgementsFailing", "RubricdCriteriaUnjudgeable"),
     ),
     Lines(
-        "Candidates without a whole score",
-        "Shares of candidates that are `partial` or `failed`; and rewards a second that trainers were told as the "
-        "neutral value (right). Those train on nothing: raise deadlines, or fix what fails.",
+        "Incomplete scores",
+        "Fractions of responses that are `partial` or `failed`, and neutral rewards per second (right), which were not "
+        "judged. Trainers learn from neutral rewards: raise the deadlines, or fix what fails.",
         (
             Query(f"{rate(_ITEMS, _PARTIAL)} / {rate(_ITEMS)}", "partial"),
             Query(f"{rate(_ITEMS, _FAILED)} / {rate(_ITEMS)}", "failed"),
@@ -154,17 +156,17 @@ _MISSING: tuple[Panel, ...] = (
 _GROUPS: tuple[Panel, ...] = (
     Lines(
         "Groups by spread",
-        "GRPO groups: `varied` teach; `zero` have one score for all and teach nothing; `unjudged` have fewer than two "
-        "scores.",
+        "GRPO groups. The scores of `varied` groups differ; in `zero` groups they are all equal, and nothing is "
+        "learned from them; `unjudged` groups have fewer than two scores.",
         (Query(rate("rubricd_groups_total", by="spread"), "{{spread}}"),),
         unit="cps",
         stacked="percent",
         width=12,
     ),
     Lines(
-        "Criteria of a group",
-        "Criteria that every member meets, or none, tell the members apart no more: saturated. Much `all_met`: harder "
-        "criteria; much `none_met`: easier ones, or a scaffold.",
+        "Criteria by spread",
+        "Criteria that every member of a group meets, or none, are saturated: they no longer tell the members apart. "
+        "Many `all_met`: use harder criteria; many `none_met`: easier ones, or a scaffold.",
         (Query(rate("rubricd_group_criteria_total", by="spread"), "{{spread}}"),),
         unit="cps",
         stacked="percent",
@@ -175,19 +177,19 @@ _GROUPS: tuple[Panel, ...] = (
 _SAME: tuple[Panel, ...] = (
     Lines(
         "Drift of each replica",
-        "Largest change of P(met) on the canaries since the start (left), and canaries without an answer (right). One "
-        "replica alone: its GPU or its files; all: whatever they share.",
+        "Largest change of P(met) on the canaries since the start (left), and failed canaries (right). If one replica "
+        "drifts, look at its GPU or its files; if all do, at what they share.",
         (
             Query(select("rubricd_canary_drift"), "{{instance}}"),
-            Query(increase("rubricd_canary_failures_total", by="code"), "no answer, {{code}}", right="short"),
+            Query(increase("rubricd_canary_failures_total", by="code"), "failed, {{code}}", right="short"),
         ),
         soft_max=0.01,
         runbook=("RubricdCanaryDrift", "RubricdCanaryFailing"),
     ),
     Table(
-        "Which judges answer",
-        "A row a judge. The fingerprint is over weights, tokenizer, template, labels, engine and settings: what a "
-        "training job names as `expect_judge`.",
+        "Judges in service",
+        "One row for each judge. The fingerprint covers weights, tokenizer, template, labels, engine and settings; a "
+        "training job can require it with `expect_judge`.",
         (Query(f"count by (fingerprint, model, engine) ({select('rubricd_judge_info')})", "Replicas"),),
         key="fingerprint",
         width=16,
@@ -197,12 +199,12 @@ _SAME: tuple[Panel, ...] = (
 BOARD = Board(
     "rubricd-judge",
     "rubricd: Judge health",
-    "Whether the verdicts are worth something: pass rate, abstentions, uncertainty, drift, saturation.",
+    "Whether the verdicts can be trusted as rewards: pass rate, abstentions, uncertainty, drift, saturation.",
     (
-        Row("Is it fine?", _OVERVIEW),
+        Row("Overview", _OVERVIEW),
         Row("Verdicts", _VERDICT),
-        Row("What was not judged", _MISSING),
+        Row("Missing verdicts", _MISSING),
         Row("Groups", _GROUPS),
-        Row("Is it the same judge?", _SAME),
+        Row("Identity and drift", _SAME),
     ),
 )

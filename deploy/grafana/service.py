@@ -1,4 +1,4 @@
-"""The dashboard *Service*: is it fine, and if not, is it the load, the judge or something beside them?"""
+"""The dashboard *Service* shows throughput, latency, saturation and errors of the service."""
 
 from deploy.grafana.board import Board, Row
 from deploy.grafana.panels import Lines, Panel, Query, Stat
@@ -9,8 +9,8 @@ _REFUSED = 'status=~"5..|429"'
 _OVERVIEW: tuple[Panel, ...] = (
     Stat(
         "Replicas",
-        "Replicas that would judge a request now, of those that Prometheus knows. Fewer: `GET /readyz` of the missing "
-        "one says why; one that Prometheus cannot reach has a log.",
+        "Replicas that are ready to judge, of those that Prometheus knows. If some are missing, `GET /readyz` of a "
+        "replica says why it is not ready; if Prometheus cannot reach it, look at its log.",
         (
             Query(total("rubricd_ready"), "ready"),
             Query(f"count({select('up')})", "known"),
@@ -20,23 +20,23 @@ _OVERVIEW: tuple[Panel, ...] = (
     ),
     Stat(
         "Judgements",
-        "Criteria answered in a second, from the judge, the cache or a rule. Falls with the load or with the judge: "
-        "look whether anything waits.",
+        "Criteria judged per second, by the judge, the cache or a rule. It falls with the load or with the judge: look "
+        "at the queue to see which.",
         (Query(rate("rubricd_judgements_total")),),
         unit="cps",
         decimals=0,
     ),
     Stat(
-        "Slowest twentieth",
-        "19 of 20 requests are answered in this time. Where it is high look where the time goes: waiting, or at the "
-        "engine.",
+        "Latency (p95)",
+        "95 % of the requests take at most this long. If it is high, look below whether the time goes into the queue "
+        "or into the engine.",
         (Query(quantile(0.95, "rubricd_request_seconds")),),
         unit="s",
     ),
     Stat(
         "Refused or failed",
-        "Share of requests answered 429 or 5xx; probes and scrapes are not counted. A refusal tells its caller when to "
-        "come back, so that some are no harm; many mean too few judges or too small quotas.",
+        "Fraction of requests answered with 429 or 5xx, without health checks and scrapes. A refused caller retries "
+        "after `Retry-After`, so a few are harmless; many mean too little capacity or too small quotas.",
         (Query(ratio(rate("rubricd_requests_total", JUDGING, _REFUSED), rate("rubricd_requests_total", JUDGING))),),
         unit="percentunit",
         decimals=1,
@@ -44,8 +44,8 @@ _OVERVIEW: tuple[Panel, ...] = (
     ),
     Stat(
         "Queue",
-        "How full the fullest replica's queue is, of what may wait now. At 100 % requests are refused: add replicas, "
-        "or let trainers ask for less.",
+        "Queued tokens of the fullest replica, as a fraction of its limit. At 100 % it refuses requests: add replicas, "
+        "or have the trainers send less at a time.",
         (Query(f"max({select('rubricd_queued_tokens')} / {select('rubricd_queue_limit_tokens')})"),),
         unit="percentunit",
         decimals=0,
@@ -53,7 +53,7 @@ _OVERVIEW: tuple[Panel, ...] = (
     ),
     Stat(
         "Engine restarts",
-        "Times that a dead or hung engine was restarted, in the time shown. Not 0: the log says what it died of.",
+        "Restarts of a dead or hung engine in the time range. If there are any, the log says why the engine died.",
         (Query(increase("rubricd_engine_restarts_total", within="$__range")),),
         decimals=0,
         steps=(0.5, 3),
@@ -64,28 +64,28 @@ _OVERVIEW: tuple[Panel, ...] = (
 _WORK: tuple[Panel, ...] = (
     Lines(
         "Judgements by source",
-        "Where verdicts come from. `judge` is work; `cache` and `rule` cost next to nothing. Much `judge` for the same "
-        "data again: is every replica connected to Redis, has the judge's fingerprint changed?",
+        "The source of the verdicts. `judge` is work; `cache` and `rule` cost next to nothing. If the same data needs "
+        "`judge` again, check that every replica is connected to Redis and that the fingerprint has not changed.",
         (Query(rate("rubricd_judgements_total", by="source"), "{{source}}"),),
         unit="cps",
         stacked="normal",
     ),
     Lines(
-        "Judge's tokens",
-        "Prompt tokens computed, prompt tokens shared with another question, tokens written, a second; and what the "
-        "judge was measured to do. Computed near that: it is at its limit.",
+        "Tokens of the judge",
+        "Prompt tokens computed, prompt tokens shared with another query, and tokens generated, per second, beside the "
+        "measured throughput of the judge. The judge is at its limit when the computed tokens are near that.",
         (
             Query(rate("rubricd_prompt_tokens_total", by="source"), "{{source}}"),
             Query(rate("rubricd_generated_tokens_total"), "generated"),
-            Query(total("rubricd_drain_tokens_per_second"), "measured capacity"),
+            Query(total("rubricd_drain_tokens_per_second"), "measured throughput"),
         ),
         unit="suffix: tok/s",
         runbook=("RubricdPrefixSharingLow",),
     ),
     Lines(
         "Requests by status",
-        "Answers to those who ask for judgements. 499 are callers that left; 429 quota; 503 overloaded or not ready; "
-        "500 is a bug, the log has its request id.",
+        "Responses of the routes that judge. 499: the caller disconnected; 429: quota; 503: overloaded or not ready; "
+        "500: a bug, whose request id is in the log.",
         (Query(rate("rubricd_requests_total", JUDGING, by="status"), "{{status}}"),),
         unit="reqps",
         stacked="normal",
@@ -95,22 +95,23 @@ _WORK: tuple[Panel, ...] = (
 
 _TIME: tuple[Panel, ...] = (
     Lines(
-        "Time to answer",
-        "Of requests that judge, however large. A group of 64 with 12 criteria takes longer than one response.",
+        "Latency",
+        "Latency of the requests that judge, whatever their size. A group of 64 responses with 12 criteria takes "
+        "longer than a single response.",
         tuple(Query(quantile(q, "rubricd_request_seconds"), f"p{round(100 * q)}") for q in (0.5, 0.95, 0.99)),
         unit="s",
     ),
     Lines(
-        "Wait for the judge",
-        "19 of 20 questions wait no longer before the engine has them, by class. `interactive` high: somebody sends "
-        "bulk work with it.",
+        "Queue wait (p95)",
+        "95 % of the queries wait at most this long for the engine, by class. If `interactive` is high, somebody sends "
+        "bulk work in that class.",
         (Query(quantile(0.95, "rubricd_queue_wait_seconds", by="class"), "{{class}}"),),
         unit="s",
         runbook=("RubricdQueueWaitHigh",),
     ),
     Lines(
-        "Engine step",
-        "Time of one batch at the engine, reading labels or writing. It grows with `max_batch_tokens` and with "
+        "Batch duration",
+        "Duration of one engine batch, of label queries and of generation. It grows with `max_batch_tokens` and with "
         "whatever else uses the GPU.",
         tuple(
             Query(quantile(q, "rubricd_batch_seconds", by="query_type"), f"{{{{query_type}}}} p{round(100 * q)}")
@@ -122,21 +123,21 @@ _TIME: tuple[Panel, ...] = (
 
 _LIMITS: tuple[Panel, ...] = (
     Lines(
-        "Queue against its limit",
-        "Tokens that wait, tokens at the engine, and what may wait: `max_queued_tokens`, or `max_queue_s` at the "
-        "measured rate if that is less.",
+        "Queue and its limit",
+        "Queued tokens, tokens in flight at the engine, and the limit of the queue: `max_queued_tokens`, or "
+        "`max_queue_s` at the measured throughput if that is less.",
         (
-            Query(total("rubricd_queued_tokens"), "waiting"),
-            Query(total("rubricd_in_flight_tokens"), "at the engine"),
-            Query(total("rubricd_queue_limit_tokens"), "may wait"),
+            Query(total("rubricd_queued_tokens"), "queued"),
+            Query(total("rubricd_in_flight_tokens"), "in flight"),
+            Query(total("rubricd_queue_limit_tokens"), "limit"),
         ),
         unit="suffix: tok",
         runbook=("RubricdQueueFull",),
     ),
     Lines(
         "Refusals",
-        "Requests refused, by code. `quota_exceeded` is the team's limit, `overloaded` the judge's; `unauthorized` "
-        "somebody's key.",
+        "Requests refused, by error code. `quota_exceeded` is a limit of the team, `overloaded` of the judge; "
+        "`unauthorized` is a wrong key.",
         (Query(rate("rubricd_refusals_total", by="code"), "{{code}}"),),
         unit="reqps",
         stacked="normal",
@@ -144,15 +145,19 @@ _LIMITS: tuple[Panel, ...] = (
     ),
     Lines(
         "Faults",
-        "What went wrong: batches that the engine failed, its restarts, canaries without an answer, calls to Redis, "
-        "teams files that could not be read; and how many replicas leave Redis alone.",
+        "Failed engine batches, engine restarts, failed canaries, faults of Redis, invalid teams files, and the number "
+        "of replicas whose circuit breaker to Redis is open.",
         (
             Query(increase("rubricd_engine_failed_batches_total"), "engine: failed batches"),
             Query(increase("rubricd_engine_restarts_total"), "engine: restarts"),
-            Query(increase("rubricd_canary_failures_total"), "canary: no answer"),
+            Query(increase("rubricd_canary_failures_total"), "canary: failures"),
             Query(increase("rubricd_redis_faults_total", 'reason!="unwritten"', by="reason"), "redis: {{reason}}"),
-            Query(increase("rubricd_redis_faults_total", 'reason="unwritten"'), "redis: not written", right="short"),
-            Query(increase("rubricd_teams_reloads_total", 'outcome="failed"'), "teams file: unreadable"),
+            Query(
+                increase("rubricd_redis_faults_total", 'reason="unwritten"'),
+                "redis: verdicts not written",
+                right="short",
+            ),
+            Query(increase("rubricd_teams_reloads_total", 'outcome="failed"'), "teams file: invalid"),
             Query(f"sum(1 - {select('rubricd_redis_up')})", "replicas without Redis"),
         ),
         runbook=(
@@ -168,8 +173,8 @@ _LIMITS: tuple[Panel, ...] = (
 _INSIDE: tuple[Panel, ...] = (
     Lines(
         "Batches",
-        "Mean tokens (left) and questions (right) of a batch. Far below `max_batch_tokens` with a full queue: long "
-        "prompts, or `max_in_flight` too large.",
+        "Mean tokens (left) and queries (right) of a batch. If they are far below `max_batch_tokens` while the queue "
+        "is full, the prompts are long or `max_in_flight` is too large.",
         (
             Query(mean("rubricd_batch_tokens", by="query_type"), "tokens, {{query_type}}"),
             Query(mean("rubricd_batch_queries", by="query_type"), "queries, {{query_type}}", right="short"),
@@ -178,12 +183,12 @@ _INSIDE: tuple[Panel, ...] = (
     ),
     Lines(
         "Verdict cache",
-        "What became of questions: known in memory or Redis, asked at that moment by somebody else (`process`, "
-        "`replica`), or judged. Right: verdicts in memory.",
+        "Queries found in memory or Redis, joined to the same query of another request (in this `process` or another "
+        "`replica`), or sent to the judge. Right: verdicts in memory.",
         (
-            Query(rate("rubricd_cache_hits_total", by="tier"), "known, {{tier}}"),
+            Query(rate("rubricd_cache_hits_total", by="tier"), "hit, {{tier}}"),
             Query(rate("rubricd_single_flight_joins_total", by="tier"), "joined, {{tier}}"),
-            Query(rate("rubricd_cache_misses_total"), "judged"),
+            Query(rate("rubricd_cache_misses_total"), "miss"),
             Query(total("rubricd_cache_entries"), "entries", right="short"),
         ),
         unit="cps",
@@ -191,8 +196,8 @@ _INSIDE: tuple[Panel, ...] = (
     ),
     Lines(
         "Event loop",
-        "How late the process is at the slowest hundredth (left), and its CPU cores (right). Late for seconds: the "
-        "process has too little CPU, and probes time out.",
+        "Lag of the event loop at the 99th percentile (left) and CPU cores in use (right). A lag of seconds means that "
+        "the process has too little CPU; health checks then time out.",
         (
             Query(quantile(0.99, "rubricd_event_loop_lag_seconds", by="instance"), "lag p99, {{instance}}"),
             Query(rate("process_cpu_seconds_total", by="instance"), "cores, {{instance}}", right="short"),
@@ -203,7 +208,7 @@ _INSIDE: tuple[Panel, ...] = (
     ),
     Lines(
         "Memory",
-        "Resident memory of each process; vLLM's own processes are not in it. It grows with the verdicts in memory, "
+        "Resident memory of each replica's process, without vLLM's own processes. It grows with the cached verdicts, "
         "up to `cache_entries`.",
         (Query(select("process_resident_memory_bytes"), "{{instance}}"),),
         unit="bytes",
@@ -214,7 +219,7 @@ _INSIDE: tuple[Panel, ...] = (
 _VLLM: tuple[Panel, ...] = (
     Lines(
         "vLLM: requests",
-        "Prompts that vLLM runs and that wait inside it. Waiting for long: its KV cache is too small for "
+        "Prompts that vLLM runs, and prompts that wait inside it. If they wait for long, the KV cache is too small for "
         "`max_batch_tokens` times `max_in_flight`.",
         (
             Query(total("vllm:num_requests_running"), "running"),
@@ -223,16 +228,16 @@ _VLLM: tuple[Panel, ...] = (
     ),
     Lines(
         "vLLM: KV cache",
-        "Share of the KV cache in use by each engine. Near 100 %: prompts are put off and computed again; give it more "
-        "memory, or smaller batches.",
+        "Fraction of the KV cache in use, by engine. Near 100 % vLLM preempts prompts and computes them again: give it "
+        "more memory, or send smaller batches.",
         (Query(select("vllm:kv_cache_usage_perc"), "{{instance}}"),),
         unit="percentunit",
         max=1,
     ),
     Lines(
         "vLLM: prefix cache",
-        "Share of prompt tokens found in the prefix cache. Criteria of one response share all but their ends: low "
-        "means that groups are cut apart, or that the cache is too small.",
+        "Fraction of prompt tokens found in the prefix cache. The criteria of one response share all but their ends, "
+        "so a low value means that groups are split up or that the cache is too small.",
         (Query(f"{rate('vllm:prefix_cache_hits_total')} / {rate('vllm:prefix_cache_queries_total')}", "hits"),),
         unit="percentunit",
         max=1,
@@ -243,13 +248,13 @@ _VLLM: tuple[Panel, ...] = (
 BOARD = Board(
     "rubricd-service",
     "rubricd: Service",
-    "Throughput, latency, saturation and errors of the judge as a service.",
+    "Throughput, latency, saturation and errors of the service.",
     (
-        Row("Is it fine?", _OVERVIEW),
+        Row("Overview", _OVERVIEW),
         Row("Throughput", _WORK),
         Row("Latency", _TIME),
         Row("Saturation and errors", _LIMITS),
-        Row("Inside the process", _INSIDE, collapsed=True),
+        Row("Process", _INSIDE, collapsed=True),
         Row("vLLM (engine `vllm`)", _VLLM, collapsed=True),
     ),
 )

@@ -1,4 +1,4 @@
-"""The dashboard *Teams*: who uses the judge, who waits, who is refused, and what each costs."""
+"""The dashboard *Teams* shows what each team uses of the judge, how long it waits, its refusals and its cost."""
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models.dashboard import VariableModel, VariableOption
@@ -12,7 +12,7 @@ CLASSES = ("interactive", "train", "eval")
 
 
 def _of_quota(used: str, quota: str) -> str:
-    """What each team with this quota uses of it; one quota holds over all replicas."""
+    """The fraction of its quota that each team uses; a quota applies to all replicas together."""
     matcher = f'quota="{quota}"'
     return f"{used} / max by (team) ({select('rubricd_quota_limit', TEAM, matcher)})"
 
@@ -23,24 +23,24 @@ _RESERVED = _of_quota(total("rubricd_quota_reserved_tokens", TEAM, by="team"), "
 
 _OVERVIEW: tuple[Panel, ...] = (
     Stat(
-        "Teams that ask",
-        "Chosen teams that had candidates scored just now.",
+        "Active teams",
+        "Number of chosen teams that had responses scored just now.",
         (Query(f"count({rate('rubricd_items_total', TEAM, by='team')} > 0) or vector(0)"),),
         width=6,
     ),
     Stat(
         "Largest share",
-        "Share of the judge's tokens that go to the team with the most. It is no fault while nobody waits; while "
-        "somebody does, shares follow the teams' weights.",
+        "Fraction of the judge's tokens that the largest team uses. It does no harm while nobody waits; while somebody "
+        "does, the shares follow the weights of the teams.",
         (Query(f"max({rate('rubricd_team_tokens_total', TEAM, by='team')}) / {rate('rubricd_team_tokens_total')}"),),
         unit="percentunit",
         decimals=0,
         width=6,
     ),
     Stat(
-        "Longest wait",
-        "Of the teams' slowest twentieths the slowest. High for one team only: it asks for more than its share; for "
-        "all: the judge is too small.",
+        "Longest queue wait (p95)",
+        "The queue wait of the team that waits longest, at the 95th percentile. If one team waits, it sends more than "
+        "its share; if all do, the judge is too small.",
         (Query(f"max({quantile(0.95, 'rubricd_queue_wait_seconds', TEAM, CLASS, by='team')})"),),
         unit="s",
         width=6,
@@ -48,8 +48,8 @@ _OVERVIEW: tuple[Panel, ...] = (
     ),
     Stat(
         "Fullest quota",
-        "Tokens a minute of the team that is nearest to its limit. Above 100 % for a moment is a burst that its quota "
-        "allowed; staying at 100 % means that it is refused.",
+        "Tokens per minute of the team that is nearest to its limit. More than 100 % for a moment is a burst that the "
+        "quota allows; constantly 100 % means that the team is refused.",
         (Query(f"max({_TOKENS})"),),
         unit="percentunit",
         decimals=0,
@@ -61,21 +61,21 @@ _OVERVIEW: tuple[Panel, ...] = (
 _SHARE: tuple[Panel, ...] = (
     Lines(
         "Share of the judge",
-        "Whose tokens the judge computes. What is cached costs nothing and is not in it.",
+        "Tokens that the judge computes, by team. Cached verdicts cost nothing and are not counted.",
         (Query(rate("rubricd_team_tokens_total", TEAM, by="team"), "{{team}}"),),
         unit="suffix: tok/s",
         stacked="percent",
     ),
     Lines(
-        "Candidates scored",
-        "Responses a second, by team; the cache's are in it.",
+        "Responses scored",
+        "Responses scored per second, by team, including those from the cache.",
         (Query(rate("rubricd_items_total", TEAM, by="team"), "{{team}}"),),
         unit="cps",
     ),
     Lines(
-        "Not scored whole",
-        "Share of a team's candidates that are `partial` or `failed`. High for one team: deadlines too short, criteria "
-        "that the judge abstains from, or prompts too long.",
+        "Incomplete scores",
+        "Fraction of a team's responses that are `partial` or `failed`. If it is high for one team, its deadlines are "
+        "too short, its prompts too long, or the judge abstains from its criteria.",
         (
             Query(
                 f"{rate('rubricd_items_total', TEAM, NOT_WHOLE, by='team')} / "
@@ -90,23 +90,24 @@ _SHARE: tuple[Panel, ...] = (
 
 _WAIT: tuple[Panel, ...] = (
     Lines(
-        "Wait for the judge",
-        "19 of 20 of a team's questions wait no longer before the engine has them.",
+        "Queue wait (p95)",
+        "95 % of a team's queries wait at most this long for the engine.",
         (Query(quantile(0.95, "rubricd_queue_wait_seconds", TEAM, CLASS, by="team"), "{{team}}"),),
         unit="s",
         runbook=("RubricdQueueWaitHigh",),
     ),
     Lines(
-        "Waiting now",
-        "Tokens in the queue. A team may fill it alone: it is refused first when another one comes.",
+        "Queued tokens",
+        "Tokens in the queue, by team and class. One team may fill the queue alone; it is the first to be refused when "
+        "another team sends requests.",
         (Query(total("rubricd_team_queued_tokens", TEAM, CLASS, by="team, class"), "{{team}}, {{class}}"),),
         unit="suffix: tok",
         stacked="normal",
     ),
     Lines(
-        "Retry-After told",
-        "Mean seconds after which the refused are told to come back, over all teams. It is computed from the measured "
-        "rate, or from the quota.",
+        "Retry-After",
+        "Mean `Retry-After` of refused requests in seconds, over all teams. It is computed from the measured "
+        "throughput, or from the quota.",
         (Query(mean("rubricd_retry_after_seconds", by="code"), "{{code}}"),),
         unit="s",
     ),
@@ -115,12 +116,12 @@ _WAIT: tuple[Panel, ...] = (
 _QUOTA: tuple[Panel, ...] = (
     Lines(
         "Quota used",
-        "What each team uses of each quota it has: tokens and requests of the last minute, and tokens set aside "
-        "now by all replicas. At the line it is refused with 429: raise the quota, or have it ask for less.",
+        "Use of each quota by team: tokens and requests of the last minute, and tokens that are reserved now on all "
+        "replicas. At the line the team gets 429: raise its quota, or have it send less.",
         (
-            Query(_TOKENS, "{{team}}, tokens a minute"),
-            Query(_REQUESTS, "{{team}}, requests a minute"),
-            Query(_RESERVED, "{{team}}, tokens at a time"),
+            Query(_TOKENS, "{{team}}, tokens per minute"),
+            Query(_REQUESTS, "{{team}}, requests per minute"),
+            Query(_RESERVED, "{{team}}, concurrent tokens"),
         ),
         unit="percentunit",
         limit=1,
@@ -129,7 +130,8 @@ _QUOTA: tuple[Panel, ...] = (
     ),
     Lines(
         "Refusals by team",
-        "`quota_exceeded` is the team's own limit; `overloaded` that it has its share of a full queue already.",
+        "`quota_exceeded` is a limit of the team itself; `overloaded` means that it already has its share of a full "
+        "queue.",
         (Query(rate("rubricd_refusals_total", TEAM, by="team, code"), "{{team}}, {{code}}"),),
         unit="reqps",
         stacked="normal",
@@ -142,22 +144,22 @@ _SECONDS = increase("rubricd_team_judge_seconds_total", TEAM, by="team", within=
 
 _COST: tuple[Panel, ...] = (
     Lines(
-        "Judges kept busy",
-        "Engine time a second, shared out by tokens: 1 is one judge busy all the time. Idle time is nobody's; "
-        "`_service` are the canaries.",
+        "Judges in use",
+        "Engine time per second, divided among teams by their tokens: 1 is one judge that is always busy. Idle time "
+        "belongs to no team; `_service` are the canaries.",
         (Query(rate("rubricd_team_judge_seconds_total", TEAM, by="team"), "{{team}}"),),
         stacked="normal",
         width=10,
     ),
     Table(
-        "What each team cost in the time shown",
-        "Judge time is engine time, shared out by tokens. Cost is judge time times the price of one judge's hour, "
-        "which you type above; without a price there is no cost. Idle time is in nobody's row, so that the rows sum to "
-        "less than the bill.",
+        "Cost by team in the time range",
+        "Judge time is engine time, divided among teams by their tokens. Cost is judge time multiplied by the price of "
+        "one judge-hour, which you enter above; without a price there is no cost. Idle time is in no row, so the rows "
+        "add up to less than the bill.",
         (
             Query(_SECONDS, "Judge time", right="s"),
             Query(increase("rubricd_team_tokens_total", TEAM, by="team", within="$__range"), "Tokens", right="short"),
-            Query(increase("rubricd_items_total", TEAM, by="team", within="$__range"), "Candidates", right="short"),
+            Query(increase("rubricd_items_total", TEAM, by="team", within="$__range"), "Responses", right="short"),
             Query(f"{_SECONDS} / 3600 * $price and on () vector($price) > 0", "Cost"),
         ),
         key="team",
@@ -171,19 +173,23 @@ def _classes() -> VariableModel:
 
 
 def _price() -> VariableModel:
-    nothing = VariableOption(selected=True, text="0", value="0")
-    price = builders.TextBoxVariable("price").label("Price of one judge's hour").default_value("0").current(nothing)
-    return price.options([nothing]).description("Of all GPUs of one replica, in your currency; 0: not known.").build()
+    zero = VariableOption(selected=True, text="0", value="0")
+    price = builders.TextBoxVariable("price").label("Price of one judge-hour").default_value("0").current(zero)
+    return (
+        price.options([zero])
+        .description("All GPUs of one replica for one hour, in your currency; 0: not known.")
+        .build()
+    )
 
 
 BOARD = Board(
     "rubricd-teams",
     "rubricd: Teams",
-    "What each team gets of the judge: share, quota, wait, cost.",
+    "Share, queue wait, quota and cost of each team.",
     (
-        Row("Is it fine?", _OVERVIEW),
+        Row("Overview", _OVERVIEW),
         Row("Share", _SHARE),
-        Row("Wait", _WAIT),
+        Row("Queue wait", _WAIT),
         Row("Quota", _QUOTA),
         Row("Cost", _COST),
     ),
