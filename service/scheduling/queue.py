@@ -135,7 +135,7 @@ class TenantFifo:
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
+class EngineCapacity:
     """What one batch may hold, and what the engine may have at a time. `one_prefix`: a batch ends where another prefix
     begins."""
 
@@ -147,26 +147,26 @@ class Capacity:
     in_flight_batches: float = math.inf
 
 
-def capacities(streams: bool, limits: Limits) -> tuple[Capacity, Capacity]:
-    """The capacities of the queue of label queries and of the queue of generations. `streams` is the engine's."""
+def engine_capacities(streams: bool, limits: Limits) -> tuple[EngineCapacity, EngineCapacity]:
+    """Returns the capacities for label queries and for generations. `streams` is the engine's."""
     tokens, batches = limits.max_batch_tokens, limits.max_in_flight
     # A streaming engine forms its batches itself, so small calls cost nothing and it gets one response's queries at a
     # time. Another engine computes the prompts of a call together, so it gets full batches.
     if streams:
         return (
-            Capacity(batch_tokens=tokens, one_prefix=True, in_flight_tokens=tokens * batches),
-            Capacity(batch_tokens=tokens, batch_tickets=1, in_flight_tickets=limits.max_concurrent_generations),
+            EngineCapacity(batch_tokens=tokens, one_prefix=True, in_flight_tokens=tokens * batches),
+            EngineCapacity(batch_tokens=tokens, batch_tickets=1, in_flight_tickets=limits.max_concurrent_generations),
         )
     return (
-        Capacity(batch_tokens=tokens, in_flight_batches=batches),
-        Capacity(batch_tokens=tokens, batch_tickets=limits.max_concurrent_generations, in_flight_batches=1),
+        EngineCapacity(batch_tokens=tokens, in_flight_batches=batches),
+        EngineCapacity(batch_tokens=tokens, batch_tickets=limits.max_concurrent_generations, in_flight_batches=1),
     )
 
 
 class RequestQueue:
-    """Both queues count what they hold in the same `queued_tokens`, so that admission sees the sum."""
+    """Holds queries of one kind. Both queues count in the same `queued_tokens`, so that admission sees the sum."""
 
-    def __init__(self, clock: Clock, capacity: Capacity, queued_tokens: QueuedTokens) -> None:
+    def __init__(self, clock: Clock, capacity: EngineCapacity, queued_tokens: QueuedTokens) -> None:
         self.queued_tickets = 0
         self.in_flight: dict[asyncio.Task[None], Batch] = {}
         self.in_flight_tokens = 0

@@ -32,7 +32,7 @@ from service.observability import EngineBatch, Telemetry
 from service.observability.tracing import BatchTrace
 from service.scheduling.admission import AdmissionControl, Limits, QueuedTokens, ThroughputEstimate, costs
 from service.scheduling.fair_share import DEFAULT_TENANT, Tenant
-from service.scheduling.queue import NEXT_STEPS, Batch, RequestQueue, Ticket, capacities
+from service.scheduling.queue import NEXT_STEPS, Batch, RequestQueue, Ticket, engine_capacities
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Scheduler:
         self._admission = AdmissionControl(
             clock, self._queued, self._throughput, max_tokens=limits.max_queued_tokens, max_s=limits.max_queue_s
         )
-        for_labels, for_generations = capacities(engine.streams, limits)
+        for_labels, for_generations = engine_capacities(engine.streams, limits)
         self._label_queue = RequestQueue(clock, for_labels, self._queued)
         self._generation_queue = RequestQueue(clock, for_generations, self._queued)
         self._queues = (self._label_queue, self._generation_queue)
@@ -138,6 +138,7 @@ class Scheduler:
             self.check_capacity(tenant, sum(tokens), min([at for at in deadlines_s if at is not None], default=None))
         elif self._closed:
             raise EngineFailed("the judge was stopped before its next step")
+        # An object of its own is equal to nothing else: such a query is a group of one.
         if next_step or groups is None:
             groups = [NEXT_STEPS if next_step else object()] * len(queries)
         now_s = self._clock.now()
@@ -167,6 +168,7 @@ class Scheduler:
             if self._clock.now() >= until_s:
                 break
             await settle()  # an answer may lead to a next step
+        # From here on next steps are refused too, since no runner would take them.
         self._closed = True
         if self._runner is not None:
             self._runner.cancel()
@@ -191,6 +193,7 @@ class Scheduler:
             self._work.clear()
             while (taken := self.take()) is not None:
                 queue, batch = taken
+                # The runner does not wait for a batch: the engine may have several, and one of each queue.
                 task = asyncio.create_task(self._compute(queue, batch), name="batch")
                 queue.start(task, batch)
                 task.add_done_callback(partial(self._finished, queue))
@@ -219,6 +222,7 @@ class Scheduler:
             self._telemetry.count_failed_batch()
             outcomes = [error] * len(tickets)
         except Exception as error:
+            # An engine at fault may raise anything. Its batch fails, and the tickets of others are not touched.
             self._telemetry.count_failed_batch()
             log.exception("the engine failed a batch of %d", len(tickets))
             outcomes = [EngineFailed(f"the engine failed: {type(error).__name__}")] * len(tickets)
@@ -233,6 +237,7 @@ class Scheduler:
             ticket.answer(outcome)
 
     def _runner_ended(self, runner: asyncio.Task[None]) -> None:
+        # A drain cancels the runner and answers what is left. A runner that died would leave every caller waiting.
         if not runner.cancelled() and runner.exception() is not None:
             log.critical("the scheduler's runner died", exc_info=runner.exception())
             self._refusal, self._closed = "the judge's scheduler died; restart the service", True
