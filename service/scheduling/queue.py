@@ -6,7 +6,7 @@ past its deadline or sure to miss it does not reach the engine.
 
 import asyncio
 import math
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 
@@ -177,16 +177,15 @@ class RequestQueue:
         self._capacity = capacity
         self._queued_tokens = queued_tokens
         self._teams: FairShare[str] = FairShare(_BURST_BATCHES * capacity.batch_tokens)
-        self._classes: dict[str, FairShare[PriorityClass]] = {}
-        self._fifos: dict[tuple[str, PriorityClass], TenantFifo] = {}
+        self._classes: defaultdict[str, FairShare[PriorityClass]] = defaultdict(FairShare)
+        self._fifos: defaultdict[tuple[str, PriorityClass], TenantFifo] = defaultdict(TenantFifo)
 
     def put(self, ticket: Ticket) -> None:
         tenant = ticket.tenant
         self._teams.enter(tenant.team, tenant.weight)
         # Classes have no burst credit: with it, eval work that comes back would go before interactive work.
-        classes = self._classes.setdefault(tenant.team, FairShare())
-        classes.enter(tenant.priority_class, CLASS_WEIGHTS[tenant.priority_class])
-        self._fifos.setdefault((tenant.team, tenant.priority_class), TenantFifo()).put(ticket)
+        self._classes[tenant.team].enter(tenant.priority_class, CLASS_WEIGHTS[tenant.priority_class])
+        self._fifos[tenant.team, tenant.priority_class].put(ticket)
         self._queued_tokens.add(tenant, ticket.cost)
         self.queued_tickets += 1
 
