@@ -1,4 +1,4 @@
-"""An OpenAI-compatible completions server of a made-up model, and what can go wrong with it."""
+"""Serves an OpenAI-compatible completions API of a made-up model, with faults by script."""
 
 import asyncio
 import hashlib
@@ -16,14 +16,14 @@ LABELS = (3, 8)
 
 
 def truth(ids: tuple[int, ...]) -> list[float]:
-    """The made-up model: next-token probabilities of a vocabulary of 40, from a hash of the prompt."""
+    """Returns the made-up model's next-token probabilities, of a vocabulary of 40, from a hash of the prompt."""
     rng = random.Random(hashlib.sha256(repr(ids).encode()).digest())
     weights = [math.exp(rng.gauss(0, 3)) for _ in range(40)]
     return [weight / sum(weights) for weight in weights]
 
 
-def written(ids: tuple[int, ...], seed: int | None) -> tuple[str, int]:
-    """What the made-up model writes, and in how many tokens: even numbers of them are unfinished."""
+def generated(ids: tuple[int, ...], seed: int | None) -> tuple[str, int]:
+    """Returns the made-up model's text and its number of tokens; a text of an even number is unfinished."""
     rng = random.Random(hashlib.sha256(repr((ids, seed)).encode()).digest())
     return f"because of {rng.random()}", rng.randint(1, 9)
 
@@ -46,9 +46,9 @@ class Server(httpx.AsyncBaseTransport):
         self.script: list[Any] = []
         self.bodies: list[dict[str, Any]] = []
         self.requests: list[httpx.Request] = []
-        self.now = 0
+        self.in_flight = 0
         self.hanging = asyncio.Semaphore(0)
-        self.most = 0
+        self.max_in_flight = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -61,8 +61,8 @@ class Server(httpx.AsyncBaseTransport):
         body = json.loads(await request.aread())
         self.bodies.append(body)
         fault = self.script.pop(0) if self.script else None
-        self.now += 1
-        self.most = max(self.most, self.now)
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
             await asyncio.sleep(0)
             if isinstance(fault, Exception):
@@ -75,7 +75,7 @@ class Server(httpx.AsyncBaseTransport):
             answer = self.answer(body)
             return self.encode(fault(answer) if callable(fault) else answer)
         finally:
-            self.now -= 1
+            self.in_flight -= 1
 
     def encode(self, answer: Any) -> httpx.Response:
         if isinstance(answer, httpx.Response):
@@ -91,13 +91,13 @@ class Server(httpx.AsyncBaseTransport):
             assert body["max_tokens"] == 1 and body["temperature"] == 0
         else:
             (ids,) = body["prompt"]
-            usage["completion_tokens"] = written(tuple(ids), body.get("seed"))[1]
-            choose = self.written_choice
+            usage["completion_tokens"] = generated(tuple(ids), body.get("seed"))[1]
+            choose = self.generated_choice
         choices = [choose(index, tuple(ids), body) for index, ids in enumerate(body["prompt"])]
         return {"object": "text_completion", "choices": choices, "usage": usage}
 
-    def written_choice(self, index: int, ids: tuple[int, ...], body: dict[str, Any]) -> dict[str, Any]:
-        text, tokens = written(ids, body.get("seed"))
+    def generated_choice(self, index: int, ids: tuple[int, ...], body: dict[str, Any]) -> dict[str, Any]:
+        text, tokens = generated(ids, body.get("seed"))
         finish = "stop" if tokens % 2 else "length"
         choice = {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
         return choice | ({"token_ids": [5] * tokens} if body.get("return_token_ids") else {})

@@ -1,5 +1,8 @@
-"""Tokenizers of four families, built here with the real families' structure: normaliser, pre-tokeniser, byte handling,
-special and non-special added tokens, and chat template. Only their vocabularies are small."""
+"""Builds tokenizers of four families with the real families' structure.
+
+They have the normaliser, pre-tokeniser, byte handling, special and non-special added tokens, and chat template of the
+real ones. Only their vocabularies are small.
+"""
 
 import json
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""A judge, named: every fact that can change a verdict, and the fingerprint over all of them. Pure.
+"""Names a judge by its fingerprint, a hash of every fact that can change a verdict. Pure.
 
-Always true: a change of any part is a new fingerprint, and so a new judge.
+Guarantees: a change of any part is a new fingerprint, and so a new judge.
 """
 
 import hashlib
@@ -35,8 +35,10 @@ def name_judge(
     mass_floor: float,
     decoding: Mapping[str, str] = MappingProxyType({}),
 ) -> JudgeIdentity:
-    """The judge with its fingerprint: 16 hexadecimal digits of a SHA-256 over length-prefixed fields. `decoding` is
-    whatever else decides what it says: sampling settings, a schema, when it is asked again."""
+    """Returns the judge with its fingerprint: 16 hexadecimal digits of a SHA-256 over length-prefixed fields.
+
+    `decoding` holds whatever else decides its verdicts: sampling settings, a schema, when it escalates.
+    """
     fields = [
         *(part for name, fact in sorted(identity.facts.items()) for part in (name, fact)),
         identity.engine,

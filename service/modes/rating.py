@@ -1,8 +1,8 @@
-"""Reading a rating of 1 to 10 from the probabilities of its tokens. Pure.
+"""Computes a rating of 1 to 10 from the probabilities of its tokens. Pure.
 
-Always true: the ten ratings' probabilities are the judge's own; where its tokenizer writes "10" as "1" and "0", the
-two are told apart by a second read after the "1", not by a guess: P(10) = P("1") P("0" | "1"), and P(1) is what is left
-of P("1") when no digit follows.
+Guarantees: the ten ratings' probabilities are the judge's own. Where its tokenizer writes "10" as "1" and "0", a second
+label query after the "1" decides between the two instead of a guess: P(10) = P("1") P("0" | "1"), and P(1) is the part
+of P("1") after which no digit follows.
 """
 
 import math
@@ -28,13 +28,13 @@ class Scale:
 
     @property
     def first_ids(self) -> tuple[int, ...]:
-        """The labels of the first read: 1 to 9, and 10 where it has a token of its own."""
+        """The labels of the first query: 1 to 9, and 10 where it has a token of its own."""
         return (*self.digit_ids[1:], *(() if self.ten_id is None else (self.ten_id,)))
 
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """`probabilities` of 1 to 10, which sum to one; `label_mass` is their share of everything the judge could say."""
+    """`probabilities` of 1 to 10, which sum to one; `label_mass` is their share of the whole vocabulary's mass."""
 
     probabilities: tuple[float, ...]
     label_mass: float
@@ -53,14 +53,14 @@ class Rating:
 
 
 def find_scale(renderer: Renderer) -> Scale:
-    """Raises ConfigurationError where a digit is not one token of this judge after its prompt."""
+    """Returns the tokens of the ratings. Raises ConfigurationError where a digit is not one token after the prompt."""
     digits = renderer.label_ids(_DIGITS)
     ten = renderer.ids_after("10")
     if len(ten) == 1 and ten[0] not in digits:
         return Scale(digits, ten[0])
     if ten == (digits[1], digits[0]):
         return Scale(digits, None)
-    raise ConfigurationError("this judge's tokens for 1 to 10 cannot be told apart")
+    raise ConfigurationError("this judge's tokens for 1 to 10 are not distinct")
 
 
 def read_rating(first: LabelLogprobs, after_one: LabelLogprobs | None) -> Rating:

@@ -1,6 +1,6 @@
-"""Reading a verdict that the judge wrote, reasons first. Pure.
+"""Reads a verdict that the judge generated as a JSON document, its reasons first. Pure.
 
-Always true: only a whole document of the schema is a verdict; one that is cut off, or is anything else, is Unparseable.
+Guarantees: only a whole document of the schema is a verdict; one that is cut off, or is anything else, is Unparseable.
 """
 
 import json
@@ -28,14 +28,14 @@ def verdict_schema(explanation_chars: int) -> str:
     )
 
 
-def read_written_verdict(written: Generation) -> Verdict:
+def read_written_verdict(generation: Generation) -> Verdict:
     """The verdict, P(met) 1 or 0, with its explanation. Raises Unparseable."""
-    if not written.finished:
+    if not generation.finished:
         raise Unparseable("the judge ran out of tokens before its verdict: raise `reasoned_tokens`")
     try:
-        document = json.loads(written.text)
+        document = json.loads(generation.text)
     except (ValueError, RecursionError):
         raise Unparseable("the judge wrote something that is not JSON") from None
     if not isinstance(document, dict) or {key: type(value) for key, value in document.items()} != _FIELDS:
-        raise Unparseable("the judge wrote another document than a verdict")
+        raise Unparseable("the judge wrote a JSON document that is no verdict")
     return Verdict(p_met=float(document["criteria_met"]), label_mass=None, explanation=document["explanation"])

@@ -1,7 +1,8 @@
-"""A candidate's questions to the judge, as token ids.
+"""Renders a candidate's queries to the judge as prompts of token ids.
 
-Always true: untrusted text is tokenised segment by segment (segments.py) and joined as ids; what a response's criteria
-share is one prefix, tokenised once; a label is one distinct token in its place, or the service does not start.
+Guarantees: untrusted text is tokenised segment by segment (tokenization.py) and joined as ids. What a response's
+criteria share is one prefix, tokenised once. A label is one distinct token in its place, or ConfigurationError is
+raised and the service does not start.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from service.rubrics.rubric import Candidate, Criterion, Turn
 
 
 class Renderer:
-    """Renders one layout for one tokenizer."""
+    """Renders one layout's prompts for one tokenizer."""
 
     def __init__(self, segmenter: Segmenter, skeleton: Skeleton) -> None:
         self.skeleton = skeleton
@@ -24,32 +25,32 @@ class Renderer:
     def render(
         self, work: Sequence[tuple[Candidate, Sequence[Criterion]]], salt: str = "", priority: int = 0
     ) -> list[list[Prompt]]:
-        """For each candidate one prompt a criterion, same order. A candidate's prompts share one `shared` tuple; a
-        conversation or a rubric that several candidates have in common is tokenised once."""
-        shared = self._shared([candidate for candidate, _ in work])
+        """Returns for each candidate one prompt a criterion, in order. A candidate's prompts share one `shared` tuple;
+        a conversation or a rubric that several candidates have in common is tokenised once."""
+        shared = self._shared_parts([candidate for candidate, _ in work])
         rubrics: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
         rendered = []
         for prefix, (_, criteria) in zip(shared, work, strict=True):
             texts = tuple(criterion.text for criterion in criteria)
             if texts not in rubrics:
-                rubrics[texts] = [self._own(ids) for ids in self._segmenter.encode_untrusted_all(texts)]
+                rubrics[texts] = [self._own_part(ids) for ids in self._segmenter.encode_untrusted_all(texts)]
             rendered.append([Prompt(prefix, own, salt, priority) for own in rubrics[texts]])
         return rendered
 
     def render_whole(self, candidates: Sequence[Candidate], salt: str = "", priority: int = 0) -> list[Prompt]:
-        """For each candidate one prompt that lists its criteria with their weights, or none where it has none."""
+        """Returns for each candidate one prompt that lists its criteria, if it has any, with their weights."""
         rubrics: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
         rendered = []
-        for prefix, candidate in zip(self._shared(candidates), candidates, strict=True):
+        for prefix, candidate in zip(self._shared_parts(candidates), candidates, strict=True):
             items = rubric_items(candidate.criteria)
             if items not in rubrics:
-                rubrics[items] = self._own(self._list(items))
+                rubrics[items] = self._own_part(self._encode_items(items))
             rendered.append(Prompt(prefix, rubrics[items], salt, priority))
         return rendered
 
-    def continue_prompt(self, prompt: Prompt, written: str, closing: str) -> Prompt:
-        """The prompt followed by what the judge wrote, which is as untrusted as what it read, and a trusted closing."""
-        own = prompt.own + self._segmenter.encode_untrusted(written) + self._piece(closing)
+    def continue_prompt(self, prompt: Prompt, generated: str, closing: str) -> Prompt:
+        """Appends the text that the judge generated, which is as untrusted as what it read, and a trusted closing."""
+        own = prompt.own + self._segmenter.encode_untrusted(generated) + self._piece(closing)
         return Prompt(prompt.shared, own, prompt.salt, prompt.priority)
 
     def label_ids(self, labels: Sequence[str]) -> tuple[int, ...]:
@@ -83,12 +84,13 @@ class Renderer:
             )
         return ids[0]
 
-    def _shared(self, candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
+    def _shared_parts(self, candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
         conversations: dict[tuple[tuple[Turn, ...], str | None], tuple[int, ...]] = {}
         for candidate in candidates:
-            before = candidate.turns, candidate.reference
-            if before not in conversations:
-                conversations[before] = self._conversation(*before)
+            # Responses of one group share their conversation, which is most of the text.
+            key = candidate.turns, candidate.reference
+            if key not in conversations:
+                conversations[key] = self._conversation(*key)
         responses = self._segmenter.encode_untrusted_all(candidate.response for candidate in candidates)
         header = self._piece(self.skeleton.response)
         return [
@@ -106,12 +108,12 @@ class Renderer:
             ids += [*self._piece(self.skeleton.reference), *self._segmenter.encode_untrusted(reference)]
         return tuple(ids)
 
-    def _list(self, items: Sequence[tuple[str, str]]) -> tuple[int, ...]:
+    def _encode_items(self, items: Sequence[tuple[str, str]]) -> tuple[int, ...]:
         texts = self._segmenter.encode_untrusted_all(text for _, text in items)
         heads = [self._segmenter.encode_trusted(self.skeleton.item.format(weight=weight)) for weight, _ in items]
         return tuple(id for head, text in zip(heads, texts, strict=True) for id in (*head, *text))
 
-    def _own(self, criterion: tuple[int, ...]) -> tuple[int, ...]:
+    def _own_part(self, criterion: tuple[int, ...]) -> tuple[int, ...]:
         return self._piece(self.skeleton.criterion) + criterion + self._piece(self.skeleton.tail)
 
     def _piece(self, text: str) -> tuple[int, ...]:
@@ -122,6 +124,6 @@ class Renderer:
 
 
 def rubric_items(criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:
-    """Weight and text of each criterion, as a rubric that is judged as a whole shows them: the category where there is
-    one (Rubrics as Rewards, version 2), else the points."""
+    """Weight and text of each criterion, as a prompt about the whole rubric lists them. The weight is the category
+    where there is one (Rubrics as Rewards, version 2), else the points."""
     return tuple((criterion.category or f"{criterion.points:+g} points", criterion.text) for criterion in criteria)

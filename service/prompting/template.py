@@ -1,9 +1,9 @@
-"""The judge's prompt as a skeleton of trusted text with holes, rendered once through the model's chat template.
+"""Builds the judge's prompt as a skeleton of trusted text with holes, rendered once through the model's chat template.
 
-Always true: the order is instructions, conversation, reference, response, criterion; the criterion comes last, and only
-the template's own closing follows it. (In layout `healthbench`, the published grader's, that closing is long: most of
-its instructions stand after the criterion.) A model that would think aloud before it answers is not left in the middle
-of a thought: where it is asked for one token its thought is closed, and `thinks` says so where it writes.
+Guarantees: the order is instructions, conversation, reference, response, criterion; only the template's own closing
+follows the criterion. (In layout `healthbench`, the published grader's, that closing is long: most of its instructions
+stand after the criterion.) Where a model whose template opens a reasoning block is queried for one token, the block is
+closed; where it generates, `opens_reasoning` tells the mode to let it finish.
 """
 
 import re
@@ -27,8 +27,11 @@ REASONING_END = "</think>"
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """`head` stands before the conversation, `tail` after the criterion, as text with control tokens. `item` opens each
-    criterion where several are listed, with its weight for `{weight}`. `referable`: there is a place for a reference.
+    """The trusted text around what a caller sends, with control tokens.
+
+    `head` stands before the conversation, `tail` after the criterion. `item` opens each criterion where several are
+    listed, with its weight for `{weight}`. `opens_reasoning`: the tail ends in an open reasoning block. `referable`:
+    there is a place for a reference answer.
     """
 
     name: str
@@ -46,7 +49,7 @@ class Skeleton:
 
     @property
     def fixed_text(self) -> tuple[str, ...]:
-        """Every byte of the template, for the fingerprint."""
+        """Returns every byte of the template, for the fingerprint."""
         return (
             self.name,
             self.head,
@@ -64,9 +67,9 @@ class Skeleton:
 def build_skeleton(
     tokenizer: ChatTokenizer, layout: str = "rubricd", mode: Mode = "verdict", *, grader: str | None = None
 ) -> Skeleton:
-    """The layout's skeleton for the mode, in the model's chat template. `grader` replaces the text of layout
+    """Builds the layout's skeleton for the mode, in the model's chat template. `grader` replaces the text of layout
     `healthbench`. Raises ConfigurationError where the template cannot carry it, or the layout has no such mode."""
-    makers: dict[tuple[str, Mode], Callable[[], Skeleton]] = {
+    builders: dict[tuple[str, Mode], Callable[[], Skeleton]] = {
         ("rubricd", "verdict"): lambda: _rubricd(tokenizer, mode),
         ("rubricd", "reasoned"): lambda: _rubricd(tokenizer, mode),
         ("rubricd", "implicit"): lambda: replace(
@@ -76,12 +79,12 @@ def build_skeleton(
         ("healthbench", "verdict"): lambda: _healthbench(tokenizer, grader, before_label='{\n  "criteria_met":'),
         ("healthbench", "reasoned"): lambda: _healthbench(tokenizer, grader, before_label=None),
     }
-    if (layout, mode) not in makers:
+    if (layout, mode) not in builders:
         raise ConfigurationError(f"layout `{layout}` has no mode `{mode}`")
-    made = makers[layout, mode]()
+    skeleton = builders[layout, mode]()
     if mode == "reasoned":
-        return replace(made, opens_reasoning=bool(_OPEN_REASONING.search(made.tail)))
-    return made
+        return replace(skeleton, opens_reasoning=bool(_OPEN_REASONING.search(skeleton.tail)))
+    return skeleton
 
 
 def _rubricd(tokenizer: ChatTokenizer, mode: Mode) -> Skeleton:
@@ -91,7 +94,7 @@ def _rubricd(tokenizer: ChatTokenizer, mode: Mode) -> Skeleton:
 
 
 def _healthbench(tokenizer: ChatTokenizer, grader: str | None, before_label: str | None) -> Skeleton:
-    """The grader's text with its two places as a skeleton: one user turn, the response as the conversation's last."""
+    """Makes a skeleton of the grader's text with its two places: one user turn, the response as the last in it."""
     text = (_TEMPLATES / "healthbench.txt").read_text(encoding="utf-8") if grader is None else grader
     found = _PLACES.search(text)
     if found is None or text.count("<<conversation>>") != 1 or text.count("<<rubric_item>>") != 1:
@@ -112,7 +115,7 @@ def _healthbench(tokenizer: ChatTokenizer, grader: str | None, before_label: str
 
 
 def _split(tokenizer: ChatTokenizer, render: Callable[[], str], must_hold: str) -> tuple[str, str]:
-    """What stands before and after the hole. Raises ConfigurationError unless the chat template kept the message."""
+    """Returns the text before and after the hole. Raises ConfigurationError unless the template kept the message."""
     try:
         rendered = render()
     except (jinja2.TemplateError, ValueError, AttributeError) as error:
@@ -128,13 +131,14 @@ def _with_reasoning_closed(tail: str) -> str:
 
 
 def _render(tokenizer: ChatTokenizer, messages: list[dict[str, str]]) -> str:
+    # Templates of models that can reason or not take `enable_thinking`; others ignore it.
     return str(
         tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
     )
 
 
 def _with_instructions(tokenizer: ChatTokenizer, instructions: str) -> str:
-    """The rendered chat, instructions as system turn, or heading the user's where a template has none."""
+    """Renders the chat with the instructions as system turn, or before the user's text where a template has none."""
     user = {"role": "user", "content": _HOLE}
     try:
         rendered = _render(tokenizer, [{"role": "system", "content": instructions}, user])

@@ -1,7 +1,7 @@
-"""What a person should look at in a rubric, found without judging anything. Pure.
+"""Finds in a rubric what a person should look at, without judging anything. Pure.
 
-Always true: a finding says what to change and quotes no text of the rubric; an "error" means that scoring is refused or
-can say nothing, everything else is a guess about wording and only a "warning". `docs/guide/lint.md` lists the codes.
+Guarantees: a finding says what to change and quotes no text of the rubric. An "error" means that scoring is refused or
+gives no score; everything else is a guess about wording and a "warning". `docs/guide/lint.md` lists the codes.
 """
 
 import math
@@ -83,8 +83,8 @@ class Finding:
 
 
 def lint(criteria: Sequence[Criterion], aggregation: str) -> tuple[Finding, ...]:
-    """Findings about the rubric as a whole first, then by criterion in the rubric's order."""
-    found = [finding for look in _LOOKS for finding in look(criteria, aggregation)]
+    """Returns findings about the rubric as a whole first, then by criterion in the rubric's order."""
+    found = [finding for check in _CHECKS for finding in check(criteria, aggregation)]
     found.sort(key=lambda finding: -1 if finding[0] is None else finding[0])
     return tuple(
         Finding(code, CODES[code], None if index is None else criteria[index].id, message)
@@ -220,7 +220,7 @@ _WORDINGS: tuple[tuple[str, re.Pattern[str], str], ...] = (
         "a judge cannot see this in the response; state the fact, value or step that the response should contain",
     ),
 )
-_LOOKS: tuple[Callable[[Sequence[Criterion], str], _Found], ...] = (
+_CHECKS: tuple[Callable[[Sequence[Criterion], str], _Found], ...] = (
     _nothing_counted,
     _only_faults,
     _categories,

@@ -1,6 +1,6 @@
-"""What is scored: rubrics and candidates, as frozen values. Pure.
+"""Holds rubrics and the candidates that are scored by them, as frozen values. Pure.
 
-Always true: a criterion's `points` carry its sign (negative = a fault, 0 = monitor only) with any polarity override
+Guarantees: a criterion's `points` carry its sign (negative = a fault, 0 = monitored only) with any polarity override
 applied, and its text is what the judge sees, without a category prefix.
 """
 

@@ -81,6 +81,6 @@ def test_digits_that_cannot_be_told_apart_are_refused() -> None:
         def ids_after(self, label: str) -> tuple[int, ...]:
             return (77, 78)
 
-    with pytest.raises(ConfigurationError, match="told apart"):
+    with pytest.raises(ConfigurationError, match="not distinct"):
         find_scale(Odd())  # type: ignore[arg-type]
     assert Scale(tuple(range(10)), None).first_ids == tuple(range(1, 10))

@@ -109,14 +109,14 @@ async def test_a_cancelled_read_leaves_no_call_behind() -> None:
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    assert server.now == 0
+    assert server.in_flight == 0
 
 
 async def test_calls_in_flight_are_bounded_over_all_reads() -> None:
     server = Server()
     engine = await connect(server, prompts_per_call=1, max_concurrency=3)
     await asyncio.gather(*(engine.read_labels(prompts(8, seed), LABELS) for seed in range(4)))
-    assert server.most == 3
+    assert server.max_in_flight == 3
 
 
 async def test_a_prompt_that_is_too_long_is_not_sent() -> None:

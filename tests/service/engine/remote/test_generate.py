@@ -8,7 +8,7 @@ import pytest
 
 from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Prompt, Sampling
 from service.errors import Cancelled, EngineFailed, TooLong
-from testkit.completions_server import LABELS, WHOLE, Server, connect, prompts, reorder, written
+from testkit.completions_server import LABELS, WHOLE, Server, connect, generated, prompts, reorder
 
 FREE = Sampling(max_tokens=9)
 SCHEMA = '{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"boolean"}}}'
@@ -16,7 +16,7 @@ SCHEMA = '{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"bool
 
 def right(prompt: Prompt, outcome: GenerationOutcome, seed: int | None = None) -> bool:
     assert isinstance(outcome, Generation)
-    text, tokens = written(prompt.ids, seed)
+    text, tokens = generated(prompt.ids, seed)
     return (outcome.text, outcome.tokens, outcome.finished) == (text, tokens, tokens % 2 == 1)
 
 
@@ -186,11 +186,11 @@ async def test_a_call_is_given_up_when_its_last_prompt_is_abandoned_and_no_other
     for prompt in (asked[0], asked[2], asked[3], Prompt((1,), asked[1].ids)):
         engine.cancel(prompt)
     await asyncio.sleep(0.01)
-    assert server.now == 1 and not reads.done(), "somebody waits for the second prompt still"
+    assert server.in_flight == 1 and not reads.done(), "somebody waits for the second prompt still"
     engine.cancel(asked[1])
     engine.cancel(asked[1])
     assert [type(outcome) for outcome in await reads] == [Cancelled] * 4
-    assert server.now == 0
+    assert server.in_flight == 0
     outcomes = await engine.generate(asked[4:], [FREE] * 2)
     assert all(right(prompt, outcome) for prompt, outcome in zip(asked[4:], outcomes, strict=True))
     engine.cancel(asked[4])
