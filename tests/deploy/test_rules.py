@@ -88,7 +88,7 @@ def test_the_runbook_has_an_entry_for_every_alert_and_no_other() -> None:
     for alert in rules(ALERTS):
         entry = found[alert["alert"]]
         assert entry.lstrip().startswith(f"**{alert['labels']['severity']}**: "), alert["alert"]
-        for part in ("*Jobs*: ", "*Look*: ", "*Do*: ", "*Clears* "):
+        for part in ("*Impact*: ", "*Diagnosis*: ", "*Mitigation*: ", "*Resolved*: "):
             assert entry.count(f"\n- {part}") == 1, (alert["alert"], part)
 
 
