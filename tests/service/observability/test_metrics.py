@@ -165,7 +165,7 @@ async def test_what_is_set_aside_is_seen_while_it_is(tmp_path: Path) -> None:
     assert 0 < page("rubricd_quota_tokens_total", team="a") <= held
 
 
-async def test_the_books_balance_over_1000_requests_under_faults(tmp_path: Path) -> None:
+async def test_counters_reconcile_over_1000_requests_under_faults(tmp_path: Path) -> None:
     """Every criterion and every token is counted once, by what it was."""
     rates: dict[Any, float] = {"batch": 0.05, "some": 0.1, "nan": 0.05, "low_mass": 0.1, "few": 0.03, "crash": 0.02}
     engine, rng = FakeEngine(plan=FaultPlan(script=("ok",), rates=rates)), random.Random(6)
