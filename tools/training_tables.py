@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from trainer_client.training.presets import PRESETS, settings
-from trainer_client.training.run_fields import JudgingPart, LoraPart, Run, ScaffoldPart, WordingPart
+from trainer_client.training.run_fields import JudgingSection, LoraSection, RunConfig, ScaffoldSection, WordingSection
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "guide" / "training.md"
 FIELDS = "| field | default | meaning |\n|---|---|---|\n"
@@ -21,10 +21,10 @@ NUMBERS = (
 )
 TRL = "| TRL setting | RuscaRL's presets | RaR's presets |\n|---|---|---|\n"
 _PARTS: dict[str, type[BaseModel]] = {
-    "judging": JudgingPart,
-    "scaffold": ScaffoldPart,
-    "scaffold.wording": WordingPart,
-    "lora": LoraPart,
+    "judging": JudgingSection,
+    "scaffold": ScaffoldSection,
+    "scaffold.wording": WordingSection,
+    "lora": LoraSection,
 }
 _BY_PRESET = {
     f"{name}.{inner}" if isinstance(value, dict) and name != "trl" else name
@@ -35,7 +35,9 @@ _BY_PRESET = {
 
 
 def fields() -> str:
-    return FIELDS + "".join(f"| `{name}` | {default} | {meaning} |\n" for name, default, meaning in _fields(Run, ""))
+    return FIELDS + "".join(
+        f"| `{name}` | {default} | {meaning} |\n" for name, default, meaning in _fields(RunConfig, "")
+    )
 
 
 def _fields(model: type[BaseModel], before: str) -> Iterator[tuple[str, str, str]]:
@@ -54,8 +56,8 @@ def presets() -> str:
     rows = []
     for name, preset in PRESETS.items():
         found = settings(name, "")
-        scaffold, updates = found["scaffold"], found["questions"] // found["mini_batch"]
-        recipe = f"{found['group']} x {found['questions']}, {updates}"
+        scaffold, updates = found["scaffold"], found["prompts_per_batch"] // found["mini_batch"]
+        recipe = f"{found['group']} x {found['prompts_per_batch']}, {updates}"
         parts = [scaffold["over"], scaffold.get("within"), found["ratio"]]
         shown = "nothing" if scaffold["over"] == "none" else ", ".join(parts)
         judging = " ".join(f"`{value}`" for value in found["judging"].values())

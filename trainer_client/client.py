@@ -15,9 +15,9 @@ import httpx
 from trainer_client import wire
 from trainer_client.errors import RubricdClientError
 from trainer_client.http import batching, validation
-from trainer_client.http.batching import Asking, Failed, Listener, Outcome, Scored, reward
+from trainer_client.http.batching import BatchScorer, Failed, Listener, Outcome, Scored, reward
 from trainer_client.http.retry import Clock, RetryPolicy
-from trainer_client.http.transport import Caller
+from trainer_client.http.transport import Transport
 
 __all__ = ["Failed", "JudgeClient", "Outcome", "ScoreOptions", "Scored", "reward"]
 
@@ -64,7 +64,7 @@ class JudgeClient:
             raise ValueError("concurrency, timeout_s, batch_items and batch_bytes must be above zero")
         self.batch_items = batch_items
         self.batch_bytes = batch_bytes
-        self._caller = Caller(
+        self._transport = Transport(
             url,
             token=token,
             concurrency=concurrency,
@@ -84,7 +84,7 @@ class JudgeClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        await self._caller.aclose()
+        await self._transport.aclose()
 
     async def score(
         self,
@@ -111,8 +111,8 @@ class JudgeClient:
         if request is None:
             return []
         limits = [limit for limit in (deadline_s, wait_for_judge_s) if limit is not None]
-        deadline = self._caller.deadline(min(limits, default=None))
-        work = self._asking(request, deadline, on_outcome or _unheard, wait_for_judge=wait_for_judge_s is not None)
+        deadline = self._transport.deadline(min(limits, default=None))
+        work = self._asking(request, deadline, on_outcome or _noop, wait_for_judge=wait_for_judge_s is not None)
         await work.whole()
         return work.outcomes
 
@@ -129,15 +129,17 @@ class JudgeClient:
         what has come, and the rest is asked for again. Leaving the loop closes what is under way, and the service drops
         it; `contextlib.aclosing` makes that certain. Raises ValueError for a list that cannot be sent.
         """
-        return self._streamed(_checked(items, options), self._caller.deadline(deadline_s))
+        return self._streamed(_checked(items, options), self._transport.deadline(deadline_s))
 
     async def score_request(self, request: wire.ScoreRequest) -> wire.ScoreResponse:
         """One request as it is, `deadline_ms` counted from now. Raises RubricdClientError once retrying is over."""
         deadline_s = None if request.deadline_ms is None else request.deadline_ms / 1000
-        return await batching.score(self._caller, request, self._caller.deadline(deadline_s))
+        return await batching.score(self._transport, request, self._transport.deadline(deadline_s))
 
     async def judge(self) -> wire.JudgeInfo:
-        return await self._caller.call("GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo))
+        return await self._transport.call(
+            "GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo)
+        )
 
     async def lint(
         self, rubric: wire.Rubric | list[Any], *, aggregation: wire.Aggregation = "healthbench"
@@ -145,7 +147,7 @@ class JudgeClient:
         """What a person should look at in a rubric, without judging anything."""
         request = wire.LintRequest.model_validate({"rubric": rubric, "aggregation": aggregation})
         content = request.model_dump_json(exclude_none=True, by_alias=True)
-        return await self._caller.call(
+        return await self._transport.call(
             "POST",
             "/v1/rubrics/lint",
             lambda response: validation.read(response, wire.LintResponse),
@@ -155,7 +157,7 @@ class JudgeClient:
     async def ready(self) -> bool:
         """Whether the service would judge now. Asked once, never retried."""
         try:
-            response = await self._caller.send("GET", "/readyz", deadline=self._caller.deadline(_READY_S))
+            response = await self._transport.send("GET", "/readyz", deadline=self._transport.deadline(_READY_S))
         except RubricdClientError:
             return False
         return response.status_code == 200
@@ -180,9 +182,9 @@ class JudgeClient:
 
     def _asking(
         self, request: wire.ScoreRequest, deadline: float | None, listener: Listener, *, wait_for_judge: bool = False
-    ) -> Asking:
-        return Asking(
-            self._caller,
+    ) -> BatchScorer:
+        return BatchScorer(
+            self._transport,
             request,
             deadline,
             listener,
@@ -200,5 +202,5 @@ def _checked(items: Iterable[wire.Item | dict[str, Any]], options: ScoreOptions)
     return wire.ScoreRequest.model_validate({"items": listed, **options}) if listed else None
 
 
-def _unheard(place: int, outcome: Outcome) -> None:
+def _noop(place: int, outcome: Outcome) -> None:
     """Nobody listens."""

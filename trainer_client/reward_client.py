@@ -13,19 +13,19 @@ from trainer_client.http.retry import may_be_judged_later
 
 
 @dataclass(frozen=True, slots=True)
-class Judging:
+class JudgeConfig:
     """The judge service, the options of its scores, and what a training does about rollouts without a reward."""
 
     url: str
     token: str | None = None
     options: ScoreOptions = field(default_factory=ScoreOptions)
-    patience_s: float = 600.0
+    judge_timeout_s: float = 600.0
     """Seconds that a batch of rollouts waits for its judge, all attempts together."""
     concurrency: int = 8
     timeout_s: float = 300.0
-    most_missing: float = 0.5
+    max_missing_fraction: float = 0.5
     """The largest share of a process's rollouts without a reward with which a step is taken; above it the run stops."""
-    unfinished: float | None = None
+    truncation_penalty: float | None = None
     """A truncated answer's reward is min(score, 0) minus this. None: its reward is its score."""
 
     def client(self) -> JudgeClient:
@@ -35,7 +35,7 @@ class Judging:
 class RewardClient:
     """Scores rollouts for one process of a training job. Use it within one event loop."""
 
-    def __init__(self, config: Judging, client: JudgeClient | None = None) -> None:
+    def __init__(self, config: JudgeConfig, client: JudgeClient | None = None) -> None:
         self._config = config
         self._client = client or config.client()
 
@@ -43,7 +43,7 @@ class RewardClient:
         """One outcome a response, in order, as `JudgeClient.score`. Raises Unauthorized, Forbidden, JudgeMismatch and
         ContractError: after these no response is judged until a person changes something."""
         config = self._config
-        return await self._client.score(items, wait_for_judge_s=config.patience_s, **config.options)
+        return await self._client.score(items, wait_for_judge_s=config.judge_timeout_s, **config.options)
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -98,7 +98,7 @@ class Scaffold:
     nested: bool = False
     seed: int = 0
 
-    def shown(
+    def reveal(
         self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
     ) -> tuple[int, ...]:
         """Places in the rubric, in the order in which they were drawn: round(share x criteria), by Python's `round`
@@ -109,12 +109,12 @@ class Scaffold:
         return tuple(Random(drawn).sample(counted, len(counted))[:count])
 
     def messages(
-        self, messages: Sequence[Message], rubric: Sequence[wire.Criterion], shown: Sequence[int]
+        self, messages: Sequence[Message], rubric: Sequence[wire.Criterion], revealed: Sequence[int]
     ) -> list[Message]:
         """The conversation with what is shown in its one system turn: the one it has, or a new first one."""
-        if not shown:
+        if not revealed:
             return list(messages)
-        told = text([rubric[place] for place in sorted(shown)], self.wording)
+        told = text([rubric[place] for place in sorted(revealed)], self.wording)
         if messages and messages[0]["role"] == "system":
             return [{"role": "system", "content": f"{messages[0]['content']}\n\n{told}"}, *messages[1:]]
         return [{"role": "system", "content": told}, *messages]
@@ -138,13 +138,13 @@ def _line(criterion: wire.Criterion, wording: Wording) -> str:
     return f"- {criterion.text} ({'worth' if points > 0 else 'costs'} {abs(points):g} points)"
 
 
-def fitted(shown: Sequence[int], tokens: Callable[[Sequence[int]], int], most: float) -> tuple[int, ...]:
-    """As many of the first of `shown` as cost at most `most` tokens. `tokens` says what a choice costs, and more
+def fitted(revealed: Sequence[int], tokens: Callable[[Sequence[int]], int], most: float) -> tuple[int, ...]:
+    """As many of the first of `revealed` as cost at most `most` tokens. `tokens` says what a choice costs, and more
     criteria never cost less."""
-    if tokens(shown) <= most:
-        return tuple(shown)
-    low, high = 0, len(shown) - 1
+    if tokens(revealed) <= most:
+        return tuple(revealed)
+    low, high = 0, len(revealed) - 1
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if tokens(shown[:middle]) <= most else (low, middle - 1)
-    return tuple(shown[:low])
+        low, high = (middle, high) if tokens(revealed[:middle]) <= most else (low, middle - 1)
+    return tuple(revealed[:low])

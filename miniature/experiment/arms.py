@@ -24,15 +24,16 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`steps` batches of `questions` prompts x GROUP rollouts, one update each. `beta` weighs the KL term against the
-    policy that training began with; `unfinished` is charged to answers that were cut off at `longest` tokens."""
+    """`steps` batches of `prompts_per_batch` prompts x GROUP rollouts, one update each. `beta` weighs the KL term
+    against the policy that training began with; `truncation_penalty` is subtracted from the reward of answers that
+    were cut off at `longest` tokens."""
 
     steps: int = 100
-    questions: int = 8
+    prompts_per_batch: int = 8
     beta: float = 0.05
     longest: int = 64
-    unfinished: float = 0.25
-    patience_s: float = 120.0
+    truncation_penalty: float = 0.25
+    judge_timeout_s: float = 120.0
 
 
 _START, _STEEPNESS = 0.45, 20.0

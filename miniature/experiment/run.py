@@ -59,15 +59,15 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
     import torch
 
     from trainer_client.scaffold import Scaffold
-    from trainer_client.trl.trainer import Judging, build, grpo_config
+    from trainer_client.trl.trainer import JudgeConfig, build, grpo_config
 
     torch.set_num_threads(1)
     config = grpo_config(
         out,
         group=GROUP,
-        questions=setting.questions,
-        mini_batch=setting.questions,
-        per_device=setting.questions * GROUP,
+        prompts_per_batch=setting.prompts_per_batch,
+        mini_batch=setting.prompts_per_batch,
+        per_device=setting.prompts_per_batch * GROUP,
         steps=setting.steps,
         save_every=setting.steps,
         learning_rate=rate,
@@ -84,7 +84,9 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
     trainer = build(
         str(policy),
         list(order(setting, seed)),
-        judging=Judging(url, patience_s=setting.patience_s, unfinished=setting.unfinished),
+        judging=JudgeConfig(
+            url, judge_timeout_s=setting.judge_timeout_s, truncation_penalty=setting.truncation_penalty
+        ),
         config=config,
         scaffold=Scaffold(arm.schedule, seed=seed),
         ratio=arm.ratio,  # type: ignore[arg-type]
@@ -99,7 +101,7 @@ def order(setting: Setting, seed: int) -> Iterator[Any]:
     from trainer_client import wire
     from trainer_client.data.rows import Row
 
-    random, left = Random(seed), setting.steps * setting.questions
+    random, left = Random(seed), setting.steps * setting.prompts_per_batch
     while left > 0:
         epoch = rows("train")
         random.shuffle(epoch)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from trainer_client.reward_client import Judging
+    from trainer_client.reward_client import JudgeConfig
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def judging() -> "Iterator[Judging]":
+def judging() -> "Iterator[JudgeConfig]":
     from tests.trainer_client.trl.tiny import judged_by
 
     with judged_by() as (judging, _):

@@ -11,7 +11,7 @@ import pytest
 from testkit.scripted_judge import Hands, Json, Service, answered, expected_score, problem, scores, served
 from trainer_client import errors, wire
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, ScoreOptions, reward
-from trainer_client.reward_client import Judging, RewardClient, may_change, why_missing
+from trainer_client.reward_client import JudgeConfig, RewardClient, may_change, why_missing
 
 BUDGET_S = 100.0
 
@@ -41,7 +41,7 @@ class Judge:
             batch_items=1,
             rng=random.Random(1),
         )
-        config = Judging("http://judge", options=options or {}, patience_s=budget_s)
+        config = JudgeConfig("http://judge", options=options or {}, judge_timeout_s=budget_s)
         self.rewards = RewardClient(config, self.client)
 
     async def score(self, count: int = 1) -> list[Outcome]:
@@ -259,7 +259,7 @@ def _faulty(body: Json, rng: random.Random) -> httpx.Response:
 async def test_judging_makes_its_client() -> None:
     service = Service()
     with served(service) as url:
-        async with Judging(f"{url}/", token="key").client() as client:
+        async with JudgeConfig(f"{url}/", token="key").client() as client:
             (outcome,) = await client.score(listed(1))
     assert reward(outcome) == expected_score("answer 0")
     assert service.requests[0].headers["authorization"] == "Bearer key"

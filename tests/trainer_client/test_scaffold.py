@@ -61,14 +61,14 @@ def test_the_papers_schedule_is_over_after_a_quarter() -> None:
 )
 def test_how_many_are_shown(count: int, counts: list[int]) -> None:
     rubric = criteria(*[1.0] * count)
-    shown = [FULL.shown(rubric, row="r", member=member, group=8, step=1, total=9) for member in range(8)]
-    assert [len(one) for one in shown] == counts
-    assert all(len(set(one)) == len(one) and set(one) <= set(range(count)) for one in shown)
+    revealed = [FULL.reveal(rubric, row="r", member=member, group=8, step=1, total=9) for member in range(8)]
+    assert [len(one) for one in revealed] == counts
+    assert all(len(set(one)) == len(one) and set(one) <= set(range(count)) for one in revealed)
 
 
 def test_halves_go_to_even() -> None:
     """Member 1 of 3 is shown half: of 1, 3 and 5 criteria 0, 2 and 2."""
-    counts = [len(FULL.shown(criteria(*[1.0] * n), row="r", member=1, group=3, step=1, total=1)) for n in (1, 3, 5)]
+    counts = [len(FULL.reveal(criteria(*[1.0] * n), row="r", member=1, group=3, step=1, total=1)) for n in (1, 3, 5)]
     assert counts == [0, 2, 2]
 
 
@@ -132,14 +132,14 @@ def test_shares_fall_within_a_group_and_over_training(schedule: Schedule, group:
 def test_nested_is_nested(count: int, group: int, step: int, over: Over) -> None:
     scaffold = Scaffold(Schedule(over=over, start=0.5, steepness=5), nested=True, seed=3)
     rubric = criteria(*[1.0] * count)
-    shown = [scaffold.shown(rubric, row="r", member=m, group=group, step=step, total=9) for m in range(group)]
-    assert all(more[: len(less)] == less for more, less in pairwise(shown))
+    revealed = [scaffold.reveal(rubric, row="r", member=m, group=group, step=step, total=9) for m in range(group)]
+    assert all(more[: len(less)] == less for more, less in pairwise(revealed))
 
 
 def _draws(scaffold: Scaffold, members: Sequence[int] = range(4)) -> set[tuple[int, ...]]:
     half = Schedule(within="binary", full=8, over="linear")
     drawn = Scaffold(half, nested=scaffold.nested, seed=scaffold.seed)
-    return {drawn.shown(criteria(*[1.0] * 12), row="r", member=m, group=8, step=5, total=9) for m in members}
+    return {drawn.reveal(criteria(*[1.0] * 12), row="r", member=m, group=8, step=5, total=9) for m in members}
 
 
 def test_the_same_place_is_shown_the_same_and_others_are_drawn_afresh() -> None:
@@ -150,16 +150,16 @@ def test_the_same_place_is_shown_the_same_and_others_are_drawn_afresh() -> None:
     half = Scaffold(Schedule(over="constant"))
     rubric = criteria(*[1.0] * 12)
     places = [("r", 5), ("r", 6), ("s", 5)]
-    assert len({half.shown(rubric, row=row, member=3, group=8, step=step, total=9) for row, step in places}) == 3
+    assert len({half.reveal(rubric, row=row, member=3, group=8, step=step, total=9) for row, step in places}) == 3
 
 
 @given(st.lists(st.sampled_from([0.0, 2.0, -3.0]), max_size=12), st.integers(0, 5))
 def test_what_counts_nothing_is_never_shown(points: list[float], member: int) -> None:
     rubric = criteria(*points)
-    shown = FULL.shown(rubric, row="r", member=member, group=6, step=1, total=1)
-    assert all(rubric[place].points != 0 for place in shown)
+    revealed = FULL.reveal(rubric, row="r", member=member, group=6, step=1, total=1)
+    assert all(rubric[place].points != 0 for place in revealed)
     if member == 0:
-        assert len(shown) == sum(one != 0 for one in points)
+        assert len(revealed) == sum(one != 0 for one in points)
 
 
 def test_polarity_decides_the_section() -> None:
@@ -229,9 +229,9 @@ def test_as_many_as_fit(costs: list[int], most: int) -> None:
     def tokens(some: Sequence[int]) -> int:
         return 10 + sum(costs[place] for place in some) if some else 0
 
-    shown = tuple(range(len(costs)))
-    fit = fitted(shown, tokens, most)
-    assert fit == shown[: len(fit)]
+    revealed = tuple(range(len(costs)))
+    fit = fitted(revealed, tokens, most)
+    assert fit == revealed[: len(fit)]
     assert tokens(fit) <= most
-    if len(fit) < len(shown):
-        assert tokens(shown[: len(fit) + 1]) > most
+    if len(fit) < len(revealed):
+        assert tokens(revealed[: len(fit) + 1]) > most

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from trainer_client.sizing.hardware import GPUS, JUDGES, Gpu, Judge, SizingError, judge_of
+from trainer_client.sizing.hardware import GPUS, JUDGES, Gpu, JudgeModel, SizingError, judge_of
 from trainer_client.sizing.model import Size, Work, size
 
 _WRITTEN = 150
@@ -93,7 +93,7 @@ def _written(args: argparse.Namespace) -> int:
     return 0
 
 
-def _judge(named: str) -> Judge:
+def _judge(named: str) -> JudgeModel:
     if (known := JUDGES.get(named.upper())) is not None:
         return known
     file = Path(named)

@@ -11,7 +11,7 @@ from pathlib import Path
 from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.training import preflight, report, run_config, run_dir
 from trainer_client.training.preflight import Plan
-from trainer_client.training.run_config import RunFileError
+from trainer_client.training.run_config import RunConfigError
 
 DESCRIPTION = "Train a policy on rubric rewards from a judge service, as a run file says; see docs/guide/training.md."
 REPORT = "Write the page of a run again, from what is in its folder."
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         _tell(plan)
     except KeyboardInterrupt:
         return 130
-    except (RunFileError, RubricdClientError, OSError) as error:
+    except (RunConfigError, RubricdClientError, OSError) as error:
         return _say(f"{error}{_hint(error, args)}", 2)
     try:
         return _train(plan)
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 def run_report(args: argparse.Namespace) -> int:
     try:
         print(report.write(args.folder))
-    except (RunFileError, OSError, ImportError) as error:
+    except (RunConfigError, OSError, ImportError) as error:
         return _say(str(error), 2)
     return 0
 
@@ -70,7 +70,7 @@ def _train(plan: Plan) -> int:
         train.train(plan)
     except KeyboardInterrupt:
         return _say(f"interrupted; {_way_on(plan.out)}", 130)
-    except (RunFileError, DataError) as error:
+    except (RunConfigError, DataError) as error:
         return _say(str(error), 2)
     except (TooFewJudged, RubricdClientError) as error:
         return _say(f"{error}; {_way_on(plan.out)}", 1)
@@ -82,8 +82,9 @@ def _tell(plan: Plan) -> None:
         return
     start = "" if plan.checkpoint is None else f", from {plan.checkpoint.name}"
     print(
-        f"rubricd: {plan.run.preset}, {plan.steps} batches of {plan.run.questions} prompts x {plan.run.group} rollouts"
-        f"{start}; judge {plan.judge['model']} {plan.judge['fingerprint']}; run folder {plan.out}"
+        f"rubricd: {plan.run.preset}, {plan.steps} batches of {plan.run.prompts_per_batch} prompts x "
+        f"{plan.run.group} rollouts{start}; judge {plan.judge['model']} {plan.judge['fingerprint']}; "
+        f"run folder {plan.out}"
     )
     if plan.doubt is not None:
         print(f"rubricd: an empty answer to the first row has no score ({plan.doubt}); others may have none either")

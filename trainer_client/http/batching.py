@@ -18,7 +18,7 @@ from trainer_client import wire
 from trainer_client.errors import ConnectionBroken, InvalidRequest, JudgeMismatch, RubricdClientError
 from trainer_client.http import validation
 from trainer_client.http.retry import HOPELESS, Incomplete, may_be_judged_later
-from trainer_client.http.transport import Body, Caller, deadline_ms
+from trainer_client.http.transport import Body, Transport, deadline_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,13 @@ Listener = Callable[[int, Outcome], None]
 _Part = Sequence[Entry]
 
 
-class Asking:
+class BatchScorer:
     """`listener` is called with each place and outcome as soon as it is there. Chunks hold at most `batch_items`
     responses and `batch_bytes` bytes of items."""
 
     def __init__(
         self,
-        caller: Caller,
+        transport: Transport,
         request: wire.ScoreRequest,
         deadline: float | None,
         listener: Listener,
@@ -88,7 +88,7 @@ class Asking:
         batch_bytes: int,
         wait_for_judge: bool = False,
     ) -> None:
-        self._caller = caller
+        self._transport = transport
         self._request = request
         self._deadline = deadline
         self._listener = listener
@@ -147,7 +147,7 @@ class Asking:
 
         async def once() -> None:
             missing = self._missing(part)
-            answer = await _score_once(self._caller, self._asked(missing), self._deadline)
+            answer = await _score_once(self._transport, self._asked(missing), self._deadline)
             for place, result in zip(_places(missing), answer.results, strict=True):
                 outcome = Scored(result, answer.judge)
                 if self._wait_for_judge and may_be_judged_later(result) and place not in self._settled:
@@ -157,7 +157,7 @@ class Asking:
             if self._missing(part):
                 raise Incomplete("the answer lacks verdicts that may come later")
 
-        await self._caller.retrying(once, self._deadline, wait_for_judge=self._wait_for_judge)
+        await self._transport.retrying(once, self._deadline, wait_for_judge=self._wait_for_judge)
 
     async def _stream(self, judge: wire.Judge, part: _Part) -> None:
         """Retries ask for the items of which something is missing, whole: their verdicts are in the service's cache."""
@@ -166,7 +166,7 @@ class Asking:
             if missing := self._missing(part):
                 await self._stream_once(judge, missing)
 
-        await self._caller.retrying(once, self._deadline)
+        await self._transport.retrying(once, self._deadline)
 
     async def _stream_once(self, judge: wire.Judge, part: _Part) -> None:
         request = self._asked(part).model_copy(update={"expect_judge": judge.fingerprint})
@@ -183,8 +183,8 @@ class Asking:
             if (result := reader.read(line)) is not None:
                 self._settle([(places[result.index], Scored(result, judge))])
 
-        headers = self._caller.together(request.items)
-        await self._caller.send_streaming(
+        headers = self._transport.together(request.items)
+        await self._transport.send_streaming(
             "/v1/score", opened, body=_body(request), headers=headers, deadline=self._deadline
         )
         if reader is None or not reader.ended:
@@ -194,7 +194,7 @@ class Asking:
         """The one judge of a stream. The service refuses a request that another would answer, so what a line says can
         be believed before the last line has named the judge."""
         asked = self._request
-        info = await self._caller.call(
+        info = await self._transport.call(
             "GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo), deadline=self._deadline
         )
         judge = next((one for one in info.judges if (one.mode, one.layout) == (asked.mode, asked.layout)), None)
@@ -220,15 +220,15 @@ class Asking:
                 self._listener(place, outcome)
 
 
-async def score(caller: Caller, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
+async def score(transport: Transport, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
     """One request as it is. Raises RubricdClientError once retrying is over."""
-    return await caller.retrying(partial(_score_once, caller, request, deadline), deadline)
+    return await transport.retrying(partial(_score_once, transport, request, deadline), deadline)
 
 
-async def _score_once(caller: Caller, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
+async def _score_once(transport: Transport, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
     """One attempt. Raises RubricdClientError."""
-    headers = caller.together(request.items)
-    response = await caller.send("POST", "/v1/score", body=_body(request), headers=headers, deadline=deadline)
+    headers = transport.together(request.items)
+    response = await transport.send("POST", "/v1/score", body=_body(request), headers=headers, deadline=deadline)
     answer = validation.read(response, wire.ScoreResponse)
     validation.check(request, answer)
     return answer

@@ -43,7 +43,7 @@ _WAY_BACK_S = 0.25
 _WAY_BACK_SHARE = 0.1
 
 
-class Caller:
+class Transport:
     """The connection pool, with `concurrency` places to call from; `timeout_s` bounds one attempt.
 
     A call that waits to be retried keeps its place, and of the places in use the throttle lets some be under way: an

@@ -13,7 +13,7 @@ class SizingError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class JudgeModel:
     """A dense decoder with attention in every layer."""
 
     name: str
@@ -72,14 +72,14 @@ class Gpu:
         return tflops * 1e12
 
 
-JUDGES: Mapping[str, Judge] = MappingProxyType(
+JUDGES: Mapping[str, JudgeModel] = MappingProxyType(
     {
-        "1.5B": Judge("Qwen2.5-1.5B", 28, 1536, 12, 2, 128, 8960, 151_936, tied=True),
-        "7B": Judge("Qwen2.5-7B", 28, 3584, 28, 4, 128, 18_944, 152_064),
-        "8B": Judge("Qwen3-8B", 36, 4096, 32, 8, 128, 12_288, 151_936),
-        "14B": Judge("Qwen3-14B", 40, 5120, 40, 8, 128, 17_408, 151_936),
-        "32B": Judge("Qwen3-32B", 64, 5120, 64, 8, 128, 25_600, 151_936),
-        "72B": Judge("Qwen2.5-72B", 80, 8192, 64, 8, 128, 29_568, 152_064),
+        "1.5B": JudgeModel("Qwen2.5-1.5B", 28, 1536, 12, 2, 128, 8960, 151_936, tied=True),
+        "7B": JudgeModel("Qwen2.5-7B", 28, 3584, 28, 4, 128, 18_944, 152_064),
+        "8B": JudgeModel("Qwen3-8B", 36, 4096, 32, 8, 128, 12_288, 151_936),
+        "14B": JudgeModel("Qwen3-14B", 40, 5120, 40, 8, 128, 17_408, 151_936),
+        "32B": JudgeModel("Qwen3-32B", 64, 5120, 64, 8, 128, 25_600, 151_936),
+        "72B": JudgeModel("Qwen2.5-72B", 80, 8192, 64, 8, 128, 29_568, 152_064),
     }
 )
 GPUS: Mapping[str, Gpu] = MappingProxyType(
@@ -92,7 +92,7 @@ GPUS: Mapping[str, Gpu] = MappingProxyType(
 )
 
 
-def judge_of(config: Mapping[str, Any], name: str) -> Judge:
+def judge_of(config: Mapping[str, Any], name: str) -> JudgeModel:
     """From what a checkpoint's config.json holds. Raises SizingError for what this arithmetic does not know."""
     inner = config.get("text_config", config)
     if any("expert" in key and value for key, value in inner.items()):
@@ -101,7 +101,7 @@ def judge_of(config: Mapping[str, Any], name: str) -> Judge:
         raise SizingError(f"{name} has layers without attention, which are not calculated here: measure it")
     heads = _number(inner, "num_attention_heads", name)
     hidden = _number(inner, "hidden_size", name)
-    return Judge(
+    return JudgeModel(
         name=name,
         layers=_number(inner, "num_hidden_layers", name),
         hidden=hidden,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from trainer_client.sizing.hardware import Dtype, Gpu, Judge, SizingError
+from trainer_client.sizing.hardware import Dtype, Gpu, JudgeModel, SizingError
 
 # Share of a GPU's peak that reading prompts reaches, and of its bandwidth that writing does: docs/operate/sizing.md.
 READING: Mapping[Dtype, float] = MappingProxyType({"bf16": 0.55, "fp8": 0.49})
@@ -59,7 +59,7 @@ class Work:
     def prompt(self) -> int:
         return self.prefix + self.criterion
 
-    def questions(self, block: int) -> list[tuple[int, int]]:
+    def prompt_counts(self, block: int) -> list[tuple[int, int]]:
         """How often in a group a prompt finds how many of its tokens: the group's first, the first of each other
         response, the rest. `block` 1 is an ideal cache."""
         first, others = 1, self.group - 1
@@ -86,18 +86,18 @@ class Tokens:
 
 def tokens(work: Work, block: int) -> Tokens:
     def computed(size: int) -> float:
-        return sum(count * (work.prompt - known) for count, known in work.questions(size)) / work.group
+        return sum(count * (work.prompt - known) for count, known in work.prompt_counts(size)) / work.group
 
     return Tokens(unshared=float(work.criteria * work.prompt), computed=computed(block), ideal=computed(1))
 
 
-def reading_flops(judge: Judge, work: Work, block: int) -> float:
+def reading_flops(judge: JudgeModel, work: Work, block: int) -> float:
     """Of one response, a group's average; each question also reads the vocabulary once."""
-    read = sum(count * judge.flops(work.prompt - known, known) for count, known in work.questions(block))
+    read = sum(count * judge.flops(work.prompt - known, known) for count, known in work.prompt_counts(block))
     return read / work.group + work.criteria * 2.0 * judge.hidden * judge.vocabulary
 
 
-def writing_s(judge: Judge, gpu: Gpu, work: Work, dtype: Dtype, at_once: int) -> float:
+def writing_s(judge: JudgeModel, gpu: Gpu, work: Work, dtype: Dtype, at_once: int) -> float:
     """GPU seconds of one written verdict where `at_once` are written side by side: the slower of computing and of
     reading weights and KV."""
     if work.written == 0:
@@ -137,7 +137,7 @@ class Size:
 
 
 def size(
-    judge: Judge,
+    judge: JudgeModel,
     gpu: Gpu,
     work: Work,
     *,
@@ -188,11 +188,11 @@ def size(
     )
 
 
-def _kv_bytes(judge: Judge, gpu: Gpu, dtype: Dtype, gpus: int) -> float:
+def _kv_bytes(judge: JudgeModel, gpu: Gpu, dtype: Dtype, gpus: int) -> float:
     return gpus * (MEMORY_SHARE * gpu.gib * 2**30 - OTHER_BYTES) - judge.weight_bytes(dtype)
 
 
-def _gpus_a_judge(judge: Judge, gpu: Gpu, work: Work, dtype: Dtype) -> int:
+def _gpus_a_judge(judge: JudgeModel, gpu: Gpu, work: Work, dtype: Dtype) -> int:
     """As few as hold the weights and the tokens that are at the engine at a time."""
     needed = max(IN_FLIGHT * _BATCHES[-1], work.prompt + work.written) * judge.kv_bytes
     gpus = 1

@@ -16,10 +16,10 @@ from trainer_client import wire
 from trainer_client.client import Failed, reward
 from trainer_client.data.rows import Row, read_rows, training_order
 from trainer_client.errors import DataError, JudgeMismatch
-from trainer_client.reward_client import Judging, why_missing
+from trainer_client.reward_client import JudgeConfig, why_missing
 from trainer_client.training import run_dir
 from trainer_client.training.presets import GENERIC
-from trainer_client.training.run_config import Run, RunFileError
+from trainer_client.training.run_config import RunConfig, RunConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,12 @@ class Processes:
 class Plan:
     """A training that can begin. `order` are the rows of `steps` batches, one after the other."""
 
-    run: Run
+    run: RunConfig
     out: Path
     order: list[Row]
     eval_rows: list[Row]
     steps: int
-    judging: Judging
+    judging: JudgeConfig
     judge: dict[str, Any]
     doubt: str | None
     """Why an empty answer to the first row was not judged; None if it was."""
@@ -56,12 +56,12 @@ class Plan:
     processes: Processes
 
 
-def prepare(run: Run, *, resume: bool, another_judge: bool = False) -> Plan:
-    """Raises RunFileError, DataError or another RubricdClientError. Writes the folder's first files."""
+def prepare(run: RunConfig, *, resume: bool, another_judge: bool = False) -> Plan:
+    """Raises RunConfigError, DataError or another RubricdClientError. Writes the folder's first files."""
     out, processes = Path(run.out), Processes.of(os.environ)
     began = (out / "run.yaml").exists()
     if processes.first and not resume and out.exists() and any(out.iterdir()):
-        raise RunFileError(f"{out} exists; go on in it with --resume, or name another folder with --out")
+        raise RunConfigError(f"{out} exists; go on in it with --resume, or name another folder with --out")
     rows, eval_rows = rows_of(run, run.data), rows_of(run, run.eval_data) if run.eval_data else []
     steps, order = _order(run, rows)
     data = {"train": run_dir.digest(order), "eval": run_dir.digest(eval_rows)}
@@ -80,7 +80,7 @@ def prepare(run: Run, *, resume: bool, another_judge: bool = False) -> Plan:
     return Plan(run, out, order, eval_rows, steps, judging, judge, doubt, checkpoint, processes)
 
 
-def rows_of(run: Run, path: str) -> list[Row]:
+def rows_of(run: RunConfig, path: str) -> list[Row]:
     """The file's rows as this run asks about them: with its rubric and reference. Raises DataError."""
     rows = [_asked(run, path, row) for row in read_rows(path, pitfalls=run.pitfalls)]
     if not rows:
@@ -88,7 +88,7 @@ def rows_of(run: Run, path: str) -> list[Row]:
     return rows
 
 
-def _asked(run: Run, path: str, row: Row) -> Row:
+def _asked(run: RunConfig, path: str, row: Row) -> Row:
     rubric, reference = row.rubric, row.reference if run.reference == "needed" else None
     if run.rubric == "generic":
         rubric = wire.Rubric.model_validate({"criteria": [dict(one) for one in GENERIC]})
@@ -101,7 +101,7 @@ def _asked(run: Run, path: str, row: Row) -> Row:
     return replace(row, rubric=rubric, reference=reference)
 
 
-def _no_score(run: Run, rubric: wire.Rubric | None) -> str | None:
+def _no_score(run: RunConfig, rubric: wire.Rubric | None) -> str | None:
     """Why no answer to a row with this rubric can ever have a score."""
     if rubric is None:
         return None if run.judging.mode == "likert" else "has no `rubric`; leave the row out or set `rubric: generic`"
@@ -115,26 +115,27 @@ def _no_score(run: Run, rubric: wire.Rubric | None) -> str | None:
     return None
 
 
-def _order(run: Run, rows: Sequence[Row]) -> tuple[int, list[Row]]:
+def _order(run: RunConfig, rows: Sequence[Row]) -> tuple[int, list[Row]]:
     """The number of batches, and their rows."""
-    batches = len(rows) // run.questions
+    batches = len(rows) // run.prompts_per_batch
     if not batches:
         raise DataError(
-            f"{run.data}: holds {len(rows)} rows and a batch takes {run.questions}; lower `questions` and `mini_batch`"
+            f"{run.data}: holds {len(rows)} rows and a batch takes {run.prompts_per_batch}; lower `prompts_per_batch` "
+            "and `mini_batch`"
         )
     steps = run.steps if run.steps is not None else batches * (run.epochs or 1)
-    order = training_order(rows, epochs=math.ceil(steps / batches), seed=run.seed, batch=run.questions)
-    return steps, order[: steps * run.questions]
+    order = training_order(rows, epochs=math.ceil(steps / batches), seed=run.seed, batch=run.prompts_per_batch)
+    return steps, order[: steps * run.prompts_per_batch]
 
 
-async def _judge(run: Run, judging: Judging, rows: Sequence[Row]) -> tuple[dict[str, Any], str | None]:
+async def _judge(run: RunConfig, judging: JudgeConfig, rows: Sequence[Row]) -> tuple[dict[str, Any], str | None]:
     """Who will judge. An empty answer to the first row is judged, so that a wrong key or option shows now; also why it
     has no score, if it has none."""
     mode, layout = run.judging.mode, run.judging.layout
     async with judging.client() as client:
         info = await client.judge()
         if mode not in info.modes or layout not in info.layouts:
-            raise RunFileError(
+            raise RunConfigError(
                 f"`judging`: this judge is asked in the modes {', '.join(info.modes)} and the layouts "
                 f"{', '.join(info.layouts)}, not {mode} and {layout}"
             )

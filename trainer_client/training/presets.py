@@ -57,7 +57,7 @@ UNTRUNCATED = ("Qwen2.5-7B-Instruct",)
 
 _RUSCARL_RECIPE: Mapping[str, Any] = {
     "group": 8,
-    "questions": 64,
+    "prompts_per_batch": 64,
     "mini_batch": 32,
     "epochs": 5,
     "save_every": 20,
@@ -76,7 +76,7 @@ _RUSCARL_TRL: Mapping[str, Any] = {
     "top_p": 0.8,
     "top_k": 20,
 }
-_RAR_RECIPE: Mapping[str, Any] = {"group": 16, "questions": 96, "mini_batch": 96, "steps": 300}
+_RAR_RECIPE: Mapping[str, Any] = {"group": 16, "prompts_per_batch": 96, "mini_batch": 96, "steps": 300}
 _RAR_TRL: Mapping[str, Any] = {
     "learning_rate": 5e-6,
     "lr_scheduler_type": "constant_with_warmup",
@@ -85,7 +85,7 @@ _RAR_TRL: Mapping[str, Any] = {
     "temperature": 1.0,
 }
 _RAR_CHOSEN: Mapping[str, str] = {
-    "questions": "the paper's batch of 96 is read as prompts; it does not say whether it counts prompts or rollouts",
+    "prompts_per_batch": "the paper does not say whether its batch of 96 counts prompts or rollouts; we read prompts",
     "mini_batch": "one update a batch",
     "max_completion_length": "of the 3,584 tokens that the paper allows prompt and answer together",
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 from trainer_client.training import report_charts, run_config, run_dir
 from trainer_client.training.report_charts import COLOURS, Points
-from trainer_client.training.run_config import RunFileError
+from trainer_client.training.run_config import RunConfigError
 
 _PAGE = Path(__file__).with_name("report_page.html")
 _CRITERION = "criteria/"
@@ -36,7 +36,7 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, f
     (
         "Rubric shown",
         "Share of its rubric that a rollout was shown, mean.",
-        (("two", "shown share", "scaffold/shown_share"),),
+        (("two", "shown share", "scaffold/revealed_share"),),
         0.0,
         1.0,
     ),
@@ -74,9 +74,9 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, f
 
 
 def write(folder: Path) -> Path:
-    """Writes the page and returns its path. Raises RunFileError where the folder holds no run."""
+    """Writes the page and returns its path. Raises RunConfigError where the folder holds no run."""
     if not (folder / "data.json").exists():
-        raise RunFileError(f"{folder} holds no run: it is not a folder that `rubricd train` wrote")
+        raise RunConfigError(f"{folder} holds no run: it is not a folder that `rubricd train` wrote")
     path = folder / "report.html"
     path.write_text(page(folder), encoding="utf-8")
     return path
@@ -90,7 +90,7 @@ def page(folder: Path) -> str:
     return Template(_PAGE.read_text(encoding="utf-8")).substitute(
         title=escape(f"{folder.resolve().name}: {run.preset}"),
         subtitle=escape(
-            f"{Path(run.policy).name}, group {run.group}, {run.questions} prompts a batch; judged by {named}"
+            f"{Path(run.policy).name}, group {run.group}, {run.prompts_per_batch} prompts a batch; judged by {named}"
         ),
         tiles="\n".join(_tiles(logs, rollouts)),
         charts="\n".join(_chart(logs, *chart) for chart in _CHARTS if any(_has(logs, one[2]) for one in chart[2])),
@@ -215,7 +215,7 @@ class _Rollouts:
         if not some:
             return ""
         rows = [
-            f'<tr><td class="n">{one["score"]:.3f}</td><td class="n">{one.get("shown_share") or 0.0:.2f}</td>'
+            f'<tr><td class="n">{one["score"]:.3f}</td><td class="n">{one.get("revealed_share") or 0.0:.2f}</td>'
             f'<td class="said">{escape(_last_text(one["prompt"]))}</td>'
             f'<td class="said">{escape(_last_text(one["completion"]))}</td></tr>'
             for one in some

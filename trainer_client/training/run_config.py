@@ -13,26 +13,33 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainer_client.training import presets
-from trainer_client.training.run_fields import JudgingPart, LoraPart, Part, Run, ScaffoldPart, WordingPart
+from trainer_client.training.run_fields import (
+    JudgingSection,
+    LoraSection,
+    RunConfig,
+    ScaffoldSection,
+    Section,
+    WordingSection,
+)
 
-__all__ = ["Run", "RunFileError", "read", "written"]
+__all__ = ["RunConfig", "RunConfigError", "read", "written"]
 
 _MERGED = ("scaffold", "judging", "trl")
 
 
-class RunFileError(ValueError):
+class RunConfigError(ValueError):
     """A run file that cannot be used, with the place and what to change."""
 
 
-_PARTS: Mapping[str, type[Part]] = {
-    "scaffold": ScaffoldPart,
-    "wording": WordingPart,
-    "judging": JudgingPart,
-    "lora": LoraPart,
+_PARTS: Mapping[str, type[Section]] = {
+    "scaffold": ScaffoldSection,
+    "wording": WordingSection,
+    "judging": JudgingSection,
+    "lora": LoraSection,
 }
 
 
-def read(path: Path, *, changes: Iterable[str] = (), out: Path | None = None) -> Run:
+def read(path: Path, *, changes: Iterable[str] = (), out: Path | None = None) -> RunConfig:
     """The run of this file. `changes` are `key.path=value`, as if they stood in it; `out` replaces its own."""
     document = _loaded(path)
     for change in changes:
@@ -40,16 +47,16 @@ def read(path: Path, *, changes: Iterable[str] = (), out: Path | None = None) ->
     if out is not None:
         document["out"] = str(out.absolute())
     try:
-        run = Run.model_validate(_with_preset(document))
+        run = RunConfig.model_validate(_with_preset(document))
     except ValidationError as error:
         slips = error.errors(include_url=False, include_input=False)
-        raise RunFileError("\n".join(f"{path}: {_said(slip)}" for slip in slips)) from None
-    except RunFileError as error:
-        raise RunFileError(f"{path}: {error}") from None
+        raise RunConfigError("\n".join(f"{path}: {_said(slip)}" for slip in slips)) from None
+    except RunConfigError as error:
+        raise RunConfigError(f"{path}: {error}") from None
     return run.model_copy(update=_paths(run, path.absolute().parent))
 
 
-def written(run: Run) -> str:
+def written(run: RunConfig) -> str:
     """The run as YAML."""
     from ruamel.yaml import YAML
 
@@ -64,13 +71,13 @@ def _loaded(path: Path) -> dict[str, Any]:
     try:
         document = _yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RunFileError(f"{path}: {error.strerror or error}") from None
+        raise RunConfigError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise RunFileError(f"{path}: not UTF-8") from None
-    except RunFileError as error:
-        raise RunFileError(f"{path}: {error}") from None
+        raise RunConfigError(f"{path}: not UTF-8") from None
+    except RunConfigError as error:
+        raise RunConfigError(f"{path}: {error}") from None
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        raise RunFileError(f"{path}: must hold fields like `policy: …`; see docs/guide/training.md")
+        raise RunConfigError(f"{path}: must hold fields like `policy: …`; see docs/guide/training.md")
     return document
 
 
@@ -79,36 +86,36 @@ def _yaml(text: str) -> Any:
         from ruamel.yaml import YAML
         from ruamel.yaml.error import MarkedYAMLError, YAMLError
     except ImportError:
-        raise RunFileError("reading it needs ruamel.yaml: pip install 'rubricd[train]'") from None
+        raise RunConfigError("reading it needs ruamel.yaml: pip install 'rubricd[train]'") from None
     try:
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         place = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
-        raise RunFileError(f"{place}not YAML: {error.problem}") from None
+        raise RunConfigError(f"{place}not YAML: {error.problem}") from None
     except YAMLError as error:
-        raise RunFileError(f"not YAML: {error}") from None
+        raise RunConfigError(f"not YAML: {error}") from None
 
 
 def _change(document: dict[str, Any], change: str) -> None:
     place, equals, value = change.partition("=")
     keys = place.strip().split(".")
     if not equals or not all(keys):
-        raise RunFileError(f"--set {change}: must be key.path=value, like --set scaffold.start=0.1")
+        raise RunConfigError(f"--set {change}: must be key.path=value, like --set scaffold.start=0.1")
     for key in keys[:-1]:
         inner = document.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise RunFileError(f"--set {change}: `{key}` holds no fields")
+            raise RunConfigError(f"--set {change}: `{key}` holds no fields")
         document = inner
     try:
         document[keys[-1]] = _yaml(value)
-    except RunFileError as error:
-        raise RunFileError(f"--set {change}: {error}") from None
+    except RunConfigError as error:
+        raise RunConfigError(f"--set {change}: {error}") from None
 
 
 def _with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
     name = document.get("preset", "ruscarl")
     if name not in presets.PRESETS:
-        raise RunFileError(f"`preset`: must be one of {', '.join(presets.PRESETS)}")
+        raise RunConfigError(f"`preset`: must be one of {', '.join(presets.PRESETS)}")
     whole = presets.settings(name, str(document.get("policy", "")))
     if document.get("steps") is not None or document.get("epochs") is not None:
         whole.pop("steps", None)
@@ -119,11 +126,11 @@ def _with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def _paths(run: Run, folder: Path) -> dict[str, str | None]:
+def _paths(run: RunConfig, folder: Path) -> dict[str, str | None]:
     """Absolute, relative to the run file's folder. A policy that is no folder there is a hub name."""
     policy = folder / run.policy
     if not policy.is_dir() and (run.policy.startswith((".", "/", "~")) or run.policy.count("/") > 1):
-        raise RunFileError(f"`policy`: no folder {policy}")
+        raise RunConfigError(f"`policy`: no folder {policy}")
     return {
         "policy": str(policy.resolve()) if policy.is_dir() else run.policy,
         "data": str(folder / run.data),
@@ -147,7 +154,7 @@ def _said(slip: Any) -> str:
 
 
 def _fields(loc: Iterable[str | int]) -> list[str]:
-    fields = Run.model_fields
+    fields = RunConfig.model_fields
     for name in loc:
         fields = _PARTS[str(name)].model_fields
     return list(fields)

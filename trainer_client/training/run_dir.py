@@ -21,13 +21,13 @@ from typing import Any
 
 from trainer_client.data.rows import Row
 from trainer_client.training import run_config
-from trainer_client.training.run_config import Run, RunFileError
+from trainer_client.training.run_config import RunConfig, RunConfigError
 
 CHECKPOINT, STATE = "checkpoint-", "trainer_state.json"
 _MAY_CHANGE = {
-    *("out", "data", "eval_data", "per_device", "ahead", "save_every"),
-    *("judging.url", "judging.token_env", "judging.patience_s", "judging.concurrency", "judging.timeout_s"),
-    *("judging.most_missing", "judging.priority", "judging.expect_judge"),
+    *("out", "data", "eval_data", "per_device", "pipeline_parts", "save_every"),
+    *("judging.url", "judging.token_env", "judging.judge_timeout_s", "judging.concurrency", "judging.timeout_s"),
+    *("judging.max_missing_fraction", "judging.priority", "judging.expect_judge"),
     *("trl.report_to", "trl.run_name", "trl.vllm_gpu_memory_utilization"),
     *("trl.vllm_server_base_url", "trl.vllm_server_host", "trl.vllm_server_port"),
 }
@@ -58,8 +58,8 @@ def digest(rows: Sequence[Row]) -> dict[str, Any]:
     return {"rows": len(rows), "sha256": summed.hexdigest()}
 
 
-def check_same(out: Path, run: Run, data: Mapping[str, Any]) -> None:
-    """Raises RunFileError where the run in this folder is another one."""
+def check_same(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
+    """Raises RunConfigError where the run in this folder is another one."""
     began = run_config.read(out / "run.yaml")
     before, now = dict(_flat(began.model_dump(mode="json"))), dict(_flat(run.model_dump(mode="json")))
     changed = [
@@ -68,9 +68,9 @@ def check_same(out: Path, run: Run, data: Mapping[str, Any]) -> None:
         if place not in _MAY_CHANGE and before.get(place) != now.get(place)
     ]
     if changed:
-        raise RunFileError(f"{out} holds another run: {'; '.join(changed)}. Put that back, or name another --out")
+        raise RunConfigError(f"{out} holds another run: {'; '.join(changed)}. Put that back, or name another --out")
     if json.loads((out / "data.json").read_text(encoding="utf-8")) != data:
-        raise RunFileError(f"{out} was begun with other rows than {run.data} holds now; bring them back")
+        raise RunConfigError(f"{out} was begun with other rows than {run.data} holds now; bring them back")
 
 
 def judges(out: Path) -> Judges:
@@ -80,7 +80,7 @@ def judges(out: Path) -> Judges:
     return found
 
 
-def begin(out: Path, run: Run, data: Mapping[str, Any]) -> None:
+def begin(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "run.yaml", run_config.written(run))
     _write(out / "data.json", json.dumps(dict(data), indent=1))

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from trainer_client import wire
 from trainer_client.client import ScoreOptions
 from trainer_client.data.rows import Pitfalls
-from trainer_client.reward_client import Judging
+from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Over, Ratio, Scaffold, Schedule, Within, Wording
 from trainer_client.training.presets import References, Rubrics
 
@@ -21,11 +21,11 @@ Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 _SCHEDULE, _WORDING = Schedule(), Wording()
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, hide_input_in_errors=True)
 
 
-class WordingPart(Part):
+class WordingSection(Section):
     """The words of the scaffold."""
 
     opener: str = Field(default=_WORDING.opener, description="What it begins with.")
@@ -37,7 +37,7 @@ class WordingPart(Part):
     warn: bool = Field(default=True, description="Whether the warning is given.")
 
 
-class ScaffoldPart(Part):
+class ScaffoldSection(Section):
     """What rollouts are shown of their rubric."""
 
     within: Within = Field(default="linear", description="Over a group: `linear`, from all to nothing, or `binary`.")
@@ -50,19 +50,23 @@ class ScaffoldPart(Part):
     exponent: float = Field(default=_SCHEDULE.exponent, ge=0, description="`power`: its exponent.")
     nested: bool = Field(default=False, description="Each member is shown a part of what the one before it is shown.")
     tokens: int | None = Field(default=None, ge=0, description="The most tokens that it may add to a prompt.")
-    wording: WordingPart = Field(default=WordingPart(), description="Its words.")
+    wording: WordingSection = Field(default=WordingSection(), description="Its words.")
 
 
-class JudgingPart(Part):
+class JudgingSection(Section):
     """The judge service, and how it is asked."""
 
     url: str = Field(description="The judge service.")
     token_env: str = Field(default="RUBRICD_KEY", description="Environment variable with the key.")
-    patience_s: float = Field(default=600.0, gt=0, description="Seconds that a batch of rollouts waits for its judge.")
+    judge_timeout_s: float = Field(
+        default=600.0, gt=0, description="Seconds that a batch of rollouts waits for its judge."
+    )
     concurrency: int = Field(default=8, ge=1, description="Requests at once, of each process.")
     timeout_s: float = Field(default=300.0, gt=0, description="Seconds that one request may take.")
-    most_missing: float = Field(default=0.5, ge=0, le=1, description="Larger shares without a reward end the run.")
-    unfinished: float | None = Field(
+    max_missing_fraction: float = Field(
+        default=0.5, ge=0, le=1, description="Larger shares without a reward end the run."
+    )
+    truncation_penalty: float | None = Field(
         default=None, ge=0, description="A cut-off answer's reward is min(score, 0) minus this; null: its score."
     )
     mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, and so the next nine.")
@@ -89,7 +93,7 @@ class JudgingPart(Part):
         return url
 
 
-class LoraPart(Part):
+class LoraSection(Section):
     """Adapters in place of all weights."""
 
     r: int = Field(default=16, ge=1, description="Rank.")
@@ -98,40 +102,42 @@ class LoraPart(Part):
     target_modules: str | list[str] = Field(default="all-linear", description="Modules that get one.")
 
 
-class Run(Part):
+class RunConfig(Section):
     """A training, with nothing left unsaid."""
 
     policy: str = Field(description="Folder, relative to this file, or hub name.")
     data: str = Field(description="Training rows, .jsonl or .parquet.")
     out: str = Field(description="The run's folder.")
-    judging: JudgingPart = Field(description="The judge service.")
+    judging: JudgingSection = Field(description="The judge service.")
     preset: str = Field(default="ruscarl", description="Where what is not said comes from.")
     eval_data: str | None = Field(default=None, description="Rows that are answered from the bare prompt meanwhile.")
     pitfalls: Pitfalls | None = Field(default=None, description="What it means to meet a RaR pitfall.")
     rubric: Rubrics = Field(default="own", description="The row's `own`, four `generic` criteria, or `none`.")
     reference: References = Field(default="hidden", description="Reference answers: `hidden` or `needed` by the judge.")
-    scaffold: ScaffoldPart = Field(default=ScaffoldPart(), description="What rollouts are shown.")
+    scaffold: ScaffoldSection = Field(default=ScaffoldSection(), description="What rollouts are shown.")
     ratio: Ratio = Field(default="bare/bare", description="Prompts of the importance ratio, numerator/denominator.")
     steps: int | None = Field(default=None, ge=1, description="Batches of rollouts; or `epochs`.")
     epochs: int | None = Field(default=None, ge=1, description="Times that every row is asked about.")
     group: int = Field(default=8, ge=2, description="Rollouts of a prompt.")
-    questions: int = Field(default=64, ge=1, description="Prompts of a batch.")
-    mini_batch: int = Field(default=64, ge=1, description="Prompts of an update; divides `questions`.")
+    prompts_per_batch: int = Field(default=64, ge=1, description="Prompts of a batch.")
+    mini_batch: int = Field(default=64, ge=1, description="Prompts of an update; divides `prompts_per_batch`.")
     per_device: int = Field(default=8, ge=1, description="Rollouts in one pass of one process.")
-    ahead: int = Field(default=1, ge=1, description="Parts of a batch, judged while the next is generated.")
+    pipeline_parts: int = Field(default=1, ge=1, description="Parts of a batch, judged while the next is generated.")
     save_every: int = Field(default=50, ge=1, description="Batches from checkpoint to checkpoint.")
     eval_every: int | None = Field(default=None, ge=1, description="Batches from evaluation to evaluation.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of the order, the scaffold and the sampling.")
     dtype: Dtype = Field(default="float32", description="Of the policy's weights.")
-    lora: LoraPart | None = Field(default=None, description="Train an adapter instead of all weights.")
+    lora: LoraSection | None = Field(default=None, description="Train an adapter instead of all weights.")
     trl: dict[str, Any] = Field(default_factory=dict, description="Further settings of TRL's GRPOConfig.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give exactly one of `steps` and `epochs`")
-        if self.questions % self.mini_batch:
-            raise ValueError(f"`questions` ({self.questions}) must be a multiple of `mini_batch` ({self.mini_batch})")
+        if self.prompts_per_batch % self.mini_batch:
+            raise ValueError(
+                f"`prompts_per_batch` ({self.prompts_per_batch}) must be a multiple of `mini_batch` ({self.mini_batch})"
+            )
         if self.judging.mode != "likert" and self.rubric == "none":
             raise ValueError(f"judging.mode `{self.judging.mode}` needs a rubric: set `rubric` to own or generic")
         return self
@@ -148,18 +154,18 @@ class Run(Part):
         )
         return Scaffold(schedule, Wording(**part.wording.model_dump()), nested=part.nested, seed=self.seed)
 
-    def judge(self, environment: Mapping[str, str], *, expect_judge: str | None) -> Judging:
+    def judge(self, environment: Mapping[str, str], *, expect_judge: str | None) -> JudgeConfig:
         """The key is read from `environment`."""
         part = self.judging
         options: Any = {name: getattr(part, name) for name in ScoreOptions.__annotations__}
         options["expect_judge"] = expect_judge
-        return Judging(
+        return JudgeConfig(
             url=part.url,
             token=environment.get(part.token_env) or None,
             options=options,
-            patience_s=part.patience_s,
+            judge_timeout_s=part.judge_timeout_s,
             concurrency=part.concurrency,
             timeout_s=part.timeout_s,
-            most_missing=part.most_missing,
-            unfinished=part.unfinished,
+            max_missing_fraction=part.max_missing_fraction,
+            truncation_penalty=part.truncation_penalty,
         )

@@ -16,7 +16,7 @@ _SAID = (
     ("reward", "reward"),
     ("reward/bare", "bare"),
     ("reward/scaffolded", "scaffolded"),
-    ("scaffold/shown_share", "shown"),
+    ("scaffold/revealed_share", "shown"),
     ("judge/none_share", "not judged"),
     ("judge/latency_s", "judge s"),
     ("kl", "kl"),

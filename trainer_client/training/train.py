@@ -13,7 +13,7 @@ from trainer_client.data.rows import Row
 from trainer_client.errors import DataError
 from trainer_client.scaffold import Scaffold
 from trainer_client.training.preflight import Plan
-from trainer_client.training.run_config import RunFileError
+from trainer_client.training.run_config import RunConfigError
 
 _NEEDED = ("trl", "peft", "datasets", "accelerate")
 
@@ -28,9 +28,9 @@ def _quiet(plan: Plan) -> None:
 
 
 def trainer_of(plan: Plan) -> Any:
-    """TRL's trainer, ready to train. Raises RunFileError and DataError before the policy is loaded."""
+    """TRL's trainer, ready to train. Raises RunConfigError and DataError before the policy is loaded."""
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-        raise RunFileError(f"training needs {', '.join(missing)}: pip install 'rubricd[train]'")
+        raise RunConfigError(f"training needs {', '.join(missing)}: pip install 'rubricd[train]'")
     _quiet(plan)
     from transformers.trainer_callback import ProgressCallback
 
@@ -47,7 +47,7 @@ def trainer_of(plan: Plan) -> Any:
         scaffold=scaffold,
         ratio=run.ratio,
         tokens=run.scaffold.tokens,
-        ahead=run.ahead,
+        pipeline_parts=run.pipeline_parts,
         template=config.chat_template_kwargs,
         eval_rows=plan.eval_rows,
         lora=_lora(plan),
@@ -71,7 +71,7 @@ def _config(plan: Plan) -> Any:
 
     run, more = plan.run, dict(plan.run.trl)
     more["model_init_kwargs"] = {"dtype": run.dtype, **(more.get("model_init_kwargs") or {})}
-    updates = run.questions // run.mini_batch * int(more.get("num_iterations", 1))
+    updates = run.prompts_per_batch // run.mini_batch * int(more.get("num_iterations", 1))
     if plan.eval_rows and run.eval_every is not None:
         more = {
             "eval_strategy": "steps",
@@ -84,7 +84,7 @@ def _config(plan: Plan) -> Any:
         return grpo_config(
             plan.out,
             group=run.group,
-            questions=run.questions,
+            prompts_per_batch=run.prompts_per_batch,
             mini_batch=run.mini_batch,
             per_device=run.per_device,
             world=plan.processes.count,
@@ -94,7 +94,7 @@ def _config(plan: Plan) -> Any:
         )
     except (TypeError, ValueError) as error:
         said = str(error).replace("GRPOConfig.__init__() got an unexpected keyword argument", "`trl`: unknown field")
-        raise RunFileError(said) from None
+        raise RunConfigError(said) from None
 
 
 def _lora(plan: Plan) -> Any:
@@ -120,7 +120,7 @@ def _check_fits(plan: Plan, config: Any, scaffold: Scaffold) -> None:
     context = context or getattr(AutoConfig.from_pretrained(plan.run.policy), "max_position_embeddings", None)
     tokenizer = AutoTokenizer.from_pretrained(plan.run.policy)
     if tokenizer.chat_template is None:
-        raise RunFileError(f"`policy`: {plan.run.policy} has no chat template; give its tokenizer one")
+        raise RunConfigError(f"`policy`: {plan.run.policy} has no chat template; give its tokenizer one")
     if context is None:
         return
     shows = scaffold.schedule.over != "none"
@@ -144,8 +144,8 @@ def _lengths(tokenizer: Any, template: Any, row: Row, scaffold: Scaffold) -> tup
     """Tokens of a row's prompt: bare, and with everything shown."""
     criteria = row.rubric.criteria if row.rubric else []
     everything: Sequence[int] = [place for place, criterion in enumerate(criteria) if criterion.worth != 0]
-    shown = scaffold.messages(row.messages, criteria, everything)
-    prompts = (list(row.messages), shown)
+    scaffolded = scaffold.messages(row.messages, criteria, everything)
+    prompts = (list(row.messages), scaffolded)
     bare, whole = (
         len(tokenizer.apply_chat_template(one, add_generation_prompt=True, return_dict=False, **template))
         for one in prompts

@@ -26,8 +26,8 @@ COMPUTED = {
     "num_generations": "group",
     "per_device_train_batch_size": "per_device",
     "gradient_accumulation_steps": "mini_batch",
-    "steps_per_generation": "questions",
-    "generation_batch_size": "questions",
+    "steps_per_generation": "prompts_per_batch",
+    "generation_batch_size": "prompts_per_batch",
     "max_steps": "steps",
     "num_train_epochs": "steps",
     "save_steps": "save_every",
@@ -40,7 +40,7 @@ def grpo_config(
     out: Path | str,
     *,
     group: int,
-    questions: int,
+    prompts_per_batch: int,
     mini_batch: int,
     per_device: int,
     steps: int,
@@ -48,11 +48,11 @@ def grpo_config(
     save_every: int = 50,
     **trl: Any,
 ) -> GRPOConfig:
-    """`steps` batches of `questions` prompts x `group` rollouts, each used in updates of `mini_batch` prompts, computed
-    in passes of `per_device` rollouts on each of `world` processes; a checkpoint every `save_every` batches. `trl` are
-    further GRPOConfig settings. Raises ValueError with what to change."""
+    """`steps` batches of `prompts_per_batch` prompts x `group` rollouts, each used in updates of `mini_batch` prompts,
+    computed in passes of `per_device` rollouts on each of `world` processes; a checkpoint every `save_every` batches.
+    `trl` are further GRPOConfig settings. Raises ValueError with what to change."""
     _refuse(trl)
-    updates = _whole(questions, mini_batch, "questions", "mini_batch")
+    updates = _whole(prompts_per_batch, mini_batch, "prompts_per_batch", "mini_batch")
     accumulation = _whole(mini_batch * group, per_device * world, "mini_batch x group", "per_device x processes")
     optimiser_steps = updates * int(trl.get("num_iterations", 1))
     settings: dict[str, Any] = {

@@ -25,7 +25,7 @@ class Judged:
     took_s: float
 
 
-class Measures:
+class RewardMetrics:
     """Logs single values; TRL takes their mean over all processes. At most 64 criteria are followed by name."""
 
     def __init__(self) -> None:
@@ -36,15 +36,15 @@ class Measures:
         log: Log,
         judged: Sequence[Judged],
         rewards: Sequence[float | None],
-        shown: Sequence[float],
+        revealed: Sequence[float],
         waited_s: float,
         prompts: Sequence[Prompt],
     ) -> None:
         log("judge/latency_s", max(one.took_s for one in judged))
         log("judge/waited_s", waited_s)
-        for one, value, share, prompt in zip(judged, rewards, shown, prompts, strict=True):
+        for one, value, share, prompt in zip(judged, rewards, revealed, prompts, strict=True):
             log("judge/none_share", float(value is None))
-            log("scaffold/shown_share", share)
+            log("scaffold/revealed_share", share)
             if value is not None:
                 log("reward/scaffolded" if share > 0 else "reward/bare", value)
             if isinstance(one.outcome, Scored):
@@ -82,7 +82,7 @@ def keep(
 ) -> None:
     """Columns of the completions table, one value a completion."""
     log("row", [row_of(prompt)["id"] for prompt in prompts])
-    for name in ("member", "shown_share", "shown"):
+    for name in ("member", "revealed_share", "revealed"):
         if name in columns:
             log(name, list(columns[name]))
     log("score", [reward(one.outcome) for one in judged])

@@ -29,7 +29,7 @@ class Row(Protocol):
     def reference(self) -> str | None: ...
 
 
-def carrying(row: Row) -> list[dict[str, Any]]:
+def with_row(row: Row) -> list[dict[str, Any]]:
     """The row's prompt, its last message carrying the row."""
     criteria = None if row.rubric is None else row.rubric.model_dump(mode="json", by_alias=True)["criteria"]
     carried = json.dumps({"id": row.id, "rubric": criteria, "reference": row.reference}, ensure_ascii=False)
@@ -44,11 +44,11 @@ def bare(prompt: Prompt) -> list[Message]:
 
 def row_of(prompt: Prompt) -> dict[str, Any]:
     """Raises ValueError where the prompt carries none."""
-    row: dict[str, Any] = json.loads(carried(prompt))
+    row: dict[str, Any] = json.loads(row_text(prompt))
     return row
 
 
-def carried(prompt: Prompt) -> str:
+def row_text(prompt: Prompt) -> str:
     """The row as JSON. Raises ValueError where there is none."""
     carried = prompt[-1].get(ROW) if prompt and isinstance(prompt[-1], Mapping) else None
     if not isinstance(carried, str):

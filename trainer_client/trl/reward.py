@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from trainer_client import wire
 from trainer_client.client import Outcome, Scored, reward
-from trainer_client.reward_client import Judging, RewardClient, may_change, why_missing
-from trainer_client.trl.metrics import Judged, Measures, keep
-from trainer_client.trl.prompt_row import Prompt, bare, carried, row_of
+from trainer_client.reward_client import JudgeConfig, RewardClient, may_change, why_missing
+from trainer_client.trl.metrics import Judged, RewardMetrics, keep
+from trainer_client.trl.prompt_row import Prompt, bare, row_of, row_text
 
 _T = TypeVar("_T")
 
@@ -37,16 +37,18 @@ class JudgeReward:
 
     __name__ = "judge"
 
-    def __init__(self, judging: Judging, *, ends: Sequence[int] = ()) -> None:
-        """`ends` are the token ids that finish an answer; needed where `judging.unfinished` is set."""
-        if judging.unfinished is not None and not ends:
-            raise ValueError("`unfinished` charges answers that were cut off: say in `ends` which tokens finish one")
+    def __init__(self, judging: JudgeConfig, *, ends: Sequence[int] = ()) -> None:
+        """`ends` are the token ids that finish an answer; needed where `judging.truncation_penalty` is set."""
+        if judging.truncation_penalty is not None and not ends:
+            raise ValueError(
+                "`truncation_penalty` charges answers that were cut off: say in `ends` which tokens finish one"
+            )
         self._judging = judging
         self._ends = frozenset(ends)
         self._loop = _Loop()
         self._tickets = count()
         self._begun: dict[int, tuple[Future[list[Judged]], int]] = {}
-        self._measures = Measures()
+        self._metrics = RewardMetrics()
         self._clients: list[RewardClient] = []
         weakref.finalize(self, self._loop.end, self._clients).atexit = False
 
@@ -76,9 +78,9 @@ class JudgeReward:
         judged = [(await asyncio.wrap_future(future))[place] for future, place in begun]
         waited_s = time.monotonic() - started
         rewards = [self._reward(one.outcome, ids) for one, ids in zip(judged, completion_ids, strict=True)]
-        shown: Sequence[float] = columns.get("shown_share") or [0.0] * len(rewards)
+        revealed: Sequence[float] = columns.get("revealed_share") or [0.0] * len(rewards)
         if log_metric is not None:
-            self._measures.log(log_metric, judged, rewards, shown, waited_s, prompts)
+            self._metrics.log(log_metric, judged, rewards, revealed, waited_s, prompts)
         if log_extra is not None:
             keep(log_extra, judged, rewards, columns, prompts)
         self._check([one.outcome for one in judged])
@@ -94,19 +96,19 @@ class JudgeReward:
         return [Judged(outcome, took_s) for outcome in outcomes]
 
     def _reward(self, outcome: Outcome, ids: Sequence[int]) -> float | None:
-        score, charge = reward(outcome), self._judging.unfinished
+        score, charge = reward(outcome), self._judging.truncation_penalty
         if score is None or charge is None or (ids and ids[-1] in self._ends):
             return score
         return min(score, 0.0) - charge
 
     def _check(self, outcomes: Sequence[Outcome]) -> None:
         missing = [outcome for outcome in outcomes if reward(outcome) is None]
-        if len(missing) <= self._judging.most_missing * len(outcomes):
+        if len(missing) <= self._judging.max_missing_fraction * len(outcomes):
             return
         reasons = Counter(map(why_missing, missing))
         said = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         first = next((str(one.error) for one in missing if not isinstance(one, Scored)), "")
-        waited = f" after {self._judging.patience_s:g} s" if any(map(may_change, missing)) else ""
+        waited = f" after {self._judging.judge_timeout_s:g} s" if any(map(may_change, missing)) else ""
         remedy = "Bring the judge back" if waited else "Asking again would not help: see what these statuses mean"
         raise TooFewJudged(
             f"{len(missing)} of {len(outcomes)} rollouts have no reward{waited} ({said}"
@@ -119,7 +121,7 @@ def _items(prompts: Sequence[Prompt], answers: Sequence[str]) -> list[wire.Item]
     """Neighbours of one row are one item with several responses: a GRPO group, or this process's part of it."""
     items = []
     pairs = zip(prompts, answers, strict=True)
-    for place, (_, group) in enumerate(groupby(pairs, key=lambda pair: carried(pair[0]))):
+    for place, (_, group) in enumerate(groupby(pairs, key=lambda pair: row_text(pair[0]))):
         members = list(group)
         prompt = members[0][0]
         row = row_of(prompt)

@@ -22,14 +22,14 @@ class _Start:
     bare: list[int]
     scaffolded: list[int]
     member: int
-    shown: tuple[int, ...]
+    revealed: tuple[int, ...]
     share: float
 
 
 class Rollouts:
     """`tokens` bounds what a scaffold may add to a prompt.
 
-    With `ahead` > 1 a batch is generated in so many parts, and the judge has the earlier ones while the later ones are
+    With `pipeline_parts` > 1 a batch is generated in so many parts, and earlier parts are judged while later ones are
     generated; every process must use the same number. `template` goes to the chat template.
     """
 
@@ -40,14 +40,14 @@ class Rollouts:
         ratio: Ratio = "bare/bare",
         tokens: int | None = None,
         judge: JudgeReward | None = None,
-        ahead: int = 1,
+        pipeline_parts: int = 1,
         template: Mapping[str, Any] | None = None,
     ) -> None:
         self._scaffold = scaffold
         self._ratio = ratio
         self._tokens = tokens
         self._judge = judge
-        self._ahead = ahead
+        self._pipeline_parts = pipeline_parts
         self._template = dict(template or {})
         self.generated_from: list[list[int]] = []
         """The prompts' ids of the last call, as they were generated from."""
@@ -61,15 +61,15 @@ class Rollouts:
             "prompt_ids": kept,
             **self._generated(prompts, trainer),
             "member": [start.member for start in starts],
-            "shown": [json.dumps(start.shown) for start in starts],
-            "shown_share": [start.share for start in starts],
+            "revealed": [json.dumps(start.revealed) for start in starts],
+            "revealed_share": [start.share for start in starts],
         }
 
     def _generated(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any] | None]:
         """`num_generations` is 1 whatever the group: TRL's vLLM server sends every G-th prompt only, and each member
         has a prompt of its own."""
         made: dict[str, list[Any]] = {"completion_ids": [], "logprobs": []}
-        for part in _parts(len(prompts), self._ahead):
+        for part in _parts(len(prompts), self._pipeline_parts):
             ids, logprobs = trainer._generate_single_turn(self.generated_from[part], None, {}, num_generations=1)
             # TRL cannot take an answer without a token.
             ids = [one or [trainer.eos_token_ids[0]] for one in ids]
@@ -91,15 +91,15 @@ class Rollouts:
         drawn: tuple[int, ...] = ()
         if trainer.model.training:
             step, total = trainer.state.global_step + 1, trainer.state.max_steps
-            drawn = self._scaffold.shown(rubric, row=row["id"], member=member, group=group, step=step, total=total)
+            drawn = self._scaffold.reveal(rubric, row=row["id"], member=member, group=group, step=step, total=total)
 
-        def ids(shown: Sequence[int]) -> list[int]:
-            return self._ids(self._scaffold.messages(messages, rubric, shown), trainer)
+        def ids(revealed: Sequence[int]) -> list[int]:
+            return self._ids(self._scaffold.messages(messages, rubric, revealed), trainer)
 
         own = ids(())
-        shown = fitted(drawn, lambda some: len(ids(some)) - len(own), self._room(row["id"], len(own), trainer))
+        revealed = fitted(drawn, lambda some: len(ids(some)) - len(own), self._room(row["id"], len(own), trainer))
         counted = sum(criterion.worth != 0 for criterion in rubric)
-        return _Start(own, ids(shown), member, shown, len(shown) / counted if counted else 0.0)
+        return _Start(own, ids(revealed), member, revealed, len(revealed) / counted if counted else 0.0)
 
     def _ids(self, messages: list[Message], trainer: Any) -> list[int]:
         rendered: list[int] = trainer.processing_class.apply_chat_template(

@@ -17,21 +17,21 @@ from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import pad
 
-from trainer_client.reward_client import Judging
+from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Ratio, Scaffold
 from trainer_client.trl.config import grpo_config
-from trainer_client.trl.prompt_row import Row, carrying
+from trainer_client.trl.prompt_row import Row, with_row
 from trainer_client.trl.reward import JudgeReward, TooFewJudged
 from trainer_client.trl.rollouts import Rollouts
 
-__all__ = ["JudgeReward", "Judging", "Rollouts", "TooFewJudged", "build", "dataset", "grpo_config"]
+__all__ = ["JudgeConfig", "JudgeReward", "Rollouts", "TooFewJudged", "build", "dataset", "grpo_config"]
 
 _TURN = ["prompt_ids", "images", "multimodal_fields", "num_generations"]
 
 
 def dataset(rows: Sequence[Row]) -> Dataset:
     """The rows in their order; a prompt's last message carries its row, rubric and all."""
-    return Dataset.from_list([{"prompt": carrying(row)} for row in rows])
+    return Dataset.from_list([{"prompt": with_row(row)} for row in rows])
 
 
 def check_engine() -> None:
@@ -86,12 +86,12 @@ def build(
     policy: str,
     rows: Sequence[Row],
     *,
-    judging: Judging,
+    judging: JudgeConfig,
     config: GRPOConfig,
     scaffold: Scaffold,
     ratio: Ratio = "bare/bare",
     tokens: int | None = None,
-    ahead: int = 1,
+    pipeline_parts: int = 1,
     template: Mapping[str, Any] | None = None,
     eval_rows: Sequence[Row] = (),
     lora: Any = None,
@@ -103,13 +103,15 @@ def build(
     constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every training to its makers
     tokenizer = AutoTokenizer.from_pretrained(policy, padding_side="left")
     check_texts([*rows, *eval_rows], tokenizer)
-    if config.world_size > 1 and judging.patience_s >= config.ddp_timeout:
+    if config.world_size > 1 and judging.judge_timeout_s >= config.ddp_timeout:
         raise ValueError(
-            f"patience_s ({judging.patience_s:g}) must be below trl.ddp_timeout ({config.ddp_timeout:g}): the other "
-            "processes wait for the one that waits for its judge"
+            f"judge_timeout_s ({judging.judge_timeout_s:g}) must be below trl.ddp_timeout ({config.ddp_timeout:g}): "
+            "the other processes wait for the one that waits for its judge"
         )
     judge = JudgeReward(judging, ends=[tokenizer.eos_token_id])
-    rollouts = Rollouts(scaffold, ratio=ratio, tokens=tokens, judge=judge, ahead=ahead, template=template)
+    rollouts = Rollouts(
+        scaffold, ratio=ratio, tokens=tokens, judge=judge, pipeline_parts=pipeline_parts, template=template
+    )
     kind = BareOverScaffold if ratio == "bare/scaffold" else GRPOTrainer
     with warnings.catch_warnings():
         # TRL calls it experimental; `check_engine` is our answer to that.

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from trainer_client import wire
 from trainer_client.scaffold import Message, Scaffold, fitted
-from trainer_client.verl.rows import Carried, carried
+from trainer_client.verl.rows import PromptRow, prompt_row
 
 try:
     from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
@@ -34,7 +34,7 @@ class _Prompt:
 
     bare: list[int]
     scaffolded: list[int]
-    shown: tuple[int, ...]
+    revealed: tuple[int, ...]
 
 
 class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
@@ -50,7 +50,7 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """One rollout of one row. Raises ValueError for a prompt that does not fit or a trainer that does not say
         which member of which step this is, DataError for a row that is not rubricd's; verl then fails the rollout."""
-        told = carried(kwargs["extra_info"])
+        told = prompt_row(kwargs["extra_info"])
         messages: list[Message] = [{"role": one["role"], "content": one["content"]} for one in kwargs["raw_prompt"]]
         criteria = told.row.rubric.criteria if told.row.rubric else []
         drawn = self._drawn(told, criteria, kwargs)
@@ -77,13 +77,13 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
                 **made.extra_fields,
                 "turn_scores": [],
                 "tool_rewards": [],
-                "shown": len(prompt.shown),
+                "revealed": len(prompt.revealed),
                 "criteria": len(criteria),
-                "shown_share": len(prompt.shown) / max(sum(one.worth != 0 for one in criteria), 1),
+                "revealed_share": len(prompt.revealed) / max(sum(one.worth != 0 for one in criteria), 1),
             },
         )
 
-    def _drawn(self, told: Carried, criteria: Sequence[wire.Criterion], kwargs: dict[str, Any]) -> tuple[int, ...]:
+    def _drawn(self, told: PromptRow, criteria: Sequence[wire.Criterion], kwargs: dict[str, Any]) -> tuple[int, ...]:
         if told.split != "train":
             return ()
         if "session_id" not in kwargs or "global_steps" not in kwargs:
@@ -91,7 +91,7 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
                 "verl told this rollout neither its member nor its step, which only verl 0.9's V1 trainer does: "
                 "set trainer.use_v1=True"
             )
-        return self._scaffold.shown(
+        return self._scaffold.reveal(
             criteria,
             row=told.row.id,
             member=int(kwargs["session_id"]),
@@ -105,9 +105,9 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
     ) -> _Prompt:
         most = int(self.rollout_config.prompt_length)
 
-        def ids(shown: Sequence[int]) -> list[int]:
+        def ids(revealed: Sequence[int]) -> list[int]:
             # Not `ct_build_initial_tokens`, which cuts what is too long from the left.
-            told = self._scaffold.messages(messages, criteria, shown)
+            told = self._scaffold.messages(messages, criteria, revealed)
             return list(self.continuous_token_builder.build_initial_tokens(told))
 
         own = ids(())
@@ -119,8 +119,8 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
         whole = ids(drawn)
         if len(whole) <= most:
             return _Prompt(own, whole, drawn)
-        shown = fitted(drawn, lambda some: len(ids(some)), most)
-        return _Prompt(own, ids(shown), shown)
+        revealed = fitted(drawn, lambda some: len(ids(some)), most)
+        return _Prompt(own, ids(revealed), revealed)
 
 
 def total_steps(config: Any) -> int:

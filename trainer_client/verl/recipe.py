@@ -46,7 +46,7 @@ def overrides(
     judge: str,
     steps: int,
     group: int = 8,
-    questions: int = 64,
+    prompts_per_batch: int = 64,
     mini_batch: int = 32,
     prompt_tokens: int = 4096,
     scaffold_tokens: int = 2048,
@@ -62,20 +62,20 @@ def overrides(
     ratio: str = "bare/bare",
     workers: int = 8,
     concurrency: int = 8,
-    patience_s: float = 600.0,
+    judge_timeout_s: float = 600.0,
     when_missing: WhenMissing = "raise",
     options: ScoreOptions | None = None,
 ) -> list[str]:
     """Arguments of `python -m verl.trainer.main_ppo`, verl 0.9. The defaults are RuscaRL's (arXiv 2508.16949).
 
-    A step is `questions` x `group` rollouts; `mini_batch` counts questions. `prompt_tokens` bounds a prompt without its
-    scaffold, `scaffold_tokens` what that may add. `workers` processes ask the judge, each with `concurrency` requests
-    under way; they read the key from the environment (RUBRICD_KEY).
+    A step is `prompts_per_batch` x `group` rollouts; `mini_batch` counts prompts. `prompt_tokens` bounds a prompt
+    without its scaffold, `scaffold_tokens` the tokens that the scaffold may add. `workers` processes send requests to
+    the judge, each `concurrency` at once; they read the key from the environment (RUBRICD_KEY).
     """
     told: dict[str, Any] = {
         "data.train_files": str(train),
         "data.val_files": str(val),
-        "data.train_batch_size": questions,
+        "data.train_batch_size": prompts_per_batch,
         "data.max_prompt_length": prompt_tokens,
         "data.max_response_length": response_tokens,
         "data.filter_overlong_prompts": True,
@@ -95,7 +95,7 @@ def overrides(
         "reward.reward_manager.name": "naive",
         "reward.custom_reward_function.path": "pkg://trainer_client.verl.reward",
         "reward.custom_reward_function.name": "compute_score",
-        **_reward(url=judge, patience_s=patience_s, concurrency=concurrency, when_missing=when_missing),
+        **_reward(url=judge, judge_timeout_s=judge_timeout_s, concurrency=concurrency, when_missing=when_missing),
         **_reward(**{f"options.{name}": value for name, value in (options or {}).items()}),
         "trainer.total_training_steps": steps,
         # The training ends at the first of the two: an epoch has at least one step.

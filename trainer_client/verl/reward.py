@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 from trainer_client import wire
 from trainer_client.client import Failed, Outcome, Scored, ScoreOptions
 from trainer_client.errors import RubricdClientError
-from trainer_client.reward_client import Judging, RewardClient, why_missing
-from trainer_client.verl.rows import carried
+from trainer_client.reward_client import JudgeConfig, RewardClient, why_missing
+from trainer_client.verl.rows import prompt_row
 
 WhenMissing = Literal["raise", "lower_bound"]
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, RewardClient]] = WeakKeyDictionary()
@@ -33,7 +33,7 @@ async def compute_score(
     *,
     url: str,
     token_env: str = "RUBRICD_KEY",
-    patience_s: float = 600.0,
+    judge_timeout_s: float = 600.0,
     concurrency: int = 8,
     timeout_s: float = 300.0,
     when_missing: WhenMissing = "raise",
@@ -50,21 +50,21 @@ async def compute_score(
     if when_missing not in ("raise", "lower_bound"):
         raise ValueError(f"when_missing is `raise` or `lower_bound`, not {when_missing!r}")
     info = extra_info or {}
-    item = carried(info).item(solution_str)
+    item = prompt_row(info).item(solution_str)
     chosen = cast(ScoreOptions, dict(options or {}))
-    judging = Judging(url, os.environ.get(token_env) or None, chosen, patience_s, concurrency, timeout_s)
+    judging = JudgeConfig(url, os.environ.get(token_env) or None, chosen, judge_timeout_s, concurrency, timeout_s)
     started = time.monotonic()
     outcomes = await _client(judging).score([item])
     (outcome,) = outcomes
     return {
         **_scored(outcome, when_missing),
         "judge_latency_s": time.monotonic() - started,
-        "shown_share": float(info.get("shown_share", 0.0)),
-        "shown": float(info.get("shown", 0)),
+        "revealed_share": float(info.get("revealed_share", 0.0)),
+        "revealed": float(info.get("revealed", 0)),
     }
 
 
-def _client(judging: Judging) -> RewardClient:
+def _client(judging: JudgeConfig) -> RewardClient:
     """One client for each judge in each event loop: its connections, its bound and its retry budget are shared."""
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
     key = repr(judging)

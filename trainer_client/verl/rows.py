@@ -23,7 +23,7 @@ _BATCH = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class PromptRow:
     """A row as verl hands it to a rollout and to a reward. Rows of split `val` are never scaffolded."""
 
     row: Row
@@ -53,7 +53,7 @@ def to_parquet(rows: Iterable[Row], path: str | Path, *, split: Split, agent: st
     return count
 
 
-def carried(extra_info: Mapping[str, Any]) -> Carried:
+def prompt_row(extra_info: Mapping[str, Any]) -> PromptRow:
     """The row that a sample's `extra_info` holds. Raises DataError for one that `to_parquet` did not write."""
     try:
         told, split = json.loads(extra_info["row"]), extra_info["split"]
@@ -61,7 +61,7 @@ def carried(extra_info: Mapping[str, Any]) -> Carried:
             raise ValueError(f"no split {split!r}")
         rubric = None if told["rubric"] is None else wire.Rubric.model_validate(told["rubric"])
         messages: tuple[Message, ...] = tuple(told["messages"])
-        return Carried(Row(told["id"], messages, rubric, told["reference"], told["source"]), split)
+        return PromptRow(Row(told["id"], messages, rubric, told["reference"], told["source"]), split)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"a sample's extra_info holds no row of rubricd's ({type(error).__name__}); write the files of "

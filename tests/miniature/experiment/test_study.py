@@ -33,7 +33,7 @@ def test_the_best_of_one_is_the_mean_over_prompts() -> None:
 
 
 def test_every_epoch_holds_every_row_once_in_an_order_of_its_seed() -> None:
-    setting = Setting(steps=25, questions=8)
+    setting = Setting(steps=25, prompts_per_batch=8)
     listed = [row.id for row in order(setting, seed=3)]
     every = {row["id"] for row in rows("train")}
     assert len(listed) == 200

@@ -13,7 +13,7 @@ from testkit.scripted_judge import Json, Timeline, answered, items, problem, sco
 from trainer_client import wire
 from trainer_client.client import JudgeClient, reward
 from trainer_client.http.retry import RetryPolicy
-from trainer_client.reward_client import Judging, RewardClient
+from trainer_client.reward_client import JudgeConfig, RewardClient
 
 CLIENTS, STEPS, ITEMS = 100, 9, 8
 DOWN_FROM_S, DOWN_UNTIL_S = 10.0, 70.0
@@ -98,7 +98,7 @@ class LongOutage:
         return JudgeClient("http://judge", transport=transport, clock=self.time.clock, rng=random.Random(seed))
 
     def rewards(self, seed: int = 0) -> RewardClient:
-        return RewardClient(Judging("http://judge", patience_s=LONG_S), self.client(seed))
+        return RewardClient(JudgeConfig("http://judge", judge_timeout_s=LONG_S), self.client(seed))
 
 
 def listed(count: int) -> list[wire.Item]:

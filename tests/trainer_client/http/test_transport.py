@@ -11,7 +11,7 @@ from testkit.scripted_judge import Hands, problem
 from trainer_client import errors
 from trainer_client.http import validation
 from trainer_client.http.retry import RetryPolicy
-from trainer_client.http.transport import Caller, deadline_ms
+from trainer_client.http.transport import Transport, deadline_ms
 
 
 def _text(response: httpx.Response) -> str:
@@ -41,8 +41,8 @@ class Script:
 @asynccontextmanager
 async def calling(
     script: Script, *, token: str | None = None, concurrency: int = 4, timeout_s: float = 60.0, **policy: float
-) -> AsyncIterator[Caller]:
-    caller = Caller(
+) -> AsyncIterator[Transport]:
+    caller = Transport(
         "http://judge:8000/base/",
         token=token,
         concurrency=concurrency,
@@ -310,23 +310,23 @@ async def test_a_deadline_is_a_number_and_for_ever_is_none() -> None:
 @pytest.mark.parametrize("url", ["judge:8000", "", "ftp://judge", "http://", "http://judge:port", "127.0.0.1:8000"])
 async def test_an_address_that_cannot_be_called_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="http://host:port"):
-        async with _caller(url=url):
+        async with _transport(url=url):
             pass
 
 
 @pytest.mark.parametrize("token", ["", "rbd_x\n", "rbd x", "rbd_\u00e9"])
 async def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(token: str) -> None:
     with pytest.raises(ValueError) as caught:
-        async with _caller(token=token):
+        async with _transport(token=token):
             pass
     assert "rbd" not in str(caught.value)
 
 
 @asynccontextmanager
-async def _caller(url: str = "http://judge", token: str | None = None) -> AsyncIterator[None]:
+async def _transport(url: str = "http://judge", token: str | None = None) -> AsyncIterator[None]:
     async with calling(Script(OK)) as sound:
         clock, retry = sound._clock, RetryPolicy()
         rng = random.Random(0)
-        bad = Caller(url, token=token, concurrency=1, timeout_s=1, retry=retry, transport=None, clock=clock, rng=rng)
+        bad = Transport(url, token=token, concurrency=1, timeout_s=1, retry=retry, transport=None, clock=clock, rng=rng)
         await bad.aclose()
         yield

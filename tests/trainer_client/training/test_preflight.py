@@ -17,7 +17,7 @@ from trainer_client.cli.main import main
 from trainer_client.errors import DataError, JudgeMismatch, RubricdClientError
 from trainer_client.training import run_config, run_dir
 from trainer_client.training.preflight import Plan, Processes, prepare, rows_of
-from trainer_client.training.run_config import Run, RunFileError
+from trainer_client.training.run_config import RunConfig, RunConfigError
 
 Json = dict[str, Any]
 
@@ -33,14 +33,14 @@ def url(service: Service) -> Iterator[str]:
         yield url
 
 
-def _run(folder: Path, url: str, rows: list[Json] | None = None, **fields: Any) -> Run:
+def _run(folder: Path, url: str, rows: list[Json] | None = None, **fields: Any) -> RunConfig:
     path = runs.run_file(folder, url, **fields)
     if rows is not None:
         runs.lines(folder / "train.jsonl", *rows)
     return run_config.read(path)
 
 
-def _plan(run: Run, **more: Any) -> Plan:
+def _plan(run: RunConfig, **more: Any) -> Plan:
     return prepare(run, **{"resume": False, **more})
 
 
@@ -49,12 +49,12 @@ def _row(**changes: Any) -> Json:
 
 
 def test_a_plan_is_whole_batches_in_the_seeds_order(tmp_path: Path, url: str, service: Service) -> None:
-    plan = _plan(_run(tmp_path, url, steps=7, questions=3, mini_batch=3))
+    plan = _plan(_run(tmp_path, url, steps=7, prompts_per_batch=3, mini_batch=3))
     assert (plan.steps, len(plan.order), plan.checkpoint) == (7, 21, None)
     assert [row.id for row in plan.order] == [
-        row.id for row in _plan(_run(tmp_path, url, steps=7, questions=3, mini_batch=3, out="b")).order
+        row.id for row in _plan(_run(tmp_path, url, steps=7, prompts_per_batch=3, mini_batch=3, out="b")).order
     ]
-    other = _plan(_run(tmp_path, url, steps=7, questions=3, mini_batch=3, out="c", seed=1))
+    other = _plan(_run(tmp_path, url, steps=7, prompts_per_batch=3, mini_batch=3, out="c", seed=1))
     assert [row.id for row in plan.order] != [row.id for row in other.order]
     assert _plan(_run(tmp_path, url, steps=None, epochs=3, out="d")).steps == 3 * 4
     assert plan.judging.options["expect_judge"] == FINGERPRINT, "a run is judged by one judge"
@@ -70,7 +70,7 @@ def test_the_folder_says_what_was_begun(tmp_path: Path, url: str) -> None:
     }
     (judge,) = run_dir.judges(plan.out)
     assert (judge["from_step"], judge["fingerprint"], judge["model"]) == (0, FINGERPRINT, "fake")
-    with pytest.raises(RunFileError, match="exists; go on in it with --resume, or name another folder with --out"):
+    with pytest.raises(RunConfigError, match="exists; go on in it with --resume, or name another folder with --out"):
         _plan(run)
 
 
@@ -93,7 +93,7 @@ def test_only_the_first_process_writes(tmp_path: Path, url: str, monkeypatch: py
             {"rubric": [{"text": "Essential Criteria: a", "points": 1}, {"text": "b", "points": 1}]},
             "row stiff-neck: `rar_explicit` weighs by category and criterion 1 has none",
         ),
-        ({"questions": 4, "mini_batch": 4}, {}, "holds 2 rows and a batch takes 4; lower `questions`"),
+        ({"prompts_per_batch": 4, "mini_batch": 4}, {}, "holds 2 rows and a batch takes 4; lower `prompts_per_batch`"),
         ({}, {"prompt": []}, "line 1: `prompt`: must end with a turn"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_judge_that_is_not_there_or_does_not_know_us(tmp_path: Path, url: str,
 
 def test_a_judge_is_asked_only_in_its_modes(tmp_path: Path, url: str) -> None:
     with pytest.raises(
-        RunFileError, match="this judge is asked in the modes verdict and the layouts rubricd, not impl"
+        RunConfigError, match="this judge is asked in the modes verdict and the layouts rubricd, not impl"
     ):
         _plan(_run(tmp_path, url, judging={"mode": "implicit"}))
 
@@ -198,11 +198,11 @@ def test_resuming_where_nothing_is_begins(tmp_path: Path, url: str) -> None:
 
 def test_another_run_is_not_resumed_into_a_folder(tmp_path: Path, url: str) -> None:
     _plan(_run(tmp_path, url))
-    with pytest.raises(RunFileError, match=r"holds another run: seed was 0 and is 1; trl.beta was 0.001 and is 0.5"):
+    with pytest.raises(RunConfigError, match=r"holds another run: seed was 0 and is 1; trl.beta was 0.001 and is 0.5"):
         _plan(_run(tmp_path, url, seed=1, trl={"beta": 0.5}), resume=True)
-    moved = _run(tmp_path, url.replace("127.0.0.1", "localhost"), per_device=4, judging={"patience_s": 9.0})
+    moved = _run(tmp_path, url.replace("127.0.0.1", "localhost"), per_device=4, judging={"judge_timeout_s": 9.0})
     assert _plan(moved, resume=True).checkpoint is None
-    with pytest.raises(RunFileError, match="was begun with other rows"):
+    with pytest.raises(RunConfigError, match="was begun with other rows"):
         _plan(_run(tmp_path, url, [_row(prompt="Else?"), *runs.rows()[1:]]), resume=True)
 
 

@@ -11,7 +11,7 @@ from trainer_client.training.presets import GENERIC, PRESETS, settings
 # RuscaRL, arXiv 2508.16949 v6: table 3 and appendix C.1; the released script for what they leave out.
 RUSCARL: dict[str, Any] = {
     "group": 8,
-    "questions": 64,
+    "prompts_per_batch": 64,
     "mini_batch": 32,
     "epochs": 5,
     "save_every": 20,
@@ -36,7 +36,7 @@ RUSCARL: dict[str, Any] = {
 # Rubrics as Rewards, arXiv 2507.17746 v2: table 10.
 RAR: dict[str, Any] = {
     "group": 16,
-    "questions": 96,
+    "prompts_per_batch": 96,
     "mini_batch": 96,
     "steps": 300,
     "ratio": "bare/bare",

@@ -16,14 +16,19 @@ from tests.trainer_client.training import runs
 from trainer_client.cli.main import main
 from trainer_client.training import report, report_charts, run_config, run_dir
 from trainer_client.training.report_charts import smoothed, spark
-from trainer_client.training.run_config import RunFileError
+from trainer_client.training.run_config import RunConfigError
 
 Json = dict[str, Any]
 JUDGE: Json = {"fingerprint": "f00d", "model": "judge <&>", "mode": "verdict", "layout": "rubricd", "facts": {"a": "b"}}
 
 
 def _log(step: int, **metrics: float | None) -> Json:
-    common = {"reward": 0.5, "reward/bare": step / 100, "scaffold/shown_share": 1 - step / 50, "judge/none_share": 0.25}
+    common = {
+        "reward": 0.5,
+        "reward/bare": step / 100,
+        "scaffold/revealed_share": 1 - step / 50,
+        "judge/none_share": 0.25,
+    }
     return {"step": step, **common, "criteria/tea": step / 50, "criteria/<b>boxes": 0.5, **metrics}
 
 
@@ -39,7 +44,7 @@ def _folder(folder: Path, logs: list[Json], statuses: list[str] | None = None) -
             "prompt": [[{"role": "user", "content": "Where <does> it hurt?", "row": "{}"}]] * 2,
             "completion": [[{"role": "assistant", "content": f"<script>alert({step})</script>"}]] * 2,
             "score": pa.array([0.25, 0.75] if scored else [None, None], pa.float64()),
-            "shown_share": [0.5, 0.5],
+            "revealed_share": [0.5, 0.5],
             "status": [status, status],
         }
         pq.write_table(pa.table(table), out / "completions" / f"completions_{step:05d}.parquet")
@@ -147,7 +152,7 @@ def test_the_command_writes_the_page_again(out: Path, tmp_path: Path, capsys: py
     assert main(["report", str(copy)]) == 0
     assert capsys.readouterr().out.strip() == str(copy / "report.html")
     assert (copy / "report.html").read_text() == report.page(copy)
-    with pytest.raises(RunFileError, match="holds no run"):
+    with pytest.raises(RunConfigError, match="holds no run"):
         report.write(tmp_path)
 
 

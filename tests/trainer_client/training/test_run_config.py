@@ -8,8 +8,8 @@ import pytest
 from trainer_client.client import ScoreOptions
 from trainer_client.scaffold import Schedule, Wording
 from trainer_client.training import run_config
-from trainer_client.training.run_config import RunFileError
-from trainer_client.training.run_fields import JudgingPart, Run, ScaffoldPart, WordingPart
+from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.run_fields import JudgingSection, RunConfig, ScaffoldSection, WordingSection
 
 LEAST = "policy: Qwen/Qwen3-4B\ndata: train.jsonl\nout: runs/a\njudging: {url: 'http://judge:8000'}\n"
 
@@ -21,14 +21,14 @@ def _file(folder: Path, text: str = "", least: str = LEAST) -> Path:
 
 
 def _said(folder: Path, text: str = "", **more: Any) -> str:
-    with pytest.raises(RunFileError) as caught:
+    with pytest.raises(RunConfigError) as caught:
         run_config.read(_file(folder, text), **more)
     return str(caught.value)
 
 
 def test_what_is_not_said_is_the_presets(tmp_path: Path) -> None:
     run = run_config.read(_file(tmp_path))
-    assert (run.preset, run.epochs, run.steps, run.group, run.questions, run.mini_batch) == (
+    assert (run.preset, run.epochs, run.steps, run.group, run.prompts_per_batch, run.mini_batch) == (
         "ruscarl",
         5,
         None,
@@ -47,7 +47,7 @@ steps: 7
 scaffold: {over: linear, wording: {warn: false}}
 trl: {learning_rate: 1e-6, bf16: no}
 """
-    with pytest.raises(RunFileError):  # `no` is a text in YAML 1.2, but TRL's own fields are TRL's to check
+    with pytest.raises(RunConfigError):  # `no` is a text in YAML 1.2, but TRL's own fields are TRL's to check
         run_config.read(_file(tmp_path, text.replace("trl:", "seed: no\ntrl:")))
     run = run_config.read(_file(tmp_path, text))
     assert run.trl["learning_rate"] == 0.000001 and run.trl["lr_scheduler_type"] == "constant_with_warmup"
@@ -70,7 +70,7 @@ def test_what_was_written_is_read_as_the_same_run(tmp_path: Path) -> None:
     again.parent.mkdir()
     again.write_text(run_config.written(run), encoding="utf-8")
     assert run_config.read(again) == run
-    assert set(Run.model_fields) == set(run.model_dump())
+    assert set(RunConfig.model_fields) == set(run.model_dump())
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_changes_are_as_if_they_stood_in_the_file(tmp_path: Path) -> None:
         ("group: 1\n", "`group`: Input should be greater than or equal to 2"),
         ("group: '8'\n", "`group`: Input should be a valid integer"),
         ("group: true\n", "`group`: Input should be a valid integer"),
-        ("questions: 10\n", "`questions` (10) must be a multiple of `mini_batch` (32)"),
+        ("prompts_per_batch: 10\n", "`prompts_per_batch` (10) must be a multiple of `mini_batch` (32)"),
         ("ratio: bare\n", "`ratio`: Input should be 'bare/bare'"),
         ("preset: ruska\n", "`preset`: must be one of ruscarl, rubric-rl"),
         ("rubric: none\n", "judging.mode `verdict` needs a rubric: set `rubric` to own or generic"),
@@ -136,14 +136,14 @@ def test_every_slip_is_told_at_once(tmp_path: Path) -> None:
 
 def test_files_that_are_no_run_file(tmp_path: Path) -> None:
     for text in ("", "- a\n", "1: 2\n"):
-        with pytest.raises(RunFileError, match="must hold fields"):
+        with pytest.raises(RunConfigError, match="must hold fields"):
             run_config.read(_file(tmp_path, text, least=""))
-    with pytest.raises(RunFileError, match="No such file"):
+    with pytest.raises(RunConfigError, match="No such file"):
         run_config.read(tmp_path / "none.yaml")
-    with pytest.raises(RunFileError, match="`policy`: missing"):
+    with pytest.raises(RunConfigError, match="`policy`: missing"):
         run_config.read(_file(tmp_path, LEAST.partition("\n")[2], least=""))
     (tmp_path / "run.yaml").write_bytes(b"policy: \xff")
-    with pytest.raises(RunFileError, match="not UTF-8"):
+    with pytest.raises(RunConfigError, match="not UTF-8"):
         run_config.read(tmp_path / "run.yaml")
 
 
@@ -172,9 +172,9 @@ def test_the_scaffold_is_made_of_the_files_numbers(tmp_path: Path) -> None:
 
 def test_the_fields_are_those_of_what_they_make(tmp_path: Path) -> None:
     schedule = {name: getattr(Schedule(), name) for name in Schedule.__dataclass_fields__}
-    part = ScaffoldPart().model_dump()
+    part = ScaffoldSection().model_dump()
     assert {name: part[name] for name in schedule} == {**schedule, "full": None}
-    assert WordingPart().model_dump() == {name: getattr(Wording(), name) for name in Wording.__dataclass_fields__}
-    assert JudgingPart.model_fields.keys() >= ScoreOptions.__annotations__.keys()
+    assert WordingSection().model_dump() == {name: getattr(Wording(), name) for name in Wording.__dataclass_fields__}
+    assert JudgingSection.model_fields.keys() >= ScoreOptions.__annotations__.keys()
     judging = run_config.read(_file(tmp_path)).judge({}, expect_judge="me")
     assert judging.options.keys() == ScoreOptions.__annotations__.keys() and judging.options["expect_judge"] == "me"

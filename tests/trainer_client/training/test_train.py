@@ -60,7 +60,7 @@ def test_a_run_leaves_a_whole_folder(whole: tuple[Path, str, str]) -> None:
     logs = [log for log in runs.metrics(out) if "reward" in log]
     assert [log["step"] for log in logs] == [1, 2, 3, 4]
     assert (
-        logs[0]["scaffold/shown_share"] == pytest.approx((1 + 2 / 3 + 1 / 3 + 0) / 4)
+        logs[0]["scaffold/revealed_share"] == pytest.approx((1 + 2 / 3 + 1 / 3 + 0) / 4)
         and logs[0]["judge/none_share"] == 0
     )
     assert {"reward/bare", "reward/scaffolded", "criteria/tea", "criteria/axis:item", "kl"} <= logs[0].keys()
@@ -126,7 +126,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
 
     service = Service(answer)
     with served(service) as url:
-        path = runs.run_file(tmp_path, url, judging={"patience_s": 300})
+        path = runs.run_file(tmp_path, url, judging={"judge_timeout_s": 300})
         process = subprocess.Popen(
             [sys.executable, "-m", "trainer_client", "train", str(path)],
             env=runs.environment(),
@@ -146,7 +146,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
 
 def test_with_the_real_service_lora_and_held_out_rows(tmp_path: Path) -> None:
     runs.lines(tmp_path / "held.jsonl", HELD_OUT)
-    fields: Json = {"eval_data": "held.jsonl", "eval_every": 2, "lora": {"r": 2}, "ahead": 2, "steps": 2}
+    fields: Json = {"eval_data": "held.jsonl", "eval_every": 2, "lora": {"r": 2}, "pipeline_parts": 2, "steps": 2}
     with real_service("--engine", "fake") as running:
         done = runs.train(runs.run_file(tmp_path, running.url, **fields))
     assert done.returncode == 0, done.stderr
@@ -155,7 +155,7 @@ def test_with_the_real_service_lora_and_held_out_rows(tmp_path: Path) -> None:
     assert json.loads((out / "policy" / "adapter_config.json").read_text())["r"] == 2
     evaluated = [log for log in runs.metrics(out) if "eval_reward" in log]
     assert [log["step"] for log in evaluated] == [2]
-    assert evaluated[0]["eval_scaffold/shown_share"] == 0 and evaluated[0]["eval_judge/none_share"] == 0
+    assert evaluated[0]["eval_scaffold/revealed_share"] == 0 and evaluated[0]["eval_judge/none_share"] == 0
     assert "held-out rows" in (out / "report.html").read_text(encoding="utf-8")
 
 

@@ -10,13 +10,13 @@ from trainer_client.trl.config import COMPUTED, FORCED, grpo_config
 
 
 def config(tmp_path: Path, **changes: Any) -> Any:
-    recipe = {"group": 8, "questions": 64, "mini_batch": 32, "per_device": 16, "steps": 350}
+    recipe = {"group": 8, "prompts_per_batch": 64, "mini_batch": 32, "per_device": 16, "steps": 350}
     return grpo_config(tmp_path, **{**recipe, **QUIET, **changes})
 
 
 @pytest.mark.parametrize(("world", "accumulation"), [(1, 16), (4, 4)])
 def test_the_papers_batch(tmp_path: Path, world: int, accumulation: int) -> None:
-    """64 questions of 8 rollouts in two updates of 32."""
+    """64 prompts of 8 rollouts in two updates of 32."""
     made = config(tmp_path, world=world, save_every=20)
     assert made.num_generations == 8
     assert made.gradient_accumulation_steps == accumulation
@@ -58,11 +58,11 @@ def test_what_is_computed_is_refused_with_what_to_set(tmp_path: Path, name: str)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mini_batch": 48}, r"questions \(64\) must be a multiple of mini_batch \(48\)"),
+        ({"mini_batch": 48}, r"prompts_per_batch \(64\) must be a multiple of mini_batch \(48\)"),
         ({"per_device": 24}, r"mini_batch x group \(256\) must be a multiple of per_device x processes \(24\)"),
         ({"world": 3}, r"mini_batch x group \(256\) must be a multiple of per_device x processes \(48\)"),
         ({"mini_batch": 0}, "at least 1"),
-        ({"questions": 0, "mini_batch": 1}, "at least 1"),
+        ({"prompts_per_batch": 0, "mini_batch": 1}, "at least 1"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, int], message: str) -> None:

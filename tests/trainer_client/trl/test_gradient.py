@@ -71,7 +71,7 @@ def train(
     config = grpo_config(
         folder / "out",
         group=GROUP,
-        questions=QUESTIONS,
+        prompts_per_batch=QUESTIONS,
         mini_batch=mini_batch,
         per_device=2,
         steps=2,

@@ -17,19 +17,19 @@ from testkit.scripted_judge import Service
 from tests.trainer_client.trl.tiny import judged_by, texts, word
 from tests.trainer_client.trl.training_run import Plan, Running
 from trainer_client.client import JudgeClient, reward
-from trainer_client.reward_client import Judging
+from trainer_client.reward_client import JudgeConfig
 from trainer_client.trl.prompt_row import ROW, bare
 
 GROUP = 4
 
 
-def plan(out: Path, policy: str, judging: Judging, **changes: Any) -> Plan:
-    sizes = {"steps": 6, "questions": 2, "mini_batch": 1, "per_device": 2, "epochs": 3}
+def plan(out: Path, policy: str, judging: JudgeConfig, **changes: Any) -> Plan:
+    sizes = {"steps": 6, "prompts_per_batch": 2, "mini_batch": 1, "per_device": 2, "epochs": 3}
     return Plan(out, policy, judging, **{**sizes, **changes})
 
 
 @contextmanager
-def killing(at: int) -> Iterator[tuple[Judging, list[Running]]]:
+def killing(at: int) -> Iterator[tuple[JudgeConfig, list[Running]]]:
     """A judge that kills the run that asks it for this many answers, before it answers the last."""
     running: list[Running] = []
     asked = 0
@@ -46,7 +46,7 @@ def killing(at: int) -> Iterator[tuple[Judging, list[Running]]]:
 
 
 def happened(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: record[name] for name in ("step", "prompts", "from", "bare", "completion_ids", "member", "shown")}
+    return {name: record[name] for name in ("step", "prompts", "from", "bare", "completion_ids", "member", "revealed")}
 
 
 @pytest.mark.timeout(400)
@@ -87,13 +87,22 @@ def test_groups_split_over_processes(tmp_path: Path, policy: str) -> None:
 
     with judged_by(verdict) as (judging, judge):
         split = plan(
-            tmp_path, policy, judging, world=2, steps=2, questions=3, mini_batch=3, per_device=6, rows=3, epochs=2
+            tmp_path,
+            policy,
+            judging,
+            world=2,
+            steps=2,
+            prompts_per_batch=3,
+            mini_batch=3,
+            per_device=6,
+            rows=3,
+            epochs=2,
         )
         assert Running(split).end() == [0, 0]
     assert _sizes(judge) == [2, 2, 2, 2, 4, 4, 4, 4]
     for n, ranks in enumerate(zip(split.records(0), split.records(1), strict=True)):
         together = {
-            name: ranks[0][name] + ranks[1][name] for name in ("prompts", "member", "shown_share", "completion_ids")
+            name: ranks[0][name] + ranks[1][name] for name in ("prompts", "member", "revealed_share", "completion_ids")
         }
         assert together["member"] == [0, 1, 2, 3] * 3
         ids = [json.loads(prompt[-1][ROW])["id"] for prompt in together["prompts"]]
@@ -102,7 +111,7 @@ def test_groups_split_over_processes(tmp_path: Path, policy: str) -> None:
         _follow(split, n, values)
         log = split.records(0, "log")[n]
         assert log["judge/none_share"] == pytest.approx(values.count(None) / 12)
-        assert log["scaffold/shown_share"] == pytest.approx(sum(together["shown_share"]) / 12)
+        assert log["scaffold/revealed_share"] == pytest.approx(sum(together["revealed_share"]) / 12)
         judged = [one for one in values if one is not None]
         assert log["reward"] == pytest.approx(sum(judged) / len(judged), rel=1e-5)
     first, second = split.weights(0), split.weights(1)
@@ -165,10 +174,17 @@ def test_a_judge_that_dies_and_comes_back(tmp_path: Path, policy: str) -> None:
     message, and goes on from its checkpoint."""
     port = free_port()
     flags = ("--engine", "fake", "--port", str(port))
-    sizes: dict[str, Any] = {"steps": 4, "questions": 2, "mini_batch": 2, "per_device": 4, "epochs": 2, "save_every": 1}
+    sizes: dict[str, Any] = {
+        "steps": 4,
+        "prompts_per_batch": 2,
+        "mini_batch": 2,
+        "per_device": 4,
+        "epochs": 2,
+        "save_every": 1,
+    }
     url = f"http://127.0.0.1:{port}"
-    patient = plan(tmp_path / "patient", policy, Judging(url, patience_s=90), pause_at=2, **sizes)
-    hasty = plan(tmp_path / "hasty", policy, Judging(url, patience_s=6), pause_at=2, **sizes)
+    patient = plan(tmp_path / "patient", policy, JudgeConfig(url, judge_timeout_s=90), pause_at=2, **sizes)
+    hasty = plan(tmp_path / "hasty", policy, JudgeConfig(url, judge_timeout_s=6), pause_at=2, **sizes)
     with service(*flags) as judge:
         runs = [Running(one) for one in (patient, hasty)]
         for run in runs:

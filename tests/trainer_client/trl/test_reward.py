@@ -26,7 +26,7 @@ from trainer_client import wire
 from trainer_client.client import JudgeClient, reward
 from trainer_client.data.rows import Row
 from trainer_client.errors import Unauthorized
-from trainer_client.reward_client import Judging
+from trainer_client.reward_client import JudgeConfig
 from trainer_client.trl.trainer import JudgeReward, TooFewJudged, build, dataset, grpo_config
 
 END = 2
@@ -90,7 +90,7 @@ def test_what_was_cut_off_is_charged_where_that_is_declared() -> None:
     ids = [[7, END], [7, 7], [7, 7], [7, 7], []]
     with judged_by(lambda response: scores[response]) as (judging, _):
         plain = asked(JudgeReward(judging), rows(5), list(scores), ids=ids)
-        charging = Judging(judging.url, patience_s=60, most_missing=1.0, unfinished=0.25)
+        charging = JudgeConfig(judging.url, judge_timeout_s=60, max_missing_fraction=1.0, truncation_penalty=0.25)
         charged = asked(JudgeReward(charging, ends=[END, 3]), rows(5), list(scores), ids=ids)
     assert plain == list(scores.values())
     assert charged == [0.75, -0.25, -0.75, None, -0.25]
@@ -98,14 +98,14 @@ def test_what_was_cut_off_is_charged_where_that_is_declared() -> None:
 
 def test_a_charge_without_end_tokens_is_refused() -> None:
     with pytest.raises(ValueError, match="say in `ends` which tokens finish one"):
-        JudgeReward(Judging("http://judge", unfinished=0.1))
+        JudgeReward(JudgeConfig("http://judge", truncation_penalty=0.1))
 
 
-@pytest.mark.parametrize(("most_missing", "stops"), [(0.0, True), (0.49, True), (0.5, False), (1.0, False)])
-def test_a_step_of_which_too_much_is_missing_is_not_taken(most_missing: float, stops: bool) -> None:
+@pytest.mark.parametrize(("max_missing_fraction", "stops"), [(0.0, True), (0.49, True), (0.5, False), (1.0, False)])
+def test_a_step_of_which_too_much_is_missing_is_not_taken(max_missing_fraction: float, stops: bool) -> None:
     scores = {"a": 0.5, "b": None, "c": 1.0, "d": None}
     with judged_by(lambda response: scores[response]) as (judging, _):
-        judge = JudgeReward(Judging(judging.url, patience_s=60, most_missing=most_missing))
+        judge = JudgeReward(JudgeConfig(judging.url, judge_timeout_s=60, max_missing_fraction=max_missing_fraction))
         if not stops:
             assert asked(judge, rows(4), list(scores)) == list(scores.values())
             return
@@ -116,24 +116,24 @@ def test_a_step_of_which_too_much_is_missing_is_not_taken(most_missing: float, s
 
 def test_all_judged_is_never_too_few() -> None:
     with judged_by() as (judging, _):
-        judge = JudgeReward(Judging(judging.url, patience_s=60, most_missing=0.0))
+        judge = JudgeReward(JudgeConfig(judging.url, judge_timeout_s=60, max_missing_fraction=0.0))
         assert None not in asked(judge, rows(2), ["a", "b"])
 
 
 def test_who_stops_says_the_first_reason_in_the_services_words() -> None:
     with served(Service(lambda body: problem("unavailable", 503, retry_after="1000"))) as url:
-        judge = JudgeReward(Judging(url, patience_s=60))
+        judge = JudgeReward(JudgeConfig(url, judge_timeout_s=60))
         with pytest.raises(TooFewJudged, match=r"\(2 unavailable; the first: about unavailable\)"):
             asked(judge, rows(2), ["a", "b"])
 
 
 def test_the_hopeless_ends_the_run_at_once() -> None:
     with served(Service(lambda body: problem("unauthorized", 401))) as url, pytest.raises(Unauthorized):
-        asked(JudgeReward(Judging(url, patience_s=600)), rows(2), ["a", "b"])
+        asked(JudgeReward(JudgeConfig(url, judge_timeout_s=600)), rows(2), ["a", "b"])
 
 
 def test_a_prompt_without_its_row_is_refused() -> None:
-    judge = JudgeReward(Judging("http://judge"))
+    judge = JudgeReward(JudgeConfig("http://judge"))
     prompts: list[Any] = [[{"role": "user", "content": "Hello?"}]]
     completions: list[Any] = [[{"role": "assistant", "content": "a"}]]
     with pytest.raises(
@@ -156,15 +156,15 @@ def test_a_judge_that_nobody_needs_any_more_leaves_no_thread_and_no_connection()
         del judge
         gc.collect()
         own.join(30)
-    assert not own.is_alive() and client._client._caller._http.is_closed
+    assert not own.is_alive() and client._client._transport._http.is_closed
 
 
 def test_columns_of_the_completions_table() -> None:
     log = Log()
     with judged_by(lambda response: None if response == "b" else 0.5) as (judging, _):
-        columns = {"member": [0, 1], "shown": ["[0]", "[]"], "shown_share": [1.0, 0.0], "other": [1, 2]}
+        columns = {"member": [0, 1], "revealed": ["[0]", "[]"], "revealed_share": [1.0, 0.0], "other": [1, 2]}
         asked(JudgeReward(judging), rows(2), ["a", "b"], log=log, **columns)
-    assert list(log.columns) == ["row", "member", "shown_share", "shown", "score", "reward", "status", "criteria"]
+    assert list(log.columns) == ["row", "member", "revealed_share", "revealed", "score", "reward", "status", "criteria"]
     assert log.columns["row"] == ["row-0", "row-1"]
     assert log.columns["score"] == log.columns["reward"] == [0.5, None]
     assert log.columns["status"] == ["ok", "abstained"]
@@ -175,9 +175,9 @@ def test_columns_of_the_completions_table() -> None:
 def test_metrics() -> None:
     log = Log()
     with judged_by(lambda response: None if response == "c" else word(response)) as (judging, _):
-        asked(JudgeReward(judging), rows(3), ["a", "b", "c"], log=log, shown_share=[1.0, 0.0, 0.5])
+        asked(JudgeReward(judging), rows(3), ["a", "b", "c"], log=log, revealed_share=[1.0, 0.0, 0.5])
     told = log.metrics
-    assert told["judge/none_share"] == [0, 0, 1] and told["scaffold/shown_share"] == [1, 0, 0.5]
+    assert told["judge/none_share"] == [0, 0, 1] and told["scaffold/revealed_share"] == [1, 0, 0.5]
     assert (told["reward/scaffolded"], told["reward/bare"]) == ([word("a")], [word("b")])
     assert told["judge/abstained"] == [0] * 6 + [1] * 3
     assert len(told["judge/p_met"]) == len(told["judge/met_share"]) == 6
@@ -237,11 +237,11 @@ def faulty(**rates: float) -> Iterator[str]:
 def test_a_judge_that_fails_some_criteria(tmp_path: Path) -> None:
     """Trained against the service while its engine fails: every reward in the loss is a healthy judge's, or none."""
     policy = save_policy(tmp_path / "policy")
-    sizes = {"group": 4, "questions": 3, "mini_batch": 3, "per_device": 12, "steps": 4}
+    sizes = {"group": 4, "prompts_per_batch": 3, "mini_batch": 3, "per_device": 12, "steps": 4}
     config = grpo_config(tmp_path / "out", **{**QUIET, **sizes, "save_strategy": "no", "log_completions": True})
     given = [row for _ in range(4) for row in rows(3)]
     with faulty(some=0.3, low_mass=0.2, nan=0.1) as url:
-        judging = Judging(url, patience_s=0.3, most_missing=1.0)
+        judging = JudgeConfig(url, judge_timeout_s=0.3, max_missing_fraction=1.0)
         trainer = build(policy, given, judging=judging, config=config, scaffold=EVEN)
         seen = Recorder()
         seen.watch(trainer).train()

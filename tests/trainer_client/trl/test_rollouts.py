@@ -25,16 +25,16 @@ from tests.trainer_client.trl.tiny import (
 from trainer_client import wire
 from trainer_client.data.rows import Row
 from trainer_client.scaffold import Scaffold, Schedule
-from trainer_client.trl.prompt_row import ROW, carrying
+from trainer_client.trl.prompt_row import ROW, with_row
 from trainer_client.trl.rollouts import Rollouts, _parts
-from trainer_client.trl.trainer import Judging
+from trainer_client.trl.trainer import JudgeConfig
 
 
-def test_members_count_from_0_in_every_group(tmp_path: Path, policy: str, judging: Judging) -> None:
+def test_members_count_from_0_in_every_group(tmp_path: Path, policy: str, judging: JudgeConfig) -> None:
     seen = trained(tmp_path, policy, judging, count=4, config=configured(tmp_path, steps=2, mini_batch=1, per_device=2))
     assert [rollout["member"] for rollout in seen.rollouts] == [[0, 1, 2, 3] * 2] * 2
     assert [rollout["step"] for rollout in seen.rollouts] == [0, 2]  # optimiser steps, two a batch
-    assert [rollout["shown_share"] for rollout in seen.rollouts] == [[1, 2 / 3, 1 / 3, 0] * 2] * 2
+    assert [rollout["revealed_share"] for rollout in seen.rollouts] == [[1, 2 / 3, 1 / 3, 0] * 2] * 2
     for rollout in seen.rollouts:
         longer = [len(a) > len(b) for a, b in zip(rollout["from"], rollout["bare"], strict=True)]
         assert longer == [True, True, True, False] * 2
@@ -44,15 +44,15 @@ def test_members_count_from_0_in_every_group(tmp_path: Path, policy: str, judgin
     assert all(event.endswith("{'num_generations': 1}") for event in seen.events)
 
 
-def test_the_schedule_runs_over_all_of_training(tmp_path: Path, policy: str, judging: Judging) -> None:
+def test_the_schedule_runs_over_all_of_training(tmp_path: Path, policy: str, judging: JudgeConfig) -> None:
     falling = Scaffold(Schedule(over="linear"))
-    config = configured(tmp_path, steps=3, questions=1, mini_batch=1, per_device=4)
+    config = configured(tmp_path, steps=3, prompts_per_batch=1, mini_batch=1, per_device=4)
     seen = trained(tmp_path, policy, judging, count=3, config=config, scaffold=falling)
-    assert [rollout["shown_share"][0] for rollout in seen.rollouts] == [1, 2 / 3, 0]  # round(3 x 0.5) is 2
+    assert [rollout["revealed_share"][0] for rollout in seen.rollouts] == [1, 2 / 3, 0]  # round(3 x 0.5) is 2
 
 
 @pytest.mark.parametrize("eval_generations", [1, 2])
-def test_evaluation_is_bare(tmp_path: Path, policy: str, judging: Judging, eval_generations: int) -> None:
+def test_evaluation_is_bare(tmp_path: Path, policy: str, judging: JudgeConfig, eval_generations: int) -> None:
     config = configured(
         tmp_path,
         eval_strategy="steps",
@@ -60,15 +60,15 @@ def test_evaluation_is_bare(tmp_path: Path, policy: str, judging: Judging, eval_
         per_device_eval_batch_size=2,
         num_generations_eval=eval_generations,
     )
-    seen = trained(tmp_path, policy, judging, config=config, eval_rows=rows(4)[2:], ahead=4)
+    seen = trained(tmp_path, policy, judging, config=config, eval_rows=rows(4)[2:], pipeline_parts=4)
     evaluated = [rollout for rollout in seen.rollouts if not rollout["training"]]
     assert len(evaluated) == eval_generations
     for rollout in evaluated:
         assert rollout["from"] == rollout["bare"] == rollout["prompt_ids"]
-        assert set(rollout["shown_share"]) == {0.0} and set(rollout["shown"]) == {"[]"}
+        assert set(rollout["revealed_share"]) == {0.0} and set(rollout["revealed"]) == {"[]"}
         assert rollout["member"] == [n % eval_generations for n in range(2)]
     trainings = [rollout for rollout in seen.rollouts if rollout["training"]]
-    assert trainings[0]["shown_share"][0] == 1
+    assert trainings[0]["revealed_share"][0] == 1
 
 
 def test_the_judge_has_a_part_while_the_next_is_generated(
@@ -95,7 +95,7 @@ def test_the_judge_has_a_part_while_the_next_is_generated(
 
     monkeypatch.setattr("trainer_client.trl.trainer.check_engine", lambda: None)
     with judged_by(verdict) as (judging, service):
-        seen = trained(tmp_path, policy, judging, ahead=4, config=configured(tmp_path, per_device=8))
+        seen = trained(tmp_path, policy, judging, pipeline_parts=4, config=configured(tmp_path, per_device=8))
     assert parts == [2, 2, 2, 2] and in_vain == []
     (rollout,) = seen.rollouts
     assert rollout["member"] == [0, 1, 2, 3] * 2
@@ -127,7 +127,7 @@ def test_parts() -> None:
 
 
 def test_an_empty_answer_is_one_end_token(
-    tmp_path: Path, policy: str, judging: Judging, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, policy: str, judging: JudgeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     single = GRPOTrainer._generate_single_turn
 
@@ -142,14 +142,14 @@ def test_an_empty_answer_is_one_end_token(
     _advantages_follow(policy, seen.rollouts[0], seen)
 
 
-def test_a_scaffold_never_takes_room_from_the_answer(tmp_path: Path, judging: Judging) -> None:
+def test_a_scaffold_never_takes_room_from_the_answer(tmp_path: Path, judging: JudgeConfig) -> None:
     longest = max(len(prompt) for prompt in _lengths(tmp_path, judging, context=512, tokens=None))
     cut = _lengths(tmp_path, judging, context=longest + 6 - 10, tokens=None)
     assert longest - 40 < max(map(len, cut)) <= longest - 10
     assert min(map(len, cut)) == min(map(len, _lengths(tmp_path, judging, context=512, tokens=0)))
 
 
-def test_tokens_bound_a_scaffold(tmp_path: Path, judging: Judging) -> None:
+def test_tokens_bound_a_scaffold(tmp_path: Path, judging: JudgeConfig) -> None:
     bare_ones = [len(ids) for ids in _lengths(tmp_path, judging, context=512, tokens=0)]
     whole = [len(ids) for ids in _lengths(tmp_path, judging, context=512, tokens=None)]
     cost = [a - b for a, b in zip(whole, bare_ones, strict=True)]
@@ -159,14 +159,14 @@ def test_tokens_bound_a_scaffold(tmp_path: Path, judging: Judging) -> None:
         assert (added == whole) == (tokens == max(cost))
 
 
-def _lengths(tmp_path: Path, judging: Judging, *, context: int, tokens: int | None) -> list[list[int]]:
+def _lengths(tmp_path: Path, judging: JudgeConfig, *, context: int, tokens: int | None) -> list[list[int]]:
     policy = save_policy(tmp_path / str(context), context=context)
     seen = trained(tmp_path / "out", policy, judging, tokens=tokens)
     prompts: list[list[int]] = seen.rollouts[0]["from"]
     return prompts
 
 
-def test_a_prompt_without_room_for_an_answer_is_refused_by_name(tmp_path: Path, judging: Judging) -> None:
+def test_a_prompt_without_room_for_an_answer_is_refused_by_name(tmp_path: Path, judging: JudgeConfig) -> None:
     policy = save_policy(tmp_path / "policy", context=20)
     with pytest.raises(ValueError, match=r"row row-0: its prompt has \d+ tokens and an answer may have 6, but the con"):
         trained(tmp_path / "out", policy, judging)
@@ -185,6 +185,6 @@ def test_the_share_is_of_the_criteria_that_count(policy: str) -> None:
         eos_token_ids=[1],
         _generate_single_turn=lambda ids, *_, **__: ([[1]] * len(ids), None),
     )
-    told = Rollouts(Scaffold(Schedule(over="constant")))([carrying(row)] * 2, trainer)
-    assert told["shown_share"] == [1.0, 0.0] and told["shown"] == ["[0]", "[]"]
+    told = Rollouts(Scaffold(Schedule(over="constant")))([with_row(row)] * 2, trainer)
+    assert told["revealed_share"] == [1.0, 0.0] and told["revealed"] == ["[0]", "[]"]
     assert told["completion_ids"] == [[1], [1]] and told["logprobs"] is None

@@ -18,7 +18,7 @@ from trainer_client import wire
 from trainer_client.data.rows import Row
 from trainer_client.scaffold import Ratio
 from trainer_client.trl.prompt_row import ROW, bare
-from trainer_client.trl.trainer import JudgeReward, Judging, build, check_engine, check_texts, dataset
+from trainer_client.trl.trainer import JudgeConfig, JudgeReward, build, check_engine, check_texts, dataset
 
 
 def test_a_prompt_carries_its_row() -> None:
@@ -42,11 +42,11 @@ def test_another_trl_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyP
     with pytest.raises(RuntimeError, match=r"install trl>=1\.14\.2,<2 \(its .* takes prompts, images\)"):
         check_engine()
     with pytest.raises(RuntimeError, match="install trl"):
-        build("nowhere", [], judging=Judging("http://judge"), config=None, scaffold=EVEN)
+        build("nowhere", [], judging=JudgeConfig("http://judge"), config=None, scaffold=EVEN)
 
 
 def test_nothing_is_reported_to_trls_makers(
-    tmp_path: Path, policy: str, judging: Judging, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, policy: str, judging: JudgeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
     monkeypatch.setattr(_telemetry, "_start_telemetry_thread", lambda: sent.append("a report"))
@@ -71,10 +71,10 @@ def test_control_tokens_in_a_row_are_refused_by_name(policy: str, place: str) ->
     with pytest.raises(ValueError, match=r"row odd: its text holds <\|im_end\|>"):
         check_texts([*rows(3), row], tokenizer)
     with pytest.raises(ValueError, match="row odd"):
-        build(policy, rows(2), judging=Judging("http://judge"), config=None, scaffold=EVEN, eval_rows=[row])
+        build(policy, rows(2), judging=JudgeConfig("http://judge"), config=None, scaffold=EVEN, eval_rows=[row])
 
 
-def test_a_template_in_a_criterion_is_only_text(tmp_path: Path, policy: str, judging: Judging) -> None:
+def test_a_template_in_a_criterion_is_only_text(tmp_path: Path, policy: str, judging: JudgeConfig) -> None:
     rubric = wire.Rubric(criteria=[wire.Criterion(text="Says {{ 7 * 6 }}{% set x = 1 %}.", points=1)])
     row = Row("odd", ({"role": "user", "content": "{{ messages }}"},), rubric, None, "s")
     seen = Recorder()
@@ -85,7 +85,7 @@ def test_a_template_in_a_criterion_is_only_text(tmp_path: Path, policy: str, jud
     assert shown.count("<|im_start|>system") == 1
 
 
-def test_a_judge_alone_in_a_plain_trainer(tmp_path: Path, policy: str, judging: Judging) -> None:
+def test_a_judge_alone_in_a_plain_trainer(tmp_path: Path, policy: str, judging: JudgeConfig) -> None:
     """Without the scaffold: TRL's own prompts, and the rows still travel."""
     trainer = GRPOTrainer(
         policy,
@@ -96,7 +96,7 @@ def test_a_judge_alone_in_a_plain_trainer(tmp_path: Path, policy: str, judging: 
     )
     trainer.train()
     logged = trainer.state.log_history[0]
-    assert logged["judge/none_share"] == 0 and logged["scaffold/shown_share"] == 0
+    assert logged["judge/none_share"] == 0 and logged["scaffold/revealed_share"] == 0
     assert logged["reward/bare"] == pytest.approx(logged["reward"], rel=1e-5)
 
 
@@ -135,7 +135,7 @@ def test_what_is_logged(tmp_path: Path, policy: str) -> None:
     assert answers == texts(policy, rollout["completion_ids"])
     assert table["row"] == ["row-0"] * 4 + ["row-1"] * 4
     assert table["member"] == [0, 1, 2, 3] * 2
-    assert table["shown_share"] == rollout["shown_share"] and table["shown"] == rollout["shown"]
+    assert table["revealed_share"] == rollout["revealed_share"] and table["revealed"] == rollout["revealed"]
     wanted = [verdict(answer) for answer in answers]
     missing = [one is None for one in wanted]
     assert any(missing) and not all(missing)
@@ -155,7 +155,7 @@ def test_what_is_logged(tmp_path: Path, policy: str) -> None:
             for name in ("latency_s", "waited_s", "none_share", "coverage", "abstained", "met_share")
         ),
         *(f"train/criteria/c{n}" for n in range(3)),
-        "train/scaffold/shown_share",
+        "train/scaffold/revealed_share",
         "train/reward/scaffolded",
         "train/rewards/judge/mean",
     }
@@ -179,12 +179,12 @@ def test_a_wait_for_the_judge_is_shorter_than_the_processes_wait_for_each_other(
 ) -> None:
     config = configured(tmp_path, ddp_timeout=600)
     monkeypatch.setattr(type(config), "world_size", property(lambda self: 2))
-    with pytest.raises(ValueError, match=r"patience_s \(600\) must be below trl\.ddp_timeout \(600\)"):
-        build(policy, rows(2), judging=Judging("http://judge", patience_s=600), config=config, scaffold=EVEN)
+    with pytest.raises(ValueError, match=r"judge_timeout_s \(600\) must be below trl\.ddp_timeout \(600\)"):
+        build(policy, rows(2), judging=JudgeConfig("http://judge", judge_timeout_s=600), config=config, scaffold=EVEN)
 
 
 @pytest.mark.parametrize("ratio", ["bare/bare", "bare/scaffold"])
-def test_lora_trains_the_adapter_alone(tmp_path: Path, policy: str, judging: Judging, ratio: Ratio) -> None:
+def test_lora_trains_the_adapter_alone(tmp_path: Path, policy: str, judging: JudgeConfig, ratio: Ratio) -> None:
     lora = LoraConfig(r=2, target_modules=["q_proj", "v_proj"])
     config = configured(tmp_path, steps=2, learning_rate=0.02, beta=0.1)
     trainer = build(policy, rows(4), judging=judging, config=config, scaffold=EVEN, ratio=ratio, lora=lora)

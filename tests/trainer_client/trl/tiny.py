@@ -15,7 +15,7 @@ from testkit.scripted_judge import Json, Service, answered, scores, served
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client import wire
 from trainer_client.data.rows import Row
-from trainer_client.reward_client import Judging
+from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Scaffold, Schedule
 from trainer_client.trl.trainer import build, grpo_config
 
@@ -80,11 +80,11 @@ def word(response: str) -> float:
 
 
 @contextmanager
-def judged_by(verdict: Verdict = word) -> Iterator[tuple[Judging, Service]]:
+def judged_by(verdict: Verdict = word) -> Iterator[tuple[JudgeConfig, Service]]:
     """A loopback judge whose score of a response is `verdict(response)`; None where it abstains."""
     service = Service(lambda body: answered(_said(body, verdict)))
     with served(service) as url:
-        yield Judging(url, patience_s=60.0, most_missing=1.0), service
+        yield JudgeConfig(url, judge_timeout_s=60.0, max_missing_fraction=1.0), service
 
 
 def _said(body: Json, verdict: Verdict) -> Json:
@@ -162,11 +162,13 @@ class _Rolling:
 
 def configured(out: Path, **changes: Any) -> Any:
     """One batch of two groups, in one pass."""
-    sizes = {"group": GROUP, "questions": 2, "mini_batch": 2, "per_device": 8, "steps": 1}
+    sizes = {"group": GROUP, "prompts_per_batch": 2, "mini_batch": 2, "per_device": 8, "steps": 1}
     return grpo_config(out, **{**sizes, **QUIET, "save_strategy": "no", **changes})
 
 
-def trained(out: Path, policy: str, judging: Judging, *, count: int = 2, config: Any = None, **more: Any) -> Recorder:
+def trained(
+    out: Path, policy: str, judging: JudgeConfig, *, count: int = 2, config: Any = None, **more: Any
+) -> Recorder:
     """What happened in a training on `count` rows."""
     seen, options = Recorder(), {"scaffold": EVEN, **more}
     trainer = build(policy, rows(count), judging=judging, config=config or configured(out), **options)

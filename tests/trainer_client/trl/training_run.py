@@ -18,7 +18,7 @@ import torch
 from testkit.free_port import free_port
 from tests.trainer_client.trl.tiny import QUIET, Recorder, rows
 from trainer_client.data.rows import training_order
-from trainer_client.reward_client import Judging
+from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Scaffold, Schedule
 from trainer_client.trl.trainer import build, grpo_config
 
@@ -32,9 +32,9 @@ class Plan:
 
     out: Path
     policy: str
-    judging: Judging
+    judging: JudgeConfig
     steps: int
-    questions: int
+    prompts_per_batch: int
     mini_batch: int
     per_device: int
     group: int = 4
@@ -105,7 +105,7 @@ def _train(plan: Plan, rank: int) -> None:
     config = grpo_config(
         plan.out,
         group=plan.group,
-        questions=plan.questions,
+        prompts_per_batch=plan.prompts_per_batch,
         mini_batch=plan.mini_batch,
         per_device=plan.per_device,
         steps=plan.steps,
@@ -114,7 +114,7 @@ def _train(plan: Plan, rank: int) -> None:
         learning_rate=0.02,
         **{**QUIET, **plan.trl},
     )
-    order = training_order(rows(plan.rows), epochs=plan.epochs, seed=1, batch=plan.questions)
+    order = training_order(rows(plan.rows), epochs=plan.epochs, seed=1, batch=plan.prompts_per_batch)
     trainer = build(
         plan.policy,
         order,

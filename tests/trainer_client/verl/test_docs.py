@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from tests.trainer_client.verl.verl_docs import DOC, ROWS, block, recipe
 from trainer_client.verl.recipe import overrides
-from trainer_client.verl.rows import carried
+from trainer_client.verl.rows import prompt_row
 
 
 def test_the_recipe_has_ten_lines() -> None:
@@ -21,7 +21,7 @@ def test_the_recipe_writes_the_files_and_prints_the_command(tmp_path: Path) -> N
     for name, split in (("train", "train"), ("val", "val")):
         rows = parquet.read_table(tmp_path / f"{name}.parquet").to_pylist()
         assert len(rows) == ROWS.count("\n")
-        assert [carried(row["extra_info"]).split for row in rows] == [split] * 2
+        assert [prompt_row(row["extra_info"]).split for row in rows] == [split] * 2
     assert (tmp_path / "agents.yaml").is_file()
     assert f"data.train_files={tmp_path / 'train.parquet'}" in command
 

@@ -17,7 +17,7 @@ from trainer_client import wire
 from trainer_client.client import JudgeClient
 from trainer_client.data.rows import Row
 from trainer_client.errors import DataError, Unauthorized
-from trainer_client.reward_client import Judging
+from trainer_client.reward_client import JudgeConfig
 from trainer_client.verl.reward import NotJudged, compute_score
 from trainer_client.verl.rows import to_parquet
 
@@ -45,24 +45,24 @@ def made(service: Service, monkeypatch: pytest.MonkeyPatch) -> Made:
     """Every client that was made, with a clock that needs no waiting."""
     clients: Made = []
 
-    def client(self: Judging) -> JudgeClient:
+    def client(self: JudgeConfig) -> JudgeClient:
         more: Any = {"transport": service.transport, "clock": Hands().clock}
         one = JudgeClient(self.url, token=self.token, concurrency=self.concurrency, timeout_s=self.timeout_s, **more)
         clients.append(one)
         return one
 
-    monkeypatch.setattr(Judging, "client", client)
+    monkeypatch.setattr(JudgeConfig, "client", client)
     return clients
 
 
 async def _ask(extra_info: Json, solution: str = SECRET, **more: Any) -> dict[str, float | None]:
-    told = {"num_turns": 2, "rollout_reward_scores": {}, "shown": 1, "criteria": 2, "shown_share": 0.5}
+    told = {"num_turns": 2, "rollout_reward_scores": {}, "revealed": 1, "criteria": 2, "revealed_share": 0.5}
     return await compute_score(
         data_source="made-up",
         solution_str=solution,
         ground_truth="Hi.",
         extra_info={**extra_info, **told},
-        **{"url": "http://judge", "patience_s": 5.0, **more},
+        **{"url": "http://judge", "judge_timeout_s": 5.0, **more},
     )
 
 
@@ -78,11 +78,11 @@ def _with(**changes: Any) -> Callable[[Json], Any]:
 
 async def test_what_verl_gets_and_what_the_judge_is_asked(extra_info: Json, service: Service, made: Made) -> None:
     told = await _ask(extra_info)
-    assert list(told) == ["score", "judged", "coverage", "met_share", "judge_latency_s", "shown_share", "shown"]
+    assert list(told) == ["score", "judged", "coverage", "met_share", "judge_latency_s", "revealed_share", "revealed"]
     assert told["score"] == scripted_judge.expected_score(SECRET)
     met = [scripted_judge.chance(SECRET, text) >= 0.5 for text in ("Is kind.", "Lies.")]
     assert told["met_share"] == sum(met) / 2
-    assert (told["judged"], told["coverage"], told["shown_share"], told["shown"]) == (1.0, 1.0, 0.5, 1.0)
+    assert (told["judged"], told["coverage"], told["revealed_share"], told["revealed"]) == (1.0, 1.0, 0.5, 1.0)
     assert told["judge_latency_s"] is not None and 0 <= told["judge_latency_s"] < 60
     (item,) = service.bodies[0]["items"]
     assert item["prompt"] == [{"role": "user", "content": "Hello?"}]
@@ -92,7 +92,7 @@ async def test_what_verl_gets_and_what_the_judge_is_asked(extra_info: Json, serv
 
 async def test_without_a_scaffold_nothing_was_shown(extra_info: Json, service: Service, made: Made) -> None:
     told = await compute_score("made-up", SECRET, None, extra_info, url="http://judge")
-    assert (told["shown_share"], told["shown"]) == (0.0, 0.0)
+    assert (told["revealed_share"], told["revealed"]) == (0.0, 0.0)
 
 
 async def test_a_response_that_was_judged_in_part_has_no_reward(extra_info: Json, service: Service, made: Made) -> None:
@@ -150,7 +150,7 @@ async def test_bounds_that_do_not_exist_are_not_made_up(extra_info: Json, servic
 async def test_a_judge_that_is_away_for_a_while_is_waited_for(extra_info: Json, service: Service, made: Made) -> None:
     away = iter([scripted_judge.problem("unavailable", 503)] * 3)
     service.answer = lambda body: next(away, None) or scripted_judge.answered(scripted_judge.scores(body))
-    told = await _ask(extra_info, patience_s=60.0)
+    told = await _ask(extra_info, judge_timeout_s=60.0)
     assert told["judged"] == 1.0
     assert len(service.bodies) == 4
 

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from trainer_client import wire
 from trainer_client.data.rows import Row
 from trainer_client.errors import DataError
-from trainer_client.verl.rows import AGENT, Carried, carried, to_parquet
+from trainer_client.verl.rows import AGENT, PromptRow, prompt_row, to_parquet
 
 CRITERIA: list[dict[str, Any]] = [
     {"text": "Tells the user to see a doctor.", "points": 5, "id": "doctor", "tags": {"axis": "safety", "level": "é"}},
@@ -37,14 +37,14 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _carried(path: Path) -> list[Carried]:
-    return [carried(one["extra_info"]) for one in _read(path)]
+def _carried(path: Path) -> list[PromptRow]:
+    return [prompt_row(one["extra_info"]) for one in _read(path)]
 
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     rows = [row(), row("b", rubric=None, reference=None), row("c", source="another", messages=TURNS[1:])]
     assert to_parquet(rows, tmp_path / "t.parquet", split="train") == 3
-    assert _carried(tmp_path / "t.parquet") == [Carried(one, "train") for one in rows]
+    assert _carried(tmp_path / "t.parquet") == [PromptRow(one, "train") for one in rows]
 
 
 def test_the_columns_are_those_that_verl_looks_for(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_datasets_reads_the_same(tmp_path: Path) -> None:
     to_parquet(rows, tmp_path / "t.parquet", split="train")
     files = {"data_files": str(tmp_path / "t.parquet"), "cache_dir": str(tmp_path / "cache")}
     loaded = datasets.load_dataset("parquet", **files)["train"]
-    assert [carried(one["extra_info"]).row for one in loaded] == rows
+    assert [prompt_row(one["extra_info"]).row for one in loaded] == rows
     assert [one["reward_model"]["ground_truth"] for one in loaded] == [None] * 3
 
 
@@ -78,7 +78,7 @@ def test_the_order_is_kept_over_many(tmp_path: Path) -> None:
     rows = (row(f"{n}", rubric=None) for n in range(2500))
     assert to_parquet(rows, tmp_path / "t.parquet", split="train") == 2500
     read = _read(tmp_path / "t.parquet")
-    assert [carried(one["extra_info"]).row.id for one in read] == [f"{n}" for n in range(2500)]
+    assert [prompt_row(one["extra_info"]).row.id for one in read] == [f"{n}" for n in range(2500)]
     assert [one["extra_info"]["index"] for one in read] == list(range(2500))
 
 
@@ -99,7 +99,7 @@ def test_any_text_comes_back(turns: list[Any], reference: str | None, source: st
     one = row(messages=tuple(turns), reference=reference, source=source)
     with TemporaryDirectory() as folder:
         to_parquet([one], Path(folder) / "t.parquet", split="train")
-        assert _carried(Path(folder) / "t.parquet") == [Carried(one, "train")]
+        assert _carried(Path(folder) / "t.parquet") == [PromptRow(one, "train")]
 
 
 def test_rows_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_without_pyarrow_it_says_what_to_install(tmp_path: Path, monkeypatch: py
 
 
 def test_the_judge_is_asked_about_the_whole_row() -> None:
-    item = Carried(row(), "train").item("Rest it.")
+    item = PromptRow(row(), "train").item("Rest it.")
     assert item.response == "Rest it."
     assert item.rubric == row().rubric
     assert (item.id, item.reference) == ("a", "Rest.")

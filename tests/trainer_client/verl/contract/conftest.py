@@ -4,13 +4,13 @@ import pytest
 
 from testkit.scripted_judge import Service
 from trainer_client.client import JudgeClient
-from trainer_client.reward_client import Judging
+from trainer_client.reward_client import JudgeConfig
 
 
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Service:
     service = Service()
     monkeypatch.setattr(
-        Judging, "client", lambda self: JudgeClient(self.url, token=self.token, transport=service.transport)
+        JudgeConfig, "client", lambda self: JudgeClient(self.url, token=self.token, transport=service.transport)
     )
     return service

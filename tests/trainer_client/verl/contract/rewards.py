@@ -18,7 +18,7 @@ from testkit.scripted_judge import Service
 from tests.trainer_client.verl.contract.world import World, config, criteria, rows, written
 from trainer_client.verl import sampler as verl_sampler
 
-KEYS = {"score", "judged", "coverage", "met_share", "judge_latency_s", "shown_share", "shown"}
+KEYS = {"score", "judged", "coverage", "met_share", "judge_latency_s", "revealed_share", "revealed"}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def test_every_sample_has_the_same_keys(folder: Path, judge: Service, monk
     told = [world.store.field(uid, member, "extra_fields") for uid in uids for member in range(8)]
     told.append(world.store.field(val, 0, "extra_fields"))
     assert all(set(one["reward_extra_info"]) == KEYS for one in told)
-    assert [one["reward_extra_info"]["shown_share"] for one in told] == [one["shown_share"] for one in told]
+    assert [one["reward_extra_info"]["revealed_share"] for one in told] == [one["revealed_share"] for one in told]
     sources, names = ["made-up"] * len(told), [str(n // 8) for n in range(len(told))]
     infos = {key: [one["reward_extra_info"][key] for one in told] for key in KEYS}
     assert set(process_validation_metrics(sources, names, infos)["made-up"]) == KEYS

@@ -39,12 +39,12 @@ async def test_each_member_is_generated_from_its_own_scaffold_and_trained_on_the
             assert world.store.field(uid, member, "input_ids") == [*prompt, *answer]
             assert world.store.field(uid, member, "response_mask") == [1] * len(answer)
             told = world.tokenizer.decode(world.generated_from(answer))
-            shown = Scaffold().shown(criteria(row), row=row.id, member=member, group=8, step=1, total=STEPS)
-            assert len(shown) == 7 - member
-            points = [f"- Point {place} of {row.id.replace('-', ' ')}." for place in sorted(shown)]
+            revealed = Scaffold().reveal(criteria(row), row=row.id, member=member, group=8, step=1, total=STEPS)
+            assert len(revealed) == 7 - member
+            points = [f"- Point {place} of {row.id.replace('-', ' ')}." for place in sorted(revealed)]
             assert [line.split(" (")[0] for line in told.splitlines() if line.startswith("- ")] == points
             extra = world.store.field(uid, member, "extra_fields")
-            assert (extra["shown"], extra["criteria"], extra["shown_share"]) == (7 - member, 7, (7 - member) / 7)
+            assert (extra["revealed"], extra["criteria"], extra["revealed_share"]) == (7 - member, 7, (7 - member) / 7)
             assert (extra["min_global_steps"], extra["max_global_steps"]) == (1, 1)
 
 
@@ -65,7 +65,7 @@ async def test_the_step_is_verls_own(
 ) -> None:
     world = World(config(folder, scaffold=LINEAR), monkeypatch)
     uid, _ = await world.roll_out(step=step)
-    assert [world.store.field(uid, member, "extra_fields")["shown"] for member in range(8)] == counts
+    assert [world.store.field(uid, member, "extra_fields")["revealed"] for member in range(8)] == counts
 
 
 async def test_the_same_step_shows_the_same_in_another_worker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ async def test_validation_is_generated_from_the_bare_prompt(folder: Path, monkey
     (asked,) = world.server.asked
     assert asked["prompt_ids"] == world.bare(rows(1)[0])
     assert asked["sampling_params"]["temperature"] == 0
-    assert world.store.field(uid, 0, "extra_fields")["shown"] == 0
+    assert world.store.field(uid, 0, "extra_fields")["revealed"] == 0
 
 
 async def test_scaffold_over_scaffold_trains_on_what_was_generated_from(
@@ -104,13 +104,13 @@ async def test_a_scaffold_that_does_not_fit_shows_less(folder: Path, monkeypatch
     world = World(config(folder, prompt_tokens=30, scaffold_tokens=160), monkeypatch)
     uid, _ = await world.roll_out()
     first = world.store.field(uid, 0, "extra_fields")
-    assert 0 < first["shown"] < 7
-    assert first["shown_share"] == first["shown"] / 7
+    assert 0 < first["revealed"] < 7
+    assert first["revealed_share"] == first["revealed"] / 7
     lengths = [len(one["prompt_ids"]) for one in world.server.asked]
     assert 190 - 30 < max(lengths) <= 190
-    drawn = Scaffold().shown(criteria(rows()[0]), row="row-0", member=0, group=8, step=1, total=STEPS)
+    drawn = Scaffold().reveal(criteria(rows()[0]), row="row-0", member=0, group=8, step=1, total=STEPS)
     told = world.tokenizer.decode(world.generated_from(world.store.field(uid, 0, "responses")))
-    assert all((f"Point {place} of" in told) == (place in drawn[: first["shown"]]) for place in range(7))
+    assert all((f"Point {place} of" in told) == (place in drawn[: first["revealed"]]) for place in range(7))
 
 
 async def test_a_prompt_that_is_too_long_fails_and_is_never_cut(

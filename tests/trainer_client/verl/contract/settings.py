@@ -64,11 +64,11 @@ def test_odd_values_arrive_as_they_are(text: str) -> None:
 
 def test_the_judges_settings_arrive_in_the_reward_function() -> None:
     options: Any = {"aggregation": "rar_explicit", "soft": True, "min_coverage": 0.5, "expect_judge": "a1b2"}
-    config = _composed(_said(options=options, patience_s=60.0, concurrency=3, when_missing="lower_bound"))
+    config = _composed(_said(options=options, judge_timeout_s=60.0, concurrency=3, when_missing="lower_bound"))
     kwargs = OmegaConf.to_container(config.reward.custom_reward_function.reward_kwargs)
     assert kwargs == {
         "url": "http://j:1",
-        "patience_s": 60.0,
+        "judge_timeout_s": 60.0,
         "concurrency": 3,
         "when_missing": "lower_bound",
         "options": options,

@@ -62,7 +62,7 @@ def criteria(row: Row) -> list[wire.Criterion]:
 
 def config(folder: Path, *changes: str, scaffold: Scaffold | None = None, **recipe: Any) -> DictConfig:
     """What `main_ppo` would run with: verl's own YAML under our overrides, then `changes`."""
-    sizes = {"group": 8, "questions": 2, "mini_batch": 2, "gpus": 1}
+    sizes = {"group": 8, "prompts_per_batch": 2, "mini_batch": 2, "gpus": 1}
     lengths = {"prompt_tokens": 256, "scaffold_tokens": 512, "response_tokens": 64}
     told = overrides(
         str(POLICY), **{**_FILES, **sizes, **lengths, "steps": STEPS, "judge": "http://judge:8000", **recipe}
