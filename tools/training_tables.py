@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from trainer_client.training.presets import PRESETS, settings
-from trainer_client.training.run_fields import JudgingSection, LoraSection, RunConfig, ScaffoldSection, WordingSection
+from trainer_client.training.run_config import JudgingSection, LoraSection, RunConfig, ScaffoldSection, WordingSection
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "guide" / "training.md"
 FIELDS = "| field | default | meaning |\n|---|---|---|\n"

@@ -1,29 +1,29 @@
-"""The one file that says what a training is: YAML, checked as a whole before anything is loaded.
+"""Reads the one file that describes a training: YAML, checked as a whole before anything is loaded.
 
-Always true: an unknown field or a wrong value is an error that names its place and what to change; what the file does
-not say comes from its preset, and after reading nothing is left unsaid. What `written` wrote is read as the same run.
+Guarantees: an unknown field or a wrong value is an error that names its place and what to change. A field that the file
+leaves out comes from its preset, and after reading every field has a value. What `written` wrote is read as the same
+run. The table in `docs/guide/training.md` is written from the fields here.
 """
 
 import io
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from trainer_client import wire
+from trainer_client.client import ScoreOptions
+from trainer_client.data.rows import Pitfalls
+from trainer_client.reward_client import JudgeConfig
+from trainer_client.scaffold import Over, Ratio, Scaffold, Schedule, Within, Wording
 from trainer_client.training import presets
-from trainer_client.training.run_fields import (
-    JudgingSection,
-    LoraSection,
-    RunConfig,
-    ScaffoldSection,
-    Section,
-    WordingSection,
-)
+from trainer_client.training.presets import References, Rubrics
 
-__all__ = ["RunConfig", "RunConfigError", "read", "written"]
-
+Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+_SCHEDULE, _WORDING = Schedule(), Wording()
 _MERGED = ("scaffold", "judging", "trl")
 
 
@@ -31,7 +31,157 @@ class RunConfigError(ValueError):
     """A run file that cannot be used, with the place and what to change."""
 
 
-_PARTS: Mapping[str, type[Section]] = {
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, hide_input_in_errors=True)
+
+
+class WordingSection(Section):
+    """The words of the scaffold."""
+
+    opener: str = Field(default=_WORDING.opener, description="What it begins with.")
+    include: str = Field(default=_WORDING.include, description="Heading of what is wanted.")
+    avoid: str = Field(default=_WORDING.avoid, description="Heading of the faults.")
+    closing: str = Field(default=_WORDING.closing, description="What is asked for.")
+    warning: str = Field(default=_WORDING.warning, description="The warning not to speak of the points.")
+    points: bool = Field(default=True, description="Whether each criterion's worth is told.")
+    warn: bool = Field(default=True, description="Whether the warning is given.")
+
+
+class ScaffoldSection(Section):
+    """What rollouts are shown of their rubric."""
+
+    within: Within = Field(default="linear", description="Over a group: `linear`, from all to nothing, or `binary`.")
+    over: Over = Field(
+        default="sigmoid", description="Over progress: `sigmoid`, `linear`, `power`, `constant`, `none`."
+    )
+    full: int | None = Field(default=None, ge=0, description="`binary`: members that are shown all; null: the group.")
+    start: float = Field(default=_SCHEDULE.start, description="`sigmoid`: the progress at which half is shown.")
+    steepness: float = Field(default=_SCHEDULE.steepness, ge=0, description="`sigmoid`: how sudden it ends.")
+    exponent: float = Field(default=_SCHEDULE.exponent, ge=0, description="`power`: its exponent.")
+    nested: bool = Field(default=False, description="Each member is shown a part of what the one before it is shown.")
+    tokens: int | None = Field(default=None, ge=0, description="The most tokens that it may add to a prompt.")
+    wording: WordingSection = Field(default=WordingSection(), description="Its words.")
+
+
+class JudgingSection(Section):
+    """The judge service, and how it is asked."""
+
+    url: str = Field(description="The judge service.")
+    token_env: str = Field(default="RUBRICD_KEY", description="Environment variable with the key.")
+    judge_timeout_s: float = Field(
+        default=600.0, gt=0, description="Seconds that a batch of rollouts waits for its judge."
+    )
+    concurrency: int = Field(default=8, ge=1, description="Requests at once, of each process.")
+    timeout_s: float = Field(default=300.0, gt=0, description="Seconds that one request may take.")
+    max_missing_fraction: float = Field(
+        default=0.5, ge=0, le=1, description="Larger shares without a reward end the run."
+    )
+    truncation_penalty: float | None = Field(
+        default=None, ge=0, description="A cut-off answer's reward is min(score, 0) minus this; null: its score."
+    )
+    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, and so the next nine.")
+    aggregation: wire.Aggregation = Field(default="healthbench", description="How verdicts become a score.")
+    layout: wire.Layout = Field(default="rubricd", description="The prompt's layout.")
+    votes: int = Field(default=1, ge=1, le=16, description="Mode `reasoned`: samples a criterion.")
+    rating_norm: wire.RatingNorm = Field(default="(r-1)/9", description="How a rating of 1..10 becomes the score.")
+    soft: bool = Field(default=False, description="P(met) counts in place of 0 and 1.")
+    threshold: float = Field(default=0.5, ge=0, le=1, description="P(met) from which a criterion is met.")
+    min_coverage: float = Field(default=1.0, ge=0, le=1, description="Share of the points that must be judged.")
+    priority: wire.Priority = Field(default="train", description="Class in the service's queue.")
+    expect_judge: str | None = Field(
+        default=None, min_length=1, description="Its fingerprint; null: any judge at the start."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be a URL like http://127.0.0.1:8000")
+        if parts.username or parts.password:
+            raise ValueError("holds a key, and run files are kept: put the key into the variable `token_env` names")
+        return url
+
+
+class LoraSection(Section):
+    """Adapters in place of all weights."""
+
+    r: int = Field(default=16, ge=1, description="Rank.")
+    alpha: float = Field(default=32.0, gt=0, description="An adapter is scaled by alpha / r.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout of the adapter's input.")
+    target_modules: str | list[str] = Field(default="all-linear", description="Modules that get one.")
+
+
+class RunConfig(Section):
+    """A training, with nothing left unsaid."""
+
+    policy: str = Field(description="Folder, relative to this file, or hub name.")
+    data: str = Field(description="Training rows, .jsonl or .parquet.")
+    out: str = Field(description="The run's folder.")
+    judging: JudgingSection = Field(description="The judge service.")
+    preset: str = Field(default="ruscarl", description="Where what is not said comes from.")
+    eval_data: str | None = Field(default=None, description="Rows that are answered from the bare prompt meanwhile.")
+    pitfalls: Pitfalls | None = Field(default=None, description="What it means to meet a RaR pitfall.")
+    rubric: Rubrics = Field(default="own", description="The row's `own`, four `generic` criteria, or `none`.")
+    reference: References = Field(default="hidden", description="Reference answers: `hidden` or `needed` by the judge.")
+    scaffold: ScaffoldSection = Field(default=ScaffoldSection(), description="What rollouts are shown.")
+    ratio: Ratio = Field(default="bare/bare", description="Prompts of the importance ratio, numerator/denominator.")
+    steps: int | None = Field(default=None, ge=1, description="Batches of rollouts; or `epochs`.")
+    epochs: int | None = Field(default=None, ge=1, description="Times that every row is asked about.")
+    group: int = Field(default=8, ge=2, description="Rollouts of a prompt.")
+    prompts_per_batch: int = Field(default=64, ge=1, description="Prompts of a batch.")
+    mini_batch: int = Field(default=64, ge=1, description="Prompts of an update; divides `prompts_per_batch`.")
+    per_device: int = Field(default=8, ge=1, description="Rollouts in one pass of one process.")
+    pipeline_parts: int = Field(default=1, ge=1, description="Parts of a batch, judged while the next is generated.")
+    save_every: int = Field(default=50, ge=1, description="Batches from checkpoint to checkpoint.")
+    eval_every: int | None = Field(default=None, ge=1, description="Batches from evaluation to evaluation.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the order, the scaffold and the sampling.")
+    dtype: Dtype = Field(default="float32", description="Of the policy's weights.")
+    lora: LoraSection | None = Field(default=None, description="Train an adapter instead of all weights.")
+    trl: dict[str, Any] = Field(default_factory=dict, description="Further settings of TRL's GRPOConfig.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of `steps` and `epochs`")
+        if self.prompts_per_batch % self.mini_batch:
+            raise ValueError(
+                f"`prompts_per_batch` ({self.prompts_per_batch}) must be a multiple of `mini_batch` ({self.mini_batch})"
+            )
+        if self.judging.mode != "likert" and self.rubric == "none":
+            raise ValueError(f"judging.mode `{self.judging.mode}` needs a rubric: set `rubric` to own or generic")
+        return self
+
+    def scaffolding(self) -> Scaffold:
+        part = self.scaffold
+        schedule = Schedule(
+            within=part.within,
+            over=part.over,
+            full=self.group if part.full is None else part.full,
+            start=part.start,
+            steepness=part.steepness,
+            exponent=part.exponent,
+        )
+        return Scaffold(schedule, Wording(**part.wording.model_dump()), nested=part.nested, seed=self.seed)
+
+    def judge(self, environment: Mapping[str, str], *, expect_judge: str | None) -> JudgeConfig:
+        """The key is read from `environment`."""
+        part = self.judging
+        options: Any = {name: getattr(part, name) for name in ScoreOptions.__annotations__}
+        options["expect_judge"] = expect_judge
+        return JudgeConfig(
+            url=part.url,
+            token=environment.get(part.token_env) or None,
+            options=options,
+            judge_timeout_s=part.judge_timeout_s,
+            concurrency=part.concurrency,
+            timeout_s=part.timeout_s,
+            max_missing_fraction=part.max_missing_fraction,
+            truncation_penalty=part.truncation_penalty,
+        )
+
+
+_SECTIONS: Mapping[str, type[Section]] = {
     "scaffold": ScaffoldSection,
     "wording": WordingSection,
     "judging": JudgingSection,
@@ -156,5 +306,5 @@ def _said(slip: Any) -> str:
 def _fields(loc: Iterable[str | int]) -> list[str]:
     fields = RunConfig.model_fields
     for name in loc:
-        fields = _PARTS[str(name)].model_fields
+        fields = _SECTIONS[str(name)].model_fields
     return list(fields)

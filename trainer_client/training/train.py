@@ -34,7 +34,7 @@ def trainer_of(plan: Plan) -> Any:
     _quiet(plan)
     from transformers.trainer_callback import ProgressCallback
 
-    from trainer_client.training.run_log import Bar, MetricsFile
+    from trainer_client.training.callbacks import Bar, MetricsFile
     from trainer_client.trl.trainer import build
 
     run, config, scaffold = plan.run, _config(plan), plan.run.scaffolding()

@@ -8,8 +8,13 @@ import pytest
 from trainer_client.client import ScoreOptions
 from trainer_client.scaffold import Schedule, Wording
 from trainer_client.training import run_config
-from trainer_client.training.run_config import RunConfigError
-from trainer_client.training.run_fields import JudgingSection, RunConfig, ScaffoldSection, WordingSection
+from trainer_client.training.run_config import (
+    JudgingSection,
+    RunConfig,
+    RunConfigError,
+    ScaffoldSection,
+    WordingSection,
+)
 
 LEAST = "policy: Qwen/Qwen3-4B\ndata: train.jsonl\nout: runs/a\njudging: {url: 'http://judge:8000'}\n"
 
