@@ -31,6 +31,7 @@ EXPOSE 8000
 HEALTHCHECK --start-period=900s --interval=10s --timeout=6s --retries=3 \
   CMD ["python3", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('RUBRICD_PORT') or 8000), timeout=5); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["python3", "-m", "service"]
+CMD ["serve"]
 
 
 FROM ${VLLM_IMAGE} AS cuda
@@ -51,3 +52,4 @@ EXPOSE 8000
 HEALTHCHECK --start-period=900s --interval=10s --timeout=6s --retries=3 \
   CMD ["python3", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('RUBRICD_PORT') or 8000), timeout=5); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["python3", "-m", "service"]
+CMD ["serve"]

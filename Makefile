@@ -21,7 +21,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
 
 serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm)  ## serve a judge: JUDGE=/path/or/hub-name ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'
-	@exec $(BIN)/python -m service --port $(PORT) --engine $(ENGINE) $(if $(JUDGE),--judge $(JUDGE)) $(ARGS)
+	@exec $(BIN)/python -m service serve --port $(PORT) --engine $(ENGINE) $(if $(JUDGE),--judge $(JUDGE)) $(ARGS)
 
 serve-ray: .venv/ray  ## serve replicas on Ray Serve, as deploy/ray/serve.yaml says
 	@RAY_USAGE_STATS_ENABLED=0 $(BIN)/serve run deploy/ray/serve.yaml $(ARGS)

@@ -20,7 +20,6 @@ from collections.abc import Iterable, Sequence
 import httpx
 import uvicorn
 
-from service.__main__ import spare_the_collector
 from service.app import create_app
 from service.engine.base import LabelLogprobs, Outcome, Prompt
 from service.engine.build import MINIATURE, LoadedJudge
@@ -28,6 +27,7 @@ from service.engine.fake import FakeEngine
 from service.lifecycle import Lifecycle
 from service.prompting.tokenization import Segmenter
 from service.scoring.scorer import Scorer
+from service.server import spare_the_collector
 from service.settings import Settings
 
 GROUP, CRITERIA = 8, 12

@@ -1,8 +1,8 @@
 """The real service over its limit, over HTTP: what ends whole and in time, how soon the rest is refused, who is served.
 
-`python -m service` with the bundled judge, teams with keys, no Redis and no verdicts in memory. Requests are sent when
-they are due, whether or not earlier ones are answered; both share this machine's cores, so that the caller must cost
-little (offered.py).
+`python -m service serve` with the bundled judge, teams with keys, no Redis and no verdicts in memory. Requests are sent
+when they are due, whether or not earlier ones are answered; both share this machine's cores, so that the caller must
+cost little (offered.py).
 
 Guarantees: A request that gets no answer at all ends the run.
 
@@ -303,7 +303,7 @@ def _service() -> Iterator[Host]:
     with tempfile.TemporaryDirectory() as folder:
         file = teams_file.write(Path(folder) / "teams.json", *(teams_file.team(name) for name in (*SMALL, HOG)))
         flags = ["--engine", "local", "--teams", str(file), "--cache-entries", "0", "--canary-every-s", "0"]
-        command = [sys.executable, "-m", "service", "--port", str(port), *flags]
+        command = [sys.executable, "-m", "service", "serve", "--port", str(port), *flags]
         log = Path(folder) / "log"
         with hosted(command, log=log, port=port, ready="/readyz", env={}, split="threads") as host:
             yield host

@@ -200,13 +200,18 @@ class RuleSettings(_Floor):
     rule_timeout_s: float = Field(default=5.0, gt=0, description="One rule check may take this many seconds.")
 
 
-class TenancySettings(_Floor):
-    """The teams, and the answers that are kept for them."""
+class TeamsFileSettings(_Floor):
+    """The teams file."""
 
     teams: Path | None = Field(
         default=None,
         description="The teams file (YAML or JSON). It is read again when it changes. Without it no key is needed.",
     )
+
+
+class TenancySettings(TeamsFileSettings):
+    """The teams, and the answers that are kept for them."""
+
     idempotency_s: int = Field(
         default=3600,
         gt=0,
@@ -298,3 +303,9 @@ class Settings(
         cli_hide_none_type=True,
         env_ignore_empty=True,
     )
+
+
+class KeysSettings(TeamsFileSettings, BaseSettings):
+    """What `python -m service keys` reads from the environment. The other settings may be wrong."""
+
+    model_config = SettingsConfigDict(env_prefix="RUBRICD_", frozen=True, extra="ignore", env_ignore_empty=True)

@@ -70,7 +70,7 @@ def environment(steps: list[Step]) -> dict[str, str]:
 
 
 def words(steps: list[Step], instruction: str) -> list[str]:
-    """The program of an ENTRYPOINT or of a HEALTHCHECK."""
+    """The program of an ENTRYPOINT, of a CMD or of a HEALTHCHECK."""
     [value] = [step.value for step in steps if step.instruction == instruction]
     found: list[str] = json.loads(value[value.index("[") :])
     return found

@@ -1,4 +1,4 @@
-"""`python -m testkit.faulty_service FLAGS`: the service, its fake judge told by a file what goes wrong, so that a
+"""`python -m testkit.faulty_service serve FLAGS`: the service, its fake judge told by a file what goes wrong, so that a
 test causes it in a real process and ends it again. `FAULTS` names the file, which is looked at all the time.
 
 Guarantees: Without the file everything is well, but for one bug: a request with an item of id `bug` ends in a

@@ -154,7 +154,7 @@ class Running:
 def service(
     *flags: str, module: str = "service", ready: bool = True, log: Path | None = None, within_s: float = START_S
 ) -> Iterator[Running]:
-    """`python -m service` with these flags on a port that it chooses, ready to judge.
+    """`python -m service serve` with these flags on a port that it chooses, ready to judge.
 
     `module` is run in its place; with `ready` False it listens only; `log` is kept where it is given. Raises Failed
     with the log's end where it does not come so far within `within_s` seconds.
@@ -162,7 +162,9 @@ def service(
     with tempfile.TemporaryDirectory(prefix="rubricd-service-") as folder:
         file = log or Path(folder) / "log"
         with file.open("wb") as stderr:
-            process = subprocess.Popen([sys.executable, "-m", module, "--port", "0", *flags], cwd=ROOT, stderr=stderr)
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, "serve", "--port", "0", *flags], cwd=ROOT, stderr=stderr
+            )
         try:
             running = Running(_listening_at(process, file, within_s), process, file)
             if ready:
@@ -175,7 +177,7 @@ def service(
 
 def refused(*flags: str) -> tuple[int, str]:
     """Exit status and stderr of a service that does not start."""
-    command = [sys.executable, "-m", "service", "--port", "0", *flags]
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", *flags]
     done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=90)
     return done.returncode, done.stderr
 

@@ -1,6 +1,6 @@
-"""`python -m testkit.slow_service FLAGS`: the service, its fake judge held up by files, so that a test decides when
-what is in flight goes on. `HOLD` names a file: as long as it is there no batch is answered. `LOADING` names one: as
-long as it is there the judge loads, in a call that nothing can interrupt.
+"""`python -m testkit.slow_service serve FLAGS`: the service, its fake judge held up by files, so that a test decides
+when what is in flight goes on. `HOLD` names a file: as long as it is there no batch is answered. `LOADING` names one:
+as long as it is there the judge loads, in a call that nothing can interrupt.
 """
 
 import asyncio

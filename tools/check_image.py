@@ -110,7 +110,8 @@ def serve(root: Path, where: str, environment: Mapping[str, str], teams: Path) -
         port = free.getsockname()[1]
     told = {"RUBRICD_PORT": str(port), "RUBRICD_TEAMS": "/etc/rubricd/teams/teams.yaml", "HF_HUB_OFFLINE": "1"}
     steps = dockerfile.stage(TARGET)
-    words = command(root, USER, where, {**environment, **told}, dockerfile.words(steps, "ENTRYPOINT"))
+    program = [*dockerfile.words(steps, "ENTRYPOINT"), *dockerfile.words(steps, "CMD")]
+    words = command(root, USER, where, {**environment, **told}, program)
     started = time.monotonic()
     with (teams / "said").open("w+") as output:
         process = subprocess.Popen(words, stdout=output, stderr=output, text=True, env=_outside())

@@ -1,9 +1,9 @@
 """Does the service outlive its engine? kill -9 and SIGSTOP of vLLM's processes under load, again and again.
 
-The real service (`python -m service --engine vllm`) judges the miniature's cases for several callers without a pause
-and without a cache. Every verdict is compared with the one that the unharmed service gave before. A drill is passed
-where no request hangs, no verdict is made up, `/readyz` says 503 within a second of detection, and the service is ready
-again without having been restarted.
+The real service (`python -m service serve --engine vllm`) judges the miniature's cases for several callers without a
+pause and without a cache. Every verdict is compared with the one that the unharmed service gave before. A drill is
+passed where no request hangs, no verdict is made up, `/readyz` says 503 within a second of detection, and the
+service is ready again without having been restarted.
 
     python -m loadtests.chaos.engine [--times 20] [--callers 4] [--hang-s 5] [--json FILE]
 """

@@ -1,8 +1,8 @@
 """What a fault of Redis costs: eight kinds of it, 500 requests each, against the real service and a real Redis.
 
-The service (`python -m service --engine fake`) has no verdicts in memory, so that every request goes to Redis. Its
-answers are compared with those of a service without Redis. A drill is passed where no answer is a 5xx and no verdict is
-another; how much slower the slowest hundredth became is printed beside it.
+The service (`python -m service serve --engine fake`) has no verdicts in memory, so that every request goes to Redis.
+Its answers are compared with those of a service without Redis. A drill is passed where no answer is a 5xx and no
+verdict is another; how much slower the slowest hundredth became is printed beside it.
 
     python -m loadtests.chaos.redis [--requests 500] [--json FILE]
 """
@@ -118,11 +118,13 @@ FAULTS: tuple[Fault, ...] = (
 @contextmanager
 def _service(redis_url: str | None) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "service", "--engine", "fake", "--port", str(port), "--cache-entries", "0"]
+    command = [sys.executable, "-m", "service", "serve", "--engine", "fake", "--port", str(port)]
     env = {} if redis_url is None else {"RUBRICD_REDIS_URL": redis_url}
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        with hosted([*command, "--canary-every-s", "0"], log=log, port=port, ready="/readyz", env=env) as host:
+        with hosted(
+            [*command, "--cache-entries", "0", "--canary-every-s", "0"], log=log, port=port, ready="/readyz", env=env
+        ) as host:
             yield host.url
 
 

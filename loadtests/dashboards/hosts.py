@@ -30,8 +30,8 @@ NAMES = tuple(one["name"] for one in TEAMS)
 CANARY_S = 3.0
 LOCAL, VLLM, FAULTY, TWIN = "local", "vllm", "faulty", "faulty twin"
 _FLAGS = {
-    LOCAL: ("service", "--engine", "local"),
-    VLLM: ("service", "--engine", "vllm", "--vllm-kv-cache-gb", "0.25", "--max-model-len", "1024"),
+    LOCAL: ("service", "serve", "--engine", "local"),
+    VLLM: ("service", "serve", "--engine", "vllm", "--vllm-kv-cache-gb", "0.25", "--max-model-len", "1024"),
     FAULTY: (faulty.__name__, "--engine", "fake", "--max-queued-tokens", "15000"),
     TWIN: (faulty.__name__, "--engine", "fake", "--max-queued-tokens", "15000"),
 }

@@ -63,6 +63,6 @@ def _command(name: HostName, setting: Setting, port: int) -> tuple[list[str], st
         case "ours_vllm":
             ours = ["--vllm-max-num-batched-tokens", str(STEP_TOKENS), "--vllm-kv-cache-gb", str(KV_CACHE_GB)]
             ours += ["--max-model-len", str(LONGEST)]
-            return ["service", "--engine", "vllm", *judge, *ours], "/readyz"
+            return ["service", "serve", "--engine", "vllm", *judge, *ours], "/readyz"
         case "ours_local":
-            return ["service", "--engine", "local", *judge], "/readyz"
+            return ["service", "serve", "--engine", "local", *judge], "/readyz"

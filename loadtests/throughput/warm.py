@@ -121,7 +121,7 @@ async def _ask(client: Client, asked: Sequence[bytes], until: float) -> list[byt
 @contextlib.contextmanager
 def _service(flags: Sequence[str], redis_url: str, log: Path) -> Iterator[Host]:
     port = free_port()
-    command = [sys.executable, "-m", "service", "--port", str(port), *flags]
+    command = [sys.executable, "-m", "service", "serve", "--port", str(port), *flags]
     with hosted(command, log=log, port=port, ready="/readyz", env={"RUBRICD_REDIS_URL": redis_url}) as host:
         yield host
 

@@ -149,7 +149,7 @@ def service(out: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     out.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "service", "--port", str(port), "--engine", "local"]
+    command = [sys.executable, "-m", "service", "serve", "--port", str(port), "--engine", "local"]
     with (out / "service.txt").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=_REPOSITORY)
         try:

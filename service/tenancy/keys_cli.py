@@ -1,7 +1,7 @@
-"""`python -m service keys`: make, list and revoke the keys of teams.
+"""The keys command makes, lists and revokes the keys of teams in the teams file: `python -m service keys`.
 
-Always true: a key is shown once and never stored, only its SHA-256; a file is replaced whole, by one that the service
-would accept, or left as it was; two operators at once both have their way.
+Guarantees: a key is printed once and never stored, the file holds its SHA-256; a file is replaced as a whole, by one
+that the service would accept, or left as it was; two operators at the same time both succeed.
 """
 
 import argparse
@@ -22,27 +22,49 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.util import load_yaml_guess_indent
 
+from service.clock import SystemClock
 from service.errors import ConfigurationError
+from service.settings import KeysSettings
 from service.tenancy import teams_file
 
-_SHOWN = 12
-"""Hex digits of a hash that are shown."""
-_PREFIX = 8
-"""Hex digits that name a key, at least."""
+_SHOWN_DIGITS = 12
+"""So many hex digits of a hash are printed."""
+_PREFIX_DIGITS = 8
+"""So many hex digits, at least, name a key."""
 
 
 class _Refused(Exception):
-    """What the operator asked for cannot be done; says what can."""
+    """The operator's command cannot be carried out. The message says what can."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Exit status: 0 when it is done, 2 when nothing was changed."""
-    asked = _parser().parse_args(argv)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The actions of `keys` and their flags."""
+    parser.description = "Make, list and revoke teams' keys. Exit status: 2 when nothing was changed."
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
+    for name, summary in (
+        ("new", "make a key and print it, once"),
+        ("revoke", "take a key out of the file"),
+        ("list", "print the beginning of each key's hash"),
+    ):
+        action = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        action.add_argument("team", metavar="TEAM", help="the name of a team in the file")
+        action.add_argument("--teams", metavar="FILE", type=Path, help="the teams file (default: $RUBRICD_TEAMS)")
+        if name == "revoke":
+            which = action.add_mutually_exclusive_group()
+            which.add_argument(
+                "--key", metavar="PREFIX", help=f"the key whose hash begins so, {_PREFIX_DIGITS} digits or more"
+            )
+            which.add_argument("--all", action="store_true", help="all keys of the team")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carries out one action. Exit status: 0 when it is done, 2 when nothing was changed."""
     try:
-        if asked.teams is None:
+        file: Path | None = args.teams or KeysSettings().teams
+        if file is None:
             raise _Refused("name the teams file with `--teams FILE`, or in RUBRICD_TEAMS")
-        commands: dict[str, Callable[[argparse.Namespace, Path], None]] = {"new": _new, "list": _list}
-        commands.get(asked.command, _revoke)(asked, Path(asked.teams).resolve())
+        actions: dict[str, Callable[[argparse.Namespace, Path], None]] = {"new": _new, "list": _list, "revoke": _revoke}
+        actions[args.action](args, file.resolve())
     except (_Refused, ConfigurationError) as error:
         print(f"rubricd keys: {error}", file=sys.stderr)
         return 2
@@ -52,72 +74,62 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m service keys", description="Make, list and revoke teams' keys.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in (("new", "make a key"), ("revoke", "take a key out"), ("list", "show hashes of keys")):
-        command = commands.add_parser(name, help=what, description=what)
-        command.add_argument("team", metavar="TEAM", help="name of a team in the file")
-        command.add_argument("--teams", metavar="FILE", default=os.environ.get("RUBRICD_TEAMS"), help="teams file")
-        if name == "revoke":
-            which = command.add_mutually_exclusive_group()
-            which.add_argument("--key", metavar="PREFIX", help="the key whose hash begins so, 8 digits or more")
-            which.add_argument("--all", action="store_true", help="all keys of the team")
-    return parser
-
-
-def _new(asked: argparse.Namespace, file: Path) -> None:
+def _new(args: argparse.Namespace, file: Path) -> None:
     key = "rbd_" + secrets.token_urlsafe(32)
     digest = hashlib.sha256(key.encode()).hexdigest()
 
     def add(keys: list[Any]) -> list[Any]:
         if len(keys) >= teams_file.MAX_KEYS:
-            raise _Refused(f"team {asked.team} has {len(keys)} keys; revoke one first\n{_shown(keys)}")
-        today = datetime.now(UTC).date()
+            raise _Refused(f"team {args.team} has {len(keys)} keys; revoke one first\n{_shown(keys)}")
+        today = datetime.fromtimestamp(SystemClock().wall(), UTC).date()
         return [*keys, {"sha256": digest, "created": today.isoformat() if file.suffix == ".json" else today}]
 
-    _edit(file, asked.team, add)
+    _edit(file, args.team, add)
     print(key)
     print(
-        f"This is the only time this key is shown. Team {asked.team} sends it as `Authorization: Bearer KEY`.\n"
-        f"The file has its hash, {digest[:_SHOWN]}; a running service reads it within a second.",
+        f"This is the only time this key is shown. Team {args.team} sends it as `Authorization: Bearer KEY`.\n"
+        f"The file has its hash, {digest[:_SHOWN_DIGITS]}; a running service reads it within a second.",
         file=sys.stderr,
     )
 
 
-def _revoke(asked: argparse.Namespace, file: Path) -> None:
+def _revoke(args: argparse.Namespace, file: Path) -> None:
     revoked: list[Any] = []
 
     def remove(keys: list[Any]) -> list[Any]:
-        revoked.extend(keys if asked.all else [_chosen(asked.team, keys, asked.key)])
+        revoked.extend(keys if args.all else [_chosen(args.team, keys, args.key)])
         return [key for key in keys if key not in revoked]
 
-    _edit(file, asked.team, remove)
-    print(f"revoked {len(revoked)} of team {asked.team}; a running service refuses them in a second", file=sys.stderr)
+    _edit(file, args.team, remove)
+    print(
+        f"revoked {len(revoked)} of team {args.team}; a running service refuses them within a second", file=sys.stderr
+    )
     if revoked:
         print(_shown(revoked), file=sys.stderr)
 
 
-def _list(asked: argparse.Namespace, file: Path) -> None:
+def _list(args: argparse.Namespace, file: Path) -> None:
     raw = teams_file.read(file)
     teams_file.parse(raw, file)
-    if keys := _team(_document(raw, file)[0], asked.team, file).get("keys", []):
+    if keys := _team(_document(raw, file)[0], args.team, file).get("keys", []):
         print(_shown(keys))
 
 
 def _chosen(team: str, keys: list[Any], prefix: str | None) -> Any:
-    if prefix is not None and len(prefix) < _PREFIX:
-        raise _Refused(f"--key needs the first {_PREFIX} digits of the hash, or more\n{_shown(keys)}")
+    if prefix is not None and len(prefix) < _PREFIX_DIGITS:
+        raise _Refused(f"--key needs the first {_PREFIX_DIGITS} digits of the hash, or more\n{_shown(keys)}")
     fitting = [key for key in keys if prefix is None or key["sha256"].startswith(prefix.lower())]
     if not fitting:
         raise _Refused(f"team {team} has no such key\n{_shown(keys)}")
     if len(fitting) > 1:
-        raise _Refused(f"team {team} has {len(keys)} keys; say which with --key PREFIX, or --all\n{_shown(keys)}")
+        raise _Refused(
+            f"team {team} has {len(keys)} keys; name one with --key PREFIX, or all with --all\n{_shown(keys)}"
+        )
     return fitting[0]
 
 
 def _shown(keys: Sequence[Any]) -> str:
-    return "\n".join(f"{key['sha256'][:_SHOWN]}  created {key['created']}" for key in keys)
+    return "\n".join(f"{key['sha256'][:_SHOWN_DIGITS]}  created {key['created']}" for key in keys)
 
 
 def _team(document: Any, name: str, file: Path) -> Any:
@@ -129,7 +141,7 @@ def _team(document: Any, name: str, file: Path) -> Any:
 
 
 def _edit(file: Path, team: str, change: Callable[[list[Any]], list[Any]]) -> None:
-    """Give the team other keys. Raises ConfigurationError, OSError, and what `change` raises."""
+    """Gives the team other keys. Raises ConfigurationError, OSError, and what `change` raises."""
     with _locked(file.parent):
         raw = teams_file.read(file)
         teams_file.parse(raw, file)
@@ -147,7 +159,7 @@ def _edit(file: Path, team: str, change: Callable[[list[Any]], list[Any]]) -> No
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """The folder, because the file itself is replaced."""
+    """Locks the folder, because the file itself is replaced."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
@@ -160,7 +172,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _document(raw: bytes, file: Path) -> tuple[Any, Callable[[Any], bytes]]:
-    """What the file says, and how to write it: comments and indentation stay."""
+    """The content of the file, and a function that writes it: comments and indentation stay."""
     if file.suffix == ".json":
         return json.loads(raw), lambda document: (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
     yaml = YAML()
@@ -178,7 +190,7 @@ def _document(raw: bytes, file: Path) -> tuple[Any, Callable[[Any], bytes]]:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Whole or not at all, with the same mode and owner."""
+    """Replaces the file as a whole or not at all. Its mode and owner stay."""
     before = file.stat()
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:

@@ -58,7 +58,7 @@ async def serving(
     """A process that listens, and is ready unless its faults are in the way."""
     file, port = folder / f"{name}.faults", port or free_port()
     faults.tell(file)
-    command = [sys.executable, "-m", "testkit.faulty_service", "--engine", "fake", "--port", str(port), *flags]
+    command = [sys.executable, "-m", "testkit.faulty_service", "serve", "--engine", "fake", "--port", str(port), *flags]
     env = {"FAULTS": str(file), "RUBRICD_REDIS_URL": redis_url}
     with ExitStack() as stack:
         host = hosted(command, log=folder / f"{name}.log", port=port, ready="/healthz", env=env)

@@ -100,7 +100,8 @@ def image(target: str, app: Path, teams: Path, **settings: str) -> Iterator[tupl
         port = free.getsockname()[1]
     environment = dockerfile.environment(steps) | settings
     environment |= {"RUBRICD_PORT": str(port), "RUBRICD_TEAMS": "/mnt/teams/teams.yaml", "HF_HUB_OFFLINE": "1"}
-    with sealed(dockerfile.words(steps, "ENTRYPOINT"), app, environment, teams) as running:
+    program = [*dockerfile.words(steps, "ENTRYPOINT"), *dockerfile.words(steps, "CMD")]
+    with sealed(program, app, environment, teams) as running:
         yield running, port
 
 

@@ -6,7 +6,6 @@ caller is let in to, or refused with, is the service's own queue. Settings come 
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -17,8 +16,8 @@ from ray import serve
 from ray.serve.config import DeploymentActorConfig, RequestRouterConfig
 from ray.serve.context import _get_global_client
 
-from service.__main__ import check_host, spare_the_collector
 from service.app import create_app
+from service.clock import SystemClock
 from service.engine.build import LoadedJudge, build
 from service.hosting.ray.asgi import Host
 from service.hosting.ray.autoscaling import TOKENS
@@ -27,6 +26,7 @@ from service.hosting.ray.service_discovery import Board, scraped
 from service.lifecycle import Lifecycle
 from service.observability.logging_setup import configure
 from service.scoring.scorer import Scorer
+from service.server import check_host, spare_the_collector
 from service.settings import Settings
 
 _MOST_REQUESTS = 100_000
@@ -50,9 +50,10 @@ class Judge:
         if self._settings.teams is None:
             check_host(_proxies_listen_at())
         self._build = build
+        self._clock = SystemClock()
         self._lifecycle = Lifecycle[Scorer](on_ready=self._ready, on_failed=self._failed)
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ready_s = time.monotonic()
+        self._ready_s = self._clock.now()
 
     async def __serve_build_asgi_app__(self) -> Host:
         self._app = create_app(self._settings, lifecycle=self._lifecycle, build=self._build)
@@ -68,8 +69,8 @@ class Judge:
         await self._loaded
         reason = self._lifecycle.why_not_ready
         if reason is None:
-            self._ready_s = time.monotonic()
-        elif time.monotonic() - self._ready_s > _REPLACE_AFTER_S:
+            self._ready_s = self._clock.now()
+        elif self._clock.now() - self._ready_s > _REPLACE_AFTER_S:
             raise RuntimeError(f"not ready for {_REPLACE_AFTER_S:g} s: {reason}")
 
     def record_routing_stats(self) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class Judge:
 
     def _ready(self) -> None:
         spare_the_collector()
-        self._ready_s = time.monotonic()
+        self._ready_s = self._clock.now()
         self._loaded.set_result(None)
 
     def _failed(self, error: BaseException) -> None:

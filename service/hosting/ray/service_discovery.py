@@ -6,13 +6,14 @@ Always true: the port serves `/metrics` and nothing else; a replica that is gone
 import asyncio
 import logging
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import uvicorn
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.clock import Clock, SystemClock
 
 log = logging.getLogger("rubricd.ray")
 
@@ -23,15 +24,15 @@ _FORGET_S = 3 * _TELL_EVERY_S
 class Board:
     """Where metrics are read, `host:port` by replica; one actor that all replicas of a deployment tell."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._told: dict[str, tuple[str, float]] = {}
 
     def tell(self, replica: str, where: str) -> None:
-        self._told[replica] = (where, self._now())
+        self._told[replica] = (where, self._clock.now())
 
     def all(self) -> dict[str, str]:
-        since_s = self._now() - _FORGET_S
+        since_s = self._clock.now() - _FORGET_S
         self._told = {replica: told for replica, told in self._told.items() if told[1] >= since_s}
         return {replica: where for replica, (where, _) in self._told.items()}
 

@@ -1,5 +1,6 @@
 """Keys as an operator makes, lists and revokes them."""
 
+import argparse
 import hashlib
 import json
 import os
@@ -14,7 +15,6 @@ from service.clock import ManualClock
 from service.errors import Unauthorized
 from service.tenancy import keys_cli
 from service.tenancy.authentication import TeamsFileAuthentication
-from service.tenancy.keys_cli import main
 
 TEXT = """\
 # Whom to ask about this file: the platform team.
@@ -35,6 +35,12 @@ def file(tmp_path: Path) -> Path:
     made.write_text(TEXT)
     made.chmod(0o640)
     return made
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser()
+    keys_cli.add_arguments(parser)
+    return keys_cli.run(parser.parse_args(argv))
 
 
 def new(file: Path, team: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -184,9 +190,8 @@ def test_who_makes_and_who_revokes_at_once_both_have_their_way(file: Path, capsy
     """4 processes that make a key, 4 that revoke one, and in the end what both wanted."""
     file.write_text("teams:\n" + "".join(f"  - name: t{n}\n" for n in range(8)))
     old = [new(file, f"t{n}", capsys) for n in range(4)]
-    code = "import sys; from service.tenancy.keys_cli import main; sys.exit(main(sys.argv[1:]))"
     asked = [("revoke" if n < 4 else "new", f"t{n}") for n in range(8)]
-    commands = [[sys.executable, "-c", code, *words, "--teams", str(file)] for words in asked]
+    commands = [[sys.executable, "-m", "service", "keys", *words, "--teams", str(file)] for words in asked]
     running = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for one in commands]
     made = [one.communicate()[0].strip() for one in running][4:]
     assert [team_of(file, key) for key in old + made] == [None] * 4 + [f"t{n}" for n in range(4, 8)]

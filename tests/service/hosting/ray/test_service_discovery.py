@@ -6,19 +6,20 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
+from service.clock import ManualClock
 from service.hosting.ray import service_discovery
 from service.hosting.ray.service_discovery import Board, scraped
 
 
-def test_the_board_forgets_who_says_nothing_any_more() -> None:
-    now = 0.0
-    board = Board(lambda: now)
+async def test_the_board_forgets_who_says_nothing_any_more() -> None:
+    clock = ManualClock()
+    board = Board(clock)
     board.tell("a", "10.0.0.1:8")
-    now = 10.0
+    await clock.advance(10.0)
     board.tell("b", "10.0.0.2:9")
     board.tell("b", "10.0.0.2:10")
     assert board.all() == {"a": "10.0.0.1:8", "b": "10.0.0.2:10"}
-    now = 15.1
+    await clock.advance(5.1)
     assert board.all() == {"b": "10.0.0.2:10"}
 
 
