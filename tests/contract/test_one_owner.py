@@ -4,7 +4,12 @@ The environment and the time are ruff's: see `banned-api` in pyproject.toml.
 """
 
 import ast
+import json
+import subprocess
+import sys
+import tomllib
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -59,3 +64,15 @@ def test_it_is_done_by_its_owners_alone(
 ) -> None:
     found = {name for name, tree in _modules(*packages) if any(does(node) for node in ast.walk(tree))}
     assert found == set(owners)
+
+
+def test_who_is_let_off_a_ban_of_ruff_needs_to_be() -> None:
+    """The environment and the time of the service: pyproject.toml names the files that may, and no others do."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"]
+    owners = [name for name, codes in listed["per-file-ignores"].items() if codes == ["TID251"] and name[0] != "!"]
+    command = [str(Path(sys.executable).with_name("ruff")), "check", "service", "--select=TID251", "--no-cache"]
+    command += ["--config=lint.per-file-ignores={}", "--output-format=json"]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    found = {str(Path(one["filename"]).relative_to(ROOT)) for one in json.loads(checked.stdout)}
+    assert {name for name in found if not any(fnmatch(name, owner) for owner in owners)} == set()
+    assert {owner for owner in owners if not any(fnmatch(name, owner) for name in found)} == set()
