@@ -22,6 +22,7 @@ PLANTED = {
     "service/cache/memory.py": "import trainer_client.wire",
     "trainer_client/client.py": "import service.errors",
     "testkit/processes.py": "import tests.conftest",
+    "tests/deploy/test_compose.py": "import loadtests.overload",
 }
 NAMED = [
     "service.api.routes -> trainer_client.sizing",
@@ -30,6 +31,7 @@ NAMED = [
     "service.cache.memory -> trainer_client.wire",
     "trainer_client.client -> service.errors",
     "testkit.processes -> tests.conftest",
+    "tests.deploy.test_compose -> loadtests.overload",
 ]
 
 
