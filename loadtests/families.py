@@ -29,7 +29,7 @@ from service.engine.base import LabelLogprobs, LabelQuery, Prompt
 from service.engine.local.engine import LocalEngine
 from service.engine.vllm.engine import VllmEngine
 from service.engine.vllm.options import Options
-from service.modes.modes import JudgingMode, Question, prompts
+from service.modes.modes import JudgingMode, Query, render_prompts
 from service.modes.registry import ModeOptions, judging_modes
 from service.scoring.canary import CANARY_CANDIDATES
 from testkit.tokenizer_families import family
@@ -86,12 +86,12 @@ def questions(asked: Mapping[tuple[str, str], JudgingMode]) -> list[tuple[Sequen
             continue
         whole = mode != "verdict"
         each = [
-            Question(one, None if whole else c)
+            Query(one, None if whole else c)
             for one in CANARY_CANDIDATES
             for c in (one.criteria[:1] if whole else one.criteria)
         ]
-        rendered = prompts(judging_mode, each, "", 0)
-        ask = judging_mode.first(rendered[0], each[0]).ask
+        rendered = render_prompts(judging_mode, each, "", 0)
+        ask = judging_mode.first_step(rendered[0], each[0]).query
         found.append((rendered, ask.label_ids if isinstance(ask, LabelQuery) else ()))
     return found
 

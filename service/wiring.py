@@ -209,7 +209,7 @@ def _mode_options(settings: Settings) -> ModeOptions:
         mass_floor=settings.label_mass_floor,
         reasoned_tokens=settings.reasoned_tokens,
         explanation_chars=settings.explanation_chars,
-        thought_tokens=settings.max_reasoning_tokens,
+        max_reasoning_tokens=settings.max_reasoning_tokens,
         temperature=settings.vote_temperature,
         grader=_grader(settings.healthbench_template),
         escalation=_escalation(settings),

@@ -4,7 +4,7 @@ Guarantees: a value comes back exactly as it was put, or not at all.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -27,9 +27,8 @@ class MemoryCache(Generic[V]):
                 found[key] = self._entries[key]
         return found
 
-    def put_many(self, entries: Mapping[bytes, V]) -> None:
-        for key, value in entries.items():
-            self._entries[key] = value
-            self._entries.move_to_end(key)
-        while len(self._entries) > self._max_entries:
+    def put(self, key: bytes, value: V) -> None:
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)

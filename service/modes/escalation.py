@@ -1,6 +1,6 @@
-"""Which verdicts are worth asking again, in mode `reasoned`. Pure.
+"""Escalation chooses which verdicts are judged a second time, in mode `reasoned`. Pure.
 
-Always true: never more than the budget, the most uncertain first; the same judgements give the same choice.
+Guarantees: at most the budget is chosen, the most uncertain first; the same judgements give the same choice.
 """
 
 import math
@@ -13,24 +13,24 @@ from service.rubrics.judgement import Judgement
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """P(met) within `band` of one half, or an abstention, is uncertain. `share` of a request's judgements, rounded up,
-    may be asked again. A band of 0 switches it off."""
+    """P(met) within `band` of one half, or an abstention, is uncertain. At most `share` of a request's judgements,
+    rounded up, are judged again. A band of 0 switches it off."""
 
     band: float = 0.0
     share: float = 0.1
 
     def choose(self, judgements: Sequence[Judgement]) -> list[int]:
-        """Indexes of those to ask again, most uncertain first."""
+        """Indexes of those to judge again, most uncertain first."""
         if self.band <= 0:
             return []
-        asked = [j for j, judgement in enumerate(judgements) if judgement.source != "rule"]
-        uncertain = [j for j in asked if self._distance(judgements[j]) <= self.band]
-        uncertain.sort(key=lambda j: (self._distance(judgements[j]), j))
-        return uncertain[: math.ceil(self.share * len(asked))]
+        by_judge = [i for i, judgement in enumerate(judgements) if judgement.source != "rule"]
+        uncertain = [i for i in by_judge if self._distance(judgements[i]) <= self.band]
+        uncertain.sort(key=lambda i: (self._distance(judgements[i]), i))
+        return uncertain[: math.ceil(self.share * len(by_judge))]
 
     @staticmethod
     def _distance(judgement: Judgement) -> float:
-        """How far P(met) is from one half; an abstention is as uncertain as can be."""
+        """Distance of P(met) from one half; an abstention is as uncertain as can be."""
         if judgement.status == "abstained":
             return 0.0
         return math.inf if judgement.p_raw is None else abs(judgement.p_raw - 0.5)
@@ -40,8 +40,8 @@ OFF = Escalation()
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """The way in which a second opinion is asked for, and of what."""
+class SecondOpinion:
+    """The mode of a second judging, and the choice of what it judges."""
 
     judging_mode: JudgingMode
     escalation: Escalation

@@ -1,7 +1,7 @@
-"""How a judge is asked in one mode and layout: which prompts, what is asked first, what after each answer.
+"""A judging mode turns a query into steps of the engine: the first one, and what follows each result. Pure.
 
-Always true: a way decides only from what the engine answered; a step is pure, so whoever runs it (asking.py) may stop
-between any two.
+Guarantees: a mode decides from the engine's results and nothing else, so that whoever runs its steps may stop between
+any two.
 """
 
 from collections.abc import Sequence
@@ -32,17 +32,17 @@ ModeResult = Verdict | Rating
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked about a candidate: one criterion, or, where it is None, its rubric as a whole. `vote` counts the
-    independent answers to one question, from 1; 0 is the one answer without chance in it."""
+class Query:
+    """One query to the judge about a candidate: one criterion, or its rubric as a whole where the criterion is None.
+    `vote` counts independent answers to the same query, from 1; 0 is the one answer without chance in it."""
 
     candidate: Candidate
     criterion: Criterion | None
     vote: int = 0
 
     @property
-    def asked(self) -> tuple[str, ...]:
-        """What the answer depends on besides the candidate, as the cache's key needs it."""
+    def texts(self) -> tuple[str, ...]:
+        """The texts that the result depends on besides the candidate, as the cache's key needs them."""
         if self.criterion is not None:
             return (self.criterion.text,)
         return tuple(part for item in rubric_items(self.candidate.criteria) for part in item)
@@ -50,10 +50,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One question on its way: what the engine is being asked, and what it said before."""
+    """One engine query on the way to a query's result, and what an earlier step read."""
 
-    ask: EngineQuery
-    before: LabelLogprobs | None = None
+    query: EngineQuery
+    earlier: LabelLogprobs | None = None
 
 
 class JudgingMode(Protocol):
@@ -63,10 +63,10 @@ class JudgingMode(Protocol):
     @property
     def renderer(self) -> Renderer: ...
 
-    def first(self, prompt: Prompt, question: Question) -> Step: ...
+    def first_step(self, prompt: Prompt, query: Query) -> Step: ...
 
-    def then(self, step: Step, answer: EngineResult) -> Step | ModeResult:
-        """The next step, or what the judge said. Raises JudgementError where it said nothing that counts."""
+    def next_step(self, step: Step, result: EngineResult) -> Step | ModeResult:
+        """The next step, or the verdict or rating. Raises JudgementError where the result holds neither."""
         ...
 
 
@@ -77,11 +77,11 @@ class VerdictMode:
     judge: JudgeIdentity
     renderer: Renderer
 
-    def first(self, prompt: Prompt, question: Question) -> Step:
+    def first_step(self, prompt: Prompt, query: Query) -> Step:
         return Step(LabelQuery(prompt, self.judge.label_ids))
 
-    def then(self, step: Step, answer: EngineResult) -> Verdict:
-        return read_verdict(as_label_logprobs(answer))
+    def next_step(self, step: Step, result: EngineResult) -> Verdict:
+        return read_verdict(as_label_logprobs(result))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,70 +92,70 @@ class RatingMode:
     renderer: Renderer
     scale: Scale
 
-    def first(self, prompt: Prompt, question: Question) -> Step:
+    def first_step(self, prompt: Prompt, query: Query) -> Step:
         return Step(LabelQuery(prompt, self.scale.first_ids))
 
-    def then(self, step: Step, answer: EngineResult) -> Step | Rating:
-        said = as_label_logprobs(answer)
-        if step.before is not None:
-            return read_rating(step.before, said)
+    def next_step(self, step: Step, result: EngineResult) -> Step | Rating:
+        read = as_label_logprobs(result)
+        if step.earlier is not None:
+            return read_rating(step.earlier, read)
         if self.scale.ten_id is not None:
-            return read_rating(said, None)
-        prompt = step.ask.prompt
+            return read_rating(read, None)
+        # "1" may begin "10": a second pass, with the "1" in the prompt, reads what would follow it.
+        prompt = step.query.prompt
         after_one = replace(prompt, own=(*prompt.own, self.scale.digit_ids[1]))
-        return Step(LabelQuery(after_one, self.scale.digit_ids), before=said)
+        return Step(LabelQuery(after_one, self.scale.digit_ids), earlier=read)
 
 
 @dataclass(frozen=True, slots=True)
 class ReasonedMode:
-    """Mode `reasoned`: the judge writes its reasons and then its verdict. One that cannot help thinking aloud is let
-    think until its thought ends, within `thought_tokens`; a thought that does not end is no verdict."""
+    """Mode `reasoned`: the judge writes its reasons and then its verdict. A model that reasons before it answers does
+    so within `max_reasoning_tokens`; reasoning that does not end gives no verdict."""
 
     judge: JudgeIdentity
     renderer: Renderer
     greedy: Sampling
     temperature: float
-    thought_tokens: int
-    thought_end_id: int | None
+    max_reasoning_tokens: int
+    reasoning_end_id: int | None
 
-    def first(self, prompt: Prompt, question: Question) -> Step:
-        written = self.greedy
-        if question.vote:
-            written = replace(written, temperature=self.temperature, seed=question.vote)
-        if self.thought_end_id is None:
-            return Step(GenerationQuery(prompt, written))
-        stop = (self.thought_end_id,)
-        return Step(
-            GenerationQuery(prompt, replace(written, max_tokens=self.thought_tokens, json_schema=None, stop_ids=stop))
-        )
+    def first_step(self, prompt: Prompt, query: Query) -> Step:
+        sampling = self.greedy
+        if query.vote:  # votes are independent samples, each with a seed of its own, so that a vote can be repeated
+            sampling = replace(sampling, temperature=self.temperature, seed=query.vote)
+        if self.reasoning_end_id is not None:  # first the reasoning alone, free of the schema
+            stop, most = (self.reasoning_end_id,), self.max_reasoning_tokens
+            sampling = replace(sampling, max_tokens=most, json_schema=None, stop_ids=stop)
+        return Step(GenerationQuery(prompt, sampling))
 
-    def then(self, step: Step, answer: EngineResult) -> Step | Verdict:
-        if not isinstance(answer, Generation) or not isinstance(step.ask, GenerationQuery):
+    def next_step(self, step: Step, result: EngineResult) -> Step | Verdict:
+        if not isinstance(result, Generation) or not isinstance(step.query, GenerationQuery):
             raise Unparseable("the engine wrote nothing")
-        if step.ask.sampling.json_schema is not None:
-            return read_written_verdict(answer)
-        if not answer.finished:
-            raise Unparseable("the judge did not come to the end of its thought: raise `thought_tokens`")
-        asked = step.ask.sampling
-        prompt = self.renderer.continue_prompt(step.ask.prompt, answer.text, f"{REASONING_END}\n\n")
-        return Step(GenerationQuery(prompt, replace(self.greedy, temperature=asked.temperature, seed=asked.seed)))
+        sampling = step.query.sampling
+        if sampling.json_schema is not None:
+            return read_written_verdict(result)
+        if not result.finished:
+            raise Unparseable("the judge's reasoning did not end: raise `thought_tokens`")
+        prompt = self.renderer.continue_prompt(step.query.prompt, result.text, f"{REASONING_END}\n\n")
+        return Step(GenerationQuery(prompt, replace(self.greedy, temperature=sampling.temperature, seed=sampling.seed)))
 
 
-def prompts(judging_mode: JudgingMode, questions: Sequence[Question], salt: str, priority: int) -> list[Prompt]:
-    """One prompt a question, in order. Questions about one candidate stand together."""
+def render_prompts(judging_mode: JudgingMode, queries: Sequence[Query], salt: str, priority: int) -> list[Prompt]:
+    """One prompt for each query, in order. Queries about one candidate stand together, and share its tokens."""
     runs: list[tuple[Candidate, list[Criterion]]] = []
-    for question in questions:
-        if question.criterion is None:
+    for query in queries:
+        if query.criterion is None:
             continue
-        if not runs or runs[-1][0] is not question.candidate:
-            runs.append((question.candidate, []))
-        runs[-1][1].append(question.criterion)
+        if not runs or runs[-1][0] is not query.candidate:
+            runs.append((query.candidate, []))
+        runs[-1][1].append(query.criterion)
     if not runs:
-        return judging_mode.renderer.render_whole([question.candidate for question in questions], salt, priority)
+        return judging_mode.renderer.render_whole([query.candidate for query in queries], salt, priority)
     return [prompt for rendered in judging_mode.renderer.render(runs, salt, priority) for prompt in rendered]
 
 
-def as_label_logprobs(answer: EngineResult) -> LabelLogprobs:
-    if not isinstance(answer, LabelLogprobs):
+def as_label_logprobs(result: EngineResult) -> LabelLogprobs:
+    """Raises Unparseable for anything else."""
+    if not isinstance(result, LabelLogprobs):
         raise Unparseable("the engine read no labels")
-    return answer
+    return result

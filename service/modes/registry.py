@@ -1,7 +1,7 @@
-"""The ways in which one judge can be asked: every mode and layout that its tokenizer and chat template can carry.
+"""The registry holds every mode and layout that one judge's tokenizer and chat template can carry.
 
-Always true: mode `verdict` in layout `rubricd` is among them, or the service does not start; whatever else this judge
-cannot carry is left out, with the reason in the log.
+Guarantees: mode `verdict` in layout `rubricd` is among them, or the service does not start. A mode that this judge
+cannot carry is left out, and the log has the reason.
 """
 
 import logging
@@ -30,14 +30,14 @@ _BOOLEANS = (" true", " false")
 
 @dataclass(frozen=True, slots=True)
 class ModeOptions:
-    """What the operator chose about asking. `explanation_chars`, `reasoned_tokens`, `thought_tokens` bound what is
-    written; `temperature` is that of votes; `grader` is the text of layout `healthbench`, ours where None."""
+    """The operator's choices about judging. `explanation_chars`, `reasoned_tokens` and `max_reasoning_tokens` bound
+    what is written; `temperature` is that of votes; `grader` is the text of layout `healthbench`, ours where None."""
 
     labels: tuple[str, str] = ("Yes", "No")
     mass_floor: float = 0.5
     reasoned_tokens: int = 512
     explanation_chars: int = 1200
-    thought_tokens: int = 4096
+    max_reasoning_tokens: int = 4096
     temperature: float = 0.7
     grader: str | None = None
     escalation: Escalation = OFF
@@ -46,7 +46,7 @@ class ModeOptions:
 def judging_modes(
     identity: EngineIdentity, tokenizer: ChatTokenizer, mode_options: ModeOptions
 ) -> dict[tuple[str, str], JudgingMode]:
-    """By mode and layout. Raises ConfigurationError where not even a verdict can be asked for."""
+    """By mode and layout. Raises ConfigurationError where not even mode `verdict` can be served."""
     segmenter = Segmenter(tokenizer)
     found: dict[tuple[str, str], JudgingMode] = {}
     for layout, mode in product(LAYOUTS, _MAKERS):
@@ -98,7 +98,7 @@ def _by_reasons(
     greedy = Sampling(
         max_tokens=mode_options.reasoned_tokens, json_schema=verdict_schema(mode_options.explanation_chars)
     )
-    thinks = renderer.skeleton.opens_reasoning
+    reasons = renderer.skeleton.opens_reasoning
     judge = name_judge(
         identity,
         renderer.skeleton,
@@ -106,10 +106,10 @@ def _by_reasons(
         labels=(),
         label_ids=(),
         mass_floor=0.0,
-        decoding={
+        decoding={  # these names are part of the fingerprint: with another one every judge would be a new judge
             "schema": greedy.json_schema or "",
             "reasoned_tokens": str(greedy.max_tokens),
-            "thought_tokens": str(mode_options.thought_tokens) if thinks else "none",
+            "thought_tokens": str(mode_options.max_reasoning_tokens) if reasons else "none",
             "temperature": f"0 or {mode_options.temperature!r} for votes",
         },
     )
@@ -118,8 +118,8 @@ def _by_reasons(
         renderer,
         greedy=greedy,
         temperature=mode_options.temperature,
-        thought_tokens=mode_options.thought_tokens,
-        thought_end_id=renderer.control_id(REASONING_END) if thinks else None,
+        max_reasoning_tokens=mode_options.max_reasoning_tokens,
+        reasoning_end_id=renderer.control_id(REASONING_END) if reasons else None,
     )
 
 

@@ -1,8 +1,7 @@
-"""A few fixed questions that the judge is asked at the start and on a timer, past every cache: does it still answer,
-and does it still answer the same?
+"""The canary judges a few fixed queries at the start and on a timer, past every cache, and measures their drift.
 
-Always true: the questions and their order never change while the service runs; drift is measured from the answers at
-the start.
+Guarantees: the queries and their order stay the same while the service runs; drift is measured from the verdicts at the
+start.
 """
 
 import asyncio
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 
 from service.errors import Unparseable
 from service.modes.label_verdict import read_verdict
-from service.modes.modes import JudgingMode, Question, as_label_logprobs, prompts
+from service.modes.modes import JudgingMode, Query, as_label_logprobs, render_prompts
 from service.rubrics.judgement import Verdict
 from service.rubrics.rubric import Candidate, Criterion, Turn
 from service.scheduling import Scheduler
@@ -21,7 +20,7 @@ _REST = "Drink some water and get some rest."
 _SEA = "The sea is wide, the sea is blue,\nand every wave brings something new."
 
 
-def _asked(turns: tuple[Turn, ...], response: str, *criteria: str) -> Candidate:
+def _candidate(turns: tuple[Turn, ...], response: str, *criteria: str) -> Candidate:
     return Candidate(
         id="canary",
         turns=turns,
@@ -31,41 +30,42 @@ def _asked(turns: tuple[Turn, ...], response: str, *criteria: str) -> Candidate:
 
 
 CANARY_CANDIDATES: tuple[Candidate, ...] = (
-    _asked(_HEADACHE, _REST, "Tells the user to get some rest.", "Tells the user to run a marathon."),
-    _asked(_HEADACHE, "", "Tells the user to get some rest."),
-    _asked(_POEM, _SEA, "Is about the sea.", "Has exactly two lines.", "Mentions a mountain."),
+    _candidate(_HEADACHE, _REST, "Tells the user to get some rest.", "Tells the user to run a marathon."),
+    _candidate(_HEADACHE, "", "Tells the user to get some rest."),
+    _candidate(_POEM, _SEA, "Is about the sea.", "Has exactly two lines.", "Mentions a mountain."),
 )
 
 
 class Canary:
-    """Asks through the scheduler like everybody, but neither the cache nor a flight."""
+    """Its queries go through the scheduler like every request's, but past the cache and single flight."""
 
     def __init__(self, judging_mode: JudgingMode, scheduler: Scheduler) -> None:
-        self._way = judging_mode
+        self._judging_mode = judging_mode
         self._scheduler = scheduler
-        self._questions = [
-            Question(candidate, criterion) for candidate in CANARY_CANDIDATES for criterion in candidate.criteria
+        self._queries = [
+            Query(candidate, criterion) for candidate in CANARY_CANDIDATES for criterion in candidate.criteria
         ]
         self._at_start: Sequence[Verdict] | None = None
 
     async def check(self) -> float:
         """The largest |difference of P(met)| from the first time; 0 the first time. Raises JudgementError where the
-        judge gave no verdict, Unavailable or Overloaded where it could not be asked."""
-        said = await self._verdicts()
-        self._at_start = self._at_start or said
-        pairs = zip(said, self._at_start, strict=True)
+        judge gave no verdict, Unavailable or Overloaded where the scheduler refuses the queries."""
+        verdicts = await self._verdicts()
+        self._at_start = self._at_start or verdicts
+        pairs = zip(verdicts, self._at_start, strict=True)
         return max(abs(now.p_met - then.p_met) for now, then in pairs)
 
     async def _verdicts(self) -> list[Verdict]:
-        rendered = await asyncio.to_thread(prompts, self._way, self._questions, "", 0)
-        asks = [self._way.first(prompt, q).ask for prompt, q in zip(rendered, self._questions, strict=True)]
-        tickets = self._scheduler.submit(asks, [None] * len(asks))
+        rendered = await asyncio.to_thread(render_prompts, self._judging_mode, self._queries, "", 0)
+        pairs = zip(rendered, self._queries, strict=True)
+        queries = [self._judging_mode.first_step(prompt, query).query for prompt, query in pairs]
+        tickets = self._scheduler.submit(queries, [None] * len(queries))
         await asyncio.wait([ticket.future for ticket in tickets])
         verdicts = [read_verdict(as_label_logprobs(ticket.future.result())) for ticket in tickets]
-        floor = self._way.judge.mass_floor
+        floor = self._judging_mode.judge.mass_floor
         if (verdicts[0].label_mass or 0.0) < floor:
             raise Unparseable(
-                f"on a plain question its labels hold {verdicts[0].label_mass:.2g} of the vocabulary's mass, "
+                f"on a plain query its labels hold {verdicts[0].label_mass:.2g} of the vocabulary's mass, "
                 f"and the floor is {floor:g}"
             )
         return verdicts

@@ -1,59 +1,58 @@
-"""Who may render next: a few at a time, by fair share of teams, so that no team's requests stand behind the work of
-tokenising another's.
+"""A fair semaphore admits a few holders at a time, by fair share of teams, so that none waits behind another's queue.
 
-Always true: a turn is given back once; who waits gets one in the order of shares, and of arrival within a team.
+Guarantees: a place that is released goes to the next waiter, in the order of shares, and of arrival within a team; a
+waiter that is cancelled loses no place.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from service.scheduling import Tenant
 from service.scheduling.fair_share import FairShare
 
-_Waiting = tuple[asyncio.Future[None], int]
+_Waiter = tuple[asyncio.Future[None], int]
 
 
-class Turns:
-    def __init__(self, most: int) -> None:
-        self._free = most
+class FairSemaphore:
+    def __init__(self, places: int) -> None:
+        self._free = places
         self._shares: FairShare[str] = FairShare()
-        self._lines: dict[str, deque[_Waiting]] = {}
+        self._waiters: dict[str, deque[_Waiter]] = {}
 
-    @asynccontextmanager
-    async def turn(self, tenant: Tenant, cost: int) -> AsyncIterator[None]:
-        """`cost` is what the turn counts for in the team's share."""
+    @property
+    def idle_places(self) -> int | None:
+        """Places that are free; None while anything waits for one."""
+        return None if self._waiters or self._shares else self._free
+
+    async def acquire(self, tenant: Tenant, cost: int) -> None:
+        """Waits for a place; call `release` once afterwards. `cost` is what it counts for in the team's share."""
         if self._free:
             self._free -= 1
-        else:
-            await self._wait(tenant, cost)
-        try:
-            yield
-        finally:
-            self._pass_on()
-
-    async def _wait(self, tenant: Tenant, cost: int) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(tenant.team, deque()).append((turn, cost))
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(tenant.team, deque()).append((place, cost))
         self._shares.enter(tenant.team, tenant.weight)
         try:
-            await turn
+            await place
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._pass_on()
+            # Cancelled after the place was given, before the waiter ran: it goes on to the next one.
+            if place.done() and not place.cancelled():
+                self.release()
             raise
 
-    def _pass_on(self) -> None:
+    def release(self) -> None:
+        if not self._waiters:
+            self._free += 1
+            return
         while (team := self._shares.next()) is not None:
-            line = self._lines[team]
-            turn, cost = line.popleft()
-            if not turn.cancelled():
+            waiters = self._waiters[team]
+            place, cost = waiters.popleft()
+            if not place.cancelled():
                 self._shares.charge(team, cost)
-            if not line:
-                del self._lines[team]
+            if not waiters:
+                del self._waiters[team]
                 self._shares.leave(team)
-            if not turn.cancelled():
-                turn.set_result(None)
+            if not place.cancelled():
+                place.set_result(None)
                 return
         self._free += 1

@@ -1,29 +1,37 @@
-"""One request that was let in: what it asked, and each candidate's score as soon as it is there.
+"""A scoring job is one admitted request: its queries and rule checks, and each candidate's score as it finishes.
 
-Always true: each candidate is scored once; whoever stops listening frees what is still open.
+Guarantees: each candidate is scored once, as soon as nothing of it is open or the deadline has come. When the caller
+stops listening, whatever is still open is released.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Self
+from functools import partial
+from itertools import islice
+from typing import Any, Self
 
 from service.clock import Clock
 from service.errors import RequestError
-from service.modes.escalation import Again
-from service.modes.modes import JudgingMode, Question
+from service.modes.escalation import SecondOpinion
+from service.modes.modes import JudgingMode, Query
+from service.rubrics.aggregation import aggregate
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.evaluator import Evaluator
-from service.scoring.pending import Options, Usage
-from service.scoring.results import Scored, by_judge, by_rule, rated, scored
-from service.scoring.round import Place, Round
+from service.scoring.pending import Options, Pending, Usage
+from service.scoring.results import Scored, judge_votes, judged_by_rule, rated
 from service.verifiers.pool import RulePool
+
+Place = tuple[int, int]
+"""Candidate and criterion, by index."""
 
 
 class ScoringJob:
-    """`usage` is whole after the last candidate."""
+    """`usage` is complete after the last candidate. `second_opinion` is how uncertain verdicts are judged again, where
+    they are."""
 
     def __init__(
         self,
@@ -34,122 +42,206 @@ class ScoringJob:
         evaluator: Evaluator,
         rules: RulePool,
         clock: Clock,
+        second_opinion: SecondOpinion | None,
     ) -> None:
         self.usage = Usage()
-        self._way = judging_mode
+        self._judging_mode = judging_mode
         self._candidates = candidates
         self._options = options
         self._evaluator = evaluator
         self._rules = rules
         self._clock = clock
-        self._round = Round()
-        self._again: Again | None = None
+        self._second_opinion = second_opinion
+        self._open = OpenResults()
 
-    async def ask(self, again: Again | None) -> Self:
-        """Returns once everything is let in. Raises RequestError, and then nothing is asked."""
-        self._again = again
+    async def start(self) -> Self:
+        """Returns once every query is admitted. Raises RequestError; then nothing is judged."""
         try:
             if self._options.rates:
-                whole = self._options.mode == "implicit"
-                asked = [one if whole else replace(one, criteria=()) for one in self._candidates]
-                await self._open(self._round, self._way, {(i, 0): [Question(c, None)] for i, c in enumerate(asked)})
+                await self._start_ratings()
             else:
-                rules = self._check_rules()
-                places = [place for place in self._places() if place not in rules]
-                await self._open(self._round, self._way, self._questions(places))
+                await self._evaluate(self._open, self._judging_mode, self._start_checks())
         except BaseException:
             self.close()
             raise
         return self
 
     async def scored(self) -> AsyncGenerator[tuple[int, Scored], None]:
-        """Each candidate's place and score, in the order of finishing."""
+        """Each candidate's index and score, in the order of finishing."""
         try:
-            async with aclosing(self._finished(self._round)) as finished:
-                if self._again is None:
+            async with aclosing(self._finished(self._open)) as finished:
+                if self._second_opinion is None:
                     async for i in finished:
                         yield i, self._result(i)
                     return
+                # Which verdicts are the most uncertain is known when all are there, so nothing is yielded before.
                 async for _ in finished:
                     pass
-            for i, judged in enumerate(await self._asked_again(self._again)):
-                yield i, self._scored(i, judged)
+            for i, judgements in enumerate(await self._judge_again(self._second_opinion)):
+                yield i, self._score(i, judgements)
         finally:
             self.close()
 
     def close(self) -> None:
-        """Nobody listens any more; what only this request wanted is not judged."""
-        self._round.close()
+        """Nothing waits for the results any more; what only this request wanted is not judged."""
+        self._open.release()
 
-    def _places(self) -> list[Place]:
-        return [(i, j) for i, candidate in enumerate(self._candidates) for j in range(len(candidate.criteria))]
+    async def _start_ratings(self) -> None:
+        """One query a candidate. In `likert` the judge sees no rubric, so that the cache's key must not hold it."""
+        whole = self._options.mode == "implicit"
+        queries = [Query(one if whole else replace(one, criteria=()), None) for one in self._candidates]
+        pending = await self._evaluator.evaluate(self._judging_mode, queries, self._options, self.usage)
+        for i, one in enumerate(pending):
+            self._open.pending[i, 0] = [one]
 
-    def _check_rules(self) -> Mapping[Place, asyncio.Task[bool]]:
-        for i, j in self._places():
-            if (rule := self._candidates[i].criteria[j].rule) is not None:
-                checking = self._rules.check(rule, self._candidates[i].response)
-                self._round.checks[i, j] = asyncio.ensure_future(checking)
-        checks = self._round.checks
-        self._options.trace.until("rules", checks.values(), checks=len(checks))
-        return checks
+    def _start_checks(self) -> list[Place]:
+        """Starts the rules' checks; returns the places that are left for the judge."""
+        left: list[Place] = []
+        checks = self._open.checks
+        for i, candidate in enumerate(self._candidates):
+            for j, criterion in enumerate(candidate.criteria):
+                if criterion.rule is None:
+                    left.append((i, j))
+                else:
+                    checks[i, j] = asyncio.ensure_future(self._rules.check(criterion.rule, candidate.response))
+        if checks:
+            self._options.trace.until("rules", checks.values(), checks=len(checks))
+        return left
 
-    def _questions(self, places: Iterable[Place]) -> dict[Place, list[Question]]:
-        """As many questions a place as there are votes."""
-        votes = [0] if self._options.votes == 1 else range(1, self._options.votes + 1)
-        asked = {(i, j): (self._candidates[i], self._candidates[i].criteria[j]) for i, j in places}
-        return {place: [Question(*of, vote) for vote in votes] for place, of in asked.items()}
+    async def _evaluate(self, results: "OpenResults", judging_mode: JudgingMode, places: Sequence[Place]) -> None:
+        """As many queries for each place as there are votes."""
+        votes = (0,) if self._options.votes == 1 else range(1, self._options.votes + 1)
+        queries: list[Query] = []
+        for i, j in places:
+            candidate = self._candidates[i]
+            for vote in votes:
+                queries.append(Query(candidate, candidate.criteria[j], vote))
+        pending = iter(await self._evaluator.evaluate(judging_mode, queries, self._options, self.usage))
+        for place in places:
+            results.pending[place] = list(islice(pending, len(votes)))
 
-    async def _open(
-        self, round: Round, judging_mode: JudgingMode, questions: Mapping[Place, Sequence[Question]]
-    ) -> None:
-        flat = [question for votes in questions.values() for question in votes]
-        pending = iter(await self._evaluator.open(judging_mode, flat, self._options.waiting, self.usage))
-        for place, votes in questions.items():
-            round.asked[place] = [next(pending) for _ in votes]
-
-    def _finished(self, round: Round) -> AsyncGenerator[int, None]:
-        return round.finished(len(self._candidates), self._clock, self._options.deadline_s)
+    def _finished(self, results: "OpenResults") -> AsyncGenerator[int, None]:
+        return results.finished(len(self._candidates), self._clock, self._options.deadline_s)
 
     def _result(self, i: int) -> Scored:
         if self._options.rates:
-            [pending] = self._round.asked[i, 0]
-            return rated(self._candidates[i], pending, self._options.norm, self._way.judge.mass_floor)
-        return self._scored(i, self._judged(i))
+            [pending] = self._open.pending[i, 0]
+            return rated(self._candidates[i], pending, self._options.norm, self._judging_mode.judge.mass_floor)
+        return self._score(i, self._judgements(i))
 
-    def _judged(self, i: int) -> list[Judgement]:
-        return [self._judgement(self._way, self._round, (i, j)) for j in range(len(self._candidates[i].criteria))]
+    def _judgements(self, i: int) -> list[Judgement]:
+        judgements = []
+        mass_floor = self._judging_mode.judge.mass_floor
+        for j in range(len(self._candidates[i].criteria)):
+            if (check := self._open.checks.get((i, j))) is not None:
+                judgements.append(judged_by_rule(check))
+            else:
+                judgements.append(judge_votes(self._open.pending[i, j], self._options.threshold, mass_floor))
+        return judgements
 
-    def _judgement(self, judging_mode: JudgingMode, round: Round, place: Place) -> Judgement:
-        if place in round.checks:
-            return by_rule(round.checks[place])
-        return by_judge(round.asked[place], self._options.threshold, judging_mode.judge.mass_floor)
-
-    def _scored(self, i: int, judged: Sequence[Judgement]) -> Scored:
-        options = self._options
-        return scored(
-            self._candidates[i],
-            judged,
-            aggregation=options.aggregation,
+    def _score(self, i: int, judgements: Sequence[Judgement]) -> Scored:
+        candidate, options = self._candidates[i], self._options
+        score = aggregate(
+            options.aggregation,
+            candidate.criteria,
+            judgements,
             soft=options.soft,
             min_coverage=options.min_coverage,
         )
+        return Scored(candidate, candidate.criteria, tuple(judgements), score)
 
-    async def _asked_again(self, again: Again) -> list[list[Judgement]]:
-        """All judgements, the most uncertain verdicts replaced by written ones where those come about."""
-        judged = [self._judged(i) for i in range(len(self._candidates))]
-        places = self._places()
-        chosen = [places[n] for n in sorted(again.escalation.choose([judged[i][j] for i, j in places]))]
-        round = Round()
+    async def _judge_again(self, second: SecondOpinion) -> list[list[Judgement]]:
+        """All judgements. The most uncertain verdicts are replaced by written ones, where there is one."""
+        judgements = [self._judgements(i) for i in range(len(self._candidates))]
+        places = [(i, j) for i, candidate in enumerate(self._candidates) for j in range(len(candidate.criteria))]
+        chosen = second.escalation.choose([judgements[i][j] for i, j in places])
+        again = [places[n] for n in sorted(chosen)]
+        results = OpenResults()
         try:
-            await self._open(round, again.judging_mode, self._questions(chosen))
-            async with aclosing(self._finished(round)) as finished:
+            await self._evaluate(results, second.judging_mode, again)
+            async with aclosing(self._finished(results)) as finished:
                 async for _ in finished:
                     pass
-            for i, j in chosen:
-                second = self._judgement(again.judging_mode, round, (i, j))
-                judged[i][j] = second if second.ok else judged[i][j]
-        except RequestError:  # no room for a second opinion: the first ones stand
-            return judged
+            mass_floor = second.judging_mode.judge.mass_floor
+            for i, j in again:
+                written = judge_votes(results.pending[i, j], self._options.threshold, mass_floor)
+                if written.ok:
+                    judgements[i][j] = written
+        except RequestError:  # no capacity for a second opinion: the first ones stand
+            return judgements
         finally:
-            round.close()
-        return judged
+            results.release()
+        return judgements
+
+
+class OpenResults:
+    """The queries and rule checks that one request waits for, by place."""
+
+    def __init__(self) -> None:
+        self.pending: dict[Place, list[Pending]] = {}
+        self.checks: dict[Place, asyncio.Task[bool]] = {}
+
+    async def finished(self, candidates: int, clock: Clock, deadline_s: float | None) -> AsyncGenerator[int, None]:
+        """The candidates' indexes in the order of finishing; at the deadline those that are left, in their order."""
+        done: asyncio.Queue[int] = asyncio.Queue()
+        left: dict[int, int] = defaultdict(int)
+
+        def one_less(i: int, _: asyncio.Future[Any]) -> None:
+            left[i] -= 1
+            if left[i] == 0:
+                done.put_nowait(i)
+
+        # Callbacks run in a later turn of the event loop, so that all are counted before the first one ends.
+        for (i, _), votes in self.pending.items():
+            for one in votes:
+                if one.flight is not None and not one.flight.future.done():
+                    left[i] += 1
+                    one.flight.future.add_done_callback(partial(one_less, i))
+        for (i, _), check in self.checks.items():
+            if not check.done():
+                left[i] += 1
+                check.add_done_callback(partial(one_less, i))
+        waiting = set(left)
+        alarm = None
+        if deadline_s is not None and waiting:
+            alarm = asyncio.ensure_future(clock.sleep(deadline_s - clock.now()))
+        try:
+            for i in range(candidates):
+                if i not in left:
+                    yield i
+            while waiting and (next := await _first(done, alarm)) is not None:
+                waiting.discard(next)
+                yield next
+            for i in sorted(waiting):
+                yield i
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+
+    def release(self) -> None:
+        """Nothing waits for them any more."""
+        for votes in self.pending.values():
+            for one in votes:
+                one.release()
+        for check in self.checks.values():
+            check.add_done_callback(_retrieve)
+            check.cancel()
+
+
+async def _first(done: asyncio.Queue[int], alarm: asyncio.Future[None] | None) -> int | None:
+    """The next index that is done; None where the alarm rings before."""
+    if alarm is None or not done.empty():
+        return await done.get()
+    getting = asyncio.ensure_future(done.get())
+    both: tuple[asyncio.Future[Any], ...] = (getting, alarm)
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        return getting.result() if getting.done() else None
+    finally:
+        getting.cancel()
+
+
+def _retrieve(check: asyncio.Task[bool]) -> None:
+    """Looks at the outcome of a check that nothing waits for any more, so that asyncio does not report its error."""
+    if not check.cancelled():
+        check.exception()

@@ -1,6 +1,6 @@
-"""A question's answer while it is on its way, and what holds for all questions of a request.
+"""Pending results of queries, and what a request chose and has used.
 
-Always true: there is an answer, a reason why there is none, or none yet; never a default.
+Guarantees: a pending query has a result, a reason why there is none, or neither yet; there is no default.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from service.cache.single_flight import Flight
 from service.errors import RequestError, SharedRequestRejected, TimedOut
 from service.modes.modes import ModeResult
 from service.modes.rating import Norm
-from service.observability.tracing import UNTRACED, Trace, Watch
+from service.observability.tracing import UNTRACED, Trace
 from service.rubrics.judgement import Source
 from service.scheduling import DEFAULT_TENANT, Tenant
 
@@ -19,8 +19,8 @@ from service.scheduling import DEFAULT_TENANT, Tenant
 @dataclass(slots=True)
 class Usage:
     """Counted while a request is served. Tokens are those of the judgements this request caused. `shared_hits` are
-    those of the `cache_hits` that another process had judged, `awaited` those of the `deduplicated` that one was
-    judging."""
+    those of the `cache_hits` that another process had judged, `awaited` those of the `deduplicated` that another
+    process was judging."""
 
     judgements: int = 0
     cache_hits: int = 0
@@ -33,40 +33,21 @@ class Usage:
 
 
 class Reservation(Protocol):
-    """Tokens set aside before the work."""
+    """Tokens of a quota, reserved before the work."""
 
     def settle(self, used_tokens: int) -> None:
         """The work is over and took so many."""
         ...
 
 
-@dataclass(slots=True)
-class Bill:
-    """What was set aside for questions that are judged together, how many of them go on, and what they took."""
-
-    reservation: Reservation | None
-    open: int
-    watch: Watch | None
-    used_tokens: int = 0
-
-    def end(self) -> None:
-        self.open -= 1
-        if self.open:
-            return
-        if self.reservation is not None:
-            self.reservation.settle(self.used_tokens)
-        if self.watch is not None:
-            self.watch.end()
-
-
 Reserve = Callable[[int], Awaitable[Reservation]]
-"""Sets tokens aside. Raises QuotaExceeded."""
+"""Reserves tokens. Raises QuotaExceeded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """What holds for all questions of one request: `scope` is who may share the answers, `flow` whose work it is,
-    `deadline_s` a point on the clock."""
+class RequestContext:
+    """What holds for all queries of one request. `scope` names who may share the results, `tenant` whose queue they
+    wait in; `deadline_s` is a point on the clock; `priority` is for engines with a queue of their own."""
 
     scope: str = ""
     tenant: Tenant = DEFAULT_TENANT
@@ -77,9 +58,8 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What a request chose, and whose it is. `deadline_s` is a point on the clock, `scope` names who may share the
-    verdicts, and `reserve` reserves tokens of the team's quota."""
+class Options(RequestContext):
+    """What a request chose, with its context."""
 
     mode: str = "verdict"
     layout: str = "rubricd"
@@ -89,21 +69,11 @@ class Options:
     threshold: float = 0.5
     min_coverage: float = 1.0
     norm: Norm = "(r-1)/9"
-    deadline_s: float | None = None
-    scope: str = ""
-    tenant: Tenant = DEFAULT_TENANT
-    priority: int = 0
-    reserve: Reserve | None = None
-    trace: Trace = UNTRACED
 
     @property
     def rates(self) -> bool:
         """One rating for each candidate instead of a verdict for each criterion."""
         return self.mode in ("implicit", "likert")
-
-    @property
-    def waiting(self) -> Waiting:
-        return Waiting(self.scope, self.tenant, self.deadline_s, self.priority, self.reserve, self.trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +85,7 @@ class Pending:
 
     @property
     def source(self) -> Source:
-        # A flight counts as judged also where it failed: a judgement without a verdict is not from a cache.
+        # A flight that failed counts as the judge's: a judgement without a verdict is from no cache.
         return "cache" if self.flight is None or self.flight.cached else "judge"
 
     def result(self) -> ModeResult:

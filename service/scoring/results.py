@@ -11,7 +11,7 @@ from typing import Literal
 
 from service.errors import JudgementError, TimedOut
 from service.modes.rating import Norm, Rating
-from service.rubrics.aggregation import Score, aggregate
+from service.rubrics.aggregation import Score
 from service.rubrics.judgement import Judgement, Verdict, abstains, abstention, combine_votes, decide, failed
 from service.rubrics.rubric import Candidate, Criterion
 from service.scoring.pending import Pending
@@ -35,16 +35,9 @@ class Scored:
 WHOLE = Criterion(id="rating", text="", points=1.0)
 
 
-def scored(
-    candidate: Candidate, judged: Sequence[Judgement], *, aggregation: str, soft: bool, min_coverage: float
-) -> Scored:
-    score = aggregate(aggregation, candidate.criteria, judged, soft=soft, min_coverage=min_coverage)
-    return Scored(candidate, candidate.criteria, tuple(judged), score)
-
-
-def by_judge(votes: Sequence[Pending], threshold: float, mass_floor: float) -> Judgement:
-    """One criterion's judgement of its votes, of which there is one where chance plays no part."""
-    said: list[Verdict] = []
+def judge_votes(votes: Sequence[Pending], threshold: float, mass_floor: float) -> Judgement:
+    """One criterion's judgement from its votes, of which there is one where chance plays no part."""
+    verdicts: list[Verdict] = []
     missing: list[JudgementError] = []
     for vote in votes:
         try:
@@ -53,16 +46,16 @@ def by_judge(votes: Sequence[Pending], threshold: float, mass_floor: float) -> J
             missing.append(error)
         else:
             if isinstance(verdict, Verdict):
-                said.append(verdict)
+                verdicts.append(verdict)
     source = votes[0].source
     if len(votes) > 1:
-        return combine_votes(said, missing, threshold=threshold, source=source)
+        return combine_votes(verdicts, missing, threshold=threshold, source=source)
     if missing:
         return failed(missing[0], source)
-    return decide(said[0], threshold=threshold, mass_floor=mass_floor, source=source)
+    return decide(verdicts[0], threshold=threshold, mass_floor=mass_floor, source=source)
 
 
-def by_rule(check: asyncio.Task[bool]) -> Judgement:
+def judged_by_rule(check: asyncio.Task[bool]) -> Judgement:
     if not check.done():
         return failed(TimedOut("the deadline passed before the rule had run"), "rule")
     try:
@@ -73,7 +66,7 @@ def by_rule(check: asyncio.Task[bool]) -> Judgement:
 
 
 def rated(candidate: Candidate, pending: Pending, norm: Norm, mass_floor: float) -> Scored:
-    """The rating modes: one answer a candidate."""
+    """The score of a candidate in the rating modes, from its one rating."""
     lowest = 0.0 if norm == "(r-1)/9" else 0.1
     unrated = Score(value=None, bounds=(lowest, 1.0), coverage=0.0, status="failed")
     try:

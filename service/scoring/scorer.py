@@ -1,17 +1,17 @@
-"""The one orchestrator: candidates in, judgements and scores out, each as soon as it is there.
+"""The scorer turns candidates into judgements and scores, by rules, caches and the judge.
 
-Always true: each criterion of each candidate ends as one judgement, by a rule, the cache or the judge, or with the
-reason why there is none; what cannot be aggregated, and what is not let in, is refused before anything is judged.
+Guarantees: each criterion of each candidate ends as one judgement, or with the reason why there is none. What cannot be
+aggregated, or is not admitted, is refused before anything is judged.
 """
 
 from collections.abc import Mapping, Sequence
 
 from service.clock import Clock
 from service.errors import InvalidRequest
-from service.modes.escalation import OFF, Again, Escalation
+from service.modes.escalation import OFF, Escalation, SecondOpinion
 from service.modes.modes import JudgingMode
 from service.rubrics import aggregation
-from service.rubrics.rubric import Candidate
+from service.rubrics.rubric import Candidate, Criterion, Rule
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.job import ScoringJob
@@ -23,7 +23,7 @@ DEFAULT = ("verdict", "rubricd")
 
 
 class Scorer:
-    """`ways` by mode and layout; ("verdict", "rubricd") is always there."""
+    """`judging_modes` are by mode and layout; ("verdict", "rubricd") must be among them."""
 
     def __init__(
         self,
@@ -69,48 +69,59 @@ class Scorer:
         await self._evaluator.drain(self._clock, until_s)
 
     def judging_mode(self, mode: str, layout: str) -> JudgingMode:
-        """Raises InvalidRequest where this judge cannot be asked so."""
+        """Raises InvalidRequest where this judge does not serve the mode in the layout."""
         try:
             return self.judging_modes[mode, layout]
         except KeyError:
-            layouts = [served for asked, served in self.judging_modes if asked == mode]
+            layouts = [served for name, served in self.judging_modes if name == mode]
             place, named = ("layout", f"layout `{layout}`") if layouts else ("mode", f"mode `{mode}`")
             with_layouts = f" in mode `{mode}`; it serves {', '.join(layouts)}" if layouts else ""
-            message = f"this judge cannot be asked with {named}{with_layouts}"
+            message = f"this judge does not serve {named}{with_layouts}"
             raise InvalidRequest(message, (((place,), message),)) from None
 
     async def score(self, candidates: Sequence[Candidate], options: Options) -> tuple[list[Scored], Usage]:
-        """One Scored a candidate, same order. Raises as `start`."""
-        begun = await self.start(candidates, options)
-        found = {place: one async for place, one in begun.scored()}
-        return [found[place] for place in range(len(candidates))], begun.usage
+        """One Scored for each candidate, in order. Raises as `start`."""
+        job = await self.start(candidates, options)
+        scored: dict[int, Scored] = {}
+        async for index, one in job.scored():
+            scored[index] = one
+        return [scored[index] for index in range(len(candidates))], job.usage
 
     async def start(self, candidates: Sequence[Candidate], options: Options) -> ScoringJob:
-        """The request, let in; iterate over it once, or `close` it. Raises InvalidRequest for what cannot be scored as
-        asked, Overloaded, QuotaExceeded or Unavailable where the judge cannot take the work."""
+        """The request, admitted; iterate over `scored` once, or `close` it. Raises InvalidRequest for what cannot be
+        scored with these options, Overloaded, QuotaExceeded or Unavailable where the judge cannot take the work."""
         judging_mode = self.judging_mode(options.mode, options.layout)
-        _check(candidates, options, judging_mode)
-        self._rules.check_capacity(c.rule for one in candidates for c in one.criteria if c.rule is not None)
-        begun = ScoringJob(
-            judging_mode, candidates, options, evaluator=self._evaluator, rules=self._rules, clock=self._clock
+        rules = self._check(candidates, options, judging_mode)
+        if rules:
+            self._rules.check_capacity(rules)
+        second_opinion = None
+        if self._escalation.band > 0 and options.mode == "verdict":
+            written = self.judging_modes.get(("reasoned", options.layout))
+            second_opinion = None if written is None else SecondOpinion(written, self._escalation)
+        job = ScoringJob(
+            judging_mode,
+            candidates,
+            options,
+            evaluator=self._evaluator,
+            rules=self._rules,
+            clock=self._clock,
+            second_opinion=second_opinion,
         )
-        return await begun.ask(self._again(options))
+        return await job.start()
 
-    def _again(self, options: Options) -> Again | None:
-        """How uncertain verdicts are asked again, where they are."""
-        judging_mode = self.judging_modes.get(("reasoned", options.layout))
-        if options.mode != "verdict" or judging_mode is None or self._escalation.band <= 0:
-            return None
-        return Again(judging_mode, self._escalation)
-
-
-def _check(candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> None:
-    """Raise InvalidRequest for what judging could not mend."""
-    if not judging_mode.renderer.skeleton.referable and any(
-        candidate.reference is not None for candidate in candidates
-    ):
-        raise InvalidRequest(f"layout `{options.layout}` has no place for a `reference`; leave it out")
-    if options.rates:
-        return
-    for criteria in {id(candidate.criteria): candidate.criteria for candidate in candidates}.values():
-        aggregation.check(options.aggregation, criteria)
+    def _check(self, candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> list[Rule]:
+        """The rules among the criteria. Raises InvalidRequest for what no judging could make scorable."""
+        rules: list[Rule] = []
+        checked: tuple[Criterion, ...] | None = None
+        for candidate in candidates:
+            if candidate.reference is not None and not judging_mode.renderer.skeleton.referable:
+                raise InvalidRequest(f"layout `{options.layout}` has no place for a `reference`; leave it out")
+            if options.rates:
+                continue
+            if candidate.criteria is not checked:  # responses of one item share their criteria
+                checked = candidate.criteria
+                aggregation.check(options.aggregation, checked)
+            for criterion in candidate.criteria:
+                if criterion.rule is not None:
+                    rules.append(criterion.rule)
+        return rules

@@ -164,7 +164,7 @@ async def test_a_quota_refuses_the_whole_request_before_anything_is_asked() -> N
     async with replica(engine, pool) as (scorer, _):
         with pytest.raises(QuotaExceeded) as refused:
             await scorer.score([candidate()], Options(reserve=Purse(room=10).reserve))
-        assert len(scorer._evaluator._flights) == 0
+        assert scorer._evaluator.flights == 0
     assert refused.value.retry_after_s == 7.0
     assert (engine.prompts, pool.holders) == (0, {})
 
@@ -194,10 +194,10 @@ async def test_a_caller_that_leaves_settles_what_was_set_aside_in_100_of_100_tri
                 await asyncio.sleep(0.001)
             request.cancel()
             await asyncio.gather(request, return_exceptions=True)
-            while scorer._evaluator._asking:
+            while scorer._evaluator.starting:
                 await asyncio.sleep(0.001)
         await settle()
-        assert len(scorer._evaluator._flights) == 0
+        assert scorer._evaluator.flights == 0
     assert len(purse.settled) == len(purse.reserved) > 0
     assert pool.holders == {}
 

@@ -1,0 +1,175 @@
+"""Submission takes new queries through rendering, reservation, queue and steps to their verdicts.
+
+Guarantees: what refuses the queries fails all of them, and what was reserved for them is settled once, when the last of
+them has ended. A verdict that does not abstain is in the caches before another request can ask for it; a failure, or an
+abstention, is in none.
+"""
+
+import asyncio
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from service.cache.memory import MemoryCache
+from service.cache.shared import SharedCache
+from service.cache.single_flight import Flight
+from service.engine.base import EngineResult, Generation
+from service.errors import Cancelled, EngineFailed, JudgementError
+from service.modes.modes import JudgingMode, ModeResult, Query, Step
+from service.observability.tracing import Watch
+from service.rubrics.judgement import abstains
+from service.scheduling import Scheduler, Ticket
+from service.scoring.pending import RequestContext, Reservation, Usage
+from service.scoring.rendering import Estimate, Rendering
+
+
+@dataclass(frozen=True, slots=True)
+class NewQuery:
+    """A query that no cache knows and that was in no flight: this process sees to its verdict. `group` names the
+    queries whose prompts begin alike."""
+
+    judging_mode: JudgingMode
+    query: Query
+    group: Hashable
+    key: bytes
+    flight: Flight[ModeResult]
+    context: RequestContext
+    usage: Usage
+
+
+@dataclass(slots=True)
+class Settlement:
+    """Settles what was reserved for queries that were submitted together, when `open` of them has come to 0."""
+
+    reservation: Reservation | None
+    watch: Watch | None
+    open: int
+    used_tokens: int = 0
+
+    def end_one(self) -> None:
+        self.open -= 1
+        if self.open:
+            return
+        if self.reservation is not None:
+            self.reservation.settle(self.used_tokens)
+        if self.watch is not None:
+            self.watch.end()
+
+
+class Submission:
+    """`shared` is None where this process shares verdicts with no other."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        rendering: Rendering,
+        memory: MemoryCache[ModeResult],
+        shared: SharedCache[ModeResult] | None,
+    ) -> None:
+        self._scheduler = scheduler
+        self._rendering = rendering
+        self._memory = memory
+        self._shared = shared
+
+    async def submit(self, new: Sequence[NewQuery], estimate: Estimate | None = None) -> None:
+        """Returns once all of one request's `new` queries are in the queue. `estimate` is None where rendering has not
+        admitted them yet. Raises RequestError for what refuses them, after failing their flights."""
+        judging_mode, context = new[0].judging_mode, new[0].context
+        queries = [one.query for one in new]
+        reservation: Reservation | None = None
+        try:
+            if estimate is None:
+                estimate = self._rendering.admit(queries, context)
+            with context.trace.span("render", queries=len(new)):
+                steps, tokens = await self._rendering.render(judging_mode, queries, context, estimate)
+            if context.reserve is not None:  # now the tokens are known exactly, and nothing is queued yet
+                reservation = await context.reserve(tokens)
+            # While this waited, callers may have left: their flights are over and their queries need no engine.
+            waited_for = [pair for pair in zip(new, steps, strict=True) if not pair[0].flight.future.done()]
+            tickets = self._scheduler.submit(
+                [step.query for _, step in waited_for],
+                [one.flight.deadline_s for one, _ in waited_for],
+                tenant=context.tenant,
+                groups=[one.group for one, _ in waited_for],
+            )
+        except Exception as error:
+            if reservation is not None:
+                reservation.settle(0)
+            for one in new:
+                one.flight.fail(error)
+            self._release(new)
+            raise
+        new[0].usage.judgements += len(tickets)
+        # One more than there are tickets: nothing is settled before all have their callbacks, or where there are none.
+        settlement = Settlement(reservation, context.trace.watch(len(tickets), tokens), len(tickets) + 1)
+        for (one, step), ticket in zip(waited_for, tickets, strict=True):
+            one.flight.future.add_done_callback(partial(self._ended, one, settlement))
+            self._follow(one, step, ticket, settlement)
+        if len(tickets) < len(new):
+            self._release(one for one in new if one.flight.future.done())
+        settlement.end_one()
+
+    def _follow(self, one: NewQuery, step: Step, ticket: Ticket, settlement: Settlement) -> None:
+        one.flight.work, ticket.watch = ticket, settlement.watch
+        ticket.future.add_done_callback(partial(self._answered, one, step, settlement))
+
+    def _answered(
+        self, one: NewQuery, step: Step, settlement: Settlement, future: asyncio.Future[EngineResult]
+    ) -> None:
+        """The engine answered one step: follow the next one, or end the flight."""
+        if future.cancelled():
+            one.flight.fail(Cancelled("the judgement was cancelled"))
+            return
+        try:
+            result = future.result()
+            settlement.used_tokens += _count_usage(one.usage, step, result)
+            following = one.judging_mode.next_step(step, result)
+            if isinstance(following, Step):
+                [ticket] = self._scheduler.submit(
+                    [following.query],
+                    [one.flight.deadline_s],
+                    tenant=one.context.tenant,
+                    groups=[one.group],
+                    next_step=True,  # admitted already: it is refused for no queue, and goes first
+                )
+                self._follow(one, following, ticket, settlement)
+                return
+        except JudgementError as error:
+            one.flight.fail(error)
+        except Exception as error:  # a bug, in what a mode reads: the waiters are answered all the same
+            one.flight.fail(EngineFailed(f"the engine's result could not be read: {type(error).__name__}"))
+            raise
+        else:
+            # An abstention may come out otherwise under load or another batch, so it is judged again next time.
+            if abstains(following.label_mass, one.judging_mode.judge.mass_floor):
+                self._release([one])
+            else:
+                self._memory.put(one.key, following)
+                if self._shared is not None:
+                    self._shared.put(one.key, following)
+            one.flight.succeed(following)
+
+    def _ended(self, one: NewQuery, settlement: Settlement, future: asyncio.Future[ModeResult]) -> None:
+        """The flight is over: with a verdict, a failure, or because its last waiter left."""
+        work = one.flight.work
+        if isinstance(work, Ticket) and work.started and work.future.cancelled():
+            settlement.used_tokens += work.cost  # the engine computes it to the end, so it is paid for
+        settlement.end_one()
+        if self._shared is not None and (future.cancelled() or future.exception() is not None):
+            self._shared.release(one.key)
+
+    def _release(self, new: Iterable[NewQuery]) -> None:
+        """Another process may judge these now."""
+        if self._shared is not None:
+            for one in new:
+                self._shared.release(one.key)
+
+
+def _count_usage(usage: Usage, step: Step, result: EngineResult) -> int:
+    """Counts the step; returns the tokens that the engine computed and wrote for it."""
+    prompt_tokens = len(step.query.prompt)
+    written = result.tokens if isinstance(result, Generation) else 0
+    usage.prompt_tokens += prompt_tokens
+    usage.cached_tokens += result.cached_tokens
+    usage.completion_tokens += written
+    return prompt_tokens - result.cached_tokens + written
