@@ -1,8 +1,8 @@
-"""Judgements to a score. Pure.
+"""Aggregation turns the judgements of a rubric's criteria into one score. Pure.
 
-Always true: what was not judged is never given a value; it shows as coverage below one and as bounds, between which the
-whole rubric's score lies however the missing verdicts would have come out. Sums are exact fractions, rounded once at
-the end, so a score depends on neither order nor magnitude of the points and is always finite.
+Guarantees: what was not judged is given no value; it shows as coverage below one and as bounds, between which the whole
+rubric's score lies however the missing verdicts would have come out. Sums are exact fractions, rounded once at the end,
+so a score depends on neither order nor magnitude of the points and is finite.
 
 Throughout, c is a criterion's value (0 or 1, or P(met) when soft), and g its goodness: c if wanted, 1 - c if a fault.
 """
@@ -47,36 +47,40 @@ class Score:
 class _Mark:
     """A counted criterion with a value. `met` is its hard verdict, which a threshold may set apart from the value."""
 
-    criterion: Criterion
+    category: Category | None
     points: Exact
     weight: Exact
     value: Exact
     met: bool
 
     @property
-    def size(self) -> Exact:
-        return self.points if self.criterion.wanted else -self.points
-
-    @property
     def good(self) -> Exact:
-        return self.value if self.criterion.wanted else 1 - self.value
+        return self.value if self.points > 0 else 1 - self.value
 
     @property
     def passed(self) -> bool:
-        return self.met is self.criterion.wanted
+        return self.met is (self.points > 0)
 
 
 def _healthbench(marks: Sequence[_Mark]) -> Exact:
     """Sum of points·c over the sum of positive points, unclipped (HealthBench; RuscaRL's Eq. 4). Without positive
     points: over the sum of |points|, in -1..0, where 0 is no fault."""
-    best = sum(mark.points for mark in marks if mark.points > 0)
-    return Fraction(sum(mark.points * mark.value for mark in marks), best or sum(mark.size for mark in marks))
+    earned: Exact = 0
+    best: Exact = 0
+    worst: Exact = 0
+    for mark in marks:
+        earned += mark.points * mark.value
+        if mark.points > 0:
+            best += mark.points
+        else:
+            worst -= mark.points
+    return Fraction(earned, best or worst)
 
 
 def _healthbench_clipped(marks: Sequence[_Mark]) -> Exact:
-    """`healthbench`, which is never above 1, clipped to 0..1. Without positive points: one more than it, where 1 is no
+    """`healthbench`, which is at most 1, clipped to 0..1. Without positive points: one more than it, where 1 is no
     fault."""
-    if not any(mark.criterion.wanted for mark in marks):
+    if not any(mark.points > 0 for mark in marks):
         return 1 + _healthbench(marks)
     return max(_healthbench(marks), 0)
 
@@ -104,7 +108,7 @@ def _all_pass(marks: Sequence[_Mark]) -> Exact:
 def _gated(marks: Sequence[_Mark]) -> Exact:
     """0 unless every essential criterion passes by its hard verdict, else weighted by |points|, in 0..1. Without an
     essential criterion nothing is gated."""
-    shut = any(not mark.passed for mark in marks if mark.criterion.category == "essential")
+    shut = any(not mark.passed for mark in marks if mark.category == "essential")
     return 0 if shut else _weighted(marks)
 
 
@@ -128,9 +132,11 @@ def check(name: str, criteria: Sequence[Criterion]) -> None:
     `rar_explicit` needs a category on every counted criterion, or on none. Locations are indexes into `criteria`."""
     if name not in _TABLE:
         raise InvalidRequest(f"no such aggregation; known: {', '.join(AGGREGATIONS)}")
+    if name != "rar_explicit":
+        return
     counted = [i for i, criterion in enumerate(criteria) if criterion.counted]
     without = [i for i in counted if criteria[i].category is None]
-    if name == "rar_explicit" and 0 < len(without) < len(counted):
+    if 0 < len(without) < len(counted):
         places = ", ".join(map(str, without))
         raise InvalidRequest(
             f"`rar_explicit` weighs by category, and the criteria at these indexes have none: {places}; "
@@ -148,30 +154,39 @@ def aggregate(
     min_coverage: float = 1.0,
     weights: Mapping[Category, float] = RAR_WEIGHTS,
 ) -> Score:
-    """The score of one response: `judgements[i]` is of `criteria[i]`. Criteria with 0 points enter nowhere.
+    """The score of one response: `judgements[i]` is of `criteria[i]`. Criteria with 0 points do not count.
 
     `value` is the aggregation over the judged criteria, kept within the bounds, if `coverage` reaches `min_coverage`.
     `bounds` is the aggregation over all of them with the unjudged at their worst and at their best. Raises
     InvalidRequest as `check` does, and ValueError for lengths that differ or numbers that no judge may give.
     """
     check(name, criteria)
-    counted = [(c, j) for c, j in zip(criteria, judgements, strict=True) if c.counted]
-    if not counted:
-        return Score(value=None, bounds=None, coverage=1.0, status="ok")
-    function, weight = _TABLE[name], _weighing(name, [criterion for criterion, _ in counted], weights)
-    judged = [
-        _judged(criterion, weight(criterion), judgement, soft) for criterion, judgement in counted if judgement.ok
-    ]
-    if len(judged) == len(counted):
-        value = _rounded(function(judged))
-        return Score(value=value, bounds=(value, value), coverage=1.0, status="ok")
+    function = _TABLE[name]
+    by_category = _category_weights(weights) if name == "rar_explicit" else {}
+    judged: list[_Mark] = []
+    worst: list[_Mark] = []
+    best: list[_Mark] = []
+    for criterion, judgement in zip(criteria, judgements, strict=True):
+        if criterion.points == 0:  # monitor only
+            continue
+        points = _exact(criterion.points)
+        # Without categories `rar_explicit` weighs by |points|, as the others do; `check` refuses a mixture.
+        weight: Exact = abs(points)
+        if criterion.category is not None:
+            weight = by_category.get(criterion.category, weight)
+        if judgement.status == "ok":
+            judged.append(_judged(criterion, points, weight, judgement, soft))
+        else:
+            wanted = points > 0
+            worst.append(_Mark(criterion.category, points, weight, int(not wanted), met=not wanted))
+            best.append(_Mark(criterion.category, points, weight, int(wanted), met=wanted))
+    if not worst:
+        value = _rounded(function(judged)) if judged else None
+        return Score(value=value, bounds=None if value is None else (value, value), coverage=1.0, status="ok")
 
-    missing = [criterion for criterion, judgement in counted if not judgement.ok]
-    worst = [_mark(criterion, weight(criterion), int(not criterion.wanted)) for criterion in missing]
-    best = [_mark(criterion, weight(criterion), int(criterion.wanted)) for criterion in missing]
     low, high = function(judged + worst), function(judged + best)
-    size = sum(mark.size for mark in judged)
-    coverage = _rounded(Fraction(size, size + sum(mark.size for mark in worst)))
+    size = sum(abs(mark.points) for mark in judged)
+    coverage = _rounded(Fraction(size, size + sum(abs(mark.points) for mark in worst)))
     enough = bool(judged) and coverage >= min_coverage - _ROUNDING
     return Score(
         # Over a part of a rubric, `healthbench` has another denominator and may leave what is possible for the whole.
@@ -182,28 +197,20 @@ def aggregate(
     )
 
 
-def _weighing(name: str, counted: Sequence[Criterion], table: Mapping[Category, float]) -> Callable[[Criterion], Exact]:
-    """What a criterion weighs: its category's weight in `rar_explicit` if there are categories, else |points|."""
-    if name != "rar_explicit" or counted[0].category is None:
-        return lambda criterion: _exact(abs(criterion.points))
+def _category_weights(table: Mapping[Category, float]) -> dict[Category, Exact]:
     if not all(category in table and 0 < table[category] < math.inf for category in CATEGORIES):
         raise ValueError("every category needs a finite weight above zero")
-    by_category = {category: _exact(weight) for category, weight in table.items()}
-    return lambda criterion: by_category[criterion.category] if criterion.category else 0
+    return {category: _exact(weight) for category, weight in table.items()}
 
 
-def _judged(criterion: Criterion, weight: Exact, judgement: Judgement, soft: bool) -> _Mark:
+def _judged(criterion: Criterion, points: Exact, weight: Exact, judgement: Judgement, soft: bool) -> _Mark:
     if judgement.met is None:
         raise ValueError("a judgement that is ok has no verdict")
-    if not soft or judgement.p is None:
-        return _mark(criterion, weight, int(judgement.met))
+    if not soft or judgement.p is None:  # a rule has a verdict and no probability
+        return _Mark(criterion.category, points, weight, int(judgement.met), judgement.met)
     if not 0 <= judgement.p <= 1:
         raise ValueError("P(met) is not a probability")
-    return _Mark(criterion, _exact(criterion.points), weight, _exact(judgement.p), judgement.met)
-
-
-def _mark(criterion: Criterion, weight: Exact, value: Exact) -> _Mark:
-    return _Mark(criterion, _exact(criterion.points), weight, value, met=value == 1)
+    return _Mark(criterion.category, points, weight, _exact(judgement.p), judgement.met)
 
 
 def _exact(number: float) -> Exact:
