@@ -1,4 +1,4 @@
-"""The fair queue under a hog, under equal demand and under overload, in simulated time: a table and a picture.
+"""Simulates the fair queue under a noisy neighbour, equal demand and overload: prints a table and draws a picture.
 
 python -m loadtests.fairness [--plot docs/pictures/fairness.png] [--criteria 3] [--seconds 1200]
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from loadtests.simulation import LIMITS, UNIT, Caller, Run, Shape, Simulation
 from service.scheduling import Limits, PriorityClass, Tenant
 
-SMALL_LOAD, HOG_LOAD = 0.05, 10.0
+SMALL_LOAD, NOISY_LOAD = 0.05, 10.0
 PATIENCE_S = 10.0
 LOADS = (1, 2, 3, 5, 10)
 CLASSES: tuple[PriorityClass, ...] = ("interactive", "train", "eval")
@@ -21,7 +21,7 @@ CLASSES: tuple[PriorityClass, ...] = ("interactive", "train", "eval")
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Seconds until 95 % of a small team's requests are answered: alone, without the hog, and beside it."""
+    """Seconds until 95 % of a small team's requests are answered: alone, without the noisy neighbour, and beside it."""
 
     solo_s: float
     peers_s: float
@@ -31,12 +31,12 @@ class Beside:
     fifo_served: float
 
 
-async def beside_a_hog(
-    small: Shape, hog: Shape, seconds: float, *, steady: bool = False, seed: int = 0, limits: Limits = LIMITS
+async def beside_a_noisy_neighbour(
+    small: Shape, noisy: Shape, seconds: float, *, steady: bool = False, seed: int = 0, limits: Limits = LIMITS
 ) -> list[Beside]:
     """Four small teams, one outcome each. `steady`: their requests come evenly, each team's at its own time."""
     teams = [Caller(Tenant(f"small-{n}"), SMALL_LOAD, small, steady=steady) for n in range(4)]
-    callers = [*teams, Caller(Tenant("hog"), HOG_LOAD, hog)]
+    callers = [*teams, Caller(Tenant("noisy"), NOISY_LOAD, noisy)]
     fair = await Simulation(callers, seed=seed, limits=limits).run(seconds)
     fifo = await Simulation(callers, seed=seed, fair=False, limits=limits).run(seconds)
     peers = await Simulation(teams, seed=seed, limits=limits).run(seconds)
@@ -78,10 +78,12 @@ class Goodput:
     refusal_s: float
 
 
-async def overload(load: float, shape: Shape, seconds: float, *, doors: bool = True, fair: bool = True) -> Goodput:
+async def overload(
+    load: float, shape: Shape, seconds: float, *, refuse_early: bool = True, fair: bool = True
+) -> Goodput:
     """Four teams that together ask `load` times what can be computed, and wait ten seconds."""
     callers = [Caller(Tenant(f"team-{n}"), load / 4, shape, PATIENCE_S) for n in range(4)]
-    run = await Simulation(callers, doors=doors, fair=fair).run(seconds)
+    run = await Simulation(callers, refuse_early=refuse_early, fair=fair).run(seconds)
     computed, whole, late = (sum(getattr(told, name) for told in run.told) for name in ("computed", "whole", "late"))
     return Goodput(
         load=load,
@@ -94,14 +96,14 @@ async def overload(load: float, shape: Shape, seconds: float, *, doors: bool = T
     )
 
 
-async def _hogs(criteria: int, seconds: float) -> dict[str, list[Beside]]:
-    hog = Shape(32, criteria)
+async def _noisy_neighbours(criteria: int, seconds: float) -> dict[str, list[Beside]]:
+    noisy = Shape(32, criteria)
     one = replace(LIMITS, max_in_flight=1)
     return {
-        "32 responses, steady": await beside_a_hog(hog, hog, seconds, steady=True),
-        "32 responses, at random": await beside_a_hog(hog, hog, seconds),
-        "the same, one batch in flight": await beside_a_hog(hog, hog, seconds, limits=one),
-        "1 response, at random": await beside_a_hog(Shape(1, criteria), hog, seconds),
+        "32 responses, steady": await beside_a_noisy_neighbour(noisy, noisy, seconds, steady=True),
+        "32 responses, at random": await beside_a_noisy_neighbour(noisy, noisy, seconds),
+        "the same, one batch in flight": await beside_a_noisy_neighbour(noisy, noisy, seconds, limits=one),
+        "1 response, at random": await beside_a_noisy_neighbour(Shape(1, criteria), noisy, seconds),
     }
 
 
@@ -116,8 +118,10 @@ async def _shared(shape: Shape) -> None:
     print("classes of one team, of 21: " + ", ".join(f"{k} {21 * s:.2f}" for k, s in zip(CLASSES, kinds, strict=True)))
 
 
-def _print_hogs(found: dict[str, list[Beside]]) -> None:
-    print("small team | p95 alone | small teams only | beside the hog | ratio | served | one queue | served")
+def _print_noisy_neighbours(found: dict[str, list[Beside]]) -> None:
+    print(
+        "small team | p95 alone | small teams only | beside the noisy neighbour | ratio | served | one queue | served"
+    )
     for name, teams in found.items():
         for one in teams:
             fifo = "none served" if one.fifo_s is None else f"{one.fifo_s:.2f} s"
@@ -136,14 +140,14 @@ def _print_overload(name: str, found: Sequence[Goodput]) -> None:
         )
 
 
-def plot(hogs: dict[str, list[Beside]], goodput: dict[str, list[Goodput]], path: Path) -> None:
+def plot(noisy: dict[str, list[Beside]], goodput: dict[str, list[Goodput]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for place, teams in enumerate(hogs.values()):
+    for place, teams in enumerate(noisy.values()):
         bars = [
             ("alone", [one.solo_s for one in teams], "#9bb8d3"),
             ("fair queue", [one.fair_s for one in teams], "#2f6690"),
@@ -154,8 +158,8 @@ def plot(hogs: dict[str, list[Beside]], goodput: dict[str, list[Goodput]], path:
             left.bar(x, statistics.mean(values), color=colour, label=label if place == 0 else None)
             left.text(x, statistics.mean(values) * 1.08, f"{statistics.mean(values):.2f}", ha="center")
     left.set(yscale="log", ylim=(0.01, 1000), ylabel="p95 of a small team's requests, s")
-    left.set_xticks([4 * place + 1 for place in range(len(hogs))], [name.replace(", ", ",\n") for name in hogs])
-    left.set_title("Four small teams beside a hog at ten times capacity")
+    left.set_xticks([4 * place + 1 for place in range(len(noisy))], [name.replace(", ", ",\n") for name in noisy])
+    left.set_title("Four small teams beside a noisy neighbour at ten times capacity")
     left.legend(frameon=False)
     for name, loads in goodput.items():
         right.plot([one.load for one in loads], [one.good * UNIT / 1000 for one in loads], marker="o", label=name)
@@ -167,22 +171,25 @@ def plot(hogs: dict[str, list[Beside]], goodput: dict[str, list[Goodput]], path:
 
 async def run(criteria: int, seconds: float, path: Path | None) -> None:
     shape = Shape(32, criteria)
-    hogs = await _hogs(criteria, seconds)
-    _print_hogs(hogs)
+    noisy = await _noisy_neighbours(criteria, seconds)
+    _print_noisy_neighbours(noisy)
     await _shared(shape)
-    doors = {"refused at the door": True, "not refused": False}
-    goodput = {name: [await overload(load, shape, 240, doors=door) for load in LOADS] for name, door in doors.items()}
+    policies = {"refused early": True, "not refused": False}
+    goodput = {
+        name: [await overload(load, shape, 240, refuse_early=early) for load in LOADS]
+        for name, early in policies.items()
+    }
     for name, found in goodput.items():
         _print_overload(name, found)
     if path is not None:
-        plot(hogs, goodput, path)
+        plot(noisy, goodput, path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plot", type=Path, help="write a picture here")
     parser.add_argument("--criteria", type=int, default=3, help="questions that stand for a response's twelve")
-    parser.add_argument("--seconds", type=float, default=1200, help="simulated time beside the hog")
+    parser.add_argument("--seconds", type=float, default=1200, help="simulated time beside the noisy neighbour")
     args = parser.parse_args()
     asyncio.run(run(args.criteria, args.seconds, args.plot))
 

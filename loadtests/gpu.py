@@ -96,10 +96,10 @@ SHAPES = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`tokens` are those of one turn that were computed; the clock is the median while it ran, None if unknown."""
+    """`tokens` are those of one round that were computed; the clock is the median while it ran, None if unknown."""
 
     verdicts_per_s: float
-    turns: int
+    rounds: int
     tokens: int
     memory_GB: float
     clock_MHz: float | None
@@ -124,7 +124,7 @@ def limit(shape: Shape, peak_T: float) -> float:
 
 
 def efficiency(shape: Shape, peak_T: float, rate: float, tokens: int, responses: int) -> float:
-    """The share of the peak that went into what was computed: `tokens` for a turn of `responses`."""
+    """The share of the peak that went into what was computed: `tokens` for a round of `responses`."""
     alone, _ = of_response(INSTRUCTIONS)
     shared, pairs = of_response(0)
     _, first = of_response(INSTRUCTIONS)
@@ -137,7 +137,7 @@ def peak(name: str) -> float | None:
     return next((peak_T for part, peak_T in PEAKS.items() if part in name), None)
 
 
-def turn(seed: int, shape: Shape) -> list[Prompt]:
+def prompts_of_round(seed: int, shape: Shape) -> list[Prompt]:
     rng = random.Random(seed)
     same = random.Random(0)
     instructions = tuple(same.randrange(shape.vocabulary) for _ in range(INSTRUCTIONS))
@@ -152,8 +152,8 @@ def turn(seed: int, shape: Shape) -> list[Prompt]:
 
 
 def measure(read: Callable[[list[Prompt]], int], shape: Shape, seconds_s: float) -> Measured:
-    """Turns until the time is over, two at least after a first one that is not counted. `read` returns its tokens."""
-    read(turn(1, shape))
+    """Rounds until the time is over, two at least after a first one that is not counted. `read` returns its tokens."""
+    read(prompts_of_round(1, shape))
     clocks: list[float] = []
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=(clocks, over), daemon=True)
@@ -162,7 +162,7 @@ def measure(read: Callable[[list[Prompt]], int], shape: Shape, seconds_s: float)
     tokens = 0
     started = time.perf_counter()
     while len(times) < 2 or time.perf_counter() - started < seconds_s:
-        prompts = turn(2 + len(times), shape)
+        prompts = prompts_of_round(2 + len(times), shape)
         begun = time.perf_counter()
         tokens = read(prompts)
         times.append(time.perf_counter() - begun)
@@ -261,7 +261,7 @@ def row(engine: str, name: str, shape: Shape, measured: Measured | str, peak_T: 
     per_verdict = measured.tokens / (shape.responses * CRITERIA)
     return (
         f"{name:>6} {engine:>7} {measured.verdicts_per_s:>11.1f} {most:>7} {share:>9} {used:>11} {per_verdict:>14.0f} "
-        f"{measured.memory_GB:>10.1f} {clock:>7} {measured.turns:>6}"
+        f"{measured.memory_GB:>10.1f} {clock:>7} {measured.rounds:>6}"
     )
 
 
@@ -279,7 +279,7 @@ def main(engines: Sequence[str], shapes: Sequence[str], seconds_s: float) -> Non
     print(f"\n{CRITERIA} criteria of {OWN} tokens on {INSTRUCTIONS} + {SHARED}; {name}; random weights")
     print(
         f"{'shape':>6} {'engine':>7} {'verdicts/s':>11} {'limit':>7} {'of limit':>9} {'efficiency':>11} "
-        f"{'tokens/verdict':>14} {'memory GB':>10} {'SM MHz':>7} {'turns':>6}"
+        f"{'tokens/verdict':>14} {'memory GB':>10} {'SM MHz':>7} {'rounds':>6}"
     )
     print("\n".join(rows))
     if not any(line.rstrip()[-1].isdigit() and "ended" not in line and "longer" not in line for line in rows):

@@ -3,9 +3,9 @@
 The shape is that of GRPO: groups of 8 responses to one conversation of 600 tokens, a response of about 600 tokens and
 its 12 criteria of about 60. `groups`: all of a group in one call, the conversation computed once; `responses`: a call
 for each response, as if nobody knew that they belong together; `not shared`: every prompt by itself. The weights are
-random, so the speed is real and the verdicts mean nothing. The ways take turns on the same prompts, so that what else
-the machine does falls on all; the ratios are the figures to look at, not the rates. Without sharing, criteria have
-nothing to do with each other, so there only 3 of the 96 are read in a turn and the rate is theirs. Each row also says
+random, so the speed is real and the verdicts mean nothing. They alternate in rounds on the same prompts, so that what
+else the machine does falls on all; the ratios are the figures to look at, not the rates. Without sharing, criteria have
+nothing to do with each other, so there only 3 of the 96 are read in a round and the rate is theirs. Each row also says
 how far the ways' P(met) are apart.
 
     python -m loadtests.local_prefix [--seconds 20] [--dtype bfloat16] [--models 0.5M,40M]
@@ -81,7 +81,7 @@ async def timed(engine: LocalEngine, calls: list[list[Prompt]]) -> tuple[float, 
 
 
 async def compare(name: str, shape: dict[str, Any], dtype: Dtype, seconds_s: float) -> str:
-    """Take turns while another one fits in the time, one at least; medians, so that a disturbed turn counts little."""
+    """Rounds while another one fits in the time, one at least; medians, so that a disturbed round counts little."""
     with tempfile.TemporaryDirectory() as folder:
         size = make(Path(folder), shape)
         sharing, alone = (
@@ -92,10 +92,10 @@ async def compare(name: str, shape: dict[str, Any], dtype: Dtype, seconds_s: flo
     for engine in (sharing, alone):
         await timed(engine, [[Prompt(prompt.shared[:50], prompt.own) for prompt in group(0, shape["vocab_size"])[0]]])
     started = time.perf_counter()
-    turn = 0
-    while turn == 0 or (time.perf_counter() - started) * (turn + 1) / turn < seconds_s:
-        turn += 1
-        responses = group(turn, shape["vocab_size"])
+    rounds = 0
+    while rounds == 0 or (time.perf_counter() - started) * (rounds + 1) / rounds < seconds_s:
+        rounds += 1
+        responses = group(rounds, shape["vocab_size"])
         whole = [prompt for prompts in responses for prompt in prompts]
         met: list[list[float]] = []
         for engine, times, calls in zip(
@@ -111,7 +111,7 @@ async def compare(name: str, shape: dict[str, Any], dtype: Dtype, seconds_s: flo
     rates = [1 / statistics.median(times) for times in took]
     ratios = [statistics.median(b / a for a, b in zip(took[0], times, strict=True)) for times in took[1:]]
     figures = " ".join(f"{rate:>11.1f}" for rate in rates) + "".join(f" {ratio:>11.2f}x" for ratio in ratios)
-    return f"{name:>6} {size / 1e6:>8.1f}M {figures} {turn:>6} {apart:>10.1e}"
+    return f"{name:>6} {size / 1e6:>8.1f}M {figures} {rounds:>6} {apart:>10.1e}"
 
 
 async def main(dtype: Dtype, models: list[str], seconds_s: float) -> None:
@@ -123,7 +123,7 @@ async def main(dtype: Dtype, models: list[str], seconds_s: float) -> None:
     )
     print(
         f"{'model':>6} {'size':>9} {'groups':>11} {'responses':>11} {'not shared':>11} {'g/responses':>12} "
-        f"{'g/not':>12} {'turns':>6} {'P apart':>10}"
+        f"{'g/not':>12} {'rounds':>6} {'P apart':>10}"
     )
     for name in models:
         print(await compare(name, SHAPES[name], dtype, seconds_s / len(models)), flush=True)

@@ -52,7 +52,7 @@ class Reply:
         return int(usage["prompt_tokens"]) - int(usage["cached_tokens"])
 
 
-class Door:
+class TeamClient:
     """One team's connections, as many as requests at a time. What it still waits for when it ends is left."""
 
     def __init__(self, port: int, key: str) -> None:

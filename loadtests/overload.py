@@ -2,7 +2,7 @@
 
 `python -m service serve` with the bundled judge, teams with keys, no Redis and no verdicts in memory. Requests are sent
 when they are due, whether or not earlier ones are answered; both share this machine's cores, so that the caller must
-cost little (offered.py).
+cost little (open_loop.py).
 
 Guarantees: A request that gets no answer at all ends the run.
 
@@ -26,7 +26,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from loadtests.open_loop import CRITERIA, VERDICTS, Door, Reply
+from loadtests.open_loop import CRITERIA, VERDICTS, Reply, TeamClient
 from testkit import teams_file
 from testkit.free_port import free_port
 from testkit.processes import Cpu, Failed, Host, hosted
@@ -35,7 +35,7 @@ LOADS = (0.5, 1.0, 2.0, 4.0, 10.0)
 PATIENCE = 20.0
 """Deadline of a request, in unloaded answers."""
 CALLERS, UNLOADED = 8, 20
-SMALL, HOG, SMALL_LOAD, HOG_LOAD = tuple(f"small-{n}" for n in range(4)), "hog", 0.05, 10.0
+SMALL, NOISY, SMALL_LOAD, NOISY_LOAD = tuple(f"small-{n}" for n in range(4)), "noisy", 0.05, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`beside` the hog; verdicts a second of the hog and of all, beside each other and before."""
+    """`beside` the noisy neighbour; verdicts a second of the noisy neighbour and of all."""
 
     capacity: float
     unloaded_ms: float
@@ -84,7 +84,7 @@ class Found:
     alone: list[Served]
     together: list[Served]
     beside: list[Served]
-    hog_verdicts_per_s: float
+    noisy_verdicts_per_s: float
     total_verdicts_per_s: float
 
 
@@ -116,27 +116,27 @@ class Load:
         self._numbers = count()
 
     async def run(self) -> Found:
-        async with Door(self._host.port, teams_file.key(SMALL[0])) as door:
+        async with TeamClient(self._host.port, teams_file.key(SMALL[0])) as client:
             for _ in range(UNLOADED):
-                await self._ask(door)  # the first ones warm it up
-            unloaded_s = percentile([(await self._ask(door)).seconds for _ in range(UNLOADED)], 0.5)
-            capacity = await self._capacity(door)
+                await self._ask(client)  # the first ones warm it up
+            unloaded_s = percentile([(await self._ask(client)).seconds for _ in range(UNLOADED)], 0.5)
+            capacity = await self._capacity(client)
         deadline_ms = round(1000 * PATIENCE * unloaded_s)
         levels = [await self._level(load, capacity, deadline_ms) for load in LOADS]
         alone = [(await self._small([name], capacity))[0] for name in SMALL]
         together = await self._small(SMALL, capacity)
-        hog = asyncio.create_task(self._hog(capacity))
+        noisy = asyncio.create_task(self._noisy(capacity))
         beside = await self._small(SMALL, capacity)
-        hog_rate = await hog
+        noisy_rate = await noisy
         small = sum(one.requests * one.share for one in beside) * VERDICTS / self._seconds
         return Found(
-            capacity, 1000 * unloaded_s, deadline_ms, levels, alone, together, beside, hog_rate, hog_rate + small
+            capacity, 1000 * unloaded_s, deadline_ms, levels, alone, together, beside, noisy_rate, noisy_rate + small
         )
 
-    async def _ask(self, door: Door, deadline_ms: int | None = None) -> Reply:
-        return await door.ask(next(self._numbers), deadline_ms)
+    async def _ask(self, client: TeamClient, deadline_ms: int | None = None) -> Reply:
+        return await client.ask(next(self._numbers), deadline_ms)
 
-    async def _capacity(self, door: Door) -> float:
+    async def _capacity(self, client: TeamClient) -> float:
         """Verdicts a second with a few callers who wait for their answers."""
         began = time.perf_counter()
         done = 0
@@ -144,7 +144,7 @@ class Load:
         async def call() -> None:
             nonlocal done
             while time.perf_counter() - began < self._seconds / 2:
-                reply = await self._ask(door)
+                reply = await self._ask(client)
                 if reply.status != 200:
                     raise Failed(f"{reply.status} to a caller who waits")
                 done += 1
@@ -158,8 +158,8 @@ class Load:
         self._bar.set_description(f"{load:g}x")
         due = randomly(load * capacity / VERDICTS, self._seconds, seed=f"overload {load}")
         cpu, began = self._host.cpu(), time.perf_counter()
-        async with Door(self._host.port, teams_file.key(HOG)) as door:
-            replies = await self._offer(door, due, deadline_ms)
+        async with TeamClient(self._host.port, teams_file.key(NOISY)) as client:
+            replies = await self._offer(client, due, deadline_ms)
         seconds, spent = time.perf_counter() - began, self._host.cpu() - cpu
         self._bar.update()
         cores = Cpu(spent.front_end / seconds, spent.engine / seconds)
@@ -171,31 +171,31 @@ class Load:
         return await asyncio.gather(*(self._steady(name, rate, SMALL.index(name) / len(SMALL)) for name in names))
 
     async def _steady(self, name: str, rate: float, phase: float) -> Served:
-        async with Door(self._host.port, teams_file.key(name)) as door:
-            found = served(name, await self._offer(door, evenly(rate, self._seconds, phase), None))
+        async with TeamClient(self._host.port, teams_file.key(name)) as client:
+            found = served(name, await self._offer(client, evenly(rate, self._seconds, phase), None))
         self._bar.update()
         return found
 
-    async def _hog(self, capacity: float) -> float:
+    async def _noisy(self, capacity: float) -> float:
         """Verdicts a second that it got; when it ends it leaves, and what it still waits for is given up."""
-        due = randomly(HOG_LOAD * capacity / VERDICTS, self._seconds, seed="hog")
+        due = randomly(NOISY_LOAD * capacity / VERDICTS, self._seconds, seed="noisy")
         replies: list[Reply] = []
-        async with Door(self._host.port, teams_file.key(HOG)) as door:
-            asking = asyncio.create_task(self._offer(door, due, None, replies))
+        async with TeamClient(self._host.port, teams_file.key(NOISY)) as client:
+            asking = asyncio.create_task(self._offer(client, due, None, replies))
             await asyncio.wait([asking], timeout=self._seconds)
             asking.cancel()
             await asyncio.wait([asking])
         return sum(reply.whole for reply in replies) * VERDICTS / self._seconds
 
     async def _offer(
-        self, door: Door, due_s: Sequence[float], deadline_ms: int | None, replies: list[Reply] | None = None
+        self, client: TeamClient, due_s: Sequence[float], deadline_ms: int | None, replies: list[Reply] | None = None
     ) -> list[Reply]:
         """Ask at each time, counted from now; all answers, in `replies` as they come."""
         replies = [] if replies is None else replies
         began = time.perf_counter()
 
         async def ask(at_s: float) -> None:
-            replies.append((await self._ask(door, deadline_ms)).due(at_s))
+            replies.append((await self._ask(client, deadline_ms)).due(at_s))
 
         async with asyncio.TaskGroup() as asked:
             for at_s in due_s:
@@ -262,28 +262,30 @@ def tables(found: Found) -> str:
         )
     lines += [
         "",
-        "| small team | requests | alone p50 / p95, ms | four together | beside the hog | p95 to alone | served |",
+        "| small team | requests | alone p50 / p95, ms | four together | beside the noisy | p95 to alone | served |",
         "|---" * 7 + "|",
     ]
     for alone, together, beside in zip(found.alone, found.together, found.beside, strict=True):
         times = " | ".join(f"{one.p50_ms:.0f} / {one.p95_ms:.0f}" for one in (alone, together, beside))
         ratio = beside.p95_ms / alone.p95_ms
         lines.append(f"| {beside.team} | {beside.requests} | {times} | {ratio:.2f} | {beside.share:.3f} |")
-    lines += ["", f"hog {found.hog_verdicts_per_s:.0f} verdicts/s, all {found.total_verdicts_per_s:.0f}"]
+    lines += ["", f"noisy {found.noisy_verdicts_per_s:.0f} verdicts/s, all {found.total_verdicts_per_s:.0f}"]
     return "\n".join(lines)
 
 
 def plot(found: Found, path: Path) -> None:
-    """Small teams beside the hog; goodput and refusals by load."""
+    """Small teams beside the noisy neighbour; goodput and refusals by load."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     settings = [("alone", found.alone, "#9bb8d3"), ("together", found.together, "#2f6690")]
-    for n, (label, served, colour) in enumerate([*settings, ("beside the hog", found.beside, "#d1495b")]):
+    for n, (label, served, colour) in enumerate([*settings, ("beside the noisy neighbour", found.beside, "#d1495b")]):
         left.bar([4 * place + n for place in range(len(served))], [s.p95_ms for s in served], color=colour, label=label)
     left.set(
-        yscale="log", ylabel="p95 of its requests, ms", title="Four small teams beside a hog at ten times capacity"
+        yscale="log",
+        ylabel="p95 of its requests, ms",
+        title="Four small teams beside a noisy neighbour at ten times capacity",
     )
     left.set_xticks([4 * place + 1 for place in range(len(SMALL))], SMALL)
     left.legend(frameon=False)
@@ -301,7 +303,7 @@ def plot(found: Found, path: Path) -> None:
 def _service() -> Iterator[Host]:
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        file = teams_file.write(Path(folder) / "teams.json", *(teams_file.team(name) for name in (*SMALL, HOG)))
+        file = teams_file.write(Path(folder) / "teams.json", *(teams_file.team(name) for name in (*SMALL, NOISY)))
         flags = ["--engine", "local", "--teams", str(file), "--cache-entries", "0", "--canary-every-s", "0"]
         command = [sys.executable, "-m", "service", "serve", "--port", str(port), *flags]
         log = Path(folder) / "log"

@@ -114,8 +114,8 @@ class Run:
 
 
 class Simulation:
-    """`fair=False`: all are one flow, first come first served. `doors=False`: deadlines are not looked at before the
-    queue. `only`: this caller alone, with the arrivals that it has among the others."""
+    """`fair=False`: all are one flow, first come first served. `refuse_early=False`: deadlines are not looked at
+    before the queue. `only`: this caller alone, with the arrivals that it has among the others."""
 
     def __init__(
         self,
@@ -123,13 +123,13 @@ class Simulation:
         *,
         seed: int = 0,
         fair: bool = True,
-        doors: bool = True,
+        refuse_early: bool = True,
         only: int | None = None,
         limits: Limits = LIMITS,
     ) -> None:
         self._callers = callers
         self._fair = fair
-        self._doors = doors
+        self._refuse_early = refuse_early
         self._only = only
         self._seed = seed
         self._clock = ManualClock()
@@ -177,7 +177,7 @@ class Simulation:
         started_s = time.process_time()
         try:
             tickets = self._scheduler.submit(
-                asks, [deadline_s if self._doors else None] * len(asks), tenant=tenant, groups=groups
+                asks, [deadline_s if self._refuse_early else None] * len(asks), tenant=tenant, groups=groups
             )
         except Overloaded:
             told.refused += 1

@@ -1,9 +1,9 @@
 """Does the service outlive its engine? kill -9 and SIGSTOP of vLLM's processes under load, again and again.
 
 The real service (`python -m service serve --engine vllm`) judges the miniature's cases for several callers without a
-pause and without a cache. Every verdict is compared with the one that the unharmed service gave before. A drill is
-passed where no request hangs, no verdict is made up, `/readyz` says 503 within a second of detection, and the
-service is ready again without having been restarted.
+pause and without a cache. Every verdict is compared with the one that the undisturbed service gave before. The test is
+passed where no request hangs, no verdict is made up, `/readyz` says 503 within a second of detection, and the service
+is ready again without having been restarted.
 
     python -m loadtests.chaos.engine [--times 20] [--callers 4] [--hang-s 5] [--json FILE]
 """
@@ -38,28 +38,28 @@ READY_S = 300.0
 UNREADY_S = 1.0
 # Batches differ from run to run, and with them the last bits of a float32.
 TOLERANCE = 1e-3
-HARMS = {"kill -9": signal.SIGKILL, "SIGSTOP": signal.SIGSTOP}
+FAULTS = {"kill -9": signal.SIGKILL, "SIGSTOP": signal.SIGSTOP}
 
 Truth = dict[tuple[str, str], float]
 
 
 @dataclass(slots=True)
 class Load:
-    """What the callers saw. `wrong` are verdicts that the unharmed service did not give; there must be none."""
+    """What the callers saw. `wrong` are verdicts that the undisturbed service did not give; there must be none."""
 
     requests: int = 0
     hung: int = 0
     refused: int = 0
     wrong: int = 0
-    odd: Counter[str] = field(default_factory=Counter)
+    unexpected: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
-class Drill:
-    """Seconds from the harm to its detection, from there to 503, and from the harm to ready again."""
+class Trial:
+    """Seconds from the fault to its detection, from there to 503, and from the fault to ready again."""
 
-    harm: str
+    fault: str
     victim: str
     detected_s: float
     unready_s: float
@@ -83,11 +83,11 @@ class Service:
 
 
 def main() -> int:
-    """Exit status 0 where every drill is passed, else 1."""
+    """Exit status 0 where the chaos test is passed, else 1."""
     options = _parser().parse_args()
-    drills, load, seconds = asyncio.run(run(options.times, options.callers, options.hang_s))
-    print(table(drills, load, seconds))
-    passed = is_passed(drills, load, 2 * options.times)
+    trials, load, seconds = asyncio.run(run(options.times, options.callers, options.hang_s))
+    print(table(trials, load, seconds))
+    passed = is_passed(trials, load, 2 * options.times)
     if options.json:
         facts = {
             "passed": passed,
@@ -95,43 +95,43 @@ def main() -> int:
             "hang_s": options.hang_s,
             "load": {one.name: getattr(load, one.name) for one in fields(load)},
         }
-        options.json.write_text(json.dumps(facts | {"drills": list(map(asdict, drills))}, indent=1) + "\n")
+        options.json.write_text(json.dumps(facts | {"trials": list(map(asdict, trials))}, indent=1) + "\n")
     print("passed" if passed else "FAILED")
     return 0 if passed else 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtests.chaos.engine", description=__doc__)
-    parser.add_argument("--times", type=int, default=20, help="drills of each kind (20)")
+    parser.add_argument("--times", type=int, default=20, help="faults injected of each kind (20)")
     parser.add_argument("--callers", type=int, default=4, help="requests in flight (4)")
     parser.add_argument("--hang-s", type=float, default=5.0, help="seconds of silence that are a hang (5)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     return parser
 
 
-def is_passed(drills: Sequence[Drill], load: Load, wanted: int) -> bool:
-    prompt = all(drill.unready_s <= UNREADY_S for drill in drills)
+def is_passed(trials: Sequence[Trial], load: Load, wanted: int) -> bool:
+    prompt = all(trial.unready_s <= UNREADY_S for trial in trials)
     judged = load.statuses["ok"] > 0
-    return len(drills) == wanted and prompt and judged and not (load.hung or load.wrong or load.odd)
+    return len(trials) == wanted and prompt and judged and not (load.hung or load.wrong or load.unexpected)
 
 
-async def run(times: int, callers: int, hang_s: float) -> tuple[list[Drill], Load, float]:
+async def run(times: int, callers: int, hang_s: float) -> tuple[list[Trial], Load, float]:
     cases = [evaluation(31, index) for index in range(CASES)]
-    drills, load, began = [], Load(), time.monotonic()
+    trials, load, began = [], Load(), time.monotonic()
     async with serving(hang_s) as judge, httpx.AsyncClient(base_url=judge.url, timeout=hang_s + ANSWER_S) as client:
-        truth = await unharmed(client, cases)
+        truth = await undisturbed(client, cases)
         stop = asyncio.Event()
         calls = [asyncio.create_task(call(client, cases, truth, load, stop, seed)) for seed in range(callers)]
-        with tqdm(total=2 * times, unit="drill") as bar:
+        with tqdm(total=2 * times, unit="trial") as bar:
             for number in range(2 * times):
-                harm = list(HARMS)[number % 2]
-                drills.append(await drill(judge, harm, number // 2))
-                bar.set_postfix(hung=load.hung, wrong=load.wrong, ready_s=f"{drills[-1].ready_s:.0f}")
+                fault = list(FAULTS)[number % 2]
+                trials.append(await inject(judge, fault, number // 2))
+                bar.set_postfix(hung=load.hung, wrong=load.wrong, ready_s=f"{trials[-1].ready_s:.0f}")
                 bar.update()
                 await asyncio.sleep(2.0)
         stop.set()
         await asyncio.gather(*calls)
-    return drills, load, time.monotonic() - began
+    return trials, load, time.monotonic() - began
 
 
 @asynccontextmanager
@@ -155,29 +155,29 @@ def is_ready(service: Service) -> bool:
         return False
 
 
-async def drill(service: Service, harm: str, number: int) -> Drill:
-    """One harm, to the engine and its worker in turn, until the service is ready again."""
+async def inject(service: Service, fault: str, number: int) -> Trial:
+    """One fault, to the engine and its worker in turn, until the service is ready again."""
     processes, detections = service.engine(), service.detections
     victim = processes[number % len(processes)]
     name = victim.name()
     began = time.monotonic()
-    os.kill(victim.pid, HARMS[harm])
+    os.kill(victim.pid, FAULTS[fault])
     await _until(lambda: service.detections > detections, READY_S)
     detected = time.monotonic()
     await _until(lambda: not is_ready(service), READY_S)
     unready = time.monotonic()
     await _until(lambda: is_ready(service), READY_S)
-    return Drill(harm, name, detected - began, unready - detected, time.monotonic() - began)
+    return Trial(fault, name, detected - began, unready - detected, time.monotonic() - began)
 
 
-async def unharmed(client: httpx.AsyncClient, cases: Sequence[Case]) -> Truth:
+async def undisturbed(client: httpx.AsyncClient, cases: Sequence[Case]) -> Truth:
     truth: Truth = {}
     for first in range(0, len(cases), BATCH):
         answer = await client.post("/v1/score", json={"items": [case.wire for case in cases[first : first + BATCH]]})
         for result in answer.raise_for_status().json()["results"]:
             for one in result["criteria"]:
                 if one["status"] != "ok":
-                    raise RuntimeError(f"without any harm a criterion ended as {one['status']}")
+                    raise RuntimeError(f"without any fault a criterion ended as {one['status']}")
                 truth[result["id"], one["id"]] = one["p"]
     return truth
 
@@ -196,13 +196,13 @@ async def call(
             load.hung += 1
             continue
         except httpx.TransportError as error:
-            load.odd[type(error).__name__] += 1
+            load.unexpected[type(error).__name__] += 1
             continue
         if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             load.refused += 1
             await asyncio.sleep(0.1)
         elif answer.status_code != httpx.codes.OK:
-            load.odd[f"HTTP {answer.status_code}"] += 1
+            load.unexpected[f"HTTP {answer.status_code}"] += 1
         else:
             check(answer.json(), asked, truth, load)
 
@@ -214,31 +214,31 @@ def check(answer: dict[str, Any], asked: Sequence[Case], truth: Truth, load: Loa
     for result in answer["results"]:
         for one in result["criteria"]:
             load.statuses[one["status"]] += 1
-            told, known = one["p"], truth.get((result["id"], one["id"]))
+            found, expected = one["p"], truth.get((result["id"], one["id"]))
             if one["status"] == "ok":
-                load.wrong += known is None or told is None or abs(told - known) > TOLERANCE
+                load.wrong += expected is None or found is None or abs(found - expected) > TOLERANCE
             else:
-                load.wrong += told is not None or one["met"] is not None
+                load.wrong += found is not None or one["met"] is not None
 
 
-def table(drills: Sequence[Drill], load: Load, seconds: float) -> str:
+def table(trials: Sequence[Trial], load: Load, seconds: float) -> str:
     """What was done, then the figures."""
-    lines = [f"{'harm':<10}{'to':<20}{'detected after':>16}{'503 after':>12}{'ready after':>13}"]
-    for one in drills:
+    lines = [f"{'fault':<10}{'to':<20}{'detected after':>16}{'503 after':>12}{'ready after':>13}"]
+    for one in trials:
         times = f"{one.detected_s:>14.2f} s{one.unready_s:>10.2f} s{one.ready_s:>11.1f} s"
-        lines.append(f"{one.harm:<10}{one.victim:<20}{times}")
+        lines.append(f"{one.fault:<10}{one.victim:<20}{times}")
     lines.append("")
     rows: list[tuple[str, object]] = [
-        *((f"drills, {harm}", sum(drill.harm == harm for drill in drills)) for harm in HARMS),
+        *((f"injected, {fault}", sum(trial.fault == fault for trial in trials)) for fault in FAULTS),
         ("requests", load.requests),
         ("refused with 503", load.refused),
         *((f"judgements, {status}", count) for status, count in sorted(load.statuses.items())),
-        *((f"unexpected, {what}", count) for what, count in sorted(load.odd.items())),
+        *((f"unexpected, {what}", count) for what, count in sorted(load.unexpected.items())),
         ("hung requests", load.hung),
         ("invented verdicts", load.wrong),
-        ("503 after detection, longest", f"{max((drill.unready_s for drill in drills), default=0):.2f} s"),
-        ("ready again, longest", f"{max((drill.ready_s for drill in drills), default=0):.1f} s"),
-        ("the whole drill", f"{seconds:.0f} s"),
+        ("503 after detection, longest", f"{max((trial.unready_s for trial in trials), default=0):.2f} s"),
+        ("ready again, longest", f"{max((trial.ready_s for trial in trials), default=0):.1f} s"),
+        ("the whole chaos test", f"{seconds:.0f} s"),
     ]
     return "\n".join([*lines, *(f"{name:<36}{value!s:>12}" for name, value in rows)])
 

@@ -1,7 +1,7 @@
 """What a fault of Redis costs: eight kinds of it, 500 requests each, against the real service and a real Redis.
 
 The service (`python -m service serve --engine fake`) has no verdicts in memory, so that every request goes to Redis.
-Its answers are compared with those of a service without Redis. A drill is passed where no answer is a 5xx and no
+Its answers are compared with those of a service without Redis. The test is passed where no answer is a 5xx and no
 verdict is another; how much slower the slowest hundredth became is printed beside it.
 
     python -m loadtests.chaos.redis [--requests 500] [--json FILE]
@@ -62,7 +62,7 @@ def main() -> int:
         truth = asyncio.run(_truth(url))
     for fault in tqdm(FAULTS, desc="faults"):
         with RedisServer(*fault.config) as server, _service(server.url) as url:
-            found[fault.name] = asyncio.run(_drill(fault, server, url, truth, options.requests))
+            found[fault.name] = asyncio.run(_inject(fault, server, url, truth, options.requests))
     print(table(found))
     if options.json:
         options.json.write_text(json.dumps({name: asdict(one) for name, one in found.items()}, indent=1) + "\n")
@@ -97,7 +97,7 @@ def _read_only(server: RedisServer) -> None:
 
 
 def _loading(server: RedisServer) -> None:
-    """Starts from a dump that takes longer to load than the drill does."""
+    """Starts from a dump that takes longer to load than the test does."""
     server.do("SAVE")
     server.restart(answers=False)
 
@@ -142,7 +142,7 @@ async def _truth(url: str) -> Truth:
         return {n: _verdicts((await client.post("/v1/score", json=_body(n))).json()) for n in range(BODIES)}
 
 
-async def _drill(fault: Fault, server: RedisServer, url: str, truth: Truth, requests: int) -> Figures:
+async def _inject(fault: Fault, server: RedisServer, url: str, truth: Truth, requests: int) -> Figures:
     times: list[float] = []
     errors = wrong = hits = 0
     numbers = iter(range(requests))

@@ -29,7 +29,7 @@ DTYPE = "bfloat16"
 
 
 def main() -> int:
-    """Exit status 0 where every contestant was measured, 1 where one failed."""
+    """Exit status 0 where every baseline was measured, 1 where one failed."""
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     quiet: Any = transformers_logging
@@ -66,16 +66,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--plot", type=Path, help="write a picture of the ratios to this file")
     parser.add_argument("--only", type=_names, default=list(HOSTS), help=f"some of {','.join(HOSTS)}, or none")
     parser.add_argument("--model", choices=list(SHAPES), help="one of the models (both)")
-    parser.add_argument("--seconds", type=float, default=660.0, help="for all turns (660)")
+    parser.add_argument("--seconds", type=float, default=660.0, help="for all rounds (660)")
     parser.add_argument("--warm-seconds", type=float, default=5.0, help="for each row of the warm path (5); 0: none")
-    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default=DTYPE, help=f"of all contestants ({DTYPE})")
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default=DTYPE, help=f"of all baselines ({DTYPE})")
     return parser.parse_args()
 
 
 def _names(text: str) -> list[str]:
     names = [] if text == "none" else text.split(",")
     if unknown := set(names) - set(HOSTS):
-        raise argparse.ArgumentTypeError(f"no contestant {', '.join(sorted(unknown))}; there are {', '.join(HOSTS)}")
+        raise argparse.ArgumentTypeError(f"no baseline {', '.join(sorted(unknown))}; there are {', '.join(HOSTS)}")
     return names
 
 
@@ -85,7 +85,7 @@ def _facts(
     return {
         "ratios": {kind: ratios(of_model) for kind, of_model in outcomes.items()},
         "local": {kind: local_ratios(of_model) for kind, of_model in outcomes.items()},
-        "contestants": {
+        "baselines": {
             kind: {
                 name: {"failed": outcome.failed, "cold": told(outcome.cold), "warm": told(outcome.warm)}
                 for name, outcome in of_model.items()

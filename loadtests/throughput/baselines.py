@@ -1,7 +1,7 @@
 """Who is compared, and how each is asked for the same verdicts.
 
 Guarantees: What is sent is made before the clock starts and what came back is read after it stops. An answer with fewer
-verdicts than asked for fails the contestant. Every contestant over HTTP has the same number of responses in flight,
+verdicts than asked for fails the baseline. Every baseline over HTTP has the same number of responses in flight,
 except where its pattern says how many calls it makes at a time.
 """
 
@@ -45,7 +45,7 @@ class LabelQuery:
     decoded_tokens: int = 0
 
 
-class Contestant(Protocol):
+class Baseline(Protocol):
     name: str
     host: Host
 
@@ -184,7 +184,7 @@ class RawEngine:
         )
 
 
-def ours(name: str, host: Host, prompts: Prompts, *, in_flight: int, block: int) -> Contestant:
+def ours(name: str, host: Host, prompts: Prompts, *, in_flight: int, block: int) -> Baseline:
     """The service, a group a request."""
 
     def read(answer: Any) -> LabelQuery:
@@ -209,7 +209,7 @@ def ours(name: str, host: Host, prompts: Prompts, *, in_flight: int, block: int)
     )
 
 
-def generative_scoring(name: str, host: Host, prompts: Prompts, *, in_flight: int) -> Contestant:
+def generative_scoring(name: str, host: Host, prompts: Prompts, *, in_flight: int) -> Baseline:
     """vLLM's own route for labels, a response a request."""
 
     def units(group: Group) -> list[Unit]:
@@ -230,7 +230,7 @@ def generative_scoring(name: str, host: Host, prompts: Prompts, *, in_flight: in
     )
 
 
-def one_token_chat(name: str, host: Host, prompts: Prompts, *, in_flight: int) -> Contestant:
+def one_token_chat(name: str, host: Host, prompts: Prompts, *, in_flight: int) -> Baseline:
     """A chat completion a criterion, one token."""
 
     def units(group: Group) -> list[Unit]:
@@ -252,7 +252,7 @@ def one_token_chat(name: str, host: Host, prompts: Prompts, *, in_flight: int) -
     )
 
 
-def json_per_criterion(name: str, host: Host, prompts: Prompts, *, hot: bool) -> Contestant:
+def json_per_criterion(name: str, host: Host, prompts: Prompts, *, hot: bool) -> Baseline:
     """The published pattern: a chat completion a criterion, long instructions last, an answer of 100 tokens. `hot`:
     sampled as published."""
 

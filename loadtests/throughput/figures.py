@@ -15,7 +15,7 @@ PEERS = ("raw", "generative_scoring", "one_token_chat", "json_per_criterion", "j
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One contestant's way through one turn's work. Seconds of CPU; `latencies` in seconds, one a response or, where a
+    """A baseline's pass through one round's work. Seconds of CPU; `latencies` in seconds, one a response or, where a
     request holds a group, one a group; `theory` is what a prefix cache can find of `prompt_tokens`, None if unknown."""
 
     seconds: float
@@ -32,7 +32,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A contestant on one model: the passes of its turns, or why there are none."""
+    """A baseline on one model: the passes of its rounds, or why there are none."""
 
     cold: tuple[Pass, ...] = ()
     warm: tuple[Pass, ...] = ()
@@ -46,11 +46,11 @@ def rate(passes: Sequence[Pass]) -> float | None:
 
 
 def ratio(ours: Outcome | None, theirs: Outcome | None) -> float | None:
-    """Ours over theirs, cold, by the median over the turns, so that a disturbed one counts little."""
+    """Ours over theirs, cold, by the median over the rounds, so that a disturbed one counts little."""
     if ours is None or theirs is None or ours.failed or theirs.failed or not ours.cold or not theirs.cold:
         return None
-    turns = zip(ours.cold, theirs.cold, strict=False)
-    return statistics.median((a.verdicts / a.seconds) / (b.verdicts / b.seconds) for a, b in turns)
+    rounds = zip(ours.cold, theirs.cold, strict=False)
+    return statistics.median((a.verdicts / a.seconds) / (b.verdicts / b.seconds) for a, b in rounds)
 
 
 def ratios(outcomes: Mapping[str, Outcome]) -> dict[str, float | None]:

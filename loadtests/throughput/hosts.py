@@ -1,4 +1,4 @@
-"""How each contestant's server is started on a model, all with the same limits.
+"""How each baseline's server is started on a model, all with the same limits.
 
 Guarantees: One data type, one size of the KV cache, one number of tokens a step, nothing compiled. The OpenAI server is
 in its development mode for one thing: the door that empties the prefix cache.

@@ -1,4 +1,4 @@
-"""The ratios as a picture: how many times its cold verdicts a second ours gives, a bar a contestant and model."""
+"""The ratios as a picture: how many times its cold verdicts a second ours gives, a bar a baseline and model."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ _COLOURS = {"compute": "#2f6f9f", "request": "#d98c3f"}
 
 
 def plot(facts: dict[str, Any], file: Path) -> None:
-    """Write the picture; a contestant without a ratio gets a word in place of its bar."""
+    """Write the picture; a baseline without a ratio gets a word in place of its bar."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.2, 5.0), layout="constrained")

@@ -1,4 +1,4 @@
-"""What each contestant is sent for the same work: bytes of requests, and token ids for the engine alone. Pure.
+"""What each baseline is sent for the same work: bytes of requests, and token ids for the engine alone. Pure.
 
 Guarantees: `Prompts.token_ids` are the prompts that the service makes. The query and items of `/generative_scoring` and
 the messages of a chat say the same text in the same order. The published pattern's prompt is another one, with our own
@@ -49,7 +49,7 @@ there. The boolean is written in lower case and without quotation marks.
 
 
 class Prompts:
-    """Makes every contestant's requests for one model's tokenizer."""
+    """Makes every baseline's requests for one model's tokenizer."""
 
     def __init__(self, tokenizer: Any, labels: tuple[str, str]) -> None:
         segmenter = Segmenter(tokenizer)

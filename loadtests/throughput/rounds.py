@@ -1,7 +1,7 @@
-"""One model's comparison: all hosts are started, then the contestants take turns at the same work.
+"""One model's comparison: all hosts are started, then the baselines do the same work in rounds.
 
 Guarantees: While one is measured, the processes of the others stand still: an idle vLLM takes a fourth of a core. One
-that fails is out, with the reason, and the others go on. A turn is the same texts twice: new to everybody, then known.
+that fails is out, with the reason, and the others go on. A round is the same texts twice: new to everybody, then known.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from pathlib import Path
 import uvloop
 
 from loadtests.throughput import baselines
-from loadtests.throughput.baselines import Contestant
+from loadtests.throughput.baselines import Baseline
 from loadtests.throughput.environment import library_python
 from loadtests.throughput.figures import LOCAL, OURS, RAW, Outcome, Pass
 from loadtests.throughput.hosts import HostName, Setting, start
@@ -39,7 +39,7 @@ SLOW = ("json_per_criterion", "json_greedy", "library")
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A turn's work: groups of eight responses, or for the slow ones so many responses of one group. `in_flight` is in
+    """A round's work: groups of eight responses, or for the slow ones so many responses of one group. `in_flight` is in
     responses."""
 
     groups: int
@@ -56,7 +56,7 @@ SIZES: dict[Kind, Size] = {
     "request": Size(groups=16, slow_responses=8, in_flight=16),
     "compute": Size(groups=1, slow_responses=2, in_flight=8),
 }
-LEAST_TURNS = 1
+LEAST_ROUNDS = 1
 SHARE_OF_TIME: Mapping[Kind, float] = {"request": 0.3, "compute": 0.7}
 ERRORS = (Failed, OSError, ValueError, LookupError, EOFError)
 
@@ -82,13 +82,13 @@ def compare(
         for one in list(taking):
             _take(kind, one, _few(groups(f"{kind} warm-up", 1, prompts.cut), 2, 4), "warm-up", taking, outcomes)
         outcomes |= {one.name: Outcome() for one in taking}
-        began, turn = time.monotonic(), 0
-        while taking and (turn < LEAST_TURNS or (time.monotonic() - began) * (turn + 1) / turn < seconds):
-            turn += 1
-            work = groups(f"{kind} turn {turn}", SIZES[kind].groups, prompts.cut)
+        began, number = time.monotonic(), 0
+        while taking and (number < LEAST_ROUNDS or (time.monotonic() - began) * (number + 1) / number < seconds):
+            number += 1
+            work = groups(f"{kind} round {number}", SIZES[kind].groups, prompts.cut)
             for one in list(taking):
-                _take(kind, one, SIZES[kind].of(one.name, work), f"turn {turn}", taking, outcomes)
-        say(f"{kind}: {turn} turns in {time.monotonic() - began:.0f} s")
+                _take(kind, one, SIZES[kind].of(one.name, work), f"round {number}", taking, outcomes)
+        say(f"{kind}: {number} rounds in {time.monotonic() - began:.0f} s")
     return {name: outcomes[name] for name in HOSTS if name in outcomes}
 
 
@@ -99,17 +99,17 @@ def _enter(
     only: Collection[str],
     stack: ExitStack,
     outcomes: dict[str, Outcome],
-) -> list[Contestant]:
-    """Every contestant whose host came up; the others' outcomes say why not."""
+) -> list[Baseline]:
+    """Every baseline whose host came up; the others' outcomes say why not."""
     hosts: dict[HostName, Host] = {}
-    taking: list[Contestant] = []
+    taking: list[Baseline] = []
     for name in HOSTS:
         if name not in only:
             continue
         try:
             if HOSTS[name] not in hosts:
                 hosts[HOSTS[name]] = _started(kind, HOSTS[name], setting, stack)
-            taking.append(_contestant(name, kind, hosts[HOSTS[name]], prompts))
+            taking.append(_baseline(name, kind, hosts[HOSTS[name]], prompts))
         except ERRORS as error:
             outcomes[name] = Outcome(failed=str(error))
             say(f"{kind}: {name} failed: {error}")
@@ -125,9 +125,9 @@ def _started(kind: Kind, name: HostName, setting: Setting, stack: ExitStack) -> 
     return host
 
 
-def _contestant(name: str, kind: Kind, host: Host, prompts: Prompts) -> Contestant:
+def _baseline(name: str, kind: Kind, host: Host, prompts: Prompts) -> Baseline:
     in_flight = SIZES[kind].in_flight
-    makers: dict[str, Callable[[], Contestant]] = {
+    makers: dict[str, Callable[[], Baseline]] = {
         RAW: lambda: baselines.RawEngine(name, host, prompts),
         OURS: lambda: baselines.ours(name, host, prompts, in_flight=in_flight, block=baselines.BLOCK),
         LOCAL: lambda: baselines.ours(name, host, prompts, in_flight=in_flight, block=1),
@@ -142,13 +142,13 @@ def _contestant(name: str, kind: Kind, host: Host, prompts: Prompts) -> Contesta
 
 def _take(
     kind: Kind,
-    one: Contestant,
+    one: Baseline,
     work: Sequence[Group],
-    turn: str,
-    taking: list[Contestant],
+    label: str,
+    taking: list[Baseline],
     outcomes: dict[str, Outcome],
 ) -> None:
-    """One contestant's turn, cold and warm; a failure takes it out."""
+    """One baseline's round, cold and warm; a failure takes it out."""
     one.host.resume()
     try:
         one.host.until_ready()
@@ -162,13 +162,13 @@ def _take(
     finally:
         one.host.pause()
     rates = ", ".join(f"{name} {done.verdicts / done.seconds:.1f}/s" for name, done in (("cold", cold), ("warm", warm)))
-    say(f"{kind}: {turn}, {one.name}: {rates} ({cold.seconds + warm.seconds:.1f} s)")
+    say(f"{kind}: {label}, {one.name}: {rates} ({cold.seconds + warm.seconds:.1f} s)")
     if one.name in outcomes:
         before = outcomes[one.name]
         outcomes[one.name] = Outcome(cold=(*before.cold, cold), warm=(*before.warm, warm))
 
 
-async def _both(one: Contestant, work: Sequence[Group]) -> tuple[Pass, Pass]:
+async def _both(one: Baseline, work: Sequence[Group]) -> tuple[Pass, Pass]:
     await one.cold()
     return await one.judge(work), await one.judge(work)
 

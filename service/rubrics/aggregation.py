@@ -162,7 +162,7 @@ def aggregate(
     """
     check(name, criteria)
     function = _TABLE[name]
-    by_category = _category_weights(weights) if name == "rar_explicit" else {}
+    by_category: Mapping[Category, Exact] = _category_weights(weights) if name == "rar_explicit" else {}
     judged: list[_Mark] = []
     worst: list[_Mark] = []
     best: list[_Mark] = []
@@ -171,7 +171,7 @@ def aggregate(
             continue
         points = _exact(criterion.points)
         # Without categories `rar_explicit` weighs by |points|, as the others do; `check` refuses a mixture.
-        weight: Exact = abs(points)
+        weight: Exact = max(points, -points)
         if criterion.category is not None:
             weight = by_category.get(criterion.category, weight)
         if judgement.status == "ok":
@@ -185,8 +185,8 @@ def aggregate(
         return Score(value=value, bounds=None if value is None else (value, value), coverage=1.0, status="ok")
 
     low, high = function(judged + worst), function(judged + best)
-    size = sum(abs(mark.points) for mark in judged)
-    coverage = _rounded(Fraction(size, size + sum(abs(mark.points) for mark in worst)))
+    size = sum(max(mark.points, -mark.points) for mark in judged)
+    coverage = _rounded(Fraction(size, size + sum(max(mark.points, -mark.points) for mark in worst)))
     enough = bool(judged) and coverage >= min_coverage - _ROUNDING
     return Score(
         # Over a part of a rubric, `healthbench` has another denominator and may leave what is possible for the whole.

@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from loadtests.fairness import CLASSES, backlogged, beside_a_hog, jain, shares
+from loadtests.fairness import CLASSES, backlogged, beside_a_noisy_neighbour, jain, shares
 from loadtests.simulation import LIMITS, UNITS_PER_S, Shape
 from service.scheduling import Tenant
 
@@ -12,16 +12,16 @@ WHOLE = Shape(32, 1)
 _P95S = ("solo_s", "peers_s", "fair_s")
 
 
-async def test_small_teams_hardly_feel_a_hog() -> None:
-    """Trainers' steps, at times of their own: what is added is what the hog has at the engine when they come."""
-    for one in await beside_a_hog(WHOLE, WHOLE, 400, steady=True):
+async def test_small_teams_hardly_feel_a_noisy_neighbour() -> None:
+    """Trainers' steps, at times of their own; what is added is what the noisy neighbour has at the engine by then."""
+    for one in await beside_a_noisy_neighbour(WHOLE, WHOLE, 400, steady=True):
         assert one.served >= 0.95
         assert one.fair_s <= 2 * one.solo_s
         assert one.fifo_served < 0.5
 
 
-async def test_small_teams_that_come_at_random_feel_each_other_more_than_the_hog() -> None:
-    teams = await beside_a_hog(WHOLE, WHOLE, 400)
+async def test_small_teams_that_come_at_random_feel_each_other_more_than_the_noisy_neighbour() -> None:
+    teams = await beside_a_noisy_neighbour(WHOLE, WHOLE, 400)
     solo_s, peers_s, fair_s = (statistics.mean(getattr(one, name) for one in teams) for name in _P95S)
     assert min(one.served for one in teams) >= 0.95
     assert fair_s - peers_s <= peers_s - solo_s
@@ -30,7 +30,7 @@ async def test_small_teams_that_come_at_random_feel_each_other_more_than_the_hog
 
 async def test_one_response_waits_for_what_is_at_the_engine_and_no_longer() -> None:
     """Two batches, and the one that it shares with others."""
-    for one in await beside_a_hog(Shape(1, 1), WHOLE, 100):
+    for one in await beside_a_noisy_neighbour(Shape(1, 1), WHOLE, 100):
         assert one.served >= 0.95
         assert one.fair_s <= 3 * LIMITS.max_batch_tokens / UNITS_PER_S + 0.1
 
@@ -63,5 +63,5 @@ async def test_three_classes_get_a_team_no_more_than_one() -> None:
 
 
 async def test_a_run_repeats_from_its_seed() -> None:
-    first, again = [await beside_a_hog(Shape(8, 1), WHOLE, 30, seed=3) for _ in range(2)]
+    first, again = [await beside_a_noisy_neighbour(Shape(8, 1), WHOLE, 30, seed=3) for _ in range(2)]
     assert first == again

@@ -38,7 +38,7 @@ def test_the_tiny_shape_is_measured_as_the_large_ones_are() -> None:
     shape = SHAPES["tiny"]
     measured = local(shape, 0.0)
     assert measured.tokens == 500 + shape.responses * (1_200 + CRITERIA * 40), "the instructions are computed once"
-    assert measured.turns >= 2 and measured.verdicts_per_s > 0
+    assert measured.rounds >= 2 and measured.verdicts_per_s > 0
     assert f"{measured.verdicts_per_s:.1f}" in row("local", "tiny", shape, measured, 989.0)
     assert "of a reason" in row("vllm", "tiny", shape, "ended of a reason", None)
     assert "-" in row("local", "tiny", shape, Measured(1.0, 2, 3, 0.0, None), None)

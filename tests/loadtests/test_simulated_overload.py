@@ -18,5 +18,5 @@ async def test_goodput_holds_from_once_to_ten_times_what_can_be_computed() -> No
 
 async def test_without_admission_control_goodput_falls() -> None:
     """The control: the same load, deadlines are not compared before the queue."""
-    with_door, without = [await overload(10, Shape(32, 1), 60, doors=doors) for doors in (True, False)]
-    assert without.good < 0.8 * with_door.good
+    early, late = [await overload(10, Shape(32, 1), 60, refuse_early=refuse) for refuse in (True, False)]
+    assert late.good < 0.8 * early.good

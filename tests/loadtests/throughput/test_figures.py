@@ -29,7 +29,7 @@ def _outcome(*rates: float) -> Outcome:
     return Outcome(cold=tuple(map(_pass, rates)), warm=(_pass(1000.0),))
 
 
-def test_a_ratio_is_the_median_over_the_turns() -> None:
+def test_a_ratio_is_the_median_over_the_rounds() -> None:
     assert figures.ratio(_outcome(10, 10, 1), _outcome(5, 8, 5)) == pytest.approx(1.25)
 
 
