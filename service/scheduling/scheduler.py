@@ -208,7 +208,7 @@ class Scheduler:
         tickets, started_s = batch.tickets, self._clock.now()
         for tenant, waits_s in queue_waits(tickets, started_s).items():
             self._telemetry.observe_queue_wait(tenant.team, tenant.priority_class, waits_s)
-        trace = BatchTrace(ticket.watch for ticket in tickets)
+        trace = BatchTrace([ticket.watch for ticket in tickets])
         self._throughput.start_batch(started_s)
         computed: Sequence[Outcome | GenerationOutcome] | None = None
         outcomes: Sequence[Outcome | GenerationOutcome]
