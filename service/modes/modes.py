@@ -135,7 +135,7 @@ class ReasonedMode:
         if sampling.json_schema is not None:
             return read_written_verdict(result)
         if not result.finished:
-            raise Unparseable("the judge's reasoning did not end: raise `thought_tokens`")
+            raise Unparseable("the judge's reasoning did not end: raise `max_reasoning_tokens`")
         prompt = self.renderer.continue_prompt(step.query.prompt, result.text, f"{REASONING_END}\n\n")
         return Step(GenerationQuery(prompt, replace(self.greedy, temperature=sampling.temperature, seed=sampling.seed)))
 
