@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from service.engine.base import LabelLogprobs, Outcome, Prompt
+from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt
 from service.engine.remote.engine import RemoteEngine
 
 LABELS = (3, 8)
@@ -123,6 +123,12 @@ def right(prompt: Prompt, outcome: Outcome, tolerance: float = 1e-9) -> bool:
     met, unmet = (truth(prompt.ids)[label] for label in LABELS)
     ours = [math.exp(logprob) for logprob in outcome.logprobs]
     return abs(ours[0] / sum(ours) - met / (met + unmet)) <= tolerance
+
+
+def right_generation(prompt: Prompt, outcome: GenerationOutcome, seed: int | None = None) -> bool:
+    assert isinstance(outcome, Generation)
+    text, tokens = generated(prompt.ids, seed)
+    return (outcome.text, outcome.tokens, outcome.finished) == (text, tokens, tokens % 2 == 1)
 
 
 async def connect(server: httpx.AsyncBaseTransport, **options: Any) -> RemoteEngine:

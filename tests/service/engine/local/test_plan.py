@@ -5,18 +5,7 @@ from hypothesis import strategies as st
 
 from service.engine.base import Prompt, common_length
 from service.engine.local.plan import MIN_SHARED_TOKENS, TreePass, plan_passes
-from service.engine.local.rows import plan_rows
-
-parts = st.sampled_from([(), (1,), (2,) * 5, (3,) * 20, (4,) * 33])
-prompts_strategy = st.lists(
-    st.builds(
-        Prompt,
-        shared=st.lists(parts, max_size=4).map(lambda several: sum(several, ())),
-        own=st.integers(1, 12).map(lambda n: (9,) * n),
-        salt=st.sampled_from(["", "a"]),
-    ),
-    max_size=20,
-)
+from tests.service.engine.local.prompts import prompts_strategy
 
 
 def path(one: TreePass, row: int) -> list[int]:
@@ -85,18 +74,3 @@ def test_what_is_hardly_in_common_is_computed_twice() -> None:
 def test_the_common_length_is_that_of_the_longest_common_prefix(a: list[int], b: list[int]) -> None:
     expected = next((n for n, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), min(len(a), len(b)))
     assert common_length(Prompt(tuple(a), (1,)), Prompt(tuple(b), (1,))) == expected
-
-
-@given(prompts_strategy, st.integers(1, 60), st.booleans(), st.data())
-def test_groups_serve_each_prompt_once_within_the_budget(
-    prompts: list[Prompt], budget: int, share: bool, data: st.DataObject
-) -> None:
-    accepted = [i for i in range(len(prompts)) if data.draw(st.booleans())]
-    found = list(plan_rows(prompts, accepted, max_batch_tokens=budget, share=share))
-    assert sorted(index for group in found for index in group.members) == accepted
-    for group in found:
-        assert not group.shared or (share and len(group.members) > 1)
-        alike = {(prompts[index].salt, prompts[index].shared) for index in group.members}
-        assert not group.shared or (len(alike) == 1 and group.shared in {shared for _, shared in alike})
-        for one in group.passes:
-            assert len(one) == 1 or len(one) * max(len(prompts[index]) for index in one) <= budget

@@ -91,34 +91,6 @@ async def test_a_fault_of_the_whole_batch_is_raised(name: str) -> None:
     assert all(isinstance(outcome, LabelLogprobs) for outcome in await engine.read_labels(prompts(3), LABELS))
 
 
-async def test_a_server_that_hangs_costs_the_timeout_and_no_more() -> None:
-    server = Server()
-    engine = await connect(server, timeout_s=0.1)
-    server.script = ["hang"]
-    with pytest.raises(EngineFailed, match=r"within 0\.1 s"):
-        await asyncio.wait_for(engine.read_labels(prompts(3), LABELS), timeout=2)
-
-
-async def test_a_cancelled_read_leaves_no_call_behind() -> None:
-    server = Server()
-    engine = await connect(server, prompts_per_call=1)
-    server.script = ["hang"] * 5
-    work = asyncio.ensure_future(engine.read_labels(prompts(5), LABELS))
-    for _ in range(5):
-        await server.hanging.acquire()
-    work.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await work
-    assert server.in_flight == 0
-
-
-async def test_calls_in_flight_are_bounded_over_all_reads() -> None:
-    server = Server()
-    engine = await connect(server, prompts_per_call=1, max_concurrency=3)
-    await asyncio.gather(*(engine.read_labels(prompts(8, seed), LABELS) for seed in range(4)))
-    assert server.max_in_flight == 3
-
-
 async def test_a_prompt_that_is_too_long_is_not_sent() -> None:
     server = Server()
     engine = await connect(server)
@@ -128,33 +100,9 @@ async def test_a_prompt_that_is_too_long_is_not_sent() -> None:
     assert [len(ids) for body in server.bodies for ids in body["prompt"]] == [63]
 
 
-async def test_a_servers_own_length_refusal_is_known_for_what_it_is() -> None:
-    message = "This model's maximum context length is 9 tokens. However, your prompt contains secret"
-    server = Server()
-    engine = await connect(server, prompts_per_call=2)
-    server.script = [httpx.Response(400, json={"error": {"message": message}}) for _ in range(2)]
-    outcomes = await engine.read_labels(prompts(3), LABELS)
-    # Which of the first two is too long, nobody says.
-    assert [type(outcome) for outcome in outcomes] == [EngineFailed, EngineFailed, TooLong]
-    assert not any("secret" in str(outcome) for outcome in outcomes)
-
-
 async def test_an_empty_own_part_is_refused() -> None:
     with pytest.raises(ValueError, match="never empty"):
         await (await connect(Server())).read_labels([Prompt((1,), ())], LABELS)
-
-
-async def test_stopping_fails_what_is_under_way_and_what_comes_later() -> None:
-    server = Server()
-    engine = await connect(server, prompts_per_call=1, max_concurrency=1, timeout_s=0.2)
-    server.script = ["hang"]
-    work = asyncio.ensure_future(engine.read_labels(prompts(3), LABELS))
-    await server.hanging.acquire()
-    await engine.stop()
-    with pytest.raises(EngineFailed):
-        await asyncio.wait_for(work, timeout=2)
-    with pytest.raises(EngineFailed, match="stopped"):
-        await engine.read_labels(prompts(3), LABELS)
 
 
 async def test_identity_is_what_the_server_tells_and_does_not_change_by_itself() -> None:

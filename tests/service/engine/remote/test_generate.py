@@ -1,23 +1,15 @@
-import asyncio
 import json
 import random
 from typing import Any
 
-import httpx
 import pytest
 
-from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Prompt, Sampling
-from service.errors import Cancelled, EngineFailed, TooLong
-from testkit.completions_server import LABELS, WHOLE, Server, connect, generated, prompts, reorder
+from service.engine.base import Generation, Prompt, Sampling
+from service.errors import EngineFailed, TooLong
+from testkit.completions_server import WHOLE, Server, connect, prompts, reorder, right_generation
 
 FREE = Sampling(max_tokens=9)
 SCHEMA = '{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"boolean"}}}'
-
-
-def right(prompt: Prompt, outcome: GenerationOutcome, seed: int | None = None) -> bool:
-    assert isinstance(outcome, Generation)
-    text, tokens = generated(prompt.ids, seed)
-    return (outcome.text, outcome.tokens, outcome.finished) == (text, tokens, tokens % 2 == 1)
 
 
 async def test_texts_are_whole_and_in_order_one_call_each() -> None:
@@ -25,7 +17,7 @@ async def test_texts_are_whole_and_in_order_one_call_each() -> None:
         engine = await connect(server)
         asked = prompts(30)
         outcomes = await engine.generate(asked, [FREE] * 30)
-        assert all(right(prompt, outcome) for prompt, outcome in zip(asked, outcomes, strict=True))
+        assert all(right_generation(prompt, outcome) for prompt, outcome in zip(asked, outcomes, strict=True))
         assert {outcome.finished for outcome in outcomes if isinstance(outcome, Generation)} == {True, False}
         assert [body["prompt"] for body in server.bodies] == [[list(prompt.ids)] for prompt in asked]
         assert engine.streams and engine.down is None
@@ -58,7 +50,7 @@ async def test_seeds_give_texts_of_their_own() -> None:
     outcomes = await (await connect(Server())).generate(
         [prompt] * 4, [Sampling(max_tokens=9, temperature=1.0, seed=seed) for seed in range(4)]
     )
-    assert all(right(prompt, outcome, seed) for seed, outcome in enumerate(outcomes))
+    assert all(right_generation(prompt, outcome, seed) for seed, outcome in enumerate(outcomes))
 
 
 def choice(**changes: Any) -> Any:
@@ -125,7 +117,7 @@ async def test_500_generations_with_random_faults_give_no_wrong_text_and_one_out
     assert len(outcomes) == 500 == len(server.bodies), "nothing is retried"
     for name, prompt, outcome in zip(names, asked, outcomes, strict=True):
         assert isinstance(outcome, EngineFailed if name in SPOILED else Generation), (name, outcome)
-        assert name in SPOILED or right(prompt, outcome)
+        assert name in SPOILED or right_generation(prompt, outcome)
         assert "secret" not in str(outcome)
     assert {*names} == {*faults}
 
@@ -148,96 +140,7 @@ async def test_a_prompt_whose_answer_would_not_fit_is_not_sent() -> None:
     assert "9 answer tokens" in str(outcomes[1]) and len(server.bodies) == 1
 
 
-async def test_a_generation_has_its_own_time() -> None:
-    server = Server()
-    engine = await connect(server, timeout_s=30, generation_timeout_s=0.1)
-    server.script = ["hang"]
-    with pytest.raises(EngineFailed, match=r"within 0\.1 s"):
-        await asyncio.wait_for(engine.generate(prompts(1), [FREE]), timeout=2)
-
-
-async def test_only_prompts_of_one_salt_and_priority_share_a_call_and_vllm_is_told() -> None:
-    asked = [Prompt((1, 2), (n,), salt=salt, priority=rank) for n in range(5) for salt in ("", "a") for rank in (0, 3)]
-    for options, told in (({}, False), ({"priorities": True}, True)):
-        server = Server()
-        engine = await connect(server, prompts_per_call=4, **options)
-        outcomes = await engine.read_labels(asked, LABELS)
-        assert all(isinstance(outcome, LabelLogprobs) for outcome in outcomes)
-        kinds = [(body.get("cache_salt", ""), body.get("priority", 0)) for body in server.bodies]
-        sent = [tuple(ids) for body in server.bodies for ids in body["prompt"]]
-        assert sorted(sent) == sorted(prompt.ids for prompt in asked)
-        assert [len(body["prompt"]) for body in server.bodies] == [4, 1] * 4
-        ranks = (0, 3) if told else (0, 0)
-        assert kinds == [(salt, rank) for salt in ("", "a") for rank in ranks for _ in range(2)]
-    other = Server(version=None)
-    await (await connect(other)).read_labels(asked, LABELS)
-    await (await connect(other)).generate(asked[-1:], [FREE])
-    assert not any({"cache_salt", "priority"} & body.keys() for body in other.bodies)
-
-
-async def test_a_call_is_given_up_when_its_last_prompt_is_abandoned_and_no_other_is() -> None:
-    server = Server()
-    engine = await connect(server, prompts_per_call=2)
-    server.script = ["hang", "hang"]
-    asked = prompts(6)
-    reads = asyncio.ensure_future(engine.read_labels(asked[:4], LABELS))
-    for _ in range(2):
-        await server.hanging.acquire()
-    for prompt in (asked[0], asked[2], asked[3], Prompt((1,), asked[1].ids)):
-        engine.cancel(prompt)
-    await asyncio.sleep(0.01)
-    assert server.in_flight == 1 and not reads.done(), "somebody waits for the second prompt still"
-    engine.cancel(asked[1])
-    engine.cancel(asked[1])
-    assert [type(outcome) for outcome in await reads] == [Cancelled] * 4
-    assert server.in_flight == 0
-    outcomes = await engine.generate(asked[4:], [FREE] * 2)
-    assert all(right(prompt, outcome) for prompt, outcome in zip(asked[4:], outcomes, strict=True))
-    engine.cancel(asked[4])
-
-
-async def test_an_abandoned_prompt_that_waits_for_its_turn_is_never_sent() -> None:
-    server = Server()
-    engine = await connect(server, max_concurrency=1)
-    server.script = ["hang"]
-    asked = prompts(3)
-    work = asyncio.ensure_future(engine.generate(asked, [FREE] * 3))
-    await server.hanging.acquire()
-    engine.cancel(asked[1])
-    await asyncio.sleep(0)
-    engine.cancel(asked[0])
-    outcomes = await asyncio.wait_for(work, timeout=2)
-    assert [type(outcome) for outcome in outcomes] == [Cancelled, Cancelled, Generation]
-    assert [tuple(body["prompt"][0]) for body in server.bodies] == [asked[0].ids, asked[2].ids]
-    assert engine.unfinished == 0, "nothing is remembered of calls that are over"
-
-
-async def test_a_stopped_engine_says_so() -> None:
-    server = Server()
-    engine = await connect(server, max_concurrency=1)
-    server.script = ["hang"]
-    work = asyncio.ensure_future(engine.generate(prompts(3), [FREE] * 3))
-    await server.hanging.acquire()
-    await engine.stop()
-    with pytest.raises(EngineFailed, match="stopped"):
-        await asyncio.wait_for(work, timeout=1)
-    assert engine.down == "the judge was stopped"
-    with pytest.raises(EngineFailed, match="stopped"):
-        await engine.generate(prompts(1), [FREE])
-
-
 async def test_a_schema_reaches_the_server_with_its_keys_in_order() -> None:
     server = Server()
     await (await connect(server)).generate(prompts(1), [Sampling(max_tokens=9, json_schema=SCHEMA)])
     assert list(json.loads(server.bodies[0]["structured_outputs"]["json"])["properties"]) == ["z", "a"]
-
-
-@pytest.mark.parametrize(
-    "said",
-    ["the maximum context length is 9", "longer than the maximum model length of 9", "max_tokens must be at least 1"],
-)
-async def test_a_servers_own_length_refusal_is_too_long(said: str) -> None:
-    server = Server()
-    server.script = [httpx.Response(400, json={"error": {"message": f"{said}, secret"}})]
-    (outcome,) = await (await connect(server)).generate(prompts(1), [FREE])
-    assert isinstance(outcome, TooLong) and "secret" not in str(outcome)
