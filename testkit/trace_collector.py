@@ -1,4 +1,4 @@
-"""A collector of traces on a free loopback port: what came, as OpenTelemetry writes it, over real HTTP."""
+"""Receives traces over real HTTP on a free loopback port, and returns their spans."""
 
 import threading
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A span. `events` are names with attributes, `links` the ids of other spans; times are nanoseconds."""
+class ReceivedSpan:
+    """A span. `events` are names with attributes, `links` are ids of other spans, times are in nanoseconds."""
 
     name: str
     service: str
@@ -30,7 +30,7 @@ class Seen:
 
 
 class Collector:
-    """While `answering` is not set it takes what comes and answers nobody."""
+    """Stores what it receives. While `answering` is not set it sends no response."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -54,7 +54,7 @@ class Collector:
         self._server.server_close()
         self._thread.join(timeout=10)
 
-    def spans(self) -> list[Seen]:
+    def spans(self) -> list[ReceivedSpan]:
         """In order of their beginning."""
         return sorted((span for body in list(self.bodies) for span in _spans(body)), key=lambda span: span.began)
 
@@ -77,13 +77,13 @@ class Collector:
         return Handler
 
 
-def _spans(body: bytes) -> list[Seen]:
+def _spans(body: bytes) -> list[ReceivedSpan]:
     found = []
     for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
         service = _attributes(resource.resource.attributes)["service.name"]
         for span in (span for scope in resource.scope_spans for span in scope.spans):
             found.append(
-                Seen(
+                ReceivedSpan(
                     name=span.name,
                     service=service,
                     trace=span.trace_id.hex(),

@@ -1,17 +1,22 @@
-"""What the real app's page says after known work."""
+"""Metrics are named as Prometheus asks, and the real app counts known work right."""
 
 import asyncio
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
+from service.observability import Telemetry
+from service.observability.metrics import OTHER_TEAM, TeamLabels
 from testkit.apps import CANARIES, fake_settings, item, scorer_of, serving
-from testkit.metrics_page import page_of
+from testkit.metrics_page import exposed, page_of
 from testkit.teams_file import auth, key, team, write
 
 
@@ -24,6 +29,45 @@ def group(*responses: str, **changes: Any) -> dict[str, Any]:
 async def score(client: httpx.AsyncClient, *items: dict[str, Any], name: str | None = None, **options: Any) -> Any:
     headers = {} if name is None else auth(name)
     return await client.post("/v1/score", json={"items": list(items), **options}, headers=headers)
+
+
+def test_names_follow_prometheuss_conventions() -> None:
+    """https://prometheus.io/docs/practices/naming: a prefix, base units, `_total` on counters only."""
+    declared = re.findall(r"^# TYPE (\w+) (\w+)", Telemetry().exposition().decode(), re.M)
+    ours = {name: kind for name, kind in declared if not name.startswith("process_")}
+    assert len(ours) == len([name for name, _ in declared if name.startswith("rubricd_")]) > 30
+    for name, kind in ours.items():
+        assert name.endswith("_total") == (kind == "counter"), name
+        assert not re.search(r"_(ms|millis|minutes|kb|percent)(_|$)", name), name
+        assert "_seconds" in name or not re.search(r"time|wait|lag|after", name), name
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("rubricd_requests_total", {"route": "/v1/score", "status": "500"}),
+        ("rubricd_judgements_total", {"outcome": "engine_error"}),
+        ("rubricd_judgements_total", {"outcome": "abstained"}),
+        ("rubricd_groups_total", {"spread": "zero"}),
+        ("rubricd_teams_reloads_total", {"outcome": "failed"}),
+        ("rubricd_canary_failures_total", {"code": "engine_error"}),
+        ("rubricd_engine_failed_batches_total", {}),
+        ("rubricd_engine_restarts_total", {}),
+    ],
+)
+def test_series_that_an_alert_needs_begin_at_zero(name: str, labels: dict[str, str]) -> None:
+    found = exposed(Telemetry())
+    assert found.has(name, **labels)
+    assert found(name, **labels) == 0
+
+
+@given(st.lists(st.text(min_size=1, max_size=3)), st.integers(0, 5))
+def test_team_labels_are_bounded_and_stable(names: list[str], max_teams: int) -> None:
+    teams = TeamLabels(max_teams)
+    labels = {name: teams.label(name) for name in names}
+    assert len(set(labels.values()) - {OTHER_TEAM}) <= max_teams
+    assert all(label in (name, OTHER_TEAM) for name, label in labels.items())
+    assert {name: teams.label(name) for name in names} == labels
 
 
 async def test_only_routes_that_judge_are_timed() -> None:
@@ -39,7 +83,7 @@ async def test_only_routes_that_judge_are_timed() -> None:
     assert counted == {"/v1/score", "/rm", "/v1/rubrics/lint", "/healthz", "other"}
 
 
-async def test_judgements_items_groups_and_reads() -> None:
+async def test_judgements_items_groups_and_probabilities() -> None:
     async with serving() as client:
         answer = (await score(client, group("One.", "Two.", "Three.", id="g"), item(id="alone"))).json()
         page = await page_of(client)
@@ -59,7 +103,7 @@ async def test_judgements_items_groups_and_reads() -> None:
     )
 
 
-async def test_what_is_known_or_being_asked_is_a_hit_or_a_join_and_no_read() -> None:
+async def test_a_known_or_running_query_is_a_hit_or_a_join_and_not_judged_again() -> None:
     clock = ManualClock()
     async with serving(FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep), clock=clock, canary_s=1.0) as client:
         both = [asyncio.ensure_future(score(client, item())) for _ in range(2)]
@@ -72,11 +116,11 @@ async def test_what_is_known_or_being_asked_is_a_hit_or_a_join_and_no_read() -> 
     assert page("rubricd_single_flight_joins_total", tier="process") == 2
     assert page("rubricd_cache_hits_total", tier="memory") == 2
     assert page("rubricd_cache_entries") == 2
-    assert page("rubricd_p_met_count") == 4, "what was told by the judge, to each of two requests"
+    assert page("rubricd_p_met_count") == 4, "two verdicts of the judge, for each of two requests"
     assert page("rubricd_team_judge_seconds_total", team="default") == pytest.approx(1.0)
 
 
-async def test_failures_and_abstentions_are_outcomes_and_no_reads() -> None:
+async def test_failures_and_abstentions_are_outcomes() -> None:
     plan = FaultPlan(script=("ok", "low_mass", "batch"))
     async with serving(FakeEngine(plan=plan)) as client:
         await score(client, item(response="One."))
@@ -92,7 +136,7 @@ async def test_failures_and_abstentions_are_outcomes_and_no_reads() -> None:
     assert page("rubricd_items_total", status="partial") == (abstained == 1)
 
 
-async def test_waiting_readiness_and_restarts(tmp_path: Path) -> None:
+async def test_queue_readiness_and_restarts(tmp_path: Path) -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=4.0), sleep=clock.sleep)
     settings = fake_settings(max_in_flight=1, max_batch_tokens=300, canary_every_s=0)
@@ -146,7 +190,7 @@ async def test_quotas_and_refusals(tmp_path: Path) -> None:
         assert not page.has(name, team="rich"), name
 
 
-async def test_what_is_set_aside_is_seen_while_it_is(tmp_path: Path) -> None:
+async def test_reserved_tokens_are_shown_while_they_are_reserved(tmp_path: Path) -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
     one = team("a", quota={"concurrent_tokens": 100_000})
@@ -166,7 +210,7 @@ async def test_what_is_set_aside_is_seen_while_it_is(tmp_path: Path) -> None:
 
 
 async def test_counters_reconcile_over_1000_requests_under_faults(tmp_path: Path) -> None:
-    """Every criterion and every token is counted once, by what it was."""
+    """Every criterion and every token is counted once, by its outcome."""
     rates: dict[Any, float] = {"batch": 0.05, "some": 0.1, "nan": 0.05, "low_mass": 0.1, "few": 0.03, "crash": 0.02}
     engine, rng = FakeEngine(plan=FaultPlan(script=("ok",), rates=rates)), random.Random(6)
     teams = [team(name) for name in ("a", "b", "c")]
@@ -195,7 +239,7 @@ async def test_counters_reconcile_over_1000_requests_under_faults(tmp_path: Path
     assert page("rubricd_requests_total", route="/v1/score", status="200") == 100 * 10
 
 
-async def test_what_is_written_is_told_apart_and_the_canaries_are_nobodys() -> None:
+async def test_generated_tokens_and_canaries_are_counted_apart() -> None:
     async with serving() as client:
         canaries = (await page_of(client))("rubricd_team_tokens_total", team="_service")
         usage = (await score(client, item(), mode="reasoned")).json()["usage"]

@@ -1,4 +1,4 @@
-"""What is traced and what never is, and what traces cost a request: nothing, whatever the collector does."""
+"""Sampling, redaction and the collector: what is traced, and that no request waits for the collector."""
 
 import asyncio
 import socket
@@ -31,9 +31,11 @@ SECRET = "CANARY-7F3A"
         (1.0, parent(sampled=False), 0),
         (1.0, {"traceparent": f"00-{SECRET}-01"}, 4),
     ],
-    ids=["nobody wants it", "the caller wants it", "the caller does not", "no trace that can be read"],
+    ids=["not sampled", "sampled by the caller", "not sampled by the caller", "invalid traceparent"],
 )
-async def test_who_decides(collector: Collector, sample: float, headers: dict[str, str], expected: int) -> None:
+async def test_the_caller_or_the_sample_decides(
+    collector: Collector, sample: float, headers: dict[str, str], expected: int
+) -> None:
     async with serving(settings=traced(collector, trace_sample=sample)) as client:
         await ask(client, headers)
     spans = collector.spans()
@@ -41,13 +43,13 @@ async def test_who_decides(collector: Collector, sample: float, headers: dict[st
     assert all((span.trace == CALLER) == (headers == parent()) for span in spans)
 
 
-async def test_what_is_not_sampled_costs_no_more_than_without_traces(collector: Collector) -> None:
+async def test_a_request_that_is_not_sampled_is_untraced(collector: Collector) -> None:
     tracing = otlp.Otlp(collector.url, 0.0)
     assert tracing.begin("POST", "/v1/score", "id", []) is UNTRACED
     await tracing.stop()
 
 
-async def test_what_supervisors_ask_is_not_traced(collector: Collector) -> None:
+async def test_health_checks_and_scrapes_are_not_traced(collector: Collector) -> None:
     async with serving(settings=traced(collector)) as client:
         for path in ("/healthz", "/readyz", "/metrics", "/v1/judge"):
             assert (await client.get(path)).status_code == 200
@@ -70,7 +72,7 @@ async def test_no_text_of_a_request_is_in_a_trace(collector: Collector) -> None:
 
 
 class Broken(FakeEngine):
-    """Asks and fails in the words of the request."""
+    """Fails with a message that quotes the request."""
 
     async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
         if self.calls:
@@ -78,7 +80,7 @@ class Broken(FakeEngine):
         return await super().read_labels(prompts, label_ids)
 
 
-async def test_failures_are_told_by_their_kind(collector: Collector) -> None:
+async def test_failures_have_an_error_type_and_no_message(collector: Collector) -> None:
     async with serving(Broken(), settings=traced(collector, cache_entries=0)) as client:
         await ask(client, parent())
         app_of(client).state.lifecycle.judge = lambda: 1 / 0
@@ -89,7 +91,7 @@ async def test_failures_are_told_by_their_kind(collector: Collector) -> None:
     assert SECRET.encode() not in b"".join(collector.bodies)
 
 
-async def test_what_cannot_be_rendered_is_a_failed_span(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_rendering_is_a_failed_span(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise KeyError(SECRET)
 
@@ -121,7 +123,7 @@ async def test_a_collector_that_never_answers_is_not_waited_for(collector: Colle
     assert 0 < len(collector.spans()) <= small_queue < 50 * 4
 
 
-async def test_a_collector_that_is_not_there_changes_no_answer(small_queue: int) -> None:
+async def test_an_unavailable_collector_changes_no_response(small_queue: int) -> None:
     with socket.socket() as taken:  # bound, not listening: nobody else gets the port
         taken.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"

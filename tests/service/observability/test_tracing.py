@@ -1,4 +1,4 @@
-"""Traces as a collector gets them: which spans, whose children, saying what."""
+"""Traces as a collector gets them: the spans, their parents and their attributes."""
 
 import asyncio
 from collections import Counter
@@ -28,14 +28,18 @@ async def test_a_request_is_a_tree_under_its_callers_span(collector: Collector, 
     assert Counter(span.name for span in spans) == Counter(
         ["POST /v1/score", "rules", "cache", "render", "queue", "engine"]
     )
-    told = request.attributes
-    assert (told["http.route"], told["http.request.method"], told["http.response.status_code"]) == (
+    attributes = request.attributes
+    assert (attributes["http.route"], attributes["http.request.method"], attributes["http.response.status_code"]) == (
         "/v1/score",
         "POST",
         200,
     )
-    assert (told["rubricd.team"], told["rubricd.items"], told["rubricd.judgements"]) == (DEFAULT_TEAM.name, 1, 3)
-    assert told["rubricd.cache_hits"] == 0 and told["rubricd.tokens"] > 3
+    assert (attributes["rubricd.team"], attributes["rubricd.items"], attributes["rubricd.judgements"]) == (
+        DEFAULT_TEAM.name,
+        1,
+        3,
+    )
+    assert attributes["rubricd.cache_hits"] == 0 and attributes["rubricd.tokens"] > 3
     assert one(spans, "rules").attributes == {"rubricd.checks": 1}
     assert one(spans, "cache").attributes == {
         "rubricd.queries": 3,
@@ -47,7 +51,7 @@ async def test_a_request_is_a_tree_under_its_callers_span(collector: Collector, 
     assert not any(span.failed for span in spans)
 
 
-async def test_spans_follow_each_other_as_the_work_did(collector: Collector) -> None:
+async def test_spans_are_in_the_order_of_the_work(collector: Collector) -> None:
     async with serving(settings=traced(collector)) as client:
         await ask(client)
     spans = collector.spans()
@@ -57,7 +61,7 @@ async def test_spans_follow_each_other_as_the_work_did(collector: Collector) -> 
     assert [span.name for span in spans if span.name == "cache"] == []
 
 
-async def test_what_is_known_has_neither_queue_nor_engine(collector: Collector) -> None:
+async def test_a_cached_request_has_no_queue_or_engine_span(collector: Collector) -> None:
     async with serving(settings=traced(collector)) as client:
         await ask(client)
         await ask(client, parent())
@@ -78,7 +82,7 @@ async def test_spans_do_not_grow_with_criteria(collector: Collector) -> None:
     assert engine.events[0][1]["rubricd.batch_queries"] == 1
 
 
-async def test_a_request_has_so_many_spans_and_no_more(collector: Collector) -> None:
+async def test_the_spans_of_a_request_are_bounded(collector: Collector) -> None:
     tracing = otlp.Otlp(collector.url, 1.0)
     trace = tracing.begin("POST", "/v1/score", "id", [])
     for _ in range(1000):
@@ -93,7 +97,7 @@ async def test_a_request_has_so_many_spans_and_no_more(collector: Collector) -> 
     assert len(collector.spans()) == 33
 
 
-async def test_further_steps_of_a_question_are_of_its_engine_span(collector: Collector) -> None:
+async def test_the_next_steps_of_a_query_belong_to_its_engine_span(collector: Collector) -> None:
     async with serving(settings=traced(collector)) as client:
         answer = await client.post("/v1/score", json={"items": [item()], "mode": "reasoned"})
         assert answer.status_code == 200
@@ -103,32 +107,32 @@ async def test_further_steps_of_a_question_are_of_its_engine_span(collector: Col
 
 
 class Gated(FakeEngine):
-    """Answers nothing until the gate is open; `asked_once` is set by the first batch after the canary."""
+    """Returns nothing while the gate is closed; `called` is set by the first batch after it was closed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gate = asyncio.Event()
         self.gate.set()
-        self.asked_once = asyncio.Event()
+        self.called = asyncio.Event()
 
     async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
         if not self.gate.is_set():
-            self.asked_once.set()
+            self.called.set()
             await self.gate.wait()
         return await super().read_labels(prompts, label_ids)
 
 
-async def queued(client: httpx.AsyncClient, questions: int) -> None:
-    """So many wait for the engine."""
+async def queued(client: httpx.AsyncClient, queries: int) -> None:
+    """Waits until this many queries are in the queue."""
     scheduler = scorer_of(client)._scheduler
     async with asyncio.timeout(60):
-        while scheduler.queued_tickets < questions:
+        while scheduler.queued_tickets < queries:
             await asyncio.sleep(0.002)
 
 
-async def leave(asking: asyncio.Task[None]) -> None:
-    asking.cancel()
-    await asyncio.wait({asking})
+async def disconnect(request: asyncio.Task[None]) -> None:
+    request.cancel()
+    await asyncio.wait({request})
 
 
 async def test_requests_of_one_batch_are_linked(collector: Collector) -> None:
@@ -136,7 +140,7 @@ async def test_requests_of_one_batch_are_linked(collector: Collector) -> None:
     async with serving(engine, settings=traced(collector, max_in_flight=1, max_batch_tokens=100_000)) as client:
         engine.gate.clear()
         first = asyncio.create_task(ask(client, prompt="first"))
-        await engine.asked_once.wait()
+        await engine.called.wait()
         others = [asyncio.create_task(ask(client, parent(), prompt=prompt)) for prompt in ("second", "third")]
         await queued(client, 4)
         engine.gate.set()
@@ -151,15 +155,15 @@ async def test_requests_of_one_batch_are_linked(collector: Collector) -> None:
         assert span.events[0][1]["rubricd.batch_queries"] == 4 and span.events[0][1]["rubricd.queries"] == 2
 
 
-async def test_what_never_reaches_the_engine_was_in_the_queue_alone(collector: Collector) -> None:
+async def test_a_query_that_never_reaches_the_engine_has_a_queue_span_only(collector: Collector) -> None:
     engine = Gated()
     async with serving(engine, settings=traced(collector, max_in_flight=1)) as client:
         engine.gate.clear()
         first = asyncio.create_task(ask(client, prompt="first"))
-        await engine.asked_once.wait()
+        await engine.called.wait()
         second = asyncio.create_task(ask(client, parent()))
         await queued(client, 2)
-        await leave(second)
+        await disconnect(second)
         engine.gate.set()
         await first
     spans = [span for span in collector.spans() if span.trace == CALLER]
@@ -167,15 +171,15 @@ async def test_what_never_reaches_the_engine_was_in_the_queue_alone(collector: C
     assert spans[0].attributes["http.response.status_code"] == 499
 
 
-async def test_what_is_left_at_the_engine_is_over_with_its_request(
+async def test_a_query_left_at_the_engine_ends_with_its_request(
     collector: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = Gated()
     async with serving(engine, settings=traced(collector)) as client:
         engine.gate.clear()
         asking = asyncio.create_task(ask(client, parent()))
-        await engine.asked_once.wait()
-        await leave(asking)
+        await engine.called.wait()
+        await disconnect(asking)
         engine.gate.set()
         await ask(client, prompt="another")
     spans = [span for span in collector.spans() if span.trace == CALLER]

@@ -1,4 +1,4 @@
-"""Asking an app that sends its traces to a collector of the tests."""
+"""Requests to an app that sends its traces to a collector of the tests."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import httpx
 
 from service.settings import Settings
 from testkit.apps import fake_settings, item
-from testkit.trace_collector import Collector, Seen
+from testkit.trace_collector import Collector, ReceivedSpan
 
 CALLER, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -25,7 +25,7 @@ async def ask(client: httpx.AsyncClient, headers: dict[str, str] | None = None, 
     assert answer.status_code == 200, answer.text
 
 
-def one(spans: Sequence[Seen], name: str) -> Seen:
+def one(spans: Sequence[ReceivedSpan], name: str) -> ReceivedSpan:
     [found] = [span for span in spans if span.name == name]
     return found
 
