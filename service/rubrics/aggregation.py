@@ -54,6 +54,10 @@ class _Mark:
     met: bool
 
     @property
+    def size(self) -> Exact:
+        return self.points if self.points > 0 else -self.points
+
+    @property
     def good(self) -> Exact:
         return self.value if self.points > 0 else 1 - self.value
 
@@ -162,7 +166,7 @@ def aggregate(
     """
     check(name, criteria)
     function = _TABLE[name]
-    by_category: Mapping[Category, Exact] = _category_weights(weights) if name == "rar_explicit" else {}
+    by_category = _category_weights(weights) if name == "rar_explicit" else {}
     judged: list[_Mark] = []
     worst: list[_Mark] = []
     best: list[_Mark] = []
@@ -171,7 +175,7 @@ def aggregate(
             continue
         points = _exact(criterion.points)
         # Without categories `rar_explicit` weighs by |points|, as the others do; `check` refuses a mixture.
-        weight: Exact = max(points, -points)
+        weight: Exact = points if points > 0 else -points
         if criterion.category is not None:
             weight = by_category.get(criterion.category, weight)
         if judgement.status == "ok":
@@ -185,8 +189,8 @@ def aggregate(
         return Score(value=value, bounds=None if value is None else (value, value), coverage=1.0, status="ok")
 
     low, high = function(judged + worst), function(judged + best)
-    size = sum(max(mark.points, -mark.points) for mark in judged)
-    coverage = _rounded(Fraction(size, size + sum(max(mark.points, -mark.points) for mark in worst)))
+    size = sum(mark.size for mark in judged)
+    coverage = _rounded(Fraction(size, size + sum(mark.size for mark in worst)))
     enough = bool(judged) and coverage >= min_coverage - _ROUNDING
     return Score(
         # Over a part of a rubric, `healthbench` has another denominator and may leave what is possible for the whole.
