@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from service.observability import Telemetry
 from service.rubrics.judgement import Judgement
-from service.scoring.pending import Usage
+from service.scoring.request import Usage
 from service.scoring.results import Scored, by_group, criteria_spreads, spread
 
 

@@ -1,31 +1,36 @@
 """Serves `POST /v1/score`: authenticates, parses, looks for a replay; then scores, whole or line by line.
 
-Guarantees: whatever can be refused is refused before the first byte of a response. A caller that has left frees what
-it held. An `Idempotency-Key` gets the same bytes or an error, never a second judging of what was answered.
+Guarantees: whatever can be refused is refused before the first byte of a response. The work for a caller that has
+disconnected is cancelled at once, whether or not anything was sent. An `Idempotency-Key` gets the same bytes or an
+error, never a second judging of what was answered.
 """
 
+import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from service.api import translate
 from service.api.dependencies import Dependencies
 from service.api.request_body import ParsedRequest, RequestParser, invalid_at, parse_score_request
 from service.api.request_metrics import RequestSummary, record
-from service.api.streaming import LineResponse, unless_disconnected
 from service.errors import Forbidden, JudgeMismatch, RequestError
 from service.idempotency import Running, Stored
 from service.modes.fingerprint import JudgeIdentity
 from service.scoring.job import ScoringJob
-from service.scoring.pending import Options
+from service.scoring.request import Options
 from service.scoring.results import Scored
 from service.scoring.scorer import Scorer
 from service.tenancy.team import Team
+
+T = TypeVar("T")
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
@@ -156,3 +161,50 @@ class ScoreRoute:
         if running is not None:
             await running.finish(b"".join(lines))
         yield lines[-1]
+
+
+async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result. Raises ClientDisconnect where the caller disconnects before; then the work is cancelled."""
+    task, gone = asyncio.create_task(work), asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class LineResponse(Response):
+    """Sends each line as soon as it exists. `ended` is called once, also where nothing was sent."""
+
+    def __init__(
+        self, lines: AsyncGenerator[bytes, None], media_type: str, ended: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._lines = lines
+        self._ended = ended
+        self.status_code = 200
+        self.media_type = media_type
+        self.background = None
+        self.init_headers()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await unless_disconnected(receive, self._send(send))
+        except ClientDisconnect:
+            return
+        finally:
+            await self._ended()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._lines) as lines:
+            async for line in lines:
+                await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

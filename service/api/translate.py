@@ -9,7 +9,7 @@ from service.modes.fingerprint import JudgeIdentity
 from service.rubrics.lint import Finding
 from service.rubrics.rubric import Candidate, Criterion, Rule, Turn
 from service.scheduling import Tenant
-from service.scoring.pending import Options, Usage
+from service.scoring.request import Options, Usage
 from service.scoring.results import Scored, by_group
 from service.tenancy.team import Team
 from trainer_client import wire

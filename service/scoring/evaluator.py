@@ -20,8 +20,9 @@ from service.errors import Cancelled, RubricdError
 from service.modes.modes import JudgingMode, ModeResult, Query
 from service.rubrics.rubric import Candidate
 from service.scheduling import Scheduler
-from service.scoring.pending import Pending, RequestContext, Usage
 from service.scoring.rendering import Estimate, Rendering
+from service.scoring.request import RequestContext, Usage
+from service.scoring.results import Pending
 from service.scoring.shared_lookup import SharedLookup
 from service.scoring.submission import NewQuery, Submission
 

@@ -16,13 +16,13 @@ from typing import Any, Self
 from service.clock import Clock
 from service.errors import RequestError
 from service.modes.escalation import SecondOpinion
-from service.modes.modes import JudgingMode, Query
+from service.modes.modes import JudgingMode, Query, RatingMode
 from service.rubrics.aggregation import aggregate
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.evaluator import Evaluator
-from service.scoring.pending import Options, Pending, Usage
-from service.scoring.results import Scored, judge_votes, judged_by_rule, rated
+from service.scoring.request import Options, Usage
+from service.scoring.results import Pending, Scored, judge_votes, judged_by_rule, rated
 from service.verifiers.pool import RulePool
 
 Place = tuple[int, int]
@@ -48,6 +48,7 @@ class ScoringJob:
         self._judging_mode = judging_mode
         self._candidates = candidates
         self._options = options
+        self._rates = isinstance(judging_mode, RatingMode)  # one rating a candidate, not a verdict a criterion
         self._evaluator = evaluator
         self._rules = rules
         self._clock = clock
@@ -57,7 +58,7 @@ class ScoringJob:
     async def start(self) -> Self:
         """Returns once every query is admitted. Raises RequestError; then nothing is judged."""
         try:
-            if self._options.rates:
+            if self._rates:
                 await self._start_ratings()
             else:
                 await self._evaluate(self._open, self._judging_mode, self._start_checks())
@@ -124,7 +125,7 @@ class ScoringJob:
         return results.finished(len(self._candidates), self._clock, self._options.deadline_s)
 
     def _result(self, i: int) -> Scored:
-        if self._options.rates:
+        if self._rates:
             [pending] = self._open.pending[i, 0]
             return rated(self._candidates[i], pending, self._options.norm, self._judging_mode.judge.mass_floor)
         return self._score(i, self._judgements(i))

@@ -9,16 +9,19 @@ import asyncio
 import hashlib
 import hmac
 import os
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.modes.modes import JudgingMode, Query, Step, render_prompts
 from service.scheduling import Scheduler, Tenant, costs
-from service.scoring.fair_semaphore import FairSemaphore
-from service.scoring.pending import RequestContext
+from service.scheduling.fair_share import FairShare
+from service.scoring.request import RequestContext
 
 _LOW = 0.8
 _LEARNED = 0.1
+
+_Waiter = tuple[asyncio.Future[None], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,54 @@ class TokenEstimator:
         seen = tokens / max(1, characters)
         before = self._tokens_per_character
         self._tokens_per_character = seen if not before else (1 - _LEARNED) * before + _LEARNED * seen
+
+
+class FairSemaphore:
+    """A few hold a place at a time, by fair share of teams: a place that is released goes to the next waiter in the
+    order of shares, and of arrival within a team. A waiter that is cancelled loses no place."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._shares: FairShare[str] = FairShare()
+        self._waiters: dict[str, deque[_Waiter]] = {}
+
+    @property
+    def idle_places(self) -> int | None:
+        """Places that are free; None while anything waits for one."""
+        return None if self._waiters or self._shares else self._free
+
+    async def acquire(self, tenant: Tenant, cost: int) -> None:
+        """Waits for a place; call `release` once afterwards. `cost` is what it counts for in the team's share."""
+        if self._free:
+            self._free -= 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(tenant.team, deque()).append((place, cost))
+        self._shares.enter(tenant.team, tenant.weight)
+        try:
+            await place
+        except asyncio.CancelledError:
+            # Cancelled after the place was given, before the waiter ran: it goes on to the next one.
+            if place.done() and not place.cancelled():
+                self.release()
+            raise
+
+    def release(self) -> None:
+        if not self._waiters:
+            self._free += 1
+            return
+        while (team := self._shares.next()) is not None:
+            waiters = self._waiters[team]
+            place, cost = waiters.popleft()
+            if not place.cancelled():
+                self._shares.charge(team, cost)
+            if not waiters:
+                del self._waiters[team]
+                self._shares.leave(team)
+            if not place.cancelled():
+                place.set_result(None)
+                return
+        self._free += 1
 
 
 class Rendering:

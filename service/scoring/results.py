@@ -1,7 +1,7 @@
-"""Turns a request's verdicts into judgements, scores and the spreads of its GRPO groups. Pure.
+"""Turns the pending results of a request's queries into judgements, scores and the spreads of its GRPO groups. Pure.
 
-Guarantees: a criterion without a verdict has a status that says why. A criterion is counted in a group's spreads where
-every member has a verdict on it.
+Guarantees: a pending query has a result, a reason why there is none, or neither yet; there is no default. A criterion
+without a verdict has a status that says why, and is counted in a group's spreads where every member has one.
 """
 
 import asyncio
@@ -9,15 +9,46 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from service.errors import JudgementError, TimedOut
+from service.cache.single_flight import Flight
+from service.errors import JudgementError, RequestError, SharedRequestRejected, TimedOut
+from service.modes.modes import ModeResult
 from service.modes.rating import Norm, Rating
 from service.rubrics.aggregation import Score
-from service.rubrics.judgement import Judgement, Verdict, abstains, abstention, combine_votes, decide, failed
+from service.rubrics.judgement import Judgement, Source, Verdict, abstains, abstention, combine_votes, decide, failed
 from service.rubrics.rubric import Candidate, Criterion
-from service.scoring.pending import Pending
 
 Spread = Literal["varied", "zero", "unjudged"]
 CriterionSpread = Literal["all_met", "none_met", "mixed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The result of one query: known from memory, or in flight. Call `release` once when nothing waits for it."""
+
+    known: ModeResult | None
+    flight: Flight[ModeResult] | None
+
+    @property
+    def source(self) -> Source:
+        # A flight that failed counts as the judge's: a judgement without a verdict is from no cache.
+        return "cache" if self.flight is None or self.flight.cached else "judge"
+
+    def result(self) -> ModeResult:
+        """Raises JudgementError where there is none: TimedOut where the flight goes on, SharedRequestRejected where the
+        request that began it was refused."""
+        if self.known is not None:
+            return self.known
+        if self.flight is None or not self.flight.future.done():
+            raise TimedOut("the deadline passed before the judge answered")
+        try:
+            return self.flight.future.result()
+        except RequestError as error:
+            reason = f"another request for the same judgement was refused: {error}; send this one again"
+            raise SharedRequestRejected(reason) from None
+
+    def release(self) -> None:
+        if self.flight is not None:
+            self.flight.release()
 
 
 @dataclass(frozen=True, slots=True)

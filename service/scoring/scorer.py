@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from service.clock import Clock
 from service.errors import InvalidRequest
 from service.modes.escalation import OFF, Escalation, SecondOpinion
-from service.modes.modes import JudgingMode
+from service.modes.modes import JudgingMode, RatingMode
 from service.rubrics import aggregation
 from service.rubrics.rubric import Candidate, Criterion, Rule
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.job import ScoringJob
-from service.scoring.pending import Options, Usage
+from service.scoring.request import Options, Usage
 from service.scoring.results import Scored
 from service.verifiers.pool import RulePool
 
@@ -111,12 +111,13 @@ class Scorer:
 
     def _check(self, candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> list[Rule]:
         """The rules among the criteria. Raises InvalidRequest for what no judging could make scorable."""
+        rates = isinstance(judging_mode, RatingMode)  # the rubric as a whole: no rule runs, nothing is aggregated
         rules: list[Rule] = []
         checked: tuple[Criterion, ...] | None = None
         for candidate in candidates:
             if candidate.reference is not None and not judging_mode.renderer.skeleton.referable:
                 raise InvalidRequest(f"layout `{options.layout}` has no place for a `reference`; leave it out")
-            if options.rates:
+            if rates:
                 continue
             if candidate.criteria is not checked:  # responses of one item share their criteria
                 checked = candidate.criteria

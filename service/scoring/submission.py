@@ -19,8 +19,8 @@ from service.modes.modes import JudgingMode, ModeResult, Query, Step
 from service.observability.tracing import Watch
 from service.rubrics.judgement import abstains
 from service.scheduling import Scheduler, Ticket
-from service.scoring.pending import RequestContext, Reservation, Usage
 from service.scoring.rendering import Estimate, Rendering
+from service.scoring.request import RequestContext, Reservation, Usage
 
 
 @dataclass(frozen=True, slots=True)

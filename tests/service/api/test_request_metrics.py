@@ -4,7 +4,7 @@ from service.api.request_metrics import record
 from service.observability import Telemetry
 from service.rubrics.aggregation import Score
 from service.rubrics.rubric import Candidate
-from service.scoring.pending import Usage
+from service.scoring.request import Usage
 from service.scoring.results import Scored
 from testkit.metrics_page import Page
 

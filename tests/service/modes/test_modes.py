@@ -17,7 +17,7 @@ from service.prompting.tokenization import Segmenter
 from service.rubrics.judgement import Judgement
 from service.scheduling import Limits, Scheduler
 from service.scoring.canary import CANARY_CANDIDATES, Canary
-from service.scoring.pending import Options
+from service.scoring.request import Options
 from testkit.tokenizer_families import family
 from tests.service.scoring.test_scorer import candidate, scoring
 

@@ -9,7 +9,7 @@ from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded, QuotaExceeded, Unavailable
 from service.scheduling import Limits, Tenant
-from service.scoring.pending import Options
+from service.scoring.request import Options
 from tests.service.scoring.shared import Pool, replica
 from tests.service.scoring.test_scorer import candidate, truth, until_asked
 

@@ -5,7 +5,7 @@ import asyncio
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
 from service.scheduling import Limits
-from service.scoring.pending import Options
+from service.scoring.request import Options
 from tests.service.scoring.shared import Pool, replica
 from tests.service.scoring.test_scorer import candidate, until_asked
 

@@ -10,8 +10,8 @@ from service.errors import Unavailable
 from service.modes.modes import Query
 from service.modes.registry import ModeOptions, judging_modes
 from service.scheduling import Limits, Scheduler, Tenant
-from service.scoring.pending import RequestContext
 from service.scoring.rendering import Rendering, TokenEstimator, count_characters
+from service.scoring.request import RequestContext
 from testkit.tokenizer_families import family
 from tests.service.scoring.test_scorer import candidate
 

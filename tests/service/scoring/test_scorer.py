@@ -20,7 +20,7 @@ from service.prompting.tokenization import ChatTokenizer, Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Rule, Turn
 from service.scheduling import Limits, Scheduler
 from service.scoring.evaluator import Evaluator
-from service.scoring.pending import Options
+from service.scoring.request import Options
 from service.scoring.scorer import Scorer
 from service.verifiers.pool import RulePool
 from testkit.tokenizer_families import family

@@ -7,7 +7,7 @@ import pytest
 
 from service.clock import settle
 from service.scheduling import Tenant
-from service.scoring.fair_semaphore import FairSemaphore
+from service.scoring.rendering import FairSemaphore
 
 
 async def take(semaphore: FairSemaphore, tenant: Tenant, order: list[str], go: asyncio.Event) -> None:

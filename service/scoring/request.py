@@ -1,18 +1,11 @@
-"""Pending results of queries, and what a request chose and has used.
-
-Guarantees: a pending query has a result, a reason why there is none, or neither yet; there is no default.
-"""
+"""A scoring request chose options, has a context that holds for all of its queries, and is counted in a usage."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.cache.single_flight import Flight
-from service.errors import RequestError, SharedRequestRejected, TimedOut
-from service.modes.modes import ModeResult
 from service.modes.rating import Norm
 from service.observability.tracing import UNTRACED, Trace
-from service.rubrics.judgement import Source
 from service.scheduling import DEFAULT_TENANT, Tenant
 
 
@@ -69,38 +62,3 @@ class Options(RequestContext):
     threshold: float = 0.5
     min_coverage: float = 1.0
     norm: Norm = "(r-1)/9"
-
-    @property
-    def rates(self) -> bool:
-        """One rating for each candidate instead of a verdict for each criterion."""
-        return self.mode in ("implicit", "likert")
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """The result of one query: known from memory, or in flight. Call `release` once when nothing waits for it."""
-
-    known: ModeResult | None
-    flight: Flight[ModeResult] | None
-
-    @property
-    def source(self) -> Source:
-        # A flight that failed counts as the judge's: a judgement without a verdict is from no cache.
-        return "cache" if self.flight is None or self.flight.cached else "judge"
-
-    def result(self) -> ModeResult:
-        """Raises JudgementError where there is none: TimedOut where the flight goes on, SharedRequestRejected where the
-        request that began it was refused."""
-        if self.known is not None:
-            return self.known
-        if self.flight is None or not self.flight.future.done():
-            raise TimedOut("the deadline passed before the judge answered")
-        try:
-            return self.flight.future.result()
-        except RequestError as error:
-            reason = f"another request for the same judgement was refused: {error}; send this one again"
-            raise SharedRequestRejected(reason) from None
-
-    def release(self) -> None:
-        if self.flight is not None:
-            self.flight.release()
