@@ -11,7 +11,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from service.engine import checkpoint as module
-from service.engine.checkpoint import LoadedCheckpoint, load_checkpoint
+from service.engine.build import MINIATURE
+from service.engine.checkpoint import LoadedCheckpoint, load_checkpoint, load_tokenizer
 from service.errors import ConfigurationError
 
 Make = Callable[[str], Path]
@@ -137,3 +138,15 @@ def test_names_that_do_not_tell_refuse_nothing(folder: Path) -> None:
 
 def test_tied_weights_are_no_gap(checkpoint: Make) -> None:
     module.refuse_missing_weights(checkpoint("qwen2"))
+
+
+def test_a_tokenizer_without_a_chat_template_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no chat template"):
+        load_tokenizer(str(folder), None)
+    assert load_tokenizer(str(MINIATURE), None).chat_template
+
+
+def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ConfigurationError, match="no tokenizer could be loaded"):
+        load_tokenizer(str(folder), None)

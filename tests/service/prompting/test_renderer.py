@@ -91,48 +91,6 @@ def test_equal_labels_are_refused() -> None:
         _renderer("qwen").label_ids(("Yes", "Yes"))
 
 
-def test_thinking_is_switched_off_in_the_template() -> None:
-    assert build_skeleton(family("qwen")).tail.endswith("<think>\n\n</think>\n\n")
-
-
-def test_a_template_without_a_system_turn_gets_the_instructions_in_the_users() -> None:
-    head = build_skeleton(family("gemma")).head
-    assert head.startswith("<bos><start_of_turn>user\nYou check one criterion")
-
-
-def test_a_template_that_loses_the_message_is_refused() -> None:
-    class Mute:
-        backend_tokenizer = None
-
-        def apply_chat_template(self, conversation: list[dict[str, str]], **kwargs: object) -> str:
-            return "hello"
-
-    with pytest.raises(ConfigurationError, match="loses or repeats"):
-        build_skeleton(Mute())  # type: ignore[arg-type]
-
-
-GRADER = "Look:\n<<conversation>>\n\nItem:\n<<rubric_item>>\n\nNow say. {braces} stay\n"
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_the_graders_layout_is_its_text_with_two_places_filled(name: str) -> None:
-    """The published grader's structure, byte for byte: turns as `role: content` with a blank line between, the response
-    as the last one, the criterion in its place, the instructions after it."""
-    tokenizer = family(name)
-    made = build_skeleton(tokenizer, "healthbench", "reasoned", grader=GRADER)
-    [[prompt]] = Renderer(Segmenter(tokenizer), made).render([(_candidate("Rest it."), _criteria("Says to rest."))])
-    text = Segmenter(tokenizer).decode(prompt.ids)
-    turns = "user: My knee hurts.\n\nassistant: Where?\n\nuser: Below the cap.\n\nassistant: Rest it."
-    filled = GRADER.replace("<<conversation>>", turns).replace("<<rubric_item>>", "Says to rest.").rstrip()
-    assert filled in text
-
-
-@pytest.mark.parametrize("text", ["no places", "<<rubric_item>> <<conversation>>", f"{GRADER}<<rubric_item>>"])
-def test_a_graders_text_without_its_two_places_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="<<conversation>>"):
-        build_skeleton(family("qwen"), "healthbench", "reasoned", grader=text)
-
-
 def test_a_whole_rubric_is_listed_with_its_weights() -> None:
     made = build_skeleton(family("qwen"), "rubricd", "implicit")
     rubric = (Criterion("a", "Rests.", 5.0), Criterion("b", "Runs.", -2.5), Criterion("c", "Ices.", 1.0, "essential"))
@@ -140,22 +98,3 @@ def test_a_whole_rubric_is_listed_with_its_weights() -> None:
     [prompt] = Renderer(Segmenter(family("qwen")), made).render_whole([asked])
     text = Segmenter(family("qwen")).decode(prompt.own)
     assert "# Rubric\n- [+5 points] Rests.\n- [-2.5 points] Runs.\n- [essential] Ices." in text
-
-
-class Thinker:
-    """A chat template that begins every answer inside a thought, whatever it is asked."""
-
-    def __init__(self) -> None:
-        self.backend_tokenizer = family("qwen").backend_tokenizer
-
-    def apply_chat_template(self, conversation: list[dict[str, str]], **kwargs: object) -> str:
-        return "".join(f"[{m['role']}] {m['content']}\n" for m in conversation) + "[assistant] <think>\n"
-
-
-def test_a_model_that_thinks_aloud_has_its_thought_closed_where_one_token_is_read() -> None:
-    for mode in ("verdict", "implicit", "likert"):
-        assert build_skeleton(Thinker(), mode=mode).tail.endswith("<think>\n\n</think>\n\n")
-    assert build_skeleton(Thinker(), "healthbench", "verdict").tail.endswith('</think>\n\n{\n  "criteria_met":')
-    writing = build_skeleton(Thinker(), mode="reasoned")
-    assert (writing.opens_reasoning, writing.tail.endswith("<think>\n")) == (True, True)
-    assert not build_skeleton(family("qwen"), mode="reasoned").opens_reasoning
