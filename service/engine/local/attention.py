@@ -34,7 +34,7 @@ class Unsupported(Exception):
 
 
 class _ThreadState(threading.local):
-    """What the calling thread computes attention by; transformers hands no argument of ours down to a layer."""
+    """The function that the calling thread computes attention by. transformers hands no argument of ours to a layer."""
 
     attend: AttentionFunction | None = None
     max_model_len: int = 0

@@ -36,7 +36,7 @@ def read_labels(
 ) -> list[Outcome]:
     """One outcome for each prompt, in order. Raises EngineFailed where the response as a whole cannot be trusted.
 
-    `texts`: how the server prints the labels; None where it was told to name tokens by id.
+    `texts`: how the server prints the labels; None where it names tokens by id.
     """
     choices = _choices_in_order(response, len(prompts))
     cached = _cached_tokens(response, prompts)

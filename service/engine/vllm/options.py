@@ -26,7 +26,7 @@ _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How vLLM runs the judge. None means: chosen by the machine, or vLLM's own choice."""
+    """The choices by which vLLM runs the judge. None: chosen by the machine, or by vLLM itself."""
 
     dtype: str = "auto"
     max_model_len: int | None = None
