@@ -10,8 +10,6 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.observability.metrics import TeamLabels
-
 Numbers = Mapping[tuple[str, str], float]
 
 
@@ -36,9 +34,9 @@ class GaugeValues:
 class Gauges(Collector):
     """Collects `GaugeValues` at each scrape. `read` is replaced once the service has values to offer."""
 
-    def __init__(self, teams: TeamLabels) -> None:
+    def __init__(self, team_label: Callable[[str], str]) -> None:
         self.read: Callable[[], GaugeValues] = GaugeValues
-        self._teams = teams
+        self._team_label = team_label
 
     def collect(self) -> Iterable[Metric]:
         now = self.read()
@@ -73,7 +71,7 @@ class Gauges(Collector):
         family = GaugeMetricFamily(name, help, labels=["team", label] if label else ["team"])
         sums: dict[tuple[str, str], float] = {}
         for (team, value), number in values.items():
-            key = (self._teams.label(team), value)
+            key = (self._team_label(team), value)
             sums[key] = sums.get(key, 0) + number
         for (team, value), number in sums.items():
             family.add_metric([team, value] if label else [team], number)

@@ -22,30 +22,6 @@ _FRACTION = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
 _MASS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 
 
-OTHER_TEAM = "other"
-"""The label of callers that sent no known key, and of teams beyond the limit."""
-_SERVICE_TEAM = "_service"
-"""The label of the service's own queries, the canaries. No team can have this name."""
-
-
-class TeamLabels:
-    """Label values for teams: the names of the first `max_teams` that are seen, `other` for all that come later."""
-
-    def __init__(self, max_teams: int) -> None:
-        self._max_teams = max_teams
-        self._labelled: set[str] = set()
-
-    def label(self, team: str) -> str:
-        """`team` is a name from the teams file, or empty for queries of the service itself."""
-        if not team:
-            return _SERVICE_TEAM
-        if team not in self._labelled:
-            if len(self._labelled) >= self._max_teams:
-                return OTHER_TEAM
-            self._labelled.add(team)
-        return team
-
-
 class _Declare:
     """Declares metrics in one registry."""
 

@@ -10,7 +10,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from service.observability.gauges import Gauges, GaugeValues, VllmMetrics
-from service.observability.metrics import OTHER_TEAM, Metrics, TeamLabels
+from service.observability.metrics import Metrics
 
 # Otherwise each counter has a second series with its creation time, which no dashboard or rule here uses.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -31,7 +31,30 @@ class EngineBatch:
     generated_tokens: int = 0
 
 
+OTHER_TEAM = "other"
+"""The label of callers that sent no known key, and of teams beyond the limit."""
+_SERVICE_TEAM = "_service"
+"""The label of the service's own queries, the canaries. No team can have this name."""
+
 _LAG_INTERVAL_S = 0.25
+
+
+class TeamLabels:
+    """Label values for teams: the names of the first `max_teams` that are seen, `other` for all that come later."""
+
+    def __init__(self, max_teams: int) -> None:
+        self._max_teams = max_teams
+        self._labelled: set[str] = set()
+
+    def label(self, team: str) -> str:
+        """`team` is a name from the teams file, or empty for queries of the service itself."""
+        if not team:
+            return _SERVICE_TEAM
+        if team not in self._labelled:
+            if len(self._labelled) >= self._max_teams:
+                return OTHER_TEAM
+            self._labelled.add(team)
+        return team
 
 
 class Telemetry:
@@ -42,7 +65,7 @@ class Telemetry:
         self._registry = CollectorRegistry()
         self._metrics = Metrics(self._registry)
         self._teams = TeamLabels(max_teams)
-        self._gauges = Gauges(self._teams)
+        self._gauges = Gauges(self._teams.label)
         self._registry.register(self._gauges)
         self._registry.register(VllmMetrics())
         ProcessCollector(registry=self._registry)

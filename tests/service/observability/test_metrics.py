@@ -8,13 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
 from service.observability import Telemetry
-from service.observability.metrics import OTHER_TEAM, TeamLabels
 from testkit.apps import CANARIES, fake_settings, item, scorer_of, serving
 from testkit.metrics_page import exposed, page_of
 from testkit.teams_file import auth, key, team, write
@@ -59,15 +56,6 @@ def test_series_that_an_alert_needs_begin_at_zero(name: str, labels: dict[str, s
     found = exposed(Telemetry())
     assert found.has(name, **labels)
     assert found(name, **labels) == 0
-
-
-@given(st.lists(st.text(min_size=1, max_size=3)), st.integers(0, 5))
-def test_team_labels_are_bounded_and_stable(names: list[str], max_teams: int) -> None:
-    teams = TeamLabels(max_teams)
-    labels = {name: teams.label(name) for name in names}
-    assert len(set(labels.values()) - {OTHER_TEAM}) <= max_teams
-    assert all(label in (name, OTHER_TEAM) for name, label in labels.items())
-    assert {name: teams.label(name) for name in names} == labels
 
 
 async def test_only_routes_that_judge_are_timed() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.observability import EngineBatch, Telemetry, monitor_event_loop
+from service.observability.telemetry import OTHER_TEAM, TeamLabels
 from testkit.metrics_page import exposed
 
 
@@ -15,6 +16,15 @@ def test_two_apps_in_one_process_count_separately() -> None:
     one, other = Telemetry(), Telemetry()
     one.count_request("/v1/score", 200, None)
     assert (exposed(one)("rubricd_requests_total"), exposed(other)("rubricd_requests_total")) == (1, 0)
+
+
+@given(st.lists(st.text(min_size=1, max_size=3)), st.integers(0, 5))
+def test_team_labels_are_bounded_and_stable(names: list[str], max_teams: int) -> None:
+    teams = TeamLabels(max_teams)
+    labels = {name: teams.label(name) for name in names}
+    assert len(set(labels.values()) - {OTHER_TEAM}) <= max_teams
+    assert all(label in (name, OTHER_TEAM) for name, label in labels.items())
+    assert {name: teams.label(name) for name in names} == labels
 
 
 costs = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 10_000), min_size=1)
