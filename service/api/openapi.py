@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's routes with the wire models as bodies, since routes parse bodies themselves."""
+"""Makes the OpenAPI document: FastAPI's routes with the wire models as bodies, since routes parse bodies themselves."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _BODIES: dict[tuple[str, str], tuple[type[BaseModel] | None, type[BaseModel], tu
     ("/v1/rubrics/lint", "post"): (wire.LintRequest, wire.LintResponse, (401, 413, 422)),
     ("/v1/judge", "get"): (None, wire.JudgeInfo, (401, 503)),
 }
-_KEY = {"team": {"type": "http", "scheme": "bearer", "description": "`rbd_…`; asked for where there is a teams file."}}
+_KEY = {"team": {"type": "http", "scheme": "bearer", "description": "`rbd_…`; required where there is a teams file."}}
 _IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -26,12 +26,12 @@ _IDEMPOTENCY = {
 }
 _LINES = {
     "schema": {"anyOf": [{"$ref": _REF.format(model=name)} for name in ("StreamedResult", "StreamEnd")]},
-    "description": "A line a result in the order of finishing, then one StreamEnd.",
+    "description": "One line for each result in the order of finishing, then one StreamEnd.",
 }
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
-    """The document, made once an app."""
+    """The document, made once for each app."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         for (path, method), (request, response, errors) in _BODIES.items():
@@ -74,11 +74,11 @@ def _content(media_type: str, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    asked: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+    requests: list[tuple[type[BaseModel], JsonSchemaMode]] = [
         (wire.ScoreRequest, "validation"),
         (wire.LintRequest, "validation"),
     ]
-    answered: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+    responses: list[tuple[type[BaseModel], JsonSchemaMode]] = [
         (model, "serialization")
         for model in (
             wire.ScoreResponse,
@@ -89,5 +89,5 @@ def _schemas() -> dict[str, Any]:
             wire.Problem,
         )
     ]
-    _, document = models_json_schema([*asked, *answered], ref_template=_REF)
+    _, document = models_json_schema([*requests, *responses], ref_template=_REF)
     return dict(sorted(document["$defs"].items()))

@@ -1,6 +1,6 @@
-"""Errors as RFC 9457 problem documents. The one place that knows which error is which HTTP status.
+"""Writes errors as RFC 9457 problem documents, with the table from errors to HTTP statuses.
 
-Always true: a problem document holds no text of the request: places are field names of the contract and numbers, and
+Guarantees: a problem document holds no text of the request: places are field names of the contract and numbers, and
 messages are the service's own.
 """
 
@@ -108,21 +108,21 @@ async def _on_http(request: Request, error: Exception) -> Response:
     return problem(code=code, status=status, detail=title, request_id=str(request.state.request_id))
 
 
-async def _on_left(request: Request, error: Exception) -> Response:
+async def _on_disconnect(request: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    """Answered outside the middleware that names requests."""
-    answer = of_error(RubricdError(), str(request.state.request_id))
-    answer.headers["X-Request-Id"] = str(request.state.request_id)
-    return answer
+    """This runs outside the middleware that adds the request's id, so the header is added here."""
+    response = of_error(RubricdError(), str(request.state.request_id))
+    response.headers["X-Request-Id"] = str(request.state.request_id)
+    return response
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
     RubricdError: _on_error,
     HTTPException: _on_http,
-    ClientDisconnect: _on_left,
+    ClientDisconnect: _on_disconnect,
     Exception: _on_bug,
 }
 

@@ -1,6 +1,6 @@
-"""The smaller routes of the contract.
+"""Serves the smaller routes of the contract: lint, the judge's description, health, readiness and metrics.
 
-Always true: with a teams file every route under `/v1/` needs a key; what a supervisor or Prometheus asks needs none.
+Guarantees: with a teams file every route under `/v1/` needs a key; the routes for supervisors and Prometheus need none.
 """
 
 from pydantic import BaseModel
@@ -15,33 +15,33 @@ from trainer_client import wire
 
 
 class Routes:
-    """One method a route. FastAPI gets them in app.py."""
+    """One method for each route; app.py gives them to FastAPI."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
 
     async def lint(self, request: Request) -> Response:
-        """Findings about a rubric, without judging anything."""
+        """Find problems in a rubric, without judging anything."""
         self._dependencies.authentication.team_of(request.headers.get("authorization"))
-        asked = parse(await request.body(), wire.LintRequest)
-        findings = lint(translate.criteria(asked.rubric), asked.aggregation)
+        wanted = parse(await request.body(), wire.LintRequest)
+        findings = lint(translate.criteria(wanted.rubric), wanted.aggregation)
         return _json(translate.findings(findings))
 
     async def judge(self, request: Request) -> Response:
-        """Who judges here, how, and within which limits."""
+        """Describe the judge that serves, its modes and layouts, and the limits of a request."""
         self._dependencies.authentication.team_of(request.headers.get("authorization"))
         judges = [judging_mode.judge for judging_mode in self._dependencies.lifecycle.judge().judging_modes.values()]
         return _json(translate.judge_info(judges, self._limits()))
 
     async def healthz(self, request: Request) -> Response:
-        """200 while the process may judge again by itself; 503 when only a restart helps."""
+        """Return 200 while the process can judge, or recover by itself; 503 when it must be restarted."""
         if not self._dependencies.lifecycle.dead:
             return JSONResponse({"status": "alive"})
         detail = "the judge's scheduler died; restart the service"
         return problems.problem(code="unavailable", status=503, detail=detail, request_id=_id(request))
 
     async def readyz(self, request: Request) -> Response:
-        """200 when a request would be judged; before, the judge has given a real verdict on a canary."""
+        """Return 200 when a request would be judged, after a real verdict on a canary; else 503 with the reason."""
         reason = self._dependencies.lifecycle.why_not_ready
         if reason is None:
             return JSONResponse({"status": "ready"})
@@ -50,7 +50,7 @@ class Routes:
         )
 
     async def metrics(self) -> Response:
-        """Prometheus exposition."""
+        """Return the metrics in Prometheus' text format."""
         return Response(
             self._dependencies.telemetry.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )

@@ -15,8 +15,8 @@ Source = Literal["judge", "cache", "rule"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge answered about one criterion, before any request's threshold, so that a cache may keep it. A written
-    verdict has an explanation and no label mass."""
+    """A judge's result on one criterion, before any request's threshold, so that a cache may keep it. A written verdict
+    has an explanation and no label mass."""
 
     p_met: float
     label_mass: float | None

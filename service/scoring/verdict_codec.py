@@ -1,7 +1,7 @@
-"""What a judge said, as bytes that another process may keep.
+"""Encodes verdicts and ratings as bytes for a cache that processes share, and decodes them strictly.
 
-Always true: what does not decode to exactly what `encode` takes is a ValueError: an unknown tag or field, another type,
-a number that is not a probability, a rating that is not ten of them.
+Guarantees: bytes that do not decode to exactly what `encode` takes raise ValueError: an unknown tag or field, another
+type, a number that is not a probability, a rating that is not ten of them.
 """
 
 import math
@@ -13,6 +13,8 @@ from service.modes.rating import RATINGS, Rating
 from service.rubrics.judgement import Verdict
 
 _ROUNDING = 1e-6
+
+# The tag's field is "said" in what other processes of this version, or the one before, have stored.
 
 
 class _Verdict(msgspec.Struct, frozen=True, tag_field="said", tag="verdict", forbid_unknown_fields=True):
@@ -30,10 +32,10 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Verdict | _Rating)
 
 
-def encode(said: ModeResult) -> bytes:
-    if isinstance(said, Verdict):
-        return _encoder.encode(_Verdict(said.p_met, said.label_mass, said.explanation))
-    return _encoder.encode(_Rating(list(said.probabilities), said.label_mass))
+def encode(result: ModeResult) -> bytes:
+    if isinstance(result, Verdict):
+        return _encoder.encode(_Verdict(result.p_met, result.label_mass, result.explanation))
+    return _encoder.encode(_Rating(list(result.probabilities), result.label_mass))
 
 
 def decode(raw: bytes) -> ModeResult:

@@ -116,7 +116,7 @@ def test_a_page_of_a_proxy_in_place_of_an_answer_is_said_to_be_none(blank: Page,
     blank.route("http://judge.test/v1/score", lambda route: route.fulfill(status=502, body="<html>Bad gateway"))
     blank.click("#go")
     blank.wait_for_selector(".error")
-    assert blank.inner_text(".error") == "The service answered 502: it gave no reason"
+    assert blank.inner_text(".error") == "The service responded with status 502: it gave no reason"
 
 
 def test_scoring_shows_the_score_and_a_row_for_each_criterion(page: Page) -> None:
