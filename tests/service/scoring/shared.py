@@ -1,12 +1,15 @@
 """Several processes in one test: a SharedCache in memory, and a scorer on it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from service.cache.memory import MemoryCache
 from service.cache.shared import Lookup
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine
+from service.errors import QuotaExceeded
 from service.modes.modes import ModeResult
 from service.modes.registry import ModeOptions, judging_modes
 from service.scheduling import Limits, Scheduler
@@ -83,3 +86,22 @@ async def replica(
     yield Scorer(judging_modes=asked, evaluator=evaluator, scheduler=scheduler, rules=rules, clock=clock), shared
     await scheduler.drain(0)
     await rules.stop()
+
+
+@dataclass
+class Budget:
+    """A quota that counts what is reserved and what is settled."""
+
+    left: int = 10**9
+    reserved: list[int] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
+
+    async def reserve(self, tokens: int) -> "Budget":
+        await asyncio.sleep(0)
+        if tokens > self.left:
+            raise QuotaExceeded("the team's quota is used up", 7.0)
+        self.reserved.append(tokens)
+        return self
+
+    def settle(self, used_tokens: int) -> None:
+        self.settled.append(used_tokens)
