@@ -279,7 +279,7 @@ async def check_redis(settings: Settings) -> Finding:
     faults: list[str] = []
     clock = SystemClock()
     try:
-        client = RedisClient(settings.redis_url, timeout_s=_CONNECT_S, clock=clock, faulted=faults.append)
+        client = RedisClient(settings.redis_url, timeout_s=_CONNECT_S, clock=clock, on_fault=faults.append)
     except ConfigurationError as error:
         return Finding("Redis", "error", str(error), "correct `redis_url`")
     try:

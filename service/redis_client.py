@@ -1,9 +1,9 @@
-"""The one way to Redis: every call has a timeout and goes through one breaker.
+"""The Redis client makes every call with a timeout and through one circuit breaker.
 
-Always true: a call either answers or raises RedisUnavailable, within the timeout or, where those take longer, some
-twenty turns of the event loop; the first timeout or connection fault opens the breaker, and while it is open every call
-raises at once, until a ping in the background is answered. An error of one command is that command's alone. Nothing is
-sent twice: whoever calls decides what a fault means.
+Guarantees: a call returns or raises RedisUnavailable, within the timeout or, where those take longer, some twenty turns
+of the event loop. The first timeout or connection fault opens the breaker; while it is open every call raises at once;
+it closes when a ping in the background is answered. An error of one command fails that command alone. Nothing is sent
+twice: the caller decides what a fault means.
 """
 
 import asyncio
@@ -32,46 +32,46 @@ from service.clock import Clock
 from service.errors import ConfigurationError
 
 T = TypeVar("T")
-Word = bytes | str | int
+Argument = bytes | str | int
 
-_AT_ONCE = 16
+_CONCURRENT_CALLS = 16
 _PING_EVERY_S = 1.0
-_PARTS = 10
+_TIMEOUT_PARTS = 10
 _CLOSE_S = 5.0
-_HOW = (
+_URL_FORMS = (
     "write redis://, rediss:// or unix://, redis+cluster://host:port or rediss+cluster://host:port, "
     "or redis+sentinel://host:port,host:port/master_name"
 )
 
 
 class RedisUnavailable(Exception):
-    """The link is down, slow, or refused this command."""
+    """Redis is unreachable or slow, the breaker is open, or Redis refused this command."""
 
 
 class RedisClient:
     """`url` is redis://, rediss://, unix://, redis+cluster://host:port, rediss+cluster://host:port or
-    redis+sentinel://host1:port,host2:port/master_name[/db]. `faulted` hears of each fault one word: timeout,
-    connection, loading, oom, readonly, wrong_type, corrupt or other. Raises ConfigurationError; connects to nothing
-    yet."""
+    redis+sentinel://host1:port,host2:port/master_name[/db]. `on_fault` is called with the kind of each fault: timeout,
+    connection, loading, oom, readonly, wrong_type or other. Raises ConfigurationError for another URL. The first call
+    connects."""
 
     def __init__(
-        self, url: str, *, timeout_s: float, clock: Clock, faulted: Callable[[str], None] = lambda kind: None
+        self, url: str, *, timeout_s: float, clock: Clock, on_fault: Callable[[str], None] = lambda kind: None
     ) -> None:
         self._client, self._sentinel = _client(url)
         self._execute: Callable[..., Awaitable[Any]] = self._client.execute_command
         self._timeout_s = timeout_s
         self._clock = clock
-        self._faulted = faulted
-        self._places = asyncio.Semaphore(_AT_ONCE)
-        self._mending: asyncio.Task[None] | None = None
+        self._on_fault = on_fault
+        self._slots = asyncio.Semaphore(_CONCURRENT_CALLS)
+        self._recovering: asyncio.Task[None] | None = None
 
     @property
-    def down(self) -> bool:
-        """The breaker is open."""
-        return self._mending is not None
+    def breaker_open(self) -> bool:
+        """Whether every call raises at once, until Redis answers a ping."""
+        return self._recovering is not None
 
     async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The values in order, in one round trip; what is not a string is None."""
+        """The values in the keys' order, in one round trip. None for a key that is absent or has no string."""
         if not keys:
             return []
         if isinstance(self._client, RedisCluster):
@@ -79,58 +79,60 @@ class RedisClient:
             return [value if isinstance(value, bytes) else None for value in found]
         return await self._call(lambda: self._execute("MGET", *keys))
 
-    async def pipeline(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
-        """One round trip (in a cluster, one a node), no transaction. Answers in order, as redis-py reads them; a
-        command's own error is an exception in its place."""
+    async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Sends the commands in one round trip (in a cluster, one for each node), without a transaction. The replies
+        are in order, as redis-py reads them. A command's own error is an exception in its place."""
         if not commands:
             return []
-        answers = await self._call(lambda: self._pipelined(commands))
-        for answer in answers:
-            if isinstance(answer, Exception):
-                self._faulted(_kind(answer))
-        return answers
+        replies = await self._call(lambda: self._pipelined(commands))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                self._on_fault(_kind(reply))
+        return replies
 
-    async def script(self, lua: str, keys: Sequence[bytes], args: Sequence[Word]) -> Any:
-        """What the script returns. In a cluster its keys must be in one slot."""
-        words = [len(keys), *keys, *args]
+    async def script(self, lua: str, keys: Sequence[bytes], args: Sequence[Argument]) -> Any:
+        """The result of the script. In a cluster its keys must be in one slot."""
+        arguments = [len(keys), *keys, *args]
         sha = hashlib.sha1(lua.encode(), usedforsecurity=False).hexdigest()
 
         async def run() -> Any:
             try:
-                return await self._execute("EVALSHA", sha, *words)
+                return await self._execute("EVALSHA", sha, *arguments)
             except NoScriptError:
-                return await self._execute("EVAL", lua, *words)
+                return await self._execute("EVAL", lua, *arguments)
 
         return await self._call(run)
 
     async def aclose(self) -> None:
-        if self._mending is not None:
-            self._mending.cancel()
-            await asyncio.wait({self._mending})
+        if self._recovering is not None:
+            self._recovering.cancel()
+            await asyncio.wait({self._recovering})
         await self._client.aclose()
         if self._sentinel is not None:
             await self._sentinel.aclose()
 
     async def _call(self, do: Callable[[], Awaitable[T]]) -> T:
-        """Waits for a place first: many callers at once are not a slow Redis."""
-        self._refuse_if_down()
-        async with self._places:
-            self._refuse_if_down()
+        """Waits for a slot first, outside the timeout: many callers at once are not a slow Redis."""
+        self._refuse_if_open()
+        async with self._slots:
+            self._refuse_if_open()
             try:
                 return await self._within(do)
             except Exception as error:
                 kind = _kind(error)
-                self._faulted(kind)
+                self._on_fault(kind)
+                # These say that Redis cannot answer. The others are the fault of one command.
                 if kind in ("timeout", "connection", "loading"):
-                    self._open()
+                    self._open_breaker()
                 raise RedisUnavailable(kind) from error
 
     async def _within(self, do: Callable[[], Awaitable[T]]) -> T:
-        """Raises TimeoutError. The time is given in parts: a slow event loop looks at Redis as often as a quick one."""
+        """Raises TimeoutError. The timeout runs in parts, so that a slow event loop reads from Redis as often as a
+        quick one before it gives up."""
         task: asyncio.Future[T] = asyncio.ensure_future(do())
         try:
-            for _ in range(_PARTS):
-                await asyncio.wait({task}, timeout=self._timeout_s / _PARTS)
+            for _ in range(_TIMEOUT_PARTS):
+                await asyncio.wait({task}, timeout=self._timeout_s / _TIMEOUT_PARTS)
                 if task.done():
                     return task.result()
             raise TimeoutError
@@ -139,32 +141,32 @@ class RedisClient:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    async def _pipelined(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+    async def _pipelined(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         pipe = self._client.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)
-        answers: list[Any] = await pipe.execute(raise_on_error=False)
-        for answer in answers:
-            if isinstance(answer, RedisConnectionError | RedisTimeoutError):
-                raise answer
-        return answers
+        replies: list[Any] = await pipe.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, RedisConnectionError | RedisTimeoutError):
+                raise reply
+        return replies
 
-    def _refuse_if_down(self) -> None:
-        if self.down:
-            raise RedisUnavailable("down")
+    def _refuse_if_open(self) -> None:
+        if self.breaker_open:
+            raise RedisUnavailable("breaker open")
 
-    def _open(self) -> None:
-        if self._mending is None:
-            self._mending = asyncio.get_running_loop().create_task(self._mend(), name="redis-mend")
+    def _open_breaker(self) -> None:
+        if self._recovering is None:
+            self._recovering = asyncio.get_running_loop().create_task(self._recover(), name="redis-recover")
 
-    async def _mend(self) -> None:
+    async def _recover(self) -> None:
         while True:
             await self._clock.sleep(_PING_EVERY_S)
             try:
                 await self._within(self._ping)
             except Exception:
                 continue
-            self._mending = None
+            self._recovering = None
             return
 
     async def _ping(self) -> None:
@@ -175,7 +177,7 @@ class RedisClient:
 
 
 def _kind(error: Exception) -> str:
-    """The fault in one word."""
+    """The kind of a fault, as the metrics count it."""
     if isinstance(error, TimeoutError | RedisTimeoutError):
         return "timeout"
     if isinstance(error, BusyLoadingError):
@@ -192,14 +194,14 @@ def _kind(error: Exception) -> str:
 
 
 def _client(url: str) -> tuple[Redis | RedisCluster, Sentinel | None]:
-    """RESP2 and no client info: a new connection costs no round trip more than it must."""
+    """RESP2 and no client info, so that a new connection costs no round trip more than it must."""
     options: dict[str, Any] = {
         "protocol": 2,
         "driver_info": None,
         "retry": Retry(NoBackoff(), 0),
         "socket_timeout": None,
-        "socket_connect_timeout": _CLOSE_S,  # the link's own timeout is shorter; this one is for closing
-        "max_connections": 1024,  # `_AT_ONCE` bounds them
+        "socket_connect_timeout": _CLOSE_S,  # calls have a shorter timeout of their own; this one is for closing
+        "max_connections": 1024,  # `_CONCURRENT_CALLS` is the real bound
     }
     try:
         parts = urlsplit(url)
@@ -215,11 +217,11 @@ def _client(url: str) -> tuple[Redis | RedisCluster, Sentinel | None]:
             int(parts.path.strip("/"))
         return Redis.from_url(url, **options), None
     except (ValueError, TypeError, RedisError) as error:
-        raise ConfigurationError(f"the Redis URL cannot be used: {_HOW}") from error
+        raise ConfigurationError(f"the Redis URL cannot be used: {_URL_FORMS}") from error
 
 
 def _by_sentinel(parts: SplitResult, options: dict[str, Any]) -> tuple[Redis, Sentinel]:
-    """Raises ValueError. A user and password are those of the servers, not of the sentinels."""
+    """Raises ValueError. The URL's user and password are for the servers, not for the sentinels."""
     credentials, _, hosts = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
     master, _, db = parts.path.strip("/").partition("/")

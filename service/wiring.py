@@ -34,8 +34,8 @@ from service.scoring.scorer import DEFAULT, Scorer
 from service.scoring.verdict_codec import decode, encode
 from service.settings import Settings
 from service.tenancy.authentication import Authentication, NoAuthentication, TeamsFileAuthentication
-from service.tenancy.metered import MeteredLedger, limits
-from service.tenancy.quota import Ledger, MemoryLedger, RedisLedger
+from service.tenancy.quota import Ledger, MemoryLedger, MeteredLedger, quotas_of
+from service.tenancy.redis_quota import RedisLedger
 from service.verifiers.pool import RulePool
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def _shared_state(settings: Settings, clock: Clock, telemetry: Telemetry) -> Sha
     if settings.redis_url is None:
         return SharedState(ledger, idempotency_store)
     fault = telemetry.count_redis_fault
-    redis = RedisClient(settings.redis_url, timeout_s=settings.redis_timeout_s, clock=clock, faulted=fault)
+    redis = RedisClient(settings.redis_url, timeout_s=settings.redis_timeout_s, clock=clock, on_fault=fault)
     return SharedState(
         ledger=RedisLedger(redis, clock, ledger),
         idempotency_store=RedisIdempotencyStore(redis, clock, settings.idempotency_s, idempotency_store),
@@ -255,10 +255,10 @@ async def _watch_canary(canary: Canary, parts: Dependencies) -> None:
 
 
 def _gauges(parts: Dependencies, redis: RedisClient | None, judging: _Judging | None = None) -> GaugeValues:
-    quotas = limits(parts.authentication.teams)
+    quotas = quotas_of(parts.authentication.teams)
     reserved = dict.fromkeys((team for team, quota in quotas if quota != "requests_per_minute"), 0)
     reserved.update(parts.ledger.reserved())
-    redis_up = None if redis is None else not redis.down
+    redis_up = None if redis is None else not redis.breaker_open
     file_ok = parts.authentication.file_ok
     if judging is None:
         return GaugeValues(redis_up=redis_up, teams_file_ok=file_ok, limits=quotas, reserved=reserved)

@@ -9,7 +9,7 @@ from service.observability import Telemetry
 from service.scoring.scorer import Scorer
 from service.settings import Settings
 from service.tenancy.authentication import Authentication
-from service.tenancy.metered import MeteredLedger
+from service.tenancy.quota import MeteredLedger
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
 from service.clock import Clock
-from service.redis_client import RedisClient, RedisUnavailable, Word
+from service.redis_client import Argument, RedisClient, RedisUnavailable
 
-Command = Sequence[Word]
+Command = Sequence[Argument]
 
 _LEASE_MS = 15 * 60 * 1000
 _TAKE = """

@@ -232,7 +232,7 @@ class RedisCache(Generic[V]):
 
     def _write_soon(self, pending: _Pending) -> None:
         """Writes it with everything else that comes before the writer's next turn."""
-        if self._link.down or len(self._pending) >= _MAX_PENDING:
+        if self._link.breaker_open or len(self._pending) >= _MAX_PENDING:
             self._drop([pending])
             return
         self._pending.append(pending)

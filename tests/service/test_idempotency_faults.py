@@ -46,8 +46,8 @@ from service.redis_client import RedisClient
 
 async def race(url):
     clock = SystemClock()
-    link = RedisClient(url, timeout_s=5.0, clock=clock)
-    replays = RedisIdempotencyStore(link, clock, 60.0, MemoryIdempotencyStore(clock, 60.0, 10**6))
+    client = RedisClient(url, timeout_s=5.0, clock=clock)
+    replays = RedisIdempotencyStore(client, clock, 60.0, MemoryIdempotencyStore(clock, 60.0, 10**6))
     print("ready", flush=True)
     sys.stdin.readline()
     running = []
@@ -56,7 +56,7 @@ async def race(url):
         answers = await asyncio.gather(*begun, return_exceptions=True)
         running.append([one for one in answers if not isinstance(one, BaseException | Stored)])
     print(json.dumps([len(one) for one in running]))
-    await link.aclose()
+    await client.aclose()
 
 asyncio.run(race(sys.argv[1]))
 """
@@ -203,7 +203,7 @@ async def test_what_runs_long_is_renewed_until_it_ends_or_its_process_stops(
         long, given_up = await running(one, "a"), await running(one, "b")
         assert 0 < lives_ms(redis_server, "a") <= MARK_MS
         await given_up.give_up()
-        second = await RedisIdempotencyStore(one._link, clock, 60.0, one._fallback).begin("a", "b", b"x")
+        second = await RedisIdempotencyStore(one._client, clock, 60.0, one._fallback).begin("a", "b", b"x")
         for key in "ab":
             redis_server.do("PEXPIRE", redis_key(key), 5000)
         for _ in range(20):
@@ -212,7 +212,7 @@ async def test_what_runs_long_is_renewed_until_it_ends_or_its_process_stops(
             await until(lambda: lives_ms(redis_server, "a") > 5000)
         assert lives_ms(redis_server, "b") <= 5000
         await one.stop()
-        assert "replay-renew" not in {task.get_name() for task in asyncio.all_tasks()}
+        assert "idempotency-renew" not in {task.get_name() for task in asyncio.all_tasks()}
         await long.finish(b"done")
         assert lives_ms(redis_server, "a") > MARK_MS
         assert not isinstance(second, Stored)

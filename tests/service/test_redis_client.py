@@ -1,4 +1,4 @@
-"""The link against real servers: what a fault costs, and that it ends."""
+"""Tests of the Redis client against real servers: the cost of a fault, and that it ends."""
 
 import asyncio
 import random
@@ -18,17 +18,17 @@ TIMEOUT_S = 0.4
 
 
 @asynccontextmanager
-async def linked(url: str, clock: ManualClock | None = None) -> AsyncIterator[tuple[RedisClient, Counter[str]]]:
+async def connected(url: str, clock: ManualClock | None = None) -> AsyncIterator[tuple[RedisClient, Counter[str]]]:
     faults: Counter[str] = Counter()
 
     def faulted(kind: str) -> None:
         faults[kind] += 1
 
-    link = RedisClient(url, timeout_s=TIMEOUT_S, clock=clock or ManualClock(), faulted=faulted)
+    client = RedisClient(url, timeout_s=TIMEOUT_S, clock=clock or ManualClock(), on_fault=faulted)
     try:
-        yield link, faults
+        yield client, faults
     finally:
-        await link.aclose()
+        await client.aclose()
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -37,9 +37,9 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def mended(link: RedisClient, clock: ManualClock) -> None:
+async def recovered(client: RedisClient, clock: ManualClock) -> None:
     await clock.advance(1)
-    await until(lambda: not link.down)
+    await until(lambda: not client.breaker_open)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_a_refused_url_is_not_told() -> None:
     ],
 )
 async def test_the_urls_that_work_connect_to_nothing_yet(url: str) -> None:
-    async with linked(url) as (link, _):
-        assert not link.down
+    async with connected(url) as (client, _):
+        assert not client.breaker_open
 
 
 @pytest.fixture(params=["alone", "cluster", "sentinel"])
@@ -101,85 +101,85 @@ def any_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 
 
 async def test_every_kind_of_server_answers_in_order(any_server: RedisServer) -> None:
-    async with linked(any_server.url) as (link, faults):
+    async with connected(any_server.url) as (client, faults):
         keys = [b"k%d" % n for n in range(100)]
-        stored = await link.pipeline([("SET", key, key) for key in keys])
+        stored = await client.pipeline([("SET", key, key) for key in keys])
         assert stored == [True] * 100
-        assert await link.get_many([*keys, b"none"]) == [*keys, None]
-        answers = await link.pipeline([("LPUSH", b"list", 1), ("GET", b"list"), ("GET", b"k7")])
+        assert await client.get_many([*keys, b"none"]) == [*keys, None]
+        answers = await client.pipeline([("LPUSH", b"list", 1), ("GET", b"list"), ("GET", b"k7")])
         assert answers[0] == 1
         assert isinstance(answers[1], Exception)
         assert answers[2] == b"k7"
         assert faults == {"wrong_type": 1}
-        assert await link.get_many([b"list", b"k8"]) == [None, b"k8"]
+        assert await client.get_many([b"list", b"k8"]) == [None, b"k8"]
         lua = "return {KEYS[1], ARGV[1]}"
-        assert await link.script(lua, [b"k1"], [3]) == [b"k1", b"3"]
-        assert await link.script(lua, [b"k2"], ["x"]) == [b"k2", b"x"]
-        assert await link.get_many([]) == []
-        assert await link.pipeline([]) == []
-        assert not link.down
+        assert await client.script(lua, [b"k1"], [3]) == [b"k1", b"3"]
+        assert await client.script(lua, [b"k2"], ["x"]) == [b"k2", b"x"]
+        assert await client.get_many([]) == []
+        assert await client.pipeline([]) == []
+        assert not client.breaker_open
 
 
 async def test_every_kind_of_server_may_die_and_come_back(any_server: RedisServer) -> None:
     clock = ManualClock()
-    async with linked(any_server.url, clock) as (link, faults):
-        await asyncio.gather(*(link.get_many([b"k"]) for _ in range(20)))
+    async with connected(any_server.url, clock) as (client, faults):
+        await asyncio.gather(*(client.get_many([b"k"]) for _ in range(20)))
         server = any_server.master if isinstance(any_server, RedisSentinel) else any_server
         server.kill()
         for _ in range(100):
             with pytest.raises(RedisUnavailable):
-                await link.get_many([b"k"])
-        assert link.down
+                await client.get_many([b"k"])
+        assert client.breaker_open
         assert faults.total() == 1
         await clock.advance(3)
-        assert link.down
+        assert client.breaker_open
         server.start()
-        await mended(link, clock)
-        answers = await asyncio.gather(*(link.pipeline([("SET", b"k", n)]) for n in range(100)))
+        await recovered(client, clock)
+        answers = await asyncio.gather(*(client.pipeline([("SET", b"k", n)]) for n in range(100)))
         assert answers == [[True]] * 100
 
 
 async def test_a_stopped_server_costs_one_timeout() -> None:
     clock = ManualClock()
     with RedisServer() as server:
-        async with linked(server.url, clock) as (link, faults):
-            await link.pipeline([("SET", b"k", 1)])
+        async with connected(server.url, clock) as (client, faults):
+            await client.pipeline([("SET", b"k", 1)])
             server.stop()
             began_s = time.monotonic()
-            calls = [asyncio.ensure_future(link.get_many([b"k"])) for _ in range(100)]
+            calls = [asyncio.ensure_future(client.get_many([b"k"])) for _ in range(100)]
             await asyncio.wait(calls)
             for _ in range(100):
                 with pytest.raises(RedisUnavailable):
-                    await link.get_many([b"k"])
+                    await client.get_many([b"k"])
             assert time.monotonic() - began_s < 10 * TIMEOUT_S
             assert all(isinstance(call.exception(), RedisUnavailable) for call in calls)
             assert set(faults) == {"timeout"}
             await clock.advance(1)
-            assert link.down
+            assert client.breaker_open
             server.cont()
-            await mended(link, clock)
-            assert await link.get_many([b"k"]) == [b"1"]
+            await recovered(client, clock)
+            assert await client.get_many([b"k"]) == [b"1"]
 
 
 async def test_an_error_of_one_command_does_not_open_the_breaker() -> None:
     with RedisServer() as server:
-        async with linked(server.url) as (link, faults):
+        async with connected(server.url) as (client, faults):
             server.do("CONFIG", "SET", "maxmemory", 1)
-            [oom] = await link.pipeline([("SET", b"k", 1)])
+            [oom] = await client.pipeline([("SET", b"k", 1)])
             with pytest.raises(RedisUnavailable, match="oom"):
-                await link.script("return redis.call('SET', KEYS[1], 1)", [b"k"], [])
+                await client.script("return redis.call('SET', KEYS[1], 1)", [b"k"], [])
             server.do("CONFIG", "SET", "maxmemory", 0)
             server.do("REPLICAOF", "127.0.0.1", 1)
-            [readonly] = await link.pipeline([("SET", b"k", 1)])
+            [readonly] = await client.pipeline([("SET", b"k", 1)])
             server.do("REPLICAOF", "NO", "ONE")
             with pytest.raises(RedisUnavailable, match="other"):
-                await link.script("this is not Lua", [], [])
-            [stored] = await link.pipeline([("SET", b"k", 1)])
+                await client.script("this is not Lua", [], [])
+            [stored] = await client.pipeline([("SET", b"k", 1)])
             assert isinstance(oom, Exception)
             assert isinstance(readonly, Exception)
             assert stored is True
             assert faults == {"oom": 2, "readonly": 1, "other": 1}
-            assert not link.down
+            assert not client.breaker_open
 
 
 async def test_a_server_that_loads_is_left_alone_until_it_has() -> None:
@@ -189,14 +189,14 @@ async def test_a_server_that_loads_is_left_alone_until_it_has() -> None:
         server.do("SAVE")
         server.restart("--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024", answers=False)
         await until(server.listens)
-        async with linked(server.url, clock) as (link, faults):
+        async with connected(server.url, clock) as (client, faults):
             with pytest.raises(RedisUnavailable, match="loading"):
-                await link.get_many([b"1"])
-            assert link.down
+                await client.get_many([b"1"])
+            assert client.breaker_open
             assert faults == {"loading": 1}
             server.wait()
-            await mended(link, clock)
-            assert await link.get_many([b"300"]) == [b"x" * 5000]
+            await recovered(client, clock)
+            assert await client.get_many([b"300"]) == [b"x" * 5000]
 
 
 async def test_waiting_for_a_place_is_not_a_slow_redis() -> None:
@@ -210,9 +210,9 @@ async def test_waiting_for_a_place_is_not_a_slow_redis() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, linked(f"redis://127.0.0.1:{port}") as (link, faults):
+    async with server, connected(f"redis://127.0.0.1:{port}") as (client, faults):
         began_s = time.monotonic()
-        answers = await asyncio.gather(*(link.get_many([b"k"]) for _ in range(80)))
+        answers = await asyncio.gather(*(client.get_many([b"k"]) for _ in range(80)))
         assert time.monotonic() - began_s > 2 * TIMEOUT_S
         assert answers == [[b"v"]] * 80
         assert not faults
@@ -221,9 +221,9 @@ async def test_waiting_for_a_place_is_not_a_slow_redis() -> None:
 async def test_a_loop_that_was_late_is_not_a_slow_redis(redis_url: str) -> None:
     """An answer of many parts, which all wait to be read when the timeout is long over."""
     value = b"x" * 2_000_000
-    async with linked(redis_url) as (link, faults):
-        await link.pipeline([("SET", b"k", value)])
-        call = asyncio.ensure_future(link.get_many([b"k"]))
+    async with connected(redis_url) as (client, faults):
+        await client.pipeline([("SET", b"k", value)])
+        call = asyncio.ensure_future(client.get_many([b"k"]))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         time.sleep(2 * TIMEOUT_S)  # noqa: ASYNC251
@@ -243,10 +243,10 @@ async def test_a_loop_whose_every_turn_is_slow_is_not_a_slow_redis(redis_url: st
             turns += 1
             await asyncio.sleep(0)
 
-    async with linked(redis_url) as (link, faults):
-        await link.pipeline([("SET", b"k", value)])
+    async with connected(redis_url) as (client, faults):
+        await client.pipeline([("SET", b"k", value)])
         others = asyncio.create_task(busy())
-        assert await link.get_many([b"k"]) == [value]
+        assert await client.get_many([b"k"]) == [value]
         others.cancel()
         assert turns > 5
         assert not faults
@@ -254,30 +254,30 @@ async def test_a_loop_whose_every_turn_is_slow_is_not_a_slow_redis(redis_url: st
 
 async def test_a_cancelled_call_leaves_no_answer_behind(redis_url: str) -> None:
     chance = random.Random(4)
-    async with linked(redis_url) as (link, faults):
+    async with connected(redis_url) as (client, faults):
         keys = [b"k%d" % n for n in range(300)]
-        await link.pipeline([("SET", key, key) for key in keys])
+        await client.pipeline([("SET", key, key) for key in keys])
         cancelled = 0
         for n in range(300):
             calls = [
-                asyncio.ensure_future(link.get_many([keys[n]])),
-                asyncio.ensure_future(link.pipeline([("GET", keys[n]), ("GET", keys[n])])),
+                asyncio.ensure_future(client.get_many([keys[n]])),
+                asyncio.ensure_future(client.pipeline([("GET", keys[n]), ("GET", keys[n])])),
             ]
             for _ in range(chance.randrange(25)):
                 await asyncio.sleep(0)
             for call in calls:
                 cancelled += call.cancel()
             other = keys[-n]
-            assert await asyncio.gather(*(link.get_many([other]) for _ in range(3))) == [[other]] * 3
+            assert await asyncio.gather(*(client.get_many([other]) for _ in range(3))) == [[other]] * 3
         assert cancelled > 100
         assert not faults
 
 
 async def test_closing_ends_the_pings() -> None:
     clock = ManualClock()
-    async with linked("redis://127.0.0.1:1", clock) as (link, faults):
+    async with connected("redis://127.0.0.1:1", clock) as (client, faults):
         with pytest.raises(RedisUnavailable, match="connection"):
-            await link.get_many([b"k"])
+            await client.get_many([b"k"])
         await clock.advance(5)
         assert faults == {"connection": 1}
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "redis-mend"]

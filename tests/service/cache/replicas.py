@@ -72,7 +72,9 @@ async def replica(
 ) -> AsyncIterator[Replica]:
     """One that does not beat is as good as dead after LEASE_S. A replica's time is the system's unless it is given."""
     faults: Counter[str] = Counter()
-    link = kind(url, timeout_s=timeout_s, clock=link_clock or SystemClock(), faulted=lambda kind: faults.update([kind]))
+    link = kind(
+        url, timeout_s=timeout_s, clock=link_clock or SystemClock(), on_fault=lambda kind: faults.update([kind])
+    )
     made = Replica(link, faults, clock or SystemClock(), name)
     if beats:
         await made.cache.start()

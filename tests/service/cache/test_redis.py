@@ -13,7 +13,7 @@ import pytest
 
 from service.cache.leases import Leases
 from service.clock import ManualClock, SystemClock
-from service.redis_client import RedisClient, Word
+from service.redis_client import Argument, RedisClient
 from testkit.redis import RedisClusterServer, RedisSentinel, RedisServer
 from tests.service.cache.replicas import LEASE_S, Replica, key, keys, lease_name, replica, truth, value_name
 
@@ -90,7 +90,7 @@ async def test_more_than_one_round_trip_holds(redis_url: str) -> None:
 
 async def test_what_is_written_between_the_look_and_the_claim_is_known(redis_url: str) -> None:
     class Interrupted(RedisClient):
-        async def pipeline(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
             if any("NX" in command for command in commands):
                 b.keep([key(1)])
                 await known_to(b, [key(1)])
@@ -104,10 +104,10 @@ async def test_what_is_written_between_the_look_and_the_claim_is_known(redis_url
 
 
 async def test_a_verdict_is_written_before_its_lease_is_let_go(redis_url: str) -> None:
-    written: list[Sequence[Word]] = []
+    written: list[Sequence[Argument]] = []
 
     class Recorded(RedisClient):
-        async def pipeline(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
             written.extend(commands)
             return await super().pipeline(commands)
 
@@ -187,7 +187,7 @@ async def test_a_new_watcher_does_not_wait_for_an_old_ones_pause(redis_url: str)
 
 async def test_what_nobody_waits_for_when_it_is_taken_is_let_go(redis_url: str) -> None:
     class Left(RedisClient):
-        async def pipeline(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
             if len(commands) > 1:
                 b.cache.unwatch(key(0))
             return await super().pipeline(commands)

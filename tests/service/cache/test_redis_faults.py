@@ -14,7 +14,7 @@ import pytest
 
 from service.cache.redis import add_checksum
 from service.clock import ManualClock
-from service.redis_client import RedisClient, Word
+from service.redis_client import Argument, RedisClient
 from testkit.redis import RedisServer
 from tests.service.cache.replicas import Replica, key, keys, lease_name, replica, truth, value_name
 
@@ -117,10 +117,10 @@ async def test_a_fault_is_a_miss_and_never_wrong_and_it_ends(name: str) -> None:
             assert fault.counted <= set(counted)
             if fault.counted & {"connection", "timeout", "loading"}:
                 assert took_s < 20 * TIMEOUT_S
-                assert a.link.down and b.link.down
+                assert a.link.breaker_open and b.link.breaker_open
             await clock.advance(1)
             async with asyncio.timeout(5):
-                while a.link.down or b.link.down:
+                while a.link.breaker_open or b.link.breaker_open:
                     await asyncio.sleep(0.005)
             await works(a, b)
             assert all(value == truth(one) for one, value in [*a.known, *b.known])
@@ -165,7 +165,7 @@ async def test_a_claim_that_redis_read_late_blocks_nobody_for_long() -> None:
     clock = ManualClock()
 
     class Stopped(RedisClient):
-        async def pipeline(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
             if len(commands) > 40:
                 server.stop()
             return await super().pipeline(commands)
@@ -183,7 +183,7 @@ async def test_a_claim_that_redis_read_late_blocks_nobody_for_long() -> None:
             server.cont()
             await clock.advance(1)
             async with asyncio.timeout(5):
-                while a.link.down:
+                while a.link.breaker_open:
                     await asyncio.sleep(0.005)
             looked = await b.cache.look_up(wanted)
             assert looked.elsewhere

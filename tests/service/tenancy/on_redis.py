@@ -1,4 +1,4 @@
-"""Ledgers and replays on one Redis, as so many processes would have them."""
+"""Ledgers and idempotency stores on one Redis, as several processes would have them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,25 +7,26 @@ from contextlib import asynccontextmanager
 from service.clock import ManualClock
 from service.idempotency import MemoryIdempotencyStore, RedisIdempotencyStore
 from service.redis_client import RedisClient
-from service.tenancy.quota import MemoryLedger, RedisLedger
+from service.tenancy.quota import MemoryLedger
+from service.tenancy.redis_quota import RedisLedger
 
 TTL_S = 60.0
 
 
 @asynccontextmanager
-async def _links(url: str, clock: ManualClock, count: int) -> AsyncIterator[list[RedisClient]]:
-    links = [RedisClient(url, timeout_s=2.0, clock=clock) for _ in range(count)]
+async def _clients(url: str, clock: ManualClock, count: int) -> AsyncIterator[list[RedisClient]]:
+    clients = [RedisClient(url, timeout_s=2.0, clock=clock) for _ in range(count)]
     try:
-        yield links
+        yield clients
     finally:
-        for link in links:
-            await link.aclose()
+        for client in clients:
+            await client.aclose()
 
 
 @asynccontextmanager
 async def ledgers(url: str, clock: ManualClock, count: int = 2) -> AsyncIterator[list[RedisLedger]]:
-    async with _links(url, clock, count) as links:
-        made = [RedisLedger(link, clock, MemoryLedger(clock)) for link in links]
+    async with _clients(url, clock, count) as clients:
+        made = [RedisLedger(client, clock, MemoryLedger(clock)) for client in clients]
         try:
             yield made
         finally:
@@ -35,9 +36,10 @@ async def ledgers(url: str, clock: ManualClock, count: int = 2) -> AsyncIterator
 
 @asynccontextmanager
 async def idempotency_store(url: str, clock: ManualClock, count: int = 2) -> AsyncIterator[list[RedisIdempotencyStore]]:
-    async with _links(url, clock, count) as links:
+    async with _clients(url, clock, count) as clients:
         made = [
-            RedisIdempotencyStore(link, clock, TTL_S, MemoryIdempotencyStore(clock, TTL_S, 10**6)) for link in links
+            RedisIdempotencyStore(client, clock, TTL_S, MemoryIdempotencyStore(clock, TTL_S, 10**6))
+            for client in clients
         ]
         try:
             yield made
@@ -47,7 +49,7 @@ async def idempotency_store(url: str, clock: ManualClock, count: int = 2) -> Asy
 
 
 async def told(ledger: RedisLedger) -> None:
-    """Until Redis has heard what was settled."""
+    """Returns once Redis has what was settled."""
     await asyncio.gather(*ledger._settling)
 
 
@@ -57,9 +59,9 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-async def back(ledger_or_replays: RedisLedger | RedisIdempotencyStore, clock: ManualClock) -> None:
-    """Until its breaker has closed again."""
-    link = ledger_or_replays._link
-    while link.down:
+async def back(ledger_or_store: RedisLedger | RedisIdempotencyStore, clock: ManualClock) -> None:
+    """Returns once its circuit breaker is closed again."""
+    client = ledger_or_store._client
+    while client.breaker_open:
         await clock.advance(1.0)
         await asyncio.sleep(0.002)

@@ -8,7 +8,8 @@ import pytest
 
 from service.clock import ManualClock
 from service.errors import QuotaExceeded
-from service.tenancy.quota import Ledger, MemoryLedger, RedisLedger, Reservation
+from service.tenancy.quota import Ledger, MemoryLedger, Reservation
+from service.tenancy.redis_quota import RedisLedger
 from service.tenancy.team import Team
 from tests.service.tenancy.on_redis import ledgers, told
 

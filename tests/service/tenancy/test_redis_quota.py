@@ -140,7 +140,7 @@ async def test_what_redis_did_not_hear_was_settled_expires(redis_url: str) -> No
     async with ledgers(redis_url, clock) as (one, other):
         await one.start()
         settled, held = await one.reserve(AT_ONCE, 60), await one.reserve(AT_ONCE, 10)
-        one._link._open()
+        one._client._open_breaker()
         settled.settle(0)
         await told(one)
         await back(one, clock)

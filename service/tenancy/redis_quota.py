@@ -1,0 +1,142 @@
+"""Quotas in Redis hold for all processes that share it.
+
+Guarantees: each change of a team's quota is one script, so that it is not exceeded however many processes reserve at
+once; what a dead process had reserved is free again after `_RESERVATION_S`. While Redis is unavailable each process
+counts alone, so that a team may use up to its quota in each of them. The processes' clocks must agree to a second.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+from service.clock import Clock
+from service.redis_client import Argument, RedisClient, RedisUnavailable
+from service.tenancy.quota import BUSY_WAIT_S, MemoryLedger, Reservation, check_possible, exceeded
+from service.tenancy.team import Team
+
+_RESERVATION_S = 30.0
+_RENEW_EVERY_S = 10.0
+_KEEP_MS = 120_000
+"""A bucket that was not used for this long is full, and may be forgotten."""
+
+
+def _script(name: str) -> str:
+    folder = Path(__file__).parent
+    return "\n".join((folder / f"quota_{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
+
+
+_RESERVE, _SETTLE, _RENEW = _script("reserve"), _script("settle"), _script("renew")
+
+
+class RedisLedger:
+    """While Redis is unavailable, `fallback` decides for this process alone."""
+
+    def __init__(self, client: RedisClient, clock: Clock, fallback: MemoryLedger) -> None:
+        self._client = client
+        self._clock = clock
+        self._fallback = fallback
+        self._held: weakref.WeakSet[_RedisReservation] = weakref.WeakSet()
+        self._settling: set[asyncio.Task[None]] = set()
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._renewing = asyncio.create_task(self._renew(), name="quota-renew")
+
+    async def stop(self) -> None:
+        """Waits until Redis has what was settled. What was not settled expires there."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait({self._renewing})
+        await asyncio.gather(*self._settling)
+
+    async def admit(self, team: Team) -> None:
+        if team.requests_per_minute is None:
+            return
+        try:
+            wait_s = await self._take(_keys(team.name, b"r"), 1, team.requests_per_minute, None, b"")
+        except RedisUnavailable:
+            return await self._fallback.admit(team)
+        if wait_s > 0:
+            raise exceeded(team, "requests", wait_s)
+
+    async def reserve(self, team: Team, tokens: int) -> Reservation:
+        if team.tokens_per_minute is None and team.concurrent_tokens is None:
+            return await self._fallback.reserve(team, tokens)
+        check_possible(team, tokens)
+        reservation = _RedisReservation(self, team, tokens)
+        try:
+            wait_s = await self._take(
+                _keys(team.name), tokens, team.tokens_per_minute, team.concurrent_tokens, reservation.id
+            )
+        except RedisUnavailable:
+            return await self._fallback.reserve(team, tokens)
+        except asyncio.CancelledError:
+            reservation.settle(0)  # the script may have run, and nobody will use what it reserved
+            raise
+        if wait_s > 0:
+            raise exceeded(team, "judge tokens", wait_s)
+        self._held.add(reservation)
+        return reservation
+
+    def settle(self, reservation: "_RedisReservation", used_tokens: int) -> None:
+        """The reservation calls this once. It does not wait for Redis."""
+        self._held.discard(reservation)
+        task = asyncio.get_running_loop().create_task(self._settle(reservation, used_tokens))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _take(
+        self, keys: Sequence[bytes], tokens: int, per_minute: int | None, at_a_time: int | None, id: bytes
+    ) -> float:
+        """Seconds to wait. 0 when the tokens are taken. Raises RedisUnavailable."""
+        limits: list[Argument] = [tokens, per_minute or "", at_a_time or ""]
+        arguments = [self._wall(), _KEEP_MS, *limits, id, repr(_RESERVATION_S), repr(BUSY_WAIT_S)]
+        return float(await self._client.script(_RESERVE, keys, arguments))
+
+    async def _settle(self, reservation: "_RedisReservation", used_tokens: int) -> None:
+        """Where Redis does not get this call, the reservation expires."""
+        team = reservation.team
+        arguments: list[Argument] = [reservation.id, _KEEP_MS, used_tokens, team.tokens_per_minute or ""]
+        with contextlib.suppress(RedisUnavailable):
+            await self._client.script(_SETTLE, _keys(team.name), arguments)
+
+    async def _renew(self) -> None:
+        """What nobody holds any more is not renewed, settled or not."""
+        while True:
+            await self._clock.sleep(_RENEW_EVERY_S)
+            ids: dict[str, list[bytes]] = {}
+            for reservation in self._held:
+                ids.setdefault(reservation.team.name, []).append(reservation.id)
+            with contextlib.suppress(RedisUnavailable):
+                await self._client.pipeline([self._renewal(name, held) for name, held in ids.items()])
+
+    def _renewal(self, name: str, ids: Sequence[bytes]) -> Sequence[Argument]:
+        return ("EVAL", _RENEW, 2, *_keys(name), self._wall(), _KEEP_MS, repr(_RESERVATION_S), *ids)
+
+    def _wall(self) -> str:
+        return repr(self._clock.wall())
+
+
+class _RedisReservation:
+    """The id begins with the tokens: a script that releases it knows how many they were."""
+
+    def __init__(self, ledger: RedisLedger, team: Team, tokens: int) -> None:
+        self.team = team
+        self.id = b"%d:%s" % (tokens, secrets.token_hex(8).encode())
+        self._ledger = ledger
+        self._settled = False
+
+    def settle(self, used_tokens: int) -> None:
+        if not self._settled:
+            self._settled = True
+            self._ledger.settle(self, used_tokens)
+
+
+def _keys(name: str, quota: bytes = b"t") -> list[bytes]:
+    """The bucket's key and the reservations', in one slot of a cluster. A team's name needs no escaping: the teams file
+    allows letters, digits and dashes."""
+    key = b"rubricd:q:{%s}:%s" % (name.encode(), quota)
+    return [key, key + b":ids"]
