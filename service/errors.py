@@ -1,30 +1,30 @@
-"""Everything that can go wrong, as one tree. Imports nothing, so every floor may raise from it.
+"""The errors are one tree. This module imports nothing of the service, so that every floor may raise from it.
 
     RubricdError
-    ├── RequestError             the whole request is refused, before any judging
-    │   ├── InvalidRequest         it cannot be understood or served as asked
+    ├── RequestError             the whole request is refused, before anything is judged
+    │   ├── InvalidRequest         it is malformed, or asks for something that is not served
     │   ├── BodyTooLarge
-    │   ├── Unauthorized           no key, or none that is known
-    │   ├── Forbidden              this team may not ask so
+    │   ├── Unauthorized           no key came, or an unknown one
+    │   ├── Forbidden              this team may not send such a request
     │   ├── JudgeMismatch          `expect_judge` names another judge
     │   ├── KeyReused              an `Idempotency-Key` came with another body before
-    │   ├── StillRunning           the request of this `Idempotency-Key` is being answered; carries `retry_after_s`
-    │   ├── QuotaExceeded          the team has used its share; carries `retry_after_s`
-    │   ├── Overloaded             bounded queues are full; carries `retry_after_s`
-    │   ├── Unavailable            no judge: loading, draining or dead
-    │   └── NotJudged              the route's protocol knows numbers only, and there is none; may carry `retry_after_s`
-    ├── JudgementError           one judgement has no verdict; ends as `criteria[].status`, never as a number
-    │   ├── TimedOut  Crowded  TooLong  Unparseable  VerifierFailed  EngineFailed  Cancelled
-    └── ConfigurationError       the service refuses to start, and says why
+    │   ├── StillRunning           the first request of this `Idempotency-Key` still runs; carries `retry_after_s`
+    │   ├── QuotaExceeded          the team has used its quota; carries `retry_after_s`
+    │   ├── Overloaded             the bounded queues are full; carries `retry_after_s`
+    │   ├── Unavailable            there is no judge: it is loading, draining or dead
+    │   └── NotJudged              the route can answer a number only, and there is none; may carry `retry_after_s`
+    ├── JudgementError           one judgement has no verdict; it becomes a `criteria[].status`, never a number
+    │   ├── TimedOut  SharedRequestRejected  TooLong  Unparseable  VerifierFailed  EngineFailed  Cancelled
+    └── ConfigurationError       the service cannot start, and says why
 
-Only `api/problems.py` knows HTTP status numbers. Messages never carry text of a request.
+`api/problems.py` maps the codes to HTTP status numbers. Messages carry no text of a request.
 """
 
 from typing import ClassVar
 
 
 class RubricdError(Exception):
-    """Root of the tree. `code` is stable and public; `retryable` says whether the same call may succeed later."""
+    """The root of the tree. `code` is stable and public. `retryable` says whether the same call may succeed later."""
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
@@ -35,7 +35,7 @@ class RequestError(RubricdError):
 
 
 class InvalidRequest(RequestError):
-    """The request cannot be served as written. `errors` says where: pairs of a location and what to change."""
+    """The request cannot be served as written. `errors` has pairs of a location and what to change there."""
 
     code = "invalid_request"
 
@@ -79,25 +79,26 @@ class StillRunning(Later):
 
 
 class QuotaExceeded(Later):
-    """`retry_after_s`: seconds until the team's quota allows it."""
+    """`retry_after_s` is the time until the team's quota allows the request."""
 
     code = "quota_exceeded"
 
 
 class Overloaded(Later):
-    """The queue is full. `retry_after_s`: seconds until the measured drain rate makes room."""
+    """The queue is full. `retry_after_s` is the time until there is room, at the measured drain rate."""
 
     code = "overloaded"
 
 
 class Unavailable(Later):
-    """There is no judge to ask right now: it is loading, draining or dead."""
+    """There is no judge now: it is loading, draining or dead."""
 
     code = "unavailable"
 
 
 class NotJudged(RequestError):
-    """Verdicts are missing, and who asks can only be told a number. `retry_after_s` where asking again may help."""
+    """Verdicts are missing, and the caller's protocol can carry a number only. `retry_after_s` is set where the same
+    request may be judged later."""
 
     code = "not_judged"
 
@@ -116,7 +117,8 @@ class TimedOut(JudgementError):
 
 
 class SharedRequestRejected(JudgementError):
-    """Whoever asked this first was refused at the door; asked again, it may be let in."""
+    """Another request had begun the same judgement and was refused by admission control. A new request may be
+    admitted."""
 
     code = "overloaded"
     retryable = True
@@ -145,4 +147,6 @@ class Cancelled(JudgementError):
 
 
 class ConfigurationError(RubricdError):
+    """The service cannot start so. The message says what to change."""
+
     code = "configuration"

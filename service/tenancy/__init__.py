@@ -1,1 +1,1 @@
-"""At the door: who asks, how much they may ask for, and whether they asked before."""
+"""Tenancy knows the teams: their keys, their priority classes and their quotas."""

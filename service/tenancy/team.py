@@ -1,4 +1,4 @@
-"""A team, as the deployment's owner configured it."""
+"""A team is a tenant of the service, as the teams file describes it."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -10,8 +10,9 @@ CLASSES: tuple[PriorityClass, ...] = get_args(PriorityClass)
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """`weight` is its share of a full judge. `scope` names who may share its verdicts. Quotas are None where there is
-    none: judge tokens a minute and at a time, and requests a minute. `classes` are the classes it may ask in."""
+    """`weight` is its share of a busy judge. Teams of one `scope` share cached verdicts. `classes` are the priority
+    classes that its requests may have. The quotas limit judge tokens a minute, judge tokens at a time, and requests a
+    minute; None is no limit."""
 
     name: str
     weight: float = 1.0
@@ -23,4 +24,4 @@ class Team:
 
 
 DEFAULT_TEAM = Team(name="default")
-"""Who asks where there is no teams file."""
+"""The team of every request where there is no teams file."""
