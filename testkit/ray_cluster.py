@@ -14,7 +14,7 @@ from ray import serve
 from ray.cluster_utils import Cluster
 from ray.serve.context import _get_global_client
 
-from service.hosting.ray.autoscaling import QueuedTokens
+from service.hosting.ray.autoscaling import QueuedTokensPolicy
 from service.hosting.ray.replica import deployment
 from service.settings import Settings
 from testkit.ray_engines import slow
@@ -27,7 +27,7 @@ def deploy(replicas: int | None = None, autoscaling: dict[str, Any] | None = Non
     """So many replicas, or as many as the tokens need: `target` each."""
     options: dict[str, Any] = {"num_replicas": replicas}
     if autoscaling is not None:
-        policy = {"policy_function": QueuedTokens, "policy_kwargs": {"target_tokens": target}}
+        policy = {"policy_function": QueuedTokensPolicy, "policy_kwargs": {"target_tokens": target}}
         options = {"autoscaling_config": {**autoscaling, "policy": policy}}
     settings = Settings()
     judge = deployment(settings).options(**options)

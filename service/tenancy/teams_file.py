@@ -1,7 +1,7 @@
-"""The teams file: who may ask, how much, and by which keys. YAML 1.2, or JSON where the name ends in `.json`.
+"""The teams file lists the teams, their quotas and the hashes of their keys, as YAML 1.2 or, named `.json`, as JSON.
 
-Always true: a file is accepted whole or not at all; what is wrong is said with its place and without its text, which
-may hold a key; names and key hashes are distinct; a team's own scope never equals a shared one.
+Guarantees: a file is accepted as a whole or not at all; an error names the place and never the text, which may hold a
+key; names and key hashes are distinct; a team's own scope never equals a shared one.
 """
 
 import json
@@ -25,7 +25,7 @@ from service.tenancy.team import CLASSES, Team
 
 MAX_KEYS = 2
 _MAX_BYTES = 500_000
-"""Read in the seconds that a revoked key may live."""
+"""A file of this size is parsed within the seconds that a revoked key may live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class TeamEntry:
 
 
 def read(file: Path) -> bytes:
-    """At most one byte more than a teams file may have. Raises ConfigurationError where there is none to read."""
+    """The file's content, at most one byte more than it may have. Raises ConfigurationError where it cannot be read."""
     try:
         with file.open("rb") as opened:
             return opened.read(_MAX_BYTES + 1)
@@ -46,7 +46,8 @@ def read(file: Path) -> bytes:
 
 
 def parse(raw: bytes, file: Path) -> tuple[TeamEntry, ...]:
-    """`file` says which syntax and is named in errors. Raises ConfigurationError, whatever the bytes are."""
+    """The teams. The name of `file` decides the syntax and is in errors. Raises ConfigurationError, whatever the bytes
+    are."""
     try:
         return tuple(_entry(team) for team in _File.model_validate(_load(raw, file)).checked().teams)
     except ValidationError as error:
@@ -95,7 +96,7 @@ class _File(_Strict):
     teams: list[_Team] = Field(min_length=1)
 
     def checked(self) -> "_File":
-        """Raises ValueError for what must be distinct and is not."""
+        """Itself. Raises ValueError for a name or a key hash that appears twice."""
         if twice := _twice(team.name for team in self.teams):
             raise ValueError(f"two teams are named {twice}; a name may appear once")
         if twice := _twice(key.sha256 for team in self.teams for key in team.keys):
@@ -125,7 +126,7 @@ def _entry(team: _Team) -> TeamEntry:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    """`teams[0].quota`; the file itself where it is empty. A name as long as a key is not repeated."""
+    """A place such as `teams[0].quota`, or the file itself. A name as long as a key is not repeated."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{_shown(part)}" for part in location)
     return path.removeprefix(".") or "the file"
 
@@ -162,7 +163,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Anchored(MarkedYAMLError):
-    """An anchor or an alias, of which a small file could make a large document."""
+    """The file has an anchor or an alias, by which a small file could become a large document."""
 
 
 class _Plain(Composer):

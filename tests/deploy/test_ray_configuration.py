@@ -10,7 +10,7 @@ from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from ray.serve.schema import ServeDeploySchema
 from ruamel.yaml import YAML
 
-from service.hosting.ray.autoscaling import QueuedTokens
+from service.hosting.ray.autoscaling import QueuedTokensPolicy
 from service.settings import Settings
 from testkit.processes import ROOT
 
@@ -49,7 +49,7 @@ def test_its_settings_are_settings(schema: ServeDeploySchema) -> None:
 def test_it_scales_on_queued_tokens(schema: ServeDeploySchema) -> None:
     policy = schema.applications[0].deployments[0].autoscaling_config["policy"]
     made = import_attr(policy["policy_function"])(**policy["policy_kwargs"])
-    assert isinstance(made, QueuedTokens)
+    assert isinstance(made, QueuedTokensPolicy)
 
 
 def test_arguments_are_refused() -> None:

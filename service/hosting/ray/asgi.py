@@ -1,7 +1,6 @@
-"""What stands around the app in a replica: an id that Ray's proxy and the app agree on, and where Prometheus finds
-every replica.
+"""The replica's ASGI app wraps the service's: it agrees with Ray's proxy on an id, and lists replicas for Prometheus.
 
-Always true: everything else reaches the app as it came, and leaves as the app made it.
+Guarantees: everything else reaches the service's app unchanged, and its answers leave unchanged.
 """
 
 import re
@@ -15,10 +14,10 @@ _ID = b"x-request-id"
 _UUID = re.compile(rb"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 
 Targets = Callable[[], Awaitable[Mapping[str, str]]]
-"""Where each replica's metrics are read, `host:port` by the replica's name."""
+"""Returns the addresses of all replicas' metrics, `host:port` by the replica's name."""
 
 
-class Host:
+class ReplicaApp:
     def __init__(self, app: ASGIApp, targets: Targets) -> None:
         self._app = app
         self._targets = targets
@@ -32,7 +31,8 @@ class Host:
             await self._identified(scope, receive, send)
 
     async def _identified(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The proxy names every request and its answer. What it made up, or is as good, the app takes for its own."""
+        """The proxy gives every request an id and adds it to the answer. The app takes over an id that is a UUID, and
+        leaves it out of its own answer."""
         given = dict(scope["headers"]).get(_ID, b"")
         if _UUID.fullmatch(given) is None:
             await self._app(scope, receive, send)
@@ -49,5 +49,5 @@ class Host:
 
 
 def _service_discovery(targets: Mapping[str, str]) -> JSONResponse:
-    """As Prometheus reads it: https://prometheus.io/docs/prometheus/latest/http_sd/"""
+    """The form that Prometheus reads: https://prometheus.io/docs/prometheus/latest/http_sd/"""
     return JSONResponse([{"targets": [where], "labels": {"replica": name}} for name, where in sorted(targets.items())])

@@ -1,8 +1,8 @@
-"""The service on Ray Serve: each replica is the app of service/app.py, with an engine of its own.
+"""The Ray Serve deployment: each replica is the app of service/app.py, with an engine of its own.
 
-Always true: a replica gets requests once its judge has given a verdict, and none while it cannot judge; one that comes
-back by itself is left alone to do so; accepted work is finished before a replica goes. Nothing waits in Ray: what a
-caller is let in to, or refused with, is the service's own queue. Settings come from the environment, as ever.
+Guarantees: a replica gets requests once its judge has given a verdict, and none while it cannot judge; one whose engine
+restarts by itself is not replaced; accepted work is finished before a replica goes. Nothing waits in Ray: the service's
+own queue admits or refuses a request. Settings come from the environment.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from ray.serve.context import _get_global_client
 from service.app import create_app
 from service.clock import SystemClock
 from service.engine.build import LoadedJudge, build
-from service.hosting.ray.asgi import Host
+from service.hosting.ray.asgi import ReplicaApp
 from service.hosting.ray.autoscaling import TOKENS
-from service.hosting.ray.routing import Affinity
-from service.hosting.ray.service_discovery import Board, scraped
+from service.hosting.ray.routing import SessionAffinityRouter
+from service.hosting.ray.service_discovery import TargetRegistry, serve_metrics
 from service.lifecycle import Lifecycle
 from service.observability.logging_setup import configure
 from service.scoring.scorer import Scorer
@@ -30,18 +30,18 @@ from service.server import check_host, spare_the_collector
 from service.settings import Settings
 
 _MOST_REQUESTS = 100_000
-"""Under way at one replica, and more than its queue will ever take: the service refuses, not Ray."""
+"""Requests that may run at one replica: more than its queue ever takes, so that the service refuses, not Ray."""
 _MOST_WAITING = 4096
-"""At one proxy, while there is no replica at all; the others are told to come back."""
+"""Requests that may wait at one proxy while there is no replica at all. The others get 503 with Retry-After."""
 _REPLACE_AFTER_S = 900.0
-_BOARD = "metrics"
+_REGISTRY = "metrics"
 
 Builder = Callable[[Settings], Awaitable[LoadedJudge]]
 
 
 @serve.ingress()
-class Judge:
-    """One replica. Ray calls what has no underscore."""
+class JudgeReplica:
+    """One replica. Ray calls the methods without an underscore."""
 
     def __init__(self, build: Builder = build) -> None:
         self._stack = AsyncExitStack()
@@ -55,17 +55,18 @@ class Judge:
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ready_s = self._clock.now()
 
-    async def __serve_build_asgi_app__(self) -> Host:
+    async def __serve_build_asgi_app__(self) -> ReplicaApp:
         self._app = create_app(self._settings, lifecycle=self._lifecycle, build=self._build)
         host = "127.0.0.1" if self._settings.teams is None else ray.util.get_node_ip_address()
-        await self._stack.enter_async_context(scraped(self._app, host, _tell))
-        return Host(self._app, _targets)
+        await self._stack.enter_async_context(serve_metrics(self._app, host, _register))
+        return ReplicaApp(self._app, _targets)
 
     async def __del__(self) -> None:
         await self._stack.aclose()
 
     async def check_health(self) -> None:
-        """Ray asks before it sends the first request, and waits; afterwards now and then, and replaces who raises."""
+        """Ray waits for this before it sends the first request, and calls it again and again. It replaces a replica
+        whose check raises."""
         await self._loaded
         reason = self._lifecycle.why_not_ready
         if reason is None:
@@ -88,22 +89,22 @@ class Judge:
         self._loaded.set_exception(error)
 
 
-class Nothing(BaseModel):
-    """The builder's arguments in a configuration file: there are none. Settings come from the environment."""
+class NoArguments(BaseModel):
+    """The builder takes no arguments from a configuration file. Settings come from the environment."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-def app(args: Nothing) -> serve.Application:
-    """What `import_path` names. Raises pydantic's ValidationError for settings that make no sense."""
+def app(args: NoArguments) -> serve.Application:
+    """The application that `import_path` names. Raises pydantic's ValidationError for settings that make no sense."""
     return deployment(Settings()).bind()
 
 
 def deployment(settings: Settings) -> serve.Deployment:
-    """Bind it to nothing, or to another builder of engines. How many replicas is for the configuration file, which may
-    also say anything else anew."""
+    """Bind it without arguments, or to another builder of engines. The configuration file sets the number of replicas,
+    and may set every option here again."""
     return serve.deployment(
-        Judge,
+        JudgeReplica,
         name="Judge",
         ray_actor_options=resources(settings),
         max_ongoing_requests=_MOST_REQUESTS,
@@ -114,9 +115,11 @@ def deployment(settings: Settings) -> serve.Deployment:
         health_check_period_s=5,
         health_check_timeout_s=30,
         max_constructor_retry_count=3,
-        request_router_config=RequestRouterConfig(request_router_class=Affinity, request_routing_stats_period_s=0.5),
+        request_router_config=RequestRouterConfig(
+            request_router_class=SessionAffinityRouter, request_routing_stats_period_s=0.5
+        ),
         deployment_actors=[
-            DeploymentActorConfig(name=_BOARD, actor_class=ray.remote(Board), actor_options={"num_cpus": 0})
+            DeploymentActorConfig(name=_REGISTRY, actor_class=ray.remote(TargetRegistry), actor_options={"num_cpus": 0})
         ],
         logging_config={"enable_access_log": False},
     )
@@ -131,7 +134,7 @@ def resources(settings: Settings) -> dict[str, float]:
 
 
 def grace_s(settings: Settings) -> float:
-    """What was let in has waited its turn by then, and been answered."""
+    """Seconds after which accepted work has waited its turn and been answered."""
     return settings.max_queue_s + settings.drain_s + 5
 
 
@@ -139,10 +142,10 @@ def _proxies_listen_at() -> str:
     return str(_get_global_client().http_config.host)
 
 
-async def _tell(where: str) -> None:
-    await serve.get_deployment_actor(_BOARD).tell.remote(serve.get_replica_context().replica_tag, where)
+async def _register(where: str) -> None:
+    await serve.get_deployment_actor(_REGISTRY).register.remote(serve.get_replica_context().replica_tag, where)
 
 
 async def _targets() -> dict[str, str]:
-    found: dict[str, str] = await serve.get_deployment_actor(_BOARD).all.remote()
+    found: dict[str, str] = await serve.get_deployment_actor(_REGISTRY).targets.remote()
     return found

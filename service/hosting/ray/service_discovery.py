@@ -1,6 +1,8 @@
-"""Each replica's metrics on a port of its own: through the proxy a scrape would reach one replica, by chance.
+"""Service discovery: each replica serves its metrics on a port of its own and registers it, for Prometheus to find.
 
-Always true: the port serves `/metrics` and nothing else; a replica that is gone is forgotten within `_FORGET_S`.
+Through the proxy a scrape would reach one replica, by chance.
+
+Guarantees: the port serves `/metrics` and nothing else; a replica that is gone is forgotten within `_FORGET_S`.
 """
 
 import asyncio
@@ -17,29 +19,31 @@ from service.clock import Clock, SystemClock
 
 log = logging.getLogger("rubricd.ray")
 
-_TELL_EVERY_S = 5.0
-_FORGET_S = 3 * _TELL_EVERY_S
+_REGISTER_EVERY_S = 5.0
+_FORGET_S = 3 * _REGISTER_EVERY_S
 
 
-class Board:
-    """Where metrics are read, `host:port` by replica; one actor that all replicas of a deployment tell."""
+class TargetRegistry:
+    """The addresses of metrics, `host:port` by replica. It is one actor, and all replicas of a deployment register with
+    it."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._told: dict[str, tuple[str, float]] = {}
+        self._seen: dict[str, tuple[str, float]] = {}
 
-    def tell(self, replica: str, where: str) -> None:
-        self._told[replica] = (where, self._clock.now())
+    def register(self, replica: str, where: str) -> None:
+        self._seen[replica] = (where, self._clock.now())
 
-    def all(self) -> dict[str, str]:
+    def targets(self) -> dict[str, str]:
         since_s = self._clock.now() - _FORGET_S
-        self._told = {replica: told for replica, told in self._told.items() if told[1] >= since_s}
-        return {replica: where for replica, (where, _) in self._told.items()}
+        self._seen = {replica: seen for replica, seen in self._seen.items() if seen[1] >= since_s}
+        return {replica: where for replica, (where, _) in self._seen.items()}
 
 
 @asynccontextmanager
-async def scraped(app: ASGIApp, host: str, tell: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
-    """While inside, `app`'s metrics are served at a free port of `host`, and `tell` hears where again and again."""
+async def serve_metrics(app: ASGIApp, host: str, register: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
+    """While inside, `app`'s metrics are served at a free port of `host`, and `register` is called with the address
+    again and again."""
     listener = socket.create_server((host, 0))
     where = f"{host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
@@ -48,20 +52,20 @@ async def scraped(app: ASGIApp, host: str, tell: Callable[[str], Awaitable[None]
     )  # fmt: skip
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="metrics")
-    telling = asyncio.create_task(_keep_telling(where, tell), name="telling")
+    registering = asyncio.create_task(_keep_registering(where, register), name="registering")
     try:
         yield
     finally:
-        telling.cancel()
+        registering.cancel()
         server.should_exit = True
         with suppress(asyncio.CancelledError):
-            await asyncio.wait({serving, telling})
+            await asyncio.wait({serving, registering})
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """They are Ray's."""
+        """Signals are for Ray."""
         yield
 
 
@@ -73,10 +77,10 @@ def _only_metrics(app: ASGIApp) -> ASGIApp:
     return only
 
 
-async def _keep_telling(where: str, tell: Callable[[str], Awaitable[None]]) -> None:
+async def _keep_registering(where: str, register: Callable[[str], Awaitable[None]]) -> None:
     while True:
         try:
-            await tell(where)
-        except Exception as error:  # the board may be away for a while, whatever Ray calls that
-            log.warning("could not tell where metrics are read: %s", type(error).__name__)
-        await asyncio.sleep(_TELL_EVERY_S)
+            await register(where)
+        except Exception as error:  # the registry may be unreachable for a while; Ray raises errors of many kinds then
+            log.warning("could not register the address of the metrics: %s", type(error).__name__)
+        await asyncio.sleep(_REGISTER_EVERY_S)

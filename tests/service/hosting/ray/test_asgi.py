@@ -8,7 +8,7 @@ import pytest
 
 from service.app import create_app
 from service.engine.fake import FakeEngine
-from service.hosting.ray.asgi import Host
+from service.hosting.ray.asgi import ReplicaApp
 from testkit.apps import fake_settings, started
 from testkit.apps import serving as serving_app
 
@@ -23,7 +23,7 @@ async def _targets() -> dict[str, str]:
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(fake_settings())
     async with started(app):
-        transport = httpx.ASGITransport(app=Host(app, _targets))
+        transport = httpx.ASGITransport(app=ReplicaApp(app, _targets))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield client
 

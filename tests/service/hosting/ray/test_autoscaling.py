@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 from ray.serve.autoscaling_policy import _apply_autoscaling_config
 from ray.serve.config import AutoscalingConfig
 
-from service.hosting.ray.autoscaling import TOKENS, QueuedTokens, desired
+from service.hosting.ray.autoscaling import TOKENS, QueuedTokensPolicy, desired_replicas
 
 TOLD = st.dictionaries(st.text(max_size=3), st.integers(0, 10**9).map(float), max_size=20)
 
 
 @given(TOLD, st.integers(1, 10**7).map(float))
 def test_each_has_its_target_at_most_and_one_less_would_not_do(tokens: dict[str, float], target: float) -> None:
-    found, total = desired(tokens, target), sum(tokens.values())
+    found, total = desired_replicas(tokens, target), sum(tokens.values())
     assert found * target >= total
     assert found == 0 or (found - 1) * target < total
 
 
 @given(TOLD, st.floats(0, 1e9), st.integers(1, 10**7).map(float))
 def test_more_tokens_never_need_fewer(tokens: dict[str, float], more: float, target: float) -> None:
-    assert desired({**tokens, "one more": more}, target) >= desired(tokens, target)
+    assert desired_replicas({**tokens, "one more": more}, target) >= desired_replicas(tokens, target)
 
 
 def context(told: dict[str, float] | None, target_replicas: int = 3, **config: Any) -> Any:
@@ -40,7 +40,7 @@ def context(told: dict[str, float] | None, target_replicas: int = 3, **config: A
 
 
 def test_replicas_that_tell_nothing_change_nothing() -> None:
-    policy = QueuedTokens(100.0)
+    policy = QueuedTokensPolicy(100.0)
     assert policy(context(None)) == (3, {})
     assert policy(context({})) == (3, {})
     assert policy(context({"a": 0.0})) == (0, {})
@@ -49,7 +49,7 @@ def test_replicas_that_tell_nothing_change_nothing() -> None:
 
 def test_ray_delays_what_it_wants() -> None:
     """With Ray's own delays around it: up at once, down after a minute of wanting it."""
-    policy = _apply_autoscaling_config(QueuedTokens(100.0).__call__)
+    policy = _apply_autoscaling_config(QueuedTokensPolicy(100.0).__call__)
     assert policy(context({"a": 450.0}))[0] == 5
     assert policy(context({"a": 50.0}))[0] == 3
 
@@ -57,4 +57,4 @@ def test_ray_delays_what_it_wants() -> None:
 @pytest.mark.parametrize("target", [0.0, -1.0, math.nan])
 def test_a_target_that_makes_no_sense_is_refused(target: float) -> None:
     with pytest.raises(ValueError, match="above zero"):
-        QueuedTokens(target)
+        QueuedTokensPolicy(target)

@@ -13,7 +13,7 @@ from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import ConfigurationError
 from service.hosting.ray import replica as module
 from service.hosting.ray.autoscaling import TOKENS
-from service.hosting.ray.replica import Judge, deployment, grace_s, resources
+from service.hosting.ray.replica import JudgeReplica, deployment, grace_s, resources
 from service.settings import Settings
 from testkit.apps import client_of, item
 from testkit.teams_file import auth, team, write
@@ -30,7 +30,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(where: str) -> None:
         pass
 
-    monkeypatch.setattr(module, "_tell", tell)
+    monkeypatch.setattr(module, "_register", tell)
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def replica(engine: FakeEngine) -> AsyncIterator[Any]:
     async def build(settings: Settings) -> LoadedJudge:
         return LoadedJudge(engine, family("qwen"))
 
-    kind: Any = type("Replica", (Judge,), {})
+    kind: Any = type("Replica", (JudgeReplica,), {})
     one = kind.__new__(kind)
     try:
         await one.__init__(build)

@@ -11,7 +11,7 @@ from ray.serve._private.common import DeploymentID
 from ray.serve._private.request_router.common import ReplicaQueueLengthCache
 from ray.serve.request_router import ReplicaID
 
-from service.hosting.ray.routing import Affinity, UnderWay, preferred
+from service.hosting.ray.routing import InFlightRequests, SessionAffinityRouter, preferred
 
 LOADS = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=4), st.integers(0, 500), min_size=1, max_size=12)
 SLACK, FACTOR = 16.0, 1.25
@@ -56,18 +56,18 @@ def test_one_prompt_alone_cannot_fill_one_replica_while_others_idle() -> None:
 
 def test_what_is_under_way_is_counted_once_until_it_ends_or_is_forgotten() -> None:
     now = 0.0
-    under_way = UnderWay(lambda: now)
-    under_way.begins("1", "a")
-    under_way.begins("1", "b")
-    under_way.begins("2", "b")
-    under_way.moves("2", "a")
-    under_way.moves("3", "a")
-    assert under_way.count() == {"a": 1, "b": 1}
-    under_way.ends("1")
-    assert under_way.count() == {"a": 1}
+    in_flight = InFlightRequests(lambda: now)
+    in_flight.start("1", "a")
+    in_flight.start("1", "b")
+    in_flight.start("2", "b")
+    in_flight.move("2", "a")
+    in_flight.move("3", "a")
+    assert in_flight.count() == {"a": 1, "b": 1}
+    in_flight.finish("1")
+    assert in_flight.count() == {"a": 1}
     now = 3601.0
-    under_way.begins("4", "c")
-    assert under_way.count() == {"c": 1}
+    in_flight.start("4", "c")
+    assert in_flight.count() == {"c": 1}
 
 
 def replica(name: str, ready: bool = True) -> Any:
@@ -88,19 +88,19 @@ class Request:
 
 
 @pytest.fixture
-def router() -> Affinity:
-    made = object.__new__(Affinity)
+def router() -> SessionAffinityRouter:
+    made = object.__new__(SessionAffinityRouter)
     made._replica_queue_len_cache = ReplicaQueueLengthCache()
     made.initialize_state()
     return made
 
 
-async def first(router: Affinity, replicas: list[Any], request: Request) -> str:
+async def first(router: SessionAffinityRouter, replicas: list[Any], request: Request) -> str:
     [[one], *_] = await router.choose_replicas(replicas, request)
     return str(one.replica_id.unique_id)
 
 
-async def test_calls_about_one_prompt_go_to_one_replica_in_a_burst_up_to_a_bound(router: Affinity) -> None:
+async def test_calls_about_one_prompt_go_to_one_replica_in_a_burst_up_to_a_bound(router: SessionAffinityRouter) -> None:
     """All are routed before any was sent."""
     replicas = [replica(name) for name in "abc"]
     went = [await first(router, replicas, Request(str(n), "0af")) for n in range(60)]
@@ -109,13 +109,13 @@ async def test_calls_about_one_prompt_go_to_one_replica_in_a_burst_up_to_a_bound
     assert len(set(went)) == 2
 
 
-async def test_calls_without_a_prompt_go_everywhere(router: Affinity) -> None:
+async def test_calls_without_a_prompt_go_everywhere(router: SessionAffinityRouter) -> None:
     replicas = [replica(name) for name in "abc"]
     went = [await first(router, replicas, Request(str(n))) for n in range(90)]
     assert all(20 <= went.count(name) <= 40 for name in "abc")
 
 
-async def test_what_ended_or_left_is_not_counted(router: Affinity) -> None:
+async def test_what_ended_or_left_is_not_counted(router: SessionAffinityRouter) -> None:
     replicas = [replica(name) for name in "abc"]
     for n in range(200):
         request = Request(str(n), "0af")
@@ -125,24 +125,24 @@ async def test_what_ended_or_left_is_not_counted(router: Affinity) -> None:
             await asyncio.sleep(0)
         else:
             router.on_request_completed(_id(went), str(n))
-    assert router._under_way.count() == {}
+    assert router._in_flight.count() == {}
 
 
-async def test_what_other_proxies_sent_counts_too(router: Affinity) -> None:
+async def test_what_other_proxies_sent_counts_too(router: SessionAffinityRouter) -> None:
     replicas = [replica(name) for name in "abc"]
     usual = await first(router, replicas, Request("1", "0af"))
     router.replica_queue_len_cache.update(_id(usual), 100)
     assert await first(router, replicas, Request("2", "0af")) != usual
 
 
-async def test_a_replica_that_is_not_ready_is_asked_where_none_is(router: Affinity) -> None:
+async def test_a_replica_that_is_not_ready_is_asked_where_none_is(router: SessionAffinityRouter) -> None:
     replicas = [replica("a"), replica("b", ready=False), replica("c", ready=False)]
     assert {await first(router, replicas, Request(str(n), str(n))) for n in range(30)} == {"a"}
     nobody = [replica("b", ready=False), replica("c", ready=False)]
     assert {await first(router, nobody, Request(f"n{n}", str(n))) for n in range(30)} == {"b", "c"}
 
 
-async def test_a_request_that_finds_no_place_waits_before_it_tries_again(router: Affinity) -> None:
+async def test_a_request_that_finds_no_place_waits_before_it_tries_again(router: SessionAffinityRouter) -> None:
     request = Request("1", "0af")
     await router.choose_replicas([replica("a")], request)
     assert request.routing_context.should_backoff

@@ -8,23 +8,23 @@ from starlette.responses import PlainTextResponse
 
 from service.clock import ManualClock
 from service.hosting.ray import service_discovery
-from service.hosting.ray.service_discovery import Board, scraped
+from service.hosting.ray.service_discovery import TargetRegistry, serve_metrics
 
 
-async def test_the_board_forgets_who_says_nothing_any_more() -> None:
+async def test_a_replica_that_does_not_register_again_is_forgotten() -> None:
     clock = ManualClock()
-    board = Board(clock)
-    board.tell("a", "10.0.0.1:8")
+    registry = TargetRegistry(clock)
+    registry.register("a", "10.0.0.1:8")
     await clock.advance(10.0)
-    board.tell("b", "10.0.0.2:9")
-    board.tell("b", "10.0.0.2:10")
-    assert board.all() == {"a": "10.0.0.1:8", "b": "10.0.0.2:10"}
+    registry.register("b", "10.0.0.2:9")
+    registry.register("b", "10.0.0.2:10")
+    assert registry.targets() == {"a": "10.0.0.1:8", "b": "10.0.0.2:10"}
     await clock.advance(5.1)
-    assert board.all() == {"b": "10.0.0.2:10"}
+    assert registry.targets() == {"b": "10.0.0.2:10"}
 
 
 async def test_the_port_serves_metrics_and_nothing_else_and_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_discovery, "_TELL_EVERY_S", 0.01)
+    monkeypatch.setattr(service_discovery, "_REGISTER_EVERY_S", 0.01)
     told: asyncio.Queue[str] = asyncio.Queue()
     failures = iter([ConnectionError(), RuntimeError()])
 
@@ -35,7 +35,7 @@ async def test_the_port_serves_metrics_and_nothing_else_and_is_told_again(monkey
 
     app = PlainTextResponse("one 1\n")
     async with httpx.AsyncClient() as client:
-        async with scraped(app, "127.0.0.1", tell):
+        async with serve_metrics(app, "127.0.0.1", tell):
             where = await asyncio.wait_for(told.get(), 10)
             assert where == await asyncio.wait_for(told.get(), 10)
             assert (await client.get(f"http://{where}/metrics")).text == "one 1\n"
