@@ -116,6 +116,18 @@ def test_pages_link_to_headings_that_exist(page: str) -> None:
     assert not missing
 
 
+def _code(page: str) -> str:
+    """What a reader may copy: blocks of code and code in a line."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"^```.*?^```|`[^`\n]+`", text, re.S | re.M))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_name_commands_of_make_that_exist(page: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert set(re.findall(r"\bmake ([a-z][a-z-]*)", _code(page))) <= targets
+
+
 def test_the_index_links_to_every_page() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", (DOCS / "index.md").read_text(encoding="utf-8"))
     linked = {(DOCS / link).resolve() for link in links}
