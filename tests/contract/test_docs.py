@@ -128,6 +128,26 @@ def test_pages_name_commands_of_make_that_exist(page: str) -> None:
     assert set(re.findall(r"\bmake ([a-z][a-z-]*)", _code(page))) <= targets
 
 
+def test_the_changelog_names_what_exists_by_its_new_name_only() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in changelog.splitlines()
+        if "| `" in line
+    ]
+    pages = "".join((ROOT / page).read_text(encoding="utf-8") for page in ["Makefile", *PAGES])
+    assert len(rows) > 20
+    for where, old, new in rows:
+        assert [name for name in _names(new) if name not in pages] == [], where
+        if where in ("setting", "metric", "alert"):
+            assert [name for name in _names(old) if name in pages] == [], where
+
+
+def _names(cell: str) -> list[str]:
+    """The names in code spans, without labels and commands' first words."""
+    return [re.split(r"[{ ]", span)[-1 if " " in span else 0] for span in re.findall(r"`([^`]+)`", cell)]
+
+
 def test_the_index_links_to_every_page() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", (DOCS / "index.md").read_text(encoding="utf-8"))
     linked = {(DOCS / link).resolve() for link in links}
