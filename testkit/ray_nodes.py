@@ -29,6 +29,9 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_TOKEN": "of-the-tests",  # else Ray keeps one in the home folder
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.2",
+    # On a busy machine the proxy takes longer than the 5 s after which Ray would replace it again and again.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
     "RUBRICD_ENGINE": "fake",
     "RUBRICD_CANARY_EVERY_S": "0",
     "RUBRICD_REDIS_TIMEOUT_S": "5",
@@ -142,7 +145,7 @@ class Nodes:
 @contextmanager
 def nodes(**settings: str) -> Iterator[Nodes]:
     """Two Ray nodes with nothing deployed yet, and a Redis. Team `a` may do anything, `b` may not ask for training and
-    has a small quota. With engine `fake` the judge is the slow one of engines.py."""
+    has a small quota. With engine `fake` the judge is the slow one of ray_engines.py."""
     with tempfile.TemporaryDirectory(prefix="rubricd-ray-") as name, RedisServer() as redis:
         folder = Path(name)
         small = team("b", classes=["eval"], quota={"requests_per_minute": 3})
