@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from testkit.sandbox import USER, Sealed
+from testkit.sandbox import USER, Sandboxed
 
 KEYS = tuple("rbd_" + letter * 43 for letter in "ab")
 ITEM = {
@@ -44,7 +44,7 @@ def rotate(folder: Path, key: str) -> None:
         shutil.rmtree(old)
 
 
-def until(condition: Callable[[], bool], seconds: float, running: Sealed) -> None:
+def until(condition: Callable[[], bool], seconds: float, running: Sandboxed) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert running.process.poll() is None, "".join(running.lines)

@@ -19,7 +19,7 @@ import psutil
 
 USER = 10001
 
-_SEAL = r"""
+_SANDBOX = r"""
 set -e
 base=$1 closed=$2 libraries=$3 app=$4 teams=$5 user=$6; shift 6
 mount --make-rprivate /
@@ -50,7 +50,7 @@ exec setpriv $drop env -i "$@"
 
 
 @dataclass(slots=True)
-class Sealed:
+class Sandboxed:
     """`lines` is what it said, on either output."""
 
     process: subprocess.Popen[str]
@@ -69,9 +69,9 @@ class Sealed:
 
 
 @contextmanager
-def sealed(
+def sandboxed(
     words: Sequence[str], app: Path, environment: Mapping[str, str], teams: Path | None = None
-) -> Iterator[Sealed]:
+) -> Iterator[Sandboxed]:
     """`teams` is seen at /mnt/teams."""
     root = os.geteuid() == 0
     user = str(USER if root else 0)
@@ -86,14 +86,21 @@ def sealed(
         "--fork",
         "--kill-child",
     ]
-    command += ["bash", "-c", _SEAL, "seal", *map(str, seen), *(f"{name}={value}" for name, value in given.items())]
+    command += [
+        "bash",
+        "-c",
+        _SANDBOX,
+        "sandbox",
+        *map(str, seen),
+        *(f"{name}={value}" for name, value in given.items()),
+    ]
     process = subprocess.Popen(
         [*command, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    running = Sealed(process)
+    running = Sandboxed(process)
     reading = threading.Thread(target=lambda: running.lines.extend(process.stdout or ()), daemon=True)
     reading.start()
     try:

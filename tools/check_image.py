@@ -18,7 +18,7 @@ from pathlib import Path
 
 from testkit import dockerfile
 from testkit.one_team import KEYS, ask, judged, ready, rotate, until
-from testkit.sandbox import USER, Sealed
+from testkit.sandbox import USER, Sandboxed
 
 TARGET = "cpu"
 INCLUDED = "python3,python3-pip,python3-venv,ca-certificates"
@@ -115,7 +115,7 @@ def serve(root: Path, where: str, environment: Mapping[str, str], teams: Path) -
     started = time.monotonic()
     with (teams / "said").open("w+") as output:
         process = subprocess.Popen(words, stdout=output, stderr=output, text=True, env=_outside())
-        running = Sealed(process)
+        running = Sandboxed(process)
         try:
             until(lambda: ready(port), 240, running)
             print(f"ready after {time.monotonic() - started:.1f} s")

@@ -1,4 +1,4 @@
-"""What happens to the processes that Prometheus watches: each act causes what its alerts look for, and ends it.
+"""Scenarios for the processes that Prometheus watches: each causes what its alerts look for, and ends the cause.
 
 Guarantees: A load goes on before, during and after a cause.
 """

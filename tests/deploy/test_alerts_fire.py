@@ -1,11 +1,12 @@
 """Every alert fires where its condition is caused in a real process of the service, and is inactive again afterwards.
 
-A real Prometheus with the shipped rules, made SPEED times as fast, watches four processes; each act causes what its
-alerts look for, waits until Prometheus says that they fire, ends the cause, and waits until they are inactive. Loads
-go on all the time, so that what clears does so because all is well again, not because nothing is asked any more.
+A real Prometheus with the shipped rules, SPEED times as fast, watches four processes. Each scenario causes what its
+alerts look for, waits until Prometheus reports that they fire, ends the cause, and waits until they are inactive. Loads
+go on all the time, so that an alert clears because the service is well again, not because nobody sends requests.
 """
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -52,7 +53,7 @@ async def test_every_alert_fires_and_clears_and_every_recording_has_data(
                 together.create_task(scenarios.go_unwatched(unwatched.job(""), tmp_path / "blind", drifting))
             empty = await asyncio.to_thread(without_data, asked)
     with capsys.disabled():
-        print(f"\n{table(rows.values())}")
+        print(f"\n{table(rows.values())}", file=sys.stderr)  # a worker's stdout goes nowhere
     assert not empty
     assert set(rows) == set(names(ALERTS, "alert"))
 

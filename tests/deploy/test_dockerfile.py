@@ -16,7 +16,7 @@ import pytest
 from testkit import dockerfile
 from testkit.dockerfile import ROOT
 from testkit.one_team import KEYS, ask, judged, ready, rotate, until
-from testkit.sandbox import USER, Sealed, sealed
+from testkit.sandbox import USER, Sandboxed, sandboxed
 
 TARGETS = ("cpu", "cuda")
 
@@ -85,7 +85,7 @@ def test_vllms_versions_are_within_ours() -> None:
 
 
 @contextmanager
-def image(target: str, app: Path, teams: Path, **settings: str) -> Iterator[tuple[Sealed, int]]:
+def image(target: str, app: Path, teams: Path, **settings: str) -> Iterator[tuple[Sandboxed, int]]:
     """The service as its image starts it, and its port."""
     steps = dockerfile.stage(target)
     app.mkdir(mode=0o755)
@@ -101,7 +101,7 @@ def image(target: str, app: Path, teams: Path, **settings: str) -> Iterator[tupl
     environment = dockerfile.environment(steps) | settings
     environment |= {"RUBRICD_PORT": str(port), "RUBRICD_TEAMS": "/mnt/teams/teams.yaml", "HF_HUB_OFFLINE": "1"}
     program = [*dockerfile.words(steps, "ENTRYPOINT"), *dockerfile.words(steps, "CMD")]
-    with sealed(program, app, environment, teams) as running:
+    with sandboxed(program, app, environment, teams) as running:
         yield running, port
 
 
