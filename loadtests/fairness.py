@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtests.simulation import LIMITS, UNIT, Caller, Run, Shape, Simulation
-from service.scheduling import Limits, PriorityClass, Tenant
+from service.scheduling import PriorityClass, Tenant
+from service.settings import SchedulingSettings
 
 SMALL_LOAD, NOISY_LOAD = 0.05, 10.0
 PATIENCE_S = 10.0
@@ -32,7 +33,13 @@ class Beside:
 
 
 async def beside_a_noisy_neighbour(
-    small: Shape, noisy: Shape, seconds: float, *, steady: bool = False, seed: int = 0, limits: Limits = LIMITS
+    small: Shape,
+    noisy: Shape,
+    seconds: float,
+    *,
+    steady: bool = False,
+    seed: int = 0,
+    limits: SchedulingSettings = LIMITS,
 ) -> list[Beside]:
     """Four small teams, one outcome each. `steady`: their requests come evenly, each team's at its own time."""
     teams = [Caller(Tenant(f"small-{n}"), SMALL_LOAD, small, steady=steady) for n in range(4)]

@@ -16,12 +16,13 @@ from service.clock import Clock, ManualClock
 from service.engine.base import EngineResult, LabelLogprobs, LabelQuery, Outcome, Prompt
 from service.engine.fake import FakeEngine
 from service.errors import Overloaded
-from service.scheduling import DEFAULT_TENANT, Limits, Scheduler, Tenant, costs
+from service.scheduling import DEFAULT_TENANT, Scheduler, Tenant, costs
+from service.settings import SchedulingSettings
 
 UNIT = 20  # tokens
 UNITS_PER_S = 2_500  # 50,000 tokens a second: a 7B judge on one large GPU
 BATCH_S = 0.002
-LIMITS = Limits(max_batch_tokens=8192 // UNIT, max_queued_tokens=1_000_000 // UNIT)
+LIMITS = SchedulingSettings(max_batch_tokens=8192 // UNIT, max_queued_tokens=1_000_000 // UNIT)
 
 CONVERSATION, RESPONSE, OWN = 1100 // UNIT, 600 // UNIT, 40 // UNIT  # instructions with the conversation
 GROUP, CRITERIA = 8, 12
@@ -125,7 +126,7 @@ class Simulation:
         fair: bool = True,
         refuse_early: bool = True,
         only: int | None = None,
-        limits: Limits = LIMITS,
+        limits: SchedulingSettings = LIMITS,
     ) -> None:
         self._callers = callers
         self._fair = fair

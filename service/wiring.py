@@ -27,7 +27,7 @@ from service.modes.registry import ModeOptions, judging_modes
 from service.observability import GaugeValues, Telemetry, monitor_event_loop
 from service.observability.tracing import Tracing
 from service.redis_client import RedisClient
-from service.scheduling import Limits, Scheduler
+from service.scheduling import Scheduler
 from service.scoring.canary import Canary
 from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import DEFAULT, Scorer
@@ -171,7 +171,7 @@ async def _load(parts: Dependencies, shared: SharedState, build: Builder, stack:
         workers=settings.rule_workers, timeout_s=settings.rule_timeout_s, max_queued=settings.max_queued_checks
     )
     stack.push_async_callback(rules.stop)
-    scheduler = Scheduler(built.engine, parts.clock, _limits(settings), telemetry)
+    scheduler = Scheduler(built.engine, parts.clock, settings, telemetry)
     scheduler.start()
     stack.push_async_callback(scheduler.drain, 0.0)
     canary = Canary(modes[DEFAULT], scheduler)
@@ -190,16 +190,6 @@ async def _load(parts: Dependencies, shared: SharedState, build: Builder, stack:
         rules=rules,
         clock=parts.clock,
         escalation=_escalation(settings),
-    )
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        max_batch_tokens=settings.max_batch_tokens,
-        max_queued_tokens=settings.max_queued_tokens,
-        max_in_flight=settings.max_in_flight,
-        max_concurrent_generations=settings.max_concurrent_generations,
-        max_queue_s=settings.max_queue_s,
     )
 
 

@@ -7,7 +7,6 @@ deadline.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from service.clock import Clock
 from service.engine.base import EngineQuery, GenerationQuery, Prompt, common_length
@@ -20,18 +19,6 @@ with the whole time, a fifth of the computed tokens belonged to requests that we
 
 _KEPT_FRACTION = 0.9
 """The part of what was measured before that is kept when the next batch is measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """In tokens that will be computed. `max_in_flight` is in batches, `max_concurrent_generations` in texts that are
-    generated at a time, `max_queue_s` in seconds of work at the measured throughput."""
-
-    max_batch_tokens: int = 8192
-    max_queued_tokens: int = 1_000_000
-    max_in_flight: int = 2
-    max_concurrent_generations: int = 64
-    max_queue_s: float = 120.0
 
 
 def cost_of(query: EngineQuery, previous: Prompt | None) -> int:

@@ -14,8 +14,9 @@ from service.clock import Clock
 from service.engine.base import EngineQuery, EngineResult
 from service.errors import JudgementError, TimedOut
 from service.observability.tracing import Watch
-from service.scheduling.admission import Limits, QueuedTokens, cost_of
+from service.scheduling.admission import QueuedTokens, cost_of
 from service.scheduling.fair_share import CLASS_WEIGHTS, FairShare, PriorityClass, Tenant
+from service.settings import SchedulingSettings
 
 NEXT_STEPS: Hashable = object()
 """The prefix group of queries that are the next step of an admitted one."""
@@ -147,19 +148,19 @@ class EngineCapacity:
     in_flight_batches: float = math.inf
 
 
-def engine_capacities(streams: bool, limits: Limits) -> tuple[EngineCapacity, EngineCapacity]:
+def engine_capacities(streams: bool, settings: SchedulingSettings) -> tuple[EngineCapacity, EngineCapacity]:
     """Returns the capacities for label queries and for generations. `streams` is the engine's."""
-    tokens, batches = limits.max_batch_tokens, limits.max_in_flight
+    tokens, batches = settings.max_batch_tokens, settings.max_in_flight
     # A streaming engine forms its batches itself, so small calls cost nothing and it gets one response's queries at a
     # time. Another engine computes the prompts of a call together, so it gets full batches.
     if streams:
         return (
             EngineCapacity(batch_tokens=tokens, one_prefix=True, in_flight_tokens=tokens * batches),
-            EngineCapacity(batch_tokens=tokens, batch_tickets=1, in_flight_tickets=limits.max_concurrent_generations),
+            EngineCapacity(batch_tokens=tokens, batch_tickets=1, in_flight_tickets=settings.max_concurrent_generations),
         )
     return (
         EngineCapacity(batch_tokens=tokens, in_flight_batches=batches),
-        EngineCapacity(batch_tokens=tokens, batch_tickets=limits.max_concurrent_generations, in_flight_batches=1),
+        EngineCapacity(batch_tokens=tokens, batch_tickets=settings.max_concurrent_generations, in_flight_batches=1),
     )
 
 

@@ -30,24 +30,27 @@ from service.engine.base import (
 from service.errors import Cancelled, EngineFailed, JudgementError, Unavailable
 from service.observability import EngineBatch, Telemetry
 from service.observability.tracing import BatchTrace
-from service.scheduling.admission import AdmissionControl, Limits, QueuedTokens, ThroughputEstimate, costs
+from service.scheduling.admission import AdmissionControl, QueuedTokens, ThroughputEstimate, costs
 from service.scheduling.fair_share import DEFAULT_TENANT, Tenant
 from service.scheduling.queue import NEXT_STEPS, Batch, RequestQueue, Ticket, engine_capacities
+from service.settings import SchedulingSettings
 
 log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    def __init__(self, engine: Engine, clock: Clock, limits: Limits, telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, settings: SchedulingSettings, telemetry: Telemetry | None = None
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._telemetry = telemetry or Telemetry()
         self._queued = QueuedTokens()
         self._throughput = ThroughputEstimate()
         self._admission = AdmissionControl(
-            clock, self._queued, self._throughput, max_tokens=limits.max_queued_tokens, max_s=limits.max_queue_s
+            clock, self._queued, self._throughput, max_tokens=settings.max_queued_tokens, max_s=settings.max_queue_s
         )
-        for_labels, for_generations = engine_capacities(engine.streams, limits)
+        for_labels, for_generations = engine_capacities(engine.streams, settings)
         self._label_queue = RequestQueue(clock, for_labels, self._queued)
         self._generation_queue = RequestQueue(clock, for_generations, self._queued)
         self._queues = (self._label_queue, self._generation_queue)

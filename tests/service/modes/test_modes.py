@@ -15,9 +15,10 @@ from service.modes.escalation import Escalation
 from service.modes.registry import ModeOptions, judging_modes
 from service.prompting.tokenization import Segmenter
 from service.rubrics.judgement import Judgement
-from service.scheduling import Limits, Scheduler
+from service.scheduling import Scheduler
 from service.scoring.canary import CANARY_CANDIDATES, Canary
 from service.scoring.request import Options
+from service.settings import SchedulingSettings
 from testkit.tokenizer_families import family
 from tests.service.scoring.test_scorer import candidate, scoring
 
@@ -165,7 +166,7 @@ async def test_what_cannot_be_aggregated_is_refused_before_anything_is_judged() 
 async def test_the_canaries_tell_drift_and_pass_the_cache_by() -> None:
     clock = ManualClock()
     engine = FakeEngine()
-    scheduler = Scheduler(engine, clock, Limits())
+    scheduler = Scheduler(engine, clock, SchedulingSettings())
     scheduler.start()
     canary = Canary(judging_modes(engine.identity, family("qwen"), ModeOptions())["verdict", "rubricd"], scheduler)
     assert await canary.check() == 0.0

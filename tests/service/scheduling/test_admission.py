@@ -8,8 +8,9 @@ from service.clock import ManualClock, settle
 from service.engine.base import LabelQuery, Prompt
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded
-from service.scheduling import Limits, Scheduler, Tenant, Ticket, costs
+from service.scheduling import Scheduler, Tenant, Ticket, costs
 from service.scheduling.admission import AdmissionControl, QueuedTokens, ThroughputEstimate
+from service.settings import SchedulingSettings
 
 LABELS = (1, 0)
 
@@ -19,7 +20,9 @@ def submit(scheduler: Scheduler, count: int, deadline_s: float | None = None, te
     return scheduler.submit(queries, [deadline_s] * count, tenant=Tenant(team))
 
 
-def slow(limits: Limits, batch_s: float = 0.0, token_s: float = 0.1) -> tuple[Scheduler, FakeEngine, ManualClock]:
+def slow(
+    limits: SchedulingSettings, batch_s: float = 0.0, token_s: float = 0.1
+) -> tuple[Scheduler, FakeEngine, ManualClock]:
     """A judge of ten tokens a second, running."""
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=batch_s, token_s=token_s), sleep=clock.sleep)
@@ -29,7 +32,7 @@ def slow(limits: Limits, batch_s: float = 0.0, token_s: float = 0.1) -> tuple[Sc
 
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
-    scheduler, _, clock = slow(Limits(max_batch_tokens=10, max_queued_tokens=50, max_in_flight=1))
+    scheduler, _, clock = slow(SchedulingSettings(max_batch_tokens=10, max_queued_tokens=50, max_in_flight=1))
     submit(scheduler, 10)
     await clock.advance(1.0)  # ten tokens in a second: the measured throughput
     submit(scheduler, 60)
@@ -43,7 +46,7 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
 
 
 async def test_work_that_cannot_finish_in_time_is_refused_with_when_it_would_fit() -> None:
-    scheduler, _, clock = slow(Limits(max_batch_tokens=10, max_in_flight=1))
+    scheduler, _, clock = slow(SchedulingSettings(max_batch_tokens=10, max_in_flight=1))
     submit(scheduler, 1000, 1.0)  # nothing is measured yet, so all is admitted
     submit(scheduler, 60)
     await clock.advance(1.0)
@@ -57,7 +60,7 @@ async def test_work_that_cannot_finish_in_time_is_refused_with_when_it_would_fit
 
 
 async def test_a_team_waits_for_its_own_share_only() -> None:
-    scheduler, _, clock = slow(Limits(max_batch_tokens=10, max_in_flight=1))
+    scheduler, _, clock = slow(SchedulingSettings(max_batch_tokens=10, max_in_flight=1))
     submit(scheduler, 600, team="noisy")
     await clock.advance(30.0)  # its burst credit is used up
     with pytest.raises(Overloaded):
@@ -70,7 +73,7 @@ async def test_a_team_waits_for_its_own_share_only() -> None:
 
 async def test_an_idle_judge_is_always_tried() -> None:
     """However slow it once was: a measurement must not keep the judge from being measured again."""
-    scheduler, engine, clock = slow(Limits(max_batch_tokens=10), batch_s=100.0)
+    scheduler, engine, clock = slow(SchedulingSettings(max_batch_tokens=10), batch_s=100.0)
     submit(scheduler, 10)
     await clock.advance(200.0)
     engine.plan = FaultPlan(token_s=0.1)
@@ -81,7 +84,7 @@ async def test_an_idle_judge_is_always_tried() -> None:
 
 
 async def test_the_limit_follows_the_measured_throughput() -> None:
-    scheduler, _, clock = slow(Limits(max_batch_tokens=10, max_in_flight=1, max_queue_s=6.0))
+    scheduler, _, clock = slow(SchedulingSettings(max_batch_tokens=10, max_in_flight=1, max_queue_s=6.0))
     submit(scheduler, 20)
     await clock.advance(1.0)
     submit(scheduler, 50)
@@ -93,7 +96,7 @@ async def test_the_limit_follows_the_measured_throughput() -> None:
 
 
 async def test_a_team_that_fills_the_queue_does_not_shut_out_another() -> None:
-    scheduler = Scheduler(FakeEngine(), ManualClock(), Limits(max_queued_tokens=100))
+    scheduler = Scheduler(FakeEngine(), ManualClock(), SchedulingSettings(max_queued_tokens=100))
     submit(scheduler, 100, team="noisy")
     submit(scheduler, 50, team="small")
     for team in ("noisy", "small"):
@@ -161,7 +164,7 @@ def test_throughput_forgets_a_slow_start_and_is_not_misled_by_a_short_or_failed_
 
 
 async def test_a_refusal_changes_nothing_and_takes_no_time() -> None:
-    scheduler, _, clock = slow(Limits(max_batch_tokens=10, max_queued_tokens=100, max_in_flight=1))
+    scheduler, _, clock = slow(SchedulingSettings(max_batch_tokens=10, max_queued_tokens=100, max_in_flight=1))
     submit(scheduler, 100)
     await settle()
     before, now = repr(scheduler), clock.now()

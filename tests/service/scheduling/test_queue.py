@@ -13,17 +13,18 @@ from service.clock import ManualClock
 from service.engine.base import LabelQuery, Prompt
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded, TimedOut
-from service.scheduling import DEFAULT_TENANT, Limits, PriorityClass, Scheduler, Tenant, Ticket
+from service.scheduling import DEFAULT_TENANT, PriorityClass, Scheduler, Tenant, Ticket
+from service.settings import SchedulingSettings
 
 LABELS = (1, 0)
-ONE_A_BATCH = Limits(max_batch_tokens=1)
+ONE_A_BATCH = SchedulingSettings(max_batch_tokens=1)
 
 
 def label_queries(names: Sequence[int], own: int = 1) -> list[LabelQuery]:
     return [LabelQuery(Prompt(shared=(), own=(name,) * own), LABELS) for name in names]
 
 
-def stopped(limits: Limits = ONE_A_BATCH) -> Scheduler:
+def stopped(limits: SchedulingSettings = ONE_A_BATCH) -> Scheduler:
     """A scheduler whose runner was not started, so that only the test takes batches."""
     return Scheduler(FakeEngine(), ManualClock(), limits)
 
@@ -95,7 +96,7 @@ async def test_next_steps_go_first_of_their_team_and_not_before_another() -> Non
 
 
 async def test_a_batch_stays_with_one_team_and_is_filled_up_from_the_next() -> None:
-    scheduler = stopped(Limits(max_batch_tokens=4))
+    scheduler = stopped(SchedulingSettings(max_batch_tokens=4))
     put(scheduler, [1] * 6, Tenant("a"))
     put(scheduler, [2] * 6, Tenant("b"))
     assert [take_names(scheduler, 1) for _ in range(3)] == [[1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 2, 2]]
@@ -110,7 +111,7 @@ async def test_three_classes_give_a_team_no_more() -> None:
 
 
 async def test_a_cancelled_ticket_is_out_of_every_sum() -> None:
-    scheduler = stopped(Limits(max_batch_tokens=2))
+    scheduler = stopped(SchedulingSettings(max_batch_tokens=2))
     mine, theirs = put(scheduler, [1] * 50, Tenant("mine")), put(scheduler, [2] * 50, Tenant("theirs"))
     [urgent] = put(scheduler, [3], Tenant("mine", priority_class="interactive"))
     assert scheduler.queued_by() == {("mine", "train"): 50, ("mine", "interactive"): 1, ("theirs", "train"): 50}
@@ -124,7 +125,7 @@ async def test_a_cancelled_ticket_is_out_of_every_sum() -> None:
 
 async def test_a_hundred_thousand_tickets_cost_no_more_each_than_a_thousand() -> None:
     def seconds(count: int) -> float:
-        scheduler = stopped(Limits(max_batch_tokens=10, max_queued_tokens=10**9))
+        scheduler = stopped(SchedulingSettings(max_batch_tokens=10, max_queued_tokens=10**9))
         queries = label_queries(range(count))
         started = time.process_time()
         tickets = scheduler.submit(queries, [None] * count, groups=[n % 7 for n in range(count)])
@@ -138,7 +139,7 @@ async def test_a_hundred_thousand_tickets_cost_no_more_each_than_a_thousand() ->
 
 
 async def test_a_batch_closes_on_the_token_budget_in_order_of_arrival() -> None:
-    scheduler = stopped(Limits(max_batch_tokens=10))
+    scheduler = stopped(SchedulingSettings(max_batch_tokens=10))
     submit(scheduler, label_queries(range(5), own=4))
     assert [[name_of(ticket) for ticket in take(scheduler)] for _ in range(3)] == [[0, 1], [2, 3], [4]]
     assert scheduler.take() is None
@@ -146,7 +147,7 @@ async def test_a_batch_closes_on_the_token_budget_in_order_of_arrival() -> None:
 
 
 async def test_a_shared_prefix_counts_once_if_its_queries_are_neighbours() -> None:
-    scheduler = stopped(Limits(max_batch_tokens=110))
+    scheduler = stopped(SchedulingSettings(max_batch_tokens=110))
     shared = tuple(range(100))
     submit(scheduler, [LabelQuery(Prompt(shared, (n,)), LABELS) for n in range(12)])
     assert scheduler.queued_tokens == 112
@@ -154,13 +155,13 @@ async def test_a_shared_prefix_counts_once_if_its_queries_are_neighbours() -> No
 
 
 async def test_a_query_over_the_token_budget_goes_alone() -> None:
-    scheduler = stopped(Limits(max_batch_tokens=2))
+    scheduler = stopped(SchedulingSettings(max_batch_tokens=2))
     submit(scheduler, [*label_queries([0]), *label_queries([1], own=9), *label_queries([2])])
     assert [len(take(scheduler)) for _ in range(3)] == [1, 1, 1]
 
 
 async def test_a_next_step_goes_first_and_is_admitted_to_a_full_queue() -> None:
-    scheduler = stopped(Limits(max_queued_tokens=3))
+    scheduler = stopped(SchedulingSettings(max_queued_tokens=3))
     put(scheduler, range(3))
     with pytest.raises(Overloaded):
         put(scheduler, [3])
@@ -171,7 +172,7 @@ async def test_a_next_step_goes_first_and_is_admitted_to_a_full_queue() -> None:
 async def test_a_query_that_is_sure_to_be_late_is_not_started() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    scheduler = Scheduler(engine, clock, Limits(max_batch_tokens=1, max_in_flight=2))
+    scheduler = Scheduler(engine, clock, SchedulingSettings(max_batch_tokens=1, max_in_flight=2))
     scheduler.start()
     tickets = [scheduler.submit(label_queries([0]), [deadline_s])[0] for deadline_s in (None, None, 1.5, 2.5)]
     await clock.advance(3.0)
@@ -189,7 +190,7 @@ async def test_a_query_that_is_sure_to_be_late_is_not_started() -> None:
 async def test_take_keeps_order_and_budget_and_leaves_nothing(
     sizes: list[int], budget: int, cancelled: set[int]
 ) -> None:
-    scheduler = stopped(Limits(max_batch_tokens=budget))
+    scheduler = stopped(SchedulingSettings(max_batch_tokens=budget))
     tickets = submit(scheduler, [LabelQuery(Prompt((), (n,) * size), LABELS) for n, size in enumerate(sizes)])
     for n in cancelled & set(range(len(sizes))):
         tickets[n].cancel()

@@ -20,11 +20,12 @@ from service.engine.base import (
 )
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import Cancelled, EngineFailed, JudgementError, TimedOut, Unavailable
-from service.scheduling import Limits, Scheduler, Tenant, Ticket
+from service.scheduling import Scheduler, Tenant, Ticket
 from service.scheduling.scheduler import queue_waits, summarize_batch
+from service.settings import SchedulingSettings
 
 LABELS = (1, 0)
-LIMITS = Limits()
+LIMITS = SchedulingSettings()
 
 
 def prompt(n: int, shared: tuple[int, ...] = (), own: int = 1) -> Prompt:
@@ -37,7 +38,7 @@ def prompts(count: int) -> list[Prompt]:
 
 @asynccontextmanager
 async def running(
-    engine: FakeEngine, limits: Limits = LIMITS, clock: ManualClock | None = None
+    engine: FakeEngine, limits: SchedulingSettings = LIMITS, clock: ManualClock | None = None
 ) -> AsyncIterator[Scheduler]:
     scheduler = Scheduler(engine, clock or ManualClock(), limits)
     scheduler.start()
@@ -68,7 +69,7 @@ async def outcome(ticket: Ticket) -> EngineResult | str:
 
 
 async def test_every_prompt_gets_its_own_result() -> None:
-    async with running(FakeEngine(), Limits(max_batch_tokens=3)) as scheduler:
+    async with running(FakeEngine(), SchedulingSettings(max_batch_tokens=3)) as scheduler:
         sent = prompts(20)
         reads = [await ticket.future for ticket in submit(scheduler, sent)]
     assert reads == [oracle(p.ids) for p in sent]
@@ -77,7 +78,7 @@ async def test_every_prompt_gets_its_own_result() -> None:
 async def test_a_cancelled_ticket_frees_its_place_at_once_and_never_reaches_the_engine() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with running(engine, Limits(max_batch_tokens=1, max_in_flight=1), clock) as scheduler:
+    async with running(engine, SchedulingSettings(max_batch_tokens=1, max_in_flight=1), clock) as scheduler:
         tickets = submit(scheduler, prompts(1000))
         await settle()
         for ticket in tickets[1:]:
@@ -91,7 +92,7 @@ async def test_a_cancelled_ticket_frees_its_place_at_once_and_never_reaches_the_
 async def test_expired_work_never_reaches_the_engine() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with running(engine, Limits(max_batch_tokens=1, max_in_flight=1), clock) as scheduler:
+    async with running(engine, SchedulingSettings(max_batch_tokens=1, max_in_flight=1), clock) as scheduler:
         [patient, hasty, late] = [
             *submit(scheduler, [prompt(0)]),
             *submit(scheduler, prompts(2)[1:], 0.5),
@@ -105,7 +106,7 @@ async def test_expired_work_never_reaches_the_engine() -> None:
 async def test_work_in_flight_is_bounded() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with running(engine, Limits(max_batch_tokens=2, max_in_flight=3), clock) as scheduler:
+    async with running(engine, SchedulingSettings(max_batch_tokens=2, max_in_flight=3), clock) as scheduler:
         submit(scheduler, prompts(40))
         await settle()
         assert engine.calls == 3
@@ -116,7 +117,7 @@ async def test_work_in_flight_is_bounded() -> None:
 async def test_a_drain_finishes_accepted_work_and_refuses_new_work() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    scheduler = Scheduler(engine, clock, Limits(max_batch_tokens=10, max_in_flight=1))
+    scheduler = Scheduler(engine, clock, SchedulingSettings(max_batch_tokens=10, max_in_flight=1))
     scheduler.start()
     tickets = submit(scheduler, prompts(50))
     draining = asyncio.create_task(scheduler.drain(grace_s=3.5))
@@ -131,7 +132,7 @@ async def test_a_drain_finishes_accepted_work_and_refuses_new_work() -> None:
 
 
 async def test_a_dead_runner_fails_every_ticket_and_refuses_new_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    scheduler = Scheduler(FakeEngine(), ManualClock(), Limits())
+    scheduler = Scheduler(FakeEngine(), ManualClock(), SchedulingSettings())
 
     def broken() -> list[Ticket]:
         raise RuntimeError("a bug in take")
@@ -150,7 +151,7 @@ async def test_a_dead_runner_fails_every_ticket_and_refuses_new_work(monkeypatch
 @pytest.mark.parametrize("fault", ["batch", "crash", "few", "many"])
 async def test_a_failed_batch_fails_its_members_and_nobody_else(fault: str) -> None:
     engine = FakeEngine(plan=FaultPlan(script=("ok", fault)))  # type: ignore[arg-type]
-    async with running(engine, Limits(max_batch_tokens=4, max_in_flight=1)) as scheduler:
+    async with running(engine, SchedulingSettings(max_batch_tokens=4, max_in_flight=1)) as scheduler:
         sent = prompts(12)
         outcomes = [await outcome(ticket) for ticket in submit(scheduler, sent)]
     reads: list[EngineResult | str] = [oracle(p.ids) for p in sent]
@@ -166,7 +167,7 @@ async def test_under_faults_and_cancellations_every_ticket_is_answered_once_and_
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(rates=RATES, batch_s=0.01), sleep=clock.sleep)  # type: ignore[arg-type]
     wrong, endings = 0, {"read": 0, "failed": 0, "cancelled": 0, "unreadable": 0}
-    async with running(engine, Limits(max_batch_tokens=64, max_in_flight=2), clock) as scheduler:
+    async with running(engine, SchedulingSettings(max_batch_tokens=64, max_in_flight=2), clock) as scheduler:
         for round_ in range(100):
             sent = [Prompt(shared=(round_, round_), own=(n, rng.randrange(1000))) for n in range(100)]
             tickets = submit(scheduler, sent, clock.now() + rng.choice([0.02, 1.0]))
@@ -196,7 +197,7 @@ async def test_under_faults_and_cancellations_every_ticket_is_answered_once_and_
 async def test_stopping_answers_tickets_in_flight() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(script=("hang",)), sleep=clock.sleep)
-    scheduler = Scheduler(engine, clock, Limits())
+    scheduler = Scheduler(engine, clock, SchedulingSettings())
     scheduler.start()
     tickets = submit(scheduler, prompts(3))
     await settle()
@@ -211,7 +212,7 @@ def generation(n: int, max_tokens: int = 10) -> GenerationQuery:
 async def test_generations_do_not_hold_up_label_queries() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(script=("hang",)), sleep=clock.sleep)
-    async with running(engine, Limits(max_in_flight=1), clock) as scheduler:
+    async with running(engine, SchedulingSettings(max_in_flight=1), clock) as scheduler:
         generations = scheduler.submit([generation(0)], [None])
         await settle()
         tickets = submit(scheduler, prompts(3))
@@ -224,7 +225,7 @@ async def test_a_generation_costs_its_longest_text_and_their_number_is_bounded()
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
     engine.streams = True
-    async with running(engine, Limits(max_concurrent_generations=3), clock) as scheduler:
+    async with running(engine, SchedulingSettings(max_concurrent_generations=3), clock) as scheduler:
         tickets = scheduler.submit([generation(n) for n in range(8)], [None] * 8)
         assert scheduler.queued_tokens == 88
         await settle()
@@ -237,7 +238,7 @@ async def test_a_streaming_engine_gets_one_prefix_at_a_time_within_its_tokens() 
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
     engine.streams = True
-    async with running(engine, Limits(max_batch_tokens=200, max_in_flight=1), clock) as scheduler:
+    async with running(engine, SchedulingSettings(max_batch_tokens=200, max_in_flight=1), clock) as scheduler:
         prefixes = [(n,) * 50 for n in range(10)]
         submit(scheduler, [prompt(n, shared) for shared in prefixes for n in range(3)])
         await settle()
@@ -255,7 +256,7 @@ async def test_label_queries_of_different_labels_are_answered_in_order() -> None
 
 async def test_an_engine_that_is_down_refuses_new_work() -> None:
     engine = FakeEngine(plan=FaultPlan(script=("hang",)))
-    async with running(engine, Limits(max_batch_tokens=1, max_in_flight=1)) as scheduler:
+    async with running(engine, SchedulingSettings(max_batch_tokens=1, max_in_flight=1)) as scheduler:
         submit(scheduler, prompts(1))
         await settle()
         engine.down = "the engine died; it is being started again"

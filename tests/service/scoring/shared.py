@@ -12,9 +12,10 @@ from service.engine.fake import FakeEngine
 from service.errors import QuotaExceeded
 from service.modes.modes import ModeResult
 from service.modes.registry import ModeOptions, judging_modes
-from service.scheduling import Limits, Scheduler
+from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import Scorer
+from service.settings import SchedulingSettings
 from service.verifiers.pool import RulePool
 from testkit.tokenizer_families import family
 
@@ -75,10 +76,10 @@ class Sharing:
 
 @asynccontextmanager
 async def replica(
-    engine: FakeEngine, pool: Pool, clock: ManualClock | None = None, limits: Limits | None = None
+    engine: FakeEngine, pool: Pool, clock: ManualClock | None = None, limits: SchedulingSettings | None = None
 ) -> AsyncIterator[tuple[Scorer, Sharing]]:
     clock = clock or ManualClock()
-    scheduler = Scheduler(engine, clock, limits or Limits())
+    scheduler = Scheduler(engine, clock, limits or SchedulingSettings())
     scheduler.start()
     rules, shared = RulePool(workers=1, timeout_s=2.0), pool.member()
     evaluator = Evaluator(scheduler, MemoryCache[ModeResult](10_000), shared)

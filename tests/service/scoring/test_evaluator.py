@@ -9,9 +9,10 @@ from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded, QuotaExceeded
 from service.modes.modes import Query
-from service.scheduling import Limits, Scheduler, Tenant
+from service.scheduling import Scheduler, Tenant
 from service.scoring import rendering
 from service.scoring.request import Options
+from service.settings import SchedulingSettings
 from tests.service.scoring.shared import Budget, Pool, replica
 from tests.service.scoring.test_scorer import candidate, scoring, until_asked
 
@@ -32,7 +33,7 @@ async def test_a_request_that_joined_a_refused_query_is_overloaded_and_not_refus
 async def test_what_surely_has_no_place_is_refused_before_it_is_rendered_or_reserved() -> None:
     clock, pool, budget = ManualClock(), Pool(), Budget()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    limits = Limits(max_batch_tokens=1, max_in_flight=1, max_queued_tokens=400)
+    limits = SchedulingSettings(max_batch_tokens=1, max_in_flight=1, max_queued_tokens=400)
     async with replica(engine, pool, clock, limits) as (scorer, _):
         first = asyncio.create_task(scorer.score([candidate()], Options()))
         await until_asked(engine)
@@ -72,7 +73,7 @@ async def test_capacity_is_asked_for_once_before_rendering_and_once_with_the_exa
 async def test_requests_that_arrive_at_once_are_refused_before_rendering_where_all_have_no_place() -> None:
     clock, budget = ManualClock(), Budget()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    limits = Limits(max_batch_tokens=1, max_in_flight=1, max_queued_tokens=2000)
+    limits = SchedulingSettings(max_batch_tokens=1, max_in_flight=1, max_queued_tokens=2000)
     async with scoring(engine, clock, limits) as scorer:
         first = asyncio.create_task(scorer.score([candidate()], Options()))
         await until_asked(engine)  # an estimate is learned, and something waits

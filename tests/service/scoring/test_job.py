@@ -4,8 +4,8 @@ import asyncio
 
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
-from service.scheduling import Limits
 from service.scoring.request import Options
+from service.settings import SchedulingSettings
 from tests.service.scoring.shared import Pool, replica
 from tests.service.scoring.test_scorer import candidate, until_asked
 
@@ -13,7 +13,7 @@ from tests.service.scoring.test_scorer import candidate, until_asked
 async def test_results_come_in_the_order_of_finishing() -> None:
     clock, pool = ManualClock(), Pool()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    limits = Limits(max_batch_tokens=1, max_in_flight=1)
+    limits = SchedulingSettings(max_batch_tokens=1, max_in_flight=1)
     async with replica(engine, pool, clock, limits) as (scorer, _):
         known = asyncio.create_task(scorer.score([candidate("third", 2)], Options()))
         await until_asked(engine)
@@ -37,7 +37,7 @@ async def test_results_come_in_the_order_of_finishing() -> None:
 async def test_who_stops_listening_frees_what_is_open() -> None:
     clock, pool = ManualClock(), Pool()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with replica(engine, pool, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
+    async with replica(engine, pool, clock, SchedulingSettings(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
         begun = await scorer.start([candidate(f"Response {n}.", 1) for n in range(5)], Options())
         results = begun.scored()
         first = asyncio.ensure_future(anext(results))
@@ -55,7 +55,7 @@ async def test_who_stops_listening_frees_what_is_open() -> None:
 async def test_at_the_deadline_everybody_has_a_result_and_what_is_open_a_reason() -> None:
     clock, pool = ManualClock(), Pool()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with replica(engine, pool, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
+    async with replica(engine, pool, clock, SchedulingSettings(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
         asked = [candidate(f"Response {n}.", 1) for n in range(5)]
         request = asyncio.create_task(scorer.score(asked, Options(deadline_s=2.5)))
         await until_asked(engine)

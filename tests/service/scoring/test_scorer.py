@@ -18,14 +18,15 @@ from service.prompting.renderer import Renderer
 from service.prompting.template import build_skeleton
 from service.prompting.tokenization import ChatTokenizer, Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Rule, Turn
-from service.scheduling import Limits, Scheduler
+from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.request import Options
 from service.scoring.scorer import Scorer
+from service.settings import SchedulingSettings
 from service.verifiers.pool import RulePool
 from testkit.tokenizer_families import family
 
-LIMITS = Limits()
+LIMITS = SchedulingSettings()
 MANNER = ModeOptions()
 RENDERER = Renderer(Segmenter(family("qwen")), build_skeleton(family("qwen")))
 
@@ -34,7 +35,7 @@ RENDERER = Renderer(Segmenter(family("qwen")), build_skeleton(family("qwen")))
 async def scoring(
     engine: FakeEngine,
     clock: ManualClock | None = None,
-    limits: Limits = LIMITS,
+    limits: SchedulingSettings = LIMITS,
     mode_options: ModeOptions = MANNER,
     tokenizer: ChatTokenizer | None = None,
 ) -> AsyncIterator[Scorer]:
@@ -153,7 +154,7 @@ async def test_who_began_it_may_leave_and_the_others_are_answered_200_of_200() -
 async def test_when_all_have_left_the_work_is_not_done() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with scoring(engine, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as scorer:
+    async with scoring(engine, clock, SchedulingSettings(max_batch_tokens=1, max_in_flight=1)) as scorer:
         request = asyncio.create_task(scorer.score([candidate()], Options()))
         await until_asked(engine)
         request.cancel()
@@ -165,7 +166,7 @@ async def test_when_all_have_left_the_work_is_not_done() -> None:
 async def test_past_the_deadline_the_answer_is_timeout_with_bounds_and_no_score() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with scoring(engine, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as scorer:
+    async with scoring(engine, clock, SchedulingSettings(max_batch_tokens=1, max_in_flight=1)) as scorer:
         request = asyncio.create_task(scorer.score([candidate()], Options(deadline_s=3.5)))
         await until_asked(engine)
         await clock.advance(10.0)
@@ -180,7 +181,7 @@ async def test_past_the_deadline_the_answer_is_timeout_with_bounds_and_no_score(
 async def test_a_follower_with_more_time_gets_it() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with scoring(engine, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as scorer:
+    async with scoring(engine, clock, SchedulingSettings(max_batch_tokens=1, max_in_flight=1)) as scorer:
         hasty = asyncio.create_task(scorer.score([candidate(criteria=3)], Options(deadline_s=1.5)))
         patient = asyncio.create_task(scorer.score([candidate(criteria=3)], Options(deadline_s=60.0)))
         await until_asked(engine)
@@ -193,7 +194,7 @@ async def test_a_follower_with_more_time_gets_it() -> None:
 async def test_a_request_that_the_queue_cannot_take_is_refused_whole_and_leaves_nothing() -> None:
     clock = ManualClock()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    limits = Limits(max_batch_tokens=1, max_queued_tokens=1000, max_in_flight=1)
+    limits = SchedulingSettings(max_batch_tokens=1, max_queued_tokens=1000, max_in_flight=1)
     async with scoring(engine, clock, limits) as scorer:
         first = asyncio.create_task(scorer.score([candidate()], Options()))
         await until_asked(engine)
@@ -266,7 +267,7 @@ async def test_10_000_requests_under_faults_hold_no_invented_verdict() -> None:
     asked = [candidate(f"Response {n}.", criteria=10) for n in range(500)]
     truths = [truth(one) for one in asked]
     ok = failed = wrong = refused = 0
-    async with scoring(engine, clock, Limits(max_batch_tokens=4096)) as scorer:
+    async with scoring(engine, clock, SchedulingSettings(max_batch_tokens=4096)) as scorer:
         for round in range(20):
             deadline_s = clock.now() + (0.05 if round % 5 == 4 else 60.0)
             options = Options(deadline_s=deadline_s, scope=str(round))

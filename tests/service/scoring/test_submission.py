@@ -7,8 +7,9 @@ import pytest
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import QuotaExceeded, Unavailable
-from service.scheduling import Limits, Tenant
+from service.scheduling import Tenant
 from service.scoring.request import Options
+from service.settings import SchedulingSettings
 from tests.service.scoring.shared import Budget, Pool, replica
 from tests.service.scoring.test_scorer import candidate, truth, until_asked
 
@@ -27,7 +28,7 @@ async def test_what_is_reserved_is_settled_once_by_what_it_took() -> None:
 async def test_what_the_engine_has_when_its_caller_leaves_is_paid_for_and_what_waits_is_not() -> None:
     clock, pool, budget = ManualClock(), Pool(), Budget()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with replica(engine, pool, clock, Limits(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
+    async with replica(engine, pool, clock, SchedulingSettings(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
         leaving = asyncio.create_task(scorer.score([candidate(criteria=5)], Options(reserve=budget.reserve)))
         await until_asked(engine)
         leaving.cancel()
