@@ -58,7 +58,7 @@ class FairSemaphore:
     @property
     def idle_places(self) -> int | None:
         """Places that are free; None while anything waits for one."""
-        return None if self._waiters or self._shares else self._free
+        return None if self._waiters else self._free
 
     async def acquire(self, tenant: Tenant, cost: int) -> None:
         """Waits for a place; call `release` once afterwards. `cost` is what it counts for in the team's share."""
