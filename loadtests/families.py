@@ -30,8 +30,9 @@ from service.engine.local.engine import LocalEngine
 from service.engine.vllm.engine import VllmEngine
 from service.engine.vllm.options import Options
 from service.modes.modes import JudgingMode, Query, render_prompts
-from service.modes.registry import ModeOptions, judging_modes
+from service.modes.registry import judging_modes
 from service.scoring.canary import CANARY_CANDIDATES
+from service.settings import ModeSettings
 from testkit.tokenizer_families import family
 
 SMALL: dict[str, Any] = {
@@ -101,7 +102,7 @@ async def check(name: str) -> Row:
         tokenizer = make(Path(folder), name)
         local = LocalEngine.load(folder, device="cpu", dtype="float32")
         vllm = await VllmEngine.load(folder, Options(dtype="float32", kv_cache_gb=1, max_model_len=2048))
-        asked = judging_modes(vllm.identity, tokenizer, ModeOptions())
+        asked = judging_modes(vllm.identity, tokenizer, ModeSettings())
         apart, count = 0.0, 0
         try:
             for rendered, label_ids in questions(asked):

@@ -23,7 +23,7 @@ from service.idempotency import IdempotencyStore, MemoryIdempotencyStore, RedisI
 from service.lifecycle import Lifecycle
 from service.modes.escalation import Escalation
 from service.modes.modes import ModeResult
-from service.modes.registry import ModeOptions, judging_modes
+from service.modes.registry import judging_modes
 from service.observability import GaugeValues, Telemetry, monitor_event_loop
 from service.observability.tracing import Tracing
 from service.redis_client import RedisClient
@@ -166,10 +166,8 @@ async def _load(parts: Dependencies, shared: SharedState, build: Builder, stack:
     settings, telemetry = parts.settings, parts.telemetry
     built = await build(settings)
     stack.push_async_callback(built.engine.stop)
-    modes = judging_modes(built.engine.identity, built.tokenizer, _mode_options(settings))
-    rules = RulePool(
-        workers=settings.rule_workers, timeout_s=settings.rule_timeout_s, max_queued=settings.max_queued_checks
-    )
+    modes = judging_modes(built.engine.identity, built.tokenizer, settings, _grader(settings.healthbench_template))
+    rules = RulePool(settings)
     stack.push_async_callback(rules.stop)
     scheduler = Scheduler(built.engine, parts.clock, settings, telemetry)
     scheduler.start()
@@ -189,25 +187,8 @@ async def _load(parts: Dependencies, shared: SharedState, build: Builder, stack:
         scheduler=scheduler,
         rules=rules,
         clock=parts.clock,
-        escalation=_escalation(settings),
+        escalation=Escalation.of(settings),
     )
-
-
-def _mode_options(settings: Settings) -> ModeOptions:
-    return ModeOptions(
-        labels=settings.labels,
-        mass_floor=settings.label_mass_floor,
-        reasoned_tokens=settings.reasoned_tokens,
-        explanation_chars=settings.explanation_chars,
-        max_reasoning_tokens=settings.max_reasoning_tokens,
-        temperature=settings.vote_temperature,
-        grader=_grader(settings.healthbench_template),
-        escalation=_escalation(settings),
-    )
-
-
-def _escalation(settings: Settings) -> Escalation:
-    return Escalation(settings.escalate_band, settings.escalate_share)
 
 
 def _grader(file: Path | None) -> str | None:

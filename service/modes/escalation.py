@@ -6,9 +6,11 @@ Guarantees: at most the budget is chosen, the most uncertain first; the same jud
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from service.modes.modes import JudgingMode
 from service.rubrics.judgement import Judgement
+from service.settings import ModeSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,10 @@ class Escalation:
 
     band: float = 0.0
     share: float = 0.1
+
+    @classmethod
+    def of(cls, settings: ModeSettings) -> Self:
+        return cls(settings.escalate_band, settings.escalate_share)
 
     def choose(self, judgements: Sequence[Judgement]) -> list[int]:
         """Indexes of those to judge again, most uncertain first."""

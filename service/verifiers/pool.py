@@ -21,6 +21,7 @@ from typing import Any
 
 from service.errors import Cancelled, Overloaded, VerifierFailed
 from service.rubrics.rubric import Rule
+from service.settings import RuleSettings
 from service.verifiers.choice import stated_choice
 from service.verifiers.process import RuleProcess, WorkerDied
 
@@ -76,21 +77,19 @@ def _names_a_choice(gold: str) -> bool:
 
 
 class RulePool:
-    """Decides rules in up to `workers` processes, which are started when they are first needed.
+    """Decides rules in up to `rule_workers` processes, which are started when they are first needed.
 
-    A check may take `timeout_s` of wall time once its process has loaded what the rule needs. Checks wait in the order
-    of arrival. The pool does not look at deadlines or at its limit by itself: the caller asks `check_capacity`, which
-    refuses where more than `max_queued` would wait, before it sends checks, and cancels those whose deadline has
-    passed.
+    A check may take `rule_timeout_s` of wall time once its process has loaded what the rule needs. Checks wait in the
+    order of arrival. The pool does not look at deadlines or at its limit by itself: the caller asks `check_capacity`,
+    which refuses where more than `max_queued_checks` would wait, before it sends checks, and cancels those whose
+    deadline has passed.
     """
 
-    def __init__(self, *, workers: int = 2, timeout_s: float = 5.0, max_queued: int = 10_000) -> None:
-        if workers < 1 or timeout_s <= 0 or max_queued < 1:
-            raise ValueError("a pool needs a worker, a time limit and a queue")
-        self._timeout_s = timeout_s
-        self._max_queued = max_queued
+    def __init__(self, settings: RuleSettings) -> None:
+        self._timeout_s = settings.rule_timeout_s
+        self._max_queued = settings.max_queued_checks
         self._mean_check_s: float | None = None
-        self._processes = tuple(RuleProcess() for _ in range(workers))
+        self._processes = tuple(RuleProcess() for _ in range(settings.rule_workers))
         self._free = list(self._processes)
         self._waiting: deque[asyncio.Future[RuleProcess]] = deque()
         self._stopped = False

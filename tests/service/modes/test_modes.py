@@ -12,13 +12,13 @@ from service.engine.base import Generation, GenerationOutcome, Prompt, Sampling
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import InvalidRequest
 from service.modes.escalation import Escalation
-from service.modes.registry import ModeOptions, judging_modes
+from service.modes.registry import judging_modes
 from service.prompting.tokenization import Segmenter
 from service.rubrics.judgement import Judgement
 from service.scheduling import Scheduler
 from service.scoring.canary import CANARY_CANDIDATES, Canary
 from service.scoring.request import Options
-from service.settings import SchedulingSettings
+from service.settings import ModeSettings, SchedulingSettings
 from testkit.tokenizer_families import family
 from tests.service.scoring.test_scorer import candidate, scoring
 
@@ -107,8 +107,8 @@ async def test_a_rating_that_fails_or_abstains_has_no_score_and_a_reason() -> No
 
 async def test_uncertain_verdicts_are_asked_again_within_the_budget() -> None:
     engine = FakeEngine()
-    mode_options = ModeOptions(escalation=Escalation(band=0.5, share=0.25))
-    async with scoring(engine, mode_options=mode_options) as scorer:
+    mode_settings = ModeSettings(escalate_band=0.5, escalate_share=0.25)
+    async with scoring(engine, mode_settings=mode_settings) as scorer:
         [scored], usage = await scorer.score([candidate()], Options())
     again = [j for j in scored.judgements if j.explanation is not None]
     assert (len(again), usage.judgements, engine.prompts) == (3, 15, 15)
@@ -119,7 +119,7 @@ async def test_uncertain_verdicts_are_asked_again_within_the_budget() -> None:
 
 async def test_a_second_question_that_fails_leaves_the_first_answer() -> None:
     engine = FakeEngine(plan=FaultPlan(script=("ok", "batch")))
-    async with scoring(engine, mode_options=ModeOptions(escalation=Escalation(band=0.5, share=1.0))) as scorer:
+    async with scoring(engine, mode_settings=ModeSettings(escalate_band=0.5, escalate_share=1.0)) as scorer:
         [scored], _ = await scorer.score([candidate()], Options())
     assert all(j.ok and j.explanation is None for j in scored.judgements)
 
@@ -136,13 +136,14 @@ def test_the_most_uncertain_are_chosen_and_never_a_rule() -> None:
 
 
 def test_each_way_of_asking_is_a_judge_of_its_own() -> None:
-    plain = judging_modes(FakeEngine().identity, family("qwen"), ModeOptions())
-    again = judging_modes(FakeEngine().identity, family("qwen"), ModeOptions(escalation=Escalation(band=0.1)))
+    plain = judging_modes(FakeEngine().identity, family("qwen"), ModeSettings())
+    again = judging_modes(FakeEngine().identity, family("qwen"), ModeSettings(escalate_band=0.1))
     names = [judging_mode.judge.fingerprint for judging_mode in plain.values()]
     assert len(set(names)) == len(names) >= 5
     assert again["verdict", "rubricd"].judge.fingerprint != plain["verdict", "rubricd"].judge.fingerprint
     assert again["reasoned", "rubricd"].judge.fingerprint == plain["reasoned", "rubricd"].judge.fingerprint
-    for changed in (ModeOptions(temperature=0.6), ModeOptions(reasoned_tokens=99), ModeOptions(explanation_chars=99)):
+    changes = ({"vote_temperature": 0.6}, {"reasoned_tokens": 99}, {"explanation_chars": 99})
+    for changed in map(ModeSettings.model_validate, changes):
         other = judging_modes(FakeEngine().identity, family("qwen"), changed)
         assert other["reasoned", "rubricd"].judge.fingerprint != plain["reasoned", "rubricd"].judge.fingerprint
 
@@ -168,7 +169,7 @@ async def test_the_canaries_tell_drift_and_pass_the_cache_by() -> None:
     engine = FakeEngine()
     scheduler = Scheduler(engine, clock, SchedulingSettings())
     scheduler.start()
-    canary = Canary(judging_modes(engine.identity, family("qwen"), ModeOptions())["verdict", "rubricd"], scheduler)
+    canary = Canary(judging_modes(engine.identity, family("qwen"), ModeSettings())["verdict", "rubricd"], scheduler)
     assert await canary.check() == 0.0
     assert await canary.check() == 0.0
     assert engine.prompts == 2 * sum(len(one.criteria) for one in CANARY_CANDIDATES)

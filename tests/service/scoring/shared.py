@@ -11,11 +11,11 @@ from service.clock import ManualClock
 from service.engine.fake import FakeEngine
 from service.errors import QuotaExceeded
 from service.modes.modes import ModeResult
-from service.modes.registry import ModeOptions, judging_modes
+from service.modes.registry import judging_modes
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import Scorer
-from service.settings import SchedulingSettings
+from service.settings import ModeSettings, RuleSettings, SchedulingSettings
 from service.verifiers.pool import RulePool
 from testkit.tokenizer_families import family
 
@@ -81,9 +81,9 @@ async def replica(
     clock = clock or ManualClock()
     scheduler = Scheduler(engine, clock, limits or SchedulingSettings())
     scheduler.start()
-    rules, shared = RulePool(workers=1, timeout_s=2.0), pool.member()
+    rules, shared = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=2.0)), pool.member()
     evaluator = Evaluator(scheduler, MemoryCache[ModeResult](10_000), shared)
-    asked = judging_modes(engine.identity, family("qwen"), ModeOptions())
+    asked = judging_modes(engine.identity, family("qwen"), ModeSettings())
     yield Scorer(judging_modes=asked, evaluator=evaluator, scheduler=scheduler, rules=rules, clock=clock), shared
     await scheduler.drain(0)
     await rules.stop()

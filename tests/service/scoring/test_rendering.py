@@ -8,11 +8,11 @@ from service.clock import ManualClock
 from service.engine.fake import FakeEngine
 from service.errors import Unavailable
 from service.modes.modes import Query
-from service.modes.registry import ModeOptions, judging_modes
+from service.modes.registry import judging_modes
 from service.scheduling import Scheduler, Tenant
 from service.scoring.rendering import Rendering, TokenEstimator, count_characters
 from service.scoring.request import RequestContext
-from service.settings import SchedulingSettings
+from service.settings import ModeSettings, SchedulingSettings
 from testkit.tokenizer_families import family
 from tests.service.scoring.test_scorer import candidate
 
@@ -46,7 +46,7 @@ def test_characters_that_queries_share_count_once() -> None:
 async def test_what_is_being_rendered_counts_for_its_tenant_until_it_is_rendered() -> None:
     engine = FakeEngine()
     rendering = Rendering(Scheduler(engine, ManualClock(), SchedulingSettings()))
-    mode = judging_modes(engine.identity, family("qwen"), ModeOptions())["verdict", "rubricd"]
+    mode = judging_modes(engine.identity, family("qwen"), ModeSettings())["verdict", "rubricd"]
     a, b = RequestContext(tenant=Tenant("a")), RequestContext(tenant=Tenant("b"))
     first, second, other = rendering.admit(queries(), a), rendering.admit(queries(), a), rendering.admit(queries(2), b)
     assert rendering.rendering_tokens(a.tenant) == first.tokens + second.tokens
@@ -64,7 +64,7 @@ async def test_what_is_refused_or_fails_is_not_counted() -> None:
     rendering = Rendering(Scheduler(engine, ManualClock(), SchedulingSettings()))
     context = RequestContext(tenant=Tenant("a"))
     estimate = rendering.admit(queries(), context)
-    mode = judging_modes(engine.identity, family("qwen"), ModeOptions())["verdict", "rubricd"]
+    mode = judging_modes(engine.identity, family("qwen"), ModeSettings())["verdict", "rubricd"]
     rendering_it = asyncio.ensure_future(rendering.render(mode, queries(), context, estimate))
     await asyncio.sleep(0)
     rendering_it.cancel()

@@ -11,9 +11,10 @@ from service.cache.memory import MemoryCache
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import Overloaded
+from service.modes.escalation import Escalation
 from service.modes.label_verdict import read_verdict
 from service.modes.modes import ModeResult
-from service.modes.registry import ModeOptions, judging_modes
+from service.modes.registry import judging_modes
 from service.prompting.renderer import Renderer
 from service.prompting.template import build_skeleton
 from service.prompting.tokenization import ChatTokenizer, Segmenter
@@ -22,12 +23,12 @@ from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.request import Options
 from service.scoring.scorer import Scorer
-from service.settings import SchedulingSettings
+from service.settings import ModeSettings, RuleSettings, SchedulingSettings
 from service.verifiers.pool import RulePool
 from testkit.tokenizer_families import family
 
 LIMITS = SchedulingSettings()
-MANNER = ModeOptions()
+MANNER = ModeSettings()
 RENDERER = Renderer(Segmenter(family("qwen")), build_skeleton(family("qwen")))
 
 
@@ -36,22 +37,22 @@ async def scoring(
     engine: FakeEngine,
     clock: ManualClock | None = None,
     limits: SchedulingSettings = LIMITS,
-    mode_options: ModeOptions = MANNER,
+    mode_settings: ModeSettings = MANNER,
     tokenizer: ChatTokenizer | None = None,
 ) -> AsyncIterator[Scorer]:
     clock = clock or ManualClock()
     scheduler = Scheduler(engine, clock, limits)
     scheduler.start()
-    rules = RulePool(workers=1, timeout_s=2.0)
+    rules = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=2.0))
     evaluator = Evaluator(scheduler, MemoryCache[ModeResult](10_000))
-    asked = judging_modes(engine.identity, tokenizer or family("qwen"), mode_options)
+    asked = judging_modes(engine.identity, tokenizer or family("qwen"), mode_settings)
     yield Scorer(
         judging_modes=asked,
         evaluator=evaluator,
         scheduler=scheduler,
         rules=rules,
         clock=clock,
-        escalation=mode_options.escalation,
+        escalation=Escalation.of(mode_settings),
     )
     await scheduler.drain(0)
     await rules.stop()

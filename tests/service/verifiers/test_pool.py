@@ -18,6 +18,7 @@ import pytest_asyncio
 
 from service.errors import Cancelled, Overloaded, VerifierFailed
 from service.rubrics.rubric import Rule
+from service.settings import RuleSettings
 from service.verifiers import worker
 from service.verifiers.pool import RULES, RulePool
 from trainer_client import wire
@@ -31,14 +32,14 @@ BACKTRACKING = Rule("json_schema", {"schema": {"pattern": "(a|aa)+$"}}), f'"{"a"
 @pytest_asyncio.fixture
 async def pool() -> AsyncIterator[RulePool]:
     """Its checks may take longer than a healthy check needs on a busy machine."""
-    pool = RulePool(workers=2, timeout_s=10)
+    pool = RulePool(RuleSettings(rule_workers=2, rule_timeout_s=10))
     yield pool
     await pool.stop()
 
 
 @pytest_asyncio.fixture
 async def impatient() -> AsyncIterator[RulePool]:
-    pool = RulePool(workers=2, timeout_s=1)
+    pool = RulePool(RuleSettings(rule_workers=2, rule_timeout_s=1))
     yield pool
     await pool.stop()
 
@@ -207,7 +208,7 @@ async def test_a_catastrophe_costs_its_time_limit_and_nobody_else(
 
 async def test_200_checks_while_processes_are_killed() -> None:
     dice = random.Random(7)
-    pool = RulePool(workers=3, timeout_s=1)
+    pool = RulePool(RuleSettings(rule_workers=3, rule_timeout_s=1))
     cases: list[tuple[Rule, str, bool | None]] = [dice.choice(TABLE) for _ in range(196)]
     cases += [(*CATASTROPHE, None), (*ENDLESS, None)] * 2
     dice.shuffle(cases)
@@ -252,7 +253,7 @@ async def test_a_process_that_died_while_idle_costs_nothing(pool: RulePool) -> N
 
 
 async def test_a_process_that_dies_while_it_decides_is_a_failure() -> None:
-    pool = RulePool(workers=1, timeout_s=30)
+    pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=30))
     assert await pool.check(rule("math_verify", gold="1"), "1")
     check = asyncio.ensure_future(pool.check(*ENDLESS))
     await asyncio.sleep(0.1)
@@ -264,7 +265,7 @@ async def test_a_process_that_dies_while_it_decides_is_a_failure() -> None:
 
 
 async def test_checks_over_the_limit_are_refused_with_when_to_come_back() -> None:
-    pool = RulePool(workers=2, timeout_s=10, max_queued=10)
+    pool = RulePool(RuleSettings(rule_workers=2, rule_timeout_s=10, max_queued_checks=10))
     pooled, inline = rule("regex", pattern="b"), rule("contains", text="b")
     pool.check_capacity([pooled] * 50)
     await pool.check(pooled, "b")
@@ -291,7 +292,7 @@ async def test_checks_over_the_limit_are_refused_with_when_to_come_back() -> Non
 
 
 async def test_when_to_come_back_follows_the_time_of_checks() -> None:
-    pool = RulePool(workers=1, timeout_s=1, max_queued=1)
+    pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=1, max_queued_checks=1))
     for _ in range(2):
         with pytest.raises(VerifierFailed):
             await pool.check(*ENDLESS)
@@ -307,7 +308,7 @@ async def test_when_to_come_back_follows_the_time_of_checks() -> None:
 
 
 async def test_checks_are_served_in_order_of_arrival() -> None:
-    pool = RulePool(workers=1, timeout_s=5)
+    pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=5))
     served: list[int] = []
 
     async def ask(i: int) -> None:
@@ -325,7 +326,7 @@ async def test_checks_are_served_in_order_of_arrival() -> None:
 @pytest.mark.parametrize("after_s", [0.0, 0.002, 0.02, 0.6])
 async def test_a_caller_that_is_cancelled_frees_its_process(after_s: float) -> None:
     """While its process starts, loads or decides; a caller that is cancelled while it waits is passed over."""
-    pool = RulePool(workers=1, timeout_s=30)
+    pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=30))
     running = asyncio.ensure_future(pool.check(*ENDLESS))
     waiting = asyncio.ensure_future(pool.check(*ENDLESS))
     next_one = asyncio.ensure_future(pool.check(rule("regex", pattern="b"), "b"))
@@ -344,7 +345,7 @@ async def test_a_caller_that_is_cancelled_frees_its_process(after_s: float) -> N
 
 
 async def test_a_caller_cancelled_as_it_gets_a_process_returns_it() -> None:
-    pool = RulePool(workers=1, timeout_s=5)
+    pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=5))
     process = await pool._acquire()
     second, third = (asyncio.ensure_future(pool.check(rule("regex", pattern="b"), "b")) for _ in range(2))
     await asyncio.sleep(0)
@@ -358,7 +359,7 @@ async def test_a_caller_cancelled_as_it_gets_a_process_returns_it() -> None:
 
 @pytest.mark.parametrize("after_s", [0.0, 0.002, 0.02, 0.6])
 async def test_stop_answers_all_and_leaves_no_process(after_s: float) -> None:
-    pool = RulePool(workers=2, timeout_s=30)
+    pool = RulePool(RuleSettings(rule_workers=2, rule_timeout_s=30))
     checks = [asyncio.ensure_future(pool.check(*ENDLESS)) for _ in range(5)]
     await asyncio.sleep(after_s)
     await asyncio.wait_for(asyncio.gather(pool.stop(), pool.stop()), 10)
@@ -385,7 +386,7 @@ def test_math_agrees_in_a_loop_that_is_not_in_the_main_thread() -> None:
     """The library itself fails there, because its time limits are signals."""
 
     async def ask() -> tuple[bool, bool]:
-        pool = RulePool(workers=1, timeout_s=5)
+        pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=5))
         asked = rule("math_verify", gold=r"\frac{1}{2}")
         verdicts = await pool.check(asked, "It is 0.5"), await pool.check(asked, "It is 0.6")
         await pool.stop()
@@ -462,9 +463,10 @@ async def test_a_process_ends_when_the_service_is_killed() -> None:
     program = f"""
 import asyncio, sys
 from service.rubrics.rubric import Rule
+from service.settings import RuleSettings
 from service.verifiers.pool import RulePool
 async def main():
-    pool = RulePool(workers=2, timeout_s=1.5)
+    pool = RulePool(RuleSettings(rule_workers=2, rule_timeout_s=1.5))
     busy = asyncio.ensure_future(pool.check(Rule("math_verify", {{"gold": "42"}}), {ENDLESS[1]!r}))
     await pool.check(Rule("regex", {{"pattern": "b"}}), "b")
     print(*(process._program._process.pid for process in pool._processes), flush=True)
@@ -499,6 +501,6 @@ async def test_a_process_does_not_see_the_environment(pool: RulePool, monkeypatc
 
 
 def test_a_pool_needs_a_worker_and_some_time() -> None:
-    for options in ({"workers": 0}, {"timeout_s": 0.0}):
-        with pytest.raises(ValueError, match="needs"):
-            RulePool(**options)
+    for options in ({"rule_workers": 0}, {"rule_timeout_s": 0.0}, {"max_queued_checks": 0}):
+        with pytest.raises(ValueError, match="greater than 0"):
+            RulePool(RuleSettings.model_validate(options))
