@@ -32,7 +32,7 @@ from service.scoring.canary import Canary
 from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import DEFAULT, Scorer
 from service.scoring.verdict_codec import decode, encode
-from service.settings import Settings
+from service.settings import ObservabilitySettings, Settings, TeamsFileSettings
 from service.tenancy.authentication import Authentication, NoAuthentication, TeamsFileAuthentication
 from service.tenancy.quota import Ledger, MemoryLedger, MeteredLedger, quotas_of
 from service.tenancy.redis_quota import RedisLedger
@@ -50,6 +50,7 @@ _REPLAY_BYTES = 64 * 1024 * 1024
 class Composition:
     """The service without its routes."""
 
+    settings: Settings
     dependencies: Dependencies
     tracing: Tracing
     shared: "SharedState"
@@ -64,8 +65,8 @@ class Composition:
             _run(stack, monitor_event_loop(telemetry.observe_event_loop_lag), "lag")
             if isinstance(parts.authentication, TeamsFileAuthentication):
                 _run(stack, parts.authentication.watch(), "teams")
-            load = partial(_load, parts, self.shared, self.build, stack)
-            async with parts.lifecycle.running(load, parts.settings.drain_s):
+            load = partial(_load, self.settings, parts, self.shared, self.build, stack)
+            async with parts.lifecycle.running(load, self.settings.drain_s):
                 yield
 
 
@@ -78,6 +79,7 @@ def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], buil
     dependencies = Dependencies(
         lifecycle=lifecycle,
         settings=settings,
+        scheduling=settings,
         clock=clock,
         telemetry=telemetry,
         authentication=_authentication(settings, clock, telemetry),
@@ -85,16 +87,16 @@ def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], buil
         idempotency_store=shared.idempotency_store,
     )
     telemetry.set_gauge_source(partial(_gauges, dependencies, shared.redis))
-    return Composition(dependencies, tracing, shared, build)
+    return Composition(settings, dependencies, tracing, shared, build)
 
 
-def _authentication(settings: Settings, clock: Clock, telemetry: Telemetry) -> Authentication:
+def _authentication(settings: TeamsFileSettings, clock: Clock, telemetry: Telemetry) -> Authentication:
     if settings.teams is None:
         return NoAuthentication()
     return TeamsFileAuthentication.open(settings.teams, clock, telemetry.count_teams_reload)
 
 
-def _tracing(settings: Settings) -> Tracing:
+def _tracing(settings: ObservabilitySettings) -> Tracing:
     """Raises ConfigurationError. The SDK is imported only where traces are exported."""
     if settings.otlp_endpoint is None:
         return Tracing()
@@ -160,10 +162,12 @@ class _Judging:
     store: MemoryCache[ModeResult]
 
 
-async def _load(parts: Dependencies, shared: SharedState, build: Builder, stack: AsyncExitStack) -> Scorer:
+async def _load(
+    settings: Settings, parts: Dependencies, shared: SharedState, build: Builder, stack: AsyncExitStack
+) -> Scorer:
     """The engine, the modes, the queue and the scorer; then the canary gives its first verdict, or this raises. What is
     opened closes with `stack`, in reverse."""
-    settings, telemetry = parts.settings, parts.telemetry
+    telemetry = parts.telemetry
     built = await build(settings)
     stack.push_async_callback(built.engine.stop)
     modes = judging_modes(built.engine.identity, built.tokenizer, settings, _grader(settings.healthbench_template))
@@ -179,7 +183,7 @@ async def _load(parts: Dependencies, shared: SharedState, build: Builder, stack:
     judge = modes[DEFAULT].judge
     telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
     if settings.canary_every_s > 0:
-        _run(stack, _watch_canary(canary, parts), "canary")
+        _run(stack, _watch_canary(canary, settings.canary_every_s, parts), "canary")
     log.info("ready: judge %s on %s, fingerprint %s", judge.identity.model, judge.identity.engine, judge.fingerprint)
     return Scorer(
         judging_modes=modes,
@@ -209,10 +213,10 @@ async def _first_verdict(canary: Canary) -> None:
         ) from error
 
 
-async def _watch_canary(canary: Canary, parts: Dependencies) -> None:
+async def _watch_canary(canary: Canary, every_s: float, parts: Dependencies) -> None:
     """Judges the canaries again and again. Drift and failures go to the metrics and to the operator."""
     while True:
-        await parts.clock.sleep(parts.settings.canary_every_s)
+        await parts.clock.sleep(every_s)
         try:
             drift = await canary.check()
         except RubricdError as error:

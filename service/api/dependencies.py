@@ -7,17 +7,18 @@ from service.idempotency import IdempotencyStore
 from service.lifecycle import Lifecycle
 from service.observability import Telemetry
 from service.scoring.scorer import Scorer
-from service.settings import Settings
+from service.settings import ApiSettings, SchedulingSettings
 from service.tenancy.authentication import Authentication
 from service.tenancy.quota import MeteredLedger
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """One for an app. The judge that serves comes from `lifecycle.judge()`, anew for each request."""
+    """An app has one of these. The judge that serves comes from `lifecycle.judge()`, again for each request."""
 
     lifecycle: Lifecycle[Scorer]
-    settings: Settings
+    settings: ApiSettings
+    scheduling: SchedulingSettings
     clock: Clock
     telemetry: Telemetry
     authentication: Authentication

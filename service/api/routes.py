@@ -62,7 +62,7 @@ class Routes:
             max_criteria=settings.max_criteria,
             max_body_bytes=settings.max_body_bytes,
             max_model_len=self._dependencies.lifecycle.judge().max_model_len,
-            max_queued_tokens=settings.max_queued_tokens,
+            max_queued_tokens=self._dependencies.scheduling.max_queued_tokens,
         )
 
 
