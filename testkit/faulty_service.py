@@ -70,7 +70,7 @@ class FaultyEngine(FakeEngine):
     async def _follow(self) -> None:
         while True:
             now = told()
-            self._plan = FaultPlan(rates=now.rates, batch_s=max(now.batch_s, 1e-6))
+            self.plan = FaultPlan(rates=now.rates, batch_s=max(now.batch_s, 1e-6))
             self._seed, self._shares, self.restarts = now.seed, now.shares, now.restarts
             await asyncio.sleep(_LOOK_S)
 
