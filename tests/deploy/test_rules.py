@@ -121,6 +121,16 @@ def test_rules_and_runbook_ask_for_metrics_that_there_are() -> None:
         assert base in described or metric in described, metric
 
 
+def test_log_lines_in_the_runbook_are_in_the_code() -> None:
+    """A phrase of three words or more between backticks is a log line, or its part that does not vary."""
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "service").rglob("*.py"))
+    phrases = [" ".join(found.split()) for found in re.findall(r"`([^`]+)`", (DOCS / "runbook.md").read_text("utf-8"))]
+    lines = [phrase.strip("…;: ") for phrase in phrases if re.fullmatch(r"[\w…][\w ,:;'…]+", phrase)]
+    lines = [line for line in lines if len(line.split()) >= 3 and line != "Out of memory"]  # the kernel's
+    assert len(lines) > 8
+    assert not [line for line in lines if line not in code]
+
+
 def test_recorded_names_are_used_and_say_level_metric_operation() -> None:
     recorded = names(RECORDING, "record")
     asked = "\n".join(rule["expr"] for file in (RECORDING, ALERTS) for rule in rules(file))
