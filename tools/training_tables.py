@@ -1,5 +1,7 @@
-"""Writes the tables of docs/guide/training.md from the run file's fields and the presets:
-`python -m tools.training_tables`."""
+"""Writes the tables of docs/guide/training.md from the run config's fields and the presets.
+
+`python -m tools.training_tables` writes the page.
+"""
 
 import json
 import re
@@ -16,7 +18,7 @@ from trainer_client.training.run_config import JudgingSection, LoraSection, RunC
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "guide" / "training.md"
 FIELDS = "| field | default | meaning |\n|---|---|---|\n"
 NUMBERS = (
-    "| preset | what it is | shown | judging | rubric, reference | group x prompts, updates | length |\n"
+    "| preset | description | revealed | judging | rubric, reference | group x prompts, updates | length |\n"
     "|---|---|---|---|---|---|---|\n"
 )
 TRL = "| TRL setting | RuscaRL's presets | RaR's presets |\n|---|---|---|\n"
@@ -59,11 +61,11 @@ def presets() -> str:
         scaffold, updates = found["scaffold"], found["prompts_per_batch"] // found["mini_batch"]
         recipe = f"{found['group']} x {found['prompts_per_batch']}, {updates}"
         parts = [scaffold["over"], scaffold.get("within"), found["ratio"]]
-        shown = "nothing" if scaffold["over"] == "none" else ", ".join(parts)
+        revealed = "nothing" if scaffold["over"] == "none" else ", ".join(parts)
         judging = " ".join(f"`{value}`" for value in found["judging"].values())
         length = f"{found['epochs']} epochs" if "epochs" in found else f"{found['steps']} batches"
         rows.append(
-            f"| `{name}` | {preset.about} | {shown} | {judging} | {found['rubric']}, {found['reference']} "
+            f"| `{name}` | {preset.about} | {revealed} | {judging} | {found['rubric']}, {found['reference']} "
             f"| {recipe} | {length} |\n"
         )
     return NUMBERS + "".join(rows)

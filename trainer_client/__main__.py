@@ -1,4 +1,4 @@
-"""`python -m trainer_client` is the command `rubricd`."""
+"""Runs the command `rubricd` as `python -m trainer_client`."""
 
 import sys
 

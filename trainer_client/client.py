@@ -1,7 +1,7 @@
-"""The judge, from a training job: one async client, one connection pool, one deadline, and the only retries anywhere.
+"""Scores responses at a judge service: an async client with one connection pool and one policy of retries.
 
-Always true: every response handed in comes back as exactly one outcome, in order: `Scored` with what the service said,
-or `Failed` with the reason. No score is ever made up here.
+Guarantees: every response that is passed in gets exactly one outcome, in order: `Scored` with the service's result, or
+`Failed` with the reason. A score comes from the service or there is none.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _READY_S = 5.0
 
 
 class ScoreOptions(TypedDict, total=False):
-    """What `score` hands on to `wire.ScoreRequest`, whose defaults hold."""
+    """The options of `score`: fields of `wire.ScoreRequest`, whose defaults apply."""
 
     mode: wire.Mode
     aggregation: wire.Aggregation
@@ -95,15 +95,16 @@ class JudgeClient:
         on_outcome: Callable[[int, Outcome], None] | None = None,
         **options: Unpack[ScoreOptions],
     ) -> list[Outcome]:
-        """One outcome a response, in order: an item with `responses` has as many, named `id/0`, `id/1`, …
+        """Returns one outcome a response, in order: an item with `responses` has as many, named `id/0`, `id/1`, …
 
-        The list is cut into requests sent side by side; one that fails for good fails its own items only, and where it
-        is refused for some of them, those only. After `deadline_s` seconds what has no outcome yet is Failed with
-        DeadlineExceeded. `on_outcome` is called with each outcome and its place as soon as it is there.
+        The list is cut into requests that are sent side by side. A request that finally fails fails its own items
+        only, and where it is refused because of some of them, those only. After `deadline_s` seconds a response without
+        an outcome is Failed with DeadlineExceeded. `on_outcome` is called with the index and the outcome of each
+        response as soon as it is known.
 
-        By default a judge that is not available is given up after a few retries. With `wait_for_judge_s` it is waited
-        for so many seconds, for all requests of the call together, and so are verdicts that it could not give for the
-        moment. Then Unauthorized, Forbidden, JudgeMismatch and ContractError are raised at once: they end the wait.
+        By default the call gives up after a few retries. With `wait_for_judge_s` it waits up to so many seconds, for
+        all its requests together, for a judge that is not available and for verdicts that are missing for the moment.
+        Then Unauthorized, Forbidden, JudgeMismatch and ContractError are raised at once, because waiting cannot help.
 
         Raises ValueError (pydantic's) for a list that cannot be sent.
         """
@@ -112,8 +113,8 @@ class JudgeClient:
             return []
         limits = [limit for limit in (deadline_s, wait_for_judge_s) if limit is not None]
         deadline = self._transport.deadline(min(limits, default=None))
-        work = self._asking(request, deadline, on_outcome or _noop, wait_for_judge=wait_for_judge_s is not None)
-        await work.whole()
+        work = self._scorer(request, deadline, on_outcome or _noop, wait_for_judge=wait_for_judge_s is not None)
+        await work.score()
         return work.outcomes
 
     def stream(
@@ -123,20 +124,21 @@ class JudgeClient:
         deadline_s: float | None = None,
         **options: Unpack[ScoreOptions],
     ) -> AsyncGenerator[tuple[int, Outcome], None]:
-        """Places and outcomes of `score`, each once, as the service finishes them: by response, not by request.
+        """Yields index and outcome of each response once, as the service finishes them: by response, not by request.
 
-        All are the word of one judge, the one that the service names when the stream starts. A stream that breaks keeps
-        what has come, and the rest is asked for again. Leaving the loop closes what is under way, and the service drops
-        it; `contextlib.aclosing` makes that certain. Raises ValueError for a list that cannot be sent.
+        One judge gives all results: the one that the service names when the stream starts. After a broken stream the
+        results that arrived are kept and the rest is requested again. Leaving the loop cancels the requests, and the
+        service drops them; `contextlib.aclosing` makes that certain. Raises ValueError for a list that cannot be sent.
         """
         return self._streamed(_checked(items, options), self._transport.deadline(deadline_s))
 
     async def score_request(self, request: wire.ScoreRequest) -> wire.ScoreResponse:
-        """One request as it is, `deadline_ms` counted from now. Raises RubricdClientError once retrying is over."""
+        """Sends one request as it is, `deadline_ms` counted from now. Raises RubricdClientError after the retries."""
         deadline_s = None if request.deadline_ms is None else request.deadline_ms / 1000
         return await batching.score(self._transport, request, self._transport.deadline(deadline_s))
 
     async def judge(self) -> wire.JudgeInfo:
+        """Returns the judge's identity, modes and limits. Raises RubricdClientError."""
         return await self._transport.call(
             "GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo)
         )
@@ -144,7 +146,7 @@ class JudgeClient:
     async def lint(
         self, rubric: wire.Rubric | list[Any], *, aggregation: wire.Aggregation = "healthbench"
     ) -> wire.LintResponse:
-        """What a person should look at in a rubric, without judging anything."""
+        """Returns findings about a rubric that a person should look at; nothing is judged."""
         request = wire.LintRequest.model_validate({"rubric": rubric, "aggregation": aggregation})
         content = request.model_dump_json(exclude_none=True, by_alias=True)
         return await self._transport.call(
@@ -155,7 +157,7 @@ class JudgeClient:
         )
 
     async def ready(self) -> bool:
-        """Whether the service would judge now. Asked once, never retried."""
+        """Whether the service would judge now. The request is sent once, without retries."""
         try:
             response = await self._transport.send("GET", "/readyz", deadline=self._transport.deadline(_READY_S))
         except RubricdClientError:
@@ -167,20 +169,20 @@ class JudgeClient:
     ) -> AsyncGenerator[tuple[int, Outcome], None]:
         if request is None:
             return
-        come: asyncio.Queue[tuple[int, Outcome] | None] = asyncio.Queue()
-        work = self._asking(request, deadline, lambda place, outcome: come.put_nowait((place, outcome)))
-        # A task of its own: whoever closes this generator, the work is ended within the task that began it.
-        running = asyncio.create_task(work.streaming())
-        running.add_done_callback(lambda _: come.put_nowait(None))
+        arrived: asyncio.Queue[tuple[int, Outcome] | None] = asyncio.Queue()
+        work = self._scorer(request, deadline, lambda place, outcome: arrived.put_nowait((place, outcome)))
+        # A task of its own: whichever task closes this generator, the work ends in the task that began it.
+        running = asyncio.create_task(work.stream())
+        running.add_done_callback(lambda _: arrived.put_nowait(None))
         try:
-            while (one := await come.get()) is not None:
+            while (one := await arrived.get()) is not None:
                 yield one
             await running
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
-    def _asking(
+    def _scorer(
         self, request: wire.ScoreRequest, deadline: float | None, listener: Listener, *, wait_for_judge: bool = False
     ) -> BatchScorer:
         return BatchScorer(
@@ -195,7 +197,8 @@ class JudgeClient:
 
 
 def _checked(items: Iterable[wire.Item | dict[str, Any]], options: ScoreOptions) -> wire.ScoreRequest | None:
-    """The whole list as one request; None for an empty one. Raises ValueError, TypeError for an unknown option."""
+    """Returns the whole list as one request, None for an empty one. Raises ValueError, TypeError for an unknown
+    option."""
     if unknown := options.keys() - ScoreOptions.__annotations__.keys():
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
     listed = list(items)
@@ -203,4 +206,4 @@ def _checked(items: Iterable[wire.Item | dict[str, Any]], options: ScoreOptions)
 
 
 def _noop(place: int, outcome: Outcome) -> None:
-    """Nobody listens."""
+    """For a caller that waits for the whole list."""

@@ -1,28 +1,29 @@
-"""Everything that can go wrong between a training job and its judge, as one tree. Imports nothing.
+"""Defines every error between a training job and its judge, as one tree. It imports nothing of the package.
 
     RubricdClientError
-    ├── Refused                the service answered, and said no
+    ├── Refused                the service refused the request
     │   ├── InvalidRequest       it cannot be served as written; `errors` says where
     │   ├── BodyTooLarge
     │   ├── Unauthorized         no key, or none that is known
-    │   ├── Forbidden            the key is known, and may not ask so
+    │   ├── Forbidden            the key is known, and is not allowed this request
     │   ├── JudgeMismatch        `expect_judge` names another judge
     │   ├── KeyReused            the `Idempotency-Key` came with another request before
-    │   ├── StillRunning         the request of this `Idempotency-Key` is being answered      may be retried
-    │   ├── QuotaExceeded        the team has used its share               may be retried
+    │   ├── StillRunning         a request with this `Idempotency-Key` is under way           may be retried
+    │   ├── QuotaExceeded        the team has used its quota               may be retried
     │   ├── Overloaded           the service's queues are full             may be retried
     │   ├── Unavailable          no judge: loading, draining or dead       may be retried
     │   └── InternalError        a defect of the service
-    ├── TransportError         no whole answer came                        may be retried
+    ├── TransportError         no complete answer arrived                  may be retried
     │   ├── ConnectFailed
     │   ├── AnswerTimedOut
     │   └── ConnectionBroken
+    ├── Incomplete             an answer lacks verdicts for the moment     may be retried
     ├── DeadlineExceeded       the caller's time is used up
-    ├── ContractError          the answer is not what the contract says, so no part of it is used
-    └── DataError              a file does not hold what can be scored
+    ├── ContractError          the answer does not follow the contract, so no part of it is used
+    └── DataError              a file holds something that cannot be scored
 
-Always true: an error stands where a score would stand and carries no score. `code` is stable and public; `retryable`
-says whether the same call may succeed later.
+Guarantees: an error carries no score. `code` is stable and public; `retryable` tells whether the same call may succeed
+later.
 """
 
 from typing import Any
@@ -31,8 +32,8 @@ Place = tuple[tuple[str | int, ...], str]
 
 
 class RubricdClientError(Exception):
-    """Root of the tree. `request_id` is the service's; `retry_after_s` is how long it asked to be left alone;
-    `attempts` is how often the call was made."""
+    """Root of the tree. `request_id` is the service's; `retry_after_s` is the pause that the service asked for, in
+    seconds; `attempts` counts how often the call was made."""
 
     code: str = "client_error"
     retryable: bool = False
@@ -121,7 +122,7 @@ class InternalError(Refused):
 
 
 class TransportError(RubricdClientError):
-    """No whole answer came. Asking again is safe: a judgement has no side effect."""
+    """No complete answer arrived. Another attempt is safe: a judgement has no side effect."""
 
     code = "transport"
     retryable = True
@@ -139,6 +140,13 @@ class ConnectionBroken(TransportError):
     code = "connection_broken"
 
 
+class Incomplete(RubricdClientError):
+    """An answer arrived and lacks verdicts that another attempt may bring. A caller gets the answer, not this error."""
+
+    code = "incomplete"
+    retryable = True
+
+
 class DeadlineExceeded(RubricdClientError):
     code = "deadline_exceeded"
 
@@ -148,14 +156,14 @@ class ContractError(RubricdClientError):
 
 
 class DataError(RubricdClientError, ValueError):
-    """A file does not hold what can be scored. The message names the file, the line or row, and the field."""
+    """A file holds something that cannot be scored. The message names the file, the line or row, and the field."""
 
     code = "data"
 
 
 _BY_CODE: dict[str, type[Refused]] = {
-    kind.code: kind
-    for kind in (
+    error_class.code: error_class
+    for error_class in (
         InvalidRequest,
         BodyTooLarge,
         Unauthorized,
@@ -180,9 +188,9 @@ _BY_STATUS: dict[int, type[Refused]] = {
 }
 
 
-def refused(code: str | None, status: int, detail: str, **facts: Any) -> Refused:
+def refused(code: str | None, status: int, detail: str, **details: Any) -> Refused:
     """The error of a refusal: by its code; by its status where the code is missing or newer than this client."""
-    kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
-    if kind is None:
-        kind = InternalError if status >= 500 else InvalidRequest
-    return kind(detail, code=code, status=status, **facts)
+    error_class = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
+    if error_class is None:
+        error_class = InternalError if status >= 500 else InvalidRequest
+    return error_class(detail, code=code, status=status, **details)

@@ -1,10 +1,10 @@
-"""How much of its rubric a rollout is shown, which criteria, and in what words. Pure; needs the contract only.
+"""Decides how much of its rubric is revealed to a rollout, which criteria, and in which words. It has no side effects.
 
-The scaffold of RuscaRL (arXiv 2508.16949, section 4.2): within a group each member is shown less than the one before,
-and over training all are shown less, until the policy answers from the bare prompt alone.
+This is the scaffold of RuscaRL (arXiv 2508.16949, section 4.2): within a group each member sees less than the one
+before, and over the training all see less, until the policy answers from the bare prompt alone.
 
-Always true: the same seed, row, step and member are shown the same; what is shown is one system turn, and where nothing
-is shown the messages are left as they were.
+Guarantees: the same seed, row, step and member see the same criteria. These are one system turn; where nothing is
+revealed the messages are unchanged.
 """
 
 import math
@@ -30,7 +30,7 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The share of its rubric that a rollout is shown: a factor of its place in the group times one of progress.
+    """The share of its rubric that a rollout sees: a factor of its place in the group times a factor of progress.
 
     `within`: `linear` is (G - 1 - member) / (G - 1); `binary` is 1 for the first `full` members and 0 for the others.
     `over`, of progress t: `sigmoid` is 1 / (1 + exp(steepness (t - start))), `linear` 1 - t, `power` (1 - t)^exponent,
@@ -84,14 +84,14 @@ class Wording:
     closing: str = "Write one complete answer that keeps to these points."
     warning: str = "Never speak of these points in the answer, nor of having seen any: that would be cheating."
     points: bool = True
-    """Whether each criterion's worth is told."""
+    """Whether each criterion's points are revealed with it."""
     warn: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Scaffold:
-    """What rollouts are shown. `nested`: within a step a member is shown a part of what the one before it is shown;
-    else each draws afresh, as the paper's code does."""
+    """Reveals criteria to rollouts. With `nested` a member sees a part of what the member before it sees in the same
+    step; without it each member draws its own criteria, as the paper's code does."""
 
     schedule: Schedule = field(default_factory=Schedule)
     wording: Wording = field(default_factory=Wording)
@@ -101,8 +101,9 @@ class Scaffold:
     def reveal(
         self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
     ) -> tuple[int, ...]:
-        """Places in the rubric, in the order in which they were drawn: round(share x criteria), by Python's `round`
-        (halves go to even) as in the paper's code. Criteria that count nothing are never shown."""
+        """Returns the revealed criteria as indexes of the rubric, in the order in which they were drawn. Their number
+        is round(share x counted criteria), by Python's `round` (halves go to even) as in the paper's code. Criteria
+        with 0 points are not revealed."""
         counted = [place for place, criterion in enumerate(rubric) if criterion.worth != 0]
         count = round(self.schedule.share(member, group, step, total) * len(counted))
         drawn = f"{self.seed}/{row}/{step}" + ("" if self.nested else f"/{member}")
@@ -111,17 +112,18 @@ class Scaffold:
     def messages(
         self, messages: Sequence[Message], rubric: Sequence[wire.Criterion], revealed: Sequence[int]
     ) -> list[Message]:
-        """The conversation with what is shown in its one system turn: the one it has, or a new first one."""
+        """Returns the conversation with the revealed criteria in its system turn: in the one it has, or in a new one at
+        the start."""
         if not revealed:
             return list(messages)
-        told = text([rubric[place] for place in sorted(revealed)], self.wording)
+        added = text([rubric[place] for place in sorted(revealed)], self.wording)
         if messages and messages[0]["role"] == "system":
-            return [{"role": "system", "content": f"{messages[0]['content']}\n\n{told}"}, *messages[1:]]
-        return [{"role": "system", "content": told}, *messages]
+            return [{"role": "system", "content": f"{messages[0]['content']}\n\n{added}"}, *messages[1:]]
+        return [{"role": "system", "content": added}, *messages]
 
 
 def text(criteria: Sequence[wire.Criterion], wording: Wording) -> str:
-    """The system turn's words about these criteria."""
+    """The text of the system turn for these criteria."""
     sections = (
         (wording.include, [_line(one, wording) for one in criteria if one.worth > 0]),
         (wording.avoid, [_line(one, wording) for one in criteria if one.worth < 0]),
@@ -139,8 +141,8 @@ def _line(criterion: wire.Criterion, wording: Wording) -> str:
 
 
 def fitted(revealed: Sequence[int], tokens: Callable[[Sequence[int]], int], most: float) -> tuple[int, ...]:
-    """As many of the first of `revealed` as cost at most `most` tokens. `tokens` says what a choice costs, and more
-    criteria never cost less."""
+    """The longest beginning of `revealed` that needs at most `most` tokens. `tokens` counts those of a choice; more
+    criteria must not need fewer."""
     if tokens(revealed) <= most:
         return tuple(revealed)
     low, high = 0, len(revealed) - 1

@@ -1,7 +1,7 @@
-"""The results file of `rubricd score`: a line of JSON for each response, and what is left to do when it exists already.
+"""Writes the results file of `rubricd score`, a line of JSON for each response, and finds the work that is left in one.
 
-Always true: lines are in the order of the input once a run has ended, however it ended; what a run that goes on with a
-file keeps of it was asked of the same item with the same options, and it is never lost.
+Guarantees: once a run has ended, in any way, the lines are in the order of the input. A run that continues a file keeps
+the results of the same items with the same options, and loses none.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be scored: `items` by their place in the input, and for each of their responses its `places` among all
-    responses. `kept` are the lines of an earlier run; `asked` says of every response what is asked about it."""
+    """The work that is left: `items` by their place in the input, and for each of their responses its `places` among
+    all responses. `kept` holds the lines of an earlier run; `digests` identify each response with its options."""
 
     path: Path
     items: Mapping[int, wire.Item]
     places: Sequence[int]
-    asked: Sequence[str]
+    digests: Sequence[str]
     kept: Mapping[int, Line]
 
     @property
     def judge(self) -> str | None:
-        """The fingerprint of the one judge whose results are kept: no other may go on."""
+        """The fingerprint of the judge whose results are kept: no other judge may continue the file."""
         return next((line["judge"] for line in self.kept.values()), None)
 
     @property
@@ -42,13 +42,13 @@ class Work:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Callable[[int, Outcome], None]]:
-        """Writes outcomes as lines in the order of their numbers among this work. At the end, however it comes, what
-        still waited for a predecessor is written too, and each line finds its place among the kept ones."""
+        """Writes outcomes as lines in the order of their numbers among this work. At the end, also after an error, the
+        lines that waited for an earlier one are written too, and all lines are sorted among the kept ones."""
         if self.kept:
             _rewrite(self.path, self.kept)
         added: dict[int, Line] = {}
         try:
-            # A lone surrogate in an id cannot be encoded; the replacement is its JSON escape.
+            # UTF-8 cannot encode a lone surrogate in an id; the replacement is its JSON escape.
             with self.path.open(
                 "a" if self.kept else "w", encoding="utf-8", errors="backslashreplace", newline="\n"
             ) as file:
@@ -58,7 +58,7 @@ class Work:
                 def write(number: int, outcome: Outcome) -> None:
                     nonlocal written
                     place = self.places[number]
-                    waiting[number] = added[place] = line(place, outcome, self.asked[place])
+                    waiting[number] = added[place] = line(place, outcome, self.digests[place])
                     ready = []
                     while written in waiting:
                         ready.append(waiting.pop(written))
@@ -75,11 +75,11 @@ class Work:
 
 
 def open_work(items: Sequence[wire.Item], path: Path, options: Mapping[str, Any], *, resume: bool) -> Work:
-    """All items, or with `resume` those that the file has no result for. Raises DataError where the file is about other
-    items or options."""
+    """The work for all items, or with `resume` for those without a result in the file. Raises DataError where the file
+    holds results of other items or options."""
     ids = [item.result_ids(index) for index, item in enumerate(items)]
-    asked = [_digest(item, n, options) for item, own in zip(items, ids, strict=True) for n in range(len(own))]
-    kept = _kept(path, asked) if resume and path.exists() else {}
+    digests = [_digest(item, n, options) for item, own in zip(items, ids, strict=True) for n in range(len(own))]
+    kept = _kept(path, digests) if resume and path.exists() else {}
     left: dict[int, wire.Item] = {}
     places: list[int] = []
     first = 0
@@ -90,7 +90,7 @@ def open_work(items: Sequence[wire.Item], path: Path, options: Mapping[str, Any]
             left[index] = item if item.id is not None else item.model_copy(update={"id": str(index)})
             places += group
             kept = {place: one for place, one in kept.items() if place not in group}
-    return Work(path, left, places, asked, kept)
+    return Work(path, left, places, digests, kept)
 
 
 def _put(file: IO[str], lines: Sequence[Line]) -> None:
@@ -99,17 +99,17 @@ def _put(file: IO[str], lines: Sequence[Line]) -> None:
         file.flush()
 
 
-def line(place: int, outcome: Outcome, asked: str) -> Line:
-    """An outcome as it stands in the results file."""
+def line(place: int, outcome: Outcome, digest: str) -> Line:
+    """An outcome as a line of the results file."""
     if isinstance(outcome, Scored):
         result = outcome.result.model_dump(mode="json")
-        return {"index": place, **result, "judge": outcome.judge.fingerprint, "asked": asked}
+        return {"index": place, **result, "judge": outcome.judge.fingerprint, "digest": digest}
     error = {"code": outcome.error.code, "message": str(outcome.error)}
-    return {"index": place, "id": outcome.id, "error": error, "asked": asked}
+    return {"index": place, "id": outcome.id, "error": error, "digest": digest}
 
 
-def _kept(path: Path, asked: Sequence[str]) -> dict[int, Line]:
-    """The file's results by their place. What failed, and a last line that was cut off, is asked for again."""
+def _kept(path: Path, digests: Sequence[str]) -> dict[int, Line]:
+    """The file's results by their place, without failures and without a last line that is cut off."""
     kept: dict[int, Line] = {}
     with path.open(encoding="utf-8", newline="\n") as file:
         for number, text in enumerate(file, 1):
@@ -117,13 +117,13 @@ def _kept(path: Path, asked: Sequence[str]) -> dict[int, Line]:
                 break
             try:
                 one = json.loads(text)
-                place, same = one["index"], one["asked"] == asked[one["index"]]
+                place, same = one["index"], one["digest"] == digests[one["index"]]
             except (ValueError, LookupError, TypeError):
                 place, same = -1, False
             if not same or place < 0:
                 raise DataError(
-                    f"{path}, line {number}: is no result of this input with these options; score it into another file "
-                    "with --out, or start over with --force"
+                    f"{path}, line {number}: this is no result of this input with these options; name another file "
+                    "with --out, or start again with --force"
                 )
             if "error" not in one:
                 kept[place] = one
@@ -131,13 +131,13 @@ def _kept(path: Path, asked: Sequence[str]) -> dict[int, Line]:
 
 
 def _digest(item: wire.Item, response: int, options: Mapping[str, Any]) -> str:
-    """What is asked about a response, in 16 hexadecimal digits: the item, which of its responses, and the options."""
-    asked = [item.model_dump(mode="python", by_alias=True), response, dict(options)]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    """A digest of the item, the number of its response, and the options, in 16 hexadecimal digits."""
+    content = [item.model_dump(mode="python", by_alias=True), response, dict(options)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _rewrite(path: Path, lines: Mapping[int, Line]) -> None:
-    """The file with these lines in order, or as it was."""
+    """Replaces the file by these lines in order, or leaves it as it was."""
     path = path.resolve()
     new = path.with_name(f"{path.name}.new")
     with new.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:

@@ -1,7 +1,7 @@
-"""`rubricd score FILE`: every response in a file, scored by a judge service; one line of results for each.
+"""Runs `rubricd score FILE`: it scores every response in a file and writes one line of results for each.
 
-Always true: nothing is sent before the whole file has been read, no file is overwritten unasked, and whatever was
-judged is in the results file, in the order of the input, also after an interrupt; `--resume` asks for the rest.
+Guarantees: nothing is sent before the whole file has been read. A file is overwritten with `--force` only. Every result
+is in the results file, in the order of the input, also after an interrupt; `--resume` scores the rest.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from trainer_client.cli import results_file
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
 from trainer_client.data.items import read_items
 from trainer_client.errors import DataError, Forbidden, RubricdClientError, Unauthorized
+from trainer_client.reward_client import why_missing
 
 _OPTIONS = (
     "mode",
@@ -36,51 +37,63 @@ _OPTIONS = (
     "priority",
     "expect_judge",
 )
-DESCRIPTION = "Score every response in a file by a judge service; one line of results for each, then a table."
-# What a request holds besides its items.
+DESCRIPTION = "Score every response in a file by a judge service: writes a line of results for each, then a table."
+# Bytes of a request besides its items.
 _ENVELOPE_BYTES = 1024
 
 
 class _Misuse(Exception):
-    """The command cannot do what it was asked; nothing has been sent."""
+    """The command was used wrongly; nothing has been sent."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("file", type=Path, metavar="FILE", help="items as .jsonl or .parquet; RuscaRL and RaR rows too")
-    add("--url", default="http://127.0.0.1:8000", help="the judge service (%(default)s)")
-    add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
-    add("--out", type=Path, help="results file (FILE's stem + .results.jsonl, beside it)")
+    add("file", type=Path, metavar="FILE", help="items as .jsonl or .parquet, or RuscaRL or RaR rows")
+    add("--url", default="http://127.0.0.1:8000", metavar="URL", help="address of the judge service (%(default)s)")
+    add(
+        "--token-env",
+        default="RUBRICD_KEY",
+        metavar="NAME",
+        help="environment variable that holds the key (%(default)s)",
+    )
+    add("--out", type=Path, metavar="RESULTS", help="results file (beside FILE, named FILE's stem + .results.jsonl)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="overwrite the results file")
-    existing.add_argument("--resume", action="store_true", help="score only what the results file has no result for")
-    add("--response-column", metavar="NAME", help="column of the responses to judge")
-    add("--limit", type=_count, metavar="N", help="the first N items only")
-    add("--batch", type=_count, default=32, metavar="N", help="responses a request (%(default)s)")
-    add("--concurrency", type=_count, default=8, metavar="N", help="requests at once (%(default)s)")
-    add("--deadline", type=_seconds, metavar="S", help="seconds for everything; what is not judged by then has failed")
-    add("--quiet", action="store_true", help="no progress bar and no table, only the summary")
-    _add_options(parser.add_argument_group("how to judge, as in POST /v1/score"))
+    existing.add_argument(
+        "--resume", action="store_true", help="score only the responses without a result in the results file"
+    )
+    add("--response-column", metavar="NAME", help="column of the responses (response or responses)")
+    add("--limit", type=_count, metavar="N", help="score only the first N items")
+    add("--batch", type=_count, default=32, metavar="N", help="responses in one request (%(default)s)")
+    add("--concurrency", type=_count, default=8, metavar="N", help="requests at the same time (%(default)s)")
+    add(
+        "--deadline",
+        type=_seconds,
+        metavar="S",
+        help="time for all, in seconds; responses without a result by then have failed",
+    )
+    add("--quiet", action="store_true", help="print only the summary, no progress bar and no table")
+    _add_options(parser.add_argument_group("options of the scores, as in POST /v1/score"))
 
 
 def _add_options(group: argparse._ArgumentGroup) -> None:
     fields = wire.ScoreRequest.model_fields
 
-    def add(name: str, said: str, **kind: Any) -> None:
+    def add(name: str, about: str, **kind: Any) -> None:
         default = fields[name].default
-        shown = said if default is None or default is False else f"{said} ({default})"
-        group.add_argument(f"--{name.replace('_', '-')}", default=default, help=shown, **kind)
+        text = about if default is None or default is False else f"{about} ({default})"
+        group.add_argument(f"--{name.replace('_', '-')}", default=default, help=text, **kind)
 
-    add("mode", "how the judge is asked", choices=get_args(wire.Mode))
+    add("mode", "judging mode", choices=get_args(wire.Mode))
     names = get_args(wire.Aggregation)
     add("aggregation", f"how verdicts become a score: {', '.join(names)}", choices=names, metavar="NAME")
     add("layout", "prompt layout", choices=get_args(wire.Layout))
-    add("votes", "mode reasoned: independent samples a criterion", type=int, metavar="N")
-    add("soft", "aggregate P(met) in place of 0 and 1", action="store_true")
+    add("votes", "mode reasoned: independent samples for each criterion", type=int, metavar="N")
+    add("soft", "aggregate P(met) instead of 0 and 1", action="store_true")
     add("threshold", "P(met) at or above which a criterion is met", type=float, metavar="P")
     add("min_coverage", "share of |points| that must be judged for a score", type=float, metavar="P")
     add("priority", "scheduling class", choices=get_args(wire.Priority))
-    add("expect_judge", "refuse to be judged by another judge", metavar="FINGERPRINT")
+    add("expect_judge", "refuse results of any other judge", metavar="FINGERPRINT")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         work = results_file.open_work(items, out, {**_options(args), "expect_judge": None}, resume=args.resume)
         outcomes = asyncio.run(_scored(args, work)) if work.items else []
     except KeyboardInterrupt:
-        print("rubricd: interrupted; what was judged until now is in the results file", file=sys.stderr)
+        print("rubricd: interrupted; the results until now are in the results file", file=sys.stderr)
         return 130
     except (DataError, _Misuse, OSError) as error:
         print(f"rubricd: {error}", file=sys.stderr)
@@ -104,18 +117,20 @@ def run(args: argparse.Namespace) -> int:
     before = f" and {len(work.kept)} results of an earlier run" if work.kept else ""
     print(f"{summary(outcomes)}; {took_s:.1f} s; results{before} in {out}")
     for code, first in _first_of_each(outcomes).items():
-        later = "; --resume goes on with the rest" if first.retryable else ""
-        print(f"rubricd: the first {code}: {_said(first, args.token_env)}{later}", file=sys.stderr)
+        later = "; --resume scores the rest" if first.retryable else ""
+        print(f"rubricd: the first {code}: {_explained(first, args.token_env)}{later}", file=sys.stderr)
     return 0 if work.all_kept_scored and all(reward(outcome) is not None for outcome in outcomes) else 1
 
 
 def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
-    """The items, all of them valid as one request, and where the results go."""
+    """The items, all of them valid as one request, and the path of the results."""
     if not args.quiet:
         _require_rich()
     out = args.out or args.file.with_name(f"{args.file.stem}.results.jsonl")
     if out.exists() and not (args.force or args.resume):
-        raise _Misuse(f"{out} exists; name another file with --out, go on with --resume, or overwrite it with --force")
+        raise _Misuse(
+            f"{out} exists; name another file with --out, continue it with --resume, or overwrite it with --force"
+        )
     items = list(islice(read_items(args.file, response_column=args.response_column), args.limit))
     if not items:
         raise DataError(f"{args.file}: holds no items")
@@ -125,10 +140,10 @@ def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
     try:
         wire.ScoreRequest.model_validate({"items": items, **_options(args)})
     except ValidationError as error:
-        slip = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, slip["loc"]))
-        said = slip["msg"].removeprefix("Value error, ")
-        raise _Misuse(f"--{place.replace('_', '-')}: {said}" if place in _OPTIONS else said) from None
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        problem = first["msg"].removeprefix("Value error, ")
+        raise _Misuse(f"--{place.replace('_', '-')}: {problem}" if place in _OPTIONS else problem) from None
     return items, out
 
 
@@ -146,20 +161,20 @@ async def _scored(args: argparse.Namespace, work: results_file.Work) -> list[Out
         await _fit_batches(client, args.token_env)
         with work.writing() as write, _progress(len(work.places), args.quiet) as advance:
 
-            def settle(place: int, outcome: Outcome) -> None:
+            def record(place: int, outcome: Outcome) -> None:
                 write(place, outcome)
                 advance(outcome)
 
             options = {**_options(args), "expect_judge": args.expect_judge or work.judge}
-            return await client.score(work.items.values(), deadline_s=args.deadline, on_outcome=settle, **options)
+            return await client.score(work.items.values(), deadline_s=args.deadline, on_outcome=record, **options)
 
 
 async def _fit_batches(client: JudgeClient, token_env: str) -> None:
-    """Asks the judge what a request may hold; also the place where a wrong address or key shows, before any work."""
+    """Fits the batches to the judge's limits. A wrong address or key is found here, before any work."""
     try:
         limits = (await client.judge()).limits
     except RubricdClientError as error:
-        raise _Misuse(f"{_said(error, token_env)} [{error.code}]") from None
+        raise _Misuse(f"{_explained(error, token_env)} [{error.code}]") from None
     client.batch_items = min(client.batch_items, limits.max_items)
     client.batch_bytes = max(1, min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES))
 
@@ -169,7 +184,7 @@ def _options(args: argparse.Namespace) -> Any:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """One line: how many, the mean score, what has none and why, and who judged."""
+    """One line: the number of responses, the mean score, the responses without one by reason, and the judge."""
     scores = [score for outcome in outcomes if (score := reward(outcome)) is not None]
     parts = [f"{len(outcomes)} responses", f"{len(scores)} scored"]
     if scores:
@@ -184,21 +199,11 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def _counted(what: str, outcomes: Sequence[Outcome]) -> list[str]:
-    reasons = [reason for outcome in outcomes if (reason := _why_no_score(outcome)) is not None]
+    reasons = [why_missing(outcome) for outcome in outcomes if reward(outcome) is None]
     if not reasons:
         return []
     counts = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons).most_common())
     return [f"{len(reasons)} {what} ({counts})"]
-
-
-def _why_no_score(outcome: Outcome) -> str | None:
-    """The error's code, or the statuses of the criteria that were not judged; None if there is a score."""
-    if isinstance(outcome, Failed):
-        return outcome.error.code
-    if outcome.result.score is not None:
-        return None
-    statuses = sorted({criterion.status for criterion in outcome.result.criteria if criterion.status != "ok"})
-    return " and ".join(statuses) or outcome.result.status
 
 
 def _first_of_each(outcomes: Sequence[Outcome]) -> dict[str, RubricdClientError]:
@@ -207,17 +212,17 @@ def _first_of_each(outcomes: Sequence[Outcome]) -> dict[str, RubricdClientError]
     return {error.code: error for error in reversed(failures)}
 
 
-def _said(error: RubricdClientError, token_env: str) -> str:
-    """The service's word, and what it cannot know: where the key came from, when to come back."""
-    said = str(error)
+def _explained(error: RubricdClientError, token_env: str) -> str:
+    """The error's message, with hints that the service cannot give: the source of the key, and when to come back."""
+    text = str(error)
     if isinstance(error, Unauthorized):
         held = "holds the key that was sent" if os.environ.get(token_env) else "is not set, so no key was sent"
-        said += f" (the environment variable {token_env} {held})"
+        text += f" (the environment variable {token_env} {held})"
     elif isinstance(error, Forbidden):
-        said += " (the key is known; whoever runs the service says what it may ask)"
+        text += " (the key is known; the operator of the service decides what it may do)"
     if error.retry_after_s is not None:
-        said += f" (come back in {error.retry_after_s:g} s)"
-    return said
+        text += f" (come back in {error.retry_after_s:g} s)"
+    return text
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
-"""`rubricd size`: how many GPUs judge a training step in time, with which settings; calculated, and said to be.
+"""Runs `rubricd size`: it calculates how many GPUs judge a training step in time, and with which settings.
 
-Always true: nothing is loaded and nobody is asked.
+Guarantees: no model is loaded and no service is called. The output says that it is calculated and not measured.
 """
 
 import argparse
@@ -17,35 +17,67 @@ from trainer_client.sizing.model import Size, Work, size
 _WRITTEN = 150
 _GPU = "H100"
 DESCRIPTION = (
-    "How many GPUs judge a training step in time, from the judge's shape and the lengths of what it reads. Calculated "
-    "from published figures (docs/operate/sizing.md), not measured: --measured-tokens-per-s puts your own in "
-    "their place."
+    "Calculate how many GPUs judge a training step in time, from the judge's shape and the lengths of its prompts. The "
+    "figures are published ones (docs/operate/sizing.md), not measured: --measured-tokens-per-s replaces them by yours."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("the judge and its GPU").add_argument
-    add("--judge", default="7B", help=f"{', '.join(JUDGES)}, or a config.json, or its folder (%(default)s)")
-    add("--dtype", default="bf16", choices=["bf16", "fp8"], help="of the weights (%(default)s)")
-    add("--gpu", help=f"{', '.join(GPUS)} ({_GPU})")
-    add("--tflops", type=_above_0, help="another GPU's dense peak in the --dtype, in TFLOP/s")
-    add("--bandwidth", type=_above_0, help="another GPU's memory bandwidth, in TB/s")
-    add("--gib", type=_above_0, help="another GPU's memory, in GiB")
-    add("--measured-tokens-per-s", type=_above_0, metavar="X", help="tokens a second and GPU, in place of the formula")
-    add("--block", type=_count, default=16, metavar="N", help="tokens the prefix cache keeps together (%(default)s)")
-    add = parser.add_argument_group("what is judged, in tokens").add_argument
+    add(
+        "--judge",
+        default="7B",
+        metavar="JUDGE",
+        help=f"{', '.join(JUDGES)}, a config.json, or its folder (%(default)s)",
+    )
+    add("--dtype", default="bf16", choices=["bf16", "fp8"], help="type of the weights (%(default)s)")
+    add("--gpu", metavar="GPU", help=f"{', '.join(GPUS)} ({_GPU})")
+    add("--tflops", type=_above_0, metavar="X", help="another GPU's dense peak in the --dtype, in TFLOP/s")
+    add("--bandwidth", type=_above_0, metavar="X", help="another GPU's memory bandwidth, in TB/s")
+    add("--gib", type=_above_0, metavar="X", help="another GPU's memory, in GiB")
+    add(
+        "--measured-tokens-per-s",
+        type=_above_0,
+        metavar="X",
+        help="measured tokens a second and GPU, instead of the formula",
+    )
+    add("--block", type=_count, default=16, metavar="N", help="tokens in a block of the prefix cache (%(default)s)")
+    add = parser.add_argument_group("the work, in tokens").add_argument
     add("--instructions", type=_count, default=100, metavar="N", help="the judge's instructions (%(default)s)")
-    add("--conversation", type=_count, default=600, metavar="N", help="before the response (%(default)s)")
-    add("--response", type=_count, default=600, metavar="N", help="(%(default)s)")
-    add("--criterion", type=_count, default=40, metavar="N", help="one, with heading and closing (%(default)s)")
-    add("--written", type=_count, metavar="N", help=f"mode reasoned: written for a verdict ({_WRITTEN})")
-    add = parser.add_argument_group("how much, and how fast").add_argument
-    add("--mode", default="verdict", choices=["verdict", "reasoned"], help="how the judge is asked (%(default)s)")
-    add("--criteria", type=_count, default=12, metavar="N", help="of one response (%(default)s)")
+    add(
+        "--conversation",
+        type=_count,
+        default=600,
+        metavar="N",
+        help="the conversation before the response (%(default)s)",
+    )
+    add("--response", type=_count, default=600, metavar="N", help="one response (%(default)s)")
+    add(
+        "--criterion",
+        type=_count,
+        default=40,
+        metavar="N",
+        help="one criterion, with heading and closing (%(default)s)",
+    )
+    add(
+        "--written",
+        type=_count,
+        metavar="N",
+        help=f"mode reasoned: tokens that the judge writes for a verdict ({_WRITTEN})",
+    )
+    add = parser.add_argument_group("the amount of work, and its time").add_argument
+    add("--mode", default="verdict", choices=["verdict", "reasoned"], help="judging mode (%(default)s)")
+    add("--criteria", type=_count, default=12, metavar="N", help="criteria of one response (%(default)s)")
     add("--group", type=_count, default=8, metavar="N", help="responses to one conversation (%(default)s)")
-    add("--responses", type=_count, default=512, metavar="N", help="of one training step (%(default)s)")
-    add("--seconds", type=_above_0, default=30.0, metavar="S", help="that judging a step may take (%(default)g)")
-    add("--cached", type=_share, default=0.0, metavar="P", help="share of responses that are known (%(default)g)")
+    add("--responses", type=_count, default=512, metavar="N", help="responses of one training step (%(default)s)")
+    add("--seconds", type=_above_0, default=30.0, metavar="S", help="time in which a step must be judged (%(default)g)")
+    add(
+        "--cached",
+        type=_share,
+        default=0.0,
+        metavar="P",
+        help="share of responses with all verdicts in the cache (%(default)g)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -109,7 +141,7 @@ def _judge(named: str) -> JudgeModel:
 
 
 def _gpu(args: argparse.Namespace) -> Gpu:
-    """A known one, changed where flags say so, or one of flags alone."""
+    """A known GPU, changed by the flags, or one that the flags describe alone."""
     peak, given = args.tflops, {"bandwidth": args.bandwidth, "gib": args.gib}
     changes: dict[str, Any] = {"bf16": peak, "fp8": peak, **given}
     changes = {key: value for key, value in changes.items() if value is not None}

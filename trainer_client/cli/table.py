@@ -1,6 +1,6 @@
-"""What a person sees of a scored file: a progress bar and one table. Needs rich; only the command imports it.
+"""Shows a scored file to a person: a progress bar and one table. It needs rich.
 
-Always true: a criterion that was not judged is shown with its reason, never counted as met or as not met.
+Guarantees: a criterion that was not judged is shown with its reason, and counts neither as met nor as not met.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One criterion of one response, with the rubric's words and the judge's."""
+    """One criterion of one response, with the rubric's text and the judge's result."""
 
     id: str
     text: str
@@ -43,7 +43,7 @@ class _Rate(ProgressColumn):
 
 @contextlib.contextmanager
 def progress(total: int) -> Iterator[Callable[[Outcome], None]]:
-    """A bar on stderr that each finished outcome moves on by one."""
+    """A progress bar on stderr; each finished outcome moves it by one."""
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -67,7 +67,8 @@ def progress(total: int) -> Iterator[Callable[[Outcome], None]]:
 
 
 def show(items: Sequence[wire.Item], outcomes: Sequence[Outcome], console: Console | None = None) -> None:
-    """A few criteria: every verdict. Many: how often each is met, by text, or by axis and sign where texts differ."""
+    """Prints every verdict of a few criteria; of many how often each is met, by text, or by axis and sign where texts
+    differ."""
     judged = list(_judged(items, outcomes))
     if judged:
         table = _verdicts(judged, outcomes) if len(judged) <= _MOST_ROWS else _shares(judged)
@@ -121,9 +122,11 @@ def _verdict(one: Judged) -> Text:
 
 def _shares(judged: Sequence[Judged]) -> Table:
     groups = _grouped(judged)
-    shown = sorted(groups, key=lambda key: -len(groups[key]))[:_MOST_ROWS] if len(groups) > _MOST_ROWS else list(groups)
+    listed = (
+        sorted(groups, key=lambda key: -len(groups[key]))[:_MOST_ROWS] if len(groups) > _MOST_ROWS else list(groups)
+    )
     table = _table("criterion", "points", "n", "met", "mean P(met)", "not judged")
-    for key in shown:
+    for key in listed:
         group = groups[key]
         verdicts = [one.result.met for one in group if one.result.met is not None]
         chances = [one.result.p for one in group if one.result.p is not None]
@@ -136,13 +139,13 @@ def _shares(judged: Sequence[Judged]) -> Table:
             bar(fmean(chances) if chances else None, key[1]),
             Text(str(unjudged), style="yellow") if unjudged else "",
         )
-    if len(groups) > len(shown):
-        table.caption = f"and {len(groups) - len(shown)} more that occur less often"
+    if len(groups) > len(listed):
+        table.caption = f"and {len(groups) - len(listed)} more that occur less often"
     return table
 
 
 def _grouped(judged: Sequence[Judged]) -> dict[tuple[str, int], list[Judged]]:
-    """By text where texts repeat; a data set of one-off texts is grouped by axis (as in HealthBench) and sign."""
+    """Groups by text where texts repeat; where each text is used once, by axis (as in HealthBench) and sign."""
     texts = {one.text for one in judged}
     repeats = len(texts) <= _MOST_ROWS or len(judged) >= 2 * len(texts)
     kinds = {1: "wanted", -1: "faults", 0: "monitored"}
@@ -154,7 +157,7 @@ def _grouped(judged: Sequence[Judged]) -> dict[tuple[str, int], list[Judged]]:
 
 
 def _scores(outcomes: Sequence[Outcome]) -> Table:
-    """Modes that rate a response as a whole."""
+    """The table of the rating modes, which judge a response as a whole."""
     table = _table("response", "rating", "score")
     for outcome in outcomes[:_MOST_ROWS]:
         rating = outcome.result.rating if isinstance(outcome, Scored) else None

@@ -1,7 +1,7 @@
-"""`rubricd train RUN.yaml`: a whole training from one file, and `rubricd report RUN`: its page, written again.
+"""Runs `rubricd train RUN.yaml`, a training from one file, and `rubricd report RUN`, which writes its report again.
 
-Always true: nothing is loaded before rows and judge have been looked at; whatever ends a training, the message says how
-to go on, and the run's folder holds what was done until then. Importing this needs no torch.
+Guarantees: the policy is not loaded before rows and judge have been checked. When a training ends early, the message
+says how to continue, and the run's folder holds the work until then. Importing this module needs no torch.
 """
 
 import argparse
@@ -13,28 +13,30 @@ from trainer_client.training import preflight, report, run_config, run_dir
 from trainer_client.training.preflight import Plan
 from trainer_client.training.run_config import RunConfigError
 
-DESCRIPTION = "Train a policy on rubric rewards from a judge service, as a run file says; see docs/guide/training.md."
-REPORT = "Write the page of a run again, from what is in its folder."
+DESCRIPTION = (
+    "Train a policy on rubric rewards from a judge service, as a run config describes (docs/guide/training.md)."
+)
+REPORT = "Write report.html of a run again, from the files in its folder."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("file", type=Path, metavar="RUN.yaml", help="the run file")
-    add("--out", type=Path, help="the run's folder, in place of the file's")
+    add("file", type=Path, metavar="RUN.yaml", help="the run config")
+    add("--out", type=Path, metavar="FOLDER", help="the run's folder, instead of the file's `out`")
     add(
         "--set",
         action="append",
         default=[],
         metavar="KEY.PATH=VALUE",
         dest="changes",
-        help="change a field of the file",
+        help="change a field of the run config; may be repeated",
     )
-    add("--resume", action="store_true", help="go on from the last checkpoint; from the start where there is none")
-    add("--another-judge", action="store_true", help="with --resume: go on though the judge is another one now")
+    add("--resume", action="store_true", help="continue from the last checkpoint, or start if there is none")
+    add("--another-judge", action="store_true", help="with --resume: continue although the judge has changed")
 
 
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the run's folder")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,11 +44,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         wanted = run_config.read(args.file, changes=args.changes, out=args.out)
         plan = preflight.prepare(wanted, resume=args.resume, another_judge=args.another_judge)
-        _tell(plan)
+        _print_plan(plan)
     except KeyboardInterrupt:
         return 130
     except (RunConfigError, RubricdClientError, OSError) as error:
-        return _say(f"{error}{_hint(error, args)}", 2)
+        return _fail(f"{error}{_hint(error, args)}", 2)
     try:
         return _train(plan)
     finally:
@@ -55,10 +57,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_report(args: argparse.Namespace) -> int:
+    """The exit code: 0 written, 2 for misuse."""
     try:
         print(report.write(args.folder))
     except (RunConfigError, OSError, ImportError) as error:
-        return _say(str(error), 2)
+        return _fail(str(error), 2)
     return 0
 
 
@@ -69,15 +72,15 @@ def _train(plan: Plan) -> int:
     try:
         train.train(plan)
     except KeyboardInterrupt:
-        return _say(f"interrupted; {_way_on(plan.out)}", 130)
+        return _fail(f"interrupted; {_how_to_continue(plan.out)}", 130)
     except (RunConfigError, DataError) as error:
-        return _say(str(error), 2)
+        return _fail(str(error), 2)
     except (TooFewJudged, RubricdClientError) as error:
-        return _say(f"{error}; {_way_on(plan.out)}", 1)
+        return _fail(f"{error}; {_how_to_continue(plan.out)}", 1)
     return 0
 
 
-def _tell(plan: Plan) -> None:
+def _print_plan(plan: Plan) -> None:
     if not plan.processes.first:
         return
     start = "" if plan.checkpoint is None else f", from {plan.checkpoint.name}"
@@ -86,19 +89,19 @@ def _tell(plan: Plan) -> None:
         f"{plan.run.group} rollouts{start}; judge {plan.judge['model']} {plan.judge['fingerprint']}; "
         f"run folder {plan.out}"
     )
-    if plan.doubt is not None:
-        print(f"rubricd: an empty answer to the first row has no score ({plan.doubt}); others may have none either")
+    if plan.trial_failure is not None:
+        print(f"rubricd: an empty answer to the first row has no score ({plan.trial_failure}); others may lack one too")
 
 
-def _way_on(out: Path) -> str:
+def _how_to_continue(out: Path) -> str:
     last = run_dir.checkpoint(out)
     if last is None:
-        return "there is no checkpoint yet, so --resume begins again"
-    return f"--resume goes on from {last.name}"
+        return "there is no checkpoint yet, so --resume starts from the beginning"
+    return f"--resume continues from {last.name}"
 
 
 def _hint(error: Exception, args: argparse.Namespace) -> str:
-    """What the service cannot know: where the key came from."""
+    """A hint that the service cannot give: the source of the key."""
     code = getattr(error, "code", "")
     if code == "unauthorized":
         return " (the key is read from the environment variable that `judging.token_env` names)"
@@ -109,9 +112,9 @@ def _report(out: Path) -> None:
     try:
         print(f"rubricd: report {report.write(out)}")
     except Exception as error:
-        _say(f"no report: {error}", 0)
+        _fail(f"no report: {error}", 0)
 
 
-def _say(text: str, code: int) -> int:
+def _fail(text: str, code: int) -> int:
     print(f"rubricd: {text}", file=sys.stderr)
     return code

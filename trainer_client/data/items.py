@@ -1,7 +1,7 @@
-"""Files of what is to be scored, as items: JSON lines, RuscaRL/verl parquet, Rubrics-as-Rewards rows.
+"""Reads files of responses to score as items: JSON lines, RuscaRL/verl parquet, Rubrics-as-Rewards rows.
 
-Always true: an item is what the file says or the reading stops there, with the file, the line or row, the field and
-what to change. Nothing is skipped, and rows are read as they are asked for.
+Guarantees: no row is skipped. At the first row that cannot be read the reading stops with the file, the line or row,
+the field and what to change.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from trainer_client.errors import DataError
 
 
 def read_items(path: str | Path, *, response_column: str | None = None) -> Iterator[wire.Item]:
-    """The items of a `.jsonl` or `.parquet` file, in order.
+    """Yields the items of a `.jsonl` or `.parquet` file, in order.
 
     `response_column` names the column of the responses, a text or a list of texts; by default `response` or
     `responses`. Raises DataError at the first row that cannot be read.
@@ -24,14 +24,14 @@ def read_items(path: str | Path, *, response_column: str | None = None) -> Itera
     path = Path(path)
     rows = records.rows(path, () if response_column is None else (response_column,))
     seen: dict[str, str] = {}
-    # An error that is kept would keep the rows' generator, and that its file, open.
+    # Close the generator of rows at once: an error that is kept would keep its file open.
     with contextlib.closing(rows):
         for index, (place, row) in enumerate(rows):
             try:
                 item = _item(row, response_column)
                 _check_new(item.result_ids(index), place, seen)
-            except RowError as slip:
-                raise DataError(f"{path}, {place}: {slip}") from None
+            except RowError as error:
+                raise DataError(f"{path}, {place}: {error}") from None
             yield item
 
 
@@ -43,10 +43,10 @@ def _check_new(ids: list[str], place: str, seen: dict[str, str]) -> None:
 
 
 def _item(row: Any, response_column: str | None) -> wire.Item:
-    shape, row = records.opened(row)
+    shape, row = records.recognised(row)
     if shape == "item" and response_column is None:
         return records.item(shape, row)
-    fields = {key: value for key, value in records.asked(shape, row).items() if key != response_column}
+    fields = {key: value for key, value in records.task(shape, row).items() if key != response_column}
     return records.item(shape, fields | _responses(row, response_column))
 
 

@@ -1,7 +1,7 @@
-"""Files of JSON lines or parquet, row by row, and what the rows of each kind of data set call the fields of an item.
+"""Reads files of JSON lines or parquet row by row, and turns the rows of each kind of data set into items.
 
-Always true: a row is what the file says; what is wrong with one is told with the field and what to change, and whoever
-reads adds the file and the place. Rows are read as they are asked for.
+Guarantees: an error names the field as the row calls it and what to change; the caller adds file and place. Rows are
+read one by one, as the caller takes them.
 """
 
 import json
@@ -29,7 +29,7 @@ _DATA_SET_COLUMNS = (
     "reference_answer",
     "question_source",
 )
-# What the contract calls a field, as the row of a data set calls it.
+# For a field of the contract, the name that a data set's rows have for it.
 _NAMES: Mapping[Shape, Mapping[str, str]] = {
     "item": {},
     "verl": {"rubric": "reward_model.rubrics", "text": "criterion", "reference": "reward_model.ground_truth"},
@@ -38,12 +38,12 @@ _NAMES: Mapping[Shape, Mapping[str, str]] = {
 
 
 class RowError(Exception):
-    """What is wrong with one row; the caller knows where the row is."""
+    """One row cannot be used, and why. The caller knows the place of the row."""
 
 
 def rows(path: Path, more_columns: tuple[str, ...] = ()) -> Generator[tuple[str, Any]]:
-    """Place and content of each row. Raises DataError for a file that cannot be read so far. Of a parquet file only the
-    columns are read that some shape has, and `more_columns`."""
+    """Yields place and content of each row. Raises DataError at the first that cannot be read. Of a parquet file only
+    `more_columns` and the columns that some shape has are read."""
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return _json_lines(path)
     if path.suffix.lower() == ".parquet":
@@ -67,8 +67,8 @@ def _json(path: Path, number: int, line: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}, line {number}: not UTF-8 at byte {error.start + 1}; save the file as UTF-8") from None
     except json.JSONDecodeError as error:
-        said = f"not JSON at column {error.colno} ({error.msg}); a line must hold one whole JSON object"
-        raise DataError(f"{path}, line {number}: {said}") from None
+        problem = f"not JSON at column {error.colno} ({error.msg}); a line must hold one whole JSON object"
+        raise DataError(f"{path}, line {number}: {problem}") from None
     except RecursionError:
         raise DataError(f"{path}, line {number}: nested too deep to be read") from None
 
@@ -91,7 +91,7 @@ def _parquet_rows(path: Path, wanted: set[str]) -> Generator[tuple[str, Any]]:
 
 
 def _without_nulls(value: Any) -> Any:
-    """A parquet row has every field of its schema; the ones it does not use are null there, and absent in JSON."""
+    """Leaves out nulls: a parquet row has every field of its schema, and those that it does not use are null."""
     if isinstance(value, dict):
         return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list):
@@ -99,8 +99,8 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def opened(row: Any) -> tuple[Shape, dict[str, Any]]:
-    """What kind of row it is, and the row itself where it lies in an `item`."""
+def recognised(row: Any) -> tuple[Shape, dict[str, Any]]:
+    """The row's shape, and the row itself, also where it lies in an `item`. Raises RowError."""
     if not isinstance(row, dict):
         raise RowError(f"not an object; {_SHAPES}")
     if isinstance(row.get("item"), dict):
@@ -116,9 +116,8 @@ def opened(row: Any) -> tuple[Shape, dict[str, Any]]:
     return "item", row
 
 
-def asked(shape: Shape, row: dict[str, Any]) -> dict[str, Any]:
-    """The item's fields that say what is asked: of a data set's row `prompt`, `rubric` and `reference`; of an item all
-    but its responses."""
+def task(shape: Shape, row: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an item without its responses: `prompt`, `rubric` and `reference`, of an item also the others."""
     match shape:
         case "item":
             return {key: row[key] for key in row.keys() - {"response", "responses"}}
@@ -143,16 +142,16 @@ def _of_verl(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def item(shape: Shape, fields: dict[str, Any]) -> wire.Item:
-    """Raises Slip with the field as the row calls it."""
+    """The item with these fields. Raises RowError with the field as the row calls it."""
     try:
         return wire.Item.model_validate(fields)
     except ValidationError as error:
-        slips = error.errors(include_url=False, include_input=False)
-        # Of a field that may be one of several types, the longest place is the type that was meant.
-        field = slips[0]["loc"][:1]
-        slip = max((slip for slip in slips if slip["loc"][:1] == field), key=lambda slip: len(slip["loc"]))
-        said = slip["msg"].removeprefix("Value error, ")
-        raise RowError(f"`{_place(slip['loc'], _NAMES[shape])}`: {said}") from None
+        errors = error.errors(include_url=False, include_input=False)
+        # A field that may have several types has an error for each; the longest place is the type that was meant.
+        field = errors[0]["loc"][:1]
+        meant = max((one for one in errors if one["loc"][:1] == field), key=lambda one: len(one["loc"]))
+        problem = meant["msg"].removeprefix("Value error, ")
+        raise RowError(f"`{_place(meant['loc'], _NAMES[shape])}`: {problem}") from None
 
 
 def _place(loc: tuple[str | int, ...], names: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
-"""Training rows: a prompt with its rubric, read from JSON lines, RuscaRL/verl parquet or Rubrics-as-Rewards rows.
+"""Reads training rows, prompts with their rubrics, from JSON lines, RuscaRL/verl parquet or Rubrics-as-Rewards rows.
 
-Always true: the rubric travels in its row; a criterion's sign is the file's or was said by whoever reads, never guessed
-from its words; the same rows, seed and batch stand in the same order.
+Guarantees: the rubric travels in its row. A criterion's sign comes from the file or from the caller, and is never
+guessed from its words. The same rows, seed and batch give the same order.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ from trainer_client.errors import DataError
 from trainer_client.scaffold import Message
 
 Pitfalls = Literal["met_is_good", "met_is_bad"]
-"""What it means to meet a criterion that begins with `Pitfall Criteria:`. Most of RaR-Science say what to avoid ("Does
-not ..."), most of RaR-Medicine what goes wrong; both have negative weights."""
+"""The meaning of a criterion that begins with `Pitfall Criteria:` and is met. Most of RaR-Science describe good answers
+("Does not ..."), most of RaR-Medicine describe faults; both have negative weights."""
 _POLARITY: Mapping[Pitfalls, wire.Polarity] = {"met_is_good": "positive", "met_is_bad": "negative"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One prompt to train on. `source` says which data set it is from."""
+    """One prompt to train on. `source` names its data set."""
 
     id: str
     messages: tuple[Message, ...]
@@ -35,11 +35,11 @@ class Row:
 
 
 def read_rows(path: str | Path, *, pitfalls: Pitfalls | None = None) -> Iterator[Row]:
-    """The rows of a `.jsonl` or `.parquet` file, in order; responses in it are left aside.
+    """Yields the rows of a `.jsonl` or `.parquet` file, in order; responses in it are ignored.
 
     `pitfalls` gives the pitfalls of RaR and verl rows their sign; where it is None, a pitfall that has negative points
-    and no `polarity` of its own cannot be read. Items of POST /v1/score mean what their points say. Raises DataError at
-    the first row that cannot be read.
+    and no `polarity` of its own is an error. The points of POST /v1/score items are taken as they are. Raises DataError
+    at the first row that cannot be read.
     """
     path = Path(path)
     places: dict[str, str] = {}
@@ -52,15 +52,15 @@ def read_rows(path: str | Path, *, pitfalls: Pitfalls | None = None) -> Iterator
                     raise RowError(
                         f"`id`: {places[row.id]} has the same; ids must be distinct (without one, the index is the id)"
                     )
-            except RowError as slip:
-                raise DataError(f"{path}, {place}: {slip}") from None
+            except RowError as error:
+                raise DataError(f"{path}, {place}: {error}") from None
             places[row.id] = place
             yield row
 
 
 def _row(record: Any, index: int, stem: str, pitfalls: Pitfalls | None) -> Row:
-    shape, record = records.opened(record)
-    fields = {key: value for key, value in records.asked(shape, record).items() if key != "group"}
+    shape, record = records.recognised(record)
+    fields = {key: value for key, value in records.task(shape, record).items() if key != "group"}
     item = records.item(shape, fields | {"response": ""})
     return Row(
         id=item.id or _id(record) or str(index),
@@ -88,7 +88,7 @@ def _messages(prompt: str | list[wire.Message]) -> tuple[Message, ...]:
 
 
 def _signed(rubric: wire.Rubric, shape: Shape, pitfalls: Pitfalls | None) -> wire.Rubric:
-    """The rubric of a data set's row with each category as a tag and each pitfall's polarity said."""
+    """The rubric of a data set's row, with each category as a tag and a polarity for each pitfall."""
     if shape == "item":
         return rubric
     criteria = [_criterion(criterion, place, pitfalls) for place, criterion in enumerate(rubric.criteria)]
@@ -104,8 +104,8 @@ def _criterion(criterion: wire.Criterion, place: int, pitfalls: Pitfalls | None)
     if category == "pitfall" and polarity is None:
         if pitfalls is None and criterion.points < 0:
             raise RowError(
-                f"`rubric[{place}]` is a pitfall with negative points, and some data sets mean by it a fault, others "
-                "what avoids one: say which with `pitfalls: met_is_bad` or `met_is_good`, or give it a `polarity`"
+                f"`rubric[{place}]` is a pitfall with negative points: some data sets describe a fault so, others how "
+                "to avoid one; set `pitfalls: met_is_bad` or `met_is_good`, or give the criterion a `polarity`"
             )
         polarity = None if pitfalls is None else _POLARITY[pitfalls]
     return criterion.model_copy(update={"tags": tags, "polarity": polarity})

@@ -1,8 +1,8 @@
-"""One list of items at the service, request by request, until each response has its outcome.
+"""Scores one list of items in batches, a request a batch, until each response has its outcome.
 
-Always true: a place is settled once and stays as it is; whatever ends the asking of a chunk settles what is left of it;
-every item lands in exactly one chunk, in order, with the id it has in the whole list; an item is never split, so a
-group's prompt is sent once. A failure carries no score, and keeps nothing alive of the call that failed.
+Guarantees: every item is in exactly one batch, in order, with the id that it has in the whole list; an item is never
+split, so that a group's prompt is sent once. A response's outcome is set once; however a batch's requests end, each of
+its responses has one. A failure carries no score and holds no reference to the call that failed.
 """
 
 import asyncio
@@ -15,15 +15,15 @@ import httpx
 from pydantic_core import PydanticSerializationError
 
 from trainer_client import wire
-from trainer_client.errors import ConnectionBroken, InvalidRequest, JudgeMismatch, RubricdClientError
+from trainer_client.errors import ConnectionBroken, Incomplete, InvalidRequest, JudgeMismatch, RubricdClientError
 from trainer_client.http import validation
-from trainer_client.http.retry import HOPELESS, Incomplete, may_be_judged_later
+from trainer_client.http.retry import HOPELESS, may_be_judged_later
 from trainer_client.http.transport import Body, Transport, deadline_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The service's word on one response; `result.score` may still be None, and `result.criteria` say why."""
+    """The service's result for one response. `result.score` may still be None, and `result.criteria` tell why."""
 
     result: wire.Result
     judge: wire.Judge
@@ -35,7 +35,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No word on this response, and why."""
+    """No result for this response, and the error that is the reason."""
 
     id: str
     error: RubricdClientError
@@ -52,7 +52,7 @@ def reward(outcome: Outcome) -> float | None:
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An item with its id filled in. `index`: its place in the whole list; `first`: the place of its first result
-    among all results; `size`: its bytes as JSON, None where it holds text that no JSON can (a lone surrogate)."""
+    among all results; `size`: its bytes as JSON, None where it holds text that JSON cannot hold (a lone surrogate)."""
 
     item: wire.Item
     index: int
@@ -70,12 +70,12 @@ class Entry:
 
 
 Listener = Callable[[int, Outcome], None]
-_Part = Sequence[Entry]
+_Batch = Sequence[Entry]
 
 
 class BatchScorer:
-    """`listener` is called with each place and outcome as soon as it is there. Chunks hold at most `batch_items`
-    responses and `batch_bytes` bytes of items."""
+    """Scores the items of one request. `listener` is called with each place and outcome as soon as it is known. A batch
+    holds at most `batch_items` responses and `batch_bytes` bytes of items; a larger item is a batch of its own."""
 
     def __init__(
         self,
@@ -97,20 +97,20 @@ class BatchScorer:
         self._lacking: dict[int, Scored] = {}
         self._entries = entries(request.items)
         sendable = (entry for entry in self._entries if entry.size is not None)
-        self._chunks = list(cut(sendable, batch_items, batch_bytes))
+        self._batches = list(cut(sendable, batch_items, batch_bytes))
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """All of them, in order, once asking is over."""
+        """All outcomes, in order, once `score` or `stream` has ended."""
         return [self._settled[place] for entry in self._entries for place in entry.places]
 
-    async def whole(self) -> None:
-        """Asks for one answer a chunk."""
+    async def score(self) -> None:
+        """Requests one answer a batch."""
         self._settle_unsendable()
-        await _all(self._ask(chunk, self._answer) for chunk in self._chunks)
+        await _all(self._score_batch(batch, self._answer) for batch in self._batches)
 
-    async def streaming(self) -> None:
-        """Asks for each chunk's results as they are finished, all from the judge that the service names now."""
+    async def stream(self) -> None:
+        """Requests each batch's results as they are finished, all from the judge that the service names now."""
         self._settle_unsendable()
         try:
             judge = await self._judge()
@@ -118,64 +118,67 @@ class BatchScorer:
             left = self._missing(self._entries)
             self._settle(failures(error, left, left, each=False))
             return
-        await _all(self._ask(chunk, partial(self._stream, judge)) for chunk in self._chunks)
+        await _all(self._score_batch(batch, partial(self._stream, judge)) for batch in self._batches)
 
-    async def _ask(self, chunk: _Part, once: Callable[[_Part], Awaitable[None]]) -> None:
-        """Settles all of the chunk. Where it is refused for some of its items, the others are asked for again: without
-        the blamed, or in halves where nobody is, which for n items is never more than 2 n - 1 requests in all."""
-        left = [chunk]
+    async def _score_batch(self, batch: _Batch, once: Callable[[_Batch], Awaitable[None]]) -> None:
+        """Settles all of the batch. Where it is refused because of some of its items, the others are sent again:
+        without the items at fault, or in halves where the refusal names none. For n items that is at most 2 n - 1
+        requests."""
+        left = [batch]
         while left:
-            part = left.pop()
+            batch = left.pop()
             try:
-                await once(part)
+                await once(batch)
             except RubricdClientError as error:
                 if self._wait_for_judge and isinstance(error, HOPELESS):
                     raise
-                part = self._missing(part)
-                blamed = validation.blamed(error, len(part))
-                if blamed is not None:
-                    left += reversed(without(part, blamed))
-                failed = part if blamed is None else [part[place] for place in sorted(blamed)]
+                batch = self._missing(batch)
+                at_fault = validation.items_at_fault(error, len(batch))
+                if at_fault is not None:
+                    left += reversed(without(batch, at_fault))
+                failed = batch if at_fault is None else [batch[place] for place in sorted(at_fault)]
                 self._settle(
-                    # What the service answered without a score says more than why it could not be asked again.
+                    # A result without a score tells more than the error of a later attempt.
                     (place, self._lacking.get(place, outcome))
-                    for place, outcome in failures(error, part, failed, each=bool(blamed))
+                    for place, outcome in failures(error, batch, failed, each=bool(at_fault))
                 )
 
-    async def _answer(self, part: _Part) -> None:
-        """One answer. Where the judge is waited for, so are verdicts: items that lack some are sent again, whole."""
+    async def _answer(self, batch: _Batch) -> None:
+        """Requests one answer. A call that waits for the judge also waits for verdicts: items that lack some are sent
+        again, whole."""
 
         async def once() -> None:
-            missing = self._missing(part)
-            answer = await _score_once(self._transport, self._asked(missing), self._deadline)
+            missing = self._missing(batch)
+            answer = await _score_once(self._transport, self._request_for(missing), self._deadline)
             for place, result in zip(_places(missing), answer.results, strict=True):
                 outcome = Scored(result, answer.judge)
                 if self._wait_for_judge and may_be_judged_later(result) and place not in self._settled:
                     self._lacking[place] = outcome
                 else:
                     self._settle([(place, outcome)])
-            if self._missing(part):
+            if self._missing(batch):
                 raise Incomplete("the answer lacks verdicts that may come later")
 
         await self._transport.retrying(once, self._deadline, wait_for_judge=self._wait_for_judge)
 
-    async def _stream(self, judge: wire.Judge, part: _Part) -> None:
-        """Retries ask for the items of which something is missing, whole: their verdicts are in the service's cache."""
+    async def _stream(self, judge: wire.Judge, batch: _Batch) -> None:
+        """Streams a batch's results. A retry sends the items that lack a result, whole: their verdicts are in the
+        service's cache."""
 
         async def once() -> None:
-            if missing := self._missing(part):
+            if missing := self._missing(batch):
                 await self._stream_once(judge, missing)
 
         await self._transport.retrying(once, self._deadline)
 
-    async def _stream_once(self, judge: wire.Judge, part: _Part) -> None:
-        request = self._asked(part).model_copy(update={"expect_judge": judge.fingerprint})
-        places = _places(part)
-        reader: validation.Lines | None = None
+    async def _stream_once(self, judge: wire.Judge, batch: _Batch) -> None:
+        request = self._request_for(batch).model_copy(update={"expect_judge": judge.fingerprint})
+        places = _places(batch)
+        reader: validation.StreamReader | None = None
 
         def opened(response: httpx.Response) -> Callable[[bytes], None]:
             nonlocal reader
-            reader = validation.Lines(request, response)
+            reader = validation.StreamReader(request, response)
             return take
 
         def take(line: bytes) -> None:
@@ -191,24 +194,24 @@ class BatchScorer:
             raise ConnectionBroken("the answer ended before its last line")
 
     async def _judge(self) -> wire.Judge:
-        """The one judge of a stream. The service refuses a request that another would answer, so what a line says can
-        be believed before the last line has named the judge."""
-        asked = self._request
+        """Returns the one judge of a stream. The service refuses a request that another judge would answer, so a line
+        can be used before the last line has named the judge."""
+        request = self._request
         info = await self._transport.call(
             "GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo), deadline=self._deadline
         )
-        judge = next((one for one in info.judges if (one.mode, one.layout) == (asked.mode, asked.layout)), None)
+        judge = next((one for one in info.judges if (one.mode, one.layout) == (request.mode, request.layout)), None)
         if judge is None:
-            raise InvalidRequest(f"this judge cannot be asked in mode {asked.mode}, layout {asked.layout}")
-        if asked.expect_judge not in (None, judge.fingerprint):
-            raise JudgeMismatch(f"expected judge {asked.expect_judge}, the service has {judge.fingerprint}")
+            raise InvalidRequest(f"this judge does not offer mode {request.mode} with layout {request.layout}")
+        if request.expect_judge not in (None, judge.fingerprint):
+            raise JudgeMismatch(f"expected judge {request.expect_judge}, the service has {judge.fingerprint}")
         return judge
 
-    def _asked(self, part: _Part) -> wire.ScoreRequest:
-        return self._request.model_copy(update={"items": [entry.item for entry in part]})
+    def _request_for(self, batch: _Batch) -> wire.ScoreRequest:
+        return self._request.model_copy(update={"items": [entry.item for entry in batch]})
 
-    def _missing(self, part: _Part) -> list[Entry]:
-        return [entry for entry in part if any(place not in self._settled for place in entry.places)]
+    def _missing(self, batch: _Batch) -> list[Entry]:
+        return [entry for entry in batch if any(place not in self._settled for place in entry.places)]
 
     def _settle_unsendable(self) -> None:
         self._settle(pair for entry in self._entries if entry.size is None for pair in unsendable(entry))
@@ -221,12 +224,12 @@ class BatchScorer:
 
 
 async def score(transport: Transport, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
-    """One request as it is. Raises RubricdClientError once retrying is over."""
+    """Sends one request as it is. Raises RubricdClientError after the retries."""
     return await transport.retrying(partial(_score_once, transport, request, deadline), deadline)
 
 
 async def _score_once(transport: Transport, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
-    """One attempt. Raises RubricdClientError."""
+    """Makes one attempt. Raises RubricdClientError."""
     headers = transport.together(request.items)
     response = await transport.send("POST", "/v1/score", body=_body(request), headers=headers, deadline=deadline)
     answer = validation.read(response, wire.ScoreResponse)
@@ -242,19 +245,20 @@ def _body(request: wire.ScoreRequest) -> Body:
     return body
 
 
-def _places(part: _Part) -> list[int]:
-    return [place for entry in part for place in entry.places]
+def _places(batch: _Batch) -> list[int]:
+    return [place for entry in batch for place in entry.places]
 
 
 def failures(
-    error: RubricdClientError, part: Sequence[Entry], failed: Sequence[Entry], *, each: bool
+    error: RubricdClientError, batch: Sequence[Entry], failed: Sequence[Entry], *, each: bool
 ) -> Iterator[tuple[int, Failed]]:
-    """The places and outcomes of those that failed of a part; `each` with what was said of it alone."""
-    reason = validation.relocated(error, [entry.index for entry in part])
-    # An outcome is kept for long; what hangs on a raised error (frames, the body that was sent) must not be.
+    """Places and outcomes of the `failed` items of a batch. With `each`, an item's error holds its own locations
+    only."""
+    reason = validation.with_places(error, [entry.index for entry in batch])
+    # An outcome is kept for long; a raised error's frames and the body that was sent must not be kept with it.
     reason.__traceback__ = reason.__cause__ = reason.__context__ = None
     for entry in failed:
-        own = validation.only(reason, entry.index) if each else reason
+        own = validation.restricted_to(reason, entry.index) if each else reason
         for place, id in zip(entry.places, entry.ids, strict=True):
             yield place, Failed(id, own)
 
@@ -268,7 +272,7 @@ def unsendable(entry: Entry) -> Iterator[tuple[int, Failed]]:
 
 
 def entries(items: Sequence[wire.Item]) -> list[Entry]:
-    """The items with their places; ids are the whole list's, so that cutting it changes none."""
+    """The items with their places. Ids are those of the whole list, so that cutting it changes none."""
     found: list[Entry] = []
     first = 0
     for index, item in enumerate(items):
@@ -279,27 +283,27 @@ def entries(items: Sequence[wire.Item]) -> list[Entry]:
 
 
 def cut(entries: Iterable[Entry], max_items: int, max_bytes: int) -> Iterator[list[Entry]]:
-    """Chunks of at most `max_items` responses and `max_bytes` bytes of items; a larger item goes alone."""
-    chunk: list[Entry] = []
+    """Batches of at most `max_items` responses and `max_bytes` bytes of items; a larger item is alone in its batch."""
+    batch: list[Entry] = []
     items = size = 0
     for entry in entries:
         more, bytes_more = len(entry.ids), (entry.size or 0) + 1
-        if chunk and (items + more > max_items or size + bytes_more > max_bytes):
-            yield chunk
-            chunk, items, size = [], 0, 0
-        chunk.append(entry)
+        if batch and (items + more > max_items or size + bytes_more > max_bytes):
+            yield batch
+            batch, items, size = [], 0, 0
+        batch.append(entry)
         items, size = items + more, size + bytes_more
-    if chunk:
-        yield chunk
+    if batch:
+        yield batch
 
 
-def without(chunk: Sequence[Entry], blamed: frozenset[int]) -> list[Sequence[Entry]]:
-    """What to ask for next in place of a chunk that was refused: all but the blamed, or the halves where nobody is."""
-    if blamed:
-        rest = [entry for place, entry in enumerate(chunk) if place not in blamed]
+def without(batch: Sequence[Entry], at_fault: frozenset[int]) -> list[Sequence[Entry]]:
+    """The batches to send in place of a refused one: all but the items at fault, or two halves where none is named."""
+    if at_fault:
+        rest = [entry for place, entry in enumerate(batch) if place not in at_fault]
         return [rest] if rest else []
-    middle = len(chunk) // 2
-    return [chunk[:middle], chunk[middle:]]
+    middle = len(batch) // 2
+    return [batch[:middle], batch[middle:]]
 
 
 def _size(item: wire.Item) -> int | None:
@@ -310,7 +314,7 @@ def _size(item: wire.Item) -> int | None:
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Everything side by side; on a defect or a cancellation nothing is left running."""
+    """Runs all side by side; after an error or a cancellation none is left running."""
     try:
         async with asyncio.TaskGroup() as group:
             for coroutine in work:

@@ -1,7 +1,7 @@
-"""How many requests are under way at once: half as many when the service is overloaded, slowly more when it is not.
+"""Bounds the requests under way at once: half as many when the service is overloaded, slowly more when it is not.
 
-Always true: room for one at least and `most` at most; who waits is let in by order of coming, as soon as there is room;
-what was under way together halves the room once, however much of it failed.
+Guarantees: the limit is between one and `most`. Requests that wait start in the order of their arrival, as soon as the
+limit allows it. Requests that were under way together halve the limit once, however many of them failed.
 """
 
 import asyncio
@@ -9,7 +9,8 @@ from collections import deque
 
 
 class Throttle:
-    """The room that one client gives itself. `limit` is a fraction; whole requests fit below it."""
+    """One client's limit (additive increase, multiplicative decrease). `limit` is a fraction; whole requests fit below
+    it."""
 
     def __init__(self, most: int) -> None:
         self.limit = float(most)
@@ -19,8 +20,8 @@ class Throttle:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> int:
-        """Waits for room. Returns when it was: `cut` wants to know."""
-        if self._room():  # then nobody waits: whatever makes room lets them in
+        """Waits until the limit allows one more. Returns the number of cuts so far, for `cut`."""
+        if self._has_room():  # Then no request waits: whatever makes room starts those that do.
             self.under_way += 1
         else:
             await self._turn()
@@ -28,20 +29,21 @@ class Throttle:
 
     def leave(self) -> None:
         self.under_way -= 1
-        self._admit()
+        self._start_waiting()
 
     def grow(self) -> None:
-        """A request succeeded: a round of them adds one to the limit."""
+        """A request succeeded. As many successes as the limit add one to it."""
         self.limit = min(float(self._most), self.limit + 1.0 / self.limit)
-        self._admit()
+        self._start_waiting()
 
     def cut(self, entered: int) -> None:
-        """A request that came in at `entered` was too much. Sent before the last cut it tells nothing new."""
+        """A request that entered after `entered` cuts was too much. One that was sent before the last cut tells
+        nothing new."""
         if entered == self._cuts:
             self.limit = max(1.0, self.limit / 2.0)
             self._cuts += 1
 
-    def _room(self) -> bool:
+    def _has_room(self) -> bool:
         return self.under_way < int(self.limit)
 
     async def _turn(self) -> None:
@@ -50,12 +52,12 @@ class Throttle:
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # let in and called off in the same moment
+            if not turn.cancelled():  # It was started and cancelled in the same moment: give its place back.
                 self.leave()
             raise
 
-    def _admit(self) -> None:
-        while self._waiting and self._room():
+    def _start_waiting(self) -> None:
+        while self._waiting and self._has_room():
             turn = self._waiting.popleft()
             if not turn.done():
                 self.under_way += 1

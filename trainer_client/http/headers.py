@@ -13,15 +13,16 @@ from collections.abc import Mapping, Sequence
 from trainer_client import wire
 
 HEADER = "x-session-id"
-"""The name by which proxies know what belongs together: Ray Serve's own, and one to set in nginx and Envoy."""
+"""The header by which proxies keep requests together: Ray Serve knows it; it is to be set in nginx and Envoy."""
 _DIGITS = 3
 
 
 def affinity(items: Sequence[wire.Item], token: str | None) -> str | None:
-    """The same for all items with this prompt, in every process that holds this token; None where prompts differ.
+    """A value that is the same for all items with this prompt, in every process that holds this token; None where
+    prompts differ.
 
-    Three hexadecimal digits place prompts evenly on some hundred replicas, and are the same for so many prompts that
-    none can be told by them.
+    Three hexadecimal digits spread prompts evenly over some hundred replicas, and so many prompts share them that none
+    can be recognised by them.
     """
     first = items[0].prompt
     if any(item.prompt != first for item in items[1:]):

@@ -1,12 +1,11 @@
 """Decides when a call is made again, after which pause, and when its error stands. The client's retries are made here.
 
-A call either gives up after a few retries or waits for a judge that is not available until its deadline. Both share one
-client's memory of how the service fares.
+A call either gives up after a few retries, or waits until its deadline for a judge that is not available.
 
 Guarantees: a pause is never shorter than the service asked for and never reaches past the deadline. Of calls that give
 up, retries never exceed `burst` plus `share` of the requests that succeeded. Of calls that wait, one at a time tries
-again while no judge answers, after pauses that grow up to `longest_wait_s`, however many calls wait. An error that no
-time can mend stands at once.
+again while no judge answers, after pauses that grow up to `longest_wait_s`, however many calls wait. An error that
+waiting cannot change stands at once.
 """
 
 import asyncio
@@ -23,6 +22,7 @@ from trainer_client.errors import (
     ContractError,
     DeadlineExceeded,
     Forbidden,
+    Incomplete,
     JudgeMismatch,
     RubricdClientError,
     StillRunning,
@@ -79,20 +79,14 @@ class RetryPolicy:
             raise ValueError("a retry policy needs attempts >= 1 and finite numbers >= 0")
 
     def wait_s(self, attempt: int, retry_after_s: float | None, rng: random.Random, *, least: float = 0.0) -> float:
-        """Seconds between attempt number `attempt` (from 1) and the next one; `least` is the jitter's lower end, as a
-        share of its upper end.
+        """Seconds between attempt number `attempt` (from 1) and the next one. `least` is the lower end of the jitter,
+        as a share of its upper end.
 
-        The jitter comes on top of what the service asked for: clients told the same number do not come back at once.
+        The jitter is added to the pause that the service asked for: clients that got the same number do not come back
+        at once.
         """
         ceiling_s = min(self.longest_wait_s, self.first_wait_s * 2.0 ** min(attempt - 1, 60))
         return (retry_after_s or 0.0) + rng.uniform(least * ceiling_s, ceiling_s)
-
-
-class Incomplete(RubricdClientError):
-    """An answer came, and lacks verdicts that another attempt may bring. It never reaches the caller."""
-
-    code = "incomplete"
-    retryable = True
 
 
 def may_be_judged_later(result: wire.Result) -> bool:
@@ -122,8 +116,8 @@ class Retries:
         *,
         wait_for_judge: bool,
     ) -> _T:
-        """What `once` returns, which makes one attempt while it holds a `place`. With `wait_for_judge` a judge that is
-        not available is waited for until the deadline. Raises RubricdClientError, the last attempt's."""
+        """Returns the result of `once`, which makes one attempt while it holds a `place`. With `wait_for_judge` it
+        waits until the deadline for a judge that is not available. Raises the last attempt's RubricdClientError."""
         loop = self._until_answered if wait_for_judge else self._within_budget
         return await loop(once, place, deadline)
 
@@ -167,7 +161,7 @@ class Retries:
                 except RubricdClientError as error:
                     error.attempts = wait.attempts
                     if isinstance(error, DeadlineExceeded) and wait.error is not None:
-                        # That time ran out is known; the reason why it was needed is worth more.
+                        # The error that the call waited for tells more than that its time is over.
                         raise wait.error from None
                     if not error.retryable:
                         raise
@@ -179,7 +173,7 @@ class Retries:
         """Holds while the next attempt of a waiting call is made. Yields whether it is the attempt that finds out if a
         judge is back. Raises the call's last error where no time is left."""
         if self._away:
-            # Also before a call's first attempt: there is nothing to learn from it that the line does not tell.
+            # Also before a call's first attempt: it would tell nothing that the call at the head of the line does not.
             await self._join_line(wait)
             try:
                 if self._away:
@@ -189,7 +183,7 @@ class Retries:
             finally:
                 self._line.release()
         if wait.error is not None:
-            # A judge answers, and did not answer this call: its own pauses grow, whatever others get.
+            # A judge answers, but this call failed: its own pauses grow, and other calls are not held up.
             await self._pause(wait, wait.attempts, probing=False)
         yield False
 
@@ -212,7 +206,7 @@ class Retries:
         await self._clock.sleep(wait_s)
 
     async def opening(self, deadline: float | None) -> None:
-        """Wait until the service wants to be called again, whichever call it told so. Raises DeadlineExceeded."""
+        """Waits out a pause that the service asked any call for. Raises DeadlineExceeded."""
         while (wait_s := self._open_at - self._clock.now()) > 0:
             if deadline is not None and self._open_at >= deadline:
                 raise DeadlineExceeded(f"the service asks for a pause of {wait_s:.1f} s, past the deadline")
@@ -242,7 +236,7 @@ class Retries:
         self._answered()
 
     def _answered(self) -> None:
-        """A judge is there: whoever waits for that may go on."""
+        """A judge answers: calls that wait in the line may go on."""
         self._away, self._failed_probes = False, 0
 
     def _failed(self, error: RubricdClientError, probing: bool) -> None:
@@ -252,7 +246,7 @@ class Retries:
             self._answered()
             return
         self._away = True
-        # Calls that were under way together when the judge went away tell of one failure, not of many.
+        # Calls that failed together when the judge went away are one failure, not several.
         self._failed_probes += probing
 
     def _remember_pause(self, error: RubricdClientError) -> None:

@@ -1,7 +1,7 @@
-"""One call to the service, asked as often as policy, budget and deadline allow.
+"""Sends calls to the service over one connection pool, each with the retries that `retry` decides on.
 
-Always true: a call ends in an answer, in one typed error, or in its cancellation; not later than its deadline, and
-with its place given back. A pause that an overloaded service asks of one call is kept by all, and fewer are under way.
+Guarantees: a call ends in an answer, in one typed error, or in its cancellation, not later than its deadline, and its
+place is released. When the service is overloaded, fewer calls are under way.
 """
 
 import asyncio
@@ -36,18 +36,18 @@ Body = Callable[[float | None], str]
 """A request's body, made from the seconds left (None without a deadline) each time it is sent."""
 
 _CONNECT_S = 5.0
-# After these the service is asked less.
+# After these errors fewer requests are under way.
 _TOO_MUCH = (Overloaded, Unavailable, QuotaExceeded, AnswerTimedOut)
-# The service is told a little less than what is left, so that its answer is back before the deadline.
+# The service gets a little less than the time that is left, so that its answer is back before the deadline.
 _WAY_BACK_S = 0.25
 _WAY_BACK_SHARE = 0.1
 
 
 class Transport:
-    """The connection pool, with `concurrency` places to call from; `timeout_s` bounds one attempt.
+    """The connection pool with `concurrency` places; a call holds one. `timeout_s` bounds one attempt.
 
-    A call that waits to be retried keeps its place, and of the places in use the throttle lets some be under way: an
-    overloaded service sees fewer of them.
+    A call that waits for its next attempt keeps its place. Of the calls that have a place, the throttle lets some be
+    under way: an overloaded service sees fewer of them.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Transport:
         await self._http.aclose()
 
     def together(self, items: Sequence[wire.Item]) -> dict[str, str]:
-        """The header by which a proxy knows calls about the same prompt; none where prompts differ."""
-        known_by = affinity(items, self._token)
-        return {} if known_by is None else {HEADER: known_by}
+        """The header that keeps calls about one prompt on one replica; none where prompts differ."""
+        value = affinity(items, self._token)
+        return {} if value is None else {HEADER: value}
 
     def deadline(self, seconds: float | None) -> float | None:
-        """The moment that lies `seconds` ahead on the clock that calls go by."""
+        """The time in so many seconds, on the clock that calls use; None for no limit."""
         if seconds is None or seconds == math.inf:
             return None
         if not math.isfinite(seconds):
@@ -102,7 +102,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
     ) -> _T:
-        """What `read` makes of the answer. Raises RubricdClientError, `read`'s own ones included."""
+        """Returns `read(response)`. Raises RubricdClientError, also those that `read` raises."""
 
         async def once() -> _T:
             return read(await self.send(method, path, body=body, headers=headers, deadline=deadline))
@@ -112,7 +112,7 @@ class Transport:
     async def retrying(
         self, once: Callable[[], Awaitable[_T]], deadline: float | None, *, wait_for_judge: bool = False
     ) -> _T:
-        """What `once` returns, which makes one attempt. Raises RubricdClientError, the last attempt's."""
+        """Returns the result of `once`, which makes one attempt. Raises the last attempt's RubricdClientError."""
         await self._within(deadline, self._places.acquire(), "a place was free to send from")
         try:
             place = partial(self._under_way, deadline)
@@ -129,7 +129,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
     ) -> httpx.Response:
-        """One attempt, whatever its status. Raises TransportError, or DeadlineExceeded where that came first."""
+        """Makes one attempt; the response may have any status. Raises TransportError or DeadlineExceeded."""
         left_s = self._clock.left_s(deadline)
         content = None if body is None else body(left_s)
         async with self._answering(left_s):
@@ -163,7 +163,7 @@ class Transport:
 
     @asynccontextmanager
     async def _answering(self, left_s: float | None) -> AsyncIterator[None]:
-        """One attempt's time limit, and httpx's errors as ours."""
+        """Applies one attempt's time limit, and raises httpx's errors as ours."""
         try:
             async with asyncio.timeout(self._timeout_s if left_s is None else min(self._timeout_s, left_s)):
                 yield
@@ -176,7 +176,7 @@ class Transport:
 
     @asynccontextmanager
     async def _under_way(self, deadline: float | None) -> AsyncIterator[None]:
-        """Holds one of the throttle's places during an attempt, and lets it learn how that went."""
+        """Holds one of the throttle's places during an attempt, and reports its result to the throttle."""
         entered = await self._within(deadline, self._throttle.enter(), "it was this request's turn")
         try:
             await self._retries.opening(deadline)
@@ -198,16 +198,16 @@ class Transport:
             raise DeadlineExceeded(f"the deadline passed before {what}") from None
 
     def _transport_error(self, error: httpx.HTTPError) -> TransportError:
-        where, said = self._http.base_url.netloc.decode(), str(error) or type(error).__name__
+        where, reason = self._http.base_url.netloc.decode(), str(error) or type(error).__name__
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return ConnectFailed(f"cannot connect to {where}: {said}")
+            return ConnectFailed(f"cannot connect to {where}: {reason}")
         if isinstance(error, httpx.TimeoutException):
-            return AnswerTimedOut(f"{where}: {said}")
-        return ConnectionBroken(f"{where}: {said}")
+            return AnswerTimedOut(f"{where}: {reason}")
+        return ConnectionBroken(f"{where}: {reason}")
 
 
 def deadline_ms(left_s: float | None) -> int | None:
-    """What the service is given of the seconds left, in whole milliseconds: 0 means too late to ask."""
+    """The time that the service gets of the seconds left, in whole milliseconds. 0: it is too late to send."""
     if left_s is None:
         return None
     return int(1000 * (left_s - min(_WAY_BACK_S, _WAY_BACK_SHARE * left_s)))
@@ -227,6 +227,6 @@ def _headers(token: str | None) -> dict[str, str]:
     headers = {"user-agent": "rubricd-client", "accept": "application/json", "content-type": "application/json"}
     if token is not None:
         if not token.isascii() or not token.isprintable() or " " in token or not token:
-            raise ValueError("the token holds white space or signs that no token has")
+            raise ValueError("the token holds white space or characters that no token has")
         headers["authorization"] = f"Bearer {token}"
     return headers

@@ -1,8 +1,8 @@
-"""From an HTTP answer to a wire model or a typed error. Pure.
+"""Turns an HTTP answer into a wire model or a typed error, and checks that it answers its request.
 
-Always true: an answer, or a line of a streamed one, is used whole or not at all. Strict types, finite numbers, the
-results and criteria that were asked for in the order they were asked for (streamed results come in any), and the judge
-that was expected; anything else is a ContractError.
+Guarantees: an answer, or a line of a streamed one, is used whole or not at all. It has strict types, finite numbers,
+the requested results and criteria in the requested order (streamed results come in any order), and the expected judge;
+anything else is a ContractError.
 """
 
 import re
@@ -21,7 +21,7 @@ NDJSON = "application/x-ndjson"
 _TYPE = "urn:rubricd:problem:"
 _SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
 _SLACK = 1e-9
-# Statuses that one item may have brought upon all: a body too large, a request not valid.
+# Statuses that one item may cause for the whole request: a body that is too large, a request that is not valid.
 _ABOUT_ITEMS = (413, 422)
 
 
@@ -37,23 +37,23 @@ def _parsed(content: bytes, kind: type[_Answer], request_id: str | None) -> _Ans
     try:
         return kind.model_validate_json(content, strict=True)
     except ValidationError as error:
-        raise ContractError(_first_slip(error, kind), request_id=request_id) from None
+        raise ContractError(_first_error(error, kind), request_id=request_id) from None
 
 
 def refusal(response: httpx.Response) -> RubricdClientError:
-    """The error of an answer other than 200. A problem document says it all; a proxy's page only has its status."""
+    """The error of an answer other than 200. A problem document names its code; a proxy's page only has a status."""
     status, request_id = response.status_code, response.headers.get("x-request-id")
     facts: dict[str, Any] = {"request_id": request_id, "retry_after_s": _retry_after_s(response)}
     try:
         problem = wire.Problem.model_validate_json(response.content)
     except ValidationError:
         if status < 400 or status in (404, 405):
-            said = f"{response.request.url.path} answered {status}: there is no rubric judge at this address"
-            return ContractError(said, request_id=request_id)
-        said = f"answered {status} without a problem document"
-        if status == 500:  # not the service's own, which are documents: a proxy's whose replica died under the request
-            return Unavailable(said, status=status, **facts)
-        return refused(None, status, said, **facts)
+            detail = f"{response.request.url.path} answered {status}: there is no rubric judge at this address"
+            return ContractError(detail, request_id=request_id)
+        detail = f"answered {status} without a problem document"
+        if status == 500:  # The service's own errors are documents: this is a proxy's, whose replica died meanwhile.
+            return Unavailable(detail, status=status, **facts)
+        return refused(None, status, detail, **facts)
     code = problem.type.removeprefix(_TYPE) if problem.type.startswith(_TYPE) else None
     facts["request_id"] = request_id or problem.request_id
     errors = tuple((tuple(place.loc), place.msg) for place in problem.errors)
@@ -61,42 +61,42 @@ def refusal(response: httpx.Response) -> RubricdClientError:
 
 
 def check(request: wire.ScoreRequest, answer: wire.ScoreResponse) -> None:
-    """Raises ContractError unless `answer` answers `request`: all of it, in order, by the judge that was asked."""
+    """Raises ContractError unless `answer` answers `request`: all of it, in order, by the expected judge."""
     try:
         _check_judge(request, answer.judge)
-        asked = _asked(request)
-        if len(asked) != len(answer.results):
-            raise ContractError(f"asked for {len(asked)} results, got {len(answer.results)}")
-        for place, ((item, id), result) in enumerate(zip(asked, answer.results, strict=True)):
+        expected = _expected(request)
+        if len(expected) != len(answer.results):
+            raise ContractError(f"requested {len(expected)} results, got {len(answer.results)}")
+        for place, ((item, id), result) in enumerate(zip(expected, answer.results, strict=True)):
             _check_result(request, item, id, result, f"result {place}")
     except ContractError as error:
         error.request_id = answer.id
         raise
 
 
-class Lines:
-    """A streamed answer to `request`, a line at a time. `response` has its status and headers, no body yet.
+class StreamReader:
+    """Reads a streamed answer to `request`, a line at a time. `response` has its status and headers, no body yet.
 
-    Raises what the response is refused with, ContractError where it is not streamed.
+    Raises the error of a refusal, and ContractError where the answer is not streamed.
     """
 
     def __init__(self, request: wire.ScoreRequest, response: httpx.Response) -> None:
         if response.status_code != 200:
             raise refusal(response)
         self._request = request
-        self._asked = _asked(request)
+        self._expected = _expected(request)
         self._id = response.headers.get("x-request-id")
         self._seen: set[int] = set()
         self.ended = False
         if not response.headers.get("content-type", "").startswith(NDJSON):
-            raise ContractError("asked for an answer in lines, got another media type", request_id=self._id)
+            raise ContractError("requested an answer in lines, got another media type", request_id=self._id)
 
     def read(self, line: bytes) -> wire.StreamedResult | None:
-        """The result in a line; None where it is the last line, which comes when every result has come."""
+        """Returns the result in a line; None for the last line, which comes after every result."""
         try:
             if self.ended:
                 raise ContractError("a line came after the last one")
-            if len(self._seen) == len(self._asked):
+            if len(self._seen) == len(self._expected):
                 _check_judge(self._request, _parsed(line, wire.StreamEnd, self._id).judge)
                 self.ended = True
                 return None
@@ -109,24 +109,24 @@ class Lines:
         return result
 
     def _check(self, result: wire.StreamedResult) -> None:
-        if result.index >= len(self._asked):
-            raise ContractError(f"asked for {len(self._asked)} results, got number {result.index}")
+        if result.index >= len(self._expected):
+            raise ContractError(f"requested {len(self._expected)} results, got number {result.index}")
         if result.index in self._seen:
             raise ContractError(f"result {result.index} came twice")
-        _check_result(self._request, *self._asked[result.index], result, f"result {result.index}")
+        _check_result(self._request, *self._expected[result.index], result, f"result {result.index}")
 
 
-def _asked(request: wire.ScoreRequest) -> list[tuple[wire.Item, str]]:
-    """What is asked for: each result's item and id."""
+def _expected(request: wire.ScoreRequest) -> list[tuple[wire.Item, str]]:
+    """Item and id of each requested result."""
     return [(item, id) for index, item in enumerate(request.items) for id in item.result_ids(index)]
 
 
 def _check_judge(request: wire.ScoreRequest, judge: wire.Judge) -> None:
     if request.expect_judge is not None and judge.fingerprint != request.expect_judge:
-        raise ContractError(f"expected judge {request.expect_judge}, was answered by {judge.fingerprint}")
+        raise ContractError(f"expected judge {request.expect_judge}, and {judge.fingerprint} answered")
     if (judge.mode, judge.layout) != (request.mode, request.layout):
         raise ContractError(
-            f"asked in mode {request.mode}, layout {request.layout}; answered in {judge.mode}, {judge.layout}"
+            f"requested mode {request.mode}, layout {request.layout}; answered in {judge.mode}, {judge.layout}"
         )
 
 
@@ -146,7 +146,7 @@ def _check_result(request: wire.ScoreRequest, item: wire.Item, id: str, result: 
 
 
 def _check_rating(result: wire.Result, place: str) -> None:
-    """A rating judges the response as a whole: one entry `rating`, which is met or not met in no case."""
+    """Checks the result of a rating mode: its one entry is `rating`, and `met` is null."""
     if [criterion.id for criterion in result.criteria] != ["rating"] or result.criteria[0].met is not None:
         raise ContractError(f"{place} is a rating with other criteria than its one entry `rating`")
     rated = result.criteria[0].status == "ok"
@@ -154,16 +154,16 @@ def _check_rating(result: wire.Result, place: str) -> None:
         raise ContractError(f"{place} is a rating whose `score`, `rating` and `status` disagree")
 
 
-def relocated(error: RubricdClientError, places: Sequence[int]) -> RubricdClientError:
-    """Let a refusal's locations count in the caller's list, whose items at `places` made up the request."""
+def with_places(error: RubricdClientError, places: Sequence[int]) -> RubricdClientError:
+    """Changes a refusal's locations to those of the caller's list, whose items at `places` made up the request."""
     if isinstance(error, Refused):
         error.errors = tuple((_relocated(loc, places), msg) for loc, msg in error.errors)
     return error
 
 
-def blamed(error: RubricdClientError, items: int) -> frozenset[int] | None:
-    """The places of the items that a refusal of so many blames; none where it does not say which; None where fewer
-    items would fare no better."""
+def items_at_fault(error: RubricdClientError, items: int) -> frozenset[int] | None:
+    """The places of the items that a refusal of `items` items names as its cause; empty where it names none; None where
+    fewer items would be refused as well."""
     if not isinstance(error, Refused) or error.status not in _ABOUT_ITEMS or items < 2:
         return None
     found = set()
@@ -176,16 +176,16 @@ def blamed(error: RubricdClientError, items: int) -> frozenset[int] | None:
     return frozenset(found)
 
 
-def only(error: RubricdClientError, place: int) -> RubricdClientError:
-    """What a refusal says of the item at `place` of the caller's list."""
+def restricted_to(error: RubricdClientError, place: int) -> RubricdClientError:
+    """The part of a refusal that is about the item at `place` of the caller's list."""
     if not isinstance(error, Refused):
         return error
     own = tuple(one for one in error.errors if _item_at(one[0]) == place)
-    told = type(error)(
+    part = type(error)(
         str(error.args[0]), code=error.code, status=error.status, errors=own, request_id=error.request_id
     )
-    told.attempts = error.attempts
-    return told
+    part.attempts = error.attempts
+    return part
 
 
 def _item_at(loc: tuple[str | int, ...]) -> int | None:
@@ -202,13 +202,13 @@ def _relocated(loc: tuple[str | int, ...], places: Sequence[int]) -> tuple[str |
     return (*loc[:at], places[index], *loc[at + 1 :])
 
 
-def _first_slip(error: ValidationError, kind: type[BaseModel]) -> str:
-    slip = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(map(str, slip["loc"])) or "body"
-    return f"the answer is not a {kind.__name__}: {place}: {slip['msg']}"
+def _first_error(error: ValidationError, kind: type[BaseModel]) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"])) or "body"
+    return f"the answer is not a {kind.__name__}: {place}: {first['msg']}"
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
-    """Seconds; a date is not read, for it would need the two clocks to agree."""
-    said = response.headers.get("retry-after", "").strip()
-    return float(said) if _SECONDS.fullmatch(said) else None
+    """Seconds. A date is ignored, because it would need two clocks that agree."""
+    value = response.headers.get("retry-after", "").strip()
+    return float(value) if _SECONDS.fullmatch(value) else None

@@ -1,4 +1,4 @@
-"""The shapes of judges and of GPUs, as their makers publish them; any other judge by its config.json. Pure."""
+"""Holds the published shapes of judge models and GPUs, and reads another judge's shape from its config.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Dtype = Literal["bf16", "fp8"]
 
 
 class SizingError(ValueError):
-    """The message says what to change."""
+    """A judge or a job cannot be sized. The message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class JudgeModel:
 
     @property
     def inner_parameters(self) -> int:
-        """All but the embeddings: what each token of a prompt is multiplied with."""
+        """The parameters without the embeddings: each token of a prompt is multiplied with all of them."""
         attention = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
         return self.layers * (attention + 3 * self.hidden * self.intermediate)
 
@@ -42,22 +42,22 @@ class JudgeModel:
 
     @property
     def kv_bytes(self) -> int:
-        """Of one token, two bytes a number."""
+        """Bytes of KV cache of one token, two bytes a number."""
         return 2 * self.layers * self.kv_heads * self.head_dim * 2
 
     def weight_bytes(self, dtype: Dtype) -> int:
-        """Embeddings stay at two bytes."""
+        """Bytes of the weights; embeddings have two bytes a number in either type."""
         return self.inner_parameters * (2 if dtype == "bf16" else 1) + 2 * self.outer_parameters
 
     def flops(self, new: float, known: float) -> float:
-        """Of computing `new` tokens after `known` ones: products with the weights, then attention."""
+        """Floating-point operations of `new` tokens after `known` ones: products with the weights, then attention."""
         attention = 4.0 * self.layers * self.heads * self.head_dim
         return 2.0 * self.inner_parameters * new + attention * (new * known + new * new / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """Dense peaks in TFLOP/s, bandwidth in TB/s, memory in GiB."""
+    """A GPU: dense peaks in TFLOP/s, bandwidth in TB/s, memory in GiB."""
 
     name: str
     bf16: float
@@ -66,6 +66,7 @@ class Gpu:
     gib: float
 
     def peak(self, dtype: Dtype) -> float:
+        """The dense peak in FLOP/s. Raises SizingError for a type that the GPU does not compute in."""
         tflops = self.bf16 if dtype == "bf16" else self.fp8
         if tflops is None:
             raise SizingError(f"{self.name} does not compute in FP8: take --dtype bf16, or another --gpu")
@@ -93,12 +94,12 @@ GPUS: Mapping[str, Gpu] = MappingProxyType(
 
 
 def judge_of(config: Mapping[str, Any], name: str) -> JudgeModel:
-    """From what a checkpoint's config.json holds. Raises SizingError for what this arithmetic does not know."""
+    """The shape in a checkpoint's config.json. Raises SizingError for a model that this arithmetic does not cover."""
     inner = config.get("text_config", config)
     if any("expert" in key and value for key, value in inner.items()):
-        raise SizingError(f"{name} is a mixture of experts, which is not calculated here: measure it")
+        raise SizingError(f"{name} is a mixture of experts, and the formula does not cover it: measure it")
     if any(kind == "linear_attention" for kind in inner.get("layer_types") or ()):
-        raise SizingError(f"{name} has layers without attention, which are not calculated here: measure it")
+        raise SizingError(f"{name} has layers without attention, and the formula does not cover it: measure it")
     heads = _number(inner, "num_attention_heads", name)
     hidden = _number(inner, "hidden_size", name)
     return JudgeModel(

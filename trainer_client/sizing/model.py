@@ -1,9 +1,10 @@
-"""How much a judge can do and what it needs, from its shape and the work's. Pure arithmetic;
-docs/operate/sizing.md says where each figure is from. Nothing here was measured on a GPU: a rate that was measured
-replaces the calculated one.
+"""Calculates a judge's throughput and its needs from its shape and the work. It has no side effects.
 
-Always true: sharing never costs, and a cache in whole blocks shares at most what an ideal one would; more work never
-needs less; what does not fit is an error that says what to change.
+docs/operate/sizing.md gives the source of each figure. Nothing here was measured on a GPU: a measured rate replaces the
+calculated one.
+
+Guarantees: a shared prefix never costs, and a cache of whole blocks shares at most as much as an ideal one. More work
+never needs less. A judge that does not fit is an error that says what to change.
 """
 
 import math
@@ -14,10 +15,10 @@ from typing import Literal
 
 from trainer_client.sizing.hardware import Dtype, Gpu, JudgeModel, SizingError
 
-# Share of a GPU's peak that reading prompts reaches, and of its bandwidth that writing does: docs/operate/sizing.md.
+# The share of a GPU's peak that prefill reaches, and the share of its bandwidth that decoding reaches.
 READING: Mapping[Dtype, float] = MappingProxyType({"bf16": 0.55, "fp8": 0.49})
 WRITING = 0.75
-# Of a GPU's memory what the engine takes (`vllm_gpu_memory_utilization`), and of that what is neither weights nor KV.
+# The engine's share of a GPU's memory (`vllm_gpu_memory_utilization`), and its bytes besides weights and KV cache.
 MEMORY_SHARE = 0.9
 OTHER_BYTES = 4e9
 Limit = Literal["judge", "service"]
@@ -33,8 +34,8 @@ _MOST_GPUS = 8
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is judged, in tokens: `criterion` with its heading and the template's end, `written` by the judge for each.
-    `group` responses have one conversation; `cached` is the share of responses of which every verdict is known."""
+    """The work in tokens: `criterion` includes its heading and the template's end, `written` is the judge's output for
+    each. `group` responses have one conversation; `cached` is the share of responses with all verdicts in the cache."""
 
     instructions: int
     conversation: int
@@ -47,12 +48,12 @@ class Work:
 
     @property
     def common(self) -> int:
-        """What a group shares."""
+        """Tokens that a group shares."""
         return self.instructions + self.conversation
 
     @property
     def prefix(self) -> int:
-        """What a response's criteria share."""
+        """Tokens that a response's criteria share."""
         return self.common + self.response
 
     @property
@@ -60,8 +61,8 @@ class Work:
         return self.prefix + self.criterion
 
     def prompt_counts(self, block: int) -> list[tuple[int, int]]:
-        """How often in a group a prompt finds how many of its tokens: the group's first, the first of each other
-        response, the rest. `block` 1 is an ideal cache."""
+        """Pairs of a number of prompts in a group and the tokens that each finds in the cache: the group's first
+        prompt, the first of each other response, the rest. `block` 1 is an ideal cache."""
         first, others = 1, self.group - 1
         return [
             (first, 0),
@@ -92,14 +93,14 @@ def tokens(work: Work, block: int) -> Tokens:
 
 
 def reading_flops(judge: JudgeModel, work: Work, block: int) -> float:
-    """Of one response, a group's average; each question also reads the vocabulary once."""
+    """Operations of one response's prefill, a group's average; each prompt also reads the vocabulary once."""
     read = sum(count * judge.flops(work.prompt - known, known) for count, known in work.prompt_counts(block))
     return read / work.group + work.criteria * 2.0 * judge.hidden * judge.vocabulary
 
 
 def writing_s(judge: JudgeModel, gpu: Gpu, work: Work, dtype: Dtype, at_once: int) -> float:
-    """GPU seconds of one written verdict where `at_once` are written side by side: the slower of computing and of
-    reading weights and KV."""
+    """GPU seconds of one written verdict where `at_once` are decoded side by side: the longer of computing and of
+    reading weights and KV cache."""
     if work.written == 0:
         return 0.0
     context = work.prompt + work.written / 2
@@ -111,8 +112,8 @@ def writing_s(judge: JudgeModel, gpu: Gpu, work: Work, dtype: Dtype, at_once: in
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Rates are of one GPU; `limit` is what they end at, the judge or the one core of its process. `gpus` are
-    `replicas` of `gpus_a_judge`; bytes and `kv_tokens` are of one judge, `redis_bytes` and `verdicts` of one step."""
+    """The result. Rates are of one GPU; `limit` names their bound, the judge or the one core of its process. `gpus` is
+    `replicas` x `gpus_a_judge`; bytes and `kv_tokens` are of one judge, `redis_bytes` and `verdicts` of one step."""
 
     judge: str
     gpu: str
@@ -147,17 +148,17 @@ def size(
     block: int = 16,
     measured: float | None = None,
 ) -> Size:
-    """What judges `responses` within `seconds`. `measured` tokens a second and GPU, computed and written, replace the
-    calculated rate. Raises SizingError."""
-    count, told = tokens(work, block), work.criteria
+    """Returns the GPUs and settings that judge `responses` within `seconds`. `measured` tokens a second and GPU,
+    computed and written, replace the calculated rate. Raises SizingError."""
+    count, criteria = tokens(work, block), work.criteria
     gpus_a_judge = _gpus_a_judge(judge, gpu, work, dtype)
     kv_tokens = int(_kv_bytes(judge, gpu, dtype, gpus_a_judge) / judge.kv_bytes)
     flops = reading_flops(judge, work, block)
     reading_s = flops / (READING[dtype] * gpu.peak(dtype))
     at_once = max(1, min(MAX_WRITING, kv_tokens // (work.prompt + work.written)))
-    each_s = reading_s + told * writing_s(judge, gpu, work, dtype, at_once)
-    spent = count.computed + told * work.written
-    front_s = told * FRONT_S * gpus_a_judge
+    each_s = reading_s + criteria * writing_s(judge, gpu, work, dtype, at_once)
+    spent = count.computed + criteria * work.written
+    front_s = criteria * FRONT_S * gpus_a_judge
     limit: Limit = "judge" if measured is not None or each_s >= front_s else "service"
     each_s = max(each_s, front_s) if measured is None else spent / measured
     judged = responses * (1 - work.cached)
@@ -169,22 +170,22 @@ def size(
         gpu=gpu.name,
         tokens=count,
         flops=flops,
-        verdicts_per_s=told / each_s,
+        verdicts_per_s=criteria / each_s,
         limit=limit,
         tokens_per_s=spent / each_s,
         measured=measured is not None,
-        verdicts=judged * told,
+        verdicts=judged * criteria,
         gpus_a_judge=gpus_a_judge,
         replicas=replicas,
         gpus=gpus,
         step_s=judged * each_s / gpus,
         weight_bytes=judge.weight_bytes(dtype),
         kv_tokens=kv_tokens,
-        redis_bytes=judged * told * _redis_bytes(work),
-        front_cores=responses * told / seconds * FRONT_S,
+        redis_bytes=judged * criteria * _redis_bytes(work),
+        front_cores=responses * criteria / seconds * FRONT_S,
         max_batch_tokens=_batch(count.computed / (each_s if measured else reading_s) * gpus_a_judge),
         max_queue_s=queue_s,
-        max_queued_tokens=_rounded_up(_asked_for(work, count) / each_s * gpus_a_judge * queue_s),
+        max_queued_tokens=_rounded_up(_queued_tokens(work, count) / each_s * gpus_a_judge * queue_s),
     )
 
 
@@ -193,7 +194,7 @@ def _kv_bytes(judge: JudgeModel, gpu: Gpu, dtype: Dtype, gpus: int) -> float:
 
 
 def _gpus_a_judge(judge: JudgeModel, gpu: Gpu, work: Work, dtype: Dtype) -> int:
-    """As few as hold the weights and the tokens that are at the engine at a time."""
+    """The smallest number that holds the weights and the tokens that are at the engine at a time."""
     needed = max(IN_FLIGHT * _BATCHES[-1], work.prompt + work.written) * judge.kv_bytes
     gpus = 1
     while _kv_bytes(judge, gpu, dtype, gpus) < needed:
@@ -207,8 +208,8 @@ def _gpus_a_judge(judge: JudgeModel, gpu: Gpu, work: Work, dtype: Dtype) -> int:
     return gpus
 
 
-def _asked_for(work: Work, count: Tokens) -> float:
-    """Tokens that a response takes of the queue: what may be written counts in full."""
+def _queued_tokens(work: Work, count: Tokens) -> float:
+    """Tokens that a response has in the queue: the most that may be written counts in full."""
     return count.computed + (work.criteria * REASONED_TOKENS if work.written else 0)
 
 
@@ -217,12 +218,12 @@ def _redis_bytes(work: Work) -> float:
 
 
 def _batch(tokens_per_s: float) -> int:
-    """The largest that keeps the engine from whoever comes next no longer than a quarter of a second."""
+    """The largest batch that takes at most a quarter of a second, so that the next request waits no longer."""
     return next((batch for batch in _BATCHES if batch <= _STEP_S * tokens_per_s), _BATCHES[-1])
 
 
 def _rounded_up(number: float) -> int:
-    """To two digits."""
+    """Rounded up to two digits."""
     digits = math.floor(math.log10(max(1.0, number)))
     unit: int = 10 ** max(0, digits - 1)
     return math.ceil(number / unit) * unit

@@ -1,1 +1,1 @@
-"""`rubricd train`: a run file in, a run folder out."""
+"""Trains a policy as a run config describes, into a run folder: `rubricd train`."""

@@ -1,6 +1,6 @@
-"""What a training says while it runs: a line of JSON a log in the run's folder, and one short line for a person.
+"""Logs a training while it runs: a line of JSON into the run's folder, and one short line for a person.
 
-Always true: a metric that has no value is null in the file, never 0 and never NaN; only the first process writes.
+Guarantees: a metric without a value is null in the file, not 0 and not NaN. The first process writes, and no other.
 """
 
 import json
@@ -12,11 +12,11 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
-_SAID = (
+_WATCHED = (
     ("reward", "reward"),
     ("reward/bare", "bare"),
     ("reward/scaffolded", "scaffolded"),
-    ("scaffold/revealed_share", "shown"),
+    ("scaffold/revealed_share", "revealed"),
     ("judge/none_share", "not judged"),
     ("judge/latency_s", "judge s"),
     ("kl", "kl"),
@@ -26,7 +26,7 @@ _SAID = (
 
 
 class MetricsFile(TrainerCallback):
-    """Appends {"step": …, metric: number or null} to a file, once a log."""
+    """Appends {"step": …, metric: number or null} to a file at each log."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -39,18 +39,18 @@ class MetricsFile(TrainerCallback):
             file.write(f"{json.dumps(line, ensure_ascii=False)}\n")
 
 
-class Bar(ProgressCallback):
-    """transformers' progress bar, with a short line in place of every metric there is."""
+class ProgressLine(ProgressCallback):
+    """transformers' progress bar, with one short line instead of all metrics."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
-        told = said(logs or {})
-        if state.is_world_process_zero and self.training_bar is not None and told:
-            self.training_bar.write(f"step {state.global_step}/{state.max_steps}  {told}")
+        line = progress_line(logs or {})
+        if state.is_world_process_zero and self.training_bar is not None and line:
+            self.training_bar.write(f"step {state.global_step}/{state.max_steps}  {line}")
 
 
-def said(logs: Mapping[str, Any]) -> str:
-    """The metrics that a person watches, those that there are."""
-    numbers = ((name, _number(logs.get(metric))) for metric, name in _SAID)
+def progress_line(logs: Mapping[str, Any]) -> str:
+    """The metrics that a person watches, as far as they have a value."""
+    numbers = ((name, _number(logs.get(metric))) for metric, name in _WATCHED)
     return "  ".join(f"{name} {number:.3g}" for name, number in numbers if isinstance(number, int | float))
 
 

@@ -1,7 +1,7 @@
-"""What is looked at before anything is loaded: the rows, the judge, the run's folder. Needs no torch.
+"""Checks the rows, the judge and the run's folder before anything is loaded, and plans the training. It needs no torch.
 
-Always true: whatever would make a training stop later for a reason that can be seen now stops it here, with the place
-and what to change; the order of all rows is decided here.
+Guarantees: a training does not begin where a row can never have a score or the judge lacks what the run config needs;
+the error names the place and what to change. The order of all rows is decided here.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from trainer_client.training.run_config import RunConfig, RunConfigError
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """This process among those that `accelerate launch` started."""
+    """This process among the processes of `accelerate launch`."""
 
     rank: int
     count: int
@@ -35,13 +35,13 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes."""
+        """Whether this is the process that writes the run's folder."""
         return self.rank == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A training that can begin. `order` are the rows of `steps` batches, one after the other."""
+    """A training that can begin. `order` holds the rows of `steps` batches, one after the other."""
 
     run: RunConfig
     out: Path
@@ -50,45 +50,46 @@ class Plan:
     steps: int
     judging: JudgeConfig
     judge: dict[str, Any]
-    doubt: str | None
-    """Why an empty answer to the first row was not judged; None if it was."""
+    trial_failure: str | None
+    """The reason why an empty answer to the first row has no score; None if it has one."""
     checkpoint: Path | None
     processes: Processes
 
 
 def prepare(run: RunConfig, *, resume: bool, another_judge: bool = False) -> Plan:
-    """Raises RunConfigError, DataError or another RubricdClientError. Writes the folder's first files."""
+    """Checks everything, writes the folder's first files and returns the plan. Raises RunConfigError, DataError or
+    another RubricdClientError."""
     out, processes = Path(run.out), Processes.of(os.environ)
-    began = (out / "run.yaml").exists()
+    started = (out / "run.yaml").exists()
     if processes.first and not resume and out.exists() and any(out.iterdir()):
-        raise RunConfigError(f"{out} exists; go on in it with --resume, or name another folder with --out")
+        raise RunConfigError(f"{out} exists; continue it with --resume, or name another folder with --out")
     rows, eval_rows = rows_of(run, run.data), rows_of(run, run.eval_data) if run.eval_data else []
     steps, order = _order(run, rows)
     data = {"train": run_dir.digest(order), "eval": run_dir.digest(eval_rows)}
-    if processes.first and began:
+    if processes.first and started:
         run_dir.check_same(out, run, data)
     checkpoint = run_dir.checkpoint(out) if resume else None
     judging = run.judge(os.environ, expect_judge=run.judging.expect_judge)
-    judge, doubt = asyncio.run(_judge(run, judging, [*rows, *eval_rows]))
+    judge, trial_failure = asyncio.run(_judge(run, judging, [*rows, *eval_rows]))
     _check_judge(run_dir.judges(out) if checkpoint else [], judge, another_judge)
     if processes.first:
         step = 0 if checkpoint is None else run_dir.step_of(checkpoint)
-        run_dir.begin(out, run, data)
+        run_dir.start(out, run, data)
         run_dir.write_judge(out, judge, step)
-        run_dir.forget_after(out, step)
+        run_dir.drop_after(out, step)
     judging = run.judge(os.environ, expect_judge=judge["fingerprint"])
-    return Plan(run, out, order, eval_rows, steps, judging, judge, doubt, checkpoint, processes)
+    return Plan(run, out, order, eval_rows, steps, judging, judge, trial_failure, checkpoint, processes)
 
 
 def rows_of(run: RunConfig, path: str) -> list[Row]:
-    """The file's rows as this run asks about them: with its rubric and reference. Raises DataError."""
-    rows = [_asked(run, path, row) for row in read_rows(path, pitfalls=run.pitfalls)]
+    """The file's rows with the rubric and the reference that this run uses. Raises DataError."""
+    rows = [_prepared(run, path, row) for row in read_rows(path, pitfalls=run.pitfalls)]
     if not rows:
         raise DataError(f"{path}: holds no rows")
     return rows
 
 
-def _asked(run: RunConfig, path: str, row: Row) -> Row:
+def _prepared(run: RunConfig, path: str, row: Row) -> Row:
     rubric, reference = row.rubric, row.reference if run.reference == "needed" else None
     if run.rubric == "generic":
         rubric = wire.Rubric.model_validate({"criteria": [dict(one) for one in GENERIC]})
@@ -96,13 +97,13 @@ def _asked(run: RunConfig, path: str, row: Row) -> Row:
         rubric = None
     if run.reference == "needed" and reference is None:
         raise DataError(f"{path}, row {row.id}: has no reference answer; leave the row out or set `reference: hidden`")
-    if run.rubric == "own" and (slip := _no_score(run, rubric)):
-        raise DataError(f"{path}, row {row.id}: {slip}")
+    if run.rubric == "own" and (problem := _no_score(run, rubric)):
+        raise DataError(f"{path}, row {row.id}: {problem}")
     return replace(row, rubric=rubric, reference=reference)
 
 
 def _no_score(run: RunConfig, rubric: wire.Rubric | None) -> str | None:
-    """Why no answer to a row with this rubric can ever have a score."""
+    """The reason why no answer to a row with this rubric can have a score; None where one can."""
     if rubric is None:
         return None if run.judging.mode == "likert" else "has no `rubric`; leave the row out or set `rubric: generic`"
     if not rubric.counted():
@@ -129,14 +130,14 @@ def _order(run: RunConfig, rows: Sequence[Row]) -> tuple[int, list[Row]]:
 
 
 async def _judge(run: RunConfig, judging: JudgeConfig, rows: Sequence[Row]) -> tuple[dict[str, Any], str | None]:
-    """Who will judge. An empty answer to the first row is judged, so that a wrong key or option shows now; also why it
-    has no score, if it has none."""
+    """Returns the judge's identity, and the reason why an empty answer to the first row has no score, if it has none.
+    It is scored so that a wrong key or option is found now."""
     mode, layout = run.judging.mode, run.judging.layout
     async with judging.client() as client:
         info = await client.judge()
         if mode not in info.modes or layout not in info.layouts:
             raise RunConfigError(
-                f"`judging`: this judge is asked in the modes {', '.join(info.modes)} and the layouts "
+                f"`judging`: this judge offers the modes {', '.join(info.modes)} and the layouts "
                 f"{', '.join(info.layouts)}, not {mode} and {layout}"
             )
         longest = max(rows, key=lambda row: len(row.rubric.criteria) if row.rubric else 0)
@@ -154,15 +155,15 @@ async def _judge(run: RunConfig, judging: JudgeConfig, rows: Sequence[Row]) -> t
         (outcome,) = await client.score([item], **judging.options)
         if isinstance(outcome, Failed):
             raise outcome.error
-    facts = info.model_dump(mode="json", exclude={"judges", "modes", "layouts", "limits", "fingerprint"})
-    judge = {"fingerprint": outcome.judge.fingerprint, "mode": mode, "layout": layout, **facts}
+    identity = info.model_dump(mode="json", exclude={"judges", "modes", "layouts", "limits", "fingerprint"})
+    judge = {"fingerprint": outcome.judge.fingerprint, "mode": mode, "layout": layout, **identity}
     return judge, None if reward(outcome) is not None else why_missing(outcome)
 
 
 def _check_judge(before: run_dir.Judges, now: Mapping[str, Any], another_judge: bool) -> None:
     if before and before[-1]["fingerprint"] != now["fingerprint"] and not another_judge:
         raise JudgeMismatch(
-            f"this run was judged by {before[-1]['model']} ({before[-1]['fingerprint']}), and now there is "
-            f"{now['model']} ({now['fingerprint']}): scores of two judges are not one reward. Bring that judge back, "
-            "or go on all the same with --another-judge"
+            f"this run was judged by {before[-1]['model']} ({before[-1]['fingerprint']}), and the service now has "
+            f"{now['model']} ({now['fingerprint']}): scores of two judges are not one reward. Bring the first judge "
+            "back, or continue with the new one by --another-judge"
         )

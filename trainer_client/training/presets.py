@@ -1,7 +1,7 @@
-"""The papers' experiments and their baselines, as values of a run file's fields.
+"""Defines the papers' experiments and their baselines as values of a run config's fields.
 
-Always true: a number here is the paper's or its released code's; what neither states is left to the run file or TRL's
-default, or stands under `chosen` with the reason. `docs/guide/training.md` has the same numbers, each with its source.
+Guarantees: a number here is the paper's or its released code's. Where neither states one, the run config or TRL's
+default decides, or `chosen` gives the reason. `docs/guide/training.md` has the same numbers, each with its source.
 
 RuscaRL: arXiv 2508.16949 v6; RaR: arXiv 2507.17746 v2.
 """
@@ -26,13 +26,13 @@ GENERIC: tuple[Mapping[str, Any], ...] = tuple(
         ("useful", "The response can be acted on and helps with what the user needs in practice."),
     )
 )
-"""The four criteria of RaR-Predefined, in words of our own: the same for every prompt, of equal weight."""
+"""The four criteria of RaR-Predefined, in our own words: the same for every prompt, of equal weight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """An experiment. `scaffold` are fields of Schedule; `start` by model is in STARTS. `trl` are GRPOConfig fields.
-    `chosen` says for each value that no paper states why it is what it is."""
+    """An experiment. `scaffold` holds fields of Schedule; `start` by model is in STARTS. `trl` holds GRPOConfig fields.
+    `chosen` gives the reason for each value that no paper states."""
 
     about: str
     scaffold: Mapping[str, Any]
@@ -87,9 +87,9 @@ _RAR_TRL: Mapping[str, Any] = {
 _RAR_CHOSEN: Mapping[str, str] = {
     "prompts_per_batch": "the paper does not say whether its batch of 96 counts prompts or rollouts; we read prompts",
     "mini_batch": "one update a batch",
-    "max_completion_length": "of the 3,584 tokens that the paper allows prompt and answer together",
+    "max_completion_length": "part of the 3,584 tokens that the paper allows for prompt and answer together",
 }
-_NOTHING_SHOWN: Mapping[str, Any] = {"over": "none"}
+_NOTHING_REVEALED: Mapping[str, Any] = {"over": "none"}
 _HEALTHBENCH: ScoreOptions = {"mode": "verdict", "aggregation": "healthbench"}
 
 
@@ -99,7 +99,7 @@ def _ruscarl(about: str, scaffold: Mapping[str, Any], **more: Any) -> Preset:
 
 def _rar(about: str, judging: ScoreOptions, **more: Any) -> Preset:
     chosen = {**_RAR_CHOSEN, **more.pop("chosen", {})}
-    return Preset(about, _NOTHING_SHOWN, judging, _RAR_RECIPE, _RAR_TRL, chosen=chosen, family="rar", **more)
+    return Preset(about, _NOTHING_REVEALED, judging, _RAR_RECIPE, _RAR_TRL, chosen=chosen, family="rar", **more)
 
 
 _NORM = {"rating_norm": "the paper maps 1..10 to 0..1 and gives no formula"}
@@ -107,21 +107,21 @@ _NORM = {"rating_norm": "the paper maps 1..10 to 0..1 and gives no formula"}
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "ruscarl": _ruscarl(
-            "rubric-scaffolded rollouts, less for each member and for none after a fifth of the training",
+            "rubric-scaffolded rollouts: less for each next member, nothing after a fifth of the training",
             {"within": "linear", "over": "sigmoid", "steepness": 125.0},
         ),
-        "rubric-rl": _ruscarl("the same reward, nothing shown", _NOTHING_SHOWN),
+        "rubric-rl": _ruscarl("the same reward without a scaffold", _NOTHING_REVEALED),
         "merf": _ruscarl(
             "every criterion in every prompt, from the first step to the last",
             {"within": "binary", "over": "constant"},
             ratio="scaffold/scaffold",
-            chosen={"ratio": "MeRF trains on the prompt that it generates from; RuscaRL does not say how it ran it"},
+            chosen={"ratio": "MeRF trains on the prompt that it generates from; RuscaRL does not state how it ran it"},
         ),
         "rar-explicit": _rar(
             "each criterion judged alone, weighed by its category", {"mode": "verdict", "aggregation": "rar_explicit"}
         ),
         "rar-implicit": _rar(
-            "one rating of 1..10 with the whole rubric in sight",
+            "one rating of 1..10 by the whole rubric",
             {"mode": "implicit", "rating_norm": "(r-1)/9"},
             chosen=_NORM,
         ),
@@ -148,7 +148,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def settings(name: str, policy: str) -> dict[str, Any]:
-    """A run file's fields as preset `name` sets them for this policy, a hub name or a folder."""
+    """The fields of a run config as preset `name` sets them for this policy, a hub name or a folder."""
     preset = PRESETS[name]
     scaffold, trl = dict(preset.scaffold), dict(preset.trl)
     if scaffold["over"] == "sigmoid":

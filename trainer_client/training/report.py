@@ -1,6 +1,6 @@
-"""`report.html` of a run: one page that needs nothing else, written from what lies in the run's folder.
+"""Writes `report.html` of a run from the files in its folder: one page that loads nothing else.
 
-Always true: what was not judged is shown as not judged; a metric that a run never logged has no chart and no number.
+Guarantees: a rollout that was not judged is counted as not judged. A metric without a value has no chart and no number.
 """
 
 import json
@@ -20,7 +20,7 @@ _CRITERION = "criteria/"
 _SHOWN_ROWS = 12
 _Logs = list[dict[str, Any]]
 
-# Heading, what it says, (colour, name, metric) of each line, the ends that its axis shows at least.
+# Heading, explanation, (colour, name, metric) of each line, and the range that its axis covers at least.
 _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, float | None], ...] = (
     (
         "Reward",
@@ -34,15 +34,15 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, f
         None,
     ),
     (
-        "Rubric shown",
-        "Share of its rubric that a rollout was shown, mean.",
-        (("two", "shown share", "scaffold/revealed_share"),),
+        "Rubric revealed",
+        "Share of its rubric that a rollout saw, mean.",
+        (("two", "revealed share", "scaffold/revealed_share"),),
         0.0,
         1.0,
     ),
     (
-        "What the judge finds",
-        "Share of the criteria that are met, and the judge's own mean probability.",
+        "Verdicts",
+        "Share of the criteria that are met, and the judge's mean probability.",
         (("one", "met", "judge/met_share"), ("two", "P(met)", "judge/p_met")),
         0.0,
         1.0,
@@ -56,8 +56,8 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, f
     ),
     (
         "Seconds with the judge",
-        "For a batch of rollouts, and how much of that the trainer waited.",
-        (("one", "asked to answered", "judge/latency_s"), ("two", "waited", "judge/waited_s")),
+        "For a batch of rollouts, and the part of it that the trainer waited.",
+        (("one", "request to answer", "judge/latency_s"), ("two", "waited", "judge/waited_s")),
         0.0,
         None,
     ),
@@ -69,21 +69,21 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, f
         0.0,
         None,
     ),
-    ("Entropy", "Of the policy's next token, mean.", (("one", "entropy", "entropy"),), 0.0, None),
+    ("Entropy", "Entropy of the policy's next token, mean.", (("one", "entropy", "entropy"),), 0.0, None),
 )
 
 
 def write(folder: Path) -> Path:
     """Writes the page and returns its path. Raises RunConfigError where the folder holds no run."""
     if not (folder / "data.json").exists():
-        raise RunConfigError(f"{folder} holds no run: it is not a folder that `rubricd train` wrote")
+        raise RunConfigError(f"{folder} holds no run: `rubricd train` did not write it")
     path = folder / "report.html"
     path.write_text(page(folder), encoding="utf-8")
     return path
 
 
 def page(folder: Path) -> str:
-    """The whole page."""
+    """The whole page as HTML."""
     run, logs, rollouts = run_config.read(folder / "run.yaml"), _logs(folder / "metrics.jsonl"), _Rollouts.of(folder)
     judges = run_dir.judges(folder)
     named = ", then ".join(f"{one['model']} {one['fingerprint']}" for one in judges) or "no judge yet"
@@ -153,7 +153,7 @@ def _chart(
 
 
 def _criteria(logs: _Logs) -> str:
-    """Each criterion's pass rate: at first, at last, and between."""
+    """A table of each criterion's pass rate: at the start, at the end, and between."""
     names = sorted({name for log in logs for name in log if name.startswith(_CRITERION)})
     found = []
     for name in names:
@@ -170,12 +170,12 @@ def _criteria(logs: _Logs) -> str:
     rows = [row for _, row in sorted(found, key=lambda one: -one[0])]
     more = rows[_SHOWN_ROWS:]
     rest = _folded(f"{len(more)} more", _table(head, more)) if more else ""
-    about = "How often it is met, whatever its points; the largest changes first."
+    about = "Share of judged answers that meet it, whatever its points; the largest changes first."
     return _section("Criteria", about, _table(head, rows[:_SHOWN_ROWS]) + rest)
 
 
 class _Rollouts:
-    """TRL's tables of completions, as far as the page shows them."""
+    """The parts of TRL's tables of completions that the page uses."""
 
     def __init__(self, statuses: Counter[str], last: list[dict[str, Any]]) -> None:
         self.statuses = statuses
@@ -194,7 +194,7 @@ class _Rollouts:
         return cls(statuses, parquet.read_table(tables[-1]).to_pylist())
 
     def reasons(self) -> str:
-        """What was not judged, by reason."""
+        """A table of the rollouts that were not judged, by reason."""
         failed = Counter({status: count for status, count in self.statuses.items() if status != "ok"})
         if not self.statuses:
             return ""
@@ -205,22 +205,22 @@ class _Rollouts:
             f'<td class="n">{count / self.statuses.total():.2%}</td></tr>'
             for status, count in failed.most_common()
         ]
-        about = "Rollouts that have no reward; they were left out of the baseline and taught nothing."
+        about = "Rollouts that have no reward; they were left out of the baseline and had no advantage."
         return _section("Why not judged", about, _table((("Reason", ""), ("rollouts", "n"), ("share", "n")), rows))
 
     def examples(self) -> str:
-        """The best and the worst answers of the last table."""
+        """A table of the best and the worst answers of the last batch."""
         judged = sorted((one for one in self._last if one["score"] is not None), key=lambda one: -one["score"])
         some = judged if len(judged) <= 4 else [*judged[:2], *judged[-2:]]
         if not some:
             return ""
         rows = [
             f'<tr><td class="n">{one["score"]:.3f}</td><td class="n">{one.get("revealed_share") or 0.0:.2f}</td>'
-            f'<td class="said">{escape(_last_text(one["prompt"]))}</td>'
-            f'<td class="said">{escape(_last_text(one["completion"]))}</td></tr>'
+            f'<td class="text">{escape(_last_text(one["prompt"]))}</td>'
+            f'<td class="text">{escape(_last_text(one["completion"]))}</td></tr>'
             for one in some
         ]
-        head = ("score", "n"), ("shown", "n"), ("Prompt", ""), ("Answer", "")
+        head = ("score", "n"), ("revealed", "n"), ("Prompt", ""), ("Answer", "")
         return _section("Answers", "The best and the worst of the last batch.", _table(head, rows))
 
 
@@ -233,16 +233,16 @@ def _last_text(turns: Any) -> str:
 def _facts(folder: Path, judges: run_dir.Judges) -> Iterable[str]:
     for judge in judges:
         rows = [
-            f'<tr><td class="name">{escape(name)}</td><td class="said">{escape(_plain(value))}</td></tr>'
+            f'<tr><td class="name">{escape(name)}</td><td class="text">{escape(_plain(value))}</td></tr>'
             for name, value in judge.items()
             if name != "from_step"
         ]
         about = f"{judge['model']}, fingerprint {judge['fingerprint']}."
         yield _section(
-            f"Judge from step {judge['from_step']} on", about, _folded("everything it names", _table((), rows))
+            f"Judge from step {judge['from_step']} on", about, _folded("all parts of its fingerprint", _table((), rows))
         )
     text = (folder / "run.yaml").read_text(encoding="utf-8")
-    yield _section("Run file", "With nothing left unsaid.", _folded("run.yaml", f"<pre>{escape(text)}</pre>"))
+    yield _section("Run config", "With every field.", _folded("run.yaml", f"<pre>{escape(text)}</pre>"))
 
 
 def _folded(name: str, inner: str) -> str:

@@ -1,6 +1,6 @@
-"""Line charts of a run's metrics as SVG text that takes its colours from the page it stands in.
+"""Draws line charts of a run's metrics as SVG text that takes its colours from the page that holds it.
 
-Always true: a step without a value is a gap, never a zero; no chart refers to anything outside of itself.
+Guarantees: a step without a value is a gap and not a zero. No chart loads anything from outside of itself.
 """
 
 import io
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Stand-ins for the page's own colours, which matplotlib knows nothing of.
+# Placeholders for the page's own colours, which matplotlib does not know.
 _INK, _SOFT, _LINE = "#010203", "#010204", "#010205"
 _PAINT = {
     _INK: "currentColor",
@@ -27,8 +27,8 @@ Points = Sequence[tuple[float, float | None]]
 
 
 def lines(series: Mapping[str, Points], *, low: float | None = None, high: float | None = None) -> str:
-    """A chart of at most three series, by colour name. With many points the mean of each and its neighbours is drawn
-    over them. `low` and `high` are ends that the axis shows at least."""
+    """Returns a chart of at most three series, by colour name. With many points the mean of each and its neighbours is
+    drawn over them. The axis covers at least `low` to `high`."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -56,7 +56,7 @@ def _draw(axes: Any, points: Points, colour: str) -> None:
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """Each with the mean of what there is among it and its neighbours, a fortieth of all to each side."""
+    """For each value the mean of the values around it, a fortieth of all to each side; gaps stay gaps."""
     reach = max(len(values) // _ENOUGH, 1)
     found = []
     for place, value in enumerate(values):
@@ -93,7 +93,7 @@ def _inline(svg: str) -> str:
 
 
 def spark(points: Points) -> str:
-    """A line of 0..1 the size of a word."""
+    """A line of values in 0..1, as small as a word."""
     there = [(step, value) for step, value in points if value is not None]
     if not there:
         return ""

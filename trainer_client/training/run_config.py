@@ -28,68 +28,74 @@ _MERGED = ("scaffold", "judging", "trl")
 
 
 class RunConfigError(ValueError):
-    """A run file that cannot be used, with the place and what to change."""
+    """A run config cannot be used. The message names the place and what to change."""
 
 
 class Section(BaseModel):
+    """A part of the run config. Unknown fields and wrong types are errors."""
+
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, hide_input_in_errors=True)
 
 
 class WordingSection(Section):
     """The words of the scaffold."""
 
-    opener: str = Field(default=_WORDING.opener, description="What it begins with.")
-    include: str = Field(default=_WORDING.include, description="Heading of what is wanted.")
-    avoid: str = Field(default=_WORDING.avoid, description="Heading of the faults.")
-    closing: str = Field(default=_WORDING.closing, description="What is asked for.")
-    warning: str = Field(default=_WORDING.warning, description="The warning not to speak of the points.")
-    points: bool = Field(default=True, description="Whether each criterion's worth is told.")
+    opener: str = Field(default=_WORDING.opener, description="Its first sentence.")
+    include: str = Field(default=_WORDING.include, description="Heading of the criteria with positive points.")
+    avoid: str = Field(default=_WORDING.avoid, description="Heading of the criteria with negative points.")
+    closing: str = Field(default=_WORDING.closing, description="The request after the criteria.")
+    warning: str = Field(default=_WORDING.warning, description="The warning not to mention the criteria.")
+    points: bool = Field(default=True, description="Whether each criterion's points are revealed.")
     warn: bool = Field(default=True, description="Whether the warning is given.")
 
 
 class ScaffoldSection(Section):
-    """What rollouts are shown of their rubric."""
+    """How much of its rubric a rollout sees."""
 
-    within: Within = Field(default="linear", description="Over a group: `linear`, from all to nothing, or `binary`.")
+    within: Within = Field(default="linear", description="Within a group: `linear`, from all to nothing, or `binary`.")
     over: Over = Field(
-        default="sigmoid", description="Over progress: `sigmoid`, `linear`, `power`, `constant`, `none`."
+        default="sigmoid", description="Over the training: `sigmoid`, `linear`, `power`, `constant`, `none`."
     )
-    full: int | None = Field(default=None, ge=0, description="`binary`: members that are shown all; null: the group.")
-    start: float = Field(default=_SCHEDULE.start, description="`sigmoid`: the progress at which half is shown.")
-    steepness: float = Field(default=_SCHEDULE.steepness, ge=0, description="`sigmoid`: how sudden it ends.")
+    full: int | None = Field(default=None, ge=0, description="`binary`: members that see all; null: the whole group.")
+    start: float = Field(
+        default=_SCHEDULE.start, description="`sigmoid`: the progress (0..1) at which half is revealed."
+    )
+    steepness: float = Field(default=_SCHEDULE.steepness, ge=0, description="`sigmoid`: its slope.")
     exponent: float = Field(default=_SCHEDULE.exponent, ge=0, description="`power`: its exponent.")
-    nested: bool = Field(default=False, description="Each member is shown a part of what the one before it is shown.")
-    tokens: int | None = Field(default=None, ge=0, description="The most tokens that it may add to a prompt.")
-    wording: WordingSection = Field(default=WordingSection(), description="Its words.")
+    nested: bool = Field(default=False, description="Each member sees a part of what the one before sees.")
+    tokens: int | None = Field(default=None, ge=0, description="Tokens that it may add to a prompt; null: no limit.")
+    wording: WordingSection = Field(default=WordingSection(), description="The words of the scaffold.")
 
 
 class JudgingSection(Section):
-    """The judge service, and how it is asked."""
+    """The judge service, and the options of its scores."""
 
-    url: str = Field(description="The judge service.")
+    url: str = Field(description="Address of the judge service.")
     token_env: str = Field(default="RUBRICD_KEY", description="Environment variable with the key.")
     judge_timeout_s: float = Field(
         default=600.0, gt=0, description="Seconds that a batch of rollouts waits for its judge."
     )
-    concurrency: int = Field(default=8, ge=1, description="Requests at once, of each process.")
+    concurrency: int = Field(default=8, ge=1, description="Requests at once, in each process.")
     timeout_s: float = Field(default=300.0, gt=0, description="Seconds that one request may take.")
     max_missing_fraction: float = Field(
-        default=0.5, ge=0, le=1, description="Larger shares without a reward end the run."
+        default=0.5, ge=0, le=1, description="A larger share of rollouts without a reward ends the run."
     )
     truncation_penalty: float | None = Field(
-        default=None, ge=0, description="A cut-off answer's reward is min(score, 0) minus this; null: its score."
+        default=None, ge=0, description="Reward of a truncated answer: min(score, 0) minus this; null: its score."
     )
-    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, and so the next nine.")
+    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next nine.")
     aggregation: wire.Aggregation = Field(default="healthbench", description="How verdicts become a score.")
     layout: wire.Layout = Field(default="rubricd", description="The prompt's layout.")
     votes: int = Field(default=1, ge=1, le=16, description="Mode `reasoned`: samples a criterion.")
     rating_norm: wire.RatingNorm = Field(default="(r-1)/9", description="How a rating of 1..10 becomes the score.")
-    soft: bool = Field(default=False, description="P(met) counts in place of 0 and 1.")
+    soft: bool = Field(default=False, description="Whether P(met) counts instead of 0 and 1.")
     threshold: float = Field(default=0.5, ge=0, le=1, description="P(met) from which a criterion is met.")
-    min_coverage: float = Field(default=1.0, ge=0, le=1, description="Share of the points that must be judged.")
-    priority: wire.Priority = Field(default="train", description="Class in the service's queue.")
+    min_coverage: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the points that must be judged for a score."
+    )
+    priority: wire.Priority = Field(default="train", description="Scheduling class in the service.")
     expect_judge: str | None = Field(
-        default=None, min_length=1, description="Its fingerprint; null: any judge at the start."
+        default=None, min_length=1, description="Fingerprint of the judge; null: the one that answers at the start."
     )
 
     @field_validator("url")
@@ -99,45 +105,49 @@ class JudgingSection(Section):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be a URL like http://127.0.0.1:8000")
         if parts.username or parts.password:
-            raise ValueError("holds a key, and run files are kept: put the key into the variable `token_env` names")
+            raise ValueError("holds a key, and the run config is kept: put the key into the variable of `token_env`")
         return url
 
 
 class LoraSection(Section):
-    """Adapters in place of all weights."""
+    """A LoRA adapter."""
 
     r: int = Field(default=16, ge=1, description="Rank.")
-    alpha: float = Field(default=32.0, gt=0, description="An adapter is scaled by alpha / r.")
+    alpha: float = Field(default=32.0, gt=0, description="The adapter is scaled by alpha / r.")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout of the adapter's input.")
-    target_modules: str | list[str] = Field(default="all-linear", description="Modules that get one.")
+    target_modules: str | list[str] = Field(default="all-linear", description="Modules that get an adapter.")
 
 
 class RunConfig(Section):
-    """A training, with nothing left unsaid."""
+    """A training, with a value for every field."""
 
-    policy: str = Field(description="Folder, relative to this file, or hub name.")
+    policy: str = Field(description="Folder, relative to this file, or hub name of the model to train.")
     data: str = Field(description="Training rows, .jsonl or .parquet.")
     out: str = Field(description="The run's folder.")
     judging: JudgingSection = Field(description="The judge service.")
-    preset: str = Field(default="ruscarl", description="Where what is not said comes from.")
-    eval_data: str | None = Field(default=None, description="Rows that are answered from the bare prompt meanwhile.")
-    pitfalls: Pitfalls | None = Field(default=None, description="What it means to meet a RaR pitfall.")
+    preset: str = Field(default="ruscarl", description="Gives the fields that the file leaves out.")
+    eval_data: str | None = Field(default=None, description="Held-out rows, evaluated from the bare prompt.")
+    pitfalls: Pitfalls | None = Field(
+        default=None, description="Whether a met RaR pitfall is good: `met_is_good` or `met_is_bad`."
+    )
     rubric: Rubrics = Field(default="own", description="The row's `own`, four `generic` criteria, or `none`.")
     reference: References = Field(default="hidden", description="Reference answers: `hidden` or `needed` by the judge.")
-    scaffold: ScaffoldSection = Field(default=ScaffoldSection(), description="What rollouts are shown.")
+    scaffold: ScaffoldSection = Field(default=ScaffoldSection(), description="How much of its rubric a rollout sees.")
     ratio: Ratio = Field(default="bare/bare", description="Prompts of the importance ratio, numerator/denominator.")
-    steps: int | None = Field(default=None, ge=1, description="Batches of rollouts; or `epochs`.")
-    epochs: int | None = Field(default=None, ge=1, description="Times that every row is asked about.")
+    steps: int | None = Field(default=None, ge=1, description="Batches of rollouts. Give this or `epochs`.")
+    epochs: int | None = Field(default=None, ge=1, description="Passes over all rows. Give this or `steps`.")
     group: int = Field(default=8, ge=2, description="Rollouts of a prompt.")
-    prompts_per_batch: int = Field(default=64, ge=1, description="Prompts of a batch.")
+    prompts_per_batch: int = Field(default=64, ge=1, description="Prompts of a batch of rollouts.")
     mini_batch: int = Field(default=64, ge=1, description="Prompts of an update; divides `prompts_per_batch`.")
     per_device: int = Field(default=8, ge=1, description="Rollouts in one pass of one process.")
-    pipeline_parts: int = Field(default=1, ge=1, description="Parts of a batch, judged while the next is generated.")
-    save_every: int = Field(default=50, ge=1, description="Batches from checkpoint to checkpoint.")
-    eval_every: int | None = Field(default=None, ge=1, description="Batches from evaluation to evaluation.")
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the order, the scaffold and the sampling.")
-    dtype: Dtype = Field(default="float32", description="Of the policy's weights.")
-    lora: LoraSection | None = Field(default=None, description="Train an adapter instead of all weights.")
+    pipeline_parts: int = Field(
+        default=1, ge=1, description="Parts of a batch; each is judged while the next is generated."
+    )
+    save_every: int = Field(default=50, ge=1, description="Batches between two checkpoints.")
+    eval_every: int | None = Field(default=None, ge=1, description="Batches between two evaluations.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the order, the scaffold and the sampling.")
+    dtype: Dtype = Field(default="float32", description="Type of the policy's weights.")
+    lora: LoraSection | None = Field(default=None, description="Trains an adapter instead of all weights.")
     trl: dict[str, Any] = Field(default_factory=dict, description="Further settings of TRL's GRPOConfig.")
 
     @model_validator(mode="after")
@@ -153,6 +163,7 @@ class RunConfig(Section):
         return self
 
     def scaffolding(self) -> Scaffold:
+        """The scaffold that the fields describe."""
         part = self.scaffold
         schedule = Schedule(
             within=part.within,
@@ -165,7 +176,7 @@ class RunConfig(Section):
         return Scaffold(schedule, Wording(**part.wording.model_dump()), nested=part.nested, seed=self.seed)
 
     def judge(self, environment: Mapping[str, str], *, expect_judge: str | None) -> JudgeConfig:
-        """The key is read from `environment`."""
+        """The judge that the fields describe; its key is read from `environment`."""
         part = self.judging
         options: Any = {name: getattr(part, name) for name in ScoreOptions.__annotations__}
         options["expect_judge"] = expect_judge
@@ -190,7 +201,8 @@ _SECTIONS: Mapping[str, type[Section]] = {
 
 
 def read(path: Path, *, changes: Iterable[str] = (), out: Path | None = None) -> RunConfig:
-    """The run of this file. `changes` are `key.path=value`, as if they stood in it; `out` replaces its own."""
+    """Reads a file. `changes` are `key.path=value` and replace the file's values, `out` its folder. Raises
+    RunConfigError."""
     document = _loaded(path)
     for change in changes:
         _change(document, change)
@@ -199,15 +211,15 @@ def read(path: Path, *, changes: Iterable[str] = (), out: Path | None = None) ->
     try:
         run = RunConfig.model_validate(_with_preset(document))
     except ValidationError as error:
-        slips = error.errors(include_url=False, include_input=False)
-        raise RunConfigError("\n".join(f"{path}: {_said(slip)}" for slip in slips)) from None
+        errors = error.errors(include_url=False, include_input=False)
+        raise RunConfigError("\n".join(f"{path}: {_problem(one)}" for one in errors)) from None
     except RunConfigError as error:
         raise RunConfigError(f"{path}: {error}") from None
     return run.model_copy(update=_paths(run, path.absolute().parent))
 
 
 def written(run: RunConfig) -> str:
-    """The run as YAML."""
+    """The run config as YAML, with every field."""
     from ruamel.yaml import YAML
 
     text = io.StringIO()
@@ -277,7 +289,7 @@ def _with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _paths(run: RunConfig, folder: Path) -> dict[str, str | None]:
-    """Absolute, relative to the run file's folder. A policy that is no folder there is a hub name."""
+    """The paths, taken as relative to the file's folder. A policy that is no folder there is a hub name."""
     policy = folder / run.policy
     if not policy.is_dir() and (run.policy.startswith((".", "/", "~")) or run.policy.count("/") > 1):
         raise RunConfigError(f"`policy`: no folder {policy}")
@@ -289,16 +301,16 @@ def _paths(run: RunConfig, folder: Path) -> dict[str, str | None]:
     }
 
 
-def _said(slip: Any) -> str:
-    """What is wrong, and what to write instead."""
-    place = ".".join(str(part) for part in slip["loc"])
-    if slip["type"] == "missing":
+def _problem(error: Any) -> str:
+    """One of pydantic's errors, with what to write instead."""
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
         return f"`{place}`: missing"
-    if slip["type"] != "extra_forbidden":
-        said = slip["msg"].removeprefix("Value error, ")
-        return f"`{place}`: {said}" if place else said
-    known = _fields(slip["loc"][:-1])
-    close = get_close_matches(str(slip["loc"][-1]), known, n=1)
+    if error["type"] != "extra_forbidden":
+        message = error["msg"].removeprefix("Value error, ")
+        return f"`{place}`: {message}" if place else message
+    known = _fields(error["loc"][:-1])
+    close = get_close_matches(str(error["loc"][-1]), known, n=1)
     hint = f"did you mean `{close[0]}`? " if close else ""
     return f"`{place}`: unknown field; {hint}known here: {', '.join(known)}"
 

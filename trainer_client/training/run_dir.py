@@ -1,16 +1,16 @@
-"""The folder of a training run: which files are in it, and whether a training may go on in it.
+"""Reads and writes the folder of a training run, and decides whether a training may continue in it.
 
-    run.yaml          the run file, with nothing left unsaid
-    data.json         how many rows, and a digest of them in their order
-    judge.json        the judges that gave the rewards, and from which step on
-    metrics.jsonl     a line a log
-    completions/      TRL's tables of rollouts, one a log
+    run.yaml          the run config with every field
+    data.json         the number of rows, and a digest of them in their order
+    judge.json        the judges that gave the rewards, each with its first step
+    metrics.jsonl     a line for each log
+    completions/      TRL's tables of rollouts, one for each log
     checkpoint-N/     TRL's checkpoints, N in optimiser steps
     policy/           the trained policy, or its adapter
     report.html
 
-Always true: a run goes on only as the run that was begun (the same algorithm, rows and judge), unless another judge is
-asked for by name; then that is written down too.
+Guarantees: a run continues with the algorithm, the rows and the judge that it began with. Another judge is accepted if
+the caller says so, and judge.json records it.
 """
 
 import hashlib
@@ -31,13 +31,13 @@ _MAY_CHANGE = {
     *("trl.report_to", "trl.run_name", "trl.vllm_gpu_memory_utilization"),
     *("trl.vllm_server_base_url", "trl.vllm_server_host", "trl.vllm_server_port"),
 }
-"""What changes neither the algorithm nor the order. Rows are compared by their digest."""
+"""Fields that change neither the algorithm nor the order. Rows are compared by their digest."""
 
 Judges = list[dict[str, Any]]
 
 
 def checkpoint(out: Path) -> Path | None:
-    """The last whole checkpoint: TRL writes its state file last."""
+    """The last complete checkpoint: TRL writes its state file last."""
     found = [path for path in out.glob(f"{CHECKPOINT}*") if path.name.removeprefix(CHECKPOINT).isdigit()]
     whole = [path for path in found if _is_json(path / STATE)]
     return max(whole, key=step_of, default=None)
@@ -49,7 +49,7 @@ def step_of(path: Path) -> int:
 
 
 def digest(rows: Sequence[Row]) -> dict[str, Any]:
-    """How many rows there are, and the SHA-256 of all of them in their order."""
+    """The number of rows, and the SHA-256 of all rows in their order."""
     summed = hashlib.sha256()
     for row in rows:
         rubric = None if row.rubric is None else row.rubric.model_dump(mode="json")
@@ -59,43 +59,44 @@ def digest(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def check_same(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
-    """Raises RunConfigError where the run in this folder is another one."""
-    began = run_config.read(out / "run.yaml")
-    before, now = dict(_flat(began.model_dump(mode="json"))), dict(_flat(run.model_dump(mode="json")))
+    """Raises RunConfigError where the folder holds another run."""
+    first = run_config.read(out / "run.yaml")
+    before, now = dict(_flat(first.model_dump(mode="json"))), dict(_flat(run.model_dump(mode="json")))
     changed = [
         f"{place} was {before.get(place)!r} and is {now.get(place)!r}"
         for place in sorted(before.keys() | now.keys())
         if place not in _MAY_CHANGE and before.get(place) != now.get(place)
     ]
     if changed:
-        raise RunConfigError(f"{out} holds another run: {'; '.join(changed)}. Put that back, or name another --out")
+        raise RunConfigError(f"{out} holds another run: {'; '.join(changed)}. Undo that, or name another --out")
     if json.loads((out / "data.json").read_text(encoding="utf-8")) != data:
-        raise RunConfigError(f"{out} was begun with other rows than {run.data} holds now; bring them back")
+        raise RunConfigError(f"{out} began with other rows than {run.data} holds now; bring those rows back")
 
 
 def judges(out: Path) -> Judges:
-    """Who gave the rewards, each with `from_step`; empty before the first."""
+    """The judges that gave the rewards, each with `from_step`; empty before the first."""
     path = out / "judge.json"
     found: Judges = json.loads(path.read_text(encoding="utf-8"))["judges"] if path.exists() else []
     return found
 
 
-def begin(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
+def start(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
+    """Makes the folder and writes run.yaml and data.json."""
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "run.yaml", run_config.written(run))
     _write(out / "data.json", json.dumps(dict(data), indent=1))
 
 
 def write_judge(out: Path, judge: Mapping[str, Any], step: int) -> None:
-    """From `step` on this judge gives the rewards."""
+    """Records that this judge gives the rewards from `step` on."""
     known = [one for one in judges(out) if one["from_step"] < step or step == 0]
     same = bool(known) and {**known[-1], "from_step": 0} == {**judge, "from_step": 0}
-    told = known if same else [*(known if step else []), {"from_step": step, **judge}]
-    _write(out / "judge.json", json.dumps({"judges": told}, indent=1, ensure_ascii=False))
+    now = known if same else [*(known if step else []), {"from_step": step, **judge}]
+    _write(out / "judge.json", json.dumps({"judges": now}, indent=1, ensure_ascii=False))
 
 
-def forget_after(out: Path, step: int) -> None:
-    """Takes out what was logged after this step: it will be done again."""
+def drop_after(out: Path, step: int) -> None:
+    """Removes the logs after this step, because the run repeats these steps."""
     path = out / "metrics.jsonl"
     if path.exists():
         kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
@@ -106,7 +107,7 @@ def forget_after(out: Path, step: int) -> None:
 
 
 def _step(line: str) -> float:
-    """A line that an end cut off is as if after every step."""
+    """The step of a line of metrics.jsonl; infinity for a line that is cut off."""
     try:
         return float(json.loads(line)["step"])
     except ValueError:
@@ -130,7 +131,7 @@ def _is_json(path: Path) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Writes the whole file or leaves it as it was."""
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -1,6 +1,6 @@
-"""A prepared training, run by TRL's GRPOTrainer: the one place where run file, rows, judge and trainer meet.
+"""Runs a planned training with TRL's GRPOTrainer: it joins run config, rows, judge and trainer.
 
-Always true: what is trained on, in which order and by whose word is the plan's; the trainer alone decides the rest.
+Guarantees: the plan decides the rows, their order and the judge; TRL's trainer decides the rest.
 """
 
 import importlib.util
@@ -19,8 +19,8 @@ _NEEDED = ("trl", "peft", "datasets", "accelerate")
 
 
 def _quiet(plan: Plan) -> None:
-    """To be called before TRL is imported: no telemetry unless the environment asks for it, and no warning about the
-    hook that is used on purpose, nor about a vLLM that is not."""
+    """Switches off TRL's telemetry, unless the environment sets it, and its warnings about the hook that is used on
+    purpose and about a vLLM that is not used. It must be called before TRL is imported."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     if not plan.run.trl.get("use_vllm"):
@@ -28,13 +28,13 @@ def _quiet(plan: Plan) -> None:
 
 
 def trainer_of(plan: Plan) -> Any:
-    """TRL's trainer, ready to train. Raises RunConfigError and DataError before the policy is loaded."""
+    """Returns TRL's trainer, ready to train. Raises RunConfigError and DataError before the policy is loaded."""
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise RunConfigError(f"training needs {', '.join(missing)}: pip install 'rubricd[train]'")
     _quiet(plan)
     from transformers.trainer_callback import ProgressCallback
 
-    from trainer_client.training.callbacks import Bar, MetricsFile
+    from trainer_client.training.callbacks import MetricsFile, ProgressLine
     from trainer_client.trl.trainer import build
 
     run, config, scaffold = plan.run, _config(plan), plan.run.scaffolding()
@@ -55,12 +55,12 @@ def trainer_of(plan: Plan) -> Any:
     )
     if not config.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
-        trainer.add_callback(Bar)
+        trainer.add_callback(ProgressLine)
     return trainer
 
 
 def train(plan: Plan) -> None:
-    """Trains to the end, from the last checkpoint where there is one, and saves the policy."""
+    """Trains to the end, from the plan's checkpoint if it has one, and saves the policy."""
     trainer = trainer_of(plan)
     trainer.train(resume_from_checkpoint=None if plan.checkpoint is None else str(plan.checkpoint))
     trainer.save_model(str(plan.out / "policy"))
@@ -93,8 +93,8 @@ def _config(plan: Plan) -> Any:
             **{"seed": run.seed, **more},
         )
     except (TypeError, ValueError) as error:
-        said = str(error).replace("GRPOConfig.__init__() got an unexpected keyword argument", "`trl`: unknown field")
-        raise RunConfigError(said) from None
+        problem = str(error).replace("GRPOConfig.__init__() got an unexpected keyword argument", "`trl`: unknown field")
+        raise RunConfigError(problem) from None
 
 
 def _lora(plan: Plan) -> Any:
@@ -113,7 +113,7 @@ def _lora(plan: Plan) -> Any:
 
 
 def _check_fits(plan: Plan, config: Any, scaffold: Scaffold) -> None:
-    """Raises DataError for a prompt that leaves the answer no room; says how many scaffolds will be cut."""
+    """Raises DataError for a prompt that leaves too few tokens for its answer; prints how many scaffolds are cut."""
     from transformers import AutoConfig, AutoTokenizer
 
     context = config.vllm_max_model_length if config.use_vllm else None
@@ -123,7 +123,7 @@ def _check_fits(plan: Plan, config: Any, scaffold: Scaffold) -> None:
         raise RunConfigError(f"`policy`: {plan.run.policy} has no chat template; give its tokenizer one")
     if context is None:
         return
-    shows = scaffold.schedule.over != "none"
+    scaffolds = scaffold.schedule.over != "none"
     distinct = {row.id: row for row in [*plan.order, *plan.eval_rows]}
     cut = 0
     for row in distinct.values():
@@ -136,12 +136,12 @@ def _check_fits(plan: Plan, config: Any, scaffold: Scaffold) -> None:
             )
         most = room if plan.run.scaffold.tokens is None else min(room, plan.run.scaffold.tokens)
         cut += whole - bare > most
-    if shows and cut and plan.processes.first:
-        print(f"rubricd: {cut} of {len(distinct)} rows have a rubric too long to be shown whole; less of it is shown")
+    if scaffolds and cut and plan.processes.first:
+        print(f"rubricd: the rubrics of {cut} of {len(distinct)} rows do not fit; a part of their criteria is revealed")
 
 
 def _lengths(tokenizer: Any, template: Any, row: Row, scaffold: Scaffold) -> tuple[int, int]:
-    """Tokens of a row's prompt: bare, and with everything shown."""
+    """Tokens of a row's prompt: bare, and with every counted criterion revealed."""
     criteria = row.rubric.criteria if row.rubric else []
     everything: Sequence[int] = [place for place, criterion in enumerate(criteria) if criterion.worth != 0]
     scaffolded = scaffold.messages(row.messages, criteria, everything)

@@ -1,1 +1,1 @@
-"""Scaffolded GRPO in stock TRL. Nothing is imported here: TRL takes seconds, and some of this needs none of it."""
+"""Trains by scaffolded GRPO in stock TRL. Nothing is imported here: TRL takes seconds, and some modules need none."""

@@ -1,7 +1,7 @@
-"""TRL's configuration for the papers' algorithm: what is computed from the recipe's numbers, and what may not be set.
+"""Builds TRL's configuration for the papers' algorithm from the recipe's numbers, and refuses what would change it.
 
-Always true: a setting that would silently change the algorithm is refused with the reason; the numbers of a batch fit
-together, and checkpoints fall between two generations.
+Guarantees: a setting that would silently change the algorithm is refused with the reason. The numbers of a batch fit
+together, and a checkpoint is saved between two generations of rollouts.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ FORCED: Mapping[str, tuple[object, str]] = {
     ),
     "use_bias_correction_kl": (False, "the paper's KL term is not weighted by the importance ratio"),
     "off_policy_mask_threshold": (None, "it would mask scaffolded rollouts, which are off-policy on purpose"),
-    "shuffle_dataset": (False, "rows stand in the order of training; another order could not be resumed exactly"),
+    "shuffle_dataset": (False, "rows are in the order of training; another order could not be resumed exactly"),
     "remove_unused_columns": (False, "the reward function needs the columns"),
 }
 COMPUTED = {
@@ -33,7 +33,7 @@ COMPUTED = {
     "save_steps": "save_every",
     "output_dir": "out",
 }
-"""Settings of TRL's that are computed here, and what to set instead."""
+"""TRL settings that are computed here, and the field to set instead."""
 
 
 def grpo_config(
@@ -48,9 +48,12 @@ def grpo_config(
     save_every: int = 50,
     **trl: Any,
 ) -> GRPOConfig:
-    """`steps` batches of `prompts_per_batch` prompts x `group` rollouts, each used in updates of `mini_batch` prompts,
-    computed in passes of `per_device` rollouts on each of `world` processes; a checkpoint every `save_every` batches.
-    `trl` are further GRPOConfig settings. Raises ValueError with what to change."""
+    """Returns TRL's configuration for `steps` batches of `prompts_per_batch` prompts x `group` rollouts.
+
+    Each batch is used in updates of `mini_batch` prompts, computed in passes of `per_device` rollouts on each of
+    `world` processes; a checkpoint is saved every `save_every` batches. `trl` are further GRPOConfig settings. Raises
+    ValueError with what to change.
+    """
     _refuse(trl)
     updates = _whole(prompts_per_batch, mini_batch, "prompts_per_batch", "mini_batch")
     accumulation = _whole(mini_batch * group, per_device * world, "mini_batch x group", "per_device x processes")
@@ -97,7 +100,7 @@ def _whole(large: int, small: int, what: str, by: str) -> int:
 
 
 def _reports() -> list[str]:
-    """Where TRL's own channels can write: tensorboard where installed, wandb where it is and has been set up."""
+    """TRL's reporting channels: tensorboard where it is installed, wandb where it is installed and set up."""
     found = [name for name in ("tensorboard", "wandb") if importlib.util.find_spec(name)]
     return [name for name in found if name != "wandb" or {"WANDB_API_KEY", "WANDB_MODE"} & os.environ.keys()]
 

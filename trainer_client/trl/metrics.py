@@ -1,6 +1,6 @@
-"""What a batch of judged rollouts says through TRL's own channels: metrics, and columns of the completions table.
+"""Logs judged rollouts through TRL's channels: metrics, and columns of the completions table.
 
-Always true: a rollout that was not judged counts in `judge/none_share` and in no mean of rewards.
+Guarantees: a rollout that was not judged counts in `judge/none_share` and in no mean of rewards.
 """
 
 import json
@@ -19,14 +19,14 @@ Log = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One completion's outcome, and the seconds from asking to having it."""
+    """One completion's outcome, and the seconds between sending its request and having it."""
 
     outcome: Outcome
     took_s: float
 
 
 class RewardMetrics:
-    """Logs single values; TRL takes their mean over all processes. At most 64 criteria are followed by name."""
+    """Logs single values; TRL logs their mean over all processes. At most 64 criteria have a metric of their own."""
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
@@ -52,19 +52,19 @@ class RewardMetrics:
 
     def _measure_criteria(self, log: Log, result: wire.Result, row: dict[str, Any]) -> None:
         log("judge/coverage", result.coverage)
-        told = {str(n): one for n, one in enumerate(row["rubric"] or [])}
-        told |= {one["id"]: one for one in told.values() if one.get("id")}
+        criteria = {str(n): one for n, one in enumerate(row["rubric"] or [])}
+        criteria |= {one["id"]: one for one in criteria.values() if one.get("id")}
         for criterion in result.criteria:
             log("judge/abstained", float(criterion.status == "abstained"))
             if criterion.p is not None:
                 log("judge/p_met", criterion.p)
             if criterion.met is not None:
                 log("judge/met_share", float(criterion.met))
-                for name in self._named(told.get(criterion.id, {})):
+                for name in self._named(criteria.get(criterion.id, {})):
                     log(f"criteria/{name}", float(criterion.met))
 
     def _named(self, criterion: Mapping[str, Any]) -> list[str]:
-        """Names under which a criterion is followed through training: its own id, and its tags."""
+        """Names of a criterion's metrics: its own id, and its tags; `other` once there are 64 names."""
         names = [criterion["id"]] if criterion.get("id") else []
         names += [f"{key}:{value}" for key, value in criterion.get("tags", {}).items()]
         for name in names:
@@ -73,14 +73,14 @@ class RewardMetrics:
         return [name if name in self._names else "other" for name in names]
 
 
-def keep(
+def log_columns(
     log: Callable[[str, list[Any]], None],
     judged: Sequence[Judged],
     rewards: Sequence[float | None],
     columns: Mapping[str, Any],
     prompts: Sequence[Prompt],
 ) -> None:
-    """Columns of the completions table, one value a completion."""
+    """Logs columns of the completions table, one value a completion."""
     log("row", [row_of(prompt)["id"] for prompt in prompts])
     for name in ("member", "revealed_share", "revealed"):
         if name in columns:

@@ -1,7 +1,6 @@
-"""The row that a prompt carries: TRL hands a rollout function its prompts and nothing else, and the rubric must not be
-looked up beside them.
+"""Puts a row into its prompt and reads it back: TRL gives a rollout function its prompts and nothing else.
 
-Always true: what a prompt carries is the row it was made of; neither policy nor judge sees it in the prompt.
+Guarantees: a prompt holds the row that it was made from. Neither policy nor judge sees the row in the prompt.
 """
 
 import json
@@ -12,12 +11,12 @@ from trainer_client import wire
 from trainer_client.scaffold import Message
 
 ROW = "row"
-"""The key of a prompt's last message that carries its row: {"id", "rubric", "reference"} as JSON."""
+"""The key of a prompt's last message that holds its row: {"id", "rubric", "reference"} as JSON."""
 Prompt = Sequence[Mapping[str, Any]]
 
 
 class Row(Protocol):
-    """What a row of training data must have; `trainer_client.data.rows.Row` does."""
+    """The fields that a row of training data must have; `trainer_client.data.rows.Row` has them."""
 
     @property
     def id(self) -> str: ...
@@ -30,30 +29,29 @@ class Row(Protocol):
 
 
 def with_row(row: Row) -> list[dict[str, Any]]:
-    """The row's prompt, its last message carrying the row."""
+    """The row's prompt; its last message holds the row."""
     criteria = None if row.rubric is None else row.rubric.model_dump(mode="json", by_alias=True)["criteria"]
-    carried = json.dumps({"id": row.id, "rubric": criteria, "reference": row.reference}, ensure_ascii=False)
+    text = json.dumps({"id": row.id, "rubric": criteria, "reference": row.reference}, ensure_ascii=False)
     *others, last = row.messages
-    return [*(dict(message) for message in others), {**last, ROW: carried}]
+    return [*(dict(message) for message in others), {**last, ROW: text}]
 
 
 def bare(prompt: Prompt) -> list[Message]:
-    """The prompt as the policy and the judge see it, without the row that it carries."""
+    """The prompt as the policy and the judge see it, without its row."""
     return [{"role": message["role"], "content": message["content"]} for message in prompt]
 
 
 def row_of(prompt: Prompt) -> dict[str, Any]:
-    """Raises ValueError where the prompt carries none."""
+    """The row of a prompt. Raises ValueError where the prompt holds none."""
     row: dict[str, Any] = json.loads(row_text(prompt))
     return row
 
 
 def row_text(prompt: Prompt) -> str:
     """The row as JSON. Raises ValueError where there is none."""
-    carried = prompt[-1].get(ROW) if prompt and isinstance(prompt[-1], Mapping) else None
-    if not isinstance(carried, str):
+    text = prompt[-1].get(ROW) if prompt and isinstance(prompt[-1], Mapping) else None
+    if not isinstance(text, str):
         raise ValueError(
-            f"a prompt's last message carries no `{ROW}`: make the data set with "
-            "trainer_client.trl.trainer.dataset(rows)"
+            f"a prompt's last message holds no `{ROW}`: make the data set with trainer_client.trl.trainer.dataset(rows)"
         )
-    return carried
+    return text

@@ -1,8 +1,8 @@
-"""A reward function for TRL that asks a judge service: a number for each completion, or None where none was judged.
+"""Gives TRL its rewards from a judge service: a number for each completion, or None where it was not judged.
 
-Always true: a reward is the service's score, or that score charged by the one declared rule for answers that were cut
-off; None reaches TRL as None, which keeps it out of the baseline and gives it no advantage; a step of which too much is
-missing ends the run instead of being taken.
+Guarantees: a reward is the service's score, for truncated answers changed by the one declared rule. None reaches TRL as
+None, which keeps the rollout out of the baseline and gives it no advantage. Where too many rewards of a step are
+missing the run ends, and the step is not taken.
 """
 
 import asyncio
@@ -18,27 +18,26 @@ from typing import Any, TypeVar
 from trainer_client import wire
 from trainer_client.client import Outcome, Scored, reward
 from trainer_client.reward_client import JudgeConfig, RewardClient, may_change, why_missing
-from trainer_client.trl.metrics import Judged, RewardMetrics, keep
+from trainer_client.trl.metrics import Judged, RewardMetrics, log_columns
 from trainer_client.trl.prompt_row import Prompt, bare, row_of, row_text
 
 _T = TypeVar("_T")
 
 
 class TooFewJudged(RuntimeError):
-    """So many rollouts have no reward that no step is taken from the rest."""
+    """Too many rollouts have no reward, so that no step is taken from the rest."""
 
 
 class JudgeReward:
-    """Hand it to TRL's GRPOTrainer as a reward function; prompts carry their rows (see
-    `trainer_client.trl.trainer.dataset`).
+    """A reward function for TRL's GRPOTrainer. Prompts hold their rows (see `trainer_client.trl.trainer.dataset`).
 
-    It is the only reward function of a run: TRL adds up several and counts a None as 0 where another has a number.
+    Use no other reward function beside it: TRL adds several up and counts a None as 0 where another has a number.
     """
 
     __name__ = "judge"
 
     def __init__(self, judging: JudgeConfig, *, ends: Sequence[int] = ()) -> None:
-        """`ends` are the token ids that finish an answer; needed where `judging.truncation_penalty` is set."""
+        """`ends` are the token ids that finish an answer; they are needed where `judging.truncation_penalty` is set."""
         if judging.truncation_penalty is not None and not ends:
             raise ValueError(
                 "`truncation_penalty` charges answers that were cut off: say in `ends` which tokens finish one"
@@ -53,7 +52,7 @@ class JudgeReward:
         weakref.finalize(self, self._loop.end, self._clients).atexit = False
 
     def begin(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[int]:
-        """Starts judging and returns a ticket for each answer; `__call__` is given them as `ticket`."""
+        """Starts judging and returns a ticket for each answer; TRL passes them to `__call__` as `ticket`."""
         future = self._loop.start(self._judge(prompts, answers))
         tickets = [next(self._tickets) for _ in answers]
         self._begun.update({ticket: (future, place) for place, ticket in enumerate(tickets)})
@@ -70,7 +69,8 @@ class JudgeReward:
         log_metric: Callable[[str, float], None] | None = None,
         **columns: Any,
     ) -> list[float | None]:
-        """One reward a completion. Raises TooFewJudged, and RubricdClientError where no judge will ever answer."""
+        """Returns one reward a completion. Raises TooFewJudged, and RubricdClientError where waiting for the judge is
+        of no use."""
         started = time.monotonic()
         if ticket is None:
             ticket = self.begin(prompts, [completion[-1]["content"] for completion in completions])
@@ -82,14 +82,14 @@ class JudgeReward:
         if log_metric is not None:
             self._metrics.log(log_metric, judged, rewards, revealed, waited_s, prompts)
         if log_extra is not None:
-            keep(log_extra, judged, rewards, columns, prompts)
+            log_columns(log_extra, judged, rewards, columns, prompts)
         self._check([one.outcome for one in judged])
         return rewards
 
     async def _judge(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[Judged]:
         started = time.monotonic()
         if not self._clients:
-            # In here, for a client belongs to the event loop that it is first used in.
+            # It is made here because a client belongs to the event loop that uses it.
             self._clients.append(RewardClient(self._judging))
         outcomes = await self._clients[0].score(_items(prompts, answers))
         took_s = time.monotonic() - started
@@ -106,33 +106,33 @@ class JudgeReward:
         if len(missing) <= self._judging.max_missing_fraction * len(outcomes):
             return
         reasons = Counter(map(why_missing, missing))
-        said = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         first = next((str(one.error) for one in missing if not isinstance(one, Scored)), "")
         waited = f" after {self._judging.judge_timeout_s:g} s" if any(map(may_change, missing)) else ""
-        remedy = "Bring the judge back" if waited else "Asking again would not help: see what these statuses mean"
+        remedy = "Bring the judge back" if waited else "Another attempt would not help: see what these statuses mean"
         raise TooFewJudged(
-            f"{len(missing)} of {len(outcomes)} rollouts have no reward{waited} ({said}"
+            f"{len(missing)} of {len(outcomes)} rollouts have no reward{waited} ({counts}"
             + (f"; the first: {first}" if first else "")
             + f"); no step is taken from the rest. {remedy}, and resume from the last checkpoint"
         )
 
 
 def _items(prompts: Sequence[Prompt], answers: Sequence[str]) -> list[wire.Item]:
-    """Neighbours of one row are one item with several responses: a GRPO group, or this process's part of it."""
+    """Puts neighbours of one row into one item with several responses: a GRPO group, or this process's part of it."""
     items = []
     pairs = zip(prompts, answers, strict=True)
     for place, (_, group) in enumerate(groupby(pairs, key=lambda pair: row_text(pair[0]))):
         members = list(group)
         prompt = members[0][0]
         row = row_of(prompt)
-        asked = {
+        fields = {
             "id": f"{place}",
             "prompt": bare(prompt),
             "responses": [answer for _, answer in members],
             "rubric": row["rubric"],
             "reference": row["reference"],
         }
-        items.append(wire.Item.model_validate(asked))
+        items.append(wire.Item.model_validate(fields))
     return items
 
 
@@ -150,7 +150,7 @@ class _Loop:
         return asyncio.run_coroutine_threadsafe(run(), self._loop)
 
     def end(self, clients: Sequence[RewardClient]) -> None:
-        """Ends the thread once these are closed. Does not wait: the garbage collector calls it, from any thread."""
+        """Closes the clients and ends the thread. It does not wait: the garbage collector calls it, from any thread."""
 
         async def close() -> None:
             others = asyncio.all_tasks() - {asyncio.current_task()}

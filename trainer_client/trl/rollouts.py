@@ -1,7 +1,7 @@
-"""TRL's `rollout_func`: generate from the scaffolded prompt, hand back the bare one.
+"""Implements TRL's `rollout_func`: it generates from the scaffolded prompt and returns the bare one.
 
-Always true: a rollout knows its member and step from the trainer alone, so restarts and processes agree; evaluation
-generates from the bare prompt; a scaffold never takes room from the answer.
+Guarantees: a rollout takes its member and step from the trainer alone, so that restarts and processes agree. Evaluation
+generates from the bare prompt. A scaffold takes no tokens from the answer's.
 """
 
 import json
@@ -17,7 +17,7 @@ from trainer_client.trl.reward import JudgeReward
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """What one rollout begins with: its prompt's ids without and with the scaffold, and what that shows."""
+    """The start of one rollout: its prompt's ids without and with the scaffold, and the criteria that this reveals."""
 
     bare: list[int]
     scaffolded: list[int]
@@ -27,7 +27,7 @@ class _Start:
 
 
 class Rollouts:
-    """`tokens` bounds what a scaffold may add to a prompt.
+    """`tokens` bounds the tokens that a scaffold may add to a prompt.
 
     With `pipeline_parts` > 1 a batch is generated in so many parts, and earlier parts are judged while later ones are
     generated; every process must use the same number. `template` goes to the chat template.
@@ -50,7 +50,7 @@ class Rollouts:
         self._pipeline_parts = pipeline_parts
         self._template = dict(template or {})
         self.generated_from: list[list[int]] = []
-        """The prompts' ids of the last call, as they were generated from."""
+        """The token ids that the last call generated from, by prompt."""
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         """`prompts` are this process's rows, each as often as it has members here; `trainer` is a GRPOTrainer."""
@@ -71,7 +71,7 @@ class Rollouts:
         made: dict[str, list[Any]] = {"completion_ids": [], "logprobs": []}
         for part in _parts(len(prompts), self._pipeline_parts):
             ids, logprobs = trainer._generate_single_turn(self.generated_from[part], None, {}, num_generations=1)
-            # TRL cannot take an answer without a token.
+            # TRL fails on an answer without a token.
             ids = [one or [trainer.eos_token_ids[0]] for one in ids]
             made["completion_ids"] += ids
             made["logprobs"] += logprobs or []

@@ -1,7 +1,7 @@
-"""Scaffolded GRPO in TRL's own GRPOTrainer, judged over HTTP.
+"""Builds TRL's GRPOTrainer for scaffolded GRPO with rewards from a judge service.
 
-Always true: rollouts come from the scaffolded prompt and the gradient is taken on the bare one, unless another ratio is
-chosen by name; TRL is used as it is, and what of it is private is checked before a run begins.
+Guarantees: rollouts come from the scaffolded prompt and the gradient is taken on the bare one, unless another ratio is
+chosen by name. TRL is used as it is; its private method that this relies on is checked before a run begins.
 """
 
 import inspect
@@ -30,23 +30,25 @@ _TURN = ["prompt_ids", "images", "multimodal_fields", "num_generations"]
 
 
 def dataset(rows: Sequence[Row]) -> Dataset:
-    """The rows in their order; a prompt's last message carries its row, rubric and all."""
+    """The rows in their order; a prompt's last message holds its row with the rubric."""
     return Dataset.from_list([{"prompt": with_row(row)} for row in rows])
 
 
 def check_engine() -> None:
-    """Raises RuntimeError where TRL's private method that generates is not the one this was written for."""
+    """Raises RuntimeError where TRL's private method that generates has another signature than the tested one."""
     found = list(inspect.signature(GRPOTrainer._generate_single_turn).parameters)
     if found[1:5] != _TURN:
         raise RuntimeError(
-            "this TRL generates otherwise than the one rubricd was written for: install trl>=1.14.2,<2 "
+            "this version of TRL generates in another way than the one rubricd supports: install trl>=1.14.2,<2 "
             f"(its _generate_single_turn takes {', '.join(found[1:])})"
         )
 
 
 def check_texts(rows: Sequence[Row], tokenizer: Any) -> None:
-    """Raises ValueError where a row holds a control token of the policy's in its text: chat templates are filled in as
-    text, so that a criterion could end its turn and begin another."""
+    """Raises ValueError where a row's text holds a control token of the policy.
+
+    Chat templates are filled in as text, so that a criterion could end its turn and begin another.
+    """
     control = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
     pattern = re.compile("|".join(map(re.escape, control)) or r"\Z.")
     for row in {row.id: row for row in rows}.values():
@@ -54,14 +56,14 @@ def check_texts(rows: Sequence[Row], tokenizer: Any) -> None:
         texts = [*(message["content"] for message in row.messages), *(criterion.text for criterion in criteria)]
         if found := next(filter(None, map(pattern.search, texts)), None):
             raise ValueError(
-                f"row {row.id}: its text holds {found[0]}, which the policy would read as a control token; take it out "
+                f"row {row.id}: its text holds {found[0]}, which the policy would read as a control token; remove it "
                 "or leave the row out"
             )
 
 
 class BareOverScaffold(GRPOTrainer):  # type: ignore[misc]
-    """The unbiased importance ratio, pi(bare) over the pi(scaffolded) that sampled: another algorithm than the paper's,
-    which it found to be worse (table 9)."""
+    """Uses the unbiased importance ratio, pi(bare) over the pi(scaffolded) that sampled. It is another algorithm than
+    the paper's, which found it to be worse (table 9)."""
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
@@ -97,10 +99,11 @@ def build(
     lora: Any = None,
     callbacks: Sequence[Any] = (),
 ) -> GRPOTrainer:
-    """A trainer over `rows`, which stand in the order of training; `.train()` and `.train(resume_from_checkpoint=…)`
-    are TRL's. `policy` is a folder or hub name, `lora` a peft configuration."""
+    """Returns a trainer over `rows`, which are in the order of training; `.train()` and
+    `.train(resume_from_checkpoint=…)` are TRL's. `policy` is a folder or a hub name, `lora` a peft configuration.
+    Raises RuntimeError for another TRL, ValueError for rows or settings that do not fit."""
     check_engine()
-    constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every training to its makers
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every training to its authors.
     tokenizer = AutoTokenizer.from_pretrained(policy, padding_side="left")
     check_texts([*rows, *eval_rows], tokenizer)
     if config.world_size > 1 and judging.judge_timeout_s >= config.ddp_timeout:
@@ -114,7 +117,7 @@ def build(
     )
     kind = BareOverScaffold if ratio == "bare/scaffold" else GRPOTrainer
     with warnings.catch_warnings():
-        # TRL calls it experimental; `check_engine` is our answer to that.
+        # TRL warns that the hook is experimental; `check_engine` guards against a change of it.
         warnings.filterwarnings("ignore", message=r"You are using 'rollout_func'", category=UserWarning)
         return kind(
             model=policy,

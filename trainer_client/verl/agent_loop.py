@@ -1,8 +1,8 @@
-"""verl's agent loop for scaffolded rollouts: generate from the prompt with the scaffold, train on the bare one.
+"""Runs scaffolded rollouts in verl: it generates from the prompt with the scaffold and trains on the bare one.
 
-Always true: a rollout's member, group, step and row come from verl alone, so that workers and restarts agree; rows of
-split `val` are generated from the bare prompt; no prompt is cut, and a scaffold never takes room from the answer; where
-the prompts differ, nothing of the sampler that would correct for it reaches the trainer.
+Guarantees: a rollout's member, group, step and row come from verl alone, so that workers and restarts agree. Rows of
+split `val` are generated from the bare prompt. No prompt is cut, and a scaffold takes no tokens from the answer's.
+Where the prompts differ, no value of the sampler that would correct for it reaches the trainer.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ Ratio = Literal["bare/bare", "scaffold/scaffold"]
 
 @dataclass(frozen=True, slots=True)
 class _Prompt:
-    """Token ids without and with the scaffold, and the criteria that it shows."""
+    """Token ids without and with the scaffold, and the criteria that it reveals."""
 
     bare: list[int]
     scaffolded: list[int]
@@ -39,7 +39,7 @@ class _Prompt:
 
 class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
     """verl makes one for each rollout, from the file of `rollout.agent.agent_loop_config_path`; the row's `agent_name`
-    chooses it. `scaffold` and `ratio` stand in that file."""
+    chooses it. The file holds `scaffold` and `ratio`."""
 
     def __init__(self, *args: Any, scaffold: Scaffold | None = None, ratio: Ratio = "bare/bare", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -48,13 +48,13 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
         _check(self.config, ratio)
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
-        """One rollout of one row. Raises ValueError for a prompt that does not fit or a trainer that does not say
-        which member of which step this is, DataError for a row that is not rubricd's; verl then fails the rollout."""
-        told = prompt_row(kwargs["extra_info"])
+        """Makes one rollout of one row. Raises ValueError for a prompt that does not fit and for a trainer that does
+        not pass the member and the step, DataError for a row that is not rubricd's; verl then fails the rollout."""
+        own = prompt_row(kwargs["extra_info"])
         messages: list[Message] = [{"role": one["role"], "content": one["content"]} for one in kwargs["raw_prompt"]]
-        criteria = told.row.rubric.criteria if told.row.rubric else []
-        drawn = self._drawn(told, criteria, kwargs)
-        prompt = await asyncio.to_thread(self._prompt, messages, criteria, drawn, told.row.id)
+        criteria = own.row.rubric.criteria if own.row.rubric else []
+        drawn = self._drawn(own, criteria, kwargs)
+        prompt = await asyncio.to_thread(self._prompt, messages, criteria, drawn, own.row.id)
         started = time.monotonic()
         made = await self.server_manager.generate(
             request_id=uuid4().hex,
@@ -83,17 +83,17 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
             },
         )
 
-    def _drawn(self, told: PromptRow, criteria: Sequence[wire.Criterion], kwargs: dict[str, Any]) -> tuple[int, ...]:
-        if told.split != "train":
+    def _drawn(self, own: PromptRow, criteria: Sequence[wire.Criterion], kwargs: dict[str, Any]) -> tuple[int, ...]:
+        if own.split != "train":
             return ()
         if "session_id" not in kwargs or "global_steps" not in kwargs:
             raise ValueError(
-                "verl told this rollout neither its member nor its step, which only verl 0.9's V1 trainer does: "
-                "set trainer.use_v1=True"
+                "verl did not pass this rollout its member and step, as verl 0.9's V1 trainer does: set "
+                "trainer.use_v1=True"
             )
         return self._scaffold.reveal(
             criteria,
-            row=told.row.id,
+            row=own.row.id,
             member=int(kwargs["session_id"]),
             group=int(self.rollout_config.n),
             step=int(kwargs["global_steps"]),
@@ -106,9 +106,9 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
         most = int(self.rollout_config.prompt_length)
 
         def ids(revealed: Sequence[int]) -> list[int]:
-            # Not `ct_build_initial_tokens`, which cuts what is too long from the left.
-            told = self._scaffold.messages(messages, criteria, revealed)
-            return list(self.continuous_token_builder.build_initial_tokens(told))
+            # Not `ct_build_initial_tokens`, which cuts a prompt that is too long from the left.
+            scaffolded = self._scaffold.messages(messages, criteria, revealed)
+            return list(self.continuous_token_builder.build_initial_tokens(scaffolded))
 
         own = ids(())
         if len(own) > most:
@@ -124,10 +124,10 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
 
 
 def total_steps(config: Any) -> int:
-    """The steps of the whole training. Raises ValueError where verl was not told."""
-    told = config.trainer.get("total_training_steps")
-    if told:
-        return int(told)
+    """The steps of the whole training. Raises ValueError where verl's configuration has none."""
+    steps = config.trainer.get("total_training_steps")
+    if steps:
+        return int(steps)
     # verl fills in the optimizer's updates before the workers start; asynchronous modes have several in a step.
     updates = config.actor_rollout_ref.actor.optim.get("total_training_steps") or 0
     mode = config.trainer.v1.get(config.trainer.v1.trainer_mode) or {}
@@ -148,12 +148,12 @@ def _check(config: Any, ratio: Ratio) -> None:
         "algorithm.rollout_correction.rollout_rs=null": correction.get("rollout_rs"),
         "algorithm.rollout_correction.bypass_mode=False": correction.get("bypass_mode"),
     }
-    # Routes are told by token position, and this loop hands none on.
+    # Routes belong to token positions, and this loop returns none.
     routes = "actor_rollout_ref.rollout.enable_rollout_routing_replay=False"
     wrong = {**(sampler if ratio == "bare/bare" else {}), routes: rollout.get("enable_rollout_routing_replay")}
     if needed := [setting for setting, found in wrong.items() if found]:
         raise ValueError(
-            f"ratio {ratio}: what the sampler knows of its own prompt does not fit what is trained on; "
+            f"ratio {ratio}: the sampler's values belong to its own prompt and not to the one that is trained on; "
             f"set {', '.join(needed)}"
         )
 

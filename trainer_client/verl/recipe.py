@@ -1,7 +1,7 @@
-"""What verl is told: its settings for rubric-scaffolded GRPO, and the file that names our agent loop. Pure.
+"""Writes verl's settings for rubric-scaffolded GRPO, and the file that names our agent loop. It has no side effects.
 
-Always true: what the algorithm stands on is written out, though it be verl's default today; a setting that would break
-it is refused by the agent loop, not corrected silently.
+Guarantees: every setting that the algorithm depends on is written out, also where it is verl's default. A setting that
+would break it is refused by the agent loop, not corrected silently.
 """
 
 import json
@@ -22,16 +22,16 @@ _LONGEST_MICRO_BATCH = 16384
 
 def agent_loops(scaffold: Scaffold, *, ratio: str = "bare/bare", name: str = AGENT) -> str:
     """The text of the file for `rollout.agent.agent_loop_config_path`: JSON, which is YAML."""
-    told = asdict(scaffold)
+    fields = asdict(scaffold)
     loop = {
         "name": name,
         "_target_": "trainer_client.verl.agent_loop.ScaffoldAgentLoop",
         "ratio": ratio,
         "scaffold": {
-            **told,
+            **fields,
             "_target_": "trainer_client.scaffold.Scaffold",
-            "schedule": {"_target_": "trainer_client.scaffold.Schedule", **told["schedule"]},
-            "wording": {"_target_": "trainer_client.scaffold.Wording", **told["wording"]},
+            "schedule": {"_target_": "trainer_client.scaffold.Schedule", **fields["schedule"]},
+            "wording": {"_target_": "trainer_client.scaffold.Wording", **fields["wording"]},
         },
     }
     return json.dumps([loop], indent=1, ensure_ascii=False) + "\n"
@@ -66,13 +66,13 @@ def overrides(
     when_missing: WhenMissing = "raise",
     options: ScoreOptions | None = None,
 ) -> list[str]:
-    """Arguments of `python -m verl.trainer.main_ppo`, verl 0.9. The defaults are RuscaRL's (arXiv 2508.16949).
+    """Returns the arguments of `python -m verl.trainer.main_ppo`, verl 0.9. The defaults are RuscaRL's (2508.16949).
 
     A step is `prompts_per_batch` x `group` rollouts; `mini_batch` counts prompts. `prompt_tokens` bounds a prompt
     without its scaffold, `scaffold_tokens` the tokens that the scaffold may add. `workers` processes send requests to
     the judge, each `concurrency` at once; they read the key from the environment (RUBRICD_KEY).
     """
-    told: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "data.train_files": str(train),
         "data.val_files": str(val),
         "data.train_batch_size": prompts_per_batch,
@@ -98,7 +98,7 @@ def overrides(
         **_reward(url=judge, judge_timeout_s=judge_timeout_s, concurrency=concurrency, when_missing=when_missing),
         **_reward(**{f"options.{name}": value for name, value in (options or {}).items()}),
         "trainer.total_training_steps": steps,
-        # The training ends at the first of the two: an epoch has at least one step.
+        # The training ends at whichever comes first: an epoch has at least one step.
         "trainer.total_epochs": steps,
         "trainer.save_freq": 20,
         "trainer.test_freq": 5,
@@ -111,7 +111,7 @@ def overrides(
         "trainer.v1.sampler.custom_sampler.path": "pkg://trainer_client.verl.sampler",
         "trainer.v1.sampler.custom_sampler.name": "PairedGroups",
     }
-    return [f"{name}={_value(value)}" for name, value in told.items()]
+    return [f"{name}={_value(value)}" for name, value in settings.items()]
 
 
 def _algorithm(mini_batch: int, rate: float) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _reward(**kwargs: Any) -> Mapping[str, Any]:
 
 
 def _value(value: Any) -> str:
-    """As hydra's grammar of overrides reads it back."""
+    """The value as hydra's grammar of overrides reads it back."""
     match value:
         case None:
             return "null"

@@ -1,7 +1,7 @@
-"""The reward that verl asks for each finished rollout: the judge's score over HTTP, and what is logged beside it.
+"""Gives verl the reward of each finished rollout: the judge's score over HTTP, and the values that are logged with it.
 
-Always true: every sample has the same keys; a score is the judge's, or by the one declared rule the least that its
-verdicts allow, marked `judged` 0; where there is neither, an error is raised and verl counts the rollout as failed.
+Guarantees: every sample has the same keys. A score is the judge's, or by the one declared rule the least that its
+verdicts allow, marked `judged` 0. Where there is neither, an error is raised and verl counts the rollout as failed.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, RewardClient]] 
 
 
 class NotJudged(RuntimeError):
-    """A rollout has no reward; the message says why, and holds no text of it."""
+    """A rollout has no reward. The message gives the reason and holds no text of the rollout."""
 
 
 async def compute_score(
@@ -41,18 +41,20 @@ async def compute_score(
     reward_router_address: str | None = None,
     reward_model_tokenizer: Any = None,
 ) -> dict[str, float | None]:
-    """verl's `reward.custom_reward_function`; what follows the star comes from its `reward_kwargs`.
+    """Scores one rollout: verl's `reward.custom_reward_function`. Keyword arguments come from its `reward_kwargs`.
 
     `concurrency` bounds the requests under way of one of verl's `reward.num_workers` processes. `options` are those of
-    `JudgeClient.score`. verl itself gives the last two where it serves a reward model; they have no use here.
-    Raises NotJudged, and RubricdClientError where no judge will ever answer.
+    `JudgeClient.score`. verl passes the last two where it serves a reward model; they are not used here.
+    Raises NotJudged, and RubricdClientError where waiting for the judge is of no use.
     """
     if when_missing not in ("raise", "lower_bound"):
         raise ValueError(f"when_missing is `raise` or `lower_bound`, not {when_missing!r}")
     info = extra_info or {}
     item = prompt_row(info).item(solution_str)
-    chosen = cast(ScoreOptions, dict(options or {}))
-    judging = JudgeConfig(url, os.environ.get(token_env) or None, chosen, judge_timeout_s, concurrency, timeout_s)
+    score_options = cast(ScoreOptions, dict(options or {}))
+    judging = JudgeConfig(
+        url, os.environ.get(token_env) or None, score_options, judge_timeout_s, concurrency, timeout_s
+    )
     started = time.monotonic()
     outcomes = await _client(judging).score([item])
     (outcome,) = outcomes
@@ -80,7 +82,7 @@ def _scored(outcome: Outcome, when_missing: WhenMissing) -> dict[str, float | No
             return _facts(result, result.score, judged=1.0)
         if when_missing == "lower_bound" and result.score_bounds is not None:
             return _facts(result, result.score_bounds[0], judged=0.0)
-    raise NotJudged(_said(outcome)) from (_error(outcome))
+    raise NotJudged(_reason(outcome)) from (_error(outcome))
 
 
 def _facts(result: wire.Result, score: float, *, judged: float) -> dict[str, float | None]:
@@ -89,7 +91,7 @@ def _facts(result: wire.Result, score: float, *, judged: float) -> dict[str, flo
     return {"score": score, "judged": judged, "coverage": result.coverage, "met_share": share}
 
 
-def _said(outcome: Outcome) -> str:
+def _reason(outcome: Outcome) -> str:
     if isinstance(outcome, Failed):
         return f"no reward: the judge gave no answer ({why_missing(outcome)}: {outcome.error})"
     return f"no reward: the judge decided {outcome.result.coverage:.0%} of the rubric ({why_missing(outcome)})"

@@ -1,7 +1,7 @@
-"""Rows of training data as verl's parquet, and back: what verl carries to the rollout and to the reward of each sample.
+"""Writes rows of training data as verl's parquet, and reads them back from the samples of its rollouts and rewards.
 
-Always true: what is read is what was written, rubric and all; the rubric travels in its own row, so no order of
-workers, batches or restarts can give a prompt another prompt's rubric.
+Guarantees: a row that is read is the row that was written, with its rubric. The rubric travels in its own row, so that
+no order of workers, batches or restarts can give a prompt another prompt's rubric.
 """
 
 import json
@@ -16,7 +16,7 @@ from trainer_client.errors import DataError
 from trainer_client.scaffold import Message
 
 AGENT = "rubricd_scaffold"
-"""The name under which verl knows the agent loop; `verl_recipe.agent_loops` registers it."""
+"""The name under which verl knows the agent loop; `trainer_client.verl.recipe.agent_loops` registers it."""
 
 Split = Literal["train", "val"]
 _BATCH = 1024
@@ -24,21 +24,21 @@ _BATCH = 1024
 
 @dataclass(frozen=True, slots=True)
 class PromptRow:
-    """A row as verl hands it to a rollout and to a reward. Rows of split `val` are never scaffolded."""
+    """A row as verl passes it to a rollout and to a reward. Rows of split `val` are not scaffolded."""
 
     row: Row
     split: Split
 
     def item(self, response: str) -> wire.Item:
-        """The question to the judge about one answer to this row."""
+        """One response to this row, to be scored."""
         row = self.row
         prompt = [wire.Message.model_validate(message) for message in row.messages]
         return wire.Item(id=row.id, prompt=prompt, response=response, rubric=row.rubric, reference=row.reference)
 
 
 def to_parquet(rows: Iterable[Row], path: str | Path, *, split: Split, agent: str = AGENT) -> int:
-    """Writes the rows in their order, and says how many. Raises DataError for rows that verl could not tell apart or
-    train on, and where pyarrow is missing."""
+    """Writes the rows in their order and returns their number. Raises DataError for rows with equal ids or without
+    messages, and where pyarrow is missing."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -56,12 +56,12 @@ def to_parquet(rows: Iterable[Row], path: str | Path, *, split: Split, agent: st
 def prompt_row(extra_info: Mapping[str, Any]) -> PromptRow:
     """The row that a sample's `extra_info` holds. Raises DataError for one that `to_parquet` did not write."""
     try:
-        told, split = json.loads(extra_info["row"]), extra_info["split"]
+        fields, split = json.loads(extra_info["row"]), extra_info["split"]
         if split not in ("train", "val"):
             raise ValueError(f"no split {split!r}")
-        rubric = None if told["rubric"] is None else wire.Rubric.model_validate(told["rubric"])
-        messages: tuple[Message, ...] = tuple(told["messages"])
-        return PromptRow(Row(told["id"], messages, rubric, told["reference"], told["source"]), split)
+        rubric = None if fields["rubric"] is None else wire.Rubric.model_validate(fields["rubric"])
+        messages: tuple[Message, ...] = tuple(fields["messages"])
+        return PromptRow(Row(fields["id"], messages, rubric, fields["reference"], fields["source"]), split)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"a sample's extra_info holds no row of rubricd's ({type(error).__name__}); write the files of "
@@ -70,7 +70,7 @@ def prompt_row(extra_info: Mapping[str, Any]) -> PromptRow:
 
 
 def _schema(pyarrow: Any) -> Any:
-    """Written out: a column of which every value is null, or every list empty, would have no type of its own."""
+    """The schema is written out because a column of nulls or of empty lists would have no type of its own."""
     text, whole = pyarrow.string(), pyarrow.int64()
     return pyarrow.schema(
         {
@@ -87,7 +87,7 @@ def _columns(rows: Iterable[Row], path: str | Path, split: Split, agent: str) ->
     seen: set[str] = set()
     for index, row in enumerate(rows):
         if row.id in seen:
-            raise DataError(f"{path}, row {index}: its id {row.id!r} was there before; ids must be distinct")
+            raise DataError(f"{path}, row {index}: an earlier row has its id {row.id!r}; ids must be distinct")
         if not row.messages:
             raise DataError(f"{path}, row {index}: no messages; a prompt needs at least one")
         seen.add(row.id)
@@ -101,10 +101,17 @@ def _columns(rows: Iterable[Row], path: str | Path, split: Split, agent: str) ->
 
 
 def _text(row: Row) -> str:
-    """One JSON text, not nested columns: Arrow would give every criterion the fields of all others, as nulls."""
+    """The row as one JSON text. In nested columns Arrow would give every criterion the fields of all others, as
+    nulls."""
     rubric = None if row.rubric is None else row.rubric.model_dump(mode="json", by_alias=True, exclude_none=True)
-    told = {"id": row.id, "messages": row.messages, "rubric": rubric, "reference": row.reference, "source": row.source}
-    return json.dumps(told, ensure_ascii=False)
+    fields = {
+        "id": row.id,
+        "messages": row.messages,
+        "rubric": rubric,
+        "reference": row.reference,
+        "source": row.source,
+    }
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def _batches(columns: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -1,9 +1,9 @@
-"""verl's sampler for its synchronous trainer, without rollouts that are the only ones left of their group.
+"""Samples verl's batches for its synchronous trainer, without rollouts that are the only ones left of their group.
 
-verl trains on what is left of a group of which rollouts failed, and GRPO's baseline is over those. Of one alone it
-takes the score itself for the advantage: praise for whatever was judged last before the judge went away.
+verl trains on the rest of a group in which rollouts failed, and GRPO's baseline is over that rest. Of a single rollout
+it takes the score itself as the advantage: a reward for whatever was judged last before the judge went away.
 
-Always true: a rollout reaches the trainer beside at least one other of its group, or not at all.
+Guarantees: a rollout reaches the trainer with at least one other of its group, or not at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ except ImportError as missing:
 
 
 class PairedGroups(ReplayBuffer):  # type: ignore[misc]
-    """For `trainer.v1.sampler.custom_sampler`. Validation is left as it is."""
+    """For `trainer.v1.sampler.custom_sampler`. Validation batches are not changed."""
 
     def _materialize_batch(
         self, partition_id: str, selected_prompt_uids: Sequence[str], partition_snapshot: Mapping[str, Any]
     ) -> Any:
-        """verl's batch of keys `{uid}_{member}_{output}`. Raises RuntimeError where nothing is left of it."""
+        """Returns verl's batch of keys `{uid}_{member}_{output}`. Raises RuntimeError where nothing is left of it."""
         batch = super()._materialize_batch(partition_id, selected_prompt_uids, partition_snapshot)
         alone = [] if partition_id == "val" else _alone(batch.keys)
         if not alone:

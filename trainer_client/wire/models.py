@@ -23,12 +23,12 @@ Aggregation = Literal[
 
 
 class Strict(BaseModel):
-    """What a caller writes: every slip is an error with a place, never a guess."""
+    """A part of a request. Anything that does not fit is an error with its place."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, hide_input_in_errors=True)
 
 
 class Answer(BaseModel):
-    """What the service writes. Unknown fields are kept out of the reader's way, so that it may grow."""
+    """A part of an answer. A reader ignores unknown fields, so that the contract can grow."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True, hide_input_in_errors=True)

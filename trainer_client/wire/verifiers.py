@@ -75,8 +75,8 @@ _RULES_BY_TAG = {"math_verify": "gold", "choice": "gold", "exact": "gold", "rege
 
 
 def tag_pairs(tags: Any) -> Any:
-    """`["k:v", …]` to `{"k": "v"}`; a tag without a colon gets an empty value, a key told twice both values, joined by
-    a comma. Anything else is left to validation."""
+    """`["k:v", …]` as `{"k": "v"}`. A tag without a colon gets an empty value, and a key that stands twice both values,
+    joined by a comma. Anything else is left to validation."""
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         return tags
     pairs: dict[str, list[str]] = {}
@@ -86,7 +86,8 @@ def tag_pairs(tags: Any) -> Any:
 
 
 def verifier_of_tags(tags: dict[str, str]) -> dict[str, str] | None:
-    """RuscaRL's `verifier:rule`, `function:F`, `parameters:P`. An unknown function is an error, never a guess."""
+    """The verifier that RuscaRL's tags `verifier:rule`, `function:F`, `parameters:P` name. Raises ValueError for an
+    unknown function."""
     if tags.get("verifier") != "rule":
         return None
     function = tags.get("function", "")

@@ -121,7 +121,7 @@ def test_other_options_are_another_question(
     before = out.read_text()
     service = Service()
     assert _score(file, service, "--resume", *options) == 2
-    assert "line 1: is no result of this input with these options" in capsys.readouterr().err
+    assert "line 1: this is no result of this input with these options" in capsys.readouterr().err
     assert service.requests == [] and out.read_text() == before
 
 
@@ -134,17 +134,17 @@ def test_another_input_is_told_by_its_first_line(file: Path, out: Path, capsys: 
         _write(file, rows)
         service = Service()
         assert _score(file, service, "--resume") == 2
-        assert f"line {line}: is no result of this input" in capsys.readouterr().err
+        assert f"line {line}: this is no result of this input" in capsys.readouterr().err
         assert service.requests == [] and out.read_text() == before
 
 
-@pytest.mark.parametrize("junk", ["precious", "[]", "{}", '{"index": -1, "asked": "x"}', '{"index": "0"}', "7"])
+@pytest.mark.parametrize("junk", ["precious", "[]", "{}", '{"index": -1, "digest": "x"}', '{"index": "0"}', "7"])
 def test_a_file_that_is_something_else_is_left_alone(
     file: Path, out: Path, junk: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out.write_text(f"{junk}\n")
     assert _score(file, Service(), "--resume") == 2
-    assert "line 1: is no result" in capsys.readouterr().err and out.read_text() == f"{junk}\n"
+    assert "line 1: this is no result" in capsys.readouterr().err and out.read_text() == f"{junk}\n"
 
 
 def test_more_items_may_have_come_and_a_part_may_have_been_enough(file: Path, out: Path) -> None:

@@ -77,7 +77,7 @@ def test_what_has_no_score_is_counted_with_its_reason(file: Path, capsys: pytest
     assert said.err == "rubricd: the first judge_mismatch: about judge_mismatch\n"
     lines = _results(file.with_name("in.results.jsonl"))
     error = {"code": "judge_mismatch", "message": "about judge_mismatch"}
-    assert lines[3] == {"index": 3, "id": "3", "error": error, "asked": lines[3]["asked"]}
+    assert lines[3] == {"index": 3, "id": "3", "error": error, "digest": lines[3]["digest"]}
     assert lines[10]["score"] is None and lines[11]["score"] is not None
     assert [line["index"] for line in lines] == list(range(50))
 
@@ -177,7 +177,7 @@ def test_a_wrong_key_or_address_is_told_before_any_work(
 @pytest.mark.parametrize(
     ("refusal", "said"),
     [
-        (("forbidden", 403), "about forbidden (the key is known; whoever runs the service says what it may ask)"),
+        (("forbidden", 403), "about forbidden (the key is known; the operator of the service decides what it may do)"),
         # More than the client waits for by itself.
         (("quota_exceeded", 429, "90"), "about quota_exceeded (come back in 90 s)"),
         (("unavailable", 503, "120"), "about unavailable (come back in 120 s)"),
@@ -190,7 +190,7 @@ def test_who_is_not_served_learns_what_to_do(
     assert f"{said} [{refusal[0]}]" in capsys.readouterr().err
     told = problem(refusal[0], refusal[1], retry_after=refusal[2] if len(refusal) > 2 else None)
     assert _score(file, Service(lambda body: told), "--quiet") == 1
-    later = "" if refusal[0] == "forbidden" else "; --resume goes on with the rest"
+    later = "" if refusal[0] == "forbidden" else "; --resume scores the rest"
     assert capsys.readouterr().err == f"rubricd: the first {refusal[0]}: {said}{later}\n"
 
 

@@ -68,7 +68,7 @@ def test_rar_rows_keep_their_category_and_say_what_a_pitfall_means(tmp_path: Pat
 
 def test_a_pitfalls_sign_is_never_guessed(tmp_path: Path) -> None:
     rubric = [*RAR["rubric"], PITFALL]
-    with pytest.raises(DataError, match=r"line 1: `rubric\[1\]` is a pitfall .* say which with `pitfalls: met_is_bad`"):
+    with pytest.raises(DataError, match=r"line 1: `rubric\[1\]` is a pitfall .* set `pitfalls: met_is_bad`"):
         _one(_lines(tmp_path, {**RAR, "rubric": rubric}))
     model = {"rubrics": [{"criterion": PITFALL["description"], "points": -2, "tags": []}]}
     with pytest.raises(DataError, match="is a pitfall"):

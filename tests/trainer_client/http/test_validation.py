@@ -140,7 +140,7 @@ def test_something_else_than_an_answer_is_not_used(content: bytes) -> None:
 
 def test_another_judge_than_expected_is_not_used() -> None:
     request = REQUEST.model_copy(update={"expect_judge": "judge-2"})
-    with pytest.raises(ContractError, match="expected judge judge-2, was answered by judge-1"):
+    with pytest.raises(ContractError, match="expected judge judge-2, and judge-1 answered"):
         _read(_good(), request)
 
 
@@ -235,14 +235,14 @@ def test_places_of_a_refusal_count_in_the_callers_list() -> None:
         (("mode",), "c"),
         (("items",), "d"),
     )
-    moved = validation.relocated(errors.InvalidRequest("", errors=places), [40, 42])
+    moved = validation.with_places(errors.InvalidRequest("", errors=places), [40, 42])
     assert isinstance(moved, errors.InvalidRequest)
     assert [loc for loc, _ in moved.errors] == [("items", 42, "rubric"), ("body", "items", 40), ("mode",), ("items",)]
 
 
-def _streaming(**headers: str) -> validation.Lines:
+def _streaming(**headers: str) -> validation.StreamReader:
     response = httpx.Response(200, headers={"content-type": "application/x-ndjson", "x-request-id": "req-1", **headers})
-    return validation.Lines(REQUEST, _asked(response))
+    return validation.StreamReader(REQUEST, _asked(response))
 
 
 def test_a_streamed_answer_is_read_line_by_line_to_its_last() -> None:
@@ -255,7 +255,7 @@ def test_a_streamed_answer_is_read_line_by_line_to_its_last() -> None:
 
 
 def test_the_last_line_names_the_judge_that_was_expected() -> None:
-    reader = validation.Lines(
+    reader = validation.StreamReader(
         REQUEST.model_copy(update={"expect_judge": "judge-2"}),
         _asked(httpx.Response(200, headers={"content-type": "application/x-ndjson"})),
     )

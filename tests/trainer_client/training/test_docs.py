@@ -1,4 +1,4 @@
-"""docs/guide/training.md says what the run file and the presets are."""
+"""docs/guide/training.md describes the run config and the presets as the code does."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_tables_are_what_the_code_says(head: str) -> None:
     assert TABLES[head]() in TEXT, "run `python -m tools.training_tables`"
 
 
-def test_the_example_is_a_run_file(tmp_path: Path) -> None:
+def test_the_example_is_a_run_config(tmp_path: Path) -> None:
     whole, lora = _BLOCK.findall(TEXT)
     (tmp_path / "run.yaml").write_text(whole)
     run = run_config.read(tmp_path / "run.yaml")

@@ -70,7 +70,7 @@ def test_the_folder_says_what_was_begun(tmp_path: Path, url: str) -> None:
     }
     (judge,) = run_dir.judges(plan.out)
     assert (judge["from_step"], judge["fingerprint"], judge["model"]) == (0, FINGERPRINT, "fake")
-    with pytest.raises(RunConfigError, match="exists; go on in it with --resume, or name another folder with --out"):
+    with pytest.raises(RunConfigError, match="exists; continue it with --resume, or name another folder with --out"):
         _plan(run)
 
 
@@ -139,9 +139,7 @@ def test_a_judge_that_is_not_there_or_does_not_know_us(tmp_path: Path, url: str,
 
 
 def test_a_judge_is_asked_only_in_its_modes(tmp_path: Path, url: str) -> None:
-    with pytest.raises(
-        RunConfigError, match="this judge is asked in the modes verdict and the layouts rubricd, not impl"
-    ):
+    with pytest.raises(RunConfigError, match="this judge offers the modes verdict and the layouts rubricd, not impl"):
         _plan(_run(tmp_path, url, judging={"mode": "implicit"}))
 
 
@@ -161,7 +159,7 @@ def test_another_judge_is_another_reward(tmp_path: Path, url: str, service: Serv
         return answered(whole)
 
     service.answer = other
-    with pytest.raises(JudgeMismatch, match=r"judged by fake \(judge-1\), and now there is fake \(judge-2\)"):
+    with pytest.raises(JudgeMismatch, match=r"judged by fake \(judge-1\), and the service now has fake \(judge-2\)"):
         _plan(run, resume=True)
     assert [judge["fingerprint"] for judge in run_dir.judges(plan.out)] == ["judge-1"]
     for _ in range(2):
@@ -202,7 +200,7 @@ def test_another_run_is_not_resumed_into_a_folder(tmp_path: Path, url: str) -> N
         _plan(_run(tmp_path, url, seed=1, trl={"beta": 0.5}), resume=True)
     moved = _run(tmp_path, url.replace("127.0.0.1", "localhost"), per_device=4, judging={"judge_timeout_s": 9.0})
     assert _plan(moved, resume=True).checkpoint is None
-    with pytest.raises(RunConfigError, match="was begun with other rows"):
+    with pytest.raises(RunConfigError, match="began with other rows"):
         _plan(_run(tmp_path, url, [_row(prompt="Else?"), *runs.rows()[1:]]), resume=True)
 
 
@@ -215,7 +213,7 @@ def test_the_probe_asks_about_the_first_row_as_the_run_will(tmp_path: Path, url:
 
 
 def test_a_judge_that_cannot_judge_the_first_row_is_a_doubt(tmp_path: Path, url: str, service: Service) -> None:
-    assert _plan(_run(tmp_path, url, out="a")).doubt is None
+    assert _plan(_run(tmp_path, url, out="a")).trial_failure is None
 
     def answer(body: Json) -> httpx.Response:
         whole = scores(body)
@@ -224,7 +222,7 @@ def test_a_judge_that_cannot_judge_the_first_row_is_a_doubt(tmp_path: Path, url:
         return answered(whole)
 
     service.answer = answer
-    assert _plan(_run(tmp_path, url, out="b")).doubt == "abstained"
+    assert _plan(_run(tmp_path, url, out="b")).trial_failure == "abstained"
 
 
 def test_the_digest_sees_every_part_of_a_row_and_their_order(tmp_path: Path, url: str) -> None:

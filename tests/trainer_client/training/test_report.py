@@ -34,7 +34,7 @@ def _log(step: int, **metrics: float | None) -> Json:
 
 def _folder(folder: Path, logs: list[Json], statuses: list[str] | None = None) -> Path:
     out = folder / "out"
-    run_dir.begin(out, run_config.read(runs.run_file(folder, "http://judge:8000")), {"train": {}})
+    run_dir.start(out, run_config.read(runs.run_file(folder, "http://judge:8000")), {"train": {}})
     run_dir.write_judge(out, JUDGE, 0)
     (out / "metrics.jsonl").write_text("".join(f"{json.dumps(log)}\n" for log in logs))
     for step, status in enumerate(statuses or [], start=1):
@@ -69,7 +69,7 @@ def _text(page: str, section: str) -> str:
 
 def test_the_page_says_what_the_folder_holds(out: Path) -> None:
     page = report.page(out)
-    for heading in ("Reward", "Rubric shown", "Not judged", "Criteria", "Why not judged", "Answers", "Run file"):
+    for heading in ("Reward", "Rubric revealed", "Not judged", "Criteria", "Why not judged", "Answers", "Run config"):
         assert f"<h2>{heading}</h2>" in page
     assert "<h2>Distance from the start</h2>" not in page, "this run logged no KL"
     tiles = re.findall(r'<div class="tile"><b>([^<]*)</b><span>([^<]*)', page)

@@ -93,14 +93,14 @@ def test_a_judge_that_dies_ends_the_run_and_a_resumed_run_is_the_undisturbed_one
         dead = runs.train(path)
         assert dead.returncode == 1, dead.stderr
         assert re.search(r"^rubricd: 8 of 8 rollouts have no reward after 0.5 s", dead.stderr, re.M)
-        assert "--resume goes on from checkpoint-2" in dead.stderr and "Traceback" not in dead.stderr
+        assert "--resume continues from checkpoint-2" in dead.stderr and "Traceback" not in dead.stderr
         out = tmp_path / "out"
         assert [log["step"] for log in runs.metrics(out) if "reward" in log] == [1, 2]
         assert (out / "report.html").exists() and not (out / "policy").exists()
 
         judge.answers_left = float("inf")
         again = runs.train(path)
-        assert again.returncode == 2 and "go on in it with --resume" in again.stderr
+        assert again.returncode == 2 and "continue it with --resume" in again.stderr
         resumed = runs.train(path, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert ", from checkpoint-2;" in resumed.stdout
@@ -140,7 +140,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
         _, said = process.communicate(timeout=60)
         held.set()
     assert process.returncode == 130
-    assert "rubricd: interrupted; there is no checkpoint yet, so --resume begins again" in said
+    assert "rubricd: interrupted; there is no checkpoint yet, so --resume starts from the beginning" in said
     assert "Traceback" not in said
 
 

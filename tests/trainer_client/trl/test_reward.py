@@ -109,7 +109,7 @@ def test_a_step_of_which_too_much_is_missing_is_not_taken(max_missing_fraction: 
         if not stops:
             assert asked(judge, rows(4), list(scores)) == list(scores.values())
             return
-        message = r"2 of 4 rollouts have no reward \(2 abstained\); no step .* Asking again would not help.*"
+        message = r"2 of 4 rollouts have no reward \(2 abstained\); no step .* Another attempt would not help.*"
         with pytest.raises(TooFewJudged, match=message):
             asked(judge, rows(4), list(scores))
 
@@ -137,7 +137,7 @@ def test_a_prompt_without_its_row_is_refused() -> None:
     prompts: list[Any] = [[{"role": "user", "content": "Hello?"}]]
     completions: list[Any] = [[{"role": "assistant", "content": "a"}]]
     with pytest.raises(
-        ValueError, match=r"carries no `row`: make the data set with trainer_client\.trl\.trainer\.dataset"
+        ValueError, match=r"holds no `row`: make the data set with trainer_client\.trl\.trainer\.dataset"
     ):
         asyncio.run(judge(prompts, completions, [[END]]))
 

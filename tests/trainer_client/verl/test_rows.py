@@ -103,7 +103,7 @@ def test_any_text_comes_back(turns: list[Any], reference: str | None, source: st
 
 
 def test_rows_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"t\.parquet, row 2: its id 'a' was there before"):
+    with pytest.raises(DataError, match=r"t\.parquet, row 2: an earlier row has its id 'a'"):
         to_parquet([row(), row("b"), row()], tmp_path / "t.parquet", split="train")
 
 
