@@ -25,7 +25,7 @@ Source = Literal["judge", "cache", "rule"]
 
 
 class Judge(Answer):
-    """Who judged. The fingerprint names the judge in this mode and layout; any change of it is a new judge."""
+    """The judge that answered. Its fingerprint names it in this mode and layout; any change makes a new judge."""
 
     model: str
     revision: str
@@ -47,11 +47,11 @@ class CriterionResult(Answer):
     points: float = Field(description="As counted, polarity applied.")
     source: Source
     explanation: str | None = None
-    detail: str | None = Field(default=None, description="For a status other than `ok`: what to do about it.")
+    detail: str | None = Field(default=None, description="For a status other than `ok`: the reason, or what to do.")
 
 
 class Rating(Answer):
-    """Rating modes: on the judge's scale of 1..10."""
+    """The rating of a rating mode, on the judge's scale of 1..10."""
 
     expected: float
     most_likely: int
@@ -86,7 +86,7 @@ class Group(Answer):
 
 
 class Usage(Answer):
-    """What the request cost. Tokens are the judge's."""
+    """The cost of the request. Tokens are the judge's."""
 
     judgements: int
     cache_hits: int
@@ -97,7 +97,7 @@ class Usage(Answer):
 
 
 class ScoreResponse(Answer):
-    """The answer of `POST /v1/score`; `results` stand in the order of the items."""
+    """The answer of `POST /v1/score`; `results` are in the order of the items."""
 
     id: str
     judge: Judge
@@ -107,7 +107,7 @@ class ScoreResponse(Answer):
 
 
 class StreamedResult(Result):
-    """A line of the streamed answer: a result as soon as it is finished."""
+    """A line of the streamed answer: one result, sent as soon as it is finished."""
 
     index: int = Field(ge=0, description="Its place among the request's results, from 0.")
 
@@ -139,7 +139,7 @@ class Problem(Answer):
 
 
 class Limits(Answer):
-    """What one request may hold. Lengths in tokens, the body in bytes."""
+    """The limits of one request. Lengths are in tokens, the body in bytes."""
 
     max_items: int
     max_criteria: int
@@ -158,14 +158,14 @@ class JudgeInfo(Answer):
     modes: list[Mode]
     layouts: list[Layout]
     judges: list[Judge] = Field(
-        default_factory=list, description="One for each mode and layout in which this judge can be asked."
+        default_factory=list, description="One for each mode and layout that this judge offers."
     )
     labels: dict[str, int] = Field(description="The label tokens and their ids.")
     label_mass_floor: float = Field(description="Below it a criterion abstains.")
     limits: Limits
     calibration: str | None = None
     facts: dict[str, str] = Field(
-        default_factory=dict, description="What, besides prompts and labels, the fingerprint names."
+        default_factory=dict, description="Everything that the fingerprint names besides prompts and labels."
     )
 
 

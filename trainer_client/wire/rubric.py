@@ -27,7 +27,7 @@ class Criterion(Strict):
     Also accepted: `criterion` for `text`; `{title, description, weight}` as in Rubrics as Rewards.
     """
 
-    text: str = Field(min_length=1, description="What is literally true or not true of the response.")
+    text: str = Field(min_length=1, description="A statement that is literally true or not true of the response.")
     points: float = Field(description="Weight and sign; negative means a fault, 0 means monitor only.")
     id: str | None = Field(default=None, min_length=1, description="Echoed; default: the criterion's index as text.")
     tags: dict[str, str] = Field(default_factory=dict, description='Also accepted as a list of `"key:value"`.')
