@@ -1,5 +1,7 @@
-"""A judge service that answers by a script, over httpx's MockTransport or real loopback HTTP, and clocks that a test
-moves by hand or that move by themselves."""
+"""Simulates a judge service that answers by a script, over httpx's MockTransport or real loopback HTTP.
+
+It also has two clocks: one that sleeping moves, and one for many tasks that skips to the next one to wake.
+"""
 
 import asyncio
 import hashlib
@@ -22,8 +24,8 @@ Json = dict[str, Any]
 Answer = Callable[[Json], httpx.Response]
 
 
-class Hands:
-    """A clock that moves only when somebody sleeps."""
+class ManualClock:
+    """A clock that moves when a task sleeps, and at no other time."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -39,8 +41,8 @@ class Hands:
         return Clock(now=lambda: self.now, sleep=self.sleep)
 
 
-class Timeline:
-    """A clock for many at once: it moves to who wakes next, when nobody has anything else to do."""
+class SimulatedClock:
+    """A clock for many tasks: when all of them sleep, it moves to the time of the next one to wake."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -53,7 +55,7 @@ class Timeline:
         await woken
 
     async def play(self, *work: Coroutine[Any, Any, Any]) -> None:
-        """Runs all of it to its end."""
+        """Runs all coroutines to their end."""
         everything = asyncio.gather(*work)
         ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
         while not everything.done():
@@ -70,7 +72,7 @@ class Timeline:
 
 
 def chance(*texts: str) -> float:
-    """What this judge thinks: fixed by the texts alone, so that a test can tell whose score it got."""
+    """This judge's P(met). It depends on the texts alone, so that a test can tell which response a score belongs to."""
     digest = hashlib.sha256("\x00".join(texts).encode()).digest()
     return digest[0] / 255
 
@@ -157,7 +159,7 @@ def judge_info(**limits: int) -> Json:
 
 
 class Service:
-    """Answers `/v1/score` with `answer(body)`; keeps the bodies it was sent and the most it had under way at once."""
+    """Answers `/v1/score` with `answer(body)`. It keeps the bodies of requests and the most requests at one time."""
 
     def __init__(self, answer: Answer | None = None, **limits: int) -> None:
         self.answer = answer or (lambda body: answered(scores(body)))
@@ -194,7 +196,7 @@ class Service:
 def served(service: Service) -> Iterator[str]:
     """The service on a loopback port; yields its URL."""
 
-    class Door(BaseHTTPRequestHandler):
+    class Endpoint(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._respond("GET")
 
@@ -205,7 +207,7 @@ def served(service: Service) -> Iterator[str]:
             content = self.rfile.read(int(self.headers.get("content-length", 0)))
             url = f"http://127.0.0.1{self.path}"
             response = service.respond(httpx.Request(method, url, headers=dict(self.headers), content=content))
-            with suppress(BrokenPipeError, ConnectionResetError):  # the one who asked may have been killed
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client may have been killed
                 self.send_response(response.status_code)
                 for name, value in response.headers.items():
                     self.send_header(name, value)
@@ -216,10 +218,10 @@ def served(service: Service) -> Iterator[str]:
             pass
 
     class Server(ThreadingHTTPServer):
-        daemon_threads = False  # closing waits for them: none outlives its test
+        daemon_threads = False  # closing waits for them, so that none outlives its test
         request_queue_size = 64  # with the default of 5, a client that opens 8 at once waits a second for the sixth
 
-    server = Server(("127.0.0.1", 0), Door)
+    server = Server(("127.0.0.1", 0), Endpoint)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from testkit.scripted_judge import FINGERPRINT, Hands, Service, answered, expected_score, items, problem, scores
+from testkit.scripted_judge import FINGERPRINT, ManualClock, Service, answered, expected_score, items, problem, scores
 from trainer_client import errors, wire
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
 from trainer_client.http.retry import RetryPolicy
@@ -17,10 +17,10 @@ from trainer_client.http.retry import RetryPolicy
 Json = dict[str, Any]
 
 
-def judging(service: Service, hands: Hands | None = None, **more: Any) -> JudgeClient:
-    hands = hands or Hands()
+def judging(service: Service, manual: ManualClock | None = None, **more: Any) -> JudgeClient:
+    manual = manual or ManualClock()
     rng = random.Random(0)
-    return JudgeClient("http://judge", transport=service.transport, clock=hands.clock, rng=rng, **more)
+    return JudgeClient("http://judge", transport=service.transport, clock=manual.clock, rng=rng, **more)
 
 
 def _errors(outcomes: list[Outcome]) -> list[str | None]:
@@ -163,14 +163,14 @@ async def test_what_was_not_judged_has_no_reward_and_is_not_asked_again() -> Non
 
 
 async def test_one_deadline_for_everything() -> None:
-    hands = Hands()
+    manual = ManualClock()
 
     def slow(body: Json) -> httpx.Response:
-        hands.now += 3.0
+        manual.now += 3.0
         return answered(scores(body))
 
     service = Service(slow)
-    async with judging(service, hands, batch_items=1, concurrency=1) as client:
+    async with judging(service, manual, batch_items=1, concurrency=1) as client:
         outcomes = await client.score(items(10), deadline_s=10.0)
     assert [body["deadline_ms"] for body in service.bodies] == [9750, 6750, 3750, 900]
     assert _errors(outcomes) == [None] * 4 + ["deadline_exceeded"] * 6
@@ -192,12 +192,12 @@ async def test_another_judge_is_refused_by_either_side() -> None:
 
 
 async def test_an_overload_that_passes_costs_nothing_but_time() -> None:
-    hands = Hands()
+    manual = ManualClock()
 
     def answer(body: Json) -> httpx.Response:
-        return problem("overloaded", 429, retry_after="2") if hands.now < 1004.0 else answered(scores(body))
+        return problem("overloaded", 429, retry_after="2") if manual.now < 1004.0 else answered(scores(body))
 
-    async with judging(Service(answer), hands, batch_items=1, concurrency=4) as client:
+    async with judging(Service(answer), manual, batch_items=1, concurrency=4) as client:
         outcomes = await client.score(items(200))
     assert _errors(outcomes) == [None] * 200
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from testkit.scripted_judge import Hands, Json, Service, answered, expected_score, problem, scores, served
+from testkit.scripted_judge import Json, ManualClock, Service, answered, expected_score, problem, scores, served
 from trainer_client import errors, wire
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, ScoreOptions, reward
 from trainer_client.reward_client import JudgeConfig, RewardClient, may_change, why_missing
@@ -32,12 +32,12 @@ class Judge:
         budget_s: float = BUDGET_S,
         options: ScoreOptions | None = None,
     ) -> None:
-        self.hands = Hands()
+        self.manual = ManualClock()
         self.service = Service(answer)
         self.client = JudgeClient(
             "http://judge",
             transport=self.service.transport,
-            clock=self.hands.clock,
+            clock=self.manual.clock,
             batch_items=1,
             rng=random.Random(1),
         )
@@ -54,7 +54,7 @@ class Judge:
 
     @property
     def waited_s(self) -> float:
-        return self.hands.now - 1000.0
+        return self.manual.now - 1000.0
 
 
 def spoilt(body: Json, *statuses: wire.CriterionStatus) -> Json:
@@ -80,11 +80,11 @@ async def test_pauses_grow_and_are_never_shorter_than_what_was_asked_for() -> No
         lambda body: problem("overloaded", 503, retry_after="7") if judge.waited_s < 60 else answered(scores(body))
     )
     await judge.score()
-    assert len(judge.hands.slept) > 2
-    assert min(judge.hands.slept) >= 7
+    assert len(judge.manual.slept) > 2
+    assert min(judge.manual.slept) >= 7
     judge = Judge(lambda body: problem("overloaded", 503), budget_s=2000)
     await judge.score()
-    early, late = judge.hands.slept[:3], judge.hands.slept[10:]
+    early, late = judge.manual.slept[:3], judge.manual.slept[10:]
     assert max(early) <= 4 < 15 < max(late) <= 60
 
 

@@ -243,7 +243,7 @@ def _stopped(file: Path, answered_batch: str, how: signal.Signals) -> tuple[int,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
             text=True,
-            # A test run that a shell put into the background ignores interrupts, and hands that down.
+            # A test run that a shell put into the background ignores interrupts, and manual that down.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )
         # Two places to send from: once both hang, the one batch has been answered and its answer dealt with.

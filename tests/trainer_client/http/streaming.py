@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from testkit.scripted_judge import Hands, Json, Service, items
+from testkit.scripted_judge import Json, ManualClock, Service, items
 from trainer_client.client import Failed, JudgeClient, Outcome
 
 
@@ -51,8 +51,8 @@ def streamed(stream: httpx.AsyncByteStream | Iterable[bytes]) -> httpx.Response:
     return httpx.Response(200, stream=body, headers=headers)
 
 
-def judging(service: Service, hands: Hands | None = None, **more: Any) -> JudgeClient:
-    clock = (hands or Hands()).clock
+def judging(service: Service, manual: ManualClock | None = None, **more: Any) -> JudgeClient:
+    clock = (manual or ManualClock()).clock
     return JudgeClient("http://judge", transport=service.transport, clock=clock, rng=random.Random(0), **more)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from testkit.scripted_judge import Json, Timeline, answered, items, problem, scores
+from testkit.scripted_judge import Json, SimulatedClock, answered, items, problem, scores
 from trainer_client import wire
 from trainer_client.client import JudgeClient, reward
 from trainer_client.http.retry import RetryPolicy
@@ -25,7 +25,7 @@ class Outage:
     seconds."""
 
     refusal: httpx.Response | None
-    time: Timeline = field(default_factory=Timeline)
+    time: SimulatedClock = field(default_factory=SimulatedClock)
     requests: set[str] = field(default_factory=set)
     attempts: int = 0
 
@@ -73,7 +73,7 @@ class LongOutage:
 
     until_s: float = LONG_S + 1.0
     answer: Callable[[Json], httpx.Response] = lambda body: answered(scores(body))
-    time: Timeline = field(default_factory=Timeline)
+    time: SimulatedClock = field(default_factory=SimulatedClock)
     tried_at: list[float] = field(default_factory=list)
     under_way: int = 0
     most_under_way: int = 0

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from testkit.scripted_judge import Hands, problem
+from testkit.scripted_judge import ManualClock, problem
 from trainer_client import errors
 from trainer_client.http import validation
 from trainer_client.http.retry import RetryPolicy
@@ -27,11 +27,11 @@ class Script:
         self.parts = list(parts)
         self.requests: list[httpx.Request] = []
         self.at: list[float] = []
-        self.hands = Hands()
+        self.manual = ManualClock()
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        self.at.append(self.hands.now)
+        self.at.append(self.manual.now)
         part = self.parts.pop(0) if len(self.parts) > 1 else self.parts[0]
         if isinstance(part, Exception):
             raise part
@@ -49,7 +49,7 @@ async def calling(
         timeout_s=timeout_s,
         retry=RetryPolicy(**policy),  # type: ignore[arg-type]
         transport=httpx.MockTransport(script),
-        clock=script.hands.clock,
+        clock=script.manual.clock,
         rng=random.Random(0),
     )
     yield caller
@@ -116,7 +116,7 @@ async def test_a_refusal_that_stands_is_asked_once() -> None:
         with pytest.raises(errors.InvalidRequest) as caught:
             await caller.call("GET", "/", _text)
     assert len(script.requests) == caught.value.attempts == 1
-    assert script.hands.slept == []
+    assert script.manual.slept == []
 
 
 async def test_retry_after_is_kept_by_the_call_and_by_all_others() -> None:
@@ -202,7 +202,7 @@ async def test_a_pause_past_the_deadline_is_not_waited_for() -> None:
             await caller.call("GET", "/", _text)
         with pytest.raises(errors.DeadlineExceeded, match="asks for a pause") as caught:
             await caller.call("GET", "/", _text, deadline=caller.deadline(6.0))
-    assert (len(script.requests), caught.value.attempts, script.hands.now) == (1, 0, 1000.0)
+    assert (len(script.requests), caught.value.attempts, script.manual.now) == (1, 0, 1000.0)
 
 
 async def test_nobody_waits_for_a_pause_longer_than_the_policy_allows() -> None:
@@ -211,7 +211,7 @@ async def test_nobody_waits_for_a_pause_longer_than_the_policy_allows() -> None:
         with pytest.raises(errors.Overloaded):
             await caller.call("GET", "/", _text)
         assert await caller.call("GET", "/", _text) == "ok"
-    assert script.hands.slept == []
+    assert script.manual.slept == []
 
 
 @pytest.mark.parametrize("left_s", [0.0, -5.0, 0.0005])

@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from testkit import scripted_judge
-from testkit.scripted_judge import Hands, Json, Service
+from testkit.scripted_judge import Json, ManualClock, Service
 from trainer_client import wire
 from trainer_client.client import JudgeClient
 from trainer_client.data.rows import Row
@@ -46,7 +46,7 @@ def made(service: Service, monkeypatch: pytest.MonkeyPatch) -> Made:
     clients: Made = []
 
     def client(self: JudgeConfig) -> JudgeClient:
-        more: Any = {"transport": service.transport, "clock": Hands().clock}
+        more: Any = {"transport": service.transport, "clock": ManualClock().clock}
         one = JudgeClient(self.url, token=self.token, concurrency=self.concurrency, timeout_s=self.timeout_s, **more)
         clients.append(one)
         return one
