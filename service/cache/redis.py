@@ -1,8 +1,7 @@
 """The Redis cache shares verdicts among replicas, and their agreement that each is judged once.
 
 Guarantees: no call raises, whatever Redis does: a fault is a counted miss, and the missing key is then the caller's to
-judge. A value whose checksum does not fit its key is a miss. A verdict is written before its lease is released. What
-waits to be written is bounded, and dropped while Redis is unavailable.
+judge. A value whose checksum does not fit its key is a miss.
 """
 
 import asyncio
@@ -15,6 +14,7 @@ from typing import Generic, TypeVar
 
 from service.cache.leases import Command, Leases
 from service.cache.shared import Lookup
+from service.cache.write_behind import MAX_KEYS, WriteBehind, verdict_name
 from service.clock import Clock
 from service.redis_client import RedisClient, RedisUnavailable
 
@@ -22,11 +22,8 @@ V = TypeVar("V")
 
 log = logging.getLogger(__name__)
 
-_MAX_KEYS = 512  # keys in one round trip, so that a big request is not a slow Redis
-_MAX_PENDING = 50_000
 _FIRST_POLL_S = 0.02
 _LAST_POLL_S = 0.2
-_STOP_S = 1.0
 
 VERSION = b"\x01"
 _DIGEST_BYTES = 16
@@ -37,15 +34,6 @@ _HEAD_BYTES = len(VERSION) + _DIGEST_BYTES
 class _Watcher(Generic[V]):
     known: Callable[[bytes, V], None]
     mine: Callable[[Sequence[bytes]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A verdict to write, with its checksum, and a lease to release."""
-
-    key: bytes
-    value: bytes | None
-    release: Command | None
 
 
 class RedisCache(Generic[V]):
@@ -68,16 +56,14 @@ class RedisCache(Generic[V]):
         self._clock = clock
         self._encode = encode
         self._decode = decode
-        self._ttl_s = ttl_s
         self._faulted = faulted
         self._leases = Leases(link, clock, secrets.token_hex(8) if holder is None else holder, lease_s)
-        self._pending: list[_Pending] = []
+        self._writer = WriteBehind(link, self._leases, ttl_s, faulted)
         self._watched: dict[bytes, _Watcher[V]] = {}
         self._pause_s = _FIRST_POLL_S
         self._next_poll_s = 0.0
         self._nap: asyncio.Future[None] | None = None
         self._beating: asyncio.Task[None] | None = None
-        self._writing: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
 
     @property
@@ -91,9 +77,8 @@ class RedisCache(Generic[V]):
     async def stop(self) -> None:
         """Writes what is pending, within a second, and frees what is still held."""
         self._watched.clear()
-        if self._writing is not None:
-            await asyncio.wait({self._writing}, timeout=_STOP_S)
-        tasks = [task for task in (self._beating, self._writing, self._polling) if task is not None]
+        await self._writer.stop()
+        tasks = [task for task in (self._beating, self._polling) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -109,7 +94,7 @@ class RedisCache(Generic[V]):
 
     async def _look_up(self, keys: Sequence[bytes]) -> Lookup[V]:
         try:
-            values = await self._link.get_many([_value(key) for key in keys])
+            values = await self._link.get_many([verdict_name(key) for key in keys])
         except RedisUnavailable:
             return Lookup({}, frozenset(keys), frozenset())
         raw = dict(zip(keys, values, strict=True))
@@ -127,7 +112,7 @@ class RedisCache(Generic[V]):
         """What was written since `raw` was read, and what is ours to judge: everything where Redis is unavailable."""
         commands = [self._leases.renew()]
         for key, claim in claims.items():
-            commands += (claim, ("GET", _value(key)))
+            commands += (claim, ("GET", verdict_name(key)))
         try:
             _, *answers = await self._link.pipeline(commands)
         except RedisUnavailable:
@@ -198,7 +183,7 @@ class RedisCache(Generic[V]):
 
     async def _look_again(self, keys: Sequence[bytes]) -> None:
         """Raises RedisUnavailable."""
-        raw = dict(zip(keys, await self._link.get_many([_value(key) for key in keys]), strict=True))
+        raw = dict(zip(keys, await self._link.get_many([verdict_name(key) for key in keys]), strict=True))
         self._deliver(self._read(raw))
         free = await self._leases.find_free([key for key in keys if key in self._watched])
         if free:
@@ -224,47 +209,10 @@ class RedisCache(Generic[V]):
             watcher.mine(its)
 
     def put(self, key: bytes, value: V) -> None:
-        self._write_soon(_Pending(key, add_checksum(key, self._encode(value)), self._leases.release(key)))
+        self._writer.put(key, add_checksum(key, self._encode(value)))
 
     def release(self, key: bytes) -> None:
-        if (release := self._leases.release(key)) is not None:
-            self._write_soon(_Pending(key, None, release))
-
-    def _write_soon(self, pending: _Pending) -> None:
-        """Writes it with everything else that comes before the writer's next turn."""
-        if self._link.breaker_open or len(self._pending) >= _MAX_PENDING:
-            self._drop([pending])
-            return
-        self._pending.append(pending)
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.get_running_loop().create_task(self._write(), name="redis-write")
-
-    async def _write(self) -> None:
-        while self._pending:
-            batch, self._pending = self._pending[:_MAX_KEYS], self._pending[_MAX_KEYS:]
-            commands: list[Command] = []
-            for one in batch:
-                if one.value is not None:
-                    commands.append(("SET", _value(one.key), one.value, "EX", self._ttl_s))
-                if one.release is not None:
-                    commands.append(one.release)
-            try:
-                answers = await self._link.pipeline(commands)
-            except RedisUnavailable:
-                dropped, self._pending = batch + self._pending, []
-                self._drop(dropped)
-                return
-            for command, answer in zip(commands, answers, strict=True):
-                if isinstance(answer, Exception) and command[0] == "EVAL":
-                    self._leases.reset()
-
-    def _drop(self, dropped: Sequence[_Pending]) -> None:
-        """A lost verdict is judged again; leases that were not released end with this token's heartbeat."""
-        for one in dropped:
-            if one.value is not None:
-                self._faulted("unwritten")
-        if any(one.release is not None for one in dropped):
-            self._leases.reset()
+        self._writer.release(key)
 
 
 def add_checksum(key: bytes, payload: bytes) -> bytes:
@@ -285,9 +233,5 @@ def _digest(key: bytes, payload: bytes) -> bytes:
     return blake2b(payload, digest_size=_DIGEST_BYTES, key=key).digest()
 
 
-def _value(key: bytes) -> bytes:
-    return b"rubricd:v:{%s}" % key.hex().encode()
-
-
 def _chunks(keys: Sequence[bytes]) -> list[Sequence[bytes]]:
-    return [keys[start : start + _MAX_KEYS] for start in range(0, len(keys), _MAX_KEYS)]
+    return [keys[start : start + MAX_KEYS] for start in range(0, len(keys), MAX_KEYS)]

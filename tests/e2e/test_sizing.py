@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 
 from service.api import translate
 from service.app import create_app
-from service.cache.redis import _value, add_checksum
+from service.cache.redis import add_checksum
+from service.cache.write_behind import verdict_name
 from service.engine.base import Engine
 from service.engine.build import MINIATURE, LoadedJudge
 from service.engine.local.engine import LocalEngine
@@ -129,7 +130,7 @@ async def test_a_verdict_in_redis_takes_what_is_said(redis_server: RedisServer, 
             for n in range(count):
                 key = n.to_bytes(32, "big")
                 said = encode(Verdict(0.1 + n / 1e6, 0.9, "x" * chars if chars else None))
-                pipe.set(_value(key), add_checksum(key, said), ex=604_800)
+                pipe.set(verdict_name(key), add_checksum(key, said), ex=604_800)
             pipe.execute()
         found = (client.info("memory")["used_memory"] - before) / count
     print(found)

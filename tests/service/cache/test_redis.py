@@ -285,14 +285,3 @@ async def test_a_process_that_dies_or_hangs_costs_at_most_the_lease(
             assert all(lease is not None and lease.startswith(b"b.") for lease in leases)
         b.keep(keys(100))
         assert not b.known
-
-
-async def test_what_is_pending_when_it_stops_is_written(redis_url: str) -> None:
-    async with replica(redis_url, "a") as a, replica(redis_url, "b") as b:
-        await a.cache.look_up(keys(1200))
-        a.keep(keys(1000))
-        await a.cache.stop()
-        looked = await b.cache.look_up(keys(1200))
-        assert len(looked.known) == 1000
-        b.watch(list(looked.elsewhere))
-        await until(lambda: len(b.mine) == 200, within_s=LEASE_S / 2)
