@@ -81,3 +81,6 @@ async def test_whoever_is_cancelled_at_any_moment_loses_no_place(seed: int) -> N
     await asyncio.gather(*tasks, return_exceptions=True)
     assert done >= 140
     assert semaphore.idle_places == 2
+    # No team is left in the shares either: the next ones get their places as at the start.
+    assert sorted(await order_of(semaphore, [Tenant(team) for team in "abcabc"])) == list("aabbcc")
+    assert semaphore.idle_places == 2
