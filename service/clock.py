@@ -31,7 +31,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """Stands still until told to `advance`. Ships for tests and for the fake engine."""
+    """Stands still until `advance` is called. It is for tests and for the fake engine."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -54,7 +54,7 @@ class ManualClock:
         await awake
 
     async def advance(self, seconds: float) -> None:
-        """Move on, waking each sleeper at its own time and letting it run before the next."""
+        """Moves the time on, and wakes each sleeper at its own time, so that it runs before the next."""
         until = self._now + seconds
         await settle()
         while self._sleepers and self._sleepers[0][0] <= until:
@@ -67,13 +67,13 @@ class ManualClock:
 
 
 async def settle(turns: int = 20) -> None:
-    """Let the event loop run what is ready."""
+    """Lets the event loop run what is ready."""
     for _ in range(turns):
         await asyncio.sleep(0)
 
 
 async def wait_all(clock: Clock, futures: Collection[asyncio.Future[Any]], deadline_s: float | None) -> None:
-    """Return when all are done or the deadline (on the clock) has come. Cancels none of them."""
+    """Returns when all are done or the deadline (on the clock) has come. It cancels none of them."""
     pending = {future for future in futures if not future.done()}
     if not pending:
         return

@@ -97,7 +97,7 @@ def check_python(found: tuple[int, ...]) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """In bytes, what a container may have where that is less than the machine's."""
+    """In bytes. Of a container these are its limits, where they are less than the machine's."""
 
     total: int
     available: int
@@ -227,7 +227,7 @@ def check_judge(settings: EngineSettings) -> Finding:
 
 
 def _lacking(folder: Path, *, weights: bool) -> str:
-    """What a judge needs and this folder does not have. Empty when it has all."""
+    """The parts of a judge that this folder lacks, in words. Empty when it has all."""
     needs = {"config.json": "config.json", "a tokenizer": "tokenizer*"}
     if weights:
         needs["weights in safetensors"] = "*.safetensors"

@@ -58,7 +58,7 @@ class EngineSettings(LabelSettings):
     )
     remote_model: str | None = Field(
         default=None,
-        description="Engine `remote` asks the server for the model of this name. The only one there is if not set.",
+        description="Engine `remote` requests the model of this name. The only one there is if not set.",
     )
     remote_token_ids: bool = Field(
         default=True,
@@ -102,7 +102,7 @@ class EngineSettings(LabelSettings):
 
 
 class ModeSettings(LabelSettings):
-    """How the judge is asked, and how long its answers may be."""
+    """The judging modes: what the judge is shown, and how long its answers may be."""
 
     label_mass_floor: float = Field(
         default=0.5,
@@ -306,6 +306,6 @@ class Settings(
 
 
 class KeysSettings(TeamsFileSettings, BaseSettings):
-    """What `python -m service keys` reads from the environment. The other settings may be wrong."""
+    """The one setting that `python -m service keys` reads from the environment. The others may be wrong."""
 
     model_config = SettingsConfigDict(env_prefix="RUBRICD_", frozen=True, extra="ignore", env_ignore_empty=True)

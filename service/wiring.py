@@ -113,7 +113,7 @@ def _tracing(settings: ObservabilitySettings) -> Tracing:
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
-    """What the processes that use one Redis share. `cache` and `redis` are None where there is only memory."""
+    """The parts that processes on one Redis share. `cache` and `redis` are None where there is only memory."""
 
     ledger: Ledger
     idempotency_store: IdempotencyStore
@@ -155,7 +155,7 @@ def _shared_state(settings: Settings, clock: Clock, telemetry: Telemetry) -> Sha
 
 @dataclass(frozen=True, slots=True)
 class _Judging:
-    """What the gauges read once the judge has loaded."""
+    """The gauges read these once the judge has loaded."""
 
     engine: Engine
     scheduler: Scheduler
@@ -254,5 +254,5 @@ def _gauges(parts: Dependencies, redis: RedisClient | None, judging: _Judging | 
 
 
 def _run(stack: AsyncExitStack, work: Coroutine[object, object, None], name: str) -> None:
-    """In the background, until `stack` closes."""
+    """Runs in the background until `stack` closes."""
     stack.callback(asyncio.create_task(work, name=name).cancel)

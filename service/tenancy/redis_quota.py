@@ -97,14 +97,14 @@ class RedisLedger:
         return float(await self._client.script(_RESERVE, keys, arguments))
 
     async def _settle(self, reservation: "_RedisReservation", used_tokens: int) -> None:
-        """Where Redis does not get this call, the reservation expires."""
+        """Sends the settlement. If it does not reach Redis, the reservation expires there."""
         team = reservation.team
         arguments: list[Argument] = [reservation.id, _KEEP_MS, used_tokens, team.tokens_per_minute or ""]
         with contextlib.suppress(RedisUnavailable):
             await self._client.script(_SETTLE, _keys(team.name), arguments)
 
     async def _renew(self) -> None:
-        """What nobody holds any more is not renewed, settled or not."""
+        """Renews the reservations that are still held. One that was dropped expires, settled or not."""
         while True:
             await self._clock.sleep(_RENEW_EVERY_S)
             ids: dict[str, list[bytes]] = {}

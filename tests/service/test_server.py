@@ -1,0 +1,36 @@
+"""Tests of the server's parts that need no process. tests/e2e/test_serve.py and test_rolling_restart.py start it."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from service.errors import ConfigurationError
+from service.server import check_host, spare_the_collector
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
+def test_loopback_needs_no_keys(host: str) -> None:
+    check_host(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "judge.example", "127.0.0.1.example", ""])
+def test_another_address_needs_a_teams_file(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="loopback only"):
+        check_host(host)
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    threshold = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*threshold)
+
+
+@pytest.mark.usefixtures("collector")
+def test_the_collector_does_not_look_at_what_is_loaded() -> None:
+    gc.unfreeze()
+    spare_the_collector()
+    assert gc.get_freeze_count() > 10_000
+    assert gc.get_threshold()[0] >= 50_000

@@ -1,0 +1,87 @@
+"""Tests of the composition root: what it builds from which settings, and that it serves after a verdict only."""
+
+from pathlib import Path
+
+import pytest
+
+from service.cache.redis import RedisCache
+from service.clock import ManualClock, settle
+from service.engine.build import LoadedJudge
+from service.engine.fake import FakeEngine, FaultPlan
+from service.errors import ConfigurationError
+from service.idempotency import MemoryIdempotencyStore, RedisIdempotencyStore
+from service.lifecycle import Lifecycle
+from service.scoring.scorer import Scorer
+from service.settings import Settings
+from service.tenancy.authentication import NoAuthentication, TeamsFileAuthentication
+from service.tenancy.quota import MemoryLedger
+from service.tenancy.redis_quota import RedisLedger
+from service.wiring import Composition, compose
+from testkit.apps import fake_settings
+from testkit.teams_file import team, write
+from testkit.tokenizer_families import family
+
+
+def composed(settings: Settings, engine: FakeEngine | None = None) -> tuple[Composition, list[BaseException]]:
+    failures: list[BaseException] = []
+
+    async def build(settings: Settings) -> LoadedJudge:
+        return LoadedJudge(engine or FakeEngine(), family("qwen"))
+
+    lifecycle = Lifecycle[Scorer](on_failed=failures.append)
+    return compose(settings, ManualClock(), lifecycle, build), failures
+
+
+def test_without_redis_everything_is_in_memory() -> None:
+    composition, _ = composed(fake_settings())
+    shared = composition.shared
+    assert isinstance(shared.ledger, MemoryLedger) and isinstance(shared.idempotency_store, MemoryIdempotencyStore)
+    assert (shared.cache, shared.redis) == (None, None)
+    assert isinstance(composition.dependencies.authentication, NoAuthentication)
+
+
+def test_with_redis_processes_share_quotas_answers_and_verdicts(tmp_path: Path) -> None:
+    teams = write(tmp_path / "teams.json", team("a"))
+    composition, _ = composed(fake_settings(redis_url="redis://127.0.0.1:1", teams=teams))
+    shared = composition.shared
+    assert isinstance(shared.ledger, RedisLedger) and isinstance(shared.idempotency_store, RedisIdempotencyStore)
+    assert isinstance(shared.cache, RedisCache) and shared.redis is not None
+    assert isinstance(composition.dependencies.authentication, TeamsFileAuthentication)
+
+
+def test_what_cannot_be_used_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    for wrong in ({"redis_url": "http://127.0.0.1"}, {"teams": tmp_path / "none.yaml"}):
+        with pytest.raises(ConfigurationError):
+            composed(fake_settings(**wrong))
+
+
+async def test_it_serves_after_a_verdict_and_stops_what_it_started() -> None:
+    engine = FakeEngine()
+    composition, failures = composed(fake_settings(), engine)
+    lifecycle = composition.dependencies.lifecycle
+    async with composition.running():
+        while lifecycle.state == "loading":
+            await settle()
+        assert (lifecycle.state, failures) == ("ready", [])
+        assert engine.calls > 0  # the canary's
+    assert (lifecycle.state, engine.stopped) == ("stopped", True)
+
+
+async def test_a_judge_without_a_verdict_does_not_serve() -> None:
+    engine = FakeEngine(plan=FaultPlan(rates={"batch": 1.0}))
+    composition, failures = composed(fake_settings(), engine)
+    async with composition.running():
+        while composition.dependencies.lifecycle.state == "loading":
+            await settle()
+        [failure] = failures
+        assert isinstance(failure, ConfigurationError) and "no verdict on a canary" in str(failure)
+    assert engine.stopped
+
+
+async def test_a_template_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    composition, failures = composed(fake_settings(healthbench_template=tmp_path / "none.txt"))
+    async with composition.running():
+        while composition.dependencies.lifecycle.state == "loading":
+            await settle()
+    [failure] = failures
+    assert isinstance(failure, ConfigurationError) and "`healthbench_template`" in str(failure)
