@@ -42,6 +42,12 @@ class IllegalTransition(RuntimeError):
     """The lifecycle was asked for a change of state that it does not have. This is a bug of the caller."""
 
 
+def check_transition(before: State, after: State) -> None:
+    """Raises IllegalTransition for a change of state that the picture above does not show."""
+    if after not in TRANSITIONS[before]:
+        raise IllegalTransition(f"the lifecycle cannot go from {before} to {after}")
+
+
 class Judge(Protocol):
     """The lifecycle asks these four things of the judge that serves."""
 
@@ -194,6 +200,5 @@ class Lifecycle(Generic[J]):
             await self._judge.drain(0.0)
 
     def _move(self, to: State) -> None:
-        if to not in TRANSITIONS[self._state]:
-            raise IllegalTransition(f"the lifecycle cannot go from {self._state} to {to}")
+        check_transition(self._state, to)
         self._state = to

@@ -3,14 +3,15 @@
 import asyncio
 import itertools
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import get_args
 
 import pytest
 
 from service.errors import ConfigurationError, Unavailable
-from service.lifecycle import TRANSITIONS, IllegalTransition, Lifecycle, State
+from service.lifecycle import TRANSITIONS, IllegalTransition, Lifecycle, State, check_transition
 
 STATES: tuple[State, ...] = get_args(State)
 LEGAL = {
@@ -38,31 +39,48 @@ class FakeJudge:
         self.finished.set()
 
 
-def in_state(state: State, judge: FakeJudge | None = None) -> Lifecycle[FakeJudge]:
-    """A lifecycle that came there by legal transitions."""
-    lifecycle = Lifecycle[FakeJudge]()
-    if state == "ready":
-        lifecycle.serve(judge or FakeJudge())
-    elif state == "failed":
-        lifecycle.fail(ConfigurationError("no such model"))
-    elif state in ("draining", "stopped"):
-        lifecycle._move("draining")  # only a running lifecycle drains, and there it does not stand still
+@asynccontextmanager
+async def in_state(
+    state: State, judge: FakeJudge | None = None, on_ready: Callable[[], None] = lambda: None
+) -> AsyncIterator[Lifecycle[FakeJudge]]:
+    """A running lifecycle in this state, reached as the service reaches it."""
+    judge = judge or FakeJudge()
+    may_end = asyncio.Event()
+
+    async def load() -> FakeJudge:
+        if state == "loading":
+            await may_end.wait()
+        if state == "failed":
+            raise ConfigurationError("no such model")
+        return judge
+
+    lifecycle = Lifecycle[FakeJudge](on_ready=on_ready)
+    async with lifecycle.running(load, drain_s=5.0):
+        if state != "loading":
+            await loaded(lifecycle)
+        if state in ("draining", "stopped"):
+            lifecycle.drain()
+            await asyncio.sleep(0.01)
         if state == "stopped":
-            lifecycle._move("stopped")
-    assert lifecycle.state == state
-    return lifecycle
+            judge.finished.set()
+            await lifecycle.drained.wait()
+        assert lifecycle.state == state
+        yield lifecycle
+        judge.finished.set()
+
+
+async def loaded(lifecycle: Lifecycle[FakeJudge]) -> None:
+    while lifecycle.state == "loading":
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(STATES, STATES)))
 def test_a_transition_is_legal_or_refused(before: State, after: State) -> None:
-    lifecycle = in_state(before)
     if (before, after) in LEGAL:
-        lifecycle._move(after)
-        assert lifecycle.state == after
+        check_transition(before, after)
     else:
         with pytest.raises(IllegalTransition, match=f"from {before} to {after}"):
-            lifecycle._move(after)
-        assert lifecycle.state == before
+            check_transition(before, after)
 
 
 def test_the_table_of_transitions_is_complete() -> None:
@@ -71,18 +89,26 @@ def test_the_table_of_transitions_is_complete() -> None:
 
 
 @pytest.mark.parametrize("state", ["ready", "failed", "draining", "stopped"])
-def test_a_judge_that_comes_too_late_never_serves(state: State) -> None:
-    lifecycle, late = in_state(state), FakeJudge()
+async def test_a_judge_that_comes_too_late_never_serves_and_breaks_nothing(state: State) -> None:
     called: list[str] = []
-    lifecycle._on_ready = lambda: called.append("ready")
-    with pytest.raises(IllegalTransition):
-        lifecycle.serve(late)
-    assert called == []
-    if state != "ready":
-        with pytest.raises(Unavailable):
-            lifecycle.judge()
-    else:
-        assert lifecycle.judge() is not late
+    async with in_state(state, judge := FakeJudge(), on_ready=lambda: called.append("ready")) as lifecycle:
+        with pytest.raises(IllegalTransition):
+            lifecycle.serve(FakeJudge())
+        assert lifecycle.state == state
+        assert called == ([] if state == "failed" else ["ready"])  # the first one's
+        if state == "ready":
+            assert lifecycle.judge() is judge
+        else:
+            with pytest.raises(Unavailable):
+                lifecycle.judge()
+
+
+@pytest.mark.parametrize("state", ["ready", "failed", "draining", "stopped"])
+async def test_what_has_loaded_or_ended_cannot_fail_any_more(state: State) -> None:
+    async with in_state(state) as lifecycle:
+        with pytest.raises(IllegalTransition):
+            lifecycle.fail(ConfigurationError("too late"))
+        assert lifecycle.state == state
 
 
 @pytest.mark.parametrize(
@@ -95,44 +121,39 @@ def test_a_judge_that_comes_too_late_never_serves(state: State) -> None:
         ("stopped", "the service is shutting down"),
     ],
 )
-def test_it_says_why_it_is_not_ready(state: State, reason: str | None) -> None:
-    lifecycle = in_state(state)
-    assert lifecycle.why_not_ready == reason
-    assert lifecycle.shutting_down == (state in ("draining", "stopped"))
-    if reason is None:
-        assert isinstance(lifecycle.judge(), FakeJudge)
-    else:
-        with pytest.raises(Unavailable, match=reason):
+async def test_it_says_why_it_is_not_ready(state: State, reason: str | None) -> None:
+    async with in_state(state) as lifecycle:
+        assert lifecycle.why_not_ready == reason
+        assert lifecycle.shutting_down == (state in ("draining", "stopped"))
+        if reason is None:
+            assert isinstance(lifecycle.judge(), FakeJudge)
+        else:
+            with pytest.raises(Unavailable, match=reason):
+                lifecycle.judge()
+
+
+async def test_a_ready_judge_may_be_unavailable_for_a_while() -> None:
+    async with in_state("ready", judge := FakeJudge()) as lifecycle:
+        judge.unavailable_reason = "the engine restarts"
+        assert lifecycle.why_not_ready == "the engine restarts"
+        with pytest.raises(Unavailable, match="the engine restarts"):
             lifecycle.judge()
-
-
-def test_a_ready_judge_may_be_unavailable_for_a_while() -> None:
-    lifecycle = in_state("ready", judge := FakeJudge())
-    judge.unavailable_reason = "the engine restarts"
-    assert lifecycle.why_not_ready == "the engine restarts"
-    with pytest.raises(Unavailable, match="the engine restarts"):
-        lifecycle.judge()
-    judge.unavailable_reason = None
-    assert lifecycle.judge() is judge
+        judge.unavailable_reason = None
+        assert lifecycle.judge() is judge
 
 
 def test_the_load_and_the_death_are_the_judges() -> None:
-    lifecycle = in_state("loading")
+    lifecycle = Lifecycle[FakeJudge]()
     assert (lifecycle.load_tokens, lifecycle.dead) == (0, False)
     lifecycle.serve(FakeJudge(load_tokens=1234, dead=True))
     assert (lifecycle.load_tokens, lifecycle.dead) == (1234, True)
 
 
-async def _ready(lifecycle: Lifecycle[FakeJudge]) -> None:
-    while lifecycle.state == "loading":
-        await asyncio.sleep(0)
-
-
 def _load(judge: FakeJudge) -> Callable[[], "asyncio.Future[FakeJudge]"]:
     def load() -> asyncio.Future[FakeJudge]:
-        loaded: asyncio.Future[FakeJudge] = asyncio.get_running_loop().create_future()
-        loaded.set_result(judge)
-        return loaded
+        found: asyncio.Future[FakeJudge] = asyncio.get_running_loop().create_future()
+        found.set_result(judge)
+        return found
 
     return load
 
@@ -142,7 +163,7 @@ async def test_it_loads_serves_and_drains_when_it_is_left() -> None:
     judge.finished.set()
     lifecycle = Lifecycle[FakeJudge](on_ready=lambda: called.append("ready"))
     async with lifecycle.running(_load(judge), drain_s=5.0):
-        await _ready(lifecycle)
+        await loaded(lifecycle)
         assert (lifecycle.state, called, judge.graces) == ("ready", ["ready"], [])
         assert not lifecycle.drained.is_set()
     assert (lifecycle.state, judge.graces) == ("stopped", [5.0])
@@ -153,7 +174,7 @@ async def test_drain_refuses_new_work_and_waits_for_what_was_accepted() -> None:
     judge = FakeJudge()
     lifecycle = Lifecycle[FakeJudge]()
     async with lifecycle.running(_load(judge), drain_s=5.0):
-        await _ready(lifecycle)
+        await loaded(lifecycle)
         lifecycle.drain()
         lifecycle.drain()
         await asyncio.sleep(0.01)
@@ -170,7 +191,7 @@ async def test_cut_short_gives_what_is_left_no_more_time() -> None:
     judge = FakeJudge()
     lifecycle = Lifecycle[FakeJudge]()
     async with lifecycle.running(_load(judge), drain_s=1e9):
-        await _ready(lifecycle)
+        await loaded(lifecycle)
         lifecycle.cut_short()
         await asyncio.sleep(0.01)
         assert (lifecycle.state, judge.graces) == ("ready", [])  # it ends nothing by itself
@@ -200,11 +221,11 @@ async def test_draining_while_loading_cancels_the_loading() -> None:
 
 async def test_a_judge_that_is_loaded_as_draining_begins_does_not_serve() -> None:
     """The loading ends and the draining begins in one turn of the event loop, in this order."""
-    loaded = asyncio.Event()
+    may_end = asyncio.Event()
     called: list[str] = []
 
     async def load() -> FakeJudge:
-        await loaded.wait()
+        await may_end.wait()
         return FakeJudge()
 
     lifecycle = Lifecycle[FakeJudge](
@@ -213,7 +234,7 @@ async def test_a_judge_that_is_loaded_as_draining_begins_does_not_serve() -> Non
     async with lifecycle.running(load, drain_s=5.0):
         await asyncio.sleep(0)
         lifecycle.drain()
-        loaded.set()
+        may_end.set()
         await lifecycle.drained.wait()
     assert called == [] and lifecycle.loading_cancelled
 
@@ -227,7 +248,7 @@ async def test_a_judge_that_cannot_be_loaded_fails_the_lifecycle_which_still_end
 
     lifecycle = Lifecycle[FakeJudge](on_failed=heard.append)
     async with lifecycle.running(load, drain_s=5.0):
-        await _ready(lifecycle)
+        await loaded(lifecycle)
         assert (lifecycle.state, heard) == ("failed", [error])
         lifecycle.drain()
         await lifecycle.drained.wait()
@@ -241,7 +262,7 @@ async def test_it_drains_also_when_it_is_left_by_an_error() -> None:
     lifecycle = Lifecycle[FakeJudge]()
     with pytest.raises(ZeroDivisionError):
         async with lifecycle.running(_load(judge), drain_s=5.0):
-            await _ready(lifecycle)
+            await loaded(lifecycle)
             raise ZeroDivisionError
     assert (lifecycle.state, judge.graces) == ("stopped", [5.0])
 
@@ -251,7 +272,7 @@ async def test_a_signal_handler_may_drain() -> None:
     judge.finished.set()
     lifecycle = Lifecycle[FakeJudge]()
     async with lifecycle.running(_load(judge), drain_s=5.0):
-        await _ready(lifecycle)
+        await loaded(lifecycle)
         before = signal.signal(signal.SIGUSR1, lambda *_: lifecycle.drain())
         try:
             signal.raise_signal(signal.SIGUSR1)
