@@ -1,5 +1,8 @@
 """The Redis client makes every call with a timeout and through one circuit breaker.
 
+The breaker is written by hand: redis-py fails or retries call by call, and here the first fault lets all other calls
+fail at once until Redis answers a ping.
+
 Guarantees: a call returns or raises RedisUnavailable, within the timeout or, where those take longer, some twenty turns
 of the event loop. The first timeout or connection fault opens the breaker; while it is open every call raises at once;
 it closes when a ping in the background is answered. An error of one command fails that command alone. Nothing is sent

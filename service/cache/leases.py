@@ -1,5 +1,8 @@
 """Leases say which process judges which key, among processes that share a Redis.
 
+They are written by hand: lock libraries renew each lock, and a request has hundreds of keys; here one heartbeat keeps
+all leases of a process alive.
+
 Guarantees: a lease names its holder, and counts while that holder's heartbeat exists: one heartbeat for a process, not
 one for a lease. A lease is released by its holder alone; a dead holder's is taken over by compare-and-set. A holder
 that has lost track of its leases takes a new token, and the old token's leases end with its heartbeat.

@@ -1,5 +1,7 @@
 """The bulk histogram takes observations by the thousand: 0.1 us each, where prometheus_client's own takes about 3 us.
 
+It is written by hand for that: a verdict has three observations, and the library takes them one at a time.
+
 Guarantees: an observation is counted in the first bucket whose upper bound it does not exceed.
 """
 

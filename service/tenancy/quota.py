@@ -1,5 +1,8 @@
 """Quotas limit what a team uses: requests a minute, judge tokens a minute, and judge tokens at a time.
 
+They are written by hand: rate limiters count requests after the fact, and a quota in tokens must be reserved before the
+work and settled after it.
+
 Guarantees: tokens are reserved before the work and settled once after it; what is reserved never exceeds the quota,
 however many requests come at once; no more is charged than was reserved.
 """

@@ -7,6 +7,8 @@ A rule whose time is linear in the response runs in the event loop. A rule that 
 can slow down, blow up or crash runs in a process of the pool (`process.py`), one check at a time. The process is killed
 when the check's time is over, so such a check costs other callers no more than a place in the queue.
 
+The pool is written by hand: a ProcessPoolExecutor cannot kill one task that runs too long.
+
 `docs/guide/rules.md` says for each rule when it is met.
 """
 

@@ -1,5 +1,6 @@
 """The architecture page names tests, files and import contracts that exist, in each of its tables and pictures."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -58,6 +59,14 @@ def test_the_ten_tasks_take_four_existing_files_at_most() -> None:
         named = re.findall(r"`([\w./]+\.py)`", files)
         assert 1 <= len(named) <= 4, task
         assert [name for name in named if not (ROOT / name).exists()] == [], task
+
+
+def test_a_part_that_is_written_by_hand_says_so_in_its_module() -> None:
+    rows = _rows("Written by hand, and why")
+    assert len(rows) >= 6
+    for part, place, reason in rows:
+        docstring = ast.get_docstring(ast.parse((ROOT / place.strip("`")).read_text(encoding="utf-8"))) or ""
+        assert "written by hand" in docstring and reason, part
 
 
 @pytest.mark.parametrize("heading", ["One request, from file to file", "One training step, from file to file"])

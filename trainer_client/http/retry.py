@@ -2,6 +2,9 @@
 
 A call either gives up after a few retries, or waits until its deadline for a judge that is not available.
 
+It is written by hand: retry libraries bound the attempts of one call, and an outage multiplies them by the calls; here
+one budget bounds the client as a whole.
+
 Guarantees: a pause is never shorter than the service asked for and never reaches past the deadline. Of calls that give
 up, retries never exceed `burst` plus `share` of the requests that succeeded. Of calls that wait, one at a time tries
 again while no judge answers, after pauses that grow up to `longest_wait_s`, however many calls wait. An error that
