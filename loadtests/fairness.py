@@ -15,7 +15,7 @@ from service.scheduling import PriorityClass, Tenant
 from service.settings import SchedulingSettings
 
 SMALL_LOAD, NOISY_LOAD = 0.05, 10.0
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 LOADS = (1, 2, 3, 5, 10)
 CLASSES: tuple[PriorityClass, ...] = ("interactive", "train", "eval")
 
@@ -89,7 +89,7 @@ async def overload(
     load: float, shape: Shape, seconds: float, *, refuse_early: bool = True, fair: bool = True
 ) -> Goodput:
     """Four teams that together ask `load` times what can be computed, and wait ten seconds."""
-    callers = [Caller(Tenant(f"team-{n}"), load / 4, shape, PATIENCE_S) for n in range(4)]
+    callers = [Caller(Tenant(f"team-{n}"), load / 4, shape, TIMEOUT_S) for n in range(4)]
     run = await Simulation(callers, refuse_early=refuse_early, fair=fair).run(seconds)
     computed, whole, late = (sum(getattr(told, name) for told in run.told) for name in ("computed", "whole", "late"))
     return Goodput(

@@ -76,12 +76,12 @@ class Caller:
     tenant: Tenant
     load: float
     shape: Shape
-    patience_s: float | None = None
+    timeout_s: float | None = None
     steady: bool = False
 
 
 @dataclass(slots=True)
-class Told:
+class CallerOutcome:
     """What became of one caller's requests. `units` were computed for it while requests came; of all that was computed
     for it, `whole` belongs to requests answered whole and in time, `late` to questions answered past their deadline."""
 
@@ -108,7 +108,7 @@ class Run:
     """`units_per_s` were computed while requests came; `most` waited at any arrival. `refusals_s` is the CPU time of
     each refusal, which takes no simulated time."""
 
-    told: list[Told]
+    told: list[CallerOutcome]
     units_per_s: float = 0.0
     most: int = 0
     refusals_s: list[float] = field(default_factory=list)
@@ -136,11 +136,11 @@ class Simulation:
         self._clock = ManualClock()
         self._gpu = Gpu(self._clock)
         self._scheduler = Scheduler(self._gpu, self._clock, limits)
-        self._run = Run([Told() for _ in callers])
+        self._run = Run([CallerOutcome() for _ in callers])
         self._until_s = 0.0
 
     async def run(self, seconds: float) -> Run:
-        """Requests come for so long; then what was let in is finished."""
+        """Requests come for so long; then what was admitted is finished."""
         self._until_s = seconds
         self._scheduler.start()
         calling = asyncio.create_task(self._call(self._arrivals()))
@@ -169,9 +169,9 @@ class Simulation:
             caller = self._callers[n]
             self._ask(caller, self._run.told[n], texts[caller.shape][number % _TEXTS], number)
 
-    def _ask(self, caller: Caller, told: Told, asks: Sequence[LabelQuery], number: int) -> None:
+    def _ask(self, caller: Caller, told: CallerOutcome, asks: Sequence[LabelQuery], number: int) -> None:
         now = self._clock.now()
-        deadline_s = None if caller.patience_s is None else now + caller.patience_s
+        deadline_s = None if caller.timeout_s is None else now + caller.timeout_s
         told.sent += 1
         groups = [(number, n // (GROUP * caller.shape.criteria)) for n in range(len(asks))]
         tenant = caller.tenant if self._fair else DEFAULT_TENANT
@@ -210,7 +210,7 @@ class Simulation:
 
 @dataclass(slots=True)
 class _Request:
-    told: Told
+    told: CallerOutcome
     sent_s: float
     deadline_s: float | None
     open: int

@@ -52,7 +52,7 @@ class FairShare(Generic[Key]):
     def enter(self, key: Key, weight: float) -> None:
         """The key has work, and from now on this weight."""
         if key not in self._weights:
-            # A key that comes back may be behind by its burst credit, however long it was away. A new key has none:
+            # A key that comes back may be behind by its burst credit, however long it sent nothing. A new key has none:
             # else the first one after a start would hold the judge until the whole credit is used up.
             earliest = self._now - self._burst_credit / weight
             self._virtual_times[key] = max(self._virtual_times.get(key, self._now), earliest)

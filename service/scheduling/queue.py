@@ -24,7 +24,7 @@ NEXT_STEPS: Hashable = object()
 _REMEMBERED_GROUPS = 256
 
 _BURST_BATCHES = 24
-"""How far ahead a team may go that was away: a training step, 128 responses by 12 criteria, is about twenty batches."""
+"""How far ahead a team may go after a pause: a training step, 128 responses by 12 criteria, is about twenty batches."""
 
 _RECENT_BATCHES = 16
 

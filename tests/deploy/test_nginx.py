@@ -162,7 +162,7 @@ async def test_calls_that_name_no_prompt_go_to_both(lasting: Pair) -> None:
 
 
 async def test_where_all_are_full_each_is_told_so_by_the_service(lasting: Pair) -> None:
-    """And what was let in is judged."""
+    """And what was admitted is judged."""
     bodies = [body(f"Number {n:02}.", response="Rest it. " * 400) for n in range(60)]
     lasting.on()
     async with asking(lasting) as client:

@@ -103,7 +103,7 @@ async def until_let_in(client: httpx.AsyncClient, tokens: int, posts: list[async
 
 
 async def streamed(client: httpx.AsyncClient, n: int, open: asyncio.Semaphore) -> list[dict[str, Any]]:
-    """The lines of an answer; `open` is told when it has begun, which is when it was let in."""
+    """The lines of an answer; `open` is told when it has begun, which is when it was admitted."""
     async with client.stream("POST", "/v1/score", json={"items": [group(n)]}, headers=NDJSON) as response:
         assert response.status_code == 200
         open.release()

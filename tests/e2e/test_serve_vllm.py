@@ -1,4 +1,4 @@
-"""The service over a real vLLM: the verdicts of the other engine, every way of asking, and a killed engine survived."""
+"""The service over a real vLLM: the verdicts of the other engine, every judging mode, and a killed engine survived."""
 
 import os
 import signal

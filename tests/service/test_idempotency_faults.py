@@ -270,7 +270,7 @@ async def test_what_ended_in_redis_does_not_hold_its_key_when_redis_went() -> No
 
 
 async def test_an_answer_is_not_written_over_another_though_redis_went() -> None:
-    """The process took over from itself, and both end when Redis is away."""
+    """The process took over from itself, and both end when Redis is unavailable."""
     with RedisServer() as server:
         async with idempotency_store(server.url, ManualClock(), 1) as (one,):
             late, second = await taken_over(server, one, one, "a")

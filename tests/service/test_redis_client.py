@@ -280,4 +280,4 @@ async def test_closing_ends_the_pings() -> None:
             await client.get_many([b"k"])
         await clock.advance(5)
         assert faults == {"connection": 1}
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "redis-mend"]
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "redis-recover"]

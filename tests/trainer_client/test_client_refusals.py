@@ -120,7 +120,7 @@ async def test_when_all_are_bad_it_costs_less_than_twice_each_alone() -> None:
         problem("internal", 500),
     ],
 )
-async def test_what_fewer_items_would_not_mend_is_asked_once(refusal: httpx.Response) -> None:
+async def test_what_fewer_items_would_not_change_is_asked_once(refusal: httpx.Response) -> None:
     service = Service(lambda body: refusal)
     assert len(failed(await scored(service, 32))) == 32
     assert len(service.bodies) == 1

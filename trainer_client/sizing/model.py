@@ -22,8 +22,8 @@ WRITING = 0.75
 MEMORY_SHARE = 0.9
 OTHER_BYTES = 4e9
 Limit = Literal["judge", "service"]
-# The service's defaults: `max_in_flight`, `max_writing`, `reasoned_tokens`, `explanation_chars`.
-IN_FLIGHT, MAX_WRITING, REASONED_TOKENS, EXPLANATION_CHARS = 2, 64, 512, 1200
+# The service's defaults: `max_in_flight`, `max_concurrent_generations`, `reasoned_tokens`, `explanation_chars`.
+IN_FLIGHT, MAX_CONCURRENT_GENERATIONS, REASONED_TOKENS, EXPLANATION_CHARS = 2, 64, 512, 1200
 # Measured: bytes a verdict in Redis, and a character of its explanation; the service's CPU a verdict (LOG.md).
 REDIS_BYTES, REDIS_BYTES_A_CHAR, FRONT_S = 300, 1.2, 75e-6
 CHARS_A_TOKEN = 4
@@ -155,7 +155,7 @@ def size(
     kv_tokens = int(_kv_bytes(judge, gpu, dtype, gpus_a_judge) / judge.kv_bytes)
     flops = reading_flops(judge, work, block)
     reading_s = flops / (READING[dtype] * gpu.peak(dtype))
-    at_once = max(1, min(MAX_WRITING, kv_tokens // (work.prompt + work.written)))
+    at_once = max(1, min(MAX_CONCURRENT_GENERATIONS, kv_tokens // (work.prompt + work.written)))
     each_s = reading_s + criteria * writing_s(judge, gpu, work, dtype, at_once)
     spent = count.computed + criteria * work.written
     front_s = criteria * FRONT_S * gpus_a_judge

@@ -34,7 +34,7 @@ def verdicts(outcomes: list[Outcome]) -> list[list[float | None]]:
 
 
 async def oracle(items: list[dict[str, Any]]) -> list[list[float | None]]:
-    """What the judge says when it is asked in peace."""
+    """What the judge says when nothing disturbs it."""
     app = create_app(fake_settings(canary_every_s=0), build=prompt)
     found: list[list[float | None]] = []
     async with started(app), client_of(app) as asking:

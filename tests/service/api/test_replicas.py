@@ -33,7 +33,7 @@ def body(n: int) -> dict[str, Any]:
 
 
 async def cost(redis_url: str, tmp_path: Path) -> int:
-    """What one request's tokens are set aside as: the largest that a quota of one less refuses."""
+    """What is reserved for one request: the largest that a quota of one less refuses."""
     low, high = 1, 4096
     while high - low > 1:
         middle = (low + high) // 2

@@ -243,7 +243,7 @@ async def test_metrics_count_without_text() -> None:
     assert "knee" not in page
 
 
-async def test_only_a_process_that_cannot_mend_itself_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_a_process_that_cannot_recover_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
     async with serving(engine) as client:
         engine.down = "the judge is restarted"

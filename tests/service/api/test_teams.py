@@ -1,4 +1,4 @@
-"""Keys, classes, quotas and scopes at the door of the real app."""
+"""Keys, classes, quotas and scopes as the real app checks them on arrival."""
 
 import asyncio
 from pathlib import Path
@@ -65,10 +65,10 @@ async def test_two_keys_overlap_and_a_revoked_one_is_gone_within_five_seconds(tm
         page = (await client.get("/metrics")).text
         write(file, team("a", keys=(key("new"),)))
         await clock.advance(5.0)
-        mended = (await client.get("/metrics")).text
+        reloaded = (await client.get("/metrics")).text
     assert 'rubricd_teams_reloads_total{outcome="failed"} 1.0' in page
     assert "rubricd_teams_file_ok 0.0" in page
-    assert "rubricd_teams_file_ok 1.0" in mended
+    assert "rubricd_teams_file_ok 1.0" in reloaded
 
 
 async def test_a_quota_is_429_with_retry_after_and_names_the_team_in_the_metrics(tmp_path: Path) -> None:

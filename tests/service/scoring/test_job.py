@@ -1,4 +1,4 @@
-"""One request that was let in: its results as they finish, and nothing held once nobody listens."""
+"""One request that was admitted: its results as they finish, and nothing held once nobody listens."""
 
 import asyncio
 

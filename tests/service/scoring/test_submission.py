@@ -22,7 +22,7 @@ async def test_what_is_reserved_is_settled_once_by_what_it_took() -> None:
         await scorer.score([candidate()], options)
     assert len(budget.reserved) == 1  # the second request computes nothing
     assert budget.settled == [engine.tokens]
-    assert 0 < budget.reserved[0] < engine.tokens  # a shared prefix is set aside once
+    assert 0 < budget.reserved[0] < engine.tokens  # a shared prefix is reserved once
 
 
 async def test_what_the_engine_has_when_its_caller_leaves_is_paid_for_and_what_waits_is_not() -> None:

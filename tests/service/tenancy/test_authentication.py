@@ -1,4 +1,4 @@
-"""Keys at the door, and a file that changes under it."""
+"""Keys on arrival, and a file that changes under it."""
 
 import asyncio
 import hmac

@@ -73,7 +73,7 @@ def page(telemetry: Telemetry) -> Page:
     return Page(telemetry.exposition().decode())
 
 
-async def test_what_is_charged_is_what_was_used_once_and_never_more_than_was_set_aside() -> None:
+async def test_what_is_charged_is_what_was_used_once_and_never_more_than_was_reserved() -> None:
     ledger, telemetry = metered()
     first, second = await ledger.reserve(LIMITED, 40), await ledger.reserve(LIMITED, 50)
     assert ledger.reserved() == {"a": 90}
@@ -99,7 +99,7 @@ async def test_a_refusal_is_a_refusal_and_charges_nothing() -> None:
     assert (found("rubricd_quota_requests_total"), found("rubricd_quota_tokens_total")) == (2, 0)
 
 
-async def test_what_is_dropped_is_not_set_aside_any_more() -> None:
+async def test_what_is_dropped_is_not_reserved_any_more() -> None:
     ledger, _ = metered()
     held = await ledger.reserve(LIMITED, 40)
     del held

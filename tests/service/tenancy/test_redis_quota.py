@@ -91,7 +91,7 @@ async def test_a_process_alone_does_not_count_for_ever_what_was_dropped() -> Non
 
 
 async def test_a_redis_that_is_killed_and_comes_back() -> None:
-    """One minute's quota in Redis, one in memory while it is away, and a new one in the Redis that has lost all."""
+    """One minute's quota in Redis, one in memory while it is unavailable, a new one in a Redis that lost all."""
     clock, team = ManualClock(), Team("a", tokens_per_minute=100, concurrent_tokens=100)
     with RedisServer() as server:
         async with ledgers(server.url, clock, 1) as (ledger,):
@@ -180,7 +180,7 @@ async def test_reservations_that_redis_evicted_are_not_counted_for_ever(
         assert await room(ledger, AT_ONCE) == 100
 
 
-async def test_who_leaves_while_it_is_set_aside_has_nothing_set_aside(redis_url: str) -> None:
+async def test_who_leaves_while_it_is_reserved_has_nothing_reserved(redis_url: str) -> None:
     async with ledgers(redis_url, ManualClock(), 1) as (ledger,):
         for turns in range(60):
             asking = asyncio.create_task(ledger.reserve(AT_ONCE, 100))

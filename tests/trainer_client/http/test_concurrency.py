@@ -41,21 +41,21 @@ async def test_it_never_falls_below_one_and_never_grows_above_the_most() -> None
 
 async def test_who_waits_is_let_in_in_order_and_only_into_what_room_is_left() -> None:
     throttle, entered = await filled(4, 4)
-    let_in: list[int] = []
+    admitted: list[int] = []
 
     async def wait(n: int) -> None:
         await throttle.enter()
-        let_in.append(n)
+        admitted.append(n)
 
     tasks = [asyncio.create_task(wait(n)) for n in range(4)]
     await asyncio.sleep(0)
     throttle.cut(entered)  # room for two from now on
     for left, seen in ((4, []), (3, []), (2, []), (1, [0]), (1, [0, 1])):
         await asyncio.sleep(0)
-        assert let_in == seen, left
+        assert admitted == seen, left
         throttle.leave()
     await asyncio.sleep(0)
-    assert let_in == [0, 1, 2] and throttle.under_way == 2
+    assert admitted == [0, 1, 2] and throttle.under_way == 2
     throttle.leave()
     await asyncio.gather(*tasks)
 
@@ -71,12 +71,12 @@ async def test_growing_lets_in_who_waits() -> None:
     assert throttle.under_way == 2
 
 
-@pytest.mark.parametrize("when", ["while it waits", "as it is let in"])
+@pytest.mark.parametrize("when", ["while it waits", "as it is admitted"])
 async def test_who_is_called_off_takes_no_room(when: str) -> None:
     throttle, _ = await filled(1, 1)
     first, second = (asyncio.create_task(throttle.enter()) for _ in range(2))
     await asyncio.sleep(0)
-    if when == "as it is let in":
+    if when == "as it is admitted":
         throttle.leave()
         first.cancel()
     else:

@@ -121,7 +121,7 @@ async def test_waiting_for_a_judge_costs_at_most_twice_the_requests_of_giving_up
 
 
 async def test_many_calls_that_wait_make_no_more_requests_than_one() -> None:
-    """As verl asks: 200 calls of one rollout each. As many as there are places find out that the judge is away."""
+    """As verl asks: 200 calls of one rollout each. As many as there are places find the judge unavailable."""
     outage = LongOutage()
     rewards = outage.rewards()
     await outage.time.play(*(rewards.score(listed(1)) for _ in range(200)))

@@ -198,7 +198,7 @@ def test_the_queue_holds_two_steps_and_batches_stay_short() -> None:
 def test_the_services_defaults_are_the_services() -> None:
     settings = Settings()
     assert settings.max_in_flight == model.IN_FLIGHT
-    assert settings.max_concurrent_generations == model.MAX_WRITING
+    assert settings.max_concurrent_generations == model.MAX_CONCURRENT_GENERATIONS
     assert settings.reasoned_tokens == model.REASONED_TOKENS
     assert settings.explanation_chars == model.EXPLANATION_CHARS
     assert settings.vllm_gpu_memory_utilization == model.MEMORY_SHARE

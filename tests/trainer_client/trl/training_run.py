@@ -1,6 +1,6 @@
 """A training of the tiny policy in processes of its own, which a test may kill.
 
-Always true: `record-RANK.jsonl` has a line for each thing as it happened, written before the next one; the last file
+Guarantees: `record-RANK.jsonl` has a line for each thing as it happened, written before the next one; the last file
 written is `weights-RANK.pt`; a run that raised says so in `error-RANK.txt`.
 """
 

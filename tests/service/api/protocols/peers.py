@@ -18,7 +18,7 @@ PEERS = ROOT / ".venv" / "peers"
 
 
 def load(module: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module, loaded anew."""
+    """The module, loaded again."""
     if not PEERS.is_dir():
         pytest.fail(f"{PEERS} is missing: `make test` installs the trainers' client code there")
     parts = module.split(".")
