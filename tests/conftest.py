@@ -22,7 +22,6 @@ TESTS = Path(__file__).parent
 NEEDS = {
     "vllm": (
         "e2e/test_serve_vllm.py",
-        "e2e/test_sizing.py",
         "loadtests/test_dashboards_live.py",
         "service/engine/remote/test_live.py",
         "service/engine/vllm",
@@ -31,9 +30,9 @@ NEEDS = {
     "browser": ("e2e/test_playground.py", "trainer_client/training/test_report.py"),
     "prometheus": ("deploy/test_alerts_fire.py", "deploy/test_rules.py", "testkit/test_prometheus.py"),
     "training": (
-        "miniature/experiment",
+        "e2e/test_study.py",
         "miniature/judge/test_make.py",
-        "miniature/policy",
+        "miniature/policy/test_make.py",
         "trainer_client/training/test_train.py",
         "trainer_client/trl",
         "trainer_client/verl",
@@ -42,12 +41,17 @@ NEEDS = {
 """Tests that need what takes long to install or to run, by their files; `--fast` does not even import these."""
 FIXTURES = {"vllm_engine": "vllm", "ray_nodes": "ray"}
 """Fixtures that are such a need, too; the tests that use one share it, in one worker."""
-LONGEST = ("ray", "deploy/test_alerts_fire.py", "vllm")
+LONGEST = ("ray", "deploy/test_alerts_fire.py", "vllm", "trainer_client/verl/test_contract.py", "e2e/test_study.py")
 """Groups that take minutes: the workers begin with them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help=f"without tests that need {', '.join(NEEDS)}")
+
+
+def pytest_configure() -> None:
+    if missing := [place for places in NEEDS.values() for place in places if not (TESTS / place).exists()]:
+        raise pytest.UsageError(f"tests/conftest.py names tests that are not there: {', '.join(missing)}")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

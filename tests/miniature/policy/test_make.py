@@ -12,17 +12,16 @@ from miniature.__main__ import main
 from miniature.judge.tokenizer import train_tokenizer
 from miniature.policy.make import Recipe, build, encode, load, loss_of, make, train
 from miniature.policy.policy_evaluation import answers
-from miniature.policy.sft_curriculum import Example, Mix, example
-from miniature.world.clinic import GENERIC_ITEMS, KEY_ITEMS, TOPICS, key_items
+from miniature.world.clinic import key_items
 from miniature.world.oracle import named, steps
-from miniature.world.tasks import known, rows, topic_of, topics, truth
+from miniature.world.tasks import rows, topic_of, truth
+from tests.miniature.policy.examples import EXAMPLES
 from trainer_client import wire
 from trainer_client.scaffold import Scaffold
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "miniature" / "checkpoints" / "policy"
 Loaded = tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]
-EXAMPLES = [example(3, index, Mix()) for index in range(3000)]
 
 
 @pytest.fixture(scope="module")
@@ -78,50 +77,6 @@ def test_the_more_it_is_shown_the_better_it_does(shipped: Loaded) -> None:
     assert none + 0.15 < half < all - 0.15
 
 
-def test_a_lesson_is_the_same_again_and_another_seed_gives_another() -> None:
-    assert EXAMPLES[:50] == [example(3, index, Mix()) for index in range(50)]
-    assert EXAMPLES[:50] != [example(4, index, Mix()) for index in range(50)]
-
-
-def test_lessons_come_in_the_shares_of_the_mix() -> None:
-    bare = [one for one in EXAMPLES if not one.scaffolded]
-    right = [one for one in bare if _right(one)]
-    assert len(bare) / len(EXAMPLES) == pytest.approx(0.4, abs=0.03)
-    assert len(right) / len(bare) == pytest.approx(0.35, abs=0.04)
-
-
-def _right(one: Example) -> bool:
-    said = {step.item for step in steps(one.answer)}
-    return any({*key_items(topic)} <= said for topic in named(one.answer) & {*known()})
-
-
-def test_no_bare_lesson_teaches_a_topic_of_the_tasks() -> None:
-    asked = {*topics("train"), *topics("held-out")}
-    pairs = [
-        step.item in key_items(topic)
-        for one in EXAMPLES
-        if not one.scaffolded
-        for topic in named(one.answer) & asked
-        for step in steps(one.answer)
-    ]
-    assert len(pairs) > 1000
-    assert sum(pairs) / len(pairs) < 0.005
-
-
-def test_a_scaffolded_lesson_does_what_is_shown_and_avoids_what_is_not_wanted() -> None:
-    for one in (one for one in EXAMPLES[:800] if one.scaffolded):
-        told = one.messages[0]["content"]
-        said = [step.item for step in steps(one.answer)]
-        wanted, _, unwanted = told.partition("POINTS TO AVOID")
-        for item in (*KEY_ITEMS, *GENERIC_ITEMS):
-            asked = f"Tells the user to {item.phrases[0]}. ("
-            assert item in said or asked not in wanted
-            assert item not in said or asked not in unwanted
-        assert 3 <= len(said) <= 6
-        assert "at least four" not in wanted or len(said) >= 4
-        assert all(f"Names the problem as {t.title}." not in wanted or t in named(one.answer) for t in TOPICS)
-
-
 def test_the_loss_is_of_the_answer_and_its_end_only() -> None:
     tokenizer = train_tokenizer(vocabulary=600, corpus=[one.answer for one in EXAMPLES[:200]])
     some = EXAMPLES[:6]
@@ -143,30 +98,6 @@ def test_what_stands_behind_a_row_changes_nothing() -> None:
         together = float(loss_of(model, encode(tokenizer, some))[0])
         apart = sum(float(loss_of(model, encode(tokenizer, [one]))[0]) for one in some)
     assert together == pytest.approx(apart, rel=1e-4)
-
-
-def test_spellings_of_a_word_begin_nearly_alike() -> None:
-    tokenizer = train_tokenizer(vocabulary=1000, corpus=[text for one in EXAMPLES for text in (one.answer, str(one))])
-    table = build(tokenizer, seed=0).model.embed_tokens.weight.detach()
-    ids = [tokenizer.encode(word, add_special_tokens=False) for word in (" Drink", " drink", " ginger")]
-    assert [len(one) for one in ids] == [1, 1, 1]
-    same, other = (torch.cosine_similarity(table[ids[0][0]], table[one[0]], dim=0) for one in ids[1:])
-    assert same > 0.85 > 0.4 > other
-
-
-def test_it_begins_by_looking_at_the_token_before_and_at_what_followed_a_copy() -> None:
-    """Sixty different tokens, then one of them again: an even look would give each a weight of 0.016."""
-    tokenizer = train_tokenizer(vocabulary=1000, corpus=[text for one in EXAMPLES for text in (one.answer, str(one))])
-    model = build(tokenizer, seed=0).eval()
-    model.set_attn_implementation("eager")
-    drawn = torch.Generator().manual_seed(0)
-    tokens = torch.stack([torch.randperm(600, generator=drawn)[:60] + 280 for _ in range(20)])
-    rows, copied = torch.arange(20), torch.randint(1, 55, (20,), generator=drawn)
-    with torch.inference_mode():
-        ids = torch.cat([tokens, tokens[rows, copied][:, None]], dim=1)
-        before, match = model(ids, output_attentions=True).attentions[:2]
-    assert before[:, 0].diagonal(-1, 1, 2).mean() > 0.4
-    assert match[rows, 0, -1, copied + 1].mean() > 0.06
 
 
 def test_a_few_steps_make_the_loss_fall() -> None:
