@@ -26,9 +26,9 @@ serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm)  ## serve a judge
 serve-ray: .venv/ray  ## serve replicas on Ray Serve, as deploy/ray/serve.yaml says
 	@RAY_USAGE_STATS_ENABLED=0 $(BIN)/serve run deploy/ray/serve.yaml $(ARGS)
 
-# Two workers; the tests of a file, or of a fixture that takes long to start, stay together (tests/conftest.py).
+# Two workers; the tests of a file, and files that share what takes long to start, stay together (tests/conftest.py).
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
 test: .venv/dev .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## run all tests, with real vLLM, Ray, Redis, Prometheus and a browser: 20 minutes
 	$(PYTEST) $(ARGS)

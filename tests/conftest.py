@@ -1,10 +1,10 @@
-"""Fixtures of the whole suite, what its tests need, and how they are shared out among workers."""
+"""Fixtures of the whole suite, what its tests need, and which of them stay together in one worker."""
 
 import os
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Read when torch is first imported, here and in every process that a test starts. Threads that wait by spinning take
 # the cores from everything else: on a busy machine a test of training took ten times as long.
@@ -39,10 +39,20 @@ NEEDS = {
     ),
 }
 """Tests that need what takes long to install or to run, by their files; `--fast` does not even import these."""
-FIXTURES = {"vllm_engine": "vllm", "ray_nodes": "ray"}
-"""Fixtures that are such a need, too; the tests that use one share it, in one worker."""
-LONGEST = ("ray", "deploy/test_alerts_fire.py", "vllm", "trainer_client/verl/test_contract.py", "e2e/test_study.py")
-"""Groups that take minutes: the workers begin with them."""
+TOGETHER = {
+    "ray": ("e2e/ray",),
+    "vllm": ("e2e/test_sizing.py", "service/engine/vllm/test_engine.py"),
+}
+"""Files that share what takes long to start: one worker runs them all. Elsewhere a file stays together."""
+LONGEST = (
+    "e2e/ray",
+    "deploy/test_alerts_fire.py",
+    "e2e/test_sizing.py",
+    "service/engine/vllm/test_engine.py",
+    "trainer_client/verl/test_contract.py",
+    "e2e/test_study.py",
+)
+"""What takes minutes: the workers begin with it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,7 +60,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    if missing := [place for places in NEEDS.values() for place in places if not (TESTS / place).exists()]:
+    if missing := [
+        place
+        for places in (*NEEDS.values(), *TOGETHER.values(), LONGEST)
+        for place in places
+        if not (TESTS / place).exists()
+    ]:
         raise pytest.UsageError(f"tests/conftest.py names tests that are not there: {', '.join(missing)}")
 
 
@@ -58,31 +73,48 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.getoption("fast") and _needs(collection_path) else None
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks what each test needs, and groups tests for `--dist loadgroup`: those of a file, or of a shared fixture."""
-    groups: dict[str, list[pytest.Item]] = {}
+    """Marks what each test needs. In a worker, what takes longest comes first."""
     for item in items:
-        shared = [need for fixture, need in FIXTURES.items() if fixture in getattr(item, "fixturenames", ())]
-        for need in {*_needs(item.path), *shared}:
+        needs = [*_needs(item.path), *(["vllm"] if "vllm_engine" in getattr(item, "fixturenames", ()) else [])]
+        for need in needs:
             item.add_marker(need)
-        group = shared[0] if shared else item.path.relative_to(TESTS).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-        groups.setdefault(group, []).append(item)
     if config.getoption("fast"):
         deselected = [item for item in items if any(item.get_closest_marker(need) for need in NEEDS)]
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if item not in deselected]
-    if config.getoption("numprocesses", None):
-        first = [item for group in LONGEST for item in groups.get(group, [])]
-        items[:] = [*first, *(item for item in items if item not in first)]
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: next((n for n, one in enumerate(LONGEST) if _below(item.path, one)), len(LONGEST)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test logged may hold half a character, which a worker could not send."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One that keeps the tests of a file together. (xdist's own `loadgroup` finds no groups under pytest 9.2.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = config.rootpath / nodeid.partition("::")[0]
+            shared = (group for group, places in TOGETHER.items() if any(_below(path, place) for place in places))
+            return next(shared, str(path))
+
+    return ByFile(config, log)
 
 
 def _needs(path: Path) -> list[str]:
-    if not path.is_relative_to(TESTS):
-        return []
-    place = path.relative_to(TESTS)
-    return [need for need, places in NEEDS.items() if any(place.is_relative_to(one) for one in places)]
+    return [need for need, places in NEEDS.items() if any(_below(path, place) for place in places)]
+
+
+def _below(path: Path, place: str) -> bool:
+    return path.is_relative_to(TESTS / place)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
