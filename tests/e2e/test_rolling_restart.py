@@ -24,7 +24,9 @@ from trainer_client.client import JudgeClient, Scored
 pytestmark = pytest.mark.timeout(300)
 
 WHOLE, STREAMED = 900, 100
-DRAIN_S, GRACE_S = 20, 25
+DRAIN_S, GRACE_S = 60, 65
+AT_ONCE_S = 30.0
+"""Long enough for a busy machine, and half of the time that draining may take."""
 FLAGS = ("--engine", "fake", "--canary-every-s", "0", "--cache-entries", "0", "--max-queue-s", "10000")
 NDJSON = {"accept": "application/x-ndjson"}
 THREE = [{"text": f"Says to {word}.", "points": 1} for word in ("rest", "run", "call a doctor")]
@@ -135,7 +137,7 @@ async def test_sigterm_with_1000_in_flight_loses_none_of_them(hold: Hold) -> Non
             while (probe := await client.get("/readyz")).status_code == 200:
                 pass
             unready_s = time.monotonic() - told_s
-            assert unready_s < 5.0
+            assert unready_s < AT_ONCE_S
             assert (probe.status_code, probe.headers["retry-after"]) == (503, "1")
             for asked in (client, kept):  # new connections are taken, and old ones told
                 refused = await asked.post("/v1/score", json={"items": [whole(0)]})
@@ -180,7 +182,7 @@ async def test_what_has_no_time_left_is_told_so_and_is_no_verdict(hold: Hold, hu
                     pass
                 running.process.terminate()
             answers, lines = await asyncio.gather(*posts), await stream
-            code = await exit_of(running, 5.0)
+            code = await exit_of(running, AT_ONCE_S)
             ended_s = time.monotonic() - told_s
     results = [one for answer in answers for one in answer.json()["results"]] + lines[:-1]
     assert {answer.status_code for answer in answers} == {200} and lines[-1]["done"] is True
@@ -188,7 +190,7 @@ async def test_what_has_no_time_left_is_told_so_and_is_no_verdict(hold: Hold, hu
     assert {criterion["met"] for one in results for criterion in one["criteria"]} == {None}
     assert {one["score"] for one in results} == {None}
     assert code == 0
-    assert ended_s < DRAIN_S / 2
+    assert ended_s < AT_ONCE_S
     print(f"ended after {ended_s:.1f} s")
 
 
@@ -202,8 +204,8 @@ def test_sigterm_while_the_judge_loads_ends_it_at_once(tmp_path: Path, monkeypat
         told_s = time.monotonic()
         running.process.terminate()
         while "shutting down" not in httpx.get(f"{running.url}/readyz").text:  # with nothing to finish, too
-            assert time.monotonic() - told_s < 5.0
-        assert running.process.wait(5.0) == 0
+            assert time.monotonic() - told_s < AT_ONCE_S
+        assert running.process.wait(AT_ONCE_S) == 0
         print(f"ended after {time.monotonic() - told_s:.1f} s")
 
 
