@@ -25,9 +25,10 @@ BUDGET = {
     "tests/service/modes/test_modes.py": 5,
     "tests/service/observability/test_metrics.py": 1,
     "tests/service/observability/test_tracing.py": 1,
-    "tests/service/scoring/test_evaluator.py": 3,
+    "tests/service/scoring/test_evaluator.py": 1,
     "tests/service/scoring/test_job.py": 1,
     "tests/service/scoring/test_scorer.py": 5,
+    "tests/service/scoring/test_submission.py": 3,
     "tests/service/tenancy/on_redis.py": 2,
     "tests/service/tenancy/test_keys_cli.py": 1,
     "tests/service/tenancy/test_quota.py": 1,
@@ -35,6 +36,7 @@ BUDGET = {
     "tests/service/test_idempotency_faults.py": 4,
     "tests/service/test_idempotency_memory.py": 4,
     "tests/service/verifiers/test_pool.py": 3,
+    "tests/trainer_client/cli/test_main.py": 2,
     "tests/trainer_client/cli/test_results_file.py": 1,
     "tests/trainer_client/cli/test_table.py": 1,
     "tests/trainer_client/data/test_rows.py": 2,
@@ -78,5 +80,6 @@ def _counted() -> Counter[str]:
 
 def test_no_file_reaches_for_more_private_names_than_it_did() -> None:
     counted, budget = _counted(), Counter(BUDGET)
-    assert not counted - budget, "these reach for more private names"
-    assert not budget - counted, "lower the budget: these reach for fewer"
+    more, fewer = dict(counted - budget), dict(budget - counted)
+    assert not more, "these files reach for more private names"
+    assert not fewer, "these files reach for fewer: lower the budget"
