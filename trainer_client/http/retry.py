@@ -27,6 +27,7 @@ from trainer_client.errors import (
     Forbidden,
     Incomplete,
     JudgeMismatch,
+    Refused,
     RubricdClientError,
     StillRunning,
     Unauthorized,
@@ -167,6 +168,8 @@ class Retries:
                         # The error that the call waited for tells more than that its time is over.
                         raise wait.error from None
                     if not error.retryable:
+                        if isinstance(error, Refused):
+                            self._answered()  # Only a judge that is back refuses so: the others need not wait.
                         raise
                     self._failed(error, probing)
                     wait.error = error

@@ -145,6 +145,21 @@ async def test_all_go_on_when_the_judge_is_back(until_s: float) -> None:
     assert max(done) < min(2 * until_s, until_s + 60.0) + 3.0
 
 
+async def test_a_refusal_tells_the_others_that_the_judge_is_back() -> None:
+    """Seven of eight calls hold an invalid item: most likely one of them finds out that the judge is back."""
+    refusal = problem("invalid_request", 422)
+    outage = LongOutage(300.0, lambda body: refusal if body["items"][0]["id"] == "bad" else answered(scores(body)))
+    rewards = outage.rewards()
+    bad = [item.model_copy(update={"id": "bad"}) for item in listed(1)]
+
+    async def ask() -> None:
+        (outcome,) = await rewards.score(listed(1))
+        assert reward(outcome) is not None
+        assert outage.time.now < 300.0 + 60.0 + 3.0
+
+    await outage.time.play(*(rewards.score(bad) for _ in range(7)), ask())
+
+
 async def test_one_item_that_is_never_judged_does_not_hold_up_the_others() -> None:
     """Its own pauses grow, and the client knows all the while that a judge answers."""
     ended: list[float] = []
