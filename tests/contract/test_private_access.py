@@ -36,7 +36,6 @@ BUDGET = {
     "tests/service/test_idempotency_faults.py": 4,
     "tests/service/test_idempotency_memory.py": 4,
     "tests/service/verifiers/test_pool.py": 3,
-    "tests/trainer_client/cli/test_main.py": 2,
     "tests/trainer_client/cli/test_results_file.py": 1,
     "tests/trainer_client/cli/test_table.py": 1,
     "tests/trainer_client/data/test_rows.py": 2,

@@ -11,12 +11,12 @@ from trainer_client.cli import score, size, train
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code of the command with these arguments, by default those of the process."""
-    args = parser().parse_args(argv)
+    args = _parser().parse_args(argv)
     code: int = args.run(args)
     return code
 
 
-def parser() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     """The parser of the command and its subcommands."""
     whole = argparse.ArgumentParser(prog="rubricd", description="Get rubric rewards from a judge service.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
