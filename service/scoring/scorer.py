@@ -23,7 +23,8 @@ DEFAULT = ("verdict", "rubricd")
 
 
 class Scorer:
-    """`judging_modes` are by mode and layout; ("verdict", "rubricd") must be among them."""
+    """`judging_modes` are by mode and layout; ("verdict", "rubricd") must be among them. `evaluator` shows what is
+    open."""
 
     def __init__(
         self,
@@ -36,7 +37,7 @@ class Scorer:
         escalation: Escalation = OFF,
     ) -> None:
         self.judging_modes = judging_modes
-        self._evaluator = evaluator
+        self.evaluator = evaluator
         self._scheduler = scheduler
         self._rules = rules
         self._clock = clock
@@ -66,7 +67,7 @@ class Scorer:
         """Refuse new work, finish what was accepted; what is left after `grace_s` ends as cancelled."""
         until_s = self._clock.now() + grace_s
         await self._scheduler.drain(grace_s)
-        await self._evaluator.drain(self._clock, until_s)
+        await self.evaluator.drain(self._clock, until_s)
 
     def judging_mode(self, mode: str, layout: str) -> JudgingMode:
         """Raises InvalidRequest where this judge does not serve the mode in the layout."""
@@ -102,7 +103,7 @@ class Scorer:
             judging_mode,
             candidates,
             options,
-            evaluator=self._evaluator,
+            evaluator=self.evaluator,
             rules=self._rules,
             clock=self._clock,
             second_opinion=second_opinion,

@@ -164,7 +164,7 @@ async def test_a_caller_that_leaves_frees_its_place_1000_of_1000() -> None:
             request.cancel()
             await asyncio.gather(request, return_exceptions=True)
             assert scheduler.queued_tokens == 0
-        assert scorer_of(client)._evaluator.flights == 0
+        assert scorer_of(client).evaluator.flights == 0
 
 
 async def test_readiness_tells_the_truth_while_loading_and_when_it_failed() -> None:

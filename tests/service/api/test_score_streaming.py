@@ -123,7 +123,7 @@ async def test_a_connection_that_breaks_before_the_first_byte_frees_what_was_beg
         caller.breaks = True
         with pytest.raises(OSError, match="broken"):
             await caller.call()
-        assert (scorer._scheduler.queued_tokens, scorer._evaluator.flights) == (0, 0)
+        assert (scorer._scheduler.queued_tokens, scorer.evaluator.flights) == (0, 0)
 
 
 async def test_a_line_is_sent_when_its_result_is_there_not_at_the_end() -> None:
@@ -161,7 +161,7 @@ async def test_who_leaves_a_stream_frees_queue_and_flights_200_of_200() -> None:
             caller.gone.set()
             await calling
             await settle()
-            while scorer._evaluator.starting:
+            while scorer.evaluator.starting:
                 await asyncio.sleep(0)
-            assert (scorer._scheduler.queued_tokens, scorer._evaluator.flights) == (0, 0)
+            assert (scorer._scheduler.queued_tokens, scorer.evaluator.flights) == (0, 0)
             await clock.advance(5.0)

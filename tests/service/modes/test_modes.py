@@ -55,7 +55,7 @@ async def test_a_written_answer_that_is_no_verdict_is_none(fault: str, status: s
     engine = FakeEngine(plan=FaultPlan(rates={fault: 1.0}))  # type: ignore[dict-item]
     async with scoring(engine) as scorer:
         [scored], _ = await scorer.score([candidate()], REASONED)
-        kept = len(scorer._evaluator._memory)
+        kept = len(scorer.evaluator._memory)
     missing = [j for j in scored.judgements if not j.ok]
     assert (kept, len(missing) > 0) == (12 - len(missing), True)
     assert {(j.status, j.met, j.p, j.explanation) for j in missing} == {(status, None, None, None)}
@@ -188,7 +188,7 @@ async def test_who_leaves_between_two_steps_leaves_nothing_behind() -> None:
         await clock.advance(1.5)
         request.cancel()
         await clock.advance(5.0)
-        assert scorer._evaluator.flights == 0
+        assert scorer.evaluator.flights == 0
         assert scorer._scheduler.queued_tokens == 0
 
 

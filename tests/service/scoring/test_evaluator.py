@@ -83,7 +83,7 @@ async def test_requests_that_arrive_at_once_are_refused_before_rendering_where_a
         refused = [request for request in requests if request.done()]
         assert 80 <= len(refused) < 100
         assert all(isinstance(request.exception(), Overloaded) for request in refused)
-        assert scorer._evaluator.flights == 12 * (1 + len(requests) - len(refused))  # the refused began none
+        assert scorer.evaluator.flights == 12 * (1 + len(requests) - len(refused))  # the refused began none
         for request in (first, *requests):
             request.cancel()
         await asyncio.gather(first, *requests, return_exceptions=True)

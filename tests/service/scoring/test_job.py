@@ -46,7 +46,7 @@ async def test_who_stops_listening_frees_what_is_open() -> None:
         assert (await first)[0] == 0
         await results.aclose()
         await settle()
-        assert scorer._evaluator.flights == 0
+        assert scorer.evaluator.flights == 0
         await clock.advance(20.0)
     assert engine.prompts == 2
     assert pool.holders == {}

@@ -204,7 +204,7 @@ async def test_a_request_that_the_queue_cannot_take_is_refused_whole_and_leaves_
             await scorer.score([candidate(f"Response {n}." * 40) for n in range(8)], Options())
         assert refused.value.retry_after_s >= 1
         assert repr(scorer._scheduler) == before
-        assert scorer._evaluator.flights == 12
+        assert scorer.evaluator.flights == 12
         await clock.advance(60.0)
         assert (await first)[0][0].score.status == "ok"
 
@@ -288,7 +288,7 @@ async def test_10_000_requests_under_faults_hold_no_invented_verdict() -> None:
                 whole = all(judgement.ok for judgement in scored.judgements)
                 wrong += (scored.score.value is not None) != whole
         await settle()
-        assert scorer._evaluator.flights == 0
+        assert scorer.evaluator.flights == 0
     assert ok + failed + refused == 100_000
     assert wrong == 0
     assert failed > 10_000

@@ -43,7 +43,7 @@ async def test_a_quota_refuses_the_whole_request_before_anything_is_asked() -> N
     async with replica(engine, pool) as (scorer, _):
         with pytest.raises(QuotaExceeded) as refused:
             await scorer.score([candidate()], Options(reserve=Budget(left=10).reserve))
-        assert scorer._evaluator.flights == 0
+        assert scorer.evaluator.flights == 0
     assert refused.value.retry_after_s == 7.0
     assert (engine.prompts, pool.holders) == (0, {})
 
@@ -60,10 +60,10 @@ async def test_a_caller_that_leaves_settles_what_was_reserved_in_100_of_100_tria
                 await asyncio.sleep(0.001)
             request.cancel()
             await asyncio.gather(request, return_exceptions=True)
-            while scorer._evaluator.starting:
+            while scorer.evaluator.starting:
                 await asyncio.sleep(0.001)
         await settle()
-        assert scorer._evaluator.flights == 0
+        assert scorer.evaluator.flights == 0
     assert len(budget.settled) == len(budget.reserved) > 0
     assert pool.holders == {}
 
