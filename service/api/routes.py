@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from service.api import problems, translate
 from service.api.dependencies import Dependencies
 from service.api.request_body import parse
+from service.errors import Unavailable
 from service.rubrics.lint import lint
 from trainer_client import wire
 
@@ -38,16 +39,15 @@ class Routes:
         if not self._dependencies.lifecycle.dead:
             return JSONResponse({"status": "alive"})
         detail = "the judge's scheduler died; restart the service"
-        return problems.problem(code="unavailable", status=503, detail=detail, request_id=_id(request))
+        status = problems.STATUS[Unavailable]  # without a Retry-After, as no time makes this process work again
+        return problems.problem(code=Unavailable.code, status=status, detail=detail, request_id=_id(request))
 
     async def readyz(self, request: Request) -> Response:
         """Return 200 when a request would be judged, after a real verdict on a canary; else 503 with the reason."""
         reason = self._dependencies.lifecycle.why_not_ready
         if reason is None:
             return JSONResponse({"status": "ready"})
-        return problems.problem(
-            code="unavailable", status=503, detail=reason, request_id=_id(request), retry_after_s=1.0
-        )
+        return problems.of_error(Unavailable(reason), _id(request))
 
     async def metrics(self) -> Response:
         """Return the metrics in Prometheus' text format."""

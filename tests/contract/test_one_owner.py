@@ -22,7 +22,6 @@ STATUS_OWNERS = {
     "service/api/problems.py": "maps errors to statuses",
     "service/api/openapi.py": "documents which statuses a route may answer with",
     "service/api/middleware.py": "counts a bug, which is answered outside of it, as a 500",
-    "service/api/routes.py": "answers the probes",
 }
 LOADERS = {
     "service/engine/checkpoint.py": "loads the judge's weights, configuration and tokenizer",
