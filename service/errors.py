@@ -85,7 +85,7 @@ class QuotaExceeded(Later):
 
 
 class Overloaded(Later):
-    """The queue is full. `retry_after_s` is the time until there is room, at the measured drain rate."""
+    """The queue is full. `retry_after_s` is the time until there is room, at the measured throughput."""
 
     code = "overloaded"
 
