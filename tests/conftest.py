@@ -26,7 +26,7 @@ NEEDS = {
         "service/engine/remote/test_live.py",
         "service/engine/vllm",
     ),
-    "ray": ("deploy/test_ray_configuration.py", "e2e/ray", "service/hosting/ray"),
+    "ray": ("deploy/ray", "e2e/ray", "service/hosting/ray"),
     "browser": ("e2e/test_playground.py", "trainer_client/training/test_report.py"),
     "prometheus": ("deploy/test_alerts_fire.py", "deploy/test_rules.py", "testkit/test_prometheus.py"),
     "training": (

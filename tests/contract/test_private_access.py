@@ -13,7 +13,7 @@ BUDGET = {
     "testkit/scripted_judge.py": 1,
     "tests/contract/test_docs.py": 3,
     "tests/contract/test_rows.py": 1,
-    "tests/deploy/test_ray_configuration.py": 3,
+    "tests/deploy/ray/test_configuration.py": 3,
     "tests/service/api/protocols/test_edge.py": 2,
     "tests/service/api/test_score.py": 2,
     "tests/service/api/test_score_streaming.py": 2,
