@@ -30,10 +30,10 @@ serve-ray: .venv/ray  ## serve replicas on Ray Serve, as deploy/ray/serve.yaml s
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
-test: .venv/dev .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## run all tests, with real vLLM, Ray, Redis, Prometheus and a browser: 20 minutes
+test: .venv/dev .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## run all tests, with real vLLM, Ray, Redis, Prometheus and a browser: 13 minutes
 	$(PYTEST) $(ARGS)
 
-test-fast: .venv/test .venv/redis .venv/peers .venv/deploy .venv/nginx  ## run the tests that need no vLLM, Ray, browser, Prometheus or training: 2 minutes
+test-fast: .venv/test .venv/redis .venv/peers .venv/deploy .venv/nginx  ## run the tests that need no vLLM, Ray, browser, Prometheus or training: 5 minutes
 	$(PYTEST) --fast $(ARGS)
 
 check: .venv/dev .venv/vllm .venv/deploy  ## check the code: ruff, mypy --strict, import contracts
