@@ -1,4 +1,4 @@
-"""How near the judge engines come to what a GPU can do: verdicts a second on the shapes of two real judges.
+"""Measures how near the judge engines come to a GPU's peak: verdicts a second on the shapes of two real judges.
 
 The models are Qwen2.5-7B and Qwen3-32B in bfloat16 with random weights, made on the GPU and never downloaded: the speed
 is real, the verdicts mean nothing. The work is 12 criteria of 40 own tokens on 500 instruction tokens, which all

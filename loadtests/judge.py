@@ -1,4 +1,4 @@
-"""How good the bundled judge is through the service: 2,000 cases that nobody trained on, posted to POST /v1/score.
+"""Measures the bundled judge through the service: 2,000 cases that nobody trained on, posted to POST /v1/score.
 
 The service is a process of its own on a free loopback port. The cases come from the miniature's evaluation stream;
 every one asks about a combination of topic and item that training never showed, and its truth is exact. A criterion

@@ -1,4 +1,4 @@
-"""What sharing prefixes is worth to the local engine: verdicts a second in three ways, side by side in one run.
+"""Measures what shared prefixes save engine `local`: verdicts a second in three ways, side by side in one run.
 
 The shape is that of GRPO: groups of 8 responses to one conversation of 600 tokens, a response of about 600 tokens and
 its 12 criteria of about 60. `groups`: all of a group in one call, the conversation computed once; `responses`: a call

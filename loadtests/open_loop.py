@@ -1,4 +1,4 @@
-"""What is asked of an overloaded service: requests whose texts are their own, over connections that cost the
+"""Makes the requests to an overloaded service: requests whose texts are their own, over connections that cost the
 caller little: bytes are kept and read afterwards.
 
 Guarantees: No two requests have a text in common but their criteria.
@@ -47,7 +47,7 @@ class Reply:
 
     @property
     def computed_tokens(self) -> int:
-        """What the judge computed for it, by the answer's own account."""
+        """Returns what the judge computed for it, by the answer's own account."""
         usage = json.loads(self.body)["usage"]
         return int(usage["prompt_tokens"]) - int(usage["cached_tokens"])
 

@@ -1,4 +1,4 @@
-"""What the service itself costs: CPU microseconds per uncached verdict over HTTP, engine and tokenizer excluded.
+"""Measures the service's own cost: CPU microseconds per uncached verdict over HTTP, engine and tokenizer excluded.
 
 The engine answers from a constant, so what is left is parsing, rendering, queueing, reading, aggregating and writing.
 The tokenizer's time is taken where it is called and shown apart. Requests are GRPO groups of 8 responses with 12

@@ -107,7 +107,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 class Load:
-    """What is asked of one service. `numbers` make each text its own."""
+    """A load holds the requests to one service. `numbers` make each text its own."""
 
     def __init__(self, host: Host, seconds: float, bar: "tqdm[Any]") -> None:
         self._host = host

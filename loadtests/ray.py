@@ -1,4 +1,5 @@
-"""What keeping a prompt's calls together saves: prompt tokens computed, with and without the client's header.
+"""Measures what it saves to keep a prompt's calls together: prompt tokens computed, with and without the client's
+header.
 
 Ray Serve in this machine, two nodes, three replicas of engine `local` with the bundled judge. Each member of a group is
 a call of its own, all at once in any order, as rollouts end. The replicas count what they computed and what they shared

@@ -82,7 +82,7 @@ class Caller:
 
 @dataclass(slots=True)
 class CallerOutcome:
-    """What became of one caller's requests. `units` were computed for it while requests came; of all that was computed
+    """The outcomes of one caller's requests. `units` were computed for it while requests came; of all that was computed
     for it, `whole` belongs to requests answered whole and in time, `late` to questions answered past their deadline."""
 
     sent: int = 0

@@ -119,7 +119,7 @@ def read_memory(root: Path = Path("/")) -> Memory | None:
 
 
 def check_machine(settings: EngineSettings, cores: int, memory: Memory | None) -> Finding:
-    """Whether a judge that runs on the CPU has room for its weights."""
+    """Checks whether a judge that runs on the CPU has room for its weights."""
     text = f"{platform.system()} on {platform.machine()}, {cores} CPU core{'' if cores == 1 else 's'}"
     if memory is None:
         return Finding("Machine", "ok", text)
@@ -147,7 +147,7 @@ def _weights_bytes(settings: EngineSettings) -> int:
 
 
 def check_gpu(settings: EngineSettings, gpus: tuple[Gpu, ...] | None) -> Finding:
-    """Whether there are the GPUs that the settings name."""
+    """Checks whether there are the GPUs that the settings name."""
     if gpus:
         text = ", ".join(f"{one.name} with {_gib(one.memory)}" for one in gpus)
     else:
@@ -186,7 +186,7 @@ def installed_version(module: str) -> str | None:
 
 
 def check_packages(settings: Settings, installed: Callable[[str], str | None] = installed_version) -> Finding:
-    """Whether the packages of the engine, and of tracing, are installed."""
+    """Checks whether the packages of the engine, and of tracing, are installed."""
     needed = _MODULES + (_VLLM_MODULES if settings.engine == "vllm" else ())
     needed += _TRACING_MODULES if settings.otlp_endpoint else ()
     versions = {module: installed(module) for module in needed}
@@ -201,7 +201,7 @@ def check_packages(settings: Settings, installed: Callable[[str], str | None] = 
 
 
 def check_judge(settings: EngineSettings) -> Finding:
-    """Whether the judge's folder has what an engine reads, or the hub's cache has it."""
+    """Checks whether the judge's folder has what an engine reads, or the hub's cache has it."""
     if settings.engine == "fake":
         return Finding("Judge", "warning", "engine fake: its verdicts mean nothing", "use it for dry runs only")
     if settings.judge is None:
@@ -252,7 +252,7 @@ def _on_the_hub(name: str, revision: str | None) -> Finding:
 
 
 def check_remote(settings: EngineSettings, transport: httpx.BaseTransport | None = None) -> Finding:
-    """Whether the server of engine `remote` answers."""
+    """Checks whether the server of engine `remote` answers."""
     if settings.remote_url is None:
         return Finding("Remote", "error", "engine remote has no server", "name its base URL in `remote_url`")
     key = {} if settings.remote_key is None else {"Authorization": f"Bearer {settings.remote_key}"}
@@ -273,7 +273,7 @@ def check_remote(settings: EngineSettings, transport: httpx.BaseTransport | None
 
 
 async def check_redis(settings: Settings) -> Finding:
-    """Whether Redis answers in time. The service starts without it, so that only a wrong URL is an error."""
+    """Checks whether Redis answers in time. The service starts without it, so that only a wrong URL is an error."""
     if settings.redis_url is None:
         return Finding("Redis", "ok", "not used: this process shares nothing with others")
     faults: list[str] = []
@@ -299,7 +299,7 @@ async def check_redis(settings: Settings) -> Finding:
 
 
 def check_port(settings: Settings) -> Finding:
-    """Whether the service may listen where the settings say."""
+    """Checks whether the service may listen where the settings say."""
     where = f"{settings.host}:{settings.port}"
     try:
         if settings.teams is None:
@@ -315,7 +315,7 @@ def check_port(settings: Settings) -> Finding:
 
 
 def check_teams(settings: Settings) -> Finding:
-    """Whether the teams file can be used."""
+    """Checks whether the teams file can be used."""
     if settings.teams is None:
         return Finding("Teams", "ok", "no teams file: no key is needed, and only this machine may send requests")
     try:

@@ -57,7 +57,7 @@ class Judge(Protocol):
 
     @property
     def dead(self) -> bool:
-        """Whether a restart of the process is the only remedy."""
+        """Returns whether a restart of the process is the only remedy."""
 
     @property
     def load_tokens(self) -> int:
@@ -99,12 +99,12 @@ class Lifecycle(Generic[J]):
 
     @property
     def shutting_down(self) -> bool:
-        """Whether draining has begun. It does not end any more."""
+        """Returns whether draining has begun. It does not end any more."""
         return self._state in ("draining", "stopped")
 
     @property
     def loading_cancelled(self) -> bool:
-        """Whether draining began while the judge was loading. A thread in which it loads runs on."""
+        """Returns whether draining began while the judge was loading. A thread in which it loads runs on."""
         return self._loading is not None and self._loading.cancelled()
 
     @property
@@ -116,7 +116,7 @@ class Lifecycle(Generic[J]):
 
     @property
     def dead(self) -> bool:
-        """Whether a restart of the process is the only remedy."""
+        """Returns whether a restart of the process is the only remedy."""
         return self._judge is not None and self._judge.dead
 
     @property

@@ -70,7 +70,7 @@ class RedisClient:
 
     @property
     def breaker_open(self) -> bool:
-        """Whether every call raises at once, until Redis answers a ping."""
+        """Returns whether every call raises at once, until Redis answers a ping."""
         return self._recovering is not None
 
     async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:

@@ -1,4 +1,4 @@
-"""What the dashboards ask of Prometheus, read from the JSON that Grafana gets, with its variables as Grafana puts them.
+"""Reads the dashboards' queries to Prometheus from the JSON that Grafana gets, with its variables as Grafana puts them.
 
 Guarantees: A query in which a variable is left raises Failed. Nothing here knows how the dashboards were made.
 """

@@ -42,7 +42,7 @@ def stage(name: str) -> list[Step]:
 
 
 def copied(step: Step) -> list[tuple[str, str]]:
-    """What a COPY takes from the checkout, and its place below WORKDIR."""
+    """Returns what a COPY takes from the checkout, and its place below WORKDIR."""
     *sources, place = step.value.split()
     if sources[0].startswith("--from="):
         assert sources[1:] == ["/"] and place == "./", step
@@ -52,7 +52,7 @@ def copied(step: Step) -> list[tuple[str, str]]:
 
 
 def lay_out(steps: list[Step], folder: Path) -> None:
-    """What the COPYs make, in `folder`; what .dockerignore leaves out is left out."""
+    """Returns what the COPYs make, in `folder`; what .dockerignore leaves out is left out."""
     for step in steps:
         for source, place in copied(step) if step.instruction == "COPY" else ():
             to = folder / place

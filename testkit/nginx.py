@@ -35,7 +35,8 @@ def _with(shipped: str, port: int, replicas: Sequence[str]) -> str:
 
 
 def _around(folder: Path) -> str:
-    """What Debian's /etc/nginx/nginx.conf is on a machine: here without a daemon, and with places of the test's own."""
+    """Returns what Debian's /etc/nginx/nginx.conf is on a machine: here without a daemon, and with places of the test's
+    own."""
     temporary = "".join(f"    {name}_temp_path {folder}/{name};\n" for name in _TEMPORARY)
     return (
         f"daemon off;\nuser root;\npid {folder}/nginx.pid;\nerror_log stderr warn;\n"

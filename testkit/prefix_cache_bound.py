@@ -1,4 +1,4 @@
-"""How much of the prompts a prefix cache can save: what a measured hit ratio is held against.
+"""Computes how much of the prompts a prefix cache can save, to compare a measured hit ratio with.
 
 A cache like vLLM's keeps whole blocks of tokens, each known by everything before it, and computes a prompt's last token
 in any case. `cached` counts for any prompts in the order in which they come; `group_cached` is the closed form for a

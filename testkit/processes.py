@@ -183,7 +183,7 @@ def refused(*flags: str) -> tuple[int, str]:
 
 
 def runs(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
+    """Returns whether the process exists and is no zombie."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

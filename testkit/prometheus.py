@@ -167,7 +167,8 @@ def _until_tried(running: Prometheus, targets: int) -> None:
 
 
 def program(name: Literal["prometheus", "promtool"]) -> str:
-    """Where the program is: what make unpacked, else the one of this machine. Raises Failed where there is none."""
+    """Returns where the program is: what make unpacked, else the one of this machine. Raises Failed where there is
+    none."""
     found = shutil.which(name, path=os.pathsep.join((str(_PROGRAMS), os.environ.get("PATH", os.defpath))))
     if found is None:
         raise Failed(f"there is no {name}: make .venv/prometheus")

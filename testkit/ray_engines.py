@@ -1,4 +1,4 @@
-"""What the replicas of the tests judge with: the fake judge, slow enough to have work in flight, down on request."""
+"""Builds the engine of the tests' replicas: the fake judge, slow enough to have work in flight, down on request."""
 
 import asyncio
 import os

@@ -76,7 +76,7 @@ class Nodes:
         return found
 
     def targets(self) -> dict[str, str]:
-        """Where metrics are read, by replica."""
+        """Returns where metrics are read, by replica."""
         found = httpx.get(f"{self.url}/metrics/targets", timeout=10).json()
         return {one["labels"]["replica"]: one["targets"][0] for one in found}
 
@@ -106,7 +106,7 @@ class Nodes:
             (self.folder / name).unlink()
 
     def close(self) -> list[str]:
-        """What had to be killed."""
+        """Returns what had to be killed."""
         everybody = self._everybody()
         assert self._process.stdin is not None and self._process.stdout is not None
         with suppress(BrokenPipeError):

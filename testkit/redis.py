@@ -86,7 +86,7 @@ class RedisServer:
             return client.execute_command(*words)
 
     def kill(self) -> None:
-        """What is in it is lost."""
+        """Ends it; its data is lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -157,7 +157,7 @@ class JudgeClient:
         )
 
     async def ready(self) -> bool:
-        """Whether the service would judge now. The request is sent once, without retries."""
+        """Returns whether the service would judge now. The request is sent once, without retries."""
         try:
             response = await self._transport.send("GET", "/readyz", deadline=self._transport.deadline(_READY_S))
         except RubricdClientError:

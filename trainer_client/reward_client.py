@@ -50,7 +50,7 @@ class RewardClient:
 
 
 def may_change(outcome: Outcome) -> bool:
-    """Whether there is no reward yet and the same request may bring one later."""
+    """Returns whether there is no reward yet and the same request may bring one later."""
     if isinstance(outcome, Failed):
         return outcome.error.retryable or isinstance(outcome.error, DeadlineExceeded)
     return may_be_judged_later(outcome.result)

@@ -45,7 +45,8 @@ Truth = dict[tuple[str, str], float]
 
 @dataclass(slots=True)
 class Load:
-    """What the callers saw. `wrong` are verdicts that the undisturbed service did not give; there must be none."""
+    """The callers saw these answers. `wrong` are verdicts that the undisturbed service did not give; there must be
+    none."""
 
     requests: int = 0
     hung: int = 0
@@ -222,7 +223,7 @@ def check(answer: dict[str, Any], asked: Sequence[Case], truth: Truth, load: Loa
 
 
 def table(trials: Sequence[Trial], load: Load, seconds: float) -> str:
-    """What was done, then the figures."""
+    """Returns the trials, then the figures, as text."""
     lines = [f"{'fault':<10}{'to':<20}{'detected after':>16}{'503 after':>12}{'ready after':>13}"]
     for one in trials:
         times = f"{one.detected_s:>14.2f} s{one.unready_s:>10.2f} s{one.ready_s:>11.1f} s"

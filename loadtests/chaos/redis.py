@@ -1,4 +1,5 @@
-"""What a fault of Redis costs: eight kinds of it, 500 requests each, against the real service and a real Redis.
+"""Measures what a fault of Redis costs: eight kinds of faults, 500 requests each, against the real service and a real
+Redis.
 
 The service (`python -m service serve --engine fake`) has no verdicts in memory, so that every request goes to Redis.
 Its answers are compared with those of a service without Redis. The test is passed where no answer is a 5xx and no
@@ -32,7 +33,7 @@ Truth = dict[int, list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is done to Redis before the requests, while they come (every tenth), and after them."""
+    """A fault says what is done to Redis before the requests, while they come (every tenth), and after them."""
 
     name: str
     config: tuple[str, ...] = ()

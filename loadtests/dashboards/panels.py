@@ -18,7 +18,7 @@ PRICE = "2"
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a panel's queries found, in their order; `missing` says what is not there."""
+    """A panel's queries found these series, in their order; `missing` says what is not there."""
 
     panel: Panel
     found: tuple[tuple[Series, ...], ...]

@@ -1,4 +1,4 @@
-"""Who is compared, and how each is asked for the same verdicts.
+"""Defines the baselines, and how each is queried for the same verdicts.
 
 Guarantees: What is sent is made before the clock starts and what came back is read after it stops. An answer with fewer
 verdicts than asked for fails the baseline. Every baseline over HTTP has the same number of responses in flight,
@@ -37,7 +37,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class LabelQuery:
-    """What an answer says: how many verdicts, and the tokens of prompts and decoding where it tells."""
+    """An answer's content: how many verdicts, and the tokens of prompts and decoding where it tells."""
 
     verdicts: int
     prompt_tokens: int

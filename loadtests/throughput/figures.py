@@ -1,4 +1,4 @@
-"""What was measured, and what is told about it: rates, ratios, latencies, CPU time. Pure.
+"""Turns measurements into the figures that are reported: rates, ratios, latencies, CPU time. Pure.
 
 Guarantees: A ratio exists only where both its rates were measured in this run. What is missing is null, with a reason.
 """

@@ -1,4 +1,4 @@
-"""How each baseline's server is started on a model, all with the same limits.
+"""Starts each baseline's server on a model, all with the same limits.
 
 Guarantees: One data type, one size of the KV cache, one number of tokens a step, nothing compiled. The OpenAI server is
 in its development mode for one thing: the door that empties the prefix cache.
@@ -22,7 +22,7 @@ STEP_TOKENS, SEQUENCES, KV_CACHE_GB = 4_096, 256, 2
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all hosts of one model have in common."""
+    """The hosts of one model share these settings."""
 
     model: Path
     dtype: str

@@ -1,4 +1,4 @@
-"""What each baseline is sent for the same work: bytes of requests, and token ids for the engine alone. Pure.
+"""Makes each baseline's requests for the same work: bytes of requests, and token ids for the engine alone. Pure.
 
 Guarantees: `Prompts.token_ids` are the prompts that the service makes. The query and items of `/generative_scoring` and
 the messages of a chat say the same text in the same order. The published pattern's prompt is another one, with our own

@@ -174,7 +174,7 @@ async def _both(one: Baseline, work: Sequence[Group]) -> tuple[Pass, Pass]:
 
 
 def folder_of(kind: Kind, below: Path) -> Path:
-    """Where the model of this kind is kept."""
+    """Returns where the model of this kind is kept."""
     folder = below / kind
     folder.mkdir(parents=True, exist_ok=True)
     return folder

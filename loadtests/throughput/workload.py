@@ -1,4 +1,4 @@
-"""What is judged: made-up conversations, responses and criteria in HealthBench's sizes, in GRPO groups.
+"""Makes the workload: made-up conversations, responses and criteria in HealthBench's sizes, in GRPO groups.
 
 Guarantees: Pure. The same seed gives the same text. A text has exactly as many tokens as asked for. Texts of different
 seeds have no beginning in common, so nothing that was computed for one serves another.

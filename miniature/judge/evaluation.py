@@ -1,4 +1,4 @@
-"""How good a judge of this world is: P(met) against the truth, in figures.
+"""Measures a judge of this world: P(met) against the truth, in figures.
 
 Guarantees: Pure arithmetic over verdicts, wherever they come from (a model in this process, the service).
 """

@@ -103,7 +103,7 @@ class Packer:
 
 
 def _mask(spans: torch.Tensor, head: int) -> torch.Tensor:
-    """What each token may see: the head, the prefix and its own span, backwards only."""
+    """Returns what each token may see: the head, the prefix and its own span, backwards only."""
     rows, length = spans.shape
     backwards = torch.ones(length, length, dtype=torch.bool).tril()
     seen = (spans[:, None, :] == 0) | (spans[:, None, :] == spans[:, :, None])

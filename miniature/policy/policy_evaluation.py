@@ -1,4 +1,4 @@
-"""How well a policy answers the bare prompt: by the judge's word, by the exact truth, and as the best of N.
+"""Measures how well a policy answers the bare prompt: by the judge's word, by the exact truth, and as the best of N.
 
 Guarantees: Answers are drawn from the bare prompt at temperature 1. Judge and truth read the same ones. An answer that
 the judge did not judge ends the measurement.

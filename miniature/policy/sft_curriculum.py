@@ -1,4 +1,4 @@
-"""What the tiny policy is taught before any reward: to answer in the clinic's style, and to follow a scaffold.
+"""Teaches the tiny policy before any reward: to answer in the clinic's style, and to follow a scaffold.
 
 Two kinds of examples. A bare one has the question alone; its answer holds what anybody would say, except for the few
 topics that the policy is to know. A scaffolded one shows a part of a rubric as the trainer's scaffold words it; its

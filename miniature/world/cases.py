@@ -97,7 +97,8 @@ def question(topic: Topic, random: Random) -> str:
 
 @cache
 def _pools(topic: Topic, with_held_out: bool) -> Pools:
-    """What the stream may speak about, in pools drawn from equally often: the known, and the held-out if wanted."""
+    """Returns what the stream may speak about, in pools drawn from equally often: the known, and the held-out if
+    wanted."""
     known = tuple(item for item in ITEMS if not held_out(topic, item))
     return (known, tuple(item for item in ITEMS if held_out(topic, item))) if with_held_out else (known,)
 
@@ -181,5 +182,5 @@ def _near(topic: Topic, random: Random) -> Topic:
 
 
 def _kin(topic: Topic, other: Topic) -> bool:
-    """Whether they share the complaint or the part, but not both."""
+    """Returns whether they share the complaint or the part, but not both."""
     return (topic.complaint == other.complaint) != (topic.part == other.part)

@@ -108,7 +108,8 @@ class Topic:
 
     @property
     def title(self) -> str:
-        """What the clinic calls it. Patients say "a stiff neck", the clinic and its rubrics say "Stiff Neck"."""
+        """Returns what the clinic calls it. Patients say "a stiff neck", the clinic and its rubrics say "Stiff
+        Neck"."""
         return f"{self.complaint} {self.part}".title()
 
 
@@ -205,5 +206,6 @@ def rubric(topic: Topic) -> tuple[Criterion, ...]:
 
 @cache
 def held_out(topic: Topic, item: Item) -> bool:
-    """Whether the judge's training never shows this item with this topic, neither in a response nor in a criterion."""
+    """Returns whether the judge's training never shows this item with this topic, neither in a response nor in a
+    criterion."""
     return _number(f"held out {topic.name} {item.id}") % 4 == 0

@@ -52,7 +52,7 @@ def read(text: str) -> Response:
 
 
 def met(criterion: Criterion, text: str) -> bool:
-    """Whether the criterion is literally true of the response."""
+    """Returns whether the criterion is literally true of the response."""
     match criterion.kind:
         case "item":
             return any(step.item == criterion.item and not step.negated for step in steps(text))

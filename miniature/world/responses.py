@@ -38,7 +38,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """How a response is written. `plain` is the canonical wording, which a policy of this world writes."""
+    """A style says how a response is written. `plain` is the canonical wording, which a policy of this world writes."""
 
     style: Style = "inline"
     plain: bool = True

@@ -1,4 +1,4 @@
-"""What the tiny policy is trained on by reward, and how well it did: rows, exact reward, the best single answer.
+"""Makes the tasks of the tiny policy, and scores its answers: rows, exact reward, the best single answer.
 
 Five complaints at five parts of the body are the block. Its diagonal is held out: each of those topics' halves is met
 in training, the topic itself never. Two of the six question wordings are kept for evaluation.

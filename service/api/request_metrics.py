@@ -15,7 +15,7 @@ from service.scoring.results import Scored, by_group, criteria_spreads, spread
 
 @dataclass(frozen=True, slots=True)
 class RequestSummary:
-    """What a request's log line and trace show beside its time. `numbers` is empty where nothing was judged."""
+    """A request's log line and trace show these facts beside its time. `numbers` is empty where nothing was judged."""
 
     team: str | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)

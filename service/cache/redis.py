@@ -109,7 +109,8 @@ class RedisCache(Generic[V]):
     async def _claim(
         self, claims: Mapping[bytes, Command], raw: Mapping[bytes, bytes | None]
     ) -> tuple[dict[bytes, V], set[bytes]]:
-        """What was written since `raw` was read, and what is ours to judge: everything where Redis is unavailable."""
+        """Returns what was written since `raw` was read, and what is ours to judge: everything where Redis is
+        unavailable."""
         commands = [self._leases.renew()]
         for key, claim in claims.items():
             commands += (claim, ("GET", verdict_name(key)))

@@ -25,7 +25,7 @@ class SharedCache(Protocol[V]):
     """The caller ends every key that is `mine` once, by `put` or by `release`."""
 
     async def look_up(self, keys: Sequence[bytes]) -> Lookup[V]:
-        """Which keys are known, and who judges the others."""
+        """Returns which keys are known, and who judges the others."""
         ...
 
     def watch(

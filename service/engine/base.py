@@ -33,7 +33,7 @@ class Prompt:
 
 
 def common_length(a: Prompt, b: Prompt) -> int:
-    """How many tokens at the beginning of their shared parts the prompts may compute together."""
+    """Returns how many tokens at the beginning of their shared parts the prompts may compute together."""
     if a.salt != b.salt:
         return 0
     low, high = 0, min(len(a.shared), len(b.shared))
@@ -62,7 +62,7 @@ Outcome = LabelLogprobs | JudgementError
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a text is generated. Temperature 0 is greedy, and then `seed` has no effect.
+    """The settings of generation. Temperature 0 is greedy, and then `seed` has no effect.
 
     `json_schema` is a schema as JSON text: the generated text is one document of it, with its keys in the schema's
     order, or it is unfinished. `stop_ids` end the text besides the model's own end token; none of them is part of the

@@ -99,7 +99,7 @@ class Telemetry:
             self._metrics.judgements.labels(source, mode, outcome).inc(count)
 
     def observe_probabilities(self, p_met: Sequence[float], label_mass: Sequence[float]) -> None:
-        """What the judge returned for criteria, before any threshold."""
+        """Observes what the judge returned for criteria, before any threshold."""
         self._metrics.p_met.observe(p_met)
         self._metrics.label_mass.observe(label_mass)
 

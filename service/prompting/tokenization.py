@@ -93,6 +93,6 @@ class Segmenter:
 
 
 def _is_markup(content: str) -> bool:
-    """Whether an added token that is not flagged special steers the model: `<think>`, `[TOOL_CALLS]`. White space and
-    single characters are ordinary text that some vocabularies list as added."""
+    """Returns whether an added token that is not flagged special steers the model: `<think>`, `[TOOL_CALLS]`. White
+    space and single characters are ordinary text that some vocabularies list as added."""
     return len(content.strip("\u2581 \t\r\n")) > 1

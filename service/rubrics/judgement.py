@@ -42,7 +42,8 @@ class Judgement:
 
 
 def abstains(label_mass: float | None, mass_floor: float) -> bool:
-    """Whether the labels hold too little of the vocabulary's mass. A written verdict has none and does not abstain."""
+    """Returns whether the labels hold too little of the vocabulary's mass. A written verdict has none and does not
+    abstain."""
     return label_mass is not None and (label_mass < mass_floor or label_mass <= 0.0)
 
 

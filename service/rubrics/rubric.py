@@ -35,7 +35,7 @@ class Criterion:
 
     @property
     def wanted(self) -> bool:
-        """Whether being met is good."""
+        """Returns whether being met is good."""
         return self.points > 0
 
 

@@ -83,7 +83,7 @@ _Groups = OrderedDict[Hashable, OrderedDict[Ticket, None]]
 
 
 class TenantFifo:
-    """What one tenant has queued: prefix groups in order of arrival, those that have started before the others.
+    """One tenant's queued tickets: prefix groups in order of arrival, those that have started before the others.
 
     The queries of a group stay together, since the engine computes their common prefix once if they are neighbours.
     Every method takes the same time however many tickets are queued.
@@ -137,8 +137,8 @@ class TenantFifo:
 
 @dataclass(frozen=True, slots=True)
 class EngineCapacity:
-    """What one batch may hold, and what the engine may have at a time. `one_prefix`: a batch ends where another prefix
-    begins."""
+    """The limits of one batch, and of what the engine may have at a time. `one_prefix`: a batch ends where another
+    prefix begins."""
 
     batch_tokens: int
     batch_tickets: float = math.inf
@@ -275,7 +275,8 @@ class RequestQueue:
         )
 
     def _fits(self, ticket: Ticket, batch: Batch, tokens: int) -> bool:
-        """Whether a batch that has tickets can take one more; `tokens` is what it would then cost to compute."""
+        """Returns whether a batch that has tickets can take one more; `tokens` is what it would then cost to
+        compute."""
         capacity = self._capacity
         if tokens > capacity.batch_tokens or len(batch.tickets) >= capacity.batch_tickets:
             return False

@@ -84,7 +84,7 @@ class Scheduler:
 
     @property
     def limit_tokens(self) -> float:
-        """How much may be queued now."""
+        """Returns how much may be queued now."""
         return self._admission.limit_tokens
 
     @property
@@ -288,7 +288,8 @@ def summarize_batch(
     seconds: float,
     busy_s: float,
 ) -> EngineBatch:
-    """What a batch was, for metrics and traces. `outcomes` are in the tickets' order; None where the batch failed.
+    """Returns what a batch was, for metrics and traces. `outcomes` are in the tickets' order; None where the batch
+    failed.
 
     What the engine computed is counted whether or not anybody still waits for it.
     """

@@ -39,8 +39,8 @@ Reserve = Callable[[int], Awaitable[Reservation]]
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What holds for all queries of one request. `scope` names who may share the results, `tenant` whose queue they
-    wait in; `deadline_s` is a point on the clock; `priority` is for engines with a queue of their own."""
+    """These facts hold for all queries of one request. `scope` names who may share the results, `tenant` whose queue
+    they wait in; `deadline_s` is a point on the clock; `priority` is for engines with a queue of their own."""
 
     scope: str = ""
     tenant: Tenant = DEFAULT_TENANT
@@ -52,7 +52,7 @@ class RequestContext:
 
 @dataclass(frozen=True, slots=True)
 class Options(RequestContext):
-    """What a request chose, with its context."""
+    """A request's options, with its context."""
 
     mode: str = "verdict"
     layout: str = "rubricd"

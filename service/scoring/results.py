@@ -123,7 +123,7 @@ def by_group(scored: Iterable[Scored]) -> dict[str, list[Scored]]:
 
 
 def spread(group: Sequence[Scored]) -> Spread:
-    """Whether the scores differ: without that a group teaches nothing. `unjudged`: fewer than two have one."""
+    """Returns whether the scores differ: without that a group teaches nothing. `unjudged`: fewer than two have one."""
     values = [one.score.value for one in group if one.score.value is not None]
     if len(values) < 2:
         return "unjudged"

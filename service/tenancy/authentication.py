@@ -37,7 +37,7 @@ class Authentication(Protocol):
 
     @property
     def file_ok(self) -> bool | None:
-        """Whether the last content of the teams file could be used. None where there is no file."""
+        """Returns whether the last content of the teams file could be used. None where there is no file."""
 
     def team_of(self, authorization: str | None) -> Team:
         """The team of this header's key. Raises Unauthorized."""

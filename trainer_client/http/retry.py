@@ -94,7 +94,7 @@ class RetryPolicy:
 
 
 def may_be_judged_later(result: wire.Result) -> bool:
-    """Whether a result has no score and lacks verdicts only for now: the same request may bring them later."""
+    """Returns whether a result has no score and lacks verdicts only for now: the same request may bring them later."""
     return result.score is None and any(criterion.status in _TRANSIENT for criterion in result.criteria)
 
 

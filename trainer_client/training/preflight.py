@@ -35,7 +35,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes the run's folder."""
+        """Returns whether this is the process that writes the run's folder."""
         return self.rank == 0
 
 

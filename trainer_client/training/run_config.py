@@ -50,7 +50,7 @@ class WordingSection(Section):
 
 
 class ScaffoldSection(Section):
-    """How much of its rubric a rollout sees."""
+    """The scaffold: how much of its rubric a rollout reveals."""
 
     within: Within = Field(default="linear", description="Within a group: `linear`, from all to nothing, or `binary`.")
     over: Over = Field(

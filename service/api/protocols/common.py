@@ -44,8 +44,8 @@ _RETRYABLE = frozenset(error.code for error in JudgementError.__subclasses__() i
 
 @dataclass(frozen=True, slots=True)
 class TranslationContext:
-    """What a translation needs besides the body. `query` is the URL's; `deadline_s` is a duration; `end_tokens` are
-    taken off the end of a response; `neutral` stands for a missing reward where it is set, and `count_neutral` is
+    """A translation needs these facts besides the body. `query` is the URL's; `deadline_s` is a duration; `end_tokens`
+    are taken off the end of a response; `neutral` stands for a missing reward where it is set, and `count_neutral` is
     called with how often it did."""
 
     query: Mapping[str, str]
@@ -151,7 +151,7 @@ def build_request(
 
 
 def _at(loc: Place, labels: Sequence[Label]) -> Place:
-    """Where in the foreign body, or its URL, a place of the contract's request is."""
+    """Returns where in the foreign body, or its URL, a place of the contract's request is."""
     match loc:
         case ("items", int(index), *rest):
             return (*labels[index].place, *rest)
@@ -174,7 +174,7 @@ def to_json(reply: Any) -> bytes:
 
 
 def missing_verdicts(results: Iterable[wire.Result]) -> Counter[str]:
-    """How many criteria have no verdict, by status."""
+    """Returns how many criteria have no verdict, by status."""
     return Counter(criterion.status for one in results for criterion in one.criteria if criterion.status != "ok")
 
 

@@ -132,7 +132,8 @@ class ModelRunner:
         return expandable
 
     def _probe_trees(self) -> bool:
-        """Whether the model's answer over a tree is that of its own attention. Sets the model's attention to match."""
+        """Returns whether the model's answer over a tree is that of its own attention. Sets the model's attention to
+        match."""
         if self._max_model_len < 64:
             return False
         prompts = _probe_prompts(min(100, self._model.get_input_embeddings().weight.shape[0]))
