@@ -60,6 +60,22 @@ def create_app(
 
     routes, scoring = Routes(dependencies), ScoreRoute(dependencies)
     protocols = ProtocolRoutes(dependencies, scoring)
+    _add_routes(app, routes, scoring, protocols)
+    app.user_middleware = [  # outermost first
+        Middleware(
+            RequestTelemetry,
+            telemetry=dependencies.telemetry,
+            tracing=composition.tracing,
+            routes={route.path for route in app.routes if hasattr(route, "path")},
+            judging={*SCORE_ROUTES, *protocols.judging},
+            lifecycle=lifecycle,
+        ),
+        Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+    ]
+    return app
+
+
+def _add_routes(app: FastAPI, routes: Routes, scoring: ScoreRoute, protocols: ProtocolRoutes) -> None:
     for path in SCORE_ROUTES:
         app.add_api_route(path, scoring.score, methods=["POST"], include_in_schema=path == "/v1/score")
     for path, endpoint in protocols.routes().items():
@@ -70,21 +86,6 @@ def create_app(
     app.add_api_route("/readyz", routes.readyz, methods=["GET"])
     app.add_api_route("/metrics", routes.metrics, methods=["GET"])
     app.add_api_route(PAGE_ROUTE, page, methods=["GET"], include_in_schema=False)
-
-    known = {route.path for route in app.routes if hasattr(route, "path")}
-    judging = {*SCORE_ROUTES, *protocols.judging}
-    app.user_middleware = [  # outermost first
-        Middleware(
-            RequestTelemetry,
-            telemetry=dependencies.telemetry,
-            tracing=composition.tracing,
-            routes=known,
-            judging=judging,
-            lifecycle=lifecycle,
-        ),
-        Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
-    ]
-    return app
 
 
 def lifecycle_of(app: FastAPI) -> Lifecycle[Scorer]:
