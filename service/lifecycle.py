@@ -171,7 +171,10 @@ class Lifecycle(Generic[J]):
         try:
             judge = await load()
         except Exception as error:
-            self.fail(error)
+            if self.shutting_down:  # it failed while it was cancelled: the state goes on, and the error is reported
+                self._on_failed(error)
+            else:
+                self.fail(error)
         else:
             self.serve(judge)
 

@@ -287,3 +287,21 @@ def test_before_it_runs_there_is_nothing_to_end() -> None:
     lifecycle.drain()
     lifecycle.cut_short()
     assert lifecycle.state == "loading"
+
+
+async def test_an_error_of_a_load_that_was_cancelled_is_reported() -> None:
+    """What fails while it is being stopped is no change of state, and is not lost either."""
+    errors: list[BaseException] = []
+
+    async def load() -> FakeJudge:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            raise ConfigurationError("its processes would not end") from None
+        return FakeJudge()
+
+    lifecycle = Lifecycle[FakeJudge](on_failed=errors.append)
+    async with lifecycle.running(load, drain_s=5.0):
+        await asyncio.sleep(0)
+    assert [str(error) for error in errors] == ["its processes would not end"]
+    assert lifecycle.state == "stopped"
