@@ -22,14 +22,14 @@ from service.clock import SystemClock
 from service.engine.base import EngineIdentity, GenerationOutcome, Outcome, Prompt, Sampling
 from service.engine.checkpoint import refuse_missing_weights, resolve
 from service.engine.identity import checkpoint_facts
+from service.engine.supervision.checkpoint_files import CheckpointFiles
+from service.engine.supervision.restart import restart_until_it_runs
+from service.engine.supervision.watchdog import end_watch, watch
 from service.engine.vllm import requests
 from service.engine.vllm.options import Options, facts
 from service.engine.vllm.process import VllmInstance
-from service.engine.vllm.startup import CheckpointFiles, start_and_probe
-from service.engine.vllm.watchdog import restart_pauses_s, watch
-from service.errors import ConfigurationError, EngineFailed, JudgementError, TooLong
-
-_log = logging.getLogger(__name__)
+from service.engine.vllm.startup import start_and_probe
+from service.errors import EngineFailed, JudgementError, TooLong
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +45,7 @@ class VllmEngine:
     """An Engine over vLLM. Create one with `load`; one at a time in a process."""
 
     streams = True
+    watched_name = "vLLM"
 
     def __init__(
         self, instance: VllmInstance, folder: Path, options: Options, identity: EngineIdentity, *, hang_s: float
@@ -129,10 +130,7 @@ class VllmEngine:
 
     async def stop(self) -> None:
         self.mark_down("the judge was stopped")
-        # Cancelled until it ends: what it waits for may lose a cancellation.
-        while not self._watchdog.done():
-            self._watchdog.cancel()
-            await asyncio.wait({self._watchdog}, timeout=0.1)
+        await end_watch(self._watchdog)
         await asyncio.gather(*self._aborts, return_exceptions=True)
         # Its processes are killed, and its logger would report that as an error.
         logging.getLogger("vllm").setLevel(logging.CRITICAL)
@@ -147,20 +145,17 @@ class VllmEngine:
 
     async def restart(self) -> None:
         """Stops the instance and starts others until one reads a prompt. Called while the engine is down."""
-        began_s = self._clock.now()
-        for pause_s in restart_pauses_s():
-            await self._instance.stop()
-            try:
-                await asyncio.to_thread(self._files.check_unchanged)
-                self._instance = await start_and_probe(self._folder, self._options)
-                break
-            except ConfigurationError as error:
-                self._down = str(error)
-                _log.error("vLLM was not restarted, next try in %g s: %s", pause_s, error)
-                await self._clock.sleep(pause_s)
+        self._instance = await restart_until_it_runs(self.watched_name, self._clock, self._start_again, self._stay_down)
         self.restarts += 1
         self._down = None
-        _log.warning("vLLM was restarted after %.1f s", self._clock.now() - began_s)
+
+    async def _start_again(self) -> VllmInstance:
+        await self._instance.stop()
+        await asyncio.to_thread(self._files.check_unchanged)
+        return await start_and_probe(self._folder, self._options)
+
+    def _stay_down(self, reason: str) -> None:
+        self._down = reason
 
     async def _query(self, prompts: Sequence[Prompt], params: Sequence[Any]) -> list[Any]:
         """vLLM's output or a failure for each prompt. When it ends, vLLM holds none of the requests."""

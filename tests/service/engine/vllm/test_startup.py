@@ -1,18 +1,15 @@
-"""An instance that does not read a prompt is stopped, and other files are another judge; here vLLM is made up."""
+"""An instance that does not read a prompt is stopped; here vLLM is made up."""
 
 import asyncio
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.engine.base import LabelLogprobs
-from service.engine.build import MINIATURE
-from service.engine.identity import checkpoint_facts
 from service.engine.vllm import startup
 from service.engine.vllm.options import Options
-from service.engine.vllm.startup import CheckpointFiles, start_and_probe
+from service.engine.vllm.startup import start_and_probe
 from service.errors import ConfigurationError, EngineFailed
 
 
@@ -74,15 +71,3 @@ async def test_a_start_that_is_cancelled_leaves_no_instance(instance: Instance) 
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert instance.stopped
-
-
-def test_files_that_were_written_with_the_same_bytes_are_the_same_judge(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(MINIATURE, tmp_path / "judge"))
-    files = CheckpointFiles(folder, checkpoint_facts(folder))
-    config = folder / "config.json"
-    before = config.read_bytes()
-    config.write_bytes(before + b"\n")
-    with pytest.raises(ConfigurationError, match="changed since the start"):
-        files.check_unchanged()
-    config.write_bytes(before)
-    files.check_unchanged()

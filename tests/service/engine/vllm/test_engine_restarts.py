@@ -1,7 +1,6 @@
 """What happens to the engine when vLLM crashes, hangs or does not start again; here vLLM is made up."""
 
 import asyncio
-import itertools
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -10,14 +9,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from service.clock import ManualClock
 from service.engine.base import Prompt
 from service.engine.build import MINIATURE
+from service.engine.supervision import restart, watchdog
 from service.engine.vllm import engine as vllm
-from service.engine.vllm import watchdog
 from service.engine.vllm.engine import VllmEngine
 from service.engine.vllm.options import Options
-from service.engine.vllm.watchdog import HangDetector
 from service.errors import ConfigurationError, EngineFailed
 
 PROMPT = Prompt((1,), (2,))
@@ -94,7 +91,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(vllm, "start_and_probe", made.start)
     monkeypatch.setattr(vllm, "facts", lambda *_: {})
     monkeypatch.setattr(watchdog, "POLL_S", 0.01)
-    monkeypatch.setattr(vllm, "restart_pauses_s", lambda: iter([0.01] * 50))
+    monkeypatch.setattr(restart, "restart_pauses_s", lambda: iter([0.01] * 50))
     monkeypatch.setattr(Instance, "vllm_config", None, raising=False)
     return made
 
@@ -220,23 +217,3 @@ async def test_a_watchdog_that_fails_takes_the_engine_down(engine: VllmEngine, w
     await asyncio.sleep(0)
     world.instances[0].crash_reason = None  # type: ignore[assignment, method-assign]
     assert await read == "the watchdog of vLLM failed" == engine.down
-
-
-async def test_silence_counts_while_there_is_work_and_the_loop_runs() -> None:
-    clock = ManualClock()
-    detector = HangDetector(clock)
-
-    async def poll(after_s: float, *, busy: bool, outputs: int) -> float:
-        await clock.advance(after_s)
-        return detector.silent_s(busy, outputs)
-
-    assert await poll(0.1, busy=True, outputs=0) == pytest.approx(0.1)
-    assert await poll(0.1, busy=True, outputs=0) == pytest.approx(0.2)
-    assert await poll(30.0, busy=True, outputs=0) == pytest.approx(0.2 + 3 * watchdog.POLL_S), "it stood still"
-    assert await poll(0.1, busy=True, outputs=1) == 0.0
-    assert await poll(0.1, busy=True, outputs=1) == pytest.approx(0.1)
-    assert await poll(0.1, busy=False, outputs=1) == 0.0
-
-
-def test_pauses_between_restarts_grow_to_a_minute() -> None:
-    assert list(itertools.islice(watchdog.restart_pauses_s(), 8)) == [1, 2, 4, 8, 16, 32, 60, 60]
