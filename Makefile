@@ -67,7 +67,7 @@ fairness: .venv/dev  ## simulate a noisy neighbour beside small teams, weights a
 overload: .venv/dev  ## load the real service with 0.5 to 10 times what it can do, and with a noisy neighbour
 	$(BIN)/python -m loadtests.overload $(ARGS)
 
-chaos-engine: .venv/dev .venv/vllm  ## kill and stop the vLLM engine under load, 20 times each
+chaos-engine: .venv/dev .venv/vllm  ## kill and stop the engine under load, 20 times each: ARGS='--engine local' for that one
 	$(BIN)/python -m loadtests.chaos.engine $(ARGS)
 
 bench-overhead: .venv/dev  ## measure the CPU time of the service itself, per verdict

@@ -1,8 +1,8 @@
 """The real service over its limit, over HTTP: what ends whole and in time, how soon the rest is refused, who is served.
 
 `python -m service serve` with the bundled judge, teams with keys, no Redis and no verdicts in memory. Requests are sent
-when they are due, whether or not earlier ones are answered; both share this machine's cores, so that the caller must
-cost little (open_loop.py).
+when they are due, whether or not earlier ones are answered. The caller, the service and the judge share this machine's
+cores, so that the caller must cost little (open_loop.py): each one's share of the cores is in the table.
 
 Guarantees: A request that gets no answer at all ends the run.
 
@@ -29,9 +29,9 @@ from tqdm import tqdm
 from loadtests.open_loop import CRITERIA, VERDICTS, Reply, TeamClient
 from testkit import teams_file
 from testkit.free_port import free_port
-from testkit.processes import Cpu, Failed, Host, hosted
+from testkit.processes import Failed, Host, hosted
 
-LOADS = (0.5, 1.0, 2.0, 4.0, 10.0)
+LOADS = (0.5, 1.0, 1.5, 2.0, 4.0, 7.0, 10.0)
 PATIENCE = 20.0
 """Deadline of a request, in unloaded answers."""
 CALLERS, UNLOADED = 8, 20
@@ -39,10 +39,19 @@ SMALL, NOISY, SMALL_LOAD, NOISY_LOAD = tuple(f"small-{n}" for n in range(4)), "n
 
 
 @dataclass(frozen=True, slots=True)
+class Cores:
+    """How many cores each was busy on."""
+
+    client: float
+    service: float
+    judge: float
+
+
+@dataclass(frozen=True, slots=True)
 class Level:
     """One load, of capacity. Verdicts a second are those of whole answers in time. `wasted` is a share of the tokens
-    that answers (200) say were computed; they do not say what was computed after they were sent, so that threads which
-    are busy for few tokens a second mean more. Cores: how busy the service's event loop and its other threads were."""
+    that answers (200) say were computed; they do not say what was computed after they were sent, so that a judge which
+    is busy for few tokens a second means more. Cores: how busy the caller, the service and the judge's process were."""
 
     load: float
     requests: int
@@ -57,8 +66,9 @@ class Level:
     wasted: float
     sent_late_p99_ms: float
     tokens_per_s: float
-    loop_cores: float
-    thread_cores: float
+    client_cores: float
+    service_cores: float
+    judge_cores: float
     rss_mib: float
 
 
@@ -157,12 +167,12 @@ class Load:
     async def _level(self, load: float, capacity: float, deadline_ms: int) -> Level:
         self._bar.set_description(f"{load:g}x")
         due = randomly(load * capacity / VERDICTS, self._seconds, seed=f"overload {load}")
-        cpu, began = self._host.cpu(), time.perf_counter()
+        cpu, own, began = self._host.cpu(), time.process_time(), time.perf_counter()
         async with TeamClient(self._host.port, teams_file.key(NOISY)) as client:
             replies = await self._offer(client, due, deadline_ms)
         seconds, spent = time.perf_counter() - began, self._host.cpu() - cpu
+        cores = Cores((time.process_time() - own) / seconds, spent.front_end / seconds, spent.engine / seconds)
         self._bar.update()
-        cores = Cpu(spent.front_end / seconds, spent.engine / seconds)
         return level(load, replies, self._seconds, deadline_ms, cores, self._host.memory())
 
     async def _small(self, names: Sequence[str], capacity: float) -> list[Served]:
@@ -204,7 +214,7 @@ class Load:
         return replies
 
 
-def level(load: float, replies: Sequence[Reply], seconds: float, deadline_ms: int, cores: Cpu, rss: int) -> Level:
+def level(load: float, replies: Sequence[Reply], seconds: float, deadline_ms: int, cores: Cores, rss: int) -> Level:
     """Figures of one load. Raises Failed for an answer that is neither 200 nor 503."""
     if strange := [reply.status for reply in replies if reply.status not in (200, 503)]:
         raise Failed(f"{len(strange)} answers with status {strange[0]}")
@@ -229,8 +239,9 @@ def level(load: float, replies: Sequence[Reply], seconds: float, deadline_ms: in
         wasted=partial / computed if computed else 0.0,
         sent_late_p99_ms=1000 * percentile([reply.sent_late_s for reply in replies], 0.99),
         tokens_per_s=computed / seconds,
-        loop_cores=cores.front_end,
-        thread_cores=cores.engine,
+        client_cores=cores.client,
+        service_cores=cores.service,
+        judge_cores=cores.judge,
         rss_mib=rss / 2**20,
     )
 
@@ -249,15 +260,15 @@ def tables(found: Found) -> str:
         "",
         "| load | requests | good verdicts/s | refused | refused p50, ms | p99, ms | no Retry-After | late | timeouts "
         "| answered p99, ms | tokens not whole | sent late p99, ms "
-        "| tokens/s | loop, cores | threads, cores | RSS, MiB |",
-        "|---" * 16 + "|",
+        "| tokens/s | client, cores | service, cores | judge, cores | RSS, MiB |",
+        "|---" * 17 + "|",
     ]
     for one in found.levels:
         lines.append(
             f"| {one.load:g}x | {one.requests} | {one.verdicts_per_s:.0f} | {one.refused} | {one.refused_p50_ms:.1f} "
             f"| {one.refused_p99_ms:.1f} | {one.without_retry_after} | {one.late} | {one.timeouts} "
             f"| {one.answered_p99_ms:.0f} | {one.wasted:.4f} | {one.sent_late_p99_ms:.1f} "
-            f"| {one.tokens_per_s:.0f} | {one.loop_cores:.2f} | {one.thread_cores:.2f} "
+            f"| {one.tokens_per_s:.0f} | {one.client_cores:.2f} | {one.service_cores:.2f} | {one.judge_cores:.2f} "
             f"| {one.rss_mib:.0f} |"
         )
     lines += [
@@ -307,7 +318,7 @@ def _service() -> Iterator[Host]:
         flags = ["--engine", "local", "--teams", str(file), "--cache-entries", "0", "--canary-every-s", "0"]
         command = [sys.executable, "-m", "service", "serve", "--port", str(port), *flags]
         log = Path(folder) / "log"
-        with hosted(command, log=log, port=port, ready="/readyz", env={}, split="threads") as host:
+        with hosted(command, log=log, port=port, ready="/readyz", env={}) as host:
             yield host
 
 

@@ -52,6 +52,11 @@ class EngineSettings(LabelSettings):
     max_model_len: int | None = Field(
         default=None, gt=0, description="The longest prompt in tokens. The model's own limit if not set."
     )
+    local_hang_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Engine `local` restarts its process when that has work and computes nothing for so many seconds.",
+    )
 
     remote_url: str | None = Field(
         default=None, description="Engine `remote` calls the OpenAI-compatible server at this base URL, with its `/v1`."

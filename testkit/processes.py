@@ -17,7 +17,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
@@ -26,7 +25,8 @@ from testkit import guard
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 240.0
 LOG_LINES = 12
-Split = Literal["processes", "threads"]
+ENGINES = ("VLLM::", "rubricd-judge")
+"""What the processes of engines are called: vLLM's own, and that of engine `local`."""
 
 
 class Failed(RuntimeError):
@@ -46,13 +46,10 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """`split` says what tells the engine from the front end: vLLM's own processes, or every thread but the main one."""
-
     process: subprocess.Popen[bytes]
     log: Path
     port: int
     ready: str
-    split: Split
 
     @property
     def url(self) -> str:
@@ -63,10 +60,7 @@ class Host:
         for member in _tree(self.process.pid)[1:]:
             with contextlib.suppress(psutil.Error):
                 whole = sum(member.cpu_times()[:2])
-                if self.split == "threads":
-                    main = sum(t.user_time + t.system_time for t in member.threads() if t.id == member.pid)
-                    front_end, engine = front_end + main, engine + whole - main
-                elif any("VLLM::" in part for part in (member.name(), *member.cmdline()[:1])):
+                if any(name in part for part in (member.name(), *member.cmdline()[:1]) for name in ENGINES):
                     engine += whole
                 else:
                     front_end += whole
@@ -117,9 +111,7 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def hosted(
-    command: list[str], *, log: Path, port: int, ready: str, env: Mapping[str, str], split: Split = "processes"
-) -> Iterator[Host]:
+def hosted(command: list[str], *, log: Path, port: int, ready: str, env: Mapping[str, str]) -> Iterator[Host]:
     """The command as a host, once `GET ready` answers 200. Raises Failed with its log's end where it never does."""
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -130,7 +122,7 @@ def hosted(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    host = Host(process, log, port, ready, split)
+    host = Host(process, log, port, ready)
     try:
         host.until_ready()
         yield host

@@ -1,11 +1,11 @@
-"""Does the service outlive its engine? kill -9 and SIGSTOP of vLLM's processes under load, again and again.
+"""Does the service outlive its engine? kill -9 and SIGSTOP of the engine's processes under load, again and again.
 
-The real service (`python -m service serve --engine vllm`) judges the miniature's cases for several callers without a
+The real service with engine `vllm` or `local` judges the miniature's cases for several callers without a
 pause and without a cache. Every verdict is compared with the one that the undisturbed service gave before. The test is
 passed where no request hangs, no verdict is made up, `/readyz` says 503 within a second of detection, and the service
 is ready again without having been restarted.
 
-    python -m loadtests.chaos.engine [--times 20] [--callers 4] [--hang-s 5] [--json FILE]
+    python -m loadtests.chaos.engine [--engine vllm] [--times 20] [--callers 4] [--hang-s 5] [--json FILE]
 """
 
 import argparse
@@ -38,6 +38,8 @@ READY_S = 300.0
 UNREADY_S = 1.0
 # Batches differ from run to run, and with them the last bits of a float32.
 TOLERANCE = 1e-3
+NAMES = ("VLLM", "rubricd-judge")
+FLAGS = {"vllm": ("--vllm-kv-cache-gb", "1"), "local": ()}
 FAULTS = {"kill -9": signal.SIGKILL, "SIGSTOP": signal.SIGSTOP}
 
 Truth = dict[tuple[str, str], float]
@@ -78,21 +80,22 @@ class Service:
         return self.log.read_text(errors="replace").count("; it is restarted")
 
     def engine(self) -> list[psutil.Process]:
-        """vLLM's processes: the engine first, then its workers."""
-        found = [child for child in self.process.children(recursive=True) if child.name().startswith("VLLM")]
+        """The engine's processes: of vLLM the engine first, then its workers."""
+        found = [child for child in self.process.children(recursive=True) if child.name().startswith(NAMES)]
         return sorted(found, key=lambda process: "EngineCore" not in process.name())
 
 
 def main() -> int:
     """Exit status 0 where the chaos test is passed, else 1."""
     options = _parser().parse_args()
-    trials, load, seconds = asyncio.run(run(options.times, options.callers, options.hang_s))
+    trials, load, seconds = asyncio.run(run(options.engine, options.times, options.callers, options.hang_s))
     print(table(trials, load, seconds))
     passed = is_passed(trials, load, 2 * options.times)
     if options.json:
         facts = {
             "passed": passed,
             "seconds": seconds,
+            "engine": options.engine,
             "hang_s": options.hang_s,
             "load": {one.name: getattr(load, one.name) for one in fields(load)},
         }
@@ -103,6 +106,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtests.chaos.engine", description=__doc__)
+    parser.add_argument("--engine", choices=sorted(FLAGS), default="vllm")
     parser.add_argument("--times", type=int, default=20, help="faults injected of each kind (20)")
     parser.add_argument("--callers", type=int, default=4, help="requests in flight (4)")
     parser.add_argument("--hang-s", type=float, default=5.0, help="seconds of silence that are a hang (5)")
@@ -116,10 +120,13 @@ def is_passed(trials: Sequence[Trial], load: Load, wanted: int) -> bool:
     return len(trials) == wanted and prompt and judged and not (load.hung or load.wrong or load.unexpected)
 
 
-async def run(times: int, callers: int, hang_s: float) -> tuple[list[Trial], Load, float]:
+async def run(engine: str, times: int, callers: int, hang_s: float) -> tuple[list[Trial], Load, float]:
     cases = [evaluation(31, index) for index in range(CASES)]
     trials, load, began = [], Load(), time.monotonic()
-    async with serving(hang_s) as judge, httpx.AsyncClient(base_url=judge.url, timeout=hang_s + ANSWER_S) as client:
+    async with (
+        serving(engine, hang_s) as judge,
+        httpx.AsyncClient(base_url=judge.url, timeout=hang_s + ANSWER_S) as client,
+    ):
         truth = await undisturbed(client, cases)
         stop = asyncio.Event()
         calls = [asyncio.create_task(call(client, cases, truth, load, stop, seed)) for seed in range(callers)]
@@ -136,9 +143,9 @@ async def run(times: int, callers: int, hang_s: float) -> tuple[list[Trial], Loa
 
 
 @asynccontextmanager
-async def serving(hang_s: float) -> AsyncIterator[Service]:
-    """The service with vLLM, ready, that ends with the block; nothing of it may be left then."""
-    flags = ("--engine", "vllm", "--vllm-hang-s", f"{hang_s:g}", "--vllm-kv-cache-gb", "1")
+async def serving(engine: str, hang_s: float) -> AsyncIterator[Service]:
+    """The service with the engine, ready, that ends with the block; nothing of it may be left then."""
+    flags = ("--engine", engine, f"--{engine}-hang-s", f"{hang_s:g}", *FLAGS[engine])
     with ExitStack() as stack:
         started = service(*flags, "--cache-entries", "0", "--drain-s", "5", within_s=READY_S)
         running = await asyncio.to_thread(stack.enter_context, started)
@@ -146,7 +153,7 @@ async def serving(hang_s: float) -> AsyncIterator[Service]:
         yield found
         left = found.engine()
     if any(one.is_running() for one in left):
-        raise RuntimeError("the service has left processes of vLLM behind")
+        raise RuntimeError("the service has left processes of its engine behind")
 
 
 def is_ready(service: Service) -> bool:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from loadtests.throughput.models import LONGEST
 from testkit.free_port import free_port
-from testkit.processes import Host, Split, hosted
+from testkit.processes import Host, hosted
 
 HostName = Literal["raw", "ours_vllm", "ours_local", "server"]
 
@@ -34,7 +34,6 @@ def start(name: HostName, setting: Setting) -> Iterator[Host]:
     """The host, ready. Raises Failed where it does not start."""
     port = free_port()
     command, ready = _command(name, setting, port)
-    split: Split = "threads" if name == "ours_local" else "processes"
     env = {
         "VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GB),
         "VLLM_SERVER_DEV_MODE": "1",
@@ -42,7 +41,7 @@ def start(name: HostName, setting: Setting) -> Iterator[Host]:
         "HF_HUB_OFFLINE": "1",
     }
     log = setting.logs / f"{name}.log"
-    with hosted([sys.executable, "-m", *command], log=log, port=port, ready=ready, env=env, split=split) as host:
+    with hosted([sys.executable, "-m", *command], log=log, port=port, ready=ready, env=env) as host:
         yield host
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from service.engine.base import Engine
 from service.errors import ConfigurationError
+from service.observability.logging_setup import current_form
 from service.settings import EngineSettings
 
 log = logging.getLogger(__name__)
@@ -46,16 +47,18 @@ def _load_tokenizer(judge: str, revision: str | None) -> Any:
 
 
 async def _local(settings: EngineSettings, judge: str) -> Engine:
-    from service.engine.local.engine import LocalEngine
+    from service.engine.local.isolated.engine import IsolatedEngine
+    from service.engine.local.isolated.messages import JudgeSpec
 
-    engine = await asyncio.to_thread(
-        LocalEngine.load,
-        judge,
+    spec = JudgeSpec(
+        judge=judge,
         revision=settings.revision,
         dtype=settings.dtype,
         device=settings.device,
         max_model_len=settings.max_model_len,
+        log_format=current_form(),
     )
+    engine = await IsolatedEngine.load(spec, hang_s=settings.local_hang_s)
     if settings.judge is None:
         engine.identity = replace(engine.identity, model="miniature")
     return engine

@@ -77,6 +77,11 @@ def configure(form: Form) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def current_form() -> Form:
+    """The form that `configure` set."""
+    return "json" if _writes_json() else "text"
+
+
 def adopt() -> None:
     """Removes the handlers of libraries that were imported since `configure`, so that their lines are JSON too."""
     if not _writes_json():

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from loadtests.open_loop import CRITERIA, RESPONSES, TEMPLATES, VERDICTS, Reply, body, read_head
-from loadtests.overload import Level, evenly, level, percentile, randomly, served
-from testkit.processes import Cpu, Failed
+from loadtests.overload import Cores, Level, evenly, level, percentile, randomly, served
+from testkit.processes import Failed
 from trainer_client.wire import ScoreRequest
 
 
@@ -21,7 +21,7 @@ def _reply(seconds: float, *, status: int = 200, statuses: str = "ok ok", tokens
 
 
 def _level(*replies: Reply) -> Level:
-    return level(2.0, replies, 10.0, 200, Cpu(0.1, 1.5), 2**20)
+    return level(2.0, replies, 10.0, 200, Cores(0.2, 0.1, 1.5), 2**20)
 
 
 def test_a_request_is_one_of_the_contract_with_so_many_questions() -> None:

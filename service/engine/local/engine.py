@@ -1,4 +1,4 @@
-"""Runs a judge in this process: transformers on a CPU or a GPU, whole groups of responses in one forward pass.
+"""Runs a judge in the caller's process: transformers on a CPU or a GPU, whole groups of responses in one forward pass.
 
 What prompts of a batch begin with is computed once: the instructions for all, the conversation for all its responses,
 a response for all its criteria. A label is read without a token being decoded.
@@ -27,6 +27,7 @@ from service.engine.checkpoint import Dtype, LoadedCheckpoint, load_checkpoint
 from service.engine.local.batch import Batch, Limits
 from service.engine.local.decoding import OutputTokenizer
 from service.engine.local.forward import ModelRunner
+from service.engine.local.progress import Progress
 from service.errors import EngineFailed
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ _STOPPED = "the judge was stopped"
 
 
 class LocalEngine:
-    """An Engine over one model in this process. Create one with `load`."""
+    """An Engine over one model, in the caller's process. Create one with `load`."""
 
     streams = False
     restarts = 0
@@ -54,9 +55,13 @@ class LocalEngine:
         """The arguments are those of `load`."""
         self.max_model_len = checkpoint.max_model_len
         workers = workers or _default_workers(checkpoint.device)
+        self.folder = checkpoint.folder
+        self.progress = Progress()
+        models = replicate(checkpoint.model, workers)
+        for model in models:
+            self.progress.follow(model)
         runner, *others = (
-            ModelRunner(model, checkpoint.device, checkpoint.max_model_len, share=share_prefix)
-            for model in replicate(checkpoint.model, workers)
+            ModelRunner(model, checkpoint.device, checkpoint.max_model_len, share=share_prefix) for model in models
         )
         shared = runner.supports_trees or runner.supports_shared_cache
         if share_prefix and not shared:

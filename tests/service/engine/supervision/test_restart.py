@@ -9,7 +9,9 @@ from service.errors import ConfigurationError
 
 
 async def test_it_is_tried_again_after_growing_pauses_until_it_runs() -> None:
-    clock, began_s, reasons = ManualClock(), [], []
+    clock = ManualClock()
+    began_s: list[float] = []
+    reasons: list[str] = []
 
     async def start() -> str:
         began_s.append(clock.now())
