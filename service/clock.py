@@ -1,7 +1,8 @@
 """A clock is passed to whatever waits or has a deadline, so that tests advance the time instead of sleeping.
 
-Guarantees: `now` is monotonic seconds of this process; `wall` is seconds since 1970, for what processes share. In the
-rest of the service ruff bans the operating system's time; pyproject.toml lists the exceptions with their reasons.
+Guarantees: `now` is monotonic seconds of this process. A Clock has no time of day, because the clocks of two processes
+differ: what they share goes by Redis' time. In the rest of the service ruff bans the operating system's time;
+pyproject.toml lists the exceptions with their reasons.
 """
 
 import asyncio
@@ -14,8 +15,6 @@ from typing import Any, Protocol
 class Clock(Protocol):
     def now(self) -> float: ...
 
-    def wall(self) -> float: ...
-
     async def sleep(self, seconds: float) -> None: ...
 
 
@@ -24,6 +23,7 @@ class SystemClock:
         return time.monotonic()
 
     def wall(self) -> float:
+        """Seconds since 1970, for a date that a person reads."""
         return time.time()
 
     async def sleep(self, seconds: float) -> None:
@@ -39,9 +39,6 @@ class ManualClock:
         self._count = 0
 
     def now(self) -> float:
-        return self._now
-
-    def wall(self) -> float:
         return self._now
 
     async def sleep(self, seconds: float) -> None:

@@ -44,7 +44,6 @@ class _Bucket:
 
     def wait_s(self, amount: int, per_minute: int, now_s: float) -> float:
         """Seconds until it holds `amount`. 0 when it does now."""
-        now_s = max(now_s, self.at_s)  # the wall's time may be set back
         self.left = min(per_minute, self.left + (now_s - self.at_s) * per_minute / 60)
         self.at_s = now_s
         return max(0.0, (amount - self.left) * 60 / per_minute)
@@ -80,7 +79,7 @@ class MemoryLedger:
             bucket.left = min(team.tokens_per_minute, bucket.left + max(0, reserved_tokens - used_tokens))
 
     def _take(self, buckets: dict[str, _Bucket], team: Team, amount: int, per_minute: int, what: str) -> None:
-        now_s = self._clock.wall()
+        now_s = self._clock.now()
         bucket = buckets.setdefault(team.name, _Bucket(per_minute, now_s))
         if (wait_s := bucket.wait_s(amount, per_minute, now_s)) > 0:
             raise exceeded(team, what, wait_s)

@@ -2,10 +2,17 @@
 -- KEYS[1] is a hash: `left` (tokens of the minute's bucket), `at` (when it was filled last, seconds), `held` (tokens
 -- reserved now). KEYS[2] is a sorted set of reservations by the time at which they expire. An id begins with its tokens.
 
--- The caller's time, which never goes back, and the time of the last fill.
-local function times(now)
+-- Redis' own time, which all replicas share, and the time of the last fill. Where that lies ahead, Redis' clock was set
+-- back, or a server with another clock has become primary: the bucket goes on from now.
+local function times()
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
   local before = tonumber(redis.call('HGET', KEYS[1], 'at') or now)
-  return math.max(tonumber(now), before), before
+  if before > now then
+    redis.call('HSET', KEYS[1], 'at', string.format('%.17g', now))
+    before = now
+  end
+  return now, before
 end
 
 -- Takes reservations out, as far as they are there. Returns the tokens that are held afterwards, and those taken out.

@@ -2,7 +2,8 @@
 
 Guarantees: each change of a team's quota is one script, so that it is not exceeded however many processes reserve at
 once; what a dead process had reserved is free again after `_RESERVATION_S`. While Redis is unavailable each process
-counts alone, so that a team may use up to its quota in each of them. The processes' clocks must agree to a second.
+counts alone, so that a team may use up to its quota in each of them. The time is Redis' own: the processes' clocks do
+not matter, and a clock of Redis that is set back delays nobody.
 """
 
 import asyncio
@@ -93,7 +94,7 @@ class RedisLedger:
     ) -> float:
         """Seconds to wait. 0 when the tokens are taken. Raises RedisUnavailable."""
         limits: list[Argument] = [tokens, per_minute or "", at_a_time or ""]
-        arguments = [self._wall(), _KEEP_MS, *limits, id, repr(_RESERVATION_S), repr(BUSY_WAIT_S)]
+        arguments = [_KEEP_MS, *limits, id, repr(_RESERVATION_S), repr(BUSY_WAIT_S)]
         return float(await self._client.script(_RESERVE, keys, arguments))
 
     async def _settle(self, reservation: "_RedisReservation", used_tokens: int) -> None:
@@ -114,10 +115,7 @@ class RedisLedger:
                 await self._client.pipeline([self._renewal(name, held) for name, held in ids.items()])
 
     def _renewal(self, name: str, ids: Sequence[bytes]) -> Sequence[Argument]:
-        return ("EVAL", _RENEW, 2, *_keys(name), self._wall(), _KEEP_MS, repr(_RESERVATION_S), *ids)
-
-    def _wall(self) -> str:
-        return repr(self._clock.wall())
+        return ("EVAL", _RENEW, 2, *_keys(name), _KEEP_MS, repr(_RESERVATION_S), *ids)
 
 
 class _RedisReservation:

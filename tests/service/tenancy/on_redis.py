@@ -1,21 +1,41 @@
 """Ledgers and idempotency stores on one Redis, as several processes would have them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from service.clock import ManualClock
 from service.idempotency import MemoryIdempotencyStore, RedisIdempotencyStore
-from service.redis_client import RedisClient
+from service.redis_client import Argument, RedisClient
 from service.tenancy.quota import MemoryLedger
 from service.tenancy.redis_quota import RedisLedger
 
 TTL_S = 60.0
 
 
+class TimedClient(RedisClient):
+    """A client whose scripts see the time of a manual clock where they ask Redis for its own."""
+
+    def __init__(self, url: str, clock: ManualClock, redis_clock: ManualClock | None = None) -> None:
+        super().__init__(url, timeout_s=2.0, clock=clock)
+        self._redis_clock = redis_clock or clock
+
+    async def script(self, lua: str, keys: Sequence[bytes], args: Sequence[Argument]) -> Any:
+        return await super().script(self._timed(lua), keys, args)
+
+    async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        return await super().pipeline([[self._timed(part) for part in command] for command in commands])
+
+    def _timed(self, part: Any) -> Any:
+        seconds, fraction = divmod(self._redis_clock.now(), 1)
+        time = f"{{'{seconds:.0f}', '{fraction * 1e6:.0f}'}}"
+        return part.replace("redis.call('TIME')", time) if isinstance(part, str) else part
+
+
 @asynccontextmanager
 async def _clients(url: str, clock: ManualClock, count: int) -> AsyncIterator[list[RedisClient]]:
-    clients = [RedisClient(url, timeout_s=2.0, clock=clock) for _ in range(count)]
+    clients: list[RedisClient] = [TimedClient(url, clock) for _ in range(count)]
     try:
         yield clients
     finally:

@@ -2,12 +2,16 @@
 
 import asyncio
 import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from service.clock import ManualClock
 from service.errors import QuotaExceeded
+from service.redis_client import RedisClient
 from service.tenancy.quota import Ledger, MemoryLedger
+from service.tenancy.redis_quota import RedisLedger
 from service.tenancy.team import Team
 from testkit.redis import RedisServer
 from tests.service.tenancy.on_redis import back, ledgers, told, until
@@ -195,13 +199,71 @@ async def test_who_leaves_while_it_is_reserved_has_nothing_reserved(redis_url: s
             await told(ledger)
 
 
-async def until_expires_at(url: str, wall_s: float) -> None:
+async def test_a_replica_two_hours_ahead_locks_nobody_out(redis_url: str) -> None:
+    """It uses up the team's quota, which comes back by Redis' own clock for a replica two hours behind."""
+    team, ahead, behind = Team("a", tokens_per_minute=60_000), ManualClock(), ManualClock()
+    await ahead.advance(7200.0)
+    async with own_time(redis_url, ahead) as first, own_time(redis_url, behind) as second:
+        (await first.reserve(team, 60_000)).settle(60_000)
+        await told(first)
+        with pytest.raises(QuotaExceeded) as refused:
+            await second.reserve(team, 60_000)
+        assert 50.0 < refused.value.retry_after_s <= 60.0
+        assert await comes_back(second, team, 50, behind)
+
+
+async def comes_back(ledger: Ledger, team: Team, tokens: int, clock: ManualClock) -> bool:
+    """Whether so many tokens are there within three seconds of Redis' time and 300 of the process's."""
+    for _ in range(300):
+        try:
+            await ledger.reserve(team, tokens)
+        except QuotaExceeded:
+            await asyncio.sleep(0.01)
+            await clock.advance(1.0)
+        else:
+            return True
+    return False
+
+
+async def test_a_clock_of_redis_that_is_set_back_delays_nobody(redis_url: str) -> None:
+    """As after a failover to a server whose clock is two hours behind."""
+    quick = Team("a", tokens_per_minute=600, concurrent_tokens=600)
+    ahead, behind = ManualClock(), ManualClock()
+    await ahead.advance(7200.0)
+    async with ledgers(redis_url, ahead, 1) as (before,):
+        lost = await before.reserve(quick, 500)
+    async with ledgers(redis_url, behind, 1) as (after,):
+        await after.reserve(quick, 100)
+        with pytest.raises(QuotaExceeded) as refused:
+            await after.reserve(Team("a", tokens_per_minute=600), 60)
+        assert refused.value.retry_after_s == pytest.approx(6.0)
+        await behind.advance(29.9)
+        with pytest.raises(QuotaExceeded):
+            await after.reserve(Team("a", concurrent_tokens=600), 600)
+        await behind.advance(30.1)
+        await after.reserve(quick, 600)
+    del lost
+
+
+@asynccontextmanager
+async def own_time(url: str, clock: ManualClock) -> AsyncIterator[RedisLedger]:
+    """A ledger whose scripts ask Redis for the time, in a process whose clock is `clock`."""
+    client = RedisClient(url, timeout_s=2.0, clock=clock)
+    ledger = RedisLedger(client, clock, MemoryLedger(clock))
+    try:
+        yield ledger
+    finally:
+        await ledger.stop()
+        await client.aclose()
+
+
+async def until_expires_at(url: str, at_s: float) -> None:
     """Until the longest of the team's reservations lives at least so long."""
     import redis
 
     def lives() -> bool:
         found = plain.zrange(IDS, 0, -1, withscores=True)
-        return any(score >= wall_s for _, score in found)
+        return any(score >= at_s for _, score in found)
 
     with redis.Redis.from_url(url, protocol=2) as plain:
         await until(lives)
