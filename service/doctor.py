@@ -326,6 +326,10 @@ def check_teams(settings: Settings) -> Finding:
     if without := [entry.team.name for entry in entries if not entry.hashes]:
         remedy = f"python -m service keys new {without[0]} --teams {settings.teams}"
         return Finding("Teams", "warning", f"{text}; without a key: {', '.join(without)}", remedy)
+    if warning := teams_file.warning(settings.teams):
+        return Finding(
+            "Teams", "warning", f"{text}; {warning}", "chmod o-w,g-w what is named, and look at who has a key"
+        )
     return Finding("Teams", "ok", text)
 
 

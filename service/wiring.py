@@ -93,7 +93,7 @@ def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], buil
 def _authentication(settings: TeamsFileSettings, clock: Clock, telemetry: Telemetry) -> Authentication:
     if settings.teams is None:
         return NoAuthentication()
-    return TeamsFileAuthentication.open(settings.teams, clock, telemetry.count_teams_reload)
+    return TeamsFileAuthentication(settings.teams, clock, telemetry.count_teams_reload)
 
 
 def _tracing(settings: ObservabilitySettings) -> Tracing:
@@ -234,9 +234,11 @@ def _gauges(parts: Dependencies, redis: RedisClient | None, judging: _Judging | 
     reserved = dict.fromkeys((team for team, quota in quotas if quota != "requests_per_minute"), 0)
     reserved.update(parts.ledger.reserved())
     redis_up = None if redis is None else not redis.breaker_open
-    file_ok = parts.authentication.file_ok
+    file_ok, read_at_s = parts.authentication.file_ok, parts.authentication.read_at_s
     if judging is None:
-        return GaugeValues(redis_up=redis_up, teams_file_ok=file_ok, limits=quotas, reserved=reserved)
+        return GaugeValues(
+            redis_up=redis_up, teams_file_ok=file_ok, teams_file_read_at_s=read_at_s, limits=quotas, reserved=reserved
+        )
     scheduler = judging.scheduler
     return GaugeValues(
         ready=parts.lifecycle.why_not_ready is None,
@@ -248,6 +250,7 @@ def _gauges(parts: Dependencies, redis: RedisClient | None, judging: _Judging | 
         engine_restarts=judging.engine.restarts,
         redis_up=redis_up,
         teams_file_ok=file_ok,
+        teams_file_read_at_s=read_at_s,
         limits=quotas,
         reserved=reserved,
     )

@@ -27,6 +27,7 @@ class GaugeValues:
     engine_restarts: int = 0
     redis_up: bool | None = None
     teams_file_ok: bool | None = None
+    teams_file_read_at_s: float | None = None
     limits: Numbers = field(default_factory=dict)
     reserved: Mapping[str, int] = field(default_factory=dict)
 
@@ -58,6 +59,11 @@ class Gauges(Collector):
         )
         yield _gauge(
             "rubricd_teams_file_ok", "1 while the teams file is valid, 0 while it cannot be used.", now.teams_file_ok
+        )
+        yield _gauge(
+            "rubricd_teams_file_read_timestamp_seconds",
+            "When the teams file last said what the teams are, in seconds since 1970.",
+            now.teams_file_read_at_s,
         )
         yield self._by_team("rubricd_quota_limit", "The limit of each quota of a team.", "quota", now.limits)
         reserved = {(team, ""): tokens for team, tokens in now.reserved.items()}

@@ -33,7 +33,7 @@ class EngineBatch:
 
 OTHER_TEAM = "other"
 """The label of callers that sent no known key, and of teams beyond the limit."""
-_SERVICE_TEAM = "_service"
+SERVICE_TEAM = "_service"
 """The label of the service's own queries, the canaries. No team can have this name."""
 
 _LAG_INTERVAL_S = 0.25
@@ -49,7 +49,7 @@ class TeamLabels:
     def label(self, team: str) -> str:
         """`team` is a name from the teams file, or empty for queries of the service itself."""
         if not team:
-            return _SERVICE_TEAM
+            return SERVICE_TEAM
         if team not in self._labelled:
             if len(self._labelled) >= self._max_teams:
                 return OTHER_TEAM

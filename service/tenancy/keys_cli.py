@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
             raise _Refused("name the teams file with `--teams FILE`, or in RUBRICD_TEAMS")
         actions: dict[str, Callable[[argparse.Namespace, Path], None]] = {"new": _new, "list": _list, "revoke": _revoke}
         actions[args.action](args, file.resolve())
+        if warning := teams_file.warning(file):
+            print(f"rubricd keys: {warning}", file=sys.stderr)
     except (_Refused, ConfigurationError) as error:
         print(f"rubricd keys: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,8 @@
 """The teams file lists the teams, their quotas and the hashes of their keys, as YAML 1.2 or, named `.json`, as JSON.
 
 Guarantees: a file is accepted as a whole or not at all; an error names the place and never the text, which may hold a
-key; names and key hashes are distinct; a team's own scope never equals a shared one.
+key; names and key hashes are distinct, and no team has a name that means other callers in the metrics; a team's own
+scope never equals a shared one.
 """
 
 import json
@@ -18,14 +19,24 @@ from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import ScalarEvent
 
 from service.errors import ConfigurationError
+from service.observability.telemetry import OTHER_TEAM, SERVICE_TEAM
 from service.scheduling import PriorityClass
-from service.tenancy.team import CLASSES, Team
+from service.tenancy.regular_file import SpareDescriptor, read_bounded, writable_by_others
+from service.tenancy.team import CLASSES, DEFAULT_TEAM, Team
 
 MAX_KEYS = 2
 _MAX_BYTES = 500_000
 """A file of this size is parsed within the seconds that a revoked key may live."""
+_SHOWN_ERRORS = 10
+"""So many are written out: a file of another kind has one in each line."""
+_RESERVED = {
+    DEFAULT_TEAM.name: "every caller where there is no teams file",
+    OTHER_TEAM: "callers without a known key, in the metrics",
+    SERVICE_TEAM: "the service's own queries, in the metrics",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +47,21 @@ class TeamEntry:
     hashes: tuple[bytes, ...]
 
 
-def read(file: Path) -> bytes:
+def read(file: Path, spare: SpareDescriptor | None = None) -> bytes:
     """The file's content, at most one byte more than it may have. Raises ConfigurationError where it cannot be read."""
     try:
-        with file.open("rb") as opened:
-            return opened.read(_MAX_BYTES + 1)
+        return read_bounded(file, _MAX_BYTES, spare)
     except OSError as error:
         raise ConfigurationError(f"the teams file {file} cannot be read: {error.strerror}") from error
+
+
+def warning(file: Path) -> str | None:
+    """One sentence where others can change who has access, or None. A file that cannot be looked at gets none."""
+    try:
+        who = writable_by_others(file)
+    except OSError:
+        return None
+    return who and f"{who}, and so can give itself a key; take that right away with chmod"
 
 
 def parse(raw: bytes, file: Path) -> tuple[TeamEntry, ...]:
@@ -51,8 +70,10 @@ def parse(raw: bytes, file: Path) -> tuple[TeamEntry, ...]:
     try:
         return tuple(_entry(team) for team in _File.model_validate(_load(raw, file)).checked().teams)
     except ValidationError as error:
-        wrong = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors())
-        raise ConfigurationError(f"the teams file {file} is wrong: {wrong}") from None
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        wrong = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in found[:_SHOWN_ERRORS])
+        more = f"; and {len(found) - _SHOWN_ERRORS} more" if len(found) > _SHOWN_ERRORS else ""
+        raise ConfigurationError(f"the teams file {file} is wrong: {wrong}{more}") from None
     except ValueError as error:
         raise ConfigurationError(f"the teams file {file} is wrong: {error}") from None
 
@@ -64,7 +85,16 @@ def _iso_date(value: object) -> object:
     return value
 
 
-_Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}\z")]
+def _quoted(value: object) -> object:
+    """YAML makes numbers, dates and truth values of some words."""
+    if not isinstance(value, str):
+        raise ValueError(
+            "this is read as a number, a date, true, false or nothing; a name is text, so write it in quotes"
+        )
+    return value
+
+
+_Name = Annotated[str, BeforeValidator(_quoted), Field(pattern=r"^[a-z0-9-]{1,40}\z")]
 _Amount = Annotated[int, Field(gt=0, le=10**12)]
 
 
@@ -83,8 +113,14 @@ class _Quota(_Strict):
     requests_per_minute: _Amount | None = None
 
 
+def _free(name: object) -> object:
+    if isinstance(name, str) and name in _RESERVED:
+        raise ValueError(f"`{name}` stands for {_RESERVED[name]}; give the team another name")
+    return name
+
+
 class _Team(_Strict):
-    name: _Name
+    name: Annotated[_Name, BeforeValidator(_free)]
     weight: float = Field(default=1.0, gt=0, le=1e6, allow_inf_nan=False)
     quota: _Quota = _Quota()
     classes: list[PriorityClass] = Field(default=list(CLASSES), min_length=1)
@@ -162,15 +198,31 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-class _Anchored(MarkedYAMLError):
-    """The file has an anchor or an alias, by which a small file could become a large document."""
+class _Unread(MarkedYAMLError):
+    """The file has a part of YAML that is not read, because it can mean another thing than it seems to say."""
 
 
 class _Plain(Composer):
+    """Without anchors a small file cannot become a large document. Without directives, tags and leading zeros a scalar
+    has one meaning, and without merge keys a team has the fields that are written in it."""
+
+    def compose_document(self) -> Any:
+        start = self.parser.peek_event()
+        if start.version is not None or start.tags:
+            raise _Unread("directives", problem_mark=start.start_mark)
+        return super().compose_document()
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.parser.peek_event()
         if event.anchor is not None:
-            raise _Anchored(problem_mark=event.start_mark)
+            raise _Unread("anchors and aliases", problem_mark=event.start_mark)
+        if event.tag is not None:
+            raise _Unread("tags", problem_mark=event.start_mark)
+        if isinstance(event, ScalarEvent) and event.implicit[0]:
+            if event.value == "<<":
+                raise _Unread("merge keys", problem_mark=event.start_mark)
+            if re.fullmatch(r"[-+]?0[0-9_]+", event.value):
+                raise _Unread("numbers with a leading zero", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
 
@@ -179,8 +231,8 @@ def _load_yaml(text: str) -> Any:
     yaml.Composer = _Plain
     try:
         return yaml.load(text)
-    except _Anchored as error:
-        raise ValueError(f"{_line(error)}: anchors and aliases are not read; write it out") from None
+    except _Unread as error:
+        raise ValueError(f"{_line(error)}: {error.context} are not read; write it out plainly") from None
     except DuplicateKeyError as error:
         raise ValueError(f"{_line(error)}: a key stands twice in one mapping; keep one of them") from None
     except MarkedYAMLError as error:

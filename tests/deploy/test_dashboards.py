@@ -23,8 +23,8 @@ GRAFANA, RULES = ROOT / "deploy" / "grafana", ROOT / "deploy" / "prometheus"
 NAMES = [path.stem for path in FILES]
 GIVEN = {"__interval", "__range", "__rate_interval"}
 """Variables that Grafana itself fills in."""
-NO_PANEL = {"rubricd_teams_file_ok"}
-"""Metrics that are not drawn: an alert tells of them."""
+NO_PANEL = {"rubricd_teams_file_ok", "rubricd_teams_file_read_timestamp_seconds"}
+"""Metrics that are not drawn: an alert tells of them, and its runbook entry of the time."""
 WORDS = {"sum", "max", "min", "count", "rate", "increase", "histogram_quantile", "vector", "by", "or", "and", "on"}
 LABELS = {"team", "class", "le", "source", "mode", "outcome", "status", "code", "tier", "route"}
 LABELS |= {"query_type", "reason", "spread", "instance", "fingerprint", "model", "engine"}

@@ -211,6 +211,8 @@ def test_teams(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("teams: [")
     assert_says(doctor.check_teams(settings(teams=broken)), "error", "not YAML", "correct the file")
+    good.chmod(0o666)
+    assert_says(doctor.check_teams(settings(teams=good)), "warning", "any user may write the file", "chmod")
 
 
 def test_the_report_is_aligned_and_ends_with_the_conclusion() -> None:

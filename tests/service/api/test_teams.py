@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.clock import ManualClock, settle
+from service.clock import ManualClock
 from service.engine.fake import FakeEngine
 from testkit.apps import CANARIES, fake_settings, item, scorer_of, serving
 from testkit.teams_file import auth, key, team, write
@@ -48,27 +48,35 @@ async def test_a_team_asks_in_its_classes_only(tmp_path: Path) -> None:
     assert (refused.status_code, refused.json()["type"]) == (403, "urn:rubricd:problem:forbidden")
 
 
+async def reloaded(client: httpx.AsyncClient, clock: ManualClock, outcome: str, times: int) -> str:
+    """The metrics page once a look, a second later, has ended so for this number of times."""
+    await clock.advance(1.0)
+    async with asyncio.timeout(30):
+        while f'rubricd_teams_reloads_total{{outcome="{outcome}"}} {times}.0' not in (
+            page := (await client.get("/metrics")).text
+        ):
+            await asyncio.sleep(0.001)
+    return page
+
+
 async def test_two_keys_overlap_and_a_revoked_one_is_gone_within_five_seconds(tmp_path: Path) -> None:
     file, clock = tmp_path / "teams.json", ManualClock()
     settings = fake_settings(teams=write(file, team("a", keys=(key("a"), key("new")))))
     async with serving(clock=clock, settings=settings) as client:
         assert (await ask(client, "a")).status_code == (await ask(client, "new")).status_code == 200
         write(file, team("a", keys=(key("new"),)))
-        await clock.advance(5.0)
-        await asyncio.to_thread(lambda: None)
-        await settle()
+        await reloaded(client, clock, "ok", 1)
         assert (await ask(client, "a")).status_code == 401
         assert (await ask(client, "new")).status_code == 200
         file.write_text("teams: [")
-        await clock.advance(5.0)
+        broken = await reloaded(client, clock, "failed", 1)
         assert (await ask(client, "new")).status_code == 200
-        page = (await client.get("/metrics")).text
         write(file, team("a", keys=(key("new"),)))
-        await clock.advance(5.0)
-        reloaded = (await client.get("/metrics")).text
-    assert 'rubricd_teams_reloads_total{outcome="failed"} 1.0' in page
-    assert "rubricd_teams_file_ok 0.0" in page
-    assert "rubricd_teams_file_ok 1.0" in reloaded
+        whole = await reloaded(client, clock, "ok", 2)
+    assert "rubricd_teams_file_ok 0.0" in broken
+    assert "rubricd_teams_file_read_timestamp_seconds 1.0" in broken
+    assert "rubricd_teams_file_ok 1.0" in whole
+    assert "rubricd_teams_file_read_timestamp_seconds 3.0" in whole
 
 
 async def test_a_quota_is_429_with_retry_after_and_names_the_team_in_the_metrics(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def hashes(file: Path, team: str, capsys: pytest.CaptureFixture[str]) -> list[st
 
 def team_of(file: Path, key: str) -> str | None:
     try:
-        return TeamsFileAuthentication.open(file, ManualClock()).team_of(f"Bearer {key}").name
+        return TeamsFileAuthentication(file, ManualClock()).team_of(f"Bearer {key}").name
     except Unauthorized:
         return None
 
@@ -82,6 +82,19 @@ def test_comments_and_lines_stay(file: Path, capsys: pytest.CaptureFixture[str])
     main(["revoke", "law", "--teams", str(file)])
     lines = file.read_text().splitlines()
     assert [line for line in TEXT.splitlines() if line not in lines] == []
+
+
+def test_a_file_that_others_may_write_is_warned_of(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new(file, "law", capsys)
+    file.chmod(0o666)
+    assert main(["list", "law", "--teams", str(file)]) == 0
+    assert f"any user may write the file {file}" in capsys.readouterr().err
+
+
+def test_a_fifo_in_the_files_place_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.unlink()
+    os.mkfifo(file)
+    assert "it is a FIFO" in refused(["new", "law", "--teams", str(file)], capsys)
 
 
 def test_a_third_key_is_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

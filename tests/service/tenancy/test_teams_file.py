@@ -7,7 +7,7 @@ import pytest
 
 from service.errors import ConfigurationError
 from service.tenancy.team import Team
-from service.tenancy.teams_file import parse
+from service.tenancy.teams_file import parse, read
 
 YAML, JSON = Path("teams.yaml"), Path("teams.json")
 HASH = "0123456789abcdef" * 4
@@ -66,8 +66,19 @@ def test_a_private_scope_is_never_a_shared_one() -> None:
         (YAML, "teams: [{name: &a a}]", "line 1: anchors"),
         (YAML, "teams: " + "[" * 200 + "]" * 200, "teams"),
         (YAML, "teams: [{name: a}]\n---\nteams: [{name: b}]", "not YAML"),
-        (YAML, "teams: !!python/object:os.system {}", "line 1: not YAML"),
-        (YAML, "teams: !!timestamp 2026-99-99", "teams"),
+        (YAML, "teams: !!python/object:os.system {}", "line 1: tags"),
+        (YAML, "teams: !!timestamp 2026-99-99", "line 1: tags"),
+        (YAML, "teams: [{name: !!str 5}]", "line 1: tags"),
+        (YAML, "%YAML 1.1\n---\nteams: [{name: a}]", "line 2: directives"),
+        (YAML, "teams:\n- name: a\n  <<: {weight: 3}", "line 3: merge keys"),
+        (YAML, team("quota: {tokens_per_minute: 0100}"), "line 2: numbers with a leading zero"),
+        (YAML, team("quota: {tokens_per_minute: 0o100, tokens_per_minute: 5}"), "line 2: a key stands twice"),
+        (YAML, "teams: [{name: 2026-01-01}]", r"teams\[0\]\.name.*in quotes"),
+        (YAML, "teams: [{name: true}]", r"teams\[0\]\.name.*in quotes"),
+        (YAML, "teams: [{name: 7}]", r"teams\[0\]\.name.*in quotes"),
+        (YAML, "teams: [{name: default}]", r"teams\[0\]\.name.*another name"),
+        (YAML, "teams: [{name: other}]", r"teams\[0\]\.name.*another name"),
+        (JSON, '{"teams": [{"name": "_service"}]}', r"teams\[0\]\.name.*another name"),
         (YAML, "teams: " + "[" * 100_000, "nested too deep"),
         (YAML, "#" * 500_001, "larger than"),
         (YAML, "teams: [{name: Bad Name}]", r"teams\[0\]\.name"),
@@ -95,6 +106,28 @@ def test_what_is_wrong_is_said_with_its_place(file: Path, text: str, says: str) 
     with pytest.raises(ConfigurationError, match=says) as refused:
         parse(text.encode(), file)
     assert file.name in str(refused.value)
+
+
+def test_a_word_that_yaml_once_took_for_a_truth_value_is_a_name() -> None:
+    assert [one.team.name for one in parse(b"teams: [{name: no}, {name: on}, {name: '007'}]", YAML)] == [
+        "no",
+        "on",
+        "007",
+    ]
+
+
+def test_of_a_thousand_errors_the_first_are_written_out() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        parse(json.dumps({"teams": [{}] * 1000}).encode(), JSON)
+    assert str(refused.value).endswith("teams[9].name: Field required; and 990 more")
+
+
+def test_of_a_large_file_a_bounded_part_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "teams.yaml"
+    with file.open("wb") as sparse:
+        sparse.truncate(5_000_000_000)
+    with pytest.raises(ConfigurationError, match="larger than 500000 bytes"):
+        parse(read(file), file)
 
 
 def test_a_key_written_in_place_of_its_hash_is_not_repeated() -> None:
