@@ -1,9 +1,11 @@
 """Defines the contract between a training job and the service: the one definition of `POST /v1/score` in code.
 
-It needs pydantic only. `models` holds what the parts share; `verifiers`, `rubric` and `request` hold what a caller
-sends, `response` what the service answers. Use the names from here: `from trainer_client import wire`.
+It needs pydantic only. `json_text` reads JSON strictly; `models` holds what the parts share; `verifiers`, `rubric` and
+`request` hold what a caller sends, `response` what the service answers. Use the names from here:
+`from trainer_client import wire`.
 """
 
+from trainer_client.wire.json_text import JsonFault, read_json, structure, values_at_most
 from trainer_client.wire.models import Aggregation, Answer, Layout, Mode, Strict
 from trainer_client.wire.request import Item, LintRequest, Message, Priority, RatingNorm, Role, ScoreRequest
 from trainer_client.wire.response import (
@@ -43,6 +45,7 @@ __all__ = [
     "Finding",
     "Group",
     "Item",
+    "JsonFault",
     "JsonSchema",
     "Judge",
     "JudgeInfo",
@@ -73,4 +76,7 @@ __all__ = [
     "Strict",
     "Usage",
     "Verifier",
+    "read_json",
+    "structure",
+    "values_at_most",
 ]
