@@ -240,6 +240,8 @@ class ApiSettings(_Floor):
     )
     protocol_neutral: float | None = Field(
         default=None,
+        ge=-1e6,
+        le=1e6,
         allow_inf_nan=False,
         description="`/get_reward` and `/rm` answer this number, marked and counted, in place of a reward that was not "
         "judged. They answer an error if not set.",

@@ -25,6 +25,9 @@ RAR_WEIGHTS: Mapping[Category, float] = MappingProxyType(
 )
 RAR_V1_WEIGHTS: Mapping[Category, float] = MappingProxyType({**RAR_WEIGHTS, "pitfall": 0.8})
 
+# The bounds of points on the wire hold for weights, too.
+MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e6
+
 # Integers where the points are, which makes common rubrics several times cheaper than fractions throughout.
 Exact = int | Fraction
 
@@ -202,8 +205,8 @@ def aggregate(
 
 
 def _category_weights(table: Mapping[Category, float]) -> dict[Category, Exact]:
-    if not all(category in table and 0 < table[category] < math.inf for category in CATEGORIES):
-        raise ValueError("every category needs a finite weight above zero")
+    if not all(category in table and MIN_WEIGHT <= table[category] <= MAX_WEIGHT for category in CATEGORIES):
+        raise ValueError(f"every category needs a weight of {MIN_WEIGHT:g} to {MAX_WEIGHT:g}")
     return {category: _exact(weight) for category, weight in table.items()}
 
 

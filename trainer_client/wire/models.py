@@ -1,12 +1,13 @@
 """Defines the two kinds of models that the contract is made of, and the words that both directions use.
 
 Guarantees: input is strict. An unknown field, a number in a string, a boolean for a number and a number that is not
-finite are errors.
+finite are errors, and so is what is larger than the bounds here.
 """
 
-from typing import Literal
+import unicodedata
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Mode = Literal["verdict", "reasoned", "implicit", "likert"]
 Layout = Literal["rubricd", "healthbench"]
@@ -20,6 +21,40 @@ Aggregation = Literal[
     "min",
     "gated",
 ]
+
+MAX_POINTS = 1e6
+MIN_POINTS = 1e-6
+"""Points are 0, or in size between these, so that scores and their sums are far from the limits of a float32."""
+MAX_ID_CHARACTERS = 256
+MAX_TEXT_CHARACTERS = 32_768
+"""The longest text of a criterion and of a rule."""
+MAX_TURNS = 4_096
+MAX_TAGS = 64
+MAX_DEADLINE_MS = 86_400_000
+"""A day."""
+
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+
+# Characters of other kinds that show nothing: fillers of Hangul, the blank of Braille.
+_BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+
+
+def says_something(text: str) -> bool:
+    """Returns whether a reader would see anything: white space, control and format characters (such as those of zero
+    width) and marks that stand on nothing are not seen."""
+    return any(map(_is_seen, text))
+
+
+def _is_seen(character: str) -> bool:
+    if character.isalnum() and character not in _BLANKS:
+        return True
+    return (
+        character.isprintable()
+        and not character.isspace()
+        and character not in _BLANKS
+        and not unicodedata.category(character).startswith("M")
+    )
 
 
 class Strict(BaseModel):

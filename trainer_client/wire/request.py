@@ -1,10 +1,10 @@
 """Defines what a caller sends: items to score and the options of `POST /v1/score`, and a rubric to lint."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from trainer_client.wire.models import Aggregation, Layout, Mode, Strict
+from trainer_client.wire.models import MAX_DEADLINE_MS, MAX_TURNS, Aggregation, Id, Layout, Mode, Strict
 from trainer_client.wire.rubric import Rubric, first_repeated
 
 Priority = Literal["train", "eval", "interactive"]
@@ -19,18 +19,21 @@ class Message(Strict):
     content: str
 
 
+Turns = Annotated[list[Message], Field(max_length=MAX_TURNS)]
+
+
 class Item(Strict):
     """One response to score, or a GRPO group of them (`responses`) that shares prompt and rubric."""
 
-    id: str | None = Field(default=None, min_length=1, description="Echoed; default: the index as text.")
-    prompt: str | list[Message] = Field(description="The conversation before the response; a string is one user turn.")
+    id: Id | None = Field(default=None, description="Echoed; default: the index as text.")
+    prompt: str | Turns = Field(description="The conversation before the response; a string is one user turn.")
     response: str | None = Field(default=None, description="The text to judge; may be empty.")
     responses: list[str] | None = Field(
         default=None, min_length=1, description="Instead of `response`: results are `id/0`, `id/1`, …, group `id`."
     )
     rubric: Rubric | None = None
     reference: str | None = Field(default=None, description="A reference answer, seen by the judge only.")
-    group: str | None = Field(default=None, min_length=1, description="GRPO group; its items share a prompt.")
+    group: Id | None = Field(default=None, description="GRPO group; its items share a prompt.")
 
     @model_validator(mode="after")
     def _one_kind_of_response(self) -> Self:
@@ -74,9 +77,9 @@ class ScoreRequest(Strict):
     soft: bool = False
     threshold: float = Field(default=0.5, ge=0, le=1)
     min_coverage: float = Field(default=1.0, ge=0, le=1)
-    deadline_ms: int | None = Field(default=None, gt=0)
+    deadline_ms: int | None = Field(default=None, gt=0, le=MAX_DEADLINE_MS)
     priority: Priority = "train"
-    expect_judge: str | None = Field(default=None, min_length=1)
+    expect_judge: Id | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

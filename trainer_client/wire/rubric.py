@@ -7,11 +7,20 @@ begins otherwise means something else ("Inessential").
 import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
-from trainer_client.wire.models import Strict
+from trainer_client.wire.models import (
+    MAX_POINTS,
+    MAX_TAGS,
+    MAX_TEXT_CHARACTERS,
+    MIN_POINTS,
+    Id,
+    Strict,
+    Text,
+    says_something,
+)
 from trainer_client.wire.verifiers import Verifier, tag_pairs, verifier_of_tags
 
 Polarity = Literal["positive", "negative"]
@@ -19,6 +28,16 @@ Category = Literal["essential", "important", "optional", "pitfall"]
 CATEGORIES: tuple[Category, ...] = ("essential", "important", "optional", "pitfall")
 # "Essential Criteria: …" as RaR's rows begin, and the misspellings that its released rows hold.
 _PREFIX = re.compile(r"^\s*([A-Za-z]{5,12})\s+crit[a-z]{2,8}\s*[:\-\u2013]\s*", re.IGNORECASE)
+_MAX_FIELDS = 32
+
+
+def _of_sensible_size(points: float) -> float:
+    if 0 < abs(points) < MIN_POINTS:
+        raise ValueError(f"points are 0 (monitor only) or at least {MIN_POINTS:g} in size")
+    return points
+
+
+Points = Annotated[float, Field(ge=-MAX_POINTS, le=MAX_POINTS), AfterValidator(_of_sensible_size)]
 
 
 class Criterion(Strict):
@@ -27,10 +46,12 @@ class Criterion(Strict):
     Also accepted: `criterion` for `text`; `{title, description, weight}` as in Rubrics as Rewards.
     """
 
-    text: str = Field(min_length=1, description="A statement that is literally true or not true of the response.")
-    points: float = Field(description="Weight and sign; negative means a fault, 0 means monitor only.")
-    id: str | None = Field(default=None, min_length=1, description="Echoed; default: the criterion's index as text.")
-    tags: dict[str, str] = Field(default_factory=dict, description='Also accepted as a list of `"key:value"`.')
+    text: Text = Field(description="A statement that is literally true or not true of the response.")
+    points: Points = Field(description="Weight and sign; negative means a fault, 0 means monitor only.")
+    id: Id | None = Field(default=None, description="Echoed; default: the criterion's index as text.")
+    tags: dict[Id, Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)]] = Field(
+        default_factory=dict, max_length=MAX_TAGS, description='Also accepted as a list of `"key:value"`.'
+    )
     verifier: Verifier | None = Field(default=None, description="A rule that decides instead of the judge.")
     polarity: Polarity | None = Field(
         default=None, description="Overrides the sign of `points` where a data set's sign convention is wrong."
@@ -45,6 +66,8 @@ class Criterion(Strict):
     def _other_shapes(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
+        if len(data) > _MAX_FIELDS:  # each of them would be an error of its own
+            raise ValueError(f"more than {_MAX_FIELDS} fields in one criterion")
         data = dict(data)
         for ours, theirs in (("text", "criterion"), ("text", "description"), ("points", "weight")):
             if theirs in data:
@@ -62,8 +85,10 @@ class Criterion(Strict):
     @field_validator("text")
     @classmethod
     def _says_something(cls, text: str) -> str:
-        if not text.strip():
-            raise ValueError("a criterion's `text` must say something; white space alone asks the judge nothing")
+        if not says_something(text):
+            raise ValueError(
+                "a criterion's `text` must say something; white space and characters that nobody sees ask nothing"
+            )
         return text
 
     @property
@@ -96,7 +121,7 @@ def _split(text: str) -> tuple[Category | None, str]:
     """Category and remaining text of `"<Category> Criteria: …"`; `(None, text)` where there is no such prefix."""
     found = _PREFIX.match(text)
     category = _category_of(found.group(1)) if found else None
-    if found is None or category is None or not text[found.end() :]:
+    if found is None or category is None or not says_something(text[found.end() :]):
         return None, text
     return category, text[found.end() :]
 

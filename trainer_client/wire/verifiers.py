@@ -2,23 +2,30 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from trainer_client.wire.models import Strict
+from trainer_client.wire.models import MAX_TEXT_CHARACTERS, Strict, Text, says_something
 
 
 class MathVerify(Strict):
     """Met when the response's final answer equals `gold` mathematically (math-verify library)."""
 
     rule: Literal["math_verify"]
-    gold: str = Field(min_length=1)
+    gold: Text
+
+    @field_validator("gold")
+    @classmethod
+    def _says_something(cls, gold: str) -> str:
+        if not says_something(gold):
+            raise ValueError("`gold` must say something")
+        return gold
 
 
 class Regex(Strict):
     """Met when `pattern` is found anywhere in the response (`regex` library syntax, with a time limit)."""
 
     rule: Literal["regex"]
-    pattern: str = Field(min_length=1)
+    pattern: Text
     ignore_case: bool = False
 
 
@@ -26,7 +33,7 @@ class Contains(Strict):
     """Met when the response contains `text`."""
 
     rule: Literal["contains"]
-    text: str = Field(min_length=1)
+    text: Text
     ignore_case: bool = True
 
 
@@ -65,7 +72,7 @@ class Exact(Strict):
     """Met when the response equals `gold`, white space at the ends aside."""
 
     rule: Literal["exact"]
-    gold: str
+    gold: str = Field(max_length=MAX_TEXT_CHARACTERS)
     ignore_case: bool = False
 
 

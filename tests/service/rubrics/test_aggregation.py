@@ -114,8 +114,8 @@ def test_rar_with_some_categories_is_refused_by_index_alone() -> None:
         check(name, rubric)
 
 
-@pytest.mark.parametrize("weight", [0.0, -1.0, math.inf, math.nan])
-def test_a_category_weight_is_a_positive_number(weight: float) -> None:
+@pytest.mark.parametrize("weight", [0.0, -1.0, 1e-7, 1e7, math.inf, math.nan])
+def test_a_category_weight_is_a_number_of_sensible_size(weight: float) -> None:
     with pytest.raises(ValueError, match="weight"):
         aggregate("rar_explicit", RAR, [judged(True)] * 4, weights={**RAR_WEIGHTS, "optional": weight})
 

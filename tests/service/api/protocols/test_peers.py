@@ -142,7 +142,7 @@ def test_openais_sdk_reads_the_decisions(judge: Running) -> None:
 
 
 def test_openais_sdk_reads_a_refusal(judge: Running) -> None:
-    too_long = "Does it say to rest? " * 2000
+    too_long = "Does it say to rest? " * 1500
     with openai.OpenAI(base_url=f"{judge.url}/v1", api_key="any", max_retries=0) as client:
         decision = client.decisions.create(
             model="any",
