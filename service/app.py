@@ -19,6 +19,7 @@ from service.api.playground import PAGE_ROUTE, page
 from service.api.protocols.routes import ProtocolRoutes
 from service.api.routes import Routes
 from service.api.score import ScoreRoute
+from service.api.worker_threads import WorkerThreads
 from service.clock import Clock, SystemClock
 from service.engine.build import build as build_engine
 from service.lifecycle import Lifecycle
@@ -58,7 +59,8 @@ def create_app(
     app.state.lifecycle = lifecycle
     app.openapi = partial(openapi, app)  # type: ignore[method-assign]
 
-    routes, scoring = Routes(dependencies), ScoreRoute(dependencies)
+    threads = WorkerThreads()
+    routes, scoring = Routes(dependencies, threads), ScoreRoute(dependencies, threads)
     protocols = ProtocolRoutes(dependencies, scoring)
     _add_routes(app, routes, scoring, protocols)
     app.user_middleware = [  # outermost first

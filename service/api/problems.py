@@ -7,7 +7,8 @@ messages are the service's own.
 import difflib
 import functools
 import math
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -59,6 +60,9 @@ TITLES: Mapping[int, str] = {
 }
 
 Loc = tuple[str | int, ...]
+
+_MOST_FINDINGS = 2_000
+_NAME = re.compile(r"(?!rbd_)[A-Za-z0-9_.-]{1,64}")  # not what may be a key
 
 
 def problem(
@@ -130,17 +134,36 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
 def invalid(error: ValidationError, names: Collection[str] = ()) -> InvalidRequest:
     """Pydantic's findings as ours, at most 20, without a word of the input. `names` are fields, besides those of the
     contract, that a place may name."""
+    if error.error_count() > _MOST_FINDINGS:  # pydantic lists all of them or none
+        return InvalidRequest(
+            f"{error.error_count()} places of the body are not as the contract says: too many to list"
+        )
     findings = error.errors(include_url=False, include_input=False, include_context=False)
-    places = tuple(_place(finding, FIELDS.union(names)) for finding in findings[:20])
-    if findings[0]["type"] == "json_invalid":
-        return InvalidRequest("the body is not valid JSON (UTF-8, RFC 8259, at most about 200 levels deep)", places)
-    return InvalidRequest(f"{len(findings)} place(s) of the body are not as the contract says; see `errors`", places)
+    known = FIELDS.union(names)
+    return _misplaced(len(findings), [_place(finding, known) for finding in findings[:20]])
+
+
+def not_json(fault: wire.JsonFault, names: Collection[str] = ()) -> InvalidRequest:
+    """What the reader of JSON found: at a place, or about the body as a whole."""
+    if fault.path:
+        return _misplaced(1, [(known_place(fault.path, names), str(fault))])
+    return InvalidRequest(f"the body is {fault} (UTF-8, RFC 8259, at most about 200 levels)", (((), str(fault)),))
+
+
+def known_place(place: Loc, names: Collection[str] = ()) -> Loc:
+    """The place with the keys left out that are no fields."""
+    return _known(place, FIELDS.union(names))
+
+
+def _misplaced(count: int, places: Sequence[tuple[Loc, str]]) -> InvalidRequest:
+    return InvalidRequest(f"{count} place(s) of the body are not as the contract says; see `errors`", tuple(places))
 
 
 def _place(finding: Mapping[str, Any], fields: Collection[str]) -> tuple[Loc, str]:
     kind, loc = finding["type"], finding["loc"]
     if kind == "extra_forbidden":
-        return _known(loc[:-1], fields) + _guess(loc[-1])[:1], _guess(loc[-1])[1]
+        name, message = _unknown(str(loc[-1]))
+        return (*_known(loc[:-1], fields), name), message
     return _known(loc, fields), _MESSAGES.get(kind) or _own_words(finding["msg"])
 
 
@@ -148,7 +171,6 @@ def _place(finding: Mapping[str, Any], fields: Collection[str]) -> tuple[Loc, st
 _MESSAGES = {
     "union_tag_invalid": "unknown `rule`; known: math_verify, regex, contains, choice, length, json_schema, exact",
     "union_tag_not_found": "a verifier needs a `rule`",
-    "json_invalid": "the body is not valid JSON",
     "string_pattern_mismatch": "give one letter, A to Z",
 }
 
@@ -157,12 +179,12 @@ def _own_words(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
-def _guess(name: str | int) -> tuple[str, str]:
-    """A place and a message for an unknown field: named only where it nearly is a field of the contract."""
-    near = difflib.get_close_matches(str(name), FIELDS, n=1, cutoff=0.7)
-    if near and str(name).isidentifier() and len(str(name)) <= len(near[0]) + 2:
-        return str(name), f"unknown field; did you mean `{near[0]}`?"
-    return "(unknown field)", "unknown field; leave it out"
+def _unknown(name: str) -> tuple[str, str]:
+    """A place and a message for an unknown field: named where its name is short and plain, with the nearest field."""
+    if _NAME.fullmatch(name) is None:
+        return "(unknown field)", "unknown field; leave it out"
+    near = difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.7)
+    return name, f"unknown field; did you mean `{near[0]}`?" if near else "unknown field; leave it out"
 
 
 def _known(loc: Iterable[str | int], fields: Collection[str]) -> Loc:

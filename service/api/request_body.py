@@ -1,21 +1,31 @@
 """Parses a request's body, once and strictly, into a wire model; a body of another system's route is recognised.
 
+Guarantees: the number of values in a body, of its responses and of its criteria is checked before they become models,
+so that the work for a body that is refused is bounded.
+
 `/v1/score` is also a route of vLLM and SGLang, with other contracts, so the refusal of such a body names its system and
 the route that takes it here.
 """
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from service.api import problems
 from service.errors import InvalidRequest
+from service.settings import ApiSettings
 from trainer_client import wire
 
 M = TypeVar("M", bound=BaseModel)
+
+MAX_VALUES = 200_000
+"""One body holds at most so many values, counted by commas and brackets outside of strings: 512 responses with 100
+criteria each have fewer."""
+_SMALL_BYTES, _SMALL_VALUES = 16_384, 2_000
+_LONG_BYTES = 1_048_576
+_MAX_FIELDS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +41,76 @@ RequestParser = Callable[[bytes], ParsedRequest]
 """Parses one protocol's body. Raises InvalidRequest."""
 
 
-def parse_score_request(body: bytes) -> ParsedRequest:
+def parse_score_request(body: bytes, limits: ApiSettings) -> ParsedRequest:
     """Parses a body of the contract itself. Raises InvalidRequest."""
-    return ParsedRequest(parse(body, wire.ScoreRequest), _to_json)
+    data = read(body)
+    if isinstance(data, dict) and isinstance(data.get("items"), list):
+        check_counts(data["items"], limits)
+    return ParsedRequest(_validated(data, wire.ScoreRequest), _to_json)
+
+
+def parse_lint_request(body: bytes, limits: ApiSettings) -> wire.LintRequest:
+    """Raises InvalidRequest."""
+    data = read(body)
+    if isinstance(data, dict) and _criteria_of(data) > limits.max_criteria:
+        raise invalid_at("rubric", _too_many_criteria(limits))
+    return _validated(data, wire.LintRequest)
 
 
 def _to_json(response: wire.ScoreResponse) -> bytes:
     return response.model_dump_json().encode()
 
 
-def parse(body: bytes, model: type[M]) -> M:
+def is_small(body: bytes) -> bool:
+    """Returns whether reading and validating this body takes less than about 5 ms, whatever is in it."""
+    if len(body) <= _SMALL_BYTES:
+        return True
+    return len(body) <= _LONG_BYTES and wire.structure(body) <= _SMALL_VALUES
+
+
+def read(body: bytes, names: Collection[str] = ()) -> Any:
+    """The body's JSON. Raises InvalidRequest. `names` are fields, besides those of the contract, that a place may
+    name."""
+    if len(body) > MAX_VALUES and not wire.values_at_most(body, MAX_VALUES):
+        raise InvalidRequest(f"the body holds more than {MAX_VALUES} values; send fewer items a request")
+    try:
+        return wire.read_json(body)
+    except wire.JsonFault as fault:
+        raise problems.not_json(fault, names) from None
+
+
+def check_counts(items: Sequence[Any], limits: ApiSettings) -> None:
+    """Raises InvalidRequest for more responses or criteria than one request may have."""
+    results = 0 if len(items) <= limits.max_items else len(items)
+    for index, item in enumerate(items[: limits.max_items]):
+        if not isinstance(item, dict):
+            continue  # validation says so
+        if len(item) > _MAX_FIELDS:  # each of them would be an error of its own
+            raise invalid_at("items", index, f"more than {_MAX_FIELDS} fields in one item")
+        responses = item.get("responses")
+        results += len(responses) if isinstance(responses, list) else 1
+        if _criteria_of(item) > limits.max_criteria:
+            raise invalid_at("items", index, "rubric", _too_many_criteria(limits))
+    if results > limits.max_items:
+        raise invalid_at("items", f"{results} responses in one request; at most {limits.max_items}")
+
+
+def _criteria_of(item: dict[str, Any]) -> int:
+    rubric = item.get("rubric")
+    criteria = rubric.get("criteria") if isinstance(rubric, dict) else rubric
+    return len(criteria) if isinstance(criteria, list) else 0
+
+
+def _too_many_criteria(limits: ApiSettings) -> str:
+    return f"more than {limits.max_criteria} criteria in one rubric"
+
+
+def _validated(data: Any, model: type[M]) -> M:
     """Raises InvalidRequest with places and what to change, or with the system for whose route the body is made."""
     try:
-        return model.model_validate_json(body)
+        return model.model_validate(data)
     except ValidationError as error:
-        system = recognise(body)
+        system = recognise(data)
         if system is None:
             raise problems.invalid(error) from None
         there = "" if system.route is None else f"; here that is `POST {system.route}`"
@@ -86,12 +151,8 @@ _SYSTEMS = (
 )
 
 
-def recognise(body: bytes) -> System | None:
+def recognise(data: Any) -> System | None:
     """The other system for whose route this body is made, if its top-level keys say so."""
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
     if not isinstance(data, dict):
         return None
     return next((system for system in _SYSTEMS if system.keys & data.keys()), None)

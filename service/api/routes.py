@@ -3,30 +3,35 @@
 Guarantees: with a teams file every route under `/v1/` needs a key; the routes for supervisors and Prometheus need none.
 """
 
+from functools import partial
+
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.api import problems, translate
 from service.api.dependencies import Dependencies
-from service.api.request_body import parse
+from service.api.request_body import is_small, parse_lint_request
+from service.api.worker_threads import WorkerThreads
 from service.errors import Unavailable
 from service.rubrics.lint import lint
+from service.settings import ApiSettings
 from trainer_client import wire
 
 
 class Routes:
     """One method for each route; app.py gives them to FastAPI."""
 
-    def __init__(self, dependencies: Dependencies) -> None:
+    def __init__(self, dependencies: Dependencies, threads: WorkerThreads) -> None:
         self._dependencies = dependencies
+        self._threads = threads
 
     async def lint(self, request: Request) -> Response:
         """Find problems in a rubric, without judging anything."""
-        self._dependencies.authentication.team_of(request.headers.get("authorization"))
-        wanted = parse(await request.body(), wire.LintRequest)
-        findings = lint(translate.criteria(wanted.rubric), wanted.aggregation)
-        return _json(translate.findings(findings))
+        team = self._dependencies.authentication.team_of(request.headers.get("authorization"))
+        body = await request.body()
+        work = partial(_lint, body, self._dependencies.settings)
+        return _json(await self._threads.run(team.name, work, small=is_small(body)))
 
     async def judge(self, request: Request) -> Response:
         """Describe the judge that serves, its modes and layouts, and the limits of a request."""
@@ -64,6 +69,11 @@ class Routes:
             max_model_len=self._dependencies.lifecycle.judge().max_model_len,
             max_queued_tokens=self._dependencies.scheduling.max_queued_tokens,
         )
+
+
+def _lint(body: bytes, limits: ApiSettings) -> wire.LintResponse:
+    wanted = parse_lint_request(body, limits)
+    return translate.findings(lint(translate.criteria(wanted.rubric), wanted.aggregation))
 
 
 def _id(request: Request) -> str:

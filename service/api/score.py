@@ -7,7 +7,7 @@ error, never a second judging of what was answered.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,19 +19,24 @@ from starlette.types import Receive, Scope, Send
 
 from service.api import translate
 from service.api.dependencies import Dependencies
-from service.api.request_body import ParsedRequest, RequestParser, invalid_at, parse_score_request
+from service.api.request_body import ParsedRequest, RequestParser, is_small, parse_score_request
 from service.api.request_metrics import RequestSummary, record
+from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch, RequestError
 from service.idempotency import Running, Stored
 from service.modes.fingerprint import JudgeIdentity
+from service.rubrics.rubric import Candidate
 from service.scoring.job import ScoringJob
-from service.scoring.request import Options
+from service.scoring.request import Options, Usage
 from service.scoring.results import Scored
 from service.scoring.scorer import Scorer
 from service.tenancy.team import Team
 
 T = TypeVar("T")
 
+_SMALL_ANSWER = 1_000
+"""Criteria in an answer that is written within a few milliseconds."""
+_SMALL_DIGEST = 262_144
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
 
@@ -42,6 +47,7 @@ class _Call:
     id: str
     team: Team
     parsed: ParsedRequest
+    candidates: list[Candidate]
     judge: JudgeIdentity
     options: Options
 
@@ -49,13 +55,15 @@ class _Call:
 class ScoreRoute:
     """The path of every request that judges; other protocols bring a parser of their own."""
 
-    def __init__(self, dependencies: Dependencies) -> None:
+    def __init__(self, dependencies: Dependencies, threads: WorkerThreads) -> None:
         self._dependencies = dependencies
+        self._threads = threads
 
     async def score(self, request: Request) -> Response:
         """Judge every criterion of every item and aggregate the verdicts into scores."""
         streams = NDJSON in request.headers.get("accept", "")
-        return await self.respond(request, parse_score_request, streams=streams)
+        parse = partial(parse_score_request, limits=self._dependencies.settings)
+        return await self.respond(request, parse, streams=streams)
 
     async def respond(
         self, request: Request, parse: RequestParser, *, streams: bool = False, dialect: str = ""
@@ -74,6 +82,10 @@ class ScoreRoute:
             self._dependencies.telemetry.count_refusal(None if team is None else team.name, error.code, wait_s)
             raise
 
+    async def off_loop(self, request: Request, work: Callable[[], T]) -> T:
+        """The work on a request's body, for the team that was found in its key."""
+        return await self._threads.run(request.state.summary.team or "", work, small=is_small(await request.body()))
+
     async def _respond(
         self, request: Request, team: Team, arrived_s: float, parse: RequestParser, streams: bool, dialect: str
     ) -> Response:
@@ -84,13 +96,16 @@ class ScoreRoute:
         running: Running | None = None
         key = request.headers.get("idempotency-key")
         if key is not None:
-            digest = hashlib.sha256(f"{dialect}{media_type}\n".encode() + body).digest()
+            digest = await self._threads.run(
+                team.name, partial(_digest, f"{dialect}{media_type}\n".encode(), body), small=len(body) <= _SMALL_DIGEST
+            )
             replay = await self._dependencies.idempotency_store.begin(team.name, key, digest)
             if isinstance(replay, Stored):
                 return Response(replay.body, media_type=media_type, headers={"Idempotency-Replayed": "true"})
             running = replay
         try:
-            call = self._check(request, parse(body), team, scorer, arrived_s)
+            parsed, candidates = await self._threads.run(team.name, partial(_parse, parse, body), small=is_small(body))
+            call = self._check(request, parsed, candidates, team, scorer, arrived_s)
             respond = self._lines if streams else self._whole
             return await respond(request, call, scorer, running)
         except BaseException:
@@ -98,40 +113,42 @@ class ScoreRoute:
                 await running.give_up()
             raise
 
-    def _check(self, request: Request, parsed: ParsedRequest, team: Team, scorer: Scorer, arrived_s: float) -> _Call:
-        """Raises for what the contract allows but this service, this judge or this team does not."""
-        settings, wanted = self._dependencies.settings, parsed.request
+    def _check(
+        self,
+        request: Request,
+        parsed: ParsedRequest,
+        candidates: list[Candidate],
+        team: Team,
+        scorer: Scorer,
+        arrived_s: float,
+    ) -> _Call:
+        """Raises for what the contract allows but this judge or this team does not."""
+        wanted = parsed.request
         judge = scorer.judging_mode(wanted.mode, wanted.layout).judge
         if wanted.expect_judge not in (None, judge.fingerprint):
             raise JudgeMismatch(f"the judge of this mode and layout is {judge.fingerprint}")
         if wanted.priority not in team.classes:
             allowed = ", ".join(sorted(team.classes))
             raise Forbidden(f"team {team.name} may not use this `priority`; allowed: {allowed}")
-        results = 0
-        for index, item in enumerate(wanted.items):
-            results += 1 if item.responses is None else len(item.responses)
-            if item.rubric is not None and len(item.rubric.criteria) > settings.max_criteria:
-                raise invalid_at("items", index, "rubric", f"more than {settings.max_criteria} criteria in one rubric")
-        if results > settings.max_items:
-            raise invalid_at("items", f"{results} responses in one request; at most {settings.max_items}")
         options = replace(
             translate.options(wanted, team, arrived_s),
             reserve=partial(self._dependencies.ledger.reserve, team),
             trace=request.state.trace,
         )
-        return _Call(str(request.state.request_id), team, parsed, judge, options)
+        return _Call(str(request.state.request_id), team, parsed, candidates, judge, options)
 
     async def _whole(self, request: Request, call: _Call, scorer: Scorer, running: Running | None) -> Response:
-        work = scorer.score(translate.candidates(call.parsed.request), call.options)
+        work = scorer.score(call.candidates, call.options)
         scored, usage = await unless_disconnected(request.receive, work)
         request.state.summary = record(self._dependencies.telemetry, call.team.name, call.options.mode, scored, usage)
-        body = call.parsed.write(translate.response(call.id, call.judge, scored, usage))
+        small = sum(len(one.judgements) for one in scored) <= _SMALL_ANSWER and is_small(await request.body())
+        body = await self._threads.run(call.team.name, partial(_write, call, scored, usage), small=small)
         if running is not None:
             await running.finish(body)
         return Response(body, media_type=JSON)
 
     async def _lines(self, request: Request, call: _Call, scorer: Scorer, running: Running | None) -> Response:
-        work = scorer.start(translate.candidates(call.parsed.request), call.options)
+        work = scorer.start(call.candidates, call.options)
         job = await unless_disconnected(request.receive, work)  # a refusal is a status, not a line
 
         async def ended() -> None:
@@ -161,6 +178,21 @@ class ScoreRoute:
         if running is not None:
             await running.finish(b"".join(lines))
         yield lines[-1]
+
+
+def _digest(dialect: bytes, body: bytes) -> bytes:
+    digest = hashlib.sha256(dialect)
+    digest.update(body)
+    return digest.digest()
+
+
+def _parse(parse: RequestParser, body: bytes) -> tuple[ParsedRequest, list[Candidate]]:
+    parsed = parse(body)
+    return parsed, translate.candidates(parsed.request)
+
+
+def _write(call: _Call, scored: Sequence[Scored], usage: Usage) -> bytes:
+    return call.parsed.write(translate.response(call.id, call.judge, scored, usage))
 
 
 async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

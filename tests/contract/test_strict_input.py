@@ -42,16 +42,24 @@ def with_criterion(**changes: Any) -> dict[str, Any]:
     return {"items": [item(prompt=SECRET, rubric=[{"text": SECRET, "points": 5, **changes}])]}
 
 
+IN_JSON: list[str | int] = ["items", 0, "rubric", 0]
+"""Where the first criterion of a bare list stands in the text: what is no JSON of ours is found before the models."""
 CRITERION: list[str | int] = ["items", 0, "rubric", "criteria", 0]
 
 PLACED: list[tuple[str, dict[str, Any], list[str | int]]] = [
     ("number in a string", with_criterion(points="7"), [*CRITERION, "points"]),
     ("boolean for a number", with_criterion(points=True), [*CRITERION, "points"]),
-    ("NaN", with_criterion(points=float("nan")), [*CRITERION, "points"]),
-    ("infinity", with_criterion(points=float("inf")), [*CRITERION, "points"]),
-    ("4,000 digits", with_criterion(points=10**4000), [*CRITERION, "points"]),
+    ("NaN", with_criterion(points=float("nan")), [*IN_JSON, "points"]),
+    ("infinity", with_criterion(points=float("inf")), [*IN_JSON, "points"]),
+    ("4,000 digits", with_criterion(points=10**4000), [*IN_JSON, "points"]),
+    ("points of 1e-300", with_criterion(points=1e-300), [*CRITERION, "points"]),
+    ("points of 1e308", with_criterion(points=-1e308), [*CRITERION, "points"]),
+    ("nothing to see", with_criterion(text="\u200b\u2060\ufeff"), [*CRITERION, "text"]),
     ("a slip in a field", with_criterion(weigth=9), [*CRITERION, "weigth"]),
-    ("a secret field", with_criterion(**{SECRET: 1}), [*CRITERION, "(unknown field)"]),
+    ("a short plain field", with_criterion(**{"n.a-m_e7": 1}), [*CRITERION, "n.a-m_e7"]),
+    ("a long field", with_criterion(**{"a" * 65: 1}), [*CRITERION, "(unknown field)"]),
+    ("a field that may be a key", with_criterion(rbd_abc=1), [*CRITERION, "(unknown field)"]),
+    ("a secret field", with_criterion(**{f"{SECRET}!": 1}), [*CRITERION, "(unknown field)"]),
     ("two names for one thing", with_criterion(criterion="x"), CRITERION),
     ("empty criterion", with_criterion(text=""), [*CRITERION, "text"]),
     ("unknown rule", with_criterion(verifier={"rule": SECRET}), [*CRITERION, "verifier"]),
@@ -70,7 +78,9 @@ PLACED: list[tuple[str, dict[str, Any], list[str | int]]] = [
     ("deadline as a float", request(deadline_ms=1.5), ["deadline_ms"]),
     ("deadline of nothing", request(deadline_ms=0), ["deadline_ms"]),
     ("boolean as text", request(soft="true"), ["soft"]),
-    ("unknown option", request(**{SECRET: 1}), ["(unknown field)"]),
+    ("unknown option", request(**{f"{SECRET}\n": 1}), ["(unknown field)"]),
+    ("deadline of 5,000 digits", request(deadline_ms=10**4000), ["deadline_ms"]),
+    ("deadline of a year", request(deadline_ms=31_536_000_000), ["deadline_ms"]),
     ("no items", request(items=[]), ["items"]),
     ("no response", {"items": [{"prompt": SECRET, "rubric": [{"text": "a", "points": 1}]}]}, ["items", 0]),
     ("both kinds of response", {"items": [item(responses=[SECRET])]}, ["items", 0]),
@@ -125,8 +135,32 @@ RAW: dict[str, bytes] = {
     "deep in a schema": b'{"items":[{"prompt":"","response":"","rubric":[{"text":"a","points":1,"verifier":'
     b'{"rule":"json_schema","schema":' + b'{"a":' * 100_000,
     "trailing text": json.dumps(request()).encode() + b"x",
-    "a byte order mark": b"\xef\xbb\xbf" + json.dumps(request()).encode(),
+    "UTF-16": json.dumps(request()).encode("utf-16"),
+    "UTF-16 without a mark": json.dumps(request()).encode("utf-16-le"),
+    "more than 200,000 values": b'{"items": [' + b"[]," * 200_000 + b"[]]}",
+    "more values than can be listed": b'{"items": [{"prompt": ""' + b',"x":0' * 10_000 + b"}]}",
 }
+
+
+async def test_a_byte_order_mark_is_skipped(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/score", content=b"\xef\xbb\xbf" + json.dumps(request()).encode())
+    assert answer.status_code == 200
+
+
+TWICE: list[tuple[str, list[str | int]]] = [
+    ('{"items": [], "items": []}', ["items"]),
+    ('{"items": [{"prompt": "", "rubric": [{"text": "a", "points": 7, "points": -7}]}]}', [*IN_JSON, "points"]),
+    ('{"items": [{"rubric": {"criteria": [], "criteria": []}}]}', ["items", 0, "rubric", "criteria"]),
+    ('{"items": [{"rubric": [{"tags": {"CANARY-7f3a": "", "CANARY-7f3a": ""}}]}]}', [*IN_JSON, "tags", "(key)"]),
+]
+
+
+@pytest.mark.parametrize(("body", "loc"), TWICE)
+async def test_a_key_that_stands_twice_is_refused_at_its_place(
+    client: httpx.AsyncClient, body: str, loc: list[str | int]
+) -> None:
+    [place] = (await refused(client, body.encode())).errors
+    assert (place.loc, place.msg) == (loc, "this key stands twice in one object; keep one")
 
 
 @pytest.mark.parametrize("body", RAW.values(), ids=RAW.keys())

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import from_json
 
 from service.api import problems
-from service.api.request_body import invalid_at
+from service.api.request_body import MAX_VALUES, check_counts, invalid_at, read
 from service.errors import InvalidRequest, JudgementError, NotJudged
+from service.settings import ApiSettings
 from trainer_client import wire
 
 M = TypeVar("M", bound="ForeignBody")
@@ -44,15 +44,18 @@ _RETRYABLE = frozenset(error.code for error in JudgementError.__subclasses__() i
 
 @dataclass(frozen=True, slots=True)
 class TranslationContext:
-    """A translation needs these facts besides the body. `query` is the URL's; `deadline_s` is a duration; `end_tokens`
-    are taken off the end of a response; `neutral` stands for a missing reward where it is set, and `count_neutral` is
-    called with how often it did."""
+    """A translation needs these facts besides the body. `query` is the URL's; `limits` bound one request; `end_tokens`
+    are taken off the end of a response; `count_neutral` is called with how often a number stood for a missing reward,
+    where the setting allows it."""
 
     query: Mapping[str, str]
-    deadline_s: float
+    limits: ApiSettings
     end_tokens: Sequence[str] = ()
-    neutral: float | None = None
     count_neutral: Callable[[int], None] = lambda rewards: None
+
+    @property
+    def neutral(self) -> float | None:
+        return self.limits.protocol_neutral
 
 
 class ForeignBody(BaseModel):
@@ -63,10 +66,22 @@ class ForeignBody(BaseModel):
 
 def parse(body: bytes, model: type[M]) -> M:
     """Raises InvalidRequest."""
+    return validated(read(body, problems.names_of(model)), model)
+
+
+def validated(data: Any, model: type[M]) -> M:
+    """Raises InvalidRequest."""
     try:
-        return model.model_validate_json(body)
+        return model.model_validate(data)
     except ValidationError as error:
         raise problems.invalid(error, problems.names_of(model)) from None
+
+
+def check_labels(labels: Sequence[Any], *place: str | int) -> None:
+    """Raises InvalidRequest where the JSON texts among them hold more values than a body may."""
+    texts = b"\n".join(label.encode() for label in labels if isinstance(label, str))
+    if len(texts) > MAX_VALUES and not wire.values_at_most(texts, MAX_VALUES):
+        raise invalid_at(*place, f"more than {MAX_VALUES} values in all; send fewer responses a request")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +110,13 @@ class Label:
 
 def _object(value: Any, place: Place) -> dict[str, Any]:
     if isinstance(value, str) and value.strip():
+        check_labels([value], *place)
         try:
-            value = from_json(value, allow_inf_nan=False)
-        except ValueError:
-            raise invalid_at(*place, f"this text is not JSON, so {REMEDY}") from None
+            value = wire.read_json(value)
+        except wire.JsonFault as fault:
+            if fault.path:
+                raise invalid_at(*place, *problems.known_place(fault.path), str(fault)) from None
+            raise invalid_at(*place, f"this text is {fault}, so {REMEDY}") from None
     if isinstance(value, list):
         value = {"rubric": value}
     if not isinstance(value, dict):
@@ -123,8 +141,8 @@ def _typed(name: str, text: str) -> Any:
     if name not in _NUMBERS:
         return text
     try:
-        return from_json(text, allow_inf_nan=False)
-    except ValueError:
+        return wire.read_json(text)
+    except wire.JsonFault:
         return text
 
 
@@ -141,13 +159,19 @@ def build_request(
         if label.item.get("rubric") is None and options.get("mode") != "likert":
             raise invalid_at(*label.place, REMEDY)
     items = [{**label.item, "response": response} for label, response in responses]
-    fields = {**options, "items": items, "deadline_ms": max(1, round(context.deadline_s * 1000))}
+    labels = [label for label, _ in responses]
+    fields = {**options, "items": items, "deadline_ms": max(1, round(context.limits.protocol_deadline_s * 1000))}
     try:
+        check_counts(items, context.limits)
         return wire.ScoreRequest.model_validate(fields)
     except ValidationError as error:
-        found = problems.invalid(error)
-        labels = [label for label, _ in responses]
-        raise InvalidRequest(str(found), tuple((_at(loc, labels), message) for loc, message in found.errors)) from None
+        raise _placed(problems.invalid(error), labels) from None
+    except InvalidRequest as error:
+        raise _placed(error, labels) from None
+
+
+def _placed(error: InvalidRequest, labels: Sequence[Label]) -> InvalidRequest:
+    return InvalidRequest(str(error), tuple((_at(loc, labels), message) for loc, message in error.errors))
 
 
 def _at(loc: Place, labels: Sequence[Label]) -> Place:

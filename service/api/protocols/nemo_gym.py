@@ -6,19 +6,18 @@ with the 0.0 that Gym's type of a row demands. Gym puts such rows aside and send
 
 from typing import Any
 
-from pydantic_core import from_json
-
+from service.api import problems
 from service.api.protocols.common import (
     ForeignBody,
     Label,
     TranslationContext,
     build_request,
     missing_reason,
-    parse,
     to_json,
+    validated,
 )
 from service.api.protocols.messages import Turn, as_messages, text, turns
-from service.api.request_body import ParsedRequest, invalid_at
+from service.api.request_body import ParsedRequest, read
 from trainer_client import wire
 
 FAILED = "judge_failed"
@@ -53,7 +52,9 @@ class Body(Metadata):
 
 def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     """Raises InvalidRequest."""
-    row, parsed = row_of(body), parse(body, Body)
+    data = read(body, problems.names_of(Body))
+    parsed = validated(data, Body)
+    row = _unmarked(data)
     before, response = _split_conversation(parsed)
     request = build_request([(_label(parsed).filled(prompt=as_messages(before)), response)], context)
     return ParsedRequest(request, lambda answer: reply(answer, row, soft=request.soft))
@@ -61,11 +62,12 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
 
 def row_of(body: bytes) -> dict[str, Any]:
     """The row without the marks of an earlier verification. Raises InvalidRequest."""
-    parse(body, Body)
-    try:
-        row: dict[str, Any] = from_json(body, allow_inf_nan=False)
-    except ValueError:
-        raise invalid_at("a row with NaN or an infinity in it cannot be sent back as JSON") from None
+    data = read(body, problems.names_of(Body))
+    validated(data, Body)
+    return _unmarked(data)
+
+
+def _unmarked(row: dict[str, Any]) -> dict[str, Any]:
     config = row.get("instance_config")
     if isinstance(config, dict):
         row["instance_config"] = {name: value for name, value in config.items() if name != "mask_sample"}

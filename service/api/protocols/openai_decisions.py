@@ -52,7 +52,7 @@ def _criterion(question: Question, place: int) -> dict[str, Any]:
             "this judge answers `predicate` (P(true)); send a choice as one question for each option",
         )
     instructions = text(question.instructions, "questions", place, "instructions")
-    if not instructions.strip():
+    if not wire.says_something(instructions):
         raise invalid_at("questions", place, "instructions", "a question must say something")
     return {"text": instructions, "points": 1}
 

@@ -13,6 +13,7 @@ from service.api.protocols.common import (
     Label,
     TranslationContext,
     build_request,
+    check_labels,
     not_judged,
     parse,
     strip_end_tokens,
@@ -36,6 +37,9 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     if not len(parsed.query) == len(parsed.prompts) == len(parsed.labels):
         lengths = f"{len(parsed.query)}, {len(parsed.prompts)} and {len(parsed.labels)}"
         raise invalid_at("query", f"`query`, `prompts` and `labels` must be equally long; they hold {lengths}")
+    if len(parsed.query) > context.limits.max_items:
+        raise invalid_at("query", f"{len(parsed.query)} responses in one request; at most {context.limits.max_items}")
+    check_labels(parsed.labels, "labels")
     rows = enumerate(zip(parsed.query, parsed.prompts, parsed.labels, strict=True))
     responses = [
         (Label.of(label, "labels", row).filled(prompt=prompt), _answer(row, query, prompt, context))

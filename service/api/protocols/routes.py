@@ -51,8 +51,8 @@ class ProtocolRoutes:
         try:
             return await self._judge("/verify", nemo_gym.parse_request, request)
         except (Overloaded, Unavailable, QuotaExceeded) as error:
-            row = nemo_gym.row_of(await request.body())
-            return Response(nemo_gym.failed(row, f"{error.code}: {error}"), media_type=JSON)
+            reply = partial(_failed_row, await request.body(), f"{error.code}: {error}")
+            return Response(await self._score_route.off_loop(request, reply), media_type=JSON)
 
     async def seed_session(self, request: Request) -> Response:
         """Nothing is kept between a row and the next."""
@@ -69,8 +69,11 @@ class ProtocolRoutes:
         settings, telemetry = self._dependencies.settings, self._dependencies.telemetry
         return TranslationContext(
             query=dict(request.query_params),
-            deadline_s=settings.protocol_deadline_s,
+            limits=settings,
             end_tokens=COMMON_END_TOKENS if settings.protocol_end_tokens is None else settings.protocol_end_tokens,
-            neutral=settings.protocol_neutral,
             count_neutral=partial(telemetry.count_neutral_rewards, path),
         )
+
+
+def _failed_row(body: bytes, why: str) -> bytes:
+    return nemo_gym.failed(nemo_gym.row_of(body), why)

@@ -22,6 +22,7 @@ from tests.service.api.protocols.bodies import (
     RUBRIC,
     SECRET,
     after_canaries,
+    only_place,
     openrlhf,
     problem,
     score_request,
@@ -157,6 +158,28 @@ async def test_what_is_no_such_body_is_422(client: httpx.AsyncClient, path: str,
     answer = await client.post(path, content=body)
     problem(answer, 422)
     assert SECRET not in answer.text
+
+
+TWICE: list[tuple[str, list[str | int]]] = [
+    ("/get_reward", ["labels", 0, "rubric", 0, "points"]),
+    ("/rm", ["label", "rubric", 0, "points"]),
+    ("/verify", ["rubric", 0, "points"]),
+    ("/evaluate", ["kwargs", "rubric", 0, "points"]),
+    ("/v1/decisions", ["questions", 0, "type"]),
+]
+
+
+@pytest.mark.parametrize(("path", "loc"), TWICE)
+async def test_a_key_that_stands_twice_is_refused_at_its_place(
+    client: httpx.AsyncClient, path: str, loc: list[str | int]
+) -> None:
+    """In the body as in the JSON text of a label, where quotes are escaped."""
+    text = json.dumps(JUDGING[path]())
+    for escape in ("\\", ""):
+        quoted = f'{escape}"'
+        text = text.replace(f"{quoted}points{quoted}: 5", f"{quoted}points{quoted}: 5, {quoted}points{quoted}: -5", 1)
+    text = text.replace('"type": "predicate"', '"type": "predicate", "type": "choice"')
+    assert only_place(await client.post(path, content=text.encode())) == loc
 
 
 @pytest.mark.parametrize("path", PATHS)
