@@ -5,7 +5,9 @@ criteria share is one prefix, tokenised once. A label is one distinct token in i
 raised and the service does not start.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Self
 
 from service.engine.base import Prompt
 from service.errors import ConfigurationError
@@ -21,6 +23,16 @@ class Renderer:
         self.skeleton = skeleton
         self._segmenter = segmenter
         self._pieces: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def segmenter(self) -> Segmenter:
+        return self._segmenter
+
+    def knowing(self, known: Mapping[str, tuple[int, ...]]) -> Self:
+        """The same renderer with the ids of untrusted texts that it has tokenised already."""
+        other = copy.copy(self)
+        other._segmenter = self._segmenter.knowing(known)
+        return other
 
     def render(
         self, work: Sequence[tuple[Candidate, Sequence[Criterion]]], salt: str = "", priority: int = 0
