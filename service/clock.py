@@ -1,7 +1,7 @@
 """A clock is passed to whatever waits or has a deadline, so that tests advance the time instead of sleeping.
 
-Guarantees: `now` is monotonic seconds of this process. A Clock has no time of day, because the clocks of two processes
-differ: what they share goes by Redis' time. In the rest of the service ruff bans the operating system's time;
+Guarantees: `now` is monotonic seconds of this process. `wall` is for what a person reads: the clocks of two processes
+differ, so what they share goes by Redis' time. In the rest of the service ruff bans the operating system's time;
 pyproject.toml lists the exceptions with their reasons.
 """
 
@@ -15,6 +15,10 @@ from typing import Any, Protocol
 class Clock(Protocol):
     def now(self) -> float: ...
 
+    def wall(self) -> float:
+        """Seconds since 1970, for a date that a person reads."""
+        ...
+
     async def sleep(self, seconds: float) -> None: ...
 
 
@@ -23,7 +27,6 @@ class SystemClock:
         return time.monotonic()
 
     def wall(self) -> float:
-        """Seconds since 1970, for a date that a person reads."""
         return time.time()
 
     async def sleep(self, seconds: float) -> None:
@@ -39,6 +42,9 @@ class ManualClock:
         self._count = 0
 
     def now(self) -> float:
+        return self._now
+
+    def wall(self) -> float:
         return self._now
 
     async def sleep(self, seconds: float) -> None:

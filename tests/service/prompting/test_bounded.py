@@ -3,6 +3,7 @@
 import base64
 import random
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -57,8 +58,12 @@ def word_piece() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
+def _of_family(name: str) -> Segmenter:
+    return Segmenter(family(name))
+
+
 SEGMENTERS: dict[str, Callable[[], Segmenter]] = {
-    **{name: (lambda name=name: Segmenter(family(name))) for name in FAMILIES},
+    **{name: partial(_of_family, name) for name in FAMILIES},
     "unigram": lambda: Segmenter(unigram()),
     "word piece": lambda: Segmenter(word_piece()),
 }
