@@ -5,6 +5,7 @@ Guarantees: No two requests have a text in common but their criteria.
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from dataclasses import dataclass, replace
@@ -57,7 +58,7 @@ class TeamClient:
 
     def __init__(self, port: int, key: str) -> None:
         self._port = port
-        self._head = f"POST /v1/score HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n".encode()
+        self._head = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n".encode()
         self._idle: list[tuple[float, Streams]] = []
 
     async def __aenter__(self) -> Self:
@@ -68,14 +69,21 @@ class TeamClient:
     ) -> None:
         for _, (_, writer) in self._idle:
             writer.close()
+        for _, (_, writer) in self._idle:
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def ask(self, number: int, deadline_ms: int | None) -> Reply:
         """Raises OSError or EOFError where there is no answer."""
-        asked = body(number, deadline_ms)
+        return await self.send("POST", "/v1/score", body(number, deadline_ms))
+
+    async def send(self, method: str, path: str, asked: bytes) -> Reply:
+        """Raises OSError or EOFError where there is no answer."""
         reader, writer = await self._connection()
         try:
             sent_s = time.perf_counter()
-            writer.write(b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(asked), asked))
+            head = b"%b %b %bContent-Length: %d\r\n\r\n" % (method.encode(), path.encode(), self._head, len(asked))
+            writer.write(head + asked)
             status, headers = read_head(await reader.readuntil(b"\r\n\r\n"))
             answer = await reader.readexactly(int(headers["content-length"]))
         except BaseException:

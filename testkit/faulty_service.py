@@ -1,13 +1,14 @@
 """`python -m testkit.faulty_service serve FLAGS`: the service, its fake judge told by a file what goes wrong, so that a
 test causes it in a real process and ends it again. `FAULTS` names the file, which is looked at all the time.
 
-Guarantees: Without the file everything is well, but for one bug: a request with an item of id `bug` ends in a
-RuntimeError that nobody expects.
+Guarantees: Without the file everything is well, but for two bugs: a request with an item of id `bug` ends in a
+RuntimeError that nobody expects, and one of id `poison` ends the process, as one does that needs too much memory.
 """
 
 import ast
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -92,6 +93,8 @@ _candidates = translate.candidates
 def _buggy(request: ScoreRequest) -> list[Candidate]:
     if any(item.id == "bug" for item in request.items):
         raise RuntimeError("a bug")
+    if any(item.id == "poison" for item in request.items):
+        os.kill(os.getpid(), signal.SIGKILL)
     return _candidates(request)
 
 
