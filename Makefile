@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
-.PHONY: help serve test test-fast check format openapi settings modules compare chaos-engine chaos-redis drill-callers fairness overload judge clean \
+.PHONY: help serve test test-fast check format openapi settings modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
 	dashboards check-dashboards check-image serve-ray bench-ray bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
 
 help:  ## show this list
@@ -66,6 +66,9 @@ fairness: .venv/dev  ## simulate a noisy neighbour beside small teams, weights a
 
 overload: .venv/dev  ## load the real service with 0.5 to 10 times what it can do, and with a noisy neighbour
 	$(BIN)/python -m loadtests.overload $(ARGS)
+
+chaos-oracle: .venv/dev .venv/redis  ## hold 3,000 answers under 100 faults against an oracle outside of the service
+	$(BIN)/python -m loadtests.oracle $(ARGS)
 
 drill-callers: .venv/dev .venv/nginx  ## attack the real service as one hostile caller beside another: what the other notices; JSON=FILE
 	$(BIN)/python -m loadtests.callers $(if $(JSON),--json $(JSON)) $(ARGS)
