@@ -26,7 +26,7 @@ from loadtests.callers.site import Front, front
 
 
 class Sites:
-    """One site at a time; a site whose replicas have all survived serves the next row too."""
+    """One site at a time. It serves the next row too, unless the last one left it busy, swollen or dead."""
 
     def __init__(self, engine: str) -> None:
         self._engine = engine
@@ -34,8 +34,9 @@ class Sites:
         self._front: Front | None = None
         self._stack = ExitStack()
 
-    def of(self, row: Row) -> Front:
-        if self._front is None or self._site != row.site or not self._front.healthy:
+    def of(self, row: Row, last: Outcome | None) -> Front:
+        spoilt = last is not None and not {"answer", "memory", "killed"}.isdisjoint(last.missed)
+        if self._front is None or self._site != row.site or spoilt or not self._front.healthy:
             self.close()
             self._front, self._site = self._stack.enter_context(front(row.site, self._engine)), row.site
         return self._front
@@ -52,7 +53,8 @@ def run(rows: Sequence[Row], engine: str, seconds: float, cap_s: float) -> list[
         with tqdm(rows, unit="row") as bar:
             for row in bar:
                 bar.set_description(row.name)
-                found.append(asyncio.run(carry_out(row, sites.of(row), seconds, cap_s)))
+                site = sites.of(row, found[-1] if found else None)
+                found.append(asyncio.run(carry_out(row, site, seconds, cap_s)))
                 bar.write(table(found[-1:]).splitlines()[2])
     finally:
         sites.close()

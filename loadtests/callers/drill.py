@@ -53,10 +53,14 @@ class Outcome:
 
 
 async def carry_out(row: Row, front: Front, seconds: float, cap_s: float) -> Outcome:
-    """The attack lasts `seconds`, and longer until it is answered, up to `cap_s`."""
+    """The attack lasts `seconds`, or what its row needs, and up to `cap_s` longer until it is answered."""
     began_s = time.perf_counter()
+    lasting_s = max(seconds, row.lasts_s)
     probes = [replica.host.port for replica in front.replicas]
-    async with Victim(front.port, teams_file.key(VICTIM), probes) as victim, _attacker(row, front, seconds) as attacker:
+    async with (
+        Victim(front.port, teams_file.key(VICTIM), probes) as victim,
+        _attacker(row, front, lasting_s) as attacker,
+    ):
         await _ready(attacker)
         before = await _phase(victim, asyncio.sleep(seconds))
         rss_before = front.rss_bytes
@@ -64,7 +68,7 @@ async def carry_out(row: Row, front: Front, seconds: float, cap_s: float) -> Out
             replica.peak_bytes = 0
         missed: list[str] = []
         said: list[str] = []
-        during = await _phase(victim, _attack(attacker, row, front, cap_s, said, missed))
+        during = await _phase(victim, _attack(attacker, row, front, lasting_s + cap_s, said, missed))
     rss_after = await _settled(front, rss_before)
     peak = sum(replica.peak_bytes for replica in front.replicas)
     missed += misses(before, during, rss_after / rss_before, front.killed, 1 if row.site == "mortal" else 0)

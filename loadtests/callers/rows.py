@@ -31,6 +31,8 @@ class Row:
     before: Attack | None = None
     meanwhile: Meanwhile = "nothing"
     quick: bool = False
+    lasts_s: float = 0.0
+    """At least, where the service has to give up on a connection."""
 
 
 def _half(path: str = "/v1/score") -> bytes:
