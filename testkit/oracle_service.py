@@ -12,7 +12,7 @@ from typing import Any
 import service.__main__
 from service.engine import build, fake
 from service.engine.base import Engine, LabelLogprobs
-from service.engine.checkpoint import load_tokenizer
+from service.engine.tokenizer import load_tokenizer
 from service.settings import EngineSettings
 from testkit.faulty_service import FaultyEngine
 from testkit.marks import Marks, p_met, read
@@ -31,7 +31,7 @@ def reader(decode: Callable[[list[int]], Any]) -> Callable[..., LabelLogprobs]:
 
 
 async def _marked(settings: EngineSettings, judge: str) -> Engine:
-    fake.oracle = reader(load_tokenizer(judge, settings.revision).decode)
+    fake.oracle = reader(load_tokenizer(judge, settings.revision).backend_tokenizer.decode)
     return FaultyEngine(settings.max_model_len or 32_768)
 
 

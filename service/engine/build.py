@@ -22,7 +22,7 @@ MINIATURE = Path(__file__).resolve().parents[2] / "miniature" / "checkpoints" / 
 
 @dataclass(frozen=True, slots=True)
 class LoadedJudge:
-    """An engine with its tokenizer, which is a Hugging Face tokenizer with a chat template."""
+    """An engine with its judge's tokenizer, which has a chat template."""
 
     engine: Engine
     tokenizer: Any
@@ -41,7 +41,7 @@ async def build(settings: EngineSettings) -> LoadedJudge:
 
 
 def _load_tokenizer(judge: str, revision: str | None) -> Any:
-    from service.engine.checkpoint import load_tokenizer
+    from service.engine.tokenizer import load_tokenizer
 
     return load_tokenizer(judge, revision)
 

@@ -1,4 +1,4 @@
-"""Finds checkpoints, and loads their tokenizers and, for the local engine, causal language models, strictly.
+"""Loads causal language models for the local engine, strictly.
 
 Guarantees: no code and no pickle of a checkpoint is run. Every weight of a model comes from its checkpoint, whereas
 transformers would fill a missing one with random numbers, and a half-random judge still answers. A checkpoint that
@@ -11,16 +11,14 @@ from typing import Any, Literal
 
 import torch
 import transformers
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from service.engine.base import EngineIdentity
+from service.engine.hub import resolve
 from service.engine.identity import checkpoint_facts, weight_files
 from service.errors import ConfigurationError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,33 +63,6 @@ def load_checkpoint(
         vocabulary_size=model.get_input_embeddings().weight.shape[0],
         folder=folder,
     )
-
-
-def load_tokenizer(path_or_name: str, revision: str | None) -> Any:
-    """Loads a Hugging Face tokenizer. Raises ConfigurationError where there is none, or none with a chat template."""
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path_or_name, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"no tokenizer could be loaded from {path_or_name}: {error}") from error
-    if not tokenizer.chat_template:
-        raise ConfigurationError(f"the tokenizer of {path_or_name} has no chat template; name a chat model as judge")
-    return tokenizer
-
-
-def resolve(path_or_name: str, revision: str | None) -> tuple[Path, str | None]:
-    """Returns the folder with the files, and the commit where it came from the hub."""
-    path = Path(path_or_name)
-    if path.is_dir():
-        return path, revision
-    try:
-        # Never "*.bin" or "*.py": what is not fetched cannot be run.
-        folder = Path(snapshot_download(path_or_name, revision=revision, allow_patterns=_FILES))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ConfigurationError(
-            f"{path_or_name!r} is neither a folder here nor a model that the hub gives ({type(error).__name__}): "
-            "change the judge's model or revision"
-        ) from error
-    return folder, folder.name
 
 
 def refuse_missing_weights(folder: Path) -> None:

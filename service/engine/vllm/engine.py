@@ -20,7 +20,8 @@ from typing import Any, Self
 
 from service.clock import SystemClock
 from service.engine.base import EngineIdentity, GenerationOutcome, Outcome, Prompt, Sampling
-from service.engine.checkpoint import refuse_missing_weights, resolve
+from service.engine.checkpoint import refuse_missing_weights
+from service.engine.hub import resolve
 from service.engine.identity import checkpoint_facts
 from service.engine.supervision.checkpoint_files import CheckpointFiles
 from service.engine.supervision.restart import restart_until_it_runs

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from service.engine import checkpoint as module
-from service.engine.build import MINIATURE
-from service.engine.checkpoint import LoadedCheckpoint, load_checkpoint, load_tokenizer
+from service.engine.checkpoint import LoadedCheckpoint, load_checkpoint
 from service.errors import ConfigurationError
 
 Make = Callable[[str], Path]
@@ -95,30 +93,6 @@ def test_a_model_that_tells_no_length_needs_one(checkpoint: Make) -> None:
     assert load(checkpoint("mamba"), max_model_len=99).max_model_len == 99
 
 
-def test_a_name_is_fetched_without_code_or_pickles(checkpoint: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-
-    def fetch(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
-        asked.append((name, revision))
-        assert not {"*.bin", "*.py", "*.pt", "*"} & set(allow_patterns)
-        return str(checkpoint("llama"))
-
-    monkeypatch.setattr(module, "snapshot_download", fetch)
-    loaded = load("maker/judge", revision="main")
-    assert asked == [("maker/judge", "main")]
-    assert loaded.identity.model == "maker/judge"
-    assert loaded.identity.revision == checkpoint("llama").name, "the commit, not the branch"
-
-
-def test_a_name_that_nobody_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(*_: Any, **__: Any) -> str:
-        raise LocalEntryNotFoundError("offline")
-
-    monkeypatch.setattr(module, "snapshot_download", fetch)
-    with pytest.raises(ConfigurationError, match="change the judge's model"):
-        load("maker/judge")
-
-
 def test_a_gap_is_seen_by_names_alone(folder: Path) -> None:
     module.refuse_missing_weights(folder)
     weights = load_file(folder / "model.safetensors")
@@ -138,15 +112,3 @@ def test_names_that_do_not_tell_refuse_nothing(folder: Path) -> None:
 
 def test_tied_weights_are_no_gap(checkpoint: Make) -> None:
     module.refuse_missing_weights(checkpoint("qwen2"))
-
-
-def test_a_tokenizer_without_a_chat_template_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no chat template"):
-        load_tokenizer(str(folder), None)
-    assert load_tokenizer(str(MINIATURE), None).chat_template
-
-
-def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
-    (folder / "tokenizer.json").unlink()
-    with pytest.raises(ConfigurationError, match="no tokenizer could be loaded"):
-        load_tokenizer(str(folder), None)
