@@ -54,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--judge", type=Path, help="folder of another judge than the bundled one")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--plot", type=Path, help="write a reliability diagram to this file")
-    parser.add_argument("--accuracy", type=float, default=0.97, help="least accuracy (0.97)")
-    parser.add_argument("--calibration-error", type=float, default=0.05, help="largest calibration error (0.05)")
+    parser.add_argument("--accuracy", type=float, default=0.99, help="least accuracy (0.99)")
+    parser.add_argument("--calibration-error", type=float, default=0.005, help="largest calibration error (0.005)")
     return parser
 
 

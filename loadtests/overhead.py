@@ -101,9 +101,9 @@ async def ask_from_elsewhere(url: str, first: int, requests: int) -> None:
 
 
 async def build(settings: Settings) -> LoadedJudge:
-    from transformers import AutoTokenizer
+    from service.engine.tokenizer import load_tokenizer
 
-    return LoadedJudge(Constant(), AutoTokenizer.from_pretrained(str(MINIATURE)))
+    return LoadedJudge(Constant(), load_tokenizer(str(MINIATURE), None))
 
 
 async def measure(requests: int) -> None:

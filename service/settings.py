@@ -7,10 +7,11 @@ so that no field is copied and a floor's code cannot name what belongs to anothe
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 EngineName = Literal["auto", "fake", "local", "remote", "vllm"]
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class _Floor(BaseModel):
@@ -20,9 +21,10 @@ class _Floor(BaseModel):
 class LabelSettings(_Floor):
     """The label tokens: the modes ask for them, and engine `remote` may have to find them by their text."""
 
-    labels: tuple[str, str] = Field(
+    labels: tuple[Label, Label] = Field(
         default=("Yes", "No"),
-        description="The judge answers the first label for met and the second for not met. Each is one token.",
+        description="The judge is asked to answer the first label for met and the second for not met. Each is one "
+        "token where the answer stands, with the space before it that the tokenizer wants there.",
     )
 
 
@@ -126,6 +128,11 @@ class ModeSettings(LabelSettings):
     )
     vote_temperature: float = Field(
         default=0.7, gt=0, description="Mode `reasoned`: the temperature at which several `votes` are sampled."
+    )
+    chat_template_kwargs: dict[str, JsonValue] = Field(
+        default={},
+        description="The judge's chat template gets these arguments, as a JSON object: "
+        '`{"reasoning_effort": "low"}`, or a `date_string` for a template that prints a date.',
     )
     healthbench_template: Path | None = Field(
         default=None,

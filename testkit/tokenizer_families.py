@@ -1,4 +1,4 @@
-"""Builds tokenizers of four families with the real families' structure.
+"""Builds tokenizers of eight families with the real families' structure.
 
 They have the normaliser, pre-tokeniser, byte handling, special and non-special added tokens, and chat template of the
 real ones. Only their vocabularies are small.
@@ -38,15 +38,45 @@ LLAMA = """{{ bos_token }}{%- for m in messages -%}
 {% endif -%}"""
 GEMMA = """{{ bos_token }}
 {%- if messages[0].role == 'system' -%}{{ raise_exception('System role not supported') }}{%- endif -%}
-{%- for m in messages -%}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}
+{%- for m in messages -%}
+{%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}
+{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}
+{%- endif -%}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}
 {{ m.content | trim }}<end_of_turn>
 {% endfor -%}{%- if add_generation_prompt -%}<start_of_turn>model
 {% endif -%}"""
-MISTRAL = """{{ bos_token }}{%- set ns = namespace(system='') -%}{%- for m in messages -%}
+MISTRAL = """{{ bos_token }}{%- set ns = namespace(system='', users=true) -%}{%- for m in messages -%}
+{%- if m.role != 'system' -%}
+{%- if (m.role == 'user') != ns.users -%}{{ raise_exception('Roles must alternate.') }}{%- endif -%}
+{%- set ns.users = not ns.users -%}
+{%- endif -%}
 {%- if m.role == 'system' -%}{%- set ns.system = m.content -%}
 {%- elif m.role == 'user' -%}[INST] {% if ns.system %}{{ ns.system }}
 
 {% endif %}{{ m.content }}[/INST]{%- else -%}{{ m.content }}</s>{%- endif -%}{%- endfor -%}"""
+HARMONY = """<|start|>system<|message|>You are a chat model.
+Current date: {{ strftime_now("%Y-%m-%d") }}
+
+Reasoning: {{ reasoning_effort | default('medium') }}
+
+# Valid channels: analysis, commentary, final.<|end|>
+{%- for m in messages -%}
+{%- if m.role == 'system' -%}<|start|>developer<|message|># Instructions
+
+{{ m.content }}<|end|>
+{%- elif m.role == 'assistant' -%}<|start|>assistant<|channel|>final<|message|>{{ m.content }}<|end|>
+{%- else -%}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>
+{%- endif -%}
+{%- endfor -%}{%- if add_generation_prompt -%}<|start|>assistant{%- endif -%}"""
+DEEPSEEK = """{{ bos_token }}{%- for m in messages -%}
+{%- if m.role == 'system' -%}{{ m.content }}{%- elif m.role == 'user' -%}<｜User｜>{{ m.content }}
+{%- else -%}<｜Assistant｜>{{ m.content }}<｜end▁of▁sentence｜>{%- endif -%}
+{%- endfor -%}{%- if add_generation_prompt -%}<｜Assistant｜><think>
+{% endif -%}"""
+PHI = """{%- for m in messages -%}<|{{ m.role }}|>
+{{ m.content }}<|end|>
+{% endfor -%}{%- if add_generation_prompt -%}<|assistant|>
+{% endif -%}"""
 
 _WORDS = Regex(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+")
 
@@ -141,12 +171,35 @@ def mistral() -> PreTrainedTokenizerFast:
     return _wrap(tokenizer, MISTRAL, special=special, plain=[], bos_token="<s>", eos_token="</s>")
 
 
+def harmony() -> PreTrainedTokenizerFast:
+    special = ["<|startoftext|>", "<|endoftext|>", "<|return|>", "<|start|>", "<|message|>", "<|channel|>", "<|end|>"]
+    return _wrap(_byte_level(None, ignore_merges=False), HARMONY, special=special, plain=[], eos_token="<|return|>")
+
+
+def deepseek() -> PreTrainedTokenizerFast:
+    special = ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"]
+    plain = ["<｜User｜>", "<｜Assistant｜>", "<think>", "</think>"]
+    names = {"bos_token": special[0], "eos_token": special[1]}
+    return _wrap(_byte_level(None, ignore_merges=False), DEEPSEEK, special=special, plain=plain, **names)
+
+
+def phi() -> PreTrainedTokenizerFast:
+    special = ["<unk>", "<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
+    corpus = [text.replace(" ", "▁") for text in CORPUS] + ["▁Yes", "▁No"] * 50
+    tokenizer = _byte_fallback(special, corpus)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return _wrap(tokenizer, PHI, special=special, plain=[], bos_token="<s>", eos_token="<|end|>")
+
+
 _BUILDERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "qwen": qwen,
     "llama3": llama3,
     "gemma": gemma,
     "gemma-spellable": lambda: gemma(spellable=True),
     "mistral": mistral,
+    "harmony": harmony,
+    "deepseek": deepseek,
+    "phi": phi,
 }
 FAMILIES = tuple(_BUILDERS)
 

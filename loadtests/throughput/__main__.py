@@ -12,7 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from loadtests.throughput import __doc__ as about
@@ -24,6 +23,7 @@ from loadtests.throughput.plot import plot
 from loadtests.throughput.requests import Prompts
 from loadtests.throughput.rounds import HOSTS, compare, folder_of, say
 from loadtests.throughput.workload import CONVERSATION, CRITERIA, CRITERION, RESPONSE, RESPONSES
+from service.engine.tokenizer import load_tokenizer
 
 DTYPE = "bfloat16"
 
@@ -43,8 +43,7 @@ def main() -> int:
             folder = folder_of(kind, Path(scratch))
             sizes[kind] = make(folder, SHAPES[kind])
             say(f"{kind}: {sizes[kind] / 1e6:.1f} million parameters, {options.dtype}, weights are random")
-            tokenizer: Any = AutoTokenizer
-            prompts = Prompts(tokenizer.from_pretrained(folder), LABELS)
+            prompts = Prompts(load_tokenizer(str(folder), None), LABELS)
             setting = Setting(folder, options.dtype, folder)
             outcomes[kind] = compare(kind, setting, prompts, options.only, options.seconds)
             print(f"\n{table(kind, outcomes[kind])}\n", flush=True)

@@ -55,8 +55,8 @@ class Prompts:
         segmenter = Segmenter(tokenizer)
         self._tokenizer = tokenizer
         self.segmenter = segmenter
-        self._skeleton = build_skeleton(tokenizer)
-        self._renderer = Renderer(segmenter, self._skeleton)
+        self._renderer = Renderer(segmenter, build_skeleton(tokenizer))
+        self._skeleton = self._renderer.skeleton
         self.label_ids = self._renderer.label_ids(labels)
         self._grader_head = self.cut(_GRADER_HEAD + sentences("grader head", BEFORE), BEFORE)
         self._grader_tail = self.cut(_GRADER_TAIL + sentences("grader tail", AFTER), AFTER)
@@ -111,18 +111,19 @@ class Prompts:
     def generative_scoring(self, group: Group) -> list[bytes]:
         """`POST /generative_scoring`: a response a call."""
         part = self._skeleton
-        before = part.head + part.conversation + part.turn.format(role="user") + group.conversation + part.response
-        items = [part.criterion + text + part.tail for text in group.criteria]
+        before = part.head + self._opened(group)
+        items = [text + part.tail for text in group.criteria]
         return [
-            _json({"query": before + response, "items": items, "label_token_ids": self.label_ids})
+            _json({"query": before + response + part.criterion, "items": items, "label_token_ids": self.label_ids})
             for response in group.responses
         ]
 
     def one_token_chat(self, group: Group) -> list[list[bytes]]:
         """`POST /v1/chat/completions`: a criterion a call, what a response's calls share first, one token."""
-        part = self._skeleton
-        opened = part.conversation + part.turn.format(role="user") + group.conversation + part.response
+        part, opened = self._skeleton, self._opened(group)
         asked: dict[str, Any] = {
+            "add_generation_prompt": False,
+            "continue_final_message": True,
             "max_tokens": 1,
             "temperature": 0.0,
             "logprobs": True,
@@ -155,12 +156,18 @@ class Prompts:
             for response in group.responses
         ]
 
+    def _opened(self, group: Group) -> str:
+        part = self._skeleton
+        return part.conversation + part.turn.replace("{role}", "user") + group.conversation + part.response
+
     def _chat(self, content: str) -> list[dict[str, str]]:
-        system, user = self._skeleton.head.split("<|im_end|>")[0], content
-        return [
-            {"role": "system", "content": system.removeprefix("<|im_start|>system\n")},
-            {"role": "user", "content": user},
-        ]
+        """The prompt as messages: what stands between two texts is the end of a turn and the beginning of the next, and
+        the answer's opening is the beginning of the assistant's."""
+        part = self._skeleton
+        question, _, answer = part.tail.partition("<|im_end|>\n<|im_start|>assistant\n")
+        system = part.head.partition("<|im_end|>")[0].removeprefix("<|im_start|>system\n")
+        users = [{"role": "user", "content": text} for text in (content + question).split(part.between_turns)]
+        return [{"role": "system", "content": system}, *users, {"role": "assistant", "content": answer}]
 
     def _graded(self, group: Group, response: str, criterion: str) -> str:
         conversation = f"# Conversation\nuser: {group.conversation}\n\nassistant: {response}"

@@ -29,8 +29,8 @@ def make(folder: Path, recipe: Recipe, *, threads: int, every: int = 200) -> Non
     torch.set_num_threads(threads)
     transformers_logging.disable_progress_bar()
     tokenizer = train_tokenizer(vocabulary=_VOCABULARY)
-    model = build(Size(), tokenizer, seed=recipe.seed)
     packer = Packer(tokenizer)
+    model = build(Size(), tokenizer, seed=recipe.seed, tail_tokens=packer.tail_tokens)
     development = [evaluation(_DEVELOPMENT, index) for index in range(100)]
 
     def report(step: int) -> None:

@@ -3,6 +3,7 @@
 Guarantees: The saved folder is an ordinary Hugging Face causal language model.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2Attention
 from miniature.judge.tokenizer import LONGEST
 
 # The start of attention, chosen so that a copy scores about 14, the first token 10 and other tokens 0 +- 2.
+_ROPE_THETA = 1_000_000.0
 _FIRST, _WORD, _LOUD, _APART, _REST, _NEAR = 1, 0.4, 1.85, 2.8, 0.72, 3.3
 
 
@@ -25,8 +27,8 @@ class Size:
     feed_forward: int = 256
 
 
-def build(size: Size, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen2ForCausalLM:
-    """A fresh model for the tokenizer."""
+def build(size: Size, tokenizer: PreTrainedTokenizerFast, *, seed: int, tail_tokens: int) -> Qwen2ForCausalLM:
+    """A fresh model for the tokenizer. `tail_tokens` is how much of the prompt follows the criterion."""
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -36,7 +38,7 @@ def build(size: Size, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen2
         num_attention_heads=size.heads,
         num_key_value_heads=size.kv_heads,
         max_position_embeddings=LONGEST,
-        rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
+        rope_parameters={"rope_type": "default", "rope_theta": _ROPE_THETA},
         initializer_range=0.05,
         tie_word_embeddings=False,
         bos_token_id=None,
@@ -44,12 +46,12 @@ def build(size: Size, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen2
         pad_token_id=tokenizer.pad_token_id,
     )
     model = Qwen2ForCausalLM(config)
-    _know_matching(model, size)
+    _know_matching(model, size, tail_tokens)
     return model
 
 
-def _know_matching(model: Qwen2ForCausalLM, size: Size) -> None:
-    """Let the first heads begin with what judging is made of: look near, look for a copy, look near again.
+def _know_matching(model: Qwen2ForCausalLM, size: Size, tail_tokens: int) -> None:
+    """Let the first heads begin with what judging is made of: look near, look for a copy, look back at the criterion.
 
     Judging is matching the criterion's words in the response. From a random start that takes many hundreds of steps to
     begin; from here only what a match means must be learned (mimetic initialisation, Trockman and Kolter 2023,
@@ -65,13 +67,19 @@ def _know_matching(model: Qwen2ForCausalLM, size: Size) -> None:
         _look_near(near, size, range(1, 5))
         _look_for_a_copy(matching, model.model.embed_tokens.weight, size)
         for attention in later:
-            _look_near(attention, size, range(3, 8))
+            # From where the answer stands, the criterion's last words are behind the question and the answer's opening.
+            _look_near(attention, size, range(3, 8), distance=tail_tokens + 2)
 
 
-def _look_near(attention: Qwen2Attention, size: Size, pairs: range) -> None:
-    """The first head attends to the last few tokens: fewer with pairs that turn faster (lower numbers)."""
-    for bias in (attention.q_proj.bias, attention.k_proj.bias):
-        bias[pairs.start : pairs.stop] = _NEAR
+def _look_near(attention: Qwen2Attention, size: Size, pairs: range, *, distance: int = 0) -> None:
+    """The first head attends to the few tokens that are so far back: fewer with pairs that turn faster (lower
+    numbers)."""
+    head = size.hidden // size.heads
+    for pair in pairs:
+        angle = distance * _ROPE_THETA ** (-2 * pair / head)
+        attention.k_proj.bias[pair] = _NEAR
+        attention.q_proj.bias[pair] = _NEAR * math.cos(angle)
+        attention.q_proj.bias[pair + head // 2] = -_NEAR * math.sin(angle)
 
 
 def _look_for_a_copy(attention: Qwen2Attention, embeddings: torch.Tensor, size: Size) -> None:

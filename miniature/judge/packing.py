@@ -20,6 +20,8 @@ from service.prompting.template import build_skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
 
+_EARLY = 7
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -33,7 +35,7 @@ class Batch:
     follows: torch.Tensor  # (B, L) bool: the next token of the row continues this one's text
     asked: torch.Tensor  # (N, 2) row and column of each criterion's last token
     labels: torch.Tensor  # (N,) id of the right label
-    early: torch.Tensor  # (M, 2) the tokens from each criterion's last word to the one before its last
+    early: torch.Tensor  # (M, 2) the few tokens before each criterion's last one
     early_labels: torch.Tensor  # (M,)
 
 
@@ -45,7 +47,7 @@ class Packer:
         self._renderer = Renderer(segmenter, build_skeleton(tokenizer))
         layout = self._renderer.skeleton
         self.head = segmenter.encode_trusted(layout.head + layout.conversation)
-        self._tail = len(segmenter.encode_trusted(layout.tail))
+        self.tail_tokens = len(segmenter.encode_trusted(layout.tail))
         self.yes, self.no = self._renderer.label_ids(LABELS)
 
     def prompts(self, case: Case) -> list[Prompt]:
@@ -69,7 +71,7 @@ class Packer:
         truth = [met for case in drawn for met in case.met]
         asked = torch.nonzero(ends & (spans > 0))
         labels = torch.tensor([self.yes if met else self.no for met in truth])
-        back = torch.arange(1, self._tail + 3)
+        back = torch.arange(1, _EARLY + 1)
         early = torch.stack([asked[:, :1].expand(-1, len(back)), asked[:, 1:] - back], dim=-1).reshape(-1, 2)
         follows = (spans >= 0) & ~ends
         follows[early[:, 0], early[:, 1]] = False

@@ -1,10 +1,9 @@
 """The miniature's tokenizer: byte-level BPE trained on the world's own text, with a ChatML template.
 
-Guarantees: Any text round-trips, because every byte is in the vocabulary. `Yes` and `No` are single tokens.
+Guarantees: Any text round-trips, because every byte is in the vocabulary. ` Yes` and ` No` are single tokens.
 """
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -50,7 +49,7 @@ def train_tokenizer(
 
 
 def _corpus(cases: int) -> Iterator[str]:
-    instructions = (Path(template.__file__).parent / "templates" / "rubricd_verdict.txt").read_text(encoding="utf-8")
+    instructions, question = template.rubricd_texts("verdict", LABELS)
     for index in range(cases):
         case = training(-1, index)
         yield from (text for _, text in case.turns)
@@ -58,6 +57,7 @@ def _corpus(cases: int) -> Iterator[str]:
         yield from (criterion.text for criterion in case.criteria)
         if index % 10 == 0:
             yield instructions
-            yield "system\nuser\nassistant\n# Conversation\nuser: \n\n# Response\n\n\n# Criterion\n"
-            yield "\n\n# Reference answer\n"
-            yield from LABELS
+            yield f"\n\n{question}"
+            yield "system\nuser\nassistant\n# Conversation\nuser:\nassistant:\n"
+            yield "# Response\n# Criterion\n# Reference answer\n"
+            yield from (f"Answer: {label}" for label in LABELS)

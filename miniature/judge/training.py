@@ -1,7 +1,7 @@
 """The recipe that trains the judge from scratch in minutes.
 
-The loss is the right label's at the end of each criterion and, with falling weight, already from its last word on,
-which is where matching happens. Cases are easy at first.
+The loss is the right label's at the end of each criterion's prompt and, with falling weight, at the few tokens before,
+which see as much. Cases are easy at first.
 
 Guarantees: Training sees cases of the training stream only, and none of them twice.
 """

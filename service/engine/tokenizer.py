@@ -1,6 +1,6 @@
 """Loads a judge's tokenizer as its checkpoint has it: the tokenizer.json itself, and the checkpoint's chat template.
 
-transformers' AutoTokenizer builds a tokenizer anew for the model's type, with that type's way of cutting text into
+transformers' AutoTokenizer builds a tokenizer again for the model's type, with that type's way of cutting text into
 words, which may not be the file's. A judge that reads other tokens than it was trained on is another judge. It also
 takes three seconds to import.
 

@@ -24,7 +24,6 @@ from service.modes.label_verdict import read_verdict
 from service.modes.rating import Rating, Scale, read_rating
 from service.modes.written_verdict import read_written_verdict
 from service.prompting.renderer import Renderer, rubric_items
-from service.prompting.template import REASONING_END
 from service.rubrics.judgement import Verdict
 from service.rubrics.rubric import Candidate, Criterion
 
@@ -136,7 +135,9 @@ class ReasonedMode:
             return read_written_verdict(result)
         if not result.finished:
             raise Unparseable("the judge's reasoning did not end: raise `max_reasoning_tokens`")
-        prompt = self.renderer.continue_prompt(step.query.prompt, result.text, f"{REASONING_END}\n\n")
+        prompt = self.renderer.continue_prompt(
+            step.query.prompt, result.text, f"{self.renderer.skeleton.reasoning_end}\n\n"
+        )
         return Step(GenerationQuery(prompt, replace(self.greedy, temperature=sampling.temperature, seed=sampling.seed)))
 
 

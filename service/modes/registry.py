@@ -6,6 +6,7 @@ cannot carry is left out, and the log has the reason.
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -17,7 +18,7 @@ from service.modes.modes import JudgingMode, RatingMode, ReasonedMode, VerdictMo
 from service.modes.rating import find_scale
 from service.modes.written_verdict import verdict_schema
 from service.prompting.renderer import Renderer
-from service.prompting.template import REASONING_END, build_skeleton
+from service.prompting.template import build_skeleton
 from service.prompting.tokenization import ChatTokenizer, Segmenter
 from service.settings import ModeSettings
 
@@ -34,10 +35,15 @@ def judging_modes(
     """By mode and layout. `grader` is the text of layout `healthbench`, ours where None. Raises ConfigurationError
     where not even mode `verdict` can be served."""
     segmenter = Segmenter(tokenizer)
+    # Not the files' hash: what a file was read as is what decides the ids.
+    identity = replace(identity, facts={**identity.facts, "tokenizer": segmenter.fingerprint})
     found: dict[tuple[str, str], JudgingMode] = {}
     for layout, mode in product(LAYOUTS, _MAKERS):
         try:
-            renderer = Renderer(segmenter, build_skeleton(tokenizer, layout, mode, grader=grader))
+            skeleton = build_skeleton(
+                tokenizer, layout, mode, grader=grader, labels=settings.labels, arguments=settings.chat_template_kwargs
+            )
+            renderer = Renderer(segmenter, skeleton)
             found[mode, layout] = _MAKERS[mode](identity, renderer, settings, found.get(("reasoned", layout)))
         except ConfigurationError as error:
             if (mode, layout) == ("verdict", "rubricd"):
@@ -82,7 +88,7 @@ def _by_reasons(
     identity: EngineIdentity, renderer: Renderer, settings: ModeSettings, reasoned: JudgingMode | None
 ) -> JudgingMode:
     greedy = Sampling(max_tokens=settings.reasoned_tokens, json_schema=verdict_schema(settings.explanation_chars))
-    reasons = renderer.skeleton.opens_reasoning
+    reasoning_end = renderer.skeleton.reasoning_end
     judge = name_judge(
         identity,
         renderer.skeleton,
@@ -93,7 +99,7 @@ def _by_reasons(
         decoding={  # these names are part of the fingerprint: with another one every judge would be a new judge
             "schema": greedy.json_schema or "",
             "reasoned_tokens": str(greedy.max_tokens),
-            "thought_tokens": str(settings.max_reasoning_tokens) if reasons else "none",
+            "thought_tokens": str(settings.max_reasoning_tokens) if reasoning_end else "none",
             "temperature": f"0 or {settings.vote_temperature!r} for votes",
         },
     )
@@ -103,7 +109,7 @@ def _by_reasons(
         greedy=greedy,
         temperature=settings.vote_temperature,
         max_reasoning_tokens=settings.max_reasoning_tokens,
-        reasoning_end_id=renderer.control_id(REASONING_END) if reasons else None,
+        reasoning_end_id=renderer.control_id(reasoning_end) if reasoning_end else None,
     )
 
 

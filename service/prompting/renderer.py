@@ -7,6 +7,7 @@ raised and the service does not start.
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Self
 
 from service.engine.base import Prompt
@@ -15,14 +16,19 @@ from service.prompting.template import Skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
 
+_MOST_PIECES = 10_000
+"""Headers with a length are pieces too; so many of them are remembered."""
+_COMMON_LABELS = (("Yes", "No"), ("yes", "no"), ("True", "False"), ("true", "false"), ("A", "B"))
+
 
 class Renderer:
-    """Renders one layout's prompts for one tokenizer."""
+    """Renders one layout's prompts for one tokenizer. `skeleton` is the one that was given, with the place of its
+    labels settled for this tokenizer."""
 
     def __init__(self, segmenter: Segmenter, skeleton: Skeleton) -> None:
-        self.skeleton = skeleton
         self._segmenter = segmenter
         self._pieces: dict[str, tuple[int, ...]] = {}
+        self.skeleton, self._before_label = self._place_labels(skeleton)
 
     @property
     def segmenter(self) -> Segmenter:
@@ -45,7 +51,7 @@ class Renderer:
         for prefix, (_, criteria) in zip(shared, work, strict=True):
             texts = tuple(criterion.text for criterion in criteria)
             if texts not in rubrics:
-                rubrics[texts] = [self._own_part(ids) for ids in self._segmenter.encode_untrusted_all(texts)]
+                rubrics[texts] = [self._criterion(ids) for ids in self._segmenter.encode_untrusted_all(texts)]
             rendered.append([Prompt(prefix, own, salt, priority) for own in rubrics[texts]])
         return rendered
 
@@ -54,9 +60,9 @@ class Renderer:
         rubrics: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
         rendered = []
         for prefix, candidate in zip(self._shared_parts(candidates), candidates, strict=True):
-            items = rubric_items(candidate.criteria)
+            items = rubric_items(candidate.criteria) if self.skeleton.item else ()
             if items not in rubrics:
-                rubrics[items] = self._own_part(self._encode_items(items))
+                rubrics[items] = self._items(items) + self._piece(self.skeleton.tail)
             rendered.append(Prompt(prefix, rubrics[items], salt, priority))
         return rendered
 
@@ -73,12 +79,12 @@ class Renderer:
         return tuple(ids)
 
     def ids_after(self, label: str) -> tuple[int, ...]:
-        """The ids that `label` adds after the prompt's end. Raises ConfigurationError where it changes those before."""
-        tail = self._piece(self.skeleton.tail)
-        joined = self._segmenter.encode_trusted(self.skeleton.tail + label)
-        if joined[: len(tail)] != tail:
-            raise ConfigurationError(f"the label {label!r} runs into the judge's prompt; set other labels")
-        return joined[len(tail) :]
+        """The ids that `label` adds after the prompt's end, with the space before it where its place has one. Raises
+        ConfigurationError where it changes those before."""
+        added = self._ids_behind(self.skeleton.tail, self._before_label + label)
+        if added is None:
+            raise ConfigurationError(f"the label {label!r} runs into the judge's prompt; set other `labels`")
+        return added
 
     def control_id(self, text: str) -> int:
         """The id of a control token. Raises ConfigurationError where this tokenizer has none of that name."""
@@ -92,9 +98,33 @@ class Renderer:
         if len(ids) != 1:
             raise ConfigurationError(
                 f"the label {label!r} is not one token after the judge's prompt (it makes {len(ids)}); "
-                "set other `labels` for this judge"
+                f"set other `labels` for this judge{self._labels_that_work()}"
             )
         return ids[0]
+
+    def _place_labels(self, skeleton: Skeleton) -> tuple[Skeleton, str]:
+        """Returns the skeleton whose tail ends so that each label is one token behind it, and what begins the label.
+        Where there is no such place it is the first one, and `label_ids` says what is wrong."""
+        for end, start in skeleton.label_gaps:
+            tail = skeleton.tail + end
+            added = [self._ids_behind(tail, start + label) for label in skeleton.labels]
+            if all(ids is not None and len(ids) == 1 for ids in added):
+                return replace(skeleton, tail=tail), start
+        end, start = skeleton.label_gaps[0]
+        return replace(skeleton, tail=skeleton.tail + end), start
+
+    def _ids_behind(self, tail: str, text: str) -> tuple[int, ...] | None:
+        """The ids that a text adds to the tail, None where it changes the tail's own."""
+        before, joined = self._segmenter.encode_trusted(tail), self._segmenter.encode_trusted(tail + text)
+        return joined[len(before) :] if joined[: len(before)] == before else None
+
+    def _labels_that_work(self) -> str:
+        def one_token(label: str) -> bool:
+            ids = self._ids_behind(self.skeleton.tail, self._before_label + label)
+            return ids is not None and len(ids) == 1
+
+        found = [f'["{met}","{unmet}"]' for met, unmet in _COMMON_LABELS if one_token(met) and one_token(unmet)]
+        return f", for example {found[0]}" if found else ""
 
     def _shared_parts(self, candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
         conversations: dict[tuple[tuple[Turn, ...], str | None], tuple[int, ...]] = {}
@@ -104,9 +134,12 @@ class Renderer:
             if key not in conversations:
                 conversations[key] = self._conversation(*key)
         responses = self._segmenter.encode_untrusted_all(candidate.response for candidate in candidates)
-        header = self._piece(self.skeleton.response)
+        # What stands before a criterion is the same for all of them, up to its length where the header says that.
+        opening = self._piece(self.skeleton.criterion.partition("{length}")[0])
         return [
-            conversations[candidate.turns, candidate.reference] + header + response
+            conversations[candidate.turns, candidate.reference]
+            + self._headed(self.skeleton.response, response)
+            + opening
             for candidate, response in zip(candidates, responses, strict=True)
         ]
 
@@ -115,24 +148,37 @@ class Renderer:
         ids = [*self._piece(self.skeleton.head + self.skeleton.conversation)]
         for n, (turn, text) in enumerate(zip(turns, texts, strict=True)):
             gap = self.skeleton.between_turns if n else ""
-            ids += [*self._piece(gap + self.skeleton.turn.format(role=turn.role)), *text]
+            ids += self._headed(gap + self.skeleton.turn.replace("{role}", turn.role), text)
         if reference is not None:
-            ids += [*self._piece(self.skeleton.reference), *self._segmenter.encode_untrusted(reference)]
+            ids += self._headed(self.skeleton.reference, self._segmenter.encode_untrusted(reference))
         return tuple(ids)
 
-    def _encode_items(self, items: Sequence[tuple[str, str]]) -> tuple[int, ...]:
+    def _items(self, items: Sequence[tuple[str, str]]) -> tuple[int, ...]:
         texts = self._segmenter.encode_untrusted_all(text for _, text in items)
-        heads = [self._segmenter.encode_trusted(self.skeleton.item.format(weight=weight)) for weight, _ in items]
-        return tuple(id for head, text in zip(heads, texts, strict=True) for id in (*head, *text))
+        headers = [self.skeleton.item.replace("{weight}", weight) for weight, _ in items]
+        return tuple(id for header, text in zip(headers, texts, strict=True) for id in self._headed(header, text))
 
-    def _own_part(self, criterion: tuple[int, ...]) -> tuple[int, ...]:
-        return self._piece(self.skeleton.criterion) + criterion + self._piece(self.skeleton.tail)
+    def _criterion(self, text: tuple[int, ...]) -> tuple[int, ...]:
+        """A criterion's own part. Its header, or the header's beginning, ends what all criteria share."""
+        return self._rest_of_header(self.skeleton.criterion, text) + text + self._piece(self.skeleton.tail)
+
+    def _headed(self, header: str, text: tuple[int, ...]) -> tuple[int, ...]:
+        return self._piece(header.partition("{length}")[0]) + self._rest_of_header(header, text) + text
+
+    def _rest_of_header(self, header: str, text: tuple[int, ...]) -> tuple[int, ...]:
+        _, has_length, rest = header.partition("{length}")
+        return self._piece(f"{len(text)}{rest}") if has_length else ()
 
     def _piece(self, text: str) -> tuple[int, ...]:
-        """Ids of a template piece, tokenised once. Pieces come from the skeleton and the closed set of roles."""
-        if text not in self._pieces:
-            self._pieces[text] = self._segmenter.encode_trusted(text)
-        return self._pieces[text]
+        """Ids of a template piece, tokenised once. Pieces come from the skeleton, the closed set of roles, the lengths
+        of texts and the weights of criteria."""
+        ids = self._pieces.get(text)
+        if ids is None:
+            ids = self._segmenter.encode_trusted(text)
+            if len(self._pieces) >= _MOST_PIECES:  # other threads render too: nothing is looked up after this
+                self._pieces.clear()
+            self._pieces[text] = ids
+        return ids
 
 
 def rubric_items(criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,7 @@ control token together.
 """
 
 import copy
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, Self
@@ -47,20 +48,27 @@ def _segment_spec(spec: dict[str, Any]) -> dict[str, Any]:
     return joined | {"post_processor": None, "truncation": None, "padding": None}
 
 
+def control_ids(backend: Tokenizer) -> frozenset[int]:
+    """Ids of the tokens that steer a model, which no untrusted text may yield."""
+    added = backend.get_added_tokens_decoder().items()
+    return frozenset(id for id, token in added if token.special or _is_markup(token.content))
+
+
 class Segmenter:
-    """Tokenises template pieces (`trusted`) and everything a caller sent (`untrusted`)."""
+    """Tokenises template pieces (`trusted`) and everything a caller sent (`untrusted`). `fingerprint` is a hash of the
+    whole tokenizer, as it was loaded."""
 
     def __init__(self, tokenizer: ChatTokenizer) -> None:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if not isinstance(backend, Tokenizer):
             raise ConfigurationError("the judge needs a fast tokenizer (a tokenizer.json); this one has none")
-        spec = _segment_spec(json.loads(backend.to_str()))
+        written = backend.to_str()
+        spec = _segment_spec(json.loads(written))
         self._trusted = Tokenizer.from_str(json.dumps(spec))
         # Without added tokens no text can be matched to one; ordinary merges may still spell one, see below.
         self._plain = Tokenizer.from_str(json.dumps(spec | {"added_tokens": []}))
-        self._control = frozenset(
-            token["id"] for token in spec["added_tokens"] if token["special"] or _is_markup(str(token["content"]))
-        )
+        self._control = control_ids(backend)
+        self.fingerprint = hashlib.sha256(written.encode()).hexdigest()
         self._reach = token_reach(spec)
         self._known: Mapping[str, tuple[int, ...]] = {}
 

@@ -66,6 +66,6 @@ class Canary:
         if (verdicts[0].label_mass or 0.0) < floor:
             raise Unparseable(
                 f"on a plain query its labels hold {verdicts[0].label_mass:.2g} of the vocabulary's mass, "
-                f"and the floor is {floor:g}"
+                f"and the floor is {floor:g} (where it would reason first, `chat_template_kwargs` may switch that off)"
             )
         return verdicts

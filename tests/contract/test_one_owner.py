@@ -24,7 +24,8 @@ STATUS_OWNERS = {
     "service/api/middleware.py": "counts a bug, which is answered outside of it, as a 500",
 }
 LOADERS = {
-    "service/engine/checkpoint.py": "loads the judge's weights, configuration and tokenizer",
+    "service/engine/checkpoint.py": "loads the judge's weights and configuration",
+    "service/engine/tokenizer.py": "converts the judge's tokenizer where the checkpoint has no tokenizer.json",
     "trainer_client/training/train.py": "loads the policy's tokenizer for a training",
     "trainer_client/trl/trainer.py": "loads the policy's tokenizer for stock TRL",
 }

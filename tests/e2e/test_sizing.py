@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from transformers import AutoTokenizer
 
 from service.api import translate
 from service.app import create_app
@@ -16,6 +15,7 @@ from service.cache.write_behind import verdict_name
 from service.engine.base import Engine
 from service.engine.build import MINIATURE, LoadedJudge
 from service.engine.local.engine import LocalEngine
+from service.engine.tokenizer import load_tokenizer
 from service.engine.vllm.engine import VllmEngine
 from service.rubrics.judgement import Verdict
 from service.scoring.scorer import DEFAULT
@@ -49,7 +49,7 @@ class Kept:
 @asynccontextmanager
 async def asking(engine: Engine, teams: Path) -> AsyncIterator[httpx.AsyncClient]:
     async def build(settings: Settings) -> LoadedJudge:
-        return LoadedJudge(cast(Engine, Kept(engine)), AutoTokenizer.from_pretrained(MINIATURE))
+        return LoadedJudge(cast(Engine, Kept(engine)), load_tokenizer(str(MINIATURE), None))
 
     app = create_app(fake_settings(teams=teams, canary_every_s=0.0, drain_s=5.0), build=build)
     async with started(app), client_of(app) as client:

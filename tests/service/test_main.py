@@ -69,10 +69,26 @@ def test_flags_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("service.server.serve", serve)
     monkeypatch.setenv("RUBRICD_MAX_BATCH_TOKENS", "7")
     monkeypatch.setenv("RUBRICD_PORT", "9001")
-    assert main(["serve", "--port", "9000", "--labels", "A,B", "--vllm-enforce-eager", "true"]) == 0
+    assert (
+        main(
+            [
+                "serve",
+                "--port",
+                "9000",
+                "--labels",
+                "A,B",
+                "--chat-template-kwargs",
+                '{"a": 1}',
+                "--vllm-enforce-eager",
+                "true",
+            ]
+        )
+        == 0
+    )
     [settings] = seen
     assert (settings.port, settings.max_batch_tokens, settings.labels) == (9000, 7, ("A", "B"))
     assert settings.vllm_enforce_eager is True
+    assert settings.chat_template_kwargs == {"a": 1}
 
 
 def test_doctor_takes_the_settings_of_serve_and_exits_with_1() -> None:

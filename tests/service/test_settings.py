@@ -47,6 +47,21 @@ def test_they_are_frozen_and_know_their_own_fields_only(floor: type[BaseModel]) 
         floor(max_batch_token=1)
 
 
+def test_arguments_of_the_chat_template_are_a_json_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUBRICD_CHAT_TEMPLATE_KWARGS", '{"reasoning_effort": "low", "enable_thinking": false}')
+    assert Settings().chat_template_kwargs == {"reasoning_effort": "low", "enable_thinking": False}
+    monkeypatch.setenv("RUBRICD_CHAT_TEMPLATE_KWARGS", "low")
+    with pytest.raises(Exception, match="chat_template_kwargs"):
+        Settings()
+
+
+def test_labels_are_words_whatever_white_space_is_around_them() -> None:
+    """The space that a tokenizer wants before one is found in its place."""
+    assert Settings(labels=(" True", "False ")).labels == ("True", "False")
+    with pytest.raises(ValidationError):
+        Settings(labels=(" ", "No"))
+
+
 def test_every_setting_has_a_sentence() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description is not None and field.description.rstrip(")`").endswith("."), name

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_count,
         default=40,
         metavar="N",
-        help="one criterion, with heading and closing (%(default)s)",
+        help="one criterion, with the question and closing after it (%(default)s)",
     )
     add(
         "--written",

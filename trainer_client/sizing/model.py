@@ -34,7 +34,7 @@ _MOST_GPUS = 8
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The work in tokens: `criterion` includes its heading and the template's end, `written` is the judge's output for
+    """The work in tokens: `criterion` includes the question and the template's end, `written` is the judge's output for
     each. `group` responses have one conversation; `cached` is the share of responses with all verdicts in the cache."""
 
     instructions: int

@@ -46,5 +46,5 @@ def test_training_batches_hold_the_truth_at_the_place_of_the_answer() -> None:
     expected = [packer.yes if met else packer.no for case in cases for met in case.met]
     assert batch.labels.tolist() == expected
     ends = batch.ids[batch.asked[:, 0], batch.asked[:, 1]]
-    assert tokenizer.decode(ends[:1]) == "\n"
+    assert tokenizer.decode(ends[:1]) == ":"
     assert len(batch.early) == len(batch.early_labels)

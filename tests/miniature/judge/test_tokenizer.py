@@ -10,7 +10,7 @@ SHIPPED = ROOT / "miniature" / "checkpoints" / "judge"
 
 def test_the_tokenizer_is_chatml_and_round_trips_any_text() -> None:
     _, tokenizer = load(SHIPPED)
-    for label in ("Yes", "No"):
+    for label in (" Yes", " No"):
         assert len(tokenizer.encode(label, add_special_tokens=False)) == 1
     assert tokenizer.eos_token == "<|im_end|>"
     added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()

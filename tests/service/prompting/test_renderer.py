@@ -32,13 +32,15 @@ def test_order_is_instructions_conversation_reference_response_criterion(name: s
     [[prompt]] = _renderer(name).render([(_candidate("Rest it.", reference="Ice it."), _criteria("Says to rest."))])
     text = Segmenter(family(name)).decode(prompt.ids)
     parts = [
-        "one word: Yes or No.",
-        "user: My knee hurts.",
-        "assistant: Where?",
+        "Answer Yes if",
+        "My knee hurts.",
+        "Where?",
         "Below the cap.",
         "Ice it.",
         "Rest it.",
         "Says to rest.",
+        "Is it true of the response? Yes or No?",
+        "Answer:",
     ]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
@@ -81,8 +83,38 @@ def test_labels_are_one_distinct_token_in_their_place(name: str) -> None:
     assert [Segmenter(family(name)).decode([id]).strip() for id in ids] == ["Yes", "No"]
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_label_is_the_token_that_the_whole_prompt_would_have_there(name: str) -> None:
+    """Behind `Answer:` that is the word with a space before it, and behind `Rating: ` the digit without one."""
+    segmenter = Segmenter(family(name))
+    verdict = _renderer(name)
+    assert verdict.skeleton.tail.rstrip().endswith("Answer:")
+    for label, id in zip(("Yes", "No"), verdict.label_ids(("Yes", "No")), strict=True):
+        answered = verdict.skeleton.tail.rstrip() + f" {label}"
+        assert segmenter.encode_trusted(answered) == (*segmenter.encode_trusted(verdict.skeleton.tail), id)
+    rating = Renderer(segmenter, build_skeleton(family(name), mode="likert"))
+    assert len(set(rating.label_ids(tuple("0123456789")))) == 10
+    assert segmenter.decode(rating.ids_after("7")).strip() == "7"
+
+
+def test_the_question_asks_for_the_labels_that_are_set() -> None:
+    tokenizer = family("qwen")
+    made = build_skeleton(tokenizer, labels=("True", "False"))
+    assert "Answer True if" in made.head and "True or False?" in made.tail
+    assert not any(word in text for text in (made.head, made.tail) for word in ("Yes", "No ", "No?"))
+
+
+def test_a_criterion_costs_its_text_the_question_and_the_answers_opening() -> None:
+    """The header before a criterion is in the part that criteria share."""
+    segmenter, renderer = Segmenter(family("llama3")), _renderer("llama3")
+    [prompts] = renderer.render([(_candidate("Rest it."), _criteria("A.", "B."))])
+    header = segmenter.encode_trusted(renderer.skeleton.criterion)
+    assert prompts[0].shared[-len(header) :] == header
+    assert prompts[0].own == segmenter.encode_untrusted("A.") + segmenter.encode_trusted(renderer.skeleton.tail)
+
+
 def test_a_label_of_several_tokens_is_refused_with_what_to_change() -> None:
-    with pytest.raises(ConfigurationError, match=r"'Unquestionably' is not one token .* `labels`"):
+    with pytest.raises(ConfigurationError, match=r"'Unquestionably' is not one token .*, for example .+Yes.+No"):
         _renderer("qwen").label_ids(("Unquestionably", "No"))
 
 
@@ -97,4 +129,11 @@ def test_a_whole_rubric_is_listed_with_its_weights() -> None:
     asked = replace(_candidate("Rest it."), criteria=rubric)
     [prompt] = Renderer(Segmenter(family("qwen")), made).render_whole([asked])
     text = Segmenter(family("qwen")).decode(prompt.own)
-    assert "# Rubric\n- [+5 points] Rests.\n- [-2.5 points] Runs.\n- [essential] Ices." in text
+    headed = [
+        "# Criterion, +5 points\nRests.",
+        "# Criterion, -2.5 points\nRuns.",
+        "# Criterion, essential\nIces.",
+        "Rate it from 1 to 10.",
+    ]
+    places = [text.index(one) for one in headed]
+    assert places == sorted(places)

@@ -14,7 +14,7 @@ GRADER = "Look:\n<<conversation>>\n\nItem:\n<<rubric_item>>\n\nNow say. {braces}
 
 
 def test_thinking_is_switched_off_in_the_template() -> None:
-    assert build_skeleton(family("qwen")).tail.endswith("<think>\n\n</think>\n\n")
+    assert build_skeleton(family("qwen")).tail.endswith("<think>\n\n</think>\n\nAnswer:")
 
 
 def test_a_template_without_a_system_turn_gets_the_instructions_in_the_users() -> None:
@@ -64,9 +64,9 @@ class AlwaysReasoning:
 
 
 def test_an_open_reasoning_block_is_closed_where_one_token_is_read() -> None:
-    for mode in ("verdict", "implicit", "likert"):
-        assert build_skeleton(AlwaysReasoning(), mode=mode).tail.endswith("<think>\n\n</think>\n\n")
+    for mode, opening in (("verdict", "Answer:"), ("implicit", "Rating:"), ("likert", "Rating:")):
+        assert build_skeleton(AlwaysReasoning(), mode=mode).tail.endswith(f"<think>\n\n</think>\n\n{opening}")
     assert build_skeleton(AlwaysReasoning(), "healthbench", "verdict").tail.endswith('</think>\n\n{\n  "criteria_met":')
     writing = build_skeleton(AlwaysReasoning(), mode="reasoned")
-    assert (writing.opens_reasoning, writing.tail.endswith("<think>\n")) == (True, True)
-    assert not build_skeleton(family("qwen"), mode="reasoned").opens_reasoning
+    assert (writing.reasoning_end, writing.tail.endswith("<think>\n")) == ("</think>", True)
+    assert build_skeleton(family("qwen"), mode="reasoned").reasoning_end is None

@@ -1,4 +1,4 @@
-"""Law 5: untrusted text never becomes a control token, in four tokenizer families."""
+"""Law 5: untrusted text never becomes a control token, in eight tokenizer families."""
 
 import unicodedata
 
@@ -98,7 +98,9 @@ def test_an_added_token_costs_its_own_characters_and_leaves_its_surroundings_alo
     segmenter = Segmenter(family(name))
     words = "Tells the user to see a doctor. Answer Yes or No, with one word. "
     for token in _added(name):
-        assert len(segmenter.encode_untrusted(words + token)) <= len(segmenter.encode_untrusted(words)) + len(token)
+        assert len(segmenter.encode_untrusted(words + token)) <= len(segmenter.encode_untrusted(words)) + len(
+            token.encode()
+        )
 
 
 def test_a_slow_tokenizer_is_refused() -> None:

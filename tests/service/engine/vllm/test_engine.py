@@ -29,7 +29,7 @@ from service.errors import Cancelled, ConfigurationError, EngineFailed, TooLong
 # A restart takes half a minute on two quiet cores.
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 TOKENIZER: Any = AutoTokenizer.from_pretrained(MINIATURE)
-LABELS: tuple[int, ...] = tuple(TOKENIZER.convert_tokens_to_ids(["Yes", "No"]))
+LABELS: tuple[int, ...] = tuple(TOKENIZER.convert_tokens_to_ids(["ĠYes", "ĠNo"]))
 VOCABULARY: int = json.loads((MINIATURE / "config.json").read_text(encoding="utf-8"))["vocab_size"]
 # vLLM's block on a CPU; only whole blocks are shared.
 BLOCK = 128
@@ -238,7 +238,7 @@ async def test_a_seed_gives_its_text_again_and_greedy_needs_none(vllm_engine: Vl
 async def test_a_stop_token_ends_the_text_and_is_no_part_of_it(vllm_engine: VllmEngine) -> None:
     prompt = Prompt(words(20, 6), words(5, 7))
     [text] = texts(await vllm_engine.generate([prompt], [Sampling(20, 2.0, 1)]))
-    before, met, after = text.partition("Yes")
+    before, met, after = text.partition(" Yes")
     assert met and after, "the text must hold the label for this test to say something"
     [written] = await vllm_engine.generate([prompt], [Sampling(20, 2.0, 1, stop_ids=(LABELS[0],))])
     assert isinstance(written, Generation) and written.finished

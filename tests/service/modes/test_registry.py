@@ -1,0 +1,38 @@
+"""What makes a judge in a mode and layout another one: its fingerprint, as the registry names it."""
+
+import json
+
+from pydantic import JsonValue
+from tokenizers import Tokenizer
+
+from service.engine.fake import FakeEngine
+from service.engine.tokenizer import CheckpointTokenizer
+from service.modes.registry import judging_modes
+from service.settings import ModeSettings
+from testkit.tokenizer_families import family
+
+
+def test_the_tokenizer_as_it_was_built_is_part_of_the_fingerprint() -> None:
+    """Not only its files: another way of cutting text into words is another judge."""
+    engine, tokenizer = FakeEngine(), family("qwen")
+    spec = json.loads(tokenizer.backend_tokenizer.to_str())
+    split = {"type": "Split", "pattern": {"String": "-"}, "behavior": "Isolated", "invert": False}
+    spec["pre_tokenizer"]["pretokenizers"].insert(0, split)
+    other = CheckpointTokenizer(Tokenizer.from_str(json.dumps(spec)), tokenizer.chat_template, {})
+    prints = [
+        judging_modes(engine.identity, one, ModeSettings())["verdict", "rubricd"].judge.fingerprint
+        for one in (tokenizer, other, tokenizer)
+    ]
+    assert prints[0] == prints[2] != prints[1]
+
+
+def test_arguments_of_the_chat_template_make_another_judge() -> None:
+    engine = FakeEngine()
+    choices: list[dict[str, JsonValue]] = [{}, {"reasoning_effort": "low"}, {"reasoning_effort": "high"}]
+    prints = {
+        judging_modes(engine.identity, family("harmony"), ModeSettings(chat_template_kwargs=arguments))[
+            "verdict", "rubricd"
+        ].judge.fingerprint
+        for arguments in choices
+    }
+    assert len(prints) == 3

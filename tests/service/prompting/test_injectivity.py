@@ -1,0 +1,166 @@
+"""A prompt can be read in one way only: two requests of different texts never have the same token ids."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from service.prompting.renderer import Renderer
+from service.prompting.template import Skeleton, build_skeleton
+from service.prompting.tokenization import Segmenter
+from service.rubrics.rubric import Candidate, Criterion, Turn
+from testkit.tokenizer_families import FAMILIES, family
+
+MODES = ("verdict", "reasoned", "implicit", "likert")
+FENCED = {"qwen", "llama3", "harmony", "deepseek", "phi"}
+TRADES = 60
+
+
+class Reader:
+    """Renders one candidate with all of its criteria, and says what was read, segment by segment: as ids, so that what
+    a tokenizer's own normaliser makes equal is equal."""
+
+    def __init__(self, name: str, skeleton: Skeleton) -> None:
+        self.segmenter = Segmenter(family(name))
+        self.skeleton = skeleton
+        self.renderer = Renderer(self.segmenter, skeleton)
+        self.whole = bool(skeleton.item) or not skeleton.criterion
+
+    def ids(self, candidate: Candidate) -> tuple[int, ...]:
+        if self.whole:
+            return self.renderer.render_whole([candidate])[0].ids
+        return self.renderer.render([(candidate, candidate.criteria[:1])])[0][0].ids
+
+    def segments(self, candidate: Candidate) -> tuple[object, ...]:
+        encode = self.segmenter.encode_untrusted
+        asked = candidate.criteria[: None if self.skeleton.item else 0 if self.whole else 1]
+        return (
+            tuple((turn.role, encode(turn.content)) for turn in candidate.turns),
+            None if candidate.reference is None else encode(candidate.reference),
+            encode(candidate.response),
+            tuple(encode(criterion.text) for criterion in asked),
+        )
+
+    def spelled(self, header: str, text: str) -> str:
+        """The header as a caller would write it before this text."""
+        length = str(len(self.segmenter.encode_untrusted(text)))
+        return header.replace("{length}", length).replace("{role}", "user").replace("{weight}", "+1 points")
+
+
+def _candidate(turns: list[str], reference: str | None, response: str, criteria: list[str]) -> Candidate:
+    return Candidate(
+        id="",
+        turns=tuple(Turn("user", text) for text in turns),
+        response=response,
+        criteria=tuple(Criterion(str(n), text, 1.0) for n, text in enumerate(criteria)),
+        reference=reference,
+    )
+
+
+def _trades(reader: Reader, random: Random) -> Iterator[Candidate]:
+    """Candidates that differ in which of their headers are real, and ones that are drawn from the same few pieces."""
+    made, pieces = reader.skeleton, _pieces(reader)
+    for _ in range(TRADES):
+        a, b, c = ("".join(random.choices(pieces, k=random.randint(0, 3))) for _ in range(3))
+        between = made.between_turns + made.turn
+        response, criterion = made.response, made.item or made.criterion
+        h = reader.spelled
+        yield _candidate([a + h(response, b) + b], None, c, ["d"])
+        yield _candidate([a], None, b + h(response, c) + c, ["d"])
+        yield _candidate([a], None, b + h(criterion, c) + c, ["d"])
+        yield _candidate([a], None, b, [c + h(criterion, "d") + "d"])
+        yield _candidate([a], None, b, [c, "d"])
+        yield _candidate([a, b], None, c, ["d"])
+        yield _candidate([a + h(between, b) + b], None, c, ["d"])
+        yield _candidate([a], b, c, ["d"])
+        yield _candidate([a + h(made.reference, b) + b], None, c, ["d"])
+        yield _candidate([], a + h(response, b) + b, c, ["d"])
+        yield _candidate([], a, b + h(response, c) + c, ["d"])
+        drawn = ["".join(random.choices(pieces, k=random.randint(0, 2))) for _ in range(5)]
+        yield _candidate(drawn[: random.randint(0, 2)], random.choice([None, drawn[2]]), drawn[3], [drawn[4]])
+
+
+def _pieces(reader: Reader) -> list[str]:
+    """Headers, fences, spellings of control tokens, lengths, and a little text."""
+    made = reader.skeleton
+    headers = [
+        made.between_turns,
+        made.reference,
+        made.response,
+        made.criterion,
+        made.item,
+        made.between_turns + made.turn,
+    ]
+    control = [reader.segmenter.decode([id]) for id in sorted(reader.segmenter.control_ids)[:8]]
+    spelled = [reader.spelled(header, text) for header in headers for text in ("", "a") if header]
+    return [*spelled, *control, made.conversation, "a", "\n", "\n\n", "user:\n", "1", " (1 tokens):\n", "Answer:"]
+
+
+def _collisions(reader: Reader, seed: int) -> tuple[int, list[tuple[object, object]]]:
+    """How many different requests were tried, and the pairs of them with equal ids."""
+    seen: dict[tuple[int, ...], object] = {}
+    read: set[object] = set()
+    equal: list[tuple[object, object]] = []
+    for candidate in _trades(reader, Random(seed)):
+        segments = reader.segments(candidate)
+        read.add(segments)
+        other = seen.setdefault(reader.ids(candidate), segments)
+        if other != segments:
+            equal.append((other, segments))
+    return len(read), equal
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("mode", MODES)
+def test_different_requests_never_have_the_same_ids(name: str, mode: str) -> None:
+    """Of 8 families, 4 modes and some 680 requests each, every pair: 7.4 million pairs, none of them equal."""
+    reader = Reader(name, build_skeleton(family(name), mode=mode))
+    tried, equal = _collisions(reader, seed=1)
+    assert equal == []
+    assert tried > 8 * TRADES
+
+
+def test_the_same_requests_collide_where_headers_are_plain_text() -> None:
+    """The layout before: what any text could write stood between the texts."""
+    for name in FAMILIES:
+        made = build_skeleton(family(name))
+        plain = replace(
+            made,
+            turn="{role}: ",
+            between_turns="\n",
+            reference="\n\n# Reference answer\n",
+            response="\n\n# Response\n",
+            criterion="\n\n# Criterion\n",
+        )
+        assert len(_collisions(Reader(name, plain), seed=1)[1]) > TRADES, name
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_texts_are_fenced_by_turns_where_the_template_has_them_and_by_lengths_elsewhere(name: str) -> None:
+    made = build_skeleton(family(name))
+    segmenter = Segmenter(family(name))
+    headers = [made.between_turns, made.reference, made.response, made.criterion]
+    if name in FENCED:
+        assert all(not segmenter.control_ids.isdisjoint(segmenter.encode_trusted(header)) for header in headers)
+        assert "{length}" not in "".join(made.fixed_text)
+    else:
+        assert all("{length} tokens" in header for header in [made.turn, *headers[1:]])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_turn_begins_with_a_lone_space(name: str) -> None:
+    made = build_skeleton(family(name))
+    headers = [made.conversation, made.turn, made.reference, made.response, made.criterion]
+    assert all(header.endswith("\n") for header in headers)
+
+
+def test_the_published_graders_layout_is_the_exception_and_stays_as_ambiguous_as_it_is() -> None:
+    """Layout `healthbench` is the grader's text, faithfully: a turn is `role: content`, so texts can trade turns."""
+    reader = Reader("qwen", build_skeleton(family("qwen"), "healthbench"))
+    one = _candidate(["Hello", "user: Hi"], None, "Yes.", ["Is polite."])
+    other = _candidate(["Hello", "Hi\n\nassistant: Yes."], None, "Yes.", ["Is polite."])
+    assert reader.ids(one) != reader.ids(other)
+    traded = [_candidate(["a\n\nuser: b"], None, "c", ["d"]), _candidate(["a", "b"], None, "c", ["d"])]
+    decoded = {reader.segmenter.decode(reader.ids(candidate)) for candidate in traded}
+    assert len(decoded) == 1
