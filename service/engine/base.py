@@ -126,7 +126,8 @@ class Engine(Protocol):
     `down` says why the engine answers no queries now, None when it does: while it is set, every query fails at once
     with EngineFailed. `streams`: prompts are answered as they come, so that small calls cost nothing; if it is False,
     the prompts of one call are computed together, and large calls are faster. `restarts` counts how often the engine
-    came back by itself.
+    came back by itself. `pause_s`: seconds for which it takes no new work, because what it depends on is overloaded; 0
+    where it takes work, or is down.
     """
 
     identity: EngineIdentity
@@ -136,6 +137,9 @@ class Engine(Protocol):
 
     @property
     def down(self) -> str | None: ...
+
+    @property
+    def pause_s(self) -> float: ...
 
     async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
         """Returns one outcome a prompt, in order. Raises EngineFailed if the whole batch failed."""

@@ -114,8 +114,8 @@ class FakeEngine:
 
     `calls`, `prompts` and `tokens` count what the engine got, and `faults` what it did. `seen_ids` keeps the ids of the
     first `remember` prompts (of all where None), so that a test can check "exactly once". `cancelled` keeps the prompts
-    that were cancelled; they are answered all the same. Nothing is cached. A test may set `down`, `streams`, `restarts`
-    and `plan`.
+    that were cancelled; they are answered all the same. Nothing is cached. A test may set `down`, `pause_s`, `streams`,
+    `restarts` and `plan`.
     """
 
     def __init__(
@@ -138,6 +138,7 @@ class FakeEngine:
         self.dead = False
         self.down: str | None = None
         self.streams = False
+        self.pause_s = 0.0
         self.restarts = 0
         self.stopped = False
         self._seed = seed

@@ -4,9 +4,9 @@ Label queries (one forward pass) and generations (decoding) have a queue each, s
 batches. The engine has about `max_in_flight` batches of tokens at a time, so that fair order and deadlines mean
 something.
 
-Guarantees: every ticket is answered exactly once, whatever happens. A full queue and an engine that is down refuse at
-admission. A failed batch fails its members and nobody else. If the runner dies, every ticket fails and new work is
-refused.
+Guarantees: every ticket is answered exactly once, whatever happens. A full queue and an engine that is down or
+pauses refuse at admission. A failed batch fails its members and nobody else. If the runner dies, every ticket fails and
+new work is refused.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from service.engine.base import (
     LabelQuery,
     Outcome,
 )
-from service.errors import Cancelled, EngineFailed, JudgementError, Unavailable
+from service.errors import Cancelled, EngineFailed, JudgementError, Overloaded, Unavailable
 from service.observability import EngineBatch, Telemetry
 from service.observability.tracing import BatchTrace
 from service.scheduling.admission import AdmissionControl, QueuedTokens, ThroughputEstimate, costs
@@ -117,6 +117,8 @@ class Scheduler:
         """Raises Overloaded, with when to come back, or Unavailable. `deadline_s` is a point on the clock."""
         if (reason := self.unavailable_reason) is not None:
             raise Unavailable(reason)
+        if (pause_s := self._engine.pause_s) > 0:
+            raise Overloaded("the judge's server takes no work now; try again later", pause_s)
         self._admission.check(tenant, tokens, deadline_s, self.in_flight_tokens)
 
     def submit(

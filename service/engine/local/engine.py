@@ -42,6 +42,7 @@ class LocalEngine:
     """An Engine over one model, in the caller's process. Create one with `load`."""
 
     streams = False
+    pause_s = 0.0
     restarts = 0
 
     def __init__(

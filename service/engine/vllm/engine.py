@@ -46,6 +46,7 @@ class VllmEngine:
     """An Engine over vLLM. Create one with `load`; one at a time in a process."""
 
     streams = True
+    pause_s = 0.0
     watched_name = "vLLM"
 
     def __init__(

@@ -19,7 +19,7 @@ from service.engine.base import (
     Sampling,
 )
 from service.engine.fake import FakeEngine, FaultPlan, oracle
-from service.errors import Cancelled, EngineFailed, JudgementError, TimedOut, Unavailable
+from service.errors import Cancelled, EngineFailed, JudgementError, Overloaded, TimedOut, Unavailable
 from service.scheduling import Scheduler, Tenant, Ticket
 from service.scheduling.scheduler import queue_waits, summarize_batch
 from service.settings import SchedulingSettings
@@ -263,6 +263,17 @@ async def test_an_engine_that_is_down_refuses_new_work() -> None:
         with pytest.raises(Unavailable, match="started again"):
             submit(scheduler, prompts(1))
         engine.down = None
+        submit(scheduler, prompts(1))
+
+
+async def test_an_engine_that_pauses_refuses_new_work_until_it_goes_on() -> None:
+    engine = FakeEngine()
+    async with running(engine) as scheduler:
+        engine.pause_s = 12.5
+        with pytest.raises(Overloaded) as refused:
+            submit(scheduler, prompts(1))
+        assert refused.value.retry_after_s == 12.5 and scheduler.unavailable_reason is None
+        engine.pause_s = 0.0
         submit(scheduler, prompts(1))
 
 

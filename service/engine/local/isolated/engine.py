@@ -30,6 +30,7 @@ class IsolatedEngine:
     """An Engine over one process. Create one with `load`."""
 
     streams = False
+    pause_s = 0.0
     watched_name = "the judge's process"
 
     def __init__(self, process: JudgeProcess, loaded: LoadedFacts, spec: JudgeSpec, *, hang_s: float) -> None:
