@@ -1,11 +1,18 @@
-"""The lifecycle is loading, ready, draining, stopped or failed, and holds the judge that serves.
+"""The lifecycle is loading, ready, unavailable, draining, stopped or failed, and holds the judge that serves.
 
-    loading --> ready --> draining --> stopped
-       |                     ^
-       +--> failed ----------+      (loading may also go to draining directly)
+    loading --> ready <--> unavailable
+       |          |             |
+       |          +-------------+--> draining --> stopped
+       |                               ^
+       +--> failed --------------------+      (loading may also go to draining directly)
 
-Guarantees: the state changes in `_move` alone, and a change that the picture does not show raises IllegalTransition; no
-judge becomes ready once draining has begun; `drained` is set exactly when the state becomes stopped.
+Unavailable is a judge that has loaded and cannot take work for a while: its engine restarts, or the server that it
+depends on does not answer, or is another judge now. Whether it is so is read from the judge at every look, and stored
+nowhere, so that it cannot be out of date.
+
+Guarantees: the stored state changes in `_move` alone, and a change that the picture does not show raises
+IllegalTransition; no judge becomes ready once draining has begun; `drained` is set exactly when the state becomes
+stopped.
 """
 
 import asyncio
@@ -16,12 +23,13 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from service.errors import Unavailable
 
-State = Literal["loading", "ready", "draining", "stopped", "failed"]
+State = Literal["loading", "ready", "unavailable", "draining", "stopped", "failed"]
 
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         "loading": frozenset({"ready", "draining", "failed"}),
-        "ready": frozenset({"draining"}),
+        "ready": frozenset({"unavailable", "draining"}),
+        "unavailable": frozenset({"ready", "draining"}),
         "failed": frozenset({"draining"}),
         "draining": frozenset({"stopped"}),
         "stopped": frozenset(),
@@ -95,7 +103,8 @@ class Lifecycle(Generic[J]):
 
     @property
     def state(self) -> State:
-        return self._state
+        serves = self._state == "ready" and self._judge is not None
+        return "unavailable" if serves and self.why_not_ready is not None else self._state
 
     @property
     def shutting_down(self) -> bool:

@@ -19,6 +19,9 @@ LEGAL = {
     ("loading", "failed"),
     ("loading", "draining"),
     ("ready", "draining"),
+    ("ready", "unavailable"),
+    ("unavailable", "ready"),
+    ("unavailable", "draining"),
     ("failed", "draining"),
     ("draining", "stopped"),
 }
@@ -135,11 +138,20 @@ async def test_it_says_why_it_is_not_ready(state: State, reason: str | None) -> 
 async def test_a_ready_judge_may_be_unavailable_for_a_while() -> None:
     async with in_state("ready", judge := FakeJudge()) as lifecycle:
         judge.unavailable_reason = "the engine restarts"
-        assert lifecycle.why_not_ready == "the engine restarts"
+        assert (lifecycle.state, lifecycle.why_not_ready) == ("unavailable", "the engine restarts")
         with pytest.raises(Unavailable, match="the engine restarts"):
             lifecycle.judge()
         judge.unavailable_reason = None
-        assert lifecycle.judge() is judge
+        assert (lifecycle.state, lifecycle.judge()) == ("ready", judge)
+
+
+async def test_a_judge_that_is_unavailable_drains_like_one_that_is_ready() -> None:
+    async with in_state("ready", judge := FakeJudge(unavailable_reason=None)) as lifecycle:
+        judge.unavailable_reason = "its server does not answer"
+        lifecycle.drain()
+        await asyncio.sleep(0.01)
+        assert (lifecycle.state, judge.graces) == ("draining", [5.0])
+        assert lifecycle.why_not_ready == "the service is shutting down"
 
 
 def test_the_load_and_the_death_are_the_judges() -> None:
