@@ -21,7 +21,7 @@ from testkit.processes import ROOT
 MORE_S, TIMES = 0.05, 2.0
 """The victim may wait so much longer, or so many times as long, whichever is more."""
 LAG_S, MEMORY, REVOKED_S = 0.05, 0.1, 5.0
-SETTLE_S, LOOK_S = 10.0, 0.2
+WARM_S, SETTLE_S, LOOK_S = 1.0, 10.0, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,12 @@ async def carry_out(row: Row, front: Front, seconds: float, cap_s: float) -> Out
     """The attack lasts `seconds`, or what its row needs, and up to `cap_s` longer until it is answered."""
     began_s = time.perf_counter()
     lasting_s = max(seconds, row.lasts_s)
-    probes = [replica.host.port for replica in front.replicas]
     async with (
-        Victim(front.port, teams_file.key(VICTIM), probes) as victim,
+        Victim(front.port, teams_file.key(VICTIM), front.replicas) as victim,
         _attacker(row, front, lasting_s) as attacker,
     ):
         await _ready(attacker)
+        await _phase(victim, asyncio.sleep(WARM_S))
         before = await _phase(victim, asyncio.sleep(seconds))
         rss_before = front.rss_bytes
         for replica in front.replicas:

@@ -53,6 +53,14 @@ class Replica:
                 total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         return total
 
+    def waited_s(self) -> float:
+        """How long the thread of its event loop has waited for a core, since it began: the machine's time, not its."""
+        try:
+            pid = self.pids[0]
+            return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
+        except (OSError, ValueError, IndexError):
+            return 0.0
+
     @property
     def alive(self) -> bool:
         return self.host.process.poll() is None

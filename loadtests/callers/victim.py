@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Self
 
+from loadtests.callers.site import Replica
 from loadtests.open_loop import Reply, TeamClient
 
 EVERY_S = 0.05
@@ -22,8 +23,9 @@ PATIENCE_S = 20.0
 
 @dataclass(slots=True)
 class Seen:
-    """Seconds of each answer to the victim, and of each answer that needs the event loop alone. `own_late_s` is how
-    late this process itself was: as much of the other times may be the machine's."""
+    """Seconds of each answer to the victim, and of each answer that needs the event loop alone: of these, without the
+    time in which the loop's thread had no core. `own_late_s` is how late this process itself was: as much of the other
+    times may be the machine's."""
 
     answers_s: list[float] = field(default_factory=list)
     unserved: dict[str, int] = field(default_factory=dict)
@@ -34,16 +36,16 @@ class Seen:
 class Victim:
     """A caller of small requests; every other one has a rule beside its questions."""
 
-    def __init__(self, port: int, key: str, probe_ports: Sequence[int]) -> None:
+    def __init__(self, port: int, key: str, replicas: Sequence[Replica]) -> None:
         self._client = TeamClient(port, key)
-        self._probes = [TeamClient(probe, key) for probe in probe_ports]
+        self._probes = [(TeamClient(replica.host.port, key), replica) for replica in replicas]
         self._numbers = count()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for client in (self._client, *self._probes):
+        for client in (self._client, *(client for client, _ in self._probes)):
             await client.__aexit__(None, None, None)
 
     async def watch(self, seen: Seen, ended: asyncio.Event) -> None:
@@ -54,8 +56,8 @@ class Victim:
                 asked.create_task(self._ask(seen))
 
             def probe() -> None:
-                for client in self._probes:
-                    asked.create_task(_probe(client, seen))
+                for client, replica in self._probes:
+                    asked.create_task(_probe(client, replica, seen))
 
             asked.create_task(_evenly(EVERY_S, ended, seen, ask))
             asked.create_task(_evenly(PROBE_EVERY_S, ended, seen, probe))
@@ -85,12 +87,13 @@ async def _evenly(every_s: float, ended: asyncio.Event, seen: Seen, begin: Calla
         seen.own_late_s = max(seen.own_late_s, time.perf_counter() - due_s)
 
 
-async def _probe(client: TeamClient, seen: Seen) -> None:
-    began_s = time.perf_counter()
+async def _probe(client: TeamClient, replica: Replica, seen: Seen) -> None:
+    began_s, waited_s = time.perf_counter(), replica.waited_s()
     with contextlib.suppress(TimeoutError, OSError, EOFError):
         async with asyncio.timeout(PATIENCE_S):
             await client.send("GET", "/healthz", b"")
-    seen.loop_s.append(time.perf_counter() - began_s)
+    late_s = time.perf_counter() - began_s
+    seen.loop_s.append(max(0.0, late_s - (replica.waited_s() - waited_s)))
 
 
 def _why(reply: Reply) -> str:
