@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from loadtests.judge import judge
-from miniature.judge.evaluation import Verdict
+from loadtests.judge import BINS, judge
+from miniature.judge.evaluation import Verdict, accuracy, calibration_error
 from miniature.world.cases import evaluation
 from testkit.processes import service
 
@@ -36,6 +36,7 @@ class Agreement:
     mean_apart: float
     largest_apart: float
     accuracy: float
+    calibration_error: float
     verdicts_per_s: float
 
 
@@ -48,7 +49,8 @@ def compare(way: tuple[str, str], judged: Sequence[Verdict], first: Sequence[Ver
         same=sum((a.p >= 0.5) == (b.p >= 0.5) for a, b in pairs) / len(pairs),
         mean_apart=statistics.fmean(apart),
         largest_apart=max(apart),
-        accuracy=sum(a.right for a, _ in pairs) / len(pairs),
+        accuracy=accuracy(judged),
+        calibration_error=calibration_error(judged, bins=BINS),
         verdicts_per_s=len(pairs) / seconds,
     )
 
@@ -69,12 +71,20 @@ def main() -> int:
             judged, seconds = judge(running.url, cases, batch=50)
         first = first or judged
         rows.append(compare((engine, dtype), judged, first, seconds))
-    heads = ("verdicts", 9), ("same", 10), ("mean |dP|", 11), ("max |dP|", 10), ("accuracy", 10), ("a second", 10)
+    heads = (
+        ("verdicts", 9),
+        ("same", 10),
+        ("mean |dP|", 11),
+        ("max |dP|", 10),
+        ("accuracy", 10),
+        ("ECE", 10),
+        ("a second", 10),
+    )
     print(f"{'engine':<8}{'dtype':<10}" + "".join(f"{name:>{width}}" for name, width in heads))
     for row in rows:
         print(
             f"{row.engine:<8}{row.dtype:<10}{row.verdicts:>9}{row.same:>10.5f}{row.mean_apart:>11.6f}"
-            f"{row.largest_apart:>10.4f}{row.accuracy:>10.4f}{row.verdicts_per_s:>10.0f}"
+            f"{row.largest_apart:>10.4f}{row.accuracy:>10.4f}{row.calibration_error:>10.4f}{row.verdicts_per_s:>10.0f}"
         )
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
