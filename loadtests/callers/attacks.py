@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from loadtests.callers import bodies
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-PATIENCE_S = 100.0
+ANSWER_S = 100.0
 HEADER_BYTES = 8000
 
 
@@ -44,7 +44,7 @@ async def post(target: Target, body: bytes, path: str = "/v1/score", head: str =
     lines += f"Authorization: Bearer {target.key}\r\nContent-Length: {len(body)}\r\n\r\n"
     outcome = "no answer"
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(ANSWER_S):
             outcome = await _answered(target, lines.encode() + body)
     return Answer(outcome, time.perf_counter() - began_s)
 

@@ -18,7 +18,7 @@ from loadtests.open_loop import Reply, TeamClient
 
 EVERY_S = 0.05
 PROBE_EVERY_S = 0.04
-PATIENCE_S = 20.0
+ANSWER_S = 20.0
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Victim:
         number = next(self._numbers)
         began_s, why = time.perf_counter(), None
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(ANSWER_S):
                 reply = await self._client.send("POST", "/v1/score", body(number))
                 why = None if reply.whole else _why(reply)
         except TimeoutError:
@@ -90,7 +90,7 @@ async def _evenly(every_s: float, ended: asyncio.Event, seen: Seen, begin: Calla
 async def _probe(client: TeamClient, replica: Replica, seen: Seen) -> None:
     began_s, waited_s = time.perf_counter(), replica.waited_s()
     with contextlib.suppress(TimeoutError, OSError, EOFError):
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(ANSWER_S):
             await client.send("GET", "/healthz", b"")
     late_s = time.perf_counter() - began_s
     seen.loop_s.append(max(0.0, late_s - (replica.waited_s() - waited_s)))
