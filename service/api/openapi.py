@@ -13,8 +13,8 @@ from trainer_client import wire
 _REF = "#/components/schemas/{model}"
 _BODIES: dict[tuple[str, str], tuple[type[BaseModel] | None, type[BaseModel], tuple[int, ...]]] = {
     ("/v1/score", "post"): (wire.ScoreRequest, wire.ScoreResponse, (401, 403, 409, 413, 422, 429, 503)),
-    ("/v1/rubrics/lint", "post"): (wire.LintRequest, wire.LintResponse, (401, 413, 422)),
-    ("/v1/judge", "get"): (None, wire.JudgeInfo, (401, 503)),
+    ("/v1/rubrics/lint", "post"): (wire.LintRequest, wire.LintResponse, (401, 413, 422, 429)),
+    ("/v1/judge", "get"): (None, wire.JudgeInfo, (401, 429, 503)),
 }
 _KEY = {"team": {"type": "http", "scheme": "bearer", "description": "`rbd_…`; required where there is a teams file."}}
 _IDEMPOTENCY = {

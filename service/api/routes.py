@@ -1,6 +1,7 @@
 """Serves the smaller routes of the contract: lint, the judge's description, health, readiness and metrics.
 
-Guarantees: with a teams file every route under `/v1/` needs a key; the routes for supervisors and Prometheus need none.
+Guarantees: with a teams file every route under `/v1/` needs a key and is charged to its team's quota of requests; the
+routes for supervisors and Prometheus need none.
 """
 
 from functools import partial
@@ -11,12 +12,15 @@ from starlette.responses import JSONResponse, Response
 
 from service.api import problems, translate
 from service.api.dependencies import Dependencies
-from service.api.request_body import is_small, parse_lint_request
+from service.api.metering import charged_body, identified
+from service.api.request_body import parse_lint_request
 from service.api.worker_threads import WorkerThreads
 from service.errors import Unavailable
 from service.rubrics.lint import lint
 from service.settings import ApiSettings
 from trainer_client import wire
+
+_SMALL_LINT = 16_384
 
 
 class Routes:
@@ -28,16 +32,17 @@ class Routes:
 
     async def lint(self, request: Request) -> Response:
         """Find problems in a rubric, without judging anything."""
-        team = self._dependencies.authentication.team_of(request.headers.get("authorization"))
-        body = await request.body()
-        work = partial(_lint, body, self._dependencies.settings)
-        return _json(await self._threads.run(team.name, work, small=is_small(body)))
+        with identified(self._dependencies, request) as team:
+            body = await charged_body(self._dependencies, request, team)
+            work = partial(_lint, body, self._dependencies.settings)
+            return _json(await self._threads.run(team.name, work, small=len(body) <= _SMALL_LINT))
 
     async def judge(self, request: Request) -> Response:
         """Describe the judge that serves, its modes and layouts, and the limits of a request."""
-        self._dependencies.authentication.team_of(request.headers.get("authorization"))
-        judges = [judging_mode.judge for judging_mode in self._dependencies.lifecycle.judge().judging_modes.values()]
-        return _json(translate.judge_info(judges, self._limits()))
+        with identified(self._dependencies, request) as team:
+            await self._dependencies.ledger.admit(team)
+            judging_modes = self._dependencies.lifecycle.judge().judging_modes.values()
+            return _json(translate.judge_info([one.judge for one in judging_modes], self._limits()))
 
     async def healthz(self, request: Request) -> Response:
         """Return 200 while the process can judge, or recover by itself; 503 when it must be restarted."""

@@ -18,11 +18,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.api import translate
+from service.api.accept import JSON, NDJSON, wants_lines
 from service.api.dependencies import Dependencies
+from service.api.metering import charged_body, identified
 from service.api.request_body import ParsedRequest, RequestParser, is_small, parse_score_request
-from service.api.request_metrics import RequestSummary, record
+from service.api.request_metrics import record
 from service.api.worker_threads import WorkerThreads
-from service.errors import Forbidden, JudgeMismatch, RequestError
+from service.errors import Forbidden, JudgeMismatch
 from service.idempotency import Running, Stored
 from service.modes.fingerprint import JudgeIdentity
 from service.rubrics.rubric import Candidate
@@ -37,7 +39,6 @@ T = TypeVar("T")
 _SMALL_ANSWER = 1_000
 """Criteria in an answer that is written within a few milliseconds."""
 _SMALL_DIGEST = 262_144
-JSON, NDJSON = "application/json", "application/x-ndjson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,8 @@ class ScoreRoute:
 
     async def score(self, request: Request) -> Response:
         """Judge every criterion of every item and aggregate the verdicts into scores."""
-        streams = NDJSON in request.headers.get("accept", "")
         parse = partial(parse_score_request, limits=self._dependencies.settings)
-        return await self.respond(request, parse, streams=streams)
+        return await self.respond(request, parse, streams=wants_lines(request.headers.getlist("accept")))
 
     async def respond(
         self, request: Request, parse: RequestParser, *, streams: bool = False, dialect: str = ""
@@ -71,16 +71,8 @@ class ScoreRoute:
         """The same for a body that `parse` reads. `dialect` keeps an `Idempotency-Key` to one protocol and its
         options."""
         arrived_s = self._dependencies.clock.now()
-        team: Team | None = None
-        try:
-            # Identity first: without a key nothing of the body is read, and a refusal can be counted for its team.
-            team = self._dependencies.authentication.team_of(request.headers.get("authorization"))
-            request.state.summary = RequestSummary(team.name)
+        with identified(self._dependencies, request) as team:
             return await self._respond(request, team, arrived_s, parse, streams, dialect)
-        except RequestError as error:
-            wait_s = getattr(error, "retry_after_s", None)
-            self._dependencies.telemetry.count_refusal(None if team is None else team.name, error.code, wait_s)
-            raise
 
     async def off_loop(self, request: Request, work: Callable[[], T]) -> T:
         """The work on a request's body, for the team that was found in its key."""
@@ -90,8 +82,7 @@ class ScoreRoute:
         self, request: Request, team: Team, arrived_s: float, parse: RequestParser, streams: bool, dialect: str
     ) -> Response:
         scorer = self._dependencies.lifecycle.judge()
-        await self._dependencies.ledger.admit(team)  # the quota of requests: refused before the body is read
-        body = await request.body()
+        body = await charged_body(self._dependencies, request, team)
         media_type = NDJSON if streams else JSON
         running: Running | None = None
         key = request.headers.get("idempotency-key")

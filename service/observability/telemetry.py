@@ -127,8 +127,8 @@ class Telemetry:
     def count_redis_fault(self, reason: str) -> None:
         self._metrics.redis_faults.labels(reason).inc()
 
-    def count_quota_request(self, team: str) -> None:
-        self._metrics.quota_requests.labels(self._teams.label(team)).inc()
+    def count_quota_requests(self, team: str, requests: int) -> None:
+        self._metrics.quota_requests.labels(self._teams.label(team)).inc(requests)
 
     def count_quota_tokens(self, team: str, tokens: int) -> None:
         self._metrics.quota_tokens.labels(self._teams.label(team)).inc(tokens)

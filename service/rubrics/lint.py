@@ -34,8 +34,10 @@ CODES: Mapping[str, Severity] = MappingProxyType(
     }
 )
 MAX_TEXT_CHARACTERS = 600
+_READ_CHARACTERS = 2_000
+"""The wording is looked at up to here, so that a long text costs no more than one that is merely too long."""
 
-_SUBJECT = r"^\W*(?:the\s+)?(?:(?:response|answer|assistant|model|output|reply|explanation|text)\s+)?"
+_SUBJECT = r"^\W*+(?:the\s+)?(?:(?:response|answer|assistant|model|output|reply|explanation|text)\s+)?"
 _AVOIDANCE = re.compile(
     _SUBJECT + r"(?:(?:does|do|did|must|should|may|can|is|are|has|have|will)\s+not|cannot"
     r"|(?:does|do|did|must|should|ca|is|are|has|have|wo)n['\u2019]t"
@@ -178,14 +180,15 @@ def _repetition(criteria: Sequence[Criterion], aggregation: str) -> _Found:
 
 def _sign(criteria: Sequence[Criterion], aggregation: str) -> _Found:
     for i, criterion in enumerate(criteria):
-        if criterion.points < 0 and _AVOIDANCE.match(criterion.text):
+        begins = criterion.text[:_READ_CHARACTERS]
+        if criterion.points < 0 and _AVOIDANCE.match(begins):
             yield (
                 i,
                 "double_negation",
                 "negative points make it a fault to meet this, and the text begins with a negation; if it is good to "
                 "meet it, make the points positive or set `polarity` to `positive`, else name the fault plainly",
             )
-        if criterion.points > 0 and _FAILURE.match(criterion.text):
+        if criterion.points > 0 and _FAILURE.match(begins):
             yield (
                 i,
                 "rewarded_fault",
@@ -200,7 +203,7 @@ def _wording(criteria: Sequence[Criterion], aggregation: str) -> _Found:
         if criterion.rule is not None:
             continue
         for code, pattern, message in _WORDINGS:
-            if pattern.search(criterion.text):
+            if pattern.search(criterion.text[:_READ_CHARACTERS]):
                 yield i, code, message
         if len(criterion.text) > MAX_TEXT_CHARACTERS:
             message = f"it is longer than {MAX_TEXT_CHARACTERS} characters; split it, or leave out the reasons"

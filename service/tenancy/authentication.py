@@ -32,7 +32,7 @@ _START_S = 20.0
 _SLOW_S = 5.0
 """A file that is not read within this time is a failure, although the reading goes on."""
 _SAY_AGAIN_S = 60.0
-_BEARER = re.compile(r"bearer +(rbd_[A-Za-z0-9_-]{43})", re.IGNORECASE)
+_BEARER = re.compile(r"[ \t]*bearer[ \t]+(rbd_[A-Za-z0-9_-]{43})[ \t]*", re.IGNORECASE)
 
 
 class Authentication(Protocol):

@@ -28,8 +28,8 @@ class Reservation(Protocol):
 
 
 class Ledger(Protocol):
-    async def admit(self, team: Team) -> None:
-        """Counts one request. Raises QuotaExceeded."""
+    async def admit(self, team: Team, requests: int = 1) -> None:
+        """Counts so many requests, at most the team's for a minute. Raises QuotaExceeded."""
 
     async def reserve(self, team: Team, tokens: int) -> Reservation:
         """Raises QuotaExceeded now, or InvalidRequest for more tokens than the team may ever have."""
@@ -58,9 +58,9 @@ class MemoryLedger:
         self._tokens: dict[str, _Bucket] = {}
         self._held: Counter[str] = Counter()
 
-    async def admit(self, team: Team) -> None:
+    async def admit(self, team: Team, requests: int = 1) -> None:
         if team.requests_per_minute is not None:
-            self._take(self._requests, team, 1, team.requests_per_minute, "requests")
+            self._take(self._requests, team, requests, team.requests_per_minute, "requests")
 
     async def reserve(self, team: Team, tokens: int) -> Reservation:
         check_possible(team, tokens)
@@ -110,10 +110,10 @@ class MeteredLedger:
         self._telemetry = telemetry
         self._held: weakref.WeakSet[_MeteredReservation] = weakref.WeakSet()
 
-    async def admit(self, team: Team) -> None:
-        await self._ledger.admit(team)
+    async def admit(self, team: Team, requests: int = 1) -> None:
+        await self._ledger.admit(team, requests)
         if team.requests_per_minute is not None:
-            self._telemetry.count_quota_request(team.name)
+            self._telemetry.count_quota_requests(team.name, requests)
 
     async def reserve(self, team: Team, tokens: int) -> Reservation:
         reservation = await self._ledger.reserve(team, tokens)

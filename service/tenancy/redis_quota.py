@@ -53,13 +53,13 @@ class RedisLedger:
             await asyncio.wait({self._renewing})
         await asyncio.gather(*self._settling)
 
-    async def admit(self, team: Team) -> None:
+    async def admit(self, team: Team, requests: int = 1) -> None:
         if team.requests_per_minute is None:
             return
         try:
-            wait_s = await self._take(_keys(team.name, b"r"), 1, team.requests_per_minute, None, b"")
+            wait_s = await self._take(_keys(team.name, b"r"), requests, team.requests_per_minute, None, b"")
         except RedisUnavailable:
-            return await self._fallback.admit(team)
+            return await self._fallback.admit(team, requests)
         if wait_s > 0:
             raise exceeded(team, "requests", wait_s)
 

@@ -11,11 +11,13 @@ from types import MappingProxyType
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.api.accept import JSON
 from service.api.dependencies import Dependencies
+from service.api.metering import charged_body, identified
 from service.api.protocols import eval_protocol, nemo_gym, openai_decisions, openrlhf, slime
 from service.api.protocols.common import COMMON_END_TOKENS, TranslationContext
 from service.api.request_body import ParsedRequest
-from service.api.score import JSON, ScoreRoute
+from service.api.score import ScoreRoute
 from service.errors import Overloaded, QuotaExceeded, Unavailable
 
 Translation = Callable[[bytes, TranslationContext], ParsedRequest]
@@ -56,9 +58,9 @@ class ProtocolRoutes:
 
     async def seed_session(self, request: Request) -> Response:
         """Nothing is kept between a row and the next."""
-        self._dependencies.authentication.team_of(request.headers.get("authorization"))
-        await request.body()
-        return Response(b"{}", media_type=JSON)
+        with identified(self._dependencies, request) as team:
+            await charged_body(self._dependencies, request, team)
+            return Response(b"{}", media_type=JSON)
 
     async def _judge(self, path: str, parse: Translation, request: Request) -> Response:
         context = self._context(path, request)

@@ -27,6 +27,23 @@ def codes(*criteria: Criterion, aggregation: str = "healthbench") -> list[str]:
     return [finding.code for finding in lint(criteria, aggregation)]
 
 
+COSTLY = ["", " " * 32_768, "and " * 8_192, "user  " * 5_400, ". " * 16_000, "is " * 10_900, "the " * 8_000]
+
+
+@pytest.mark.parametrize("text", COSTLY)
+def test_the_largest_rubric_takes_seconds_at_most(text: str) -> None:
+    """0.2 to 0.5 s. What is compared is one dictionary, not each pair."""
+    rubric = [criterion(f"{text}{n}", (-1) ** n) for n in range(256)]
+    started = time.process_time()
+    lint(rubric, "gated")
+    assert time.process_time() - started < 3
+
+
+def test_what_stands_after_2000_characters_is_not_looked_at() -> None:
+    assert codes(criterion("x" * 1_990 + " is good.")) == ["vague", "too_long_text"]
+    assert codes(criterion("x" * 2_000 + " is good.")) == ["too_long_text"]
+
+
 GOOD = [
     ("Names a doctor as the person to see.", 5),
     ("States that the dose is 5 mg a day.", 3),

@@ -46,6 +46,8 @@ def test_each_key_is_its_teams(tmp_path: Path) -> None:
     door = TeamsFileAuthentication(file, ManualClock())
     names = [door.team_of(f"{scheme} {key(one)}").name for scheme in ("Bearer", "bearer") for one in ("a", "a2", "b")]
     assert names == ["a", "a", "b"] * 2
+    for header in (f"Bearer {key('b')} ", f"BEARER  \t {key('b')}\t", f" bearer {key('b')}"):
+        assert door.team_of(header).name == "b"
     assert [one.name for one in door.teams] == ["a", "b"]
 
 
@@ -59,7 +61,9 @@ def test_each_key_is_its_teams(tmp_path: Path) -> None:
         key("a"),
         f"Basic {key('a')}",
         f"Bearer {key('x')}",
-        f"Bearer {key('a')} ",
+        f"Bearer {key('a')} x",
+        f"Bearer{key('a')}",
+        f"Bearer \n{key('a')}",
         "Bearer rbd_é",
     ],
 )
