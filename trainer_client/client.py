@@ -35,6 +35,7 @@ class ScoreOptions(TypedDict, total=False):
     threshold: float
     rating_norm: wire.RatingNorm
     min_coverage: float
+    unjudged: wire.Unjudged | None
     priority: wire.Priority
     expect_judge: str | None
 

@@ -1,8 +1,10 @@
 """Aggregation turns the judgements of a rubric's criteria into one score. Pure.
 
-Guarantees: what was not judged is given no value; it shows as coverage below one and as bounds, between which the whole
-rubric's score lies however the missing verdicts would have come out. Sums are exact fractions, rounded once at the end,
-so a score depends on neither order nor magnitude of the points and is finite.
+Guarantees: what was not judged shows as coverage below one and as bounds, between which the whole rubric's score lies
+however the missing verdicts would have come out. The score of a rubric that was judged in part is one of these bounds,
+or their middle, or None: an aggregation over the judged alone would pay an unjudged fault like one that is not there.
+Sums are exact fractions, rounded once at the end, so a score depends on neither order nor magnitude of the points and
+is finite.
 
 Throughout, c is a criterion's value (0 or 1, or P(met) when soft), and g its goodness: c if wanted, 1 - c if a fault.
 """
@@ -30,6 +32,7 @@ MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e6
 
 # Integers where the points are, which makes common rubrics several times cheaper than fractions throughout.
 Exact = int | Fraction
+Unjudged = Literal["lower", "middle"]
 
 # A `min_coverage` that a caller added up in floats may exceed the share that it means.
 _ROUNDING = 1e-9
@@ -159,13 +162,15 @@ def aggregate(
     *,
     soft: bool = False,
     min_coverage: float = 1.0,
+    unjudged: Unjudged | None = None,
     weights: Mapping[Category, float] = RAR_WEIGHTS,
 ) -> Score:
     """The score of one response: `judgements[i]` is of `criteria[i]`. Criteria with 0 points do not count.
 
-    `value` is the aggregation over the judged criteria, kept within the bounds, if `coverage` reaches `min_coverage`.
-    `bounds` is the aggregation over all of them with the unjudged at their worst and at their best. Raises
-    InvalidRequest as `check` does, and ValueError for lengths that differ or numbers that no judge may give.
+    `bounds` is the aggregation over all of them with the unjudged at their worst and at their best. `value` is it where
+    all were judged. Where some were and `coverage` reaches `min_coverage`, it is what `unjudged` says: the lower bound,
+    the middle of the bounds, or None. Raises InvalidRequest as `check` does, and ValueError for lengths that differ or
+    numbers that no judge may give.
     """
     check(name, criteria)
     function = _TABLE[name]
@@ -194,10 +199,11 @@ def aggregate(
     low, high = function(judged + worst), function(judged + best)
     size = sum(mark.size for mark in judged)
     coverage = _rounded(Fraction(size, size + sum(mark.size for mark in worst)))
-    enough = bool(judged) and coverage >= min_coverage - _ROUNDING
+    value = None
+    if unjudged is not None and judged and coverage >= min_coverage - _ROUNDING:
+        value = _rounded(low if unjudged == "lower" else Fraction(low + high, 2))
     return Score(
-        # Over a part of a rubric, `healthbench` has another denominator and may leave what is possible for the whole.
-        value=_rounded(min(max(function(judged), low), high)) if enough else None,
+        value=value,
         bounds=(_rounded(low), _rounded(high)),
         coverage=coverage,
         status="partial" if judged else "failed",

@@ -148,6 +148,7 @@ class ScoringJob:
             judgements,
             soft=options.soft,
             min_coverage=options.min_coverage,
+            unjudged=options.unjudged,
         )
         return Scored(candidate, candidate.criteria, tuple(judgements), score)
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from service.modes.rating import Norm
 from service.observability.tracing import UNTRACED, Trace
+from service.rubrics.aggregation import Unjudged
 from service.scheduling import DEFAULT_TENANT, Tenant
 
 
@@ -61,4 +62,5 @@ class Options(RequestContext):
     soft: bool = False
     threshold: float = 0.5
     min_coverage: float = 1.0
+    unjudged: Unjudged | None = None
     norm: Norm = "(r-1)/9"

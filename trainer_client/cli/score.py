@@ -34,6 +34,7 @@ _OPTIONS = (
     "soft",
     "threshold",
     "min_coverage",
+    "unjudged",
     "priority",
     "expect_judge",
 )
@@ -92,6 +93,7 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     add("soft", "aggregate P(met) instead of 0 and 1", action="store_true")
     add("threshold", "P(met) at or above which a criterion is met", type=float, metavar="P")
     add("min_coverage", "share of |points| that must be judged for a score", type=float, metavar="P")
+    add("unjudged", "score where some but enough was judged: a bound or none", choices=get_args(wire.Unjudged))
     add("priority", "scheduling class", choices=get_args(wire.Priority))
     add("expect_judge", "refuse results of any other judge", metavar="FINGERPRINT")
 

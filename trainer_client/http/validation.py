@@ -135,6 +135,8 @@ def _check_result(request: wire.ScoreRequest, item: wire.Item, id: str, result: 
         raise ContractError(f"{place} is another item's")
     if result.score is not None and result.coverage < request.min_coverage - _SLACK:
         raise ContractError(f"{place} has a score although its coverage is below `min_coverage`")
+    if result.score is not None and result.status != "ok":
+        _check_partial(request, result, result.score, place)
     if request.mode in ("implicit", "likert"):
         _check_rating(result, place)
         return
@@ -143,6 +145,15 @@ def _check_result(request: wire.ScoreRequest, item: wire.Item, id: str, result: 
     for criterion in result.criteria:
         if (criterion.met is not None) != (criterion.status == "ok"):
             raise ContractError(f"{place} has a criterion whose `met` and `status` disagree")
+
+
+def _check_partial(request: wire.ScoreRequest, result: wire.Result, score: float, place: str) -> None:
+    """Checks the score of a rubric that was judged in part."""
+    if request.unjudged is None or result.status != "partial" or result.score_bounds is None:
+        raise ContractError(f"{place} has a score although not every counted criterion was judged")
+    low, high = result.score_bounds
+    if score != low if request.unjudged == "lower" else not low <= score <= high:
+        raise ContractError(f"{place} has another score than `unjudged` says")
 
 
 def _check_rating(result: wire.Result, place: str) -> None:

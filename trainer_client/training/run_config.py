@@ -83,7 +83,7 @@ class JudgingSection(Section):
     truncation_penalty: float | None = Field(
         default=None, ge=0, description="Reward of a truncated answer: min(score, 0) minus this; null: its score."
     )
-    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next nine.")
+    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next ten.")
     aggregation: wire.Aggregation = Field(default="healthbench", description="How verdicts become a score.")
     layout: wire.Layout = Field(default="rubricd", description="The prompt's layout.")
     votes: int = Field(default=1, ge=1, le=16, description="Mode `reasoned`: samples a criterion.")
@@ -92,6 +92,10 @@ class JudgingSection(Section):
     threshold: float = Field(default=0.5, ge=0, le=1, description="P(met) from which a criterion is met.")
     min_coverage: float = Field(
         default=1.0, ge=0, le=1, description="Share of the points that must be judged for a score."
+    )
+    unjudged: wire.Unjudged | None = Field(
+        default=None,
+        description="Score where some but enough was judged: `lower` or `middle` of its bounds; null: none.",
     )
     priority: wire.Priority = Field(default="train", description="Scheduling class in the service.")
     expect_judge: str | None = Field(

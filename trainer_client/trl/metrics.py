@@ -52,6 +52,7 @@ class RewardMetrics:
 
     def _measure_criteria(self, log: Log, result: wire.Result, row: dict[str, Any]) -> None:
         log("judge/coverage", result.coverage)
+        log("judge/partial", float(result.status == "partial"))
         criteria = {str(n): one for n, one in enumerate(row["rubric"] or [])}
         criteria |= {one["id"]: one for one in criteria.values() if one.get("id")}
         for criterion in result.criteria:

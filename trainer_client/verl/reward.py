@@ -1,7 +1,8 @@
 """Gives verl the reward of each finished rollout: the judge's score over HTTP, and the values that are logged with it.
 
-Guarantees: every sample has the same keys. A score is the judge's, or by the one declared rule the least that its
-verdicts allow, marked `judged` 0. Where there is neither, an error is raised and verl counts the rollout as failed.
+Guarantees: every sample has the same keys. A score is the judge's, or by a declared rule one of the bounds that its
+verdicts allow, or their middle, marked `judged` 0. Where there is neither, an error is raised and verl counts the
+rollout as failed.
 """
 
 import asyncio
@@ -79,7 +80,7 @@ def _scored(outcome: Outcome, when_missing: WhenMissing) -> dict[str, float | No
     if isinstance(outcome, Scored):
         result = outcome.result
         if result.score is not None:
-            return _facts(result, result.score, judged=1.0)
+            return _facts(result, result.score, judged=float(result.status == "ok"))
         if when_missing == "lower_bound" and result.score_bounds is not None:
             return _facts(result, result.score_bounds[0], judged=0.0)
     raise NotJudged(_reason(outcome)) from (_error(outcome))

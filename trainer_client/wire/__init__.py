@@ -6,7 +6,7 @@ It needs pydantic only. `json_text` reads JSON strictly; `models` holds what the
 """
 
 from trainer_client.wire.json_text import JsonFault, read_json, structure, values_at_most
-from trainer_client.wire.models import Aggregation, Answer, Layout, Mode, Strict, says_something
+from trainer_client.wire.models import Aggregation, Answer, Layout, Mode, Strict, Unjudged, says_something
 from trainer_client.wire.request import Item, LintRequest, Message, Priority, RatingNorm, Role, ScoreRequest
 from trainer_client.wire.response import (
     CriterionResult,
@@ -74,6 +74,7 @@ __all__ = [
     "StreamEnd",
     "StreamedResult",
     "Strict",
+    "Unjudged",
     "Usage",
     "Verifier",
     "read_json",

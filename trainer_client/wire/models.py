@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Mode = Literal["verdict", "reasoned", "implicit", "likert"]
 Layout = Literal["rubricd", "healthbench"]
+Unjudged = Literal["lower", "middle"]
 Aggregation = Literal[
     "healthbench",
     "healthbench_clipped",

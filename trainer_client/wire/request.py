@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from trainer_client.wire.models import MAX_DEADLINE_MS, MAX_TURNS, Aggregation, Id, Layout, Mode, Strict
+from trainer_client.wire.models import MAX_DEADLINE_MS, MAX_TURNS, Aggregation, Id, Layout, Mode, Strict, Unjudged
 from trainer_client.wire.rubric import Rubric, first_repeated
 
 Priority = Literal["train", "eval", "interactive"]
@@ -76,7 +76,14 @@ class ScoreRequest(Strict):
     rating_norm: RatingNorm = Field(default="(r-1)/9", description="Rating modes: how 1..10 becomes the score.")
     soft: bool = False
     threshold: float = Field(default=0.5, ge=0, le=1)
-    min_coverage: float = Field(default=1.0, ge=0, le=1)
+    min_coverage: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the counted |points| that must be judged for a score."
+    )
+    unjudged: Unjudged | None = Field(
+        default=None,
+        description="The score where `coverage` is below 1 and at least `min_coverage`: the lower bound, the middle of "
+        "the bounds, or null. Its `status` is `partial`.",
+    )
     deadline_ms: int | None = Field(default=None, gt=0, le=MAX_DEADLINE_MS)
     priority: Priority = "train"
     expect_judge: Id | None = None

@@ -65,7 +65,8 @@ def reply(answer: wire.ScoreResponse) -> bytes:
     """`metrics` holds the criteria that have a verdict."""
     [result] = answer.results
     judged = result.score is not None
-    why = f"judged; coverage {result.coverage:g}" if judged else f"not judged; {missing_reason(answer.results)}"
+    how = "judged" if result.status == "ok" else "judged in part"
+    why = f"{how}; coverage {result.coverage:g}" if judged else f"not judged; {missing_reason(answer.results)}"
     return to_json(
         {
             "score": result.score,

@@ -114,6 +114,7 @@ def reply(answer: wire.ScoreResponse, row: dict[str, Any], *, soft: bool) -> byt
         "reward": result.score,
         "reward_components": {one.id: _earned(one, soft) for one in result.criteria if one.met is not None},
         "rubric_evaluations": [one.model_dump(mode="json") for one in result.criteria],
+        "judge_status": result.status,
         "judge_fingerprint": answer.judge.fingerprint,
     }
     return to_json({**row, **judged})

@@ -70,6 +70,7 @@ def reply(answer: wire.ScoreResponse, context: TranslationContext) -> bytes:
         context.count_neutral(unjudged)
     extra_logs = {
         "judged": [float(result.score is not None) for result in results],
+        "partial": [float(result.status == "partial") for result in results],
         "coverage": [result.coverage for result in results],
     }
     return to_json({"rewards": rewards, "scores": rewards, "extra_logs": extra_logs})

@@ -1,7 +1,7 @@
 """Translates slime's remote reward model, `POST /rm` (`--rm-type remote_rm --rm-url`): the reply's JSON is the reward.
 
-With `?reply=object` the reply is an object, for `--reward-key reward`. Such a reply has a field that marks a neutral
-number in place of a missing reward; a bare number does not stand for one.
+With `?reply=object` the reply is an object, for `--reward-key reward`. Such a reply has fields that mark a neutral
+number in place of a missing reward, and a reward of a rubric that was judged in part; a bare number is neither.
 """
 
 from typing import Any
@@ -41,6 +41,8 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
         label = label.filled(prompt=_prompt(parsed.prompt))
     response = strip_end_tokens(parsed.response, context.end_tokens)
     request = build_request([(label, response)], context, others=["reply"])
+    if request.unjudged is not None and context.query.get("reply") != "object":
+        raise invalid_at("query", "`unjudged` needs `reply=object`: a bare number cannot be marked as partial")
     return ParsedRequest(request, lambda answer: reply(answer, context))
 
 
@@ -60,4 +62,5 @@ def reply(answer: wire.ScoreResponse, context: TranslationContext) -> bytes:
         context.count_neutral(1)
     if not whole:
         return to_json(reward)
-    return to_json({"reward": reward, "judged": result.score is not None, "coverage": result.coverage})
+    marks = {"judged": result.score is not None, "partial": result.status == "partial", "coverage": result.coverage}
+    return to_json({"reward": reward, **marks})

@@ -85,12 +85,15 @@ async def test_min_coverage_decides_whether_a_part_makes_a_score() -> None:
     ]
     async with serving() as client:
         whole = await score(client, item(rubric=rubric))
-        half = await score(client, item(rubric=rubric), min_coverage=0.5)
+        half = [
+            await score(client, item(rubric=rubric), min_coverage=0.5, unjudged=u) for u in (None, "lower", "middle")
+        ]
     assert (whole.results[0].status, whole.results[0].score, whole.results[0].coverage) == ("partial", None, 0.5)
-    assert half.results[0].score == float(bool(half.results[0].criteria[0].met))
     assert whole.results[0].criteria[1].status == "verifier_error"
     low, high = whole.results[0].score_bounds or (0, 0)
     assert high - low == 0.5
+    assert [one.results[0].score for one in half] == [None, low, (low + high) / 2]
+    assert {one.results[0].status for one in half} == {"partial"}
 
 
 async def test_expect_judge_is_checked_before_any_work() -> None:

@@ -6,18 +6,19 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from service.errors import InvalidRequest
-from service.rubrics.aggregation import AGGREGATIONS, RAR_V1_WEIGHTS, RAR_WEIGHTS, Score, aggregate, check
+from service.rubrics.aggregation import AGGREGATIONS, RAR_V1_WEIGHTS, RAR_WEIGHTS, Score, Unjudged, aggregate, check
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import CATEGORIES, Category, Criterion
 from trainer_client import wire
 
+RULES: tuple[Unjudged, ...] = get_args(wire.Unjudged)
 UNJUDGED = Judgement(status="timeout", source="judge")
 
 
@@ -29,7 +30,13 @@ def criterion(points: float, category: Category | None = None) -> Criterion:
     return Criterion(id="0", text="t", points=points, category=category)
 
 
-def score(name: str, *pairs: tuple[float, float | None], soft: bool = False, min_coverage: float = 1.0) -> Score:
+def score(
+    name: str,
+    *pairs: tuple[float, float | None],
+    soft: bool = False,
+    min_coverage: float = 1.0,
+    unjudged: Unjudged | None = None,
+) -> Score:
     """Of (points, value): value None is unjudged, and one below 1 is P(met) with a threshold of a half."""
     return aggregate(
         name,
@@ -37,6 +44,7 @@ def score(name: str, *pairs: tuple[float, float | None], soft: bool = False, min
         [UNJUDGED if value is None else judged(value >= 0.5, value) for _, value in pairs],
         soft=soft,
         min_coverage=min_coverage,
+        unjudged=unjudged,
     )
 
 
@@ -153,21 +161,50 @@ def test_what_is_missing_is_bounds_and_coverage_and_never_a_zero() -> None:
     assert score("healthbench", (6, 1), (4, None), (-5, 0)) == Score(None, (0.6, 1.0), 11 / 15, "partial")
     assert score("healthbench", (6, 1), (4, 1), (-5, None)) == Score(None, (0.5, 1.0), 10 / 15, "partial")
     assert score("healthbench", (6, None), (4, None), (-5, None)) == Score(None, (-0.5, 1.0), 0.0, "failed")
-    assert score("healthbench", (6, None), (-5, None), min_coverage=0).value is None
-    assert score("healthbench", (6, 1), (4, None), (-5, 0), min_coverage=0.7).value == 1.0
-    assert score("healthbench", (6, 1), (4, None), (-5, 0), min_coverage=0.74).value is None
+    for rule in (None, *RULES):
+        assert score("healthbench", (6, None), (-5, None), min_coverage=0, unjudged=rule).value is None
+        assert score("healthbench", (6, 1), (4, None), (-5, 0), min_coverage=0.74, unjudged=rule).value is None
+    assert score("healthbench", (6, 1), (4, None), (-5, 0), min_coverage=0.7).value is None
+    assert score("healthbench", (6, 1), (4, None), (-5, 0), min_coverage=0.7, unjudged="lower").value == 0.6
+    assert score("healthbench", (6, 1), (4, None), (-5, 0), min_coverage=0.7, unjudged="middle").value == 0.8
 
 
 def test_a_coverage_that_was_added_up_in_floats_is_reached() -> None:
     assert 0.1 + 0.2 > 3 / 10
-    assert score("mean", (3, 1), (7, None), min_coverage=0.1 + 0.2).value == 1.0
-    assert score("mean", (3, 1), (7, None), min_coverage=0.31).value is None
+    assert score("mean", (3, 1), (7, None), min_coverage=0.1 + 0.2, unjudged="lower").value == 0.5
+    assert score("mean", (3, 1), (7, None), min_coverage=0.31, unjudged="lower").value is None
 
 
-def test_a_part_of_a_rubric_scores_nothing_that_the_whole_cannot() -> None:
-    """Over the judged alone both would be -1, which no verdict on the rest could leave true."""
-    assert score("healthbench", (10, None), (-5, 1), min_coverage=0.3) == Score(-0.5, (-0.5, 0.5), 1 / 3, "partial")
-    assert score("healthbench", (10, 0), (10, None), (-10, 1), min_coverage=0.5).value == -0.5
+@pytest.mark.parametrize("name", AGGREGATIONS)
+def test_a_fault_without_a_verdict_is_not_paid_like_one_that_is_not_there(name: str) -> None:
+    """Over the judged alone each of these scores would be 1, the upper bound."""
+    pairs: tuple[tuple[float, float | None], ...] = ((5, 1), (-5, None))
+    absent = score(name, (5, 1), (-5, 0)).value
+    found = score(name, (5, 1), (-5, 1)).value
+    assert absent is not None
+    assert found is not None
+    assert score(name, *pairs, min_coverage=0.5).value is None
+    assert score(name, *pairs, min_coverage=0.5, unjudged="lower") == Score(found, (found, absent), 0.5, "partial")
+    assert score(name, *pairs, min_coverage=0.5, unjudged="middle").value == (found + absent) / 2
+
+
+@given(st.sampled_from(AGGREGATIONS), st.data())
+def test_a_score_of_a_part_is_its_lower_bound_or_the_middle(name: str, data: st.DataObject) -> None:
+    case, soft, least = data.draw(cases()), data.draw(st.booleans()), data.draw(st.floats(0, 1))
+    found = {rule: aggregate(name, *case, soft=soft, min_coverage=least, unjudged=rule) for rule in (None, *RULES)}
+    assert len({(one.bounds, one.coverage, one.status) for one in found.values()}) == 1
+    low, high = found[None].bounds or (0.0, 0.0)
+    values = {rule: one.value for rule, one in found.items()}
+    if found[None].status == "ok":
+        assert len(set(values.values())) == 1
+        return
+    assert values[None] is None
+    enough = found[None].status == "partial" and found[None].coverage >= least - 1e-9
+    assert values["lower"] == (low if enough else None)
+    assert (values["middle"] is not None) == enough
+    if values["middle"] is not None:
+        assert low <= values["middle"] <= high
+        assert values["middle"] == pytest.approx(low / 2 + high / 2)
 
 
 def test_points_that_no_float_can_add_up() -> None:
@@ -217,7 +254,7 @@ NAMES = st.sampled_from(AGGREGATIONS)
 
 @given(NAMES, cases(), st.booleans(), st.floats(0, 1))
 def test_every_number_is_finite_and_in_its_range(name: str, case: Case, soft: bool, min_coverage: float) -> None:
-    found = aggregate(name, *case, soft=soft, min_coverage=min_coverage)
+    found = aggregate(name, *case, soft=soft, min_coverage=min_coverage, unjudged="middle")
     assert 0 <= found.coverage <= 1
     if found.bounds is None:
         assert found.value is None
@@ -249,8 +286,10 @@ def test_every_completion_lies_within_the_bounds_and_both_ends_are_attained(name
     assert found.bounds == (min(values), max(values))
 
 
-@given(NAMES, cases(), st.booleans(), st.integers(0, 6), st.floats(0, 1))
-def test_a_better_verdict_never_lowers_anything(name: str, case: Case, soft: bool, at: int, p: float) -> None:
+@given(NAMES, cases(), st.booleans(), st.integers(0, 6), st.floats(0, 1), st.sampled_from(RULES))
+def test_a_better_verdict_never_lowers_anything(
+    name: str, case: Case, soft: bool, at: int, p: float, rule: Unjudged
+) -> None:
     rubric, judgements = case
     at %= len(rubric)
     before = judgements[at].p
@@ -260,7 +299,7 @@ def test_a_better_verdict_never_lowers_anything(name: str, case: Case, soft: boo
     sides = []
     for value in (worse, better):
         changed = [*judgements[:at], judged(value >= 0.5, value), *judgements[at + 1 :]]
-        sides.append(aggregate(name, rubric, changed, soft=soft, min_coverage=0))
+        sides.append(aggregate(name, rubric, changed, soft=soft, min_coverage=0, unjudged=rule))
     for found in sides:
         assert found.value is not None
         assert found.bounds is not None
@@ -273,7 +312,8 @@ def test_order_does_not_matter(name: str, case: Case, soft: bool, min_coverage: 
     pairs = list(zip(*case, strict=True))
     random.shuffle(pairs)
     shuffled = ([c for c, _ in pairs], [j for _, j in pairs])
-    before, after = (aggregate(name, *each, soft=soft, min_coverage=min_coverage) for each in (case, shuffled))
+    options: dict[str, Any] = {"soft": soft, "min_coverage": min_coverage, "unjudged": "middle"}
+    before, after = (aggregate(name, *each, **options) for each in (case, shuffled))
     assert before == after
 
 
@@ -281,7 +321,7 @@ def test_order_does_not_matter(name: str, case: Case, soft: bool, min_coverage: 
 def test_a_score_is_a_number_exactly_if_enough_was_judged(
     name: str, case: Case, soft: bool, min_coverage: float
 ) -> None:
-    found = aggregate(name, *case, soft=soft, min_coverage=min_coverage)
+    found = aggregate(name, *case, soft=soft, min_coverage=min_coverage, unjudged="lower")
     oks = [j.ok for c, j in zip(*case, strict=True) if c.counted]
     assert (found.value is not None) == (any(oks) and found.coverage >= min_coverage - 1e-9)
     assert found.status == ("ok" if all(oks) else "partial" if any(oks) else "failed")

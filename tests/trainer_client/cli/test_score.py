@@ -45,13 +45,15 @@ def test_every_response_gets_a_line_and_a_person_a_table(file: Path, capsys: pyt
 
 def test_options_reach_the_service(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "rbd_1")
-    options = "--limit 7 --batch 3 --aggregation min --soft --threshold 0.25 --min-coverage 0.5 --deadline 60 --quiet"
+    options = "--limit 7 --batch 3 --aggregation min --soft --threshold 0.25 --min-coverage 0.5 --deadline 60"
+    options += " --unjudged lower --quiet"
     service = Service()
     assert _score(file, service, *options.split(), "--token-env", "MY_KEY") == 0
     assert sorted(len(body["items"]) for body in service.bodies) == [1, 3, 3]
     assert {request.headers["authorization"] for request in service.requests} == {"Bearer rbd_1"}
     body = service.bodies[0]
     assert (body["aggregation"], body["soft"], body["threshold"], body["min_coverage"]) == ("min", True, 0.25, 0.5)
+    assert body["unjudged"] == "lower"
     assert 50_000 < body["deadline_ms"] < 60_000
 
 

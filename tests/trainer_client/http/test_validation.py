@@ -151,11 +151,28 @@ def test_what_was_not_judged_passes_with_its_reason() -> None:
     assert _read(body).results[1].score is None
 
 
-def test_a_score_from_part_of_the_rubric_passes_where_that_was_asked_for() -> None:
-    request = REQUEST.model_copy(update={"min_coverage": 0.5})
+PARTS: list[tuple[wire.Unjudged | None, float, str, bool]] = [
+    ("lower", 0.2, "partial", True),
+    ("lower", 0.3, "partial", False),
+    ("lower", 0.2, "failed", False),
+    ("middle", 0.5, "partial", True),
+    ("middle", 0.9, "partial", False),
+    (None, 0.2, "partial", False),
+]
+
+
+@pytest.mark.parametrize(("unjudged", "score", "status", "passes"), PARTS)
+def test_a_score_from_part_of_the_rubric_is_what_was_asked_for(
+    unjudged: wire.Unjudged | None, score: float, status: str, passes: bool
+) -> None:
+    request = REQUEST.model_copy(update={"min_coverage": 0.5, "unjudged": unjudged})
     body = _good()
-    body["results"][1]["coverage"] = 0.5
-    assert _read(body, request).results[1].score is not None
+    body["results"][1].update(coverage=0.5, score=score, status=status, score_bounds=[0.2, 0.8])
+    if passes:
+        assert _read(body, request).results[1].score == score
+        return
+    with pytest.raises(ContractError, match=r"every counted criterion|`unjudged` says"):
+        _read(body, request)
 
 
 def _rated() -> tuple[wire.ScoreRequest, dict[str, Any]]:

@@ -116,12 +116,12 @@ async def test_the_share_that_is_met_is_of_those_with_a_verdict(extra_info: Json
         first, second = told["results"][0]["criteria"]
         first["met"], first["p"] = True, 0.9
         told["results"][0]["criteria"] = [first, {**second, "status": "abstained", "met": None, "p": None}]
-        told["results"][0].update(score=1.0, coverage=0.625, status="partial")
+        told["results"][0].update(score=0.4, score_bounds=[0.4, 1.0], coverage=0.625, status="partial")
         return scripted_judge.answered(told)
 
     service.answer = answer
-    told = await _ask(extra_info, options={"min_coverage": 0.5})
-    assert (told["score"], told["judged"], told["coverage"], told["met_share"]) == (1.0, 1.0, 0.625, 1.0)
+    told = await _ask(extra_info, options={"min_coverage": 0.5, "unjudged": "lower"})
+    assert (told["score"], told["judged"], told["coverage"], told["met_share"]) == (0.4, 0.0, 0.625, 1.0)
 
 
 async def test_lower_bound_leaves_a_judged_response_its_score(extra_info: Json, service: Service, made: Made) -> None:

@@ -118,7 +118,7 @@ async def test_what_was_not_judged_is_null_and_not_valid() -> None:
 
 async def test_a_part_has_metrics_of_what_was_judged_only() -> None:
     async with failing("ok", "batch") as client:
-        reply = await evaluated(client, eval_protocol(kwargs={**LABEL, "min_coverage": 0.1}))
+        reply = await evaluated(client, eval_protocol(kwargs={**LABEL, "min_coverage": 0.1, "unjudged": "middle"}))
     assert reply["is_score_valid"] is True
     assert len(reply["metrics"]) == 1
-    assert reply["reason"].startswith("judged; coverage 0.")
+    assert reply["reason"].startswith("judged in part; coverage 0.")

@@ -39,7 +39,7 @@ async def test_the_answer_is_what_follows_the_prompt_without_end_tokens(client: 
     same = await by_the_contract(client, prompt=body["prompts"][0])
     reply = await rewards(client, body, "/get_reward?soft=true")
     assert reply["rewards"] == reply["scores"] == [pytest.approx(_soft(same))]
-    assert reply["extra_logs"] == {"judged": [1.0], "coverage": [1.0]}
+    assert reply["extra_logs"] == {"judged": [1.0], "partial": [0.0], "coverage": [1.0]}
 
 
 async def test_the_labels_prompt_is_what_the_judge_sees(client: httpx.AsyncClient) -> None:
@@ -184,9 +184,9 @@ async def test_a_neutral_value_is_marked_and_counted() -> None:
 
 async def test_a_part_is_a_reward_where_the_label_says_so() -> None:
     async with failing("ok", "batch") as client:
-        reply = await rewards(client, openrlhf({**LABEL, "min_coverage": 0.2}))
+        reply = await rewards(client, openrlhf({**LABEL, "min_coverage": 0.2, "unjudged": "lower"}))
     assert 0 < reply["extra_logs"]["coverage"][0] < 1
-    assert reply["extra_logs"]["judged"] == [1.0]
+    assert (reply["extra_logs"]["judged"], reply["extra_logs"]["partial"]) == ([1.0], [1.0])
 
 
 async def test_end_tokens_are_those_of_the_setting() -> None:

@@ -41,7 +41,8 @@ async def test_the_reply_is_the_number(client: httpx.AsyncClient) -> None:
 
 async def test_an_object_is_the_reply_where_it_is_asked_for(client: httpx.AsyncClient) -> None:
     same = await by_the_contract(client)
-    assert await reply(client, slime(), "/rm?reply=object") == {"reward": same.score, "judged": True, "coverage": 1.0}
+    marks = {"judged": True, "partial": False, "coverage": 1.0}
+    assert await reply(client, slime(), "/rm?reply=object") == {"reward": same.score, **marks}
 
 
 async def test_a_prompt_of_messages_is_the_conversation(client: httpx.AsyncClient) -> None:
@@ -102,10 +103,19 @@ async def test_a_neutral_value_comes_only_beside_its_mark() -> None:
         marked = await reply(client, slime(), "/rm?reply=object")
         metrics = (await client.get("/metrics")).text
     assert problem(bare, 503).type == "urn:rubricd:problem:not_judged"
-    assert marked == {"reward": 0.0, "judged": False, "coverage": 0.0}
+    assert marked == {"reward": 0.0, "judged": False, "partial": False, "coverage": 0.0}
     assert 'rubricd_neutral_rewards_total{route="/rm"} 1.0' in metrics
 
 
 async def test_a_rubric_in_which_nothing_counts_has_no_reward(client: httpx.AsyncClient) -> None:
     answer = await client.post("/rm", json=slime([{**RUBRIC[0], "points": 0}]))
     assert problem(answer, 503).detail.endswith("nothing in this rubric counts")
+
+
+async def test_a_part_is_a_reward_in_an_object_that_marks_it() -> None:
+    label = {**LABEL, "min_coverage": 0.2, "unjudged": "lower"}
+    async with failing("ok", "batch") as client:
+        marked = await reply(client, slime(label), "/rm?reply=object")
+        assert (marked["judged"], marked["partial"]) == (True, True)
+        assert 0 < marked["coverage"] < 1
+        assert only_place(await client.post("/rm", json=slime(label))) == ["query"]
