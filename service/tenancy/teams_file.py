@@ -194,7 +194,8 @@ def _load_json(text: str) -> Any:
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found := dict(pairs)) != len(pairs):
-        raise ValueError("a key stands twice in one JSON object; keep one of them")
+        name = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"a key stands twice in one JSON object, `{_shown(name)}`; keep one of them")
     return found
 
 

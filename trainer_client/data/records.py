@@ -1,10 +1,9 @@
 """Reads files of JSON lines or parquet row by row, and turns the rows of each kind of data set into items.
 
-Guarantees: an error names the field as the row calls it and what to change; the caller adds file and place. Rows are
-read one by one, as the caller takes them.
+Guarantees: an error names the field as the row calls it and what to change; the caller adds file and place. A key that
+stands twice in one JSON object is an error. Rows are read one by one, as the caller takes them.
 """
 
-import json
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -63,14 +62,13 @@ def _json_lines(path: Path) -> Generator[tuple[str, Any]]:
 
 def _json(path: Path, number: int, line: bytes) -> Any:
     try:
-        return json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}, line {number}: not UTF-8 at byte {error.start + 1}; save the file as UTF-8") from None
-    except json.JSONDecodeError as error:
-        problem = f"not JSON at column {error.colno} ({error.msg}); a line must hold one whole JSON object"
-        raise DataError(f"{path}, line {number}: {problem}") from None
-    except RecursionError:
-        raise DataError(f"{path}, line {number}: nested too deep to be read") from None
+        return wire.read_json(line)
+    except wire.JsonFault as fault:
+        if fault.path:
+            raise DataError(f"{path}, line {number}: `{_place(fault.path, {})}`: {fault}") from None
+        problem = str(fault).replace("not valid JSON at line 1,", "not JSON at")
+        hint = "a line must hold one whole JSON object, in UTF-8"
+        raise DataError(f"{path}, line {number}: {problem}; {hint}") from None
 
 
 def _parquet_rows(path: Path, wanted: set[str]) -> Generator[tuple[str, Any]]:

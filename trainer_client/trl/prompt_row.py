@@ -43,7 +43,7 @@ def bare(prompt: Prompt) -> list[Message]:
 
 def row_of(prompt: Prompt) -> dict[str, Any]:
     """The row of a prompt. Raises ValueError where the prompt holds none."""
-    row: dict[str, Any] = json.loads(row_text(prompt))
+    row: dict[str, Any] = wire.read_json(row_text(prompt))
     return row
 
 

@@ -56,7 +56,7 @@ def to_parquet(rows: Iterable[Row], path: str | Path, *, split: Split, agent: st
 def prompt_row(extra_info: Mapping[str, Any]) -> PromptRow:
     """The row that a sample's `extra_info` holds. Raises DataError for one that `to_parquet` did not write."""
     try:
-        fields, split = json.loads(extra_info["row"]), extra_info["split"]
+        fields, split = wire.read_json(extra_info["row"]), extra_info["split"]
         if split not in ("train", "val"):
             raise ValueError(f"no split {split!r}")
         rubric = None if fields["rubric"] is None else wire.Rubric.model_validate(fields["rubric"])

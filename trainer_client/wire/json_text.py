@@ -79,7 +79,7 @@ def read_json(text: bytes | str) -> Any:
     try:
         decoded = raw.decode()
     except UnicodeDecodeError as error:
-        raise JsonFault(f"not UTF-8 at byte {error.start}") from None
+        raise JsonFault(f"not UTF-8 at byte {error.start + 1}") from None
     try:
         if not sliced or b"\\ud" in raw or b"\\uD" in raw:
             from_json(raw, cache_strings="none")  # knows lone surrogates, and what is nested too deep for C

@@ -95,7 +95,11 @@ def test_a_private_scope_is_never_a_shared_one() -> None:
         (YAML, team(keys(HASH, HASH)), "01234567... appears twice"),
         (YAML, team(keys("1" * 64, "2" * 64, "3" * 64)), r"teams\[0\]\.keys"),
         (YAML, team(f"keys: [{{sha256: {HASH}, created: yesterday}}]"), r"teams\[0\]\.keys\[0\]\.created"),
-        (JSON, '{"teams": [{"name": "a"}], "teams": [{"name": "b"}]}', "a key stands twice"),
+        (
+            JSON,
+            '{"teams": [{"name": "a"}], "teams": [{"name": "b"}]}',
+            "a key stands twice in one JSON object, `teams`",
+        ),
         (JSON, '{"teams": ', "line 1, column"),
         (JSON, "[" * 100_000, "nested too deep"),
         (JSON, f'{{"teams": [{{"name": "a", "keys": [{{"sha256": "{HASH}", "created": 5}}]}}]}}', "created"),

@@ -177,7 +177,14 @@ def _without(row: Json, *keys: str) -> Json:
             {**ITEM, "rubric": [{"text": "t", "points": "7"}]},
             "line 2: `rubric[0].points`: Input should be a valid number",
         ),
-        ('{"prompt": "p", "response": "r", "rubric": [{"text": "t", "points": NaN}]}', "finite number"),
+        (
+            '{"prompt": "p", "response": "r", "rubric": [{"text": "t", "points": NaN}]}',
+            "`rubric[0].points`: no finite number",
+        ),
+        (
+            '{"prompt": "p", "response": "r", "rubric": [{"text": "t", "points": 7, "points": -7}]}',
+            "line 2: `rubric[0].points`: this key stands twice in one object; keep one",
+        ),
         ({**ITEM, "id": "0"}, "line 2: `id`: line 1 has the same"),
         (_without(VERL, "response"), "line 2: no `response` or `responses`; add the responses to judge"),
         ({**VERL, "responses": ["a"]}, "line 2: both `response` and `responses`"),

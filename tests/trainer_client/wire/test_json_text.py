@@ -56,7 +56,7 @@ WHOLE: list[tuple[bytes, str]] = [
     (b'"\\ud800"', "not valid JSON"),
     (b'"\\ud800\\u0041 and more"', "surrogate"),
     (b'"\x01"', "not valid JSON"),
-    (b"\xff", "UTF-8 at byte 0"),
+    (b"\xff", "UTF-8 at byte 1"),
     ('{"a": 1}'.encode("utf-16"), "UTF-16"),
     ('{"a": 1}'.encode("utf-16-le"), "UTF-16"),
     ("[1]".encode("utf-16-be"), "UTF-16"),
