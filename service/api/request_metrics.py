@@ -4,13 +4,17 @@ Guarantees: an outcome is counted as what it was; a criterion without a verdict 
 holds names from configuration and numbers.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.observability import Telemetry
 from service.rubrics.judgement import Judgement
 from service.scoring.request import Usage
 from service.scoring.results import Scored, by_group, criteria_spreads, spread
+
+_AT_A_TIME = 4_000
+"""Judgements that are counted within a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,27 +25,19 @@ class RequestSummary:
     numbers: Mapping[str, int] = field(default_factory=dict)
 
 
-def record(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored], usage: Usage) -> RequestSummary:
-    """Counts a request's results. In the summary `tokens` are those that the judge computed and wrote for it."""
-    outcomes: list[tuple[str, str]] = []
-    p_raw: list[float] = []
-    label_mass: list[float] = []
-    for one in scored:
-        for judgement in one.judgements:
-            outcomes.append((judgement.source, outcome(judgement)))
-            if judgement.source != "judge":  # a cached verdict was observed when it was judged
-                continue
-            if judgement.p_raw is not None:
-                p_raw.append(judgement.p_raw)
-            if judgement.label_mass is not None:
-                label_mass.append(judgement.label_mass)
-    telemetry.count_items(team, [one.score.status for one in scored])
-    telemetry.count_judgements(mode, outcomes)
-    telemetry.observe_probabilities(p_raw, label_mass)
-    groups = [members for members in by_group(scored).values() if len(members) > 1]  # one response has no spread
-    if groups:
-        criteria = (each for members in groups for each in criteria_spreads(members))
-        telemetry.count_groups(map(spread, groups), criteria)
+async def record(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored], usage: Usage) -> RequestSummary:
+    """Counts a request's results, a part at a time: the event loop goes on between them. In the summary `tokens` are
+    those that the judge computed and wrote for it."""
+    parts = list(_parts(scored))
+    for n, part in enumerate(parts):
+        if n:
+            await asyncio.sleep(0)
+        _count(telemetry, team, mode, part)
+    for members in by_group(scored).values():
+        if len(members) > 1:  # one response has no spread
+            telemetry.count_groups([spread(members)], criteria_spreads(members))
+            if len(parts) > 1:
+                await asyncio.sleep(0)
     redis = usage.shared_hits
     telemetry.count_cache_lookups(
         memory=usage.cache_hits - redis,
@@ -57,6 +53,36 @@ def record(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored],
         "tokens": usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens,
     }
     return RequestSummary(team, numbers)
+
+
+def _parts(scored: Sequence[Scored]) -> Iterator[Sequence[Scored]]:
+    """All of them in order, a few thousand judgements at a time."""
+    first, judgements = 0, 0
+    for index, one in enumerate(scored):
+        judgements += len(one.judgements)
+        if judgements >= _AT_A_TIME:
+            yield scored[first : index + 1]
+            first, judgements = index + 1, 0
+    if first < len(scored):
+        yield scored[first:]
+
+
+def _count(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored]) -> None:
+    outcomes: list[tuple[str, str]] = []
+    p_raw: list[float] = []
+    label_mass: list[float] = []
+    for one in scored:
+        for judgement in one.judgements:
+            outcomes.append((judgement.source, outcome(judgement)))
+            if judgement.source != "judge":  # a cached verdict was observed when it was judged
+                continue
+            if judgement.p_raw is not None:
+                p_raw.append(judgement.p_raw)
+            if judgement.label_mass is not None:
+                label_mass.append(judgement.label_mass)
+    telemetry.count_items(team, [one.score.status for one in scored])
+    telemetry.count_judgements(mode, outcomes)
+    telemetry.observe_probabilities(p_raw, label_mass)
 
 
 def outcome(judgement: Judgement) -> str:

@@ -131,7 +131,9 @@ class ScoreRoute:
     async def _whole(self, request: Request, call: _Call, scorer: Scorer, running: Running | None) -> Response:
         work = scorer.score(call.candidates, call.options)
         scored, usage = await unless_disconnected(request.receive, work)
-        request.state.summary = record(self._dependencies.telemetry, call.team.name, call.options.mode, scored, usage)
+        request.state.summary = await record(
+            self._dependencies.telemetry, call.team.name, call.options.mode, scored, usage
+        )
         small = sum(len(one.judgements) for one in scored) <= _SMALL_ANSWER and is_small(await request.body())
         body = await self._threads.run(call.team.name, partial(_write, call, scored, usage), small=small)
         if running is not None:
@@ -161,7 +163,7 @@ class ScoreRoute:
                 lines.append(translate.line(index, one).model_dump_json().encode() + b"\n")
                 yield lines[-1]
         scored = [found[index] for index in sorted(found)]
-        request.state.summary = record(
+        request.state.summary = await record(
             self._dependencies.telemetry, call.team.name, call.options.mode, scored, job.usage
         )
         end = translate.end(call.id, call.judge, scored, job.usage)

@@ -14,6 +14,7 @@ from service.api.request_body import MAX_VALUES, is_small, parse_lint_request, p
 from service.errors import InvalidRequest
 from service.settings import ApiSettings
 from testkit.apps import item, serving
+from trainer_client import wire
 
 LIMITS = ApiSettings()
 ITEM = item()
@@ -133,3 +134,15 @@ def test_the_largest_request_that_is_allowed_is_read() -> None:
     for changed in (wide | {"responses": ["a"] * 513}, wide | {"rubric": [{"text": "a", "points": 1}] * 257}):
         with pytest.raises(InvalidRequest):
             parse_score_request(body(items=[changed]), LIMITS)
+
+
+async def test_an_answer_of_many_results_is_the_same_document() -> None:
+    async with serving() as client:
+        wide = item(responses=[f"r{n}" for n in range(40)], rubric=[{"text": f"c{n}", "points": 1} for n in range(40)])
+        del wide["response"]
+        status, took_s, gap_s = await longest_gap_s(client, "/v1/score", body(items=[wide]))
+        answer = await client.post("/v1/score", content=body(items=[wide]))
+    print(f"1,600 criteria: {status} after {took_s:.3f} s, longest gap {gap_s * 1000:.0f} ms")
+    read_back = wire.ScoreResponse.model_validate_json(answer.content)
+    assert read_back.model_dump_json().encode() == answer.content
+    assert (len(read_back.results), read_back.usage.cache_hits) == (40, 1_600)

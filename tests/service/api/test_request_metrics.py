@@ -1,18 +1,23 @@
 """What a request's usage becomes in the metrics."""
 
+import asyncio
+
+import pytest
+
 from service.api.request_metrics import record
 from service.observability import Telemetry
 from service.rubrics.aggregation import Score
-from service.rubrics.rubric import Candidate
+from service.rubrics.judgement import Judgement
+from service.rubrics.rubric import Candidate, Criterion
 from service.scoring.request import Usage
 from service.scoring.results import Scored
 from testkit.metrics_page import Page
 
 
-def test_each_question_is_a_miss_a_hit_or_a_join_of_one_place() -> None:
+async def test_each_question_is_a_miss_a_hit_or_a_join_of_one_place() -> None:
     telemetry = Telemetry()
     usage = Usage(judgements=1, cache_hits=5, shared_hits=2, deduplicated=7, awaited=3)
-    summary = record(telemetry, "a", "verdict", [], usage)
+    summary = await record(telemetry, "a", "verdict", [], usage)
     assert summary.numbers == {"items": 0, "judgements": 1, "cache_hits": 5, "tokens": 0}
     page = Page(telemetry.exposition().decode())
     assert page("rubricd_cache_misses_total") == 1
@@ -20,13 +25,31 @@ def test_each_question_is_a_miss_a_hit_or_a_join_of_one_place() -> None:
     assert [page("rubricd_single_flight_joins_total", tier=tier) for tier in ("process", "replica")] == [4, 3]
 
 
-def test_only_a_group_of_two_or_more_is_counted_by_its_spread() -> None:
+async def test_only_a_group_of_two_or_more_is_counted_by_its_spread() -> None:
     telemetry = Telemetry()
 
     def member(value: float, group: str | None) -> Scored:
         return Scored(Candidate("x", (), "", (), group=group), (), (), Score(value, None, 1.0, "ok"))
 
     scored = [member(1.0, "alone"), member(1.0, None), member(1.0, None), member(0.0, "g"), member(1.0, "g")]
-    record(telemetry, "a", "verdict", scored, Usage())
+    await record(telemetry, "a", "verdict", scored, Usage())
     page = Page(telemetry.exposition().decode())
     assert [page("rubricd_groups_total", spread=one) for one in ("varied", "zero", "unjudged")] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("responses", [1, 3, 40])
+async def test_a_large_request_is_counted_in_parts_and_whole(responses: int) -> None:
+    telemetry, turns = Telemetry(), 0
+    judgement = Judgement(status="ok", source="judge", met=True, p=0.9, p_raw=0.9, label_mass=1.0)
+    criteria = tuple(Criterion(str(n), "a", 1.0) for n in range(300))
+    candidate = Candidate("x", (), "", criteria, group="g")
+    one = Scored(candidate, criteria, (judgement,) * 300, Score(1.0, (1.0, 1.0), 1.0, "ok"))
+    recording = asyncio.create_task(record(telemetry, "a", "verdict", [one] * responses, Usage()))
+    while not recording.done():
+        turns += 1
+        await asyncio.sleep(0)
+    page = Page(telemetry.exposition().decode())
+    assert page("rubricd_judgements_total", mode="verdict", outcome="met", source="judge") == 300 * responses
+    assert page("rubricd_items_total", team="a", status="ok") == responses
+    assert page("rubricd_groups_total", spread="zero") == (responses > 1)
+    assert (turns > 3) == (responses == 40)

