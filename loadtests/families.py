@@ -91,7 +91,7 @@ def questions(asked: Mapping[tuple[str, str], JudgingMode]) -> list[tuple[Sequen
             for one in CANARY_CANDIDATES
             for c in (one.criteria[:1] if whole else one.criteria)
         ]
-        rendered = render_prompts(judging_mode, each, "", 0)
+        rendered = render_prompts(judging_mode.renderer, each, "", 0)
         ask = judging_mode.first_step(rendered[0], each[0]).query
         found.append((rendered, ask.label_ids if isinstance(ask, LabelQuery) else ()))
     return found

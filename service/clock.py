@@ -69,6 +69,22 @@ class ManualClock:
         await settle()
 
 
+_TURN_S = 0.003
+
+
+class Turns:
+    """Long work on the event loop takes turns with everything else there: call `rest` after every small part of it."""
+
+    def __init__(self) -> None:
+        self._until_s = time.perf_counter() + _TURN_S
+
+    async def rest(self) -> None:
+        """Lets others run where this has run for a few milliseconds."""
+        if time.perf_counter() >= self._until_s:
+            await asyncio.sleep(0)
+            self._until_s = time.perf_counter() + _TURN_S
+
+
 async def settle(turns: int = 20) -> None:
     """Lets the event loop run what is ready."""
     for _ in range(turns):

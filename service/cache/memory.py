@@ -18,6 +18,9 @@ class MemoryCache(Generic[V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._entries
+
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, V]:
         """The known ones among `keys`."""
         found = {}

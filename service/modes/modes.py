@@ -141,7 +141,7 @@ class ReasonedMode:
         return Step(GenerationQuery(prompt, replace(self.greedy, temperature=sampling.temperature, seed=sampling.seed)))
 
 
-def render_prompts(judging_mode: JudgingMode, queries: Sequence[Query], salt: str, priority: int) -> list[Prompt]:
+def render_prompts(renderer: Renderer, queries: Sequence[Query], salt: str, priority: int) -> list[Prompt]:
     """One prompt for each query, in order. Queries about one candidate stand together, and share its tokens."""
     runs: list[tuple[Candidate, list[Criterion]]] = []
     for query in queries:
@@ -151,8 +151,8 @@ def render_prompts(judging_mode: JudgingMode, queries: Sequence[Query], salt: st
             runs.append((query.candidate, []))
         runs[-1][1].append(query.criterion)
     if not runs:
-        return judging_mode.renderer.render_whole([query.candidate for query in queries], salt, priority)
-    return [prompt for rendered in judging_mode.renderer.render(runs, salt, priority) for prompt in rendered]
+        return renderer.render_whole([query.candidate for query in queries], salt, priority)
+    return [prompt for rendered in renderer.render(runs, salt, priority) for prompt in rendered]
 
 
 def as_label_logprobs(result: EngineResult) -> LabelLogprobs:

@@ -7,12 +7,12 @@ past its deadline or sure to miss it does not reach the engine.
 import asyncio
 import math
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from service.clock import Clock
 from service.engine.base import EngineQuery, EngineResult
-from service.errors import JudgementError, TimedOut
+from service.errors import EngineFailed, JudgementError, TimedOut, Unavailable
 from service.observability.tracing import Watch
 from service.scheduling.admission import QueuedTokens, cost_of
 from service.scheduling.fair_share import CLASS_WEIGHTS, FairShare, PriorityClass, Tenant
@@ -282,3 +282,39 @@ class RequestQueue:
             return False
         # The prompts of one response are rendered with one `shared` tuple, so its identity tells prefixes apart.
         return not capacity.one_prefix or ticket.query.prompt.shared is batch.tickets[0].query.prompt.shared
+
+
+class Admitted:
+    """One request's queries, which were admitted together and enter the queue part by part. `tokens` of them have not
+    entered yet."""
+
+    def __init__(self, tenant: Tenant, tokens: int, queued: QueuedTokens, put: Callable[..., list[Ticket]]) -> None:
+        self._tenant = tenant
+        self._tokens = tokens
+        self._queued = queued
+        self._put = put
+        if tokens:
+            queued.add(tenant, tokens)
+
+    def submit(
+        self,
+        queries: Sequence[EngineQuery],
+        deadlines_s: Sequence[float | None],
+        groups: Sequence[Hashable],
+        tokens: Sequence[int],
+    ) -> list[Ticket]:
+        """Returns a ticket a query, in order. `tokens` are what the engine will compute for each. Raises Unavailable
+        where the scheduler has stopped meanwhile."""
+        self._enter(sum(tokens))
+        try:
+            return self._put(queries, deadlines_s, groups, tokens, self._tenant)
+        except EngineFailed as error:
+            raise Unavailable(str(error)) from None
+
+    def close(self) -> None:
+        self._enter(self._tokens)
+
+    def _enter(self, tokens: int) -> None:
+        if tokens:
+            self._tokens -= tokens
+            self._queued.remove(self._tenant, tokens)

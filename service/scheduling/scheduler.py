@@ -12,7 +12,8 @@ new work is refused.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from service.clock import Clock, settle, wait_all
@@ -32,7 +33,7 @@ from service.observability import EngineBatch, Telemetry
 from service.observability.tracing import BatchTrace
 from service.scheduling.admission import AdmissionControl, QueuedTokens, ThroughputEstimate, costs
 from service.scheduling.fair_share import DEFAULT_TENANT, Tenant
-from service.scheduling.queue import NEXT_STEPS, Batch, RequestQueue, Ticket, engine_capacities
+from service.scheduling.queue import NEXT_STEPS, Admitted, Batch, RequestQueue, Ticket, engine_capacities
 from service.settings import SchedulingSettings
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,10 @@ class Scheduler:
         queued = f"{self.queued_tickets} queued, {self.queued_tokens} tokens"
         running = sum(len(queue.in_flight) for queue in self._queues)
         return f"<Scheduler {queued}, {running} running, {self.unavailable_reason or 'accepting'}>"
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
 
     @property
     def unavailable_reason(self) -> str | None:
@@ -141,11 +146,32 @@ class Scheduler:
         # drains.
         if not next_step:
             self.check_capacity(tenant, sum(tokens), min([at for at in deadlines_s if at is not None], default=None))
-        elif self._closed:
-            raise EngineFailed("the judge was stopped before its next step")
         # An object of its own is equal to nothing else: such a query is a group of one.
         if next_step or groups is None:
             groups = [NEXT_STEPS if next_step else object()] * len(queries)
+        return self._put(queries, deadlines_s, groups, tokens, tenant)
+
+    @contextmanager
+    def admit(self, tenant: Tenant, tokens: int, deadline_s: float | None) -> Iterator[Admitted]:
+        """Admits one request's queries as a whole, which enter the queue part by part while inside. Raises as
+        `check_capacity`. What has not entered yet counts as queued."""
+        self.check_capacity(tenant, tokens, deadline_s)
+        admitted = Admitted(tenant, tokens, self._queued, self._put)
+        try:
+            yield admitted
+        finally:
+            admitted.close()
+
+    def _put(
+        self,
+        queries: Sequence[EngineQuery],
+        deadlines_s: Sequence[float | None],
+        groups: Sequence[Hashable],
+        tokens: Sequence[int],
+        tenant: Tenant,
+    ) -> list[Ticket]:
+        if self._closed:
+            raise EngineFailed("the judge was stopped before its next step")
         now_s = self._clock.now()
         tickets = [
             Ticket(query, cost, deadline_s, self._cancelled, tenant, group, now_s)

@@ -56,7 +56,7 @@ class Canary:
         return max(abs(now.p_met - then.p_met) for now, then in pairs)
 
     async def _verdicts(self) -> list[Verdict]:
-        rendered = await asyncio.to_thread(render_prompts, self._judging_mode, self._queries, "", 0)
+        rendered = await asyncio.to_thread(render_prompts, self._judging_mode.renderer, self._queries, "", 0)
         pairs = zip(rendered, self._queries, strict=True)
         queries = [self._judging_mode.first_step(prompt, query).query for prompt, query in pairs]
         tickets = self._scheduler.submit(queries, [None] * len(queries))

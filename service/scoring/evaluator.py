@@ -1,25 +1,26 @@
 """The evaluator finds the result of each query: in memory, in a flight that it joins, or by beginning a new flight.
 
 Guarantees: a query that is known, or that another request waits for, is not judged again; between the look into memory
-and the joining of flights nothing else runs. A flight goes on when the request that began it is cancelled.
+for a query and the joining of its flight nothing else runs. A flight goes on when the request that began it is
+cancelled, and a request waits for nothing past its deadline.
 
 A new flight goes through `shared_lookup` where processes share a cache, and else at once through `submission`.
 """
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Hashable, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from service.cache.key import context_digest, verdict_key
 from service.cache.memory import MemoryCache
 from service.cache.shared import SharedCache
 from service.cache.single_flight import SingleFlight
-from service.clock import Clock, wait_all
-from service.errors import Cancelled, RubricdError
+from service.clock import Clock, Turns, wait_all
+from service.errors import Cancelled, RubricdError, TooLong
 from service.modes.modes import JudgingMode, ModeResult, Query
-from service.rubrics.rubric import Candidate
 from service.scheduling import Scheduler
+from service.scoring.query_keys import KeyedRun, QueryKeys
 from service.scoring.rendering import Estimate, Rendering
 from service.scoring.request import RequestContext, Usage
 from service.scoring.results import Pending
@@ -28,6 +29,9 @@ from service.scoring.submission import NewQuery, Submission
 
 log = logging.getLogger(__name__)
 
+_RUN = 512
+"""Queries that are handled at a time without a rest."""
+
 
 class Evaluator:
     """`shared` is None where this process shares verdicts with no other."""
@@ -35,6 +39,7 @@ class Evaluator:
     def __init__(
         self, scheduler: Scheduler, memory: MemoryCache[ModeResult], shared: SharedCache[ModeResult] | None = None
     ) -> None:
+        self._scheduler = scheduler
         self._memory = memory
         self._flights: SingleFlight[ModeResult] = SingleFlight()
         self._starting: set[asyncio.Task[None]] = set()
@@ -57,56 +62,82 @@ class Evaluator:
     async def evaluate(
         self, judging_mode: JudgingMode, queries: Sequence[Query], context: RequestContext, usage: Usage
     ) -> list[Pending]:
-        """A pending result for each query, in order, once all new ones are in the queue. Raises RequestError where
-        they are refused; then none of them is judged."""
-        keys, groups = keys_of(judging_mode, queries, context.scope)
-        known = self._memory.get_many(keys)
-        estimate = None
-        if self._shared_lookup is None:
-            # What is refused here begins no flight, so no other request can join one that is about to fail. With a
-            # shared cache it is not known yet which queries are new: submission asks then.
-            estimate = self._admit(queries, keys, known, context)
-        pending: list[Pending] = []
-        new: list[NewQuery] = []
-        for query, key, group in zip(queries, keys, groups, strict=True):
+        """A pending result for each query, in order, once all new ones are in the queue or the deadline has passed.
+        Raises RequestError where they are refused; then none of them is judged."""
+        turns = Turns()
+        keys = QueryKeys(judging_mode, context.scope, self._scheduler.max_model_len)
+        runs: list[KeyedRun] = []
+        for part in runs_of(queries):
+            runs.append(await keys.of_run(part))
+            await turns.rest()
+        # What is refused here begins no flight, so no other request can join one that is about to fail. With a shared
+        # cache it is not known yet which queries are new: submission asks then.
+        estimate = await self._admit(runs, context, turns) if self._shared_lookup is None else None
+        joined = _Joined(judging_mode, context, usage, keys.too_long)
+        try:
+            for run in runs:
+                self._join(run, joined)
+                await turns.rest()
+        except BaseException:
+            # Cancelled on the way: what another request has joined by now must be judged all the same.
+            self._begin(joined, estimate)
+            joined.release()
+            raise
+        if (begun := self._begin(joined, estimate)) is not None:
+            try:
+                # Not cancelled with this request: others may wait for its flights, which must go on.
+                await wait_all(self._scheduler.clock, [begun], context.deadline_s)
+                if begun.done():
+                    begun.result()
+            except BaseException:
+                joined.release()
+                raise
+        return joined.pending
+
+    def _join(self, run: KeyedRun, joined: "_Joined") -> None:
+        """Nothing else runs between the look into memory and the joining of flights."""
+        context, usage = joined.context, joined.usage
+        known = self._memory.get_many([key for key in run.keys if key is not None])
+        for query, key in zip(run.queries, run.keys, strict=True):
+            if key is None:
+                joined.pending.append(Pending(None, None, joined.too_long))
+                continue
             result = known.get(key)
             if result is not None:
                 usage.cache_hits += 1
-                pending.append(Pending(result, None))
+                joined.pending.append(Pending(result, None))
                 continue
             flight, is_new = self._flights.join(key, context.deadline_s)
-            pending.append(Pending(None, flight))
+            joined.pending.append(Pending(None, flight))
             if is_new:
-                new.append(NewQuery(judging_mode, query, group, key, flight, context, usage))
+                joined.new.append(NewQuery(joined.judging_mode, query, run.group, key, flight, context, usage))
             else:
                 usage.deduplicated += 1
-        if new:
-            work = self._submission.submit(new, estimate) if self._shared_lookup is None else self._look_up(new)
-            try:
-                # Shielded: if this request is cancelled others may wait for its flights, which must go on.
-                await asyncio.shield(self._start(work))
-            except BaseException:
-                for one in pending:
-                    one.release()
-                raise
-        return pending
+
+    def _begin(self, joined: "_Joined", estimate: Estimate | None) -> asyncio.Task[None] | None:
+        """Starts to judge what is new; None where nothing is."""
+        if joined.new:
+            if self._shared_lookup is not None:
+                return self._start(self._look_up(joined.new))
+            return self._start(self._submission.submit(joined.new, estimate))
+        if estimate is not None:
+            self._rendering.finish(joined.context, estimate, None)
+        return None
 
     async def drain(self, clock: Clock, until_s: float) -> None:
         """Waits for open flights; those left at `until_s` end as cancelled."""
         await wait_all(clock, self._flights.futures, until_s)
         self._flights.fail_all(Cancelled("the service shut down before the judge answered"))
 
-    def _admit(
-        self,
-        queries: Sequence[Query],
-        keys: Sequence[bytes],
-        known: dict[bytes, ModeResult],
-        context: RequestContext,
-    ) -> Estimate | None:
+    async def _admit(self, runs: Sequence[KeyedRun], context: RequestContext, turns: Turns) -> Estimate | None:
         """Raises Overloaded where new queries have surely no place in the queue. None where there are none."""
-        unknown = {key: query for query, key in zip(queries, keys, strict=True) if key not in known}
-        new = [query for key, query in unknown.items() if key not in self._flights]
-        return self._rendering.admit(new, context) if new else None
+        new: dict[bytes, Query] = {}
+        for run in runs:
+            for query, key in zip(run.queries, run.keys, strict=True):
+                if key is not None and key not in self._memory and key not in self._flights:
+                    new.setdefault(key, query)
+            await turns.rest()
+        return self._rendering.admit(list(new.values()), context) if new else None
 
     async def _look_up(self, new: Sequence[NewQuery]) -> None:
         assert self._shared_lookup is not None
@@ -131,23 +162,27 @@ class Evaluator:
             log.error("queries could not be submitted", exc_info=error)
 
 
-def keys_of(judging_mode: JudgingMode, queries: Sequence[Query], scope: str) -> tuple[list[bytes], list[Hashable]]:
-    """The cache key of each query, and its group: that of the responses to the same conversation."""
-    keys: list[bytes] = []
-    groups: list[Hashable] = []
-    candidate: Candidate | None = None
-    digest, group = b"", 0
-    for query in queries:
-        if query.candidate is not candidate:  # hashed once for all criteria of a response, which stand together
-            candidate = query.candidate
-            group = hash(candidate.turns)
-            digest = context_digest(
-                scope=scope,
-                fingerprint=judging_mode.judge.fingerprint,
-                turns=[(turn.role, turn.content) for turn in candidate.turns],
-                reference=candidate.reference,
-                response=candidate.response,
-            )
-        keys.append(verdict_key(digest, *query.texts, vote=query.vote))
-        groups.append(group)
-    return keys, groups
+@dataclass(slots=True)
+class _Joined:
+    """The results that one call of `evaluate` has so far, and the queries among them that are new."""
+
+    judging_mode: JudgingMode
+    context: RequestContext
+    usage: Usage
+    too_long: TooLong
+    pending: list[Pending] = field(default_factory=list)
+    new: list[NewQuery] = field(default_factory=list)
+
+    def release(self) -> None:
+        for one in self.pending:
+            one.release()
+
+
+def runs_of(queries: Sequence[Query]) -> Iterator[Sequence[Query]]:
+    """Queries about one candidate, which stand together; of very many, parts."""
+    start = 0
+    for stop in range(1, len(queries) + 1):
+        end = stop == len(queries) or queries[stop].candidate is not queries[start].candidate
+        if end or stop - start == _RUN:
+            yield queries[start:stop]
+            start = stop

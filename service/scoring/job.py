@@ -10,10 +10,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from typing import Any, Self
 
-from service.clock import Clock
+from service.clock import Clock, Turns
 from service.errors import RequestError
 from service.modes.escalation import SecondOpinion
 from service.modes.modes import JudgingMode, Query, RatingMode
@@ -24,6 +23,9 @@ from service.scoring.evaluator import Evaluator
 from service.scoring.request import Options, Usage
 from service.scoring.results import Pending, Scored, judge_votes, judged_by_rule, rated
 from service.verifiers.pool import RulePool
+
+_PART = 512
+"""Judgements that are handled at a time without a rest."""
 
 Place = tuple[int, int]
 """Candidate and criterion, by index."""
@@ -112,14 +114,19 @@ class ScoringJob:
     async def _evaluate(self, results: "OpenResults", judging_mode: JudgingMode, places: Sequence[Place]) -> None:
         """As many queries for each place as there are votes."""
         votes = (0,) if self._options.votes == 1 else range(1, self._options.votes + 1)
+        turns = Turns()
         queries: list[Query] = []
-        for i, j in places:
+        for n, (i, j) in enumerate(places):
             candidate = self._candidates[i]
             for vote in votes:
                 queries.append(Query(candidate, candidate.criteria[j], vote))
-        pending = iter(await self._evaluator.evaluate(judging_mode, queries, self._options, self.usage))
-        for place in places:
-            results.pending[place] = list(islice(pending, len(votes)))
+            if not n % _PART:
+                await turns.rest()
+        pending = await self._evaluator.evaluate(judging_mode, queries, self._options, self.usage)
+        for n, place in enumerate(places):
+            results.pending[place] = pending[n * len(votes) : (n + 1) * len(votes)]
+            if not n % _PART:
+                await turns.rest()
 
     def _finished(self, results: "OpenResults") -> AsyncGenerator[int, None]:
         return results.finished(len(self._candidates), self._clock, self._options.deadline_s)

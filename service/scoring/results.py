@@ -23,21 +23,25 @@ CriterionSpread = Literal["all_met", "none_met", "mixed"]
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The result of one query: known from memory, or in flight. Call `release` once when nothing waits for it."""
+    """The result of one query: known from memory, in flight, or refused before. Call `release` once when nothing waits
+    for it."""
 
     known: ModeResult | None
     flight: Flight[ModeResult] | None
+    refused: JudgementError | None = None
 
     @property
     def source(self) -> Source:
         # A flight that failed counts as the judge's: a judgement without a verdict is from no cache.
-        return "cache" if self.flight is None or self.flight.cached else "judge"
+        return "cache" if self.known is not None or (self.flight is not None and self.flight.cached) else "judge"
 
     def result(self) -> ModeResult:
         """Raises JudgementError where there is none: TimedOut where the flight goes on, SharedRequestRejected where the
         request that began it was refused."""
         if self.known is not None:
             return self.known
+        if self.refused is not None:
+            raise self.refused
         if self.flight is None or not self.flight.future.done():
             raise TimedOut("the deadline passed before the judge answered")
         try:

@@ -13,14 +13,18 @@ from functools import partial
 from service.cache.memory import MemoryCache
 from service.cache.shared import SharedCache
 from service.cache.single_flight import Flight
+from service.clock import Turns
 from service.engine.base import EngineResult, Generation
 from service.errors import Cancelled, EngineFailed, JudgementError
 from service.modes.modes import JudgingMode, ModeResult, Query, Step
 from service.observability.tracing import Watch
 from service.rubrics.judgement import abstains
-from service.scheduling import Scheduler, Ticket
+from service.scheduling import Scheduler, Ticket, costs
 from service.scoring.rendering import Estimate, Rendering
 from service.scoring.request import RequestContext, Reservation, Usage
+
+_PART = 256
+"""Queries that enter the queue at a time without a rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,10 @@ class NewQuery:
     flight: Flight[ModeResult]
     context: RequestContext
     usage: Usage
+
+    @property
+    def waited_for(self) -> bool:
+        return not self.flight.future.done()
 
 
 @dataclass(slots=True)
@@ -74,24 +82,13 @@ class Submission:
     async def submit(self, new: Sequence[NewQuery], estimate: Estimate | None = None) -> None:
         """Returns once all of one request's `new` queries are in the queue. `estimate` is None where rendering has not
         admitted them yet. Raises RequestError for what refuses them, after failing their flights."""
-        judging_mode, context = new[0].judging_mode, new[0].context
-        queries = [one.query for one in new]
         reservation: Reservation | None = None
         try:
-            if estimate is None:
-                estimate = self._rendering.admit(queries, context)
-            with context.trace.span("render", queries=len(new)):
-                steps, tokens = await self._rendering.render(judging_mode, queries, context, estimate)
-            if context.reserve is not None:  # now the tokens are known exactly, and nothing is queued yet
-                reservation = await context.reserve(tokens)
-            # While this waited, callers may have left: their flights are over and their queries need no engine.
-            waited_for = [pair for pair in zip(new, steps, strict=True) if not pair[0].flight.future.done()]
-            tickets = self._scheduler.submit(
-                [step.query for _, step in waited_for],
-                [one.flight.deadline_s for one, _ in waited_for],
-                tenant=context.tenant,
-                groups=[one.group for one, _ in waited_for],
-            )
+            steps, tokens = await self._render(new, estimate)
+            reserve = new[0].context.reserve
+            if reserve is not None and steps:  # now the tokens are known exactly, and nothing is queued yet
+                reservation = await reserve(sum(tokens))
+            await self._queue(steps, tokens, reservation)
         except Exception as error:
             if reservation is not None:
                 reservation.settle(0)
@@ -99,14 +96,71 @@ class Submission:
                 one.flight.fail(error)
             self._release(new)
             raise
-        new[0].usage.judgements += len(tickets)
-        # One more than there are tickets: nothing is settled before all have their callbacks, or where there are none.
-        settlement = Settlement(reservation, context.trace.watch(len(tickets), tokens), len(tickets) + 1)
-        for (one, step), ticket in zip(waited_for, tickets, strict=True):
-            one.flight.future.add_done_callback(partial(self._ended, one, settlement))
-            self._follow(one, step, ticket, settlement)
-        if len(tickets) < len(new):
-            self._release(one for one in new if one.flight.future.done())
+
+    async def _render(
+        self, new: Sequence[NewQuery], estimate: Estimate | None
+    ) -> tuple[list[tuple[NewQuery, Step]], list[int]]:
+        """The first step of each query that can be judged and is waited for, and the tokens that the engine will
+        compute for each. What is too long ends here."""
+        judging_mode, context = new[0].judging_mode, new[0].context
+        queries = [one.query for one in new]
+        if estimate is None:
+            estimate = self._rendering.admit(queries, context)
+        learned: int | None = None
+        try:
+            if context.reserve is not None:  # where nothing is left of a quota, nothing is rendered
+                (await context.reserve(1)).settle(0)
+            with context.trace.span("render", queries=len(new)):
+                rendered = await self._rendering.render(
+                    judging_mode, queries, context, lambda index: new[index].waited_for
+                )
+            turns = Turns()
+            steps: list[tuple[NewQuery, Step]] = []
+            for one, step in zip(new, rendered, strict=True):
+                if isinstance(step, Step):
+                    steps.append((one, step))
+                    continue
+                if step is not None:
+                    one.flight.fail(step)
+                self._release([one])
+                await turns.rest()
+            tokens = costs([step.query for _, step in steps])
+            if len(steps) == len(new):
+                learned = sum(tokens)
+            return steps, tokens
+        finally:
+            self._rendering.finish(context, estimate, learned)
+
+    async def _queue(
+        self, steps: Sequence[tuple[NewQuery, Step]], tokens: Sequence[int], reservation: Reservation | None
+    ) -> None:
+        """Admits all steps or none, and puts them into the queue, part by part. Raises Overloaded or Unavailable."""
+        if not steps:
+            return
+        context, usage = steps[0][0].context, steps[0][0].usage
+        # While this waited, callers may have left: their flights are over and their queries need no engine.
+        waited_for = [(one, step, cost) for (one, step), cost in zip(steps, tokens, strict=True) if one.waited_for]
+        whole = sum([cost for _, _, cost in waited_for])
+        deadlines_s = [one.flight.deadline_s for one, _, _ in waited_for if one.flight.deadline_s is not None]
+        with self._scheduler.admit(context.tenant, whole, min(deadlines_s, default=None)) as admitted:
+            # One more than there are tickets: nothing is settled before all have their callbacks, or where none has.
+            settlement = Settlement(reservation, context.trace.watch(len(waited_for), whole), 1)
+            turns = Turns()
+            for start in range(0, len(waited_for), _PART):
+                part = [each for each in waited_for[start : start + _PART] if each[0].waited_for]
+                tickets = admitted.submit(
+                    [step.query for _, step, _ in part],
+                    [one.flight.deadline_s for one, _, _ in part],
+                    [one.group for one, _, _ in part],
+                    [cost for _, _, cost in part],
+                )
+                usage.judgements += len(tickets)
+                settlement.open += len(tickets)
+                for (one, step, _), ticket in zip(part, tickets, strict=True):
+                    one.flight.future.add_done_callback(partial(self._ended, one, settlement))
+                    self._follow(one, step, ticket, settlement)
+                await turns.rest()
+        self._release(one for one, _ in steps if one.flight.work is None)
         settlement.end_one()
 
     def _follow(self, one: NewQuery, step: Step, ticket: Ticket, settlement: Settlement) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.cache.key import context_digest, verdict_key
+from service.cache.key import context_digest, conversation_digest, texts_digest, verdict_key
 
 
 def key(
@@ -15,9 +15,11 @@ def key(
     reference: str | None = None,
     response: str = "r",
     criterion: str = "c",
+    vote: int = 0,
 ) -> bytes:
-    context = context_digest(scope=scope, fingerprint=fingerprint, turns=turns, reference=reference, response=response)
-    return verdict_key(context, criterion)
+    conversation = conversation_digest(turns, reference)
+    context = context_digest(scope=scope, fingerprint=fingerprint, conversation=conversation, response=response)
+    return verdict_key(context, texts_digest(criterion, vote=vote))
 
 
 def test_the_same_question_has_the_same_key() -> None:
@@ -39,6 +41,7 @@ def test_the_same_question_has_the_same_key() -> None:
         key(response=""),
         key(response="c", criterion="r"),
         key(criterion="d"),
+        key(vote=1),
     ],
 )
 def test_a_change_of_any_part_changes_the_key(other: bytes) -> None:

@@ -96,7 +96,7 @@ async def test_a_failed_rendering_is_a_failed_span(collector: Collector, monkeyp
         raise KeyError(SECRET)
 
     async with serving(settings=traced(collector)) as client:
-        monkeypatch.setattr("service.scoring.rendering.render_prompts", fail)
+        monkeypatch.setattr("service.scoring.prompt_work.render_prompts", fail)
         await client.post("/v1/score", json={"items": [item()]})
     render = one(collector.spans(), "render")
     assert render.failed and render.attributes["error.type"] == "KeyError"

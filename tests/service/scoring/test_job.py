@@ -1,9 +1,16 @@
 """One request that was admitted: its results as they finish, and nothing held once nobody listens."""
 
 import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
 
 from service.clock import ManualClock, settle
+from service.engine.base import Prompt
 from service.engine.fake import FakeEngine, FaultPlan
+from service.modes.modes import Query, render_prompts
+from service.prompting.renderer import Renderer
 from service.scoring.request import Options
 from service.settings import SchedulingSettings
 from tests.service.scoring.shared import Pool, replica
@@ -62,3 +69,31 @@ async def test_at_the_deadline_everybody_has_a_result_and_what_is_open_a_reason(
         await clock.advance(3.0)
         scored, _ = await request
     assert [one.judgements[0].status for one in scored] == ["ok", "ok", "timeout", "timeout", "timeout"]
+
+
+@pytest.mark.parametrize("ends_by", ["deadline", "leaving"])
+async def test_rendering_that_takes_too_long_holds_up_no_answer(monkeypatch: pytest.MonkeyPatch, ends_by: str) -> None:
+    clock, engine, go_on, rendering = ManualClock(), FakeEngine(), threading.Event(), threading.Event()
+
+    def slowly(renderer: Renderer, queries: Sequence[Query], salt: str, priority: int) -> list[Prompt]:
+        rendering.set()
+        go_on.wait(30)
+        return render_prompts(renderer, queries, salt, priority)
+
+    monkeypatch.setattr("service.scoring.prompt_work.render_prompts", slowly)
+    async with replica(engine, Pool(), clock) as (scorer, _):
+        request = asyncio.create_task(scorer.score([candidate(criteria=3)], Options(deadline_s=1.0)))
+        await asyncio.to_thread(rendering.wait, 30)
+        if ends_by == "deadline":
+            await clock.advance(1.0)
+            [scored], _ = await request
+            assert {one.status for one in scored.judgements} == {"timeout"}
+        else:
+            request.cancel()
+        await settle()
+        assert scorer.evaluator.flights == 0
+        go_on.set()
+        while scorer.evaluator.starting:
+            await asyncio.sleep(0.001)
+        await settle()
+    assert engine.prompts == 0

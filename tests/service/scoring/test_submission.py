@@ -48,6 +48,15 @@ async def test_a_quota_refuses_the_whole_request_before_anything_is_asked() -> N
     assert (engine.prompts, pool.holders) == (0, {})
 
 
+async def test_where_nothing_is_left_of_a_quota_nothing_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[object] = []
+    monkeypatch.setattr("service.scoring.prompt_work.render_prompts", lambda *args: rendered.append(args))
+    async with replica(FakeEngine(), Pool()) as (scorer, _):
+        with pytest.raises(QuotaExceeded):
+            await scorer.score([candidate()], Options(reserve=Budget(left=0).reserve))
+    assert rendered == []
+
+
 async def test_a_caller_that_leaves_settles_what_was_reserved_in_100_of_100_trials() -> None:
     clock, pool = ManualClock(), Pool()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
@@ -74,8 +83,9 @@ async def test_who_leaves_while_tokens_are_reserved_leaves_nothing_behind(stays:
     asked, allowed = asyncio.Event(), asyncio.Event()
 
     async def slowly(tokens: int) -> Budget:
-        asked.set()
-        await allowed.wait()
+        if tokens > 1:  # else it is the look at what is left, before anything is rendered
+            asked.set()
+            await allowed.wait()
         return await budget.reserve(tokens)
 
     async with replica(engine, pool) as (scorer, _):
