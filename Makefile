@@ -79,7 +79,7 @@ chaos-engine: .venv/dev .venv/vllm  ## kill and stop the engine under load, 20 t
 bench-overhead: .venv/dev  ## measure the CPU time of the service itself, per verdict
 	$(BIN)/python -m loadtests.overhead $(ARGS)
 
-check-families: .venv/dev .venv/vllm  ## check that vLLM reads five families of models as `local` does
+check-families: .venv/dev .venv/vllm  ## check that vLLM reads ten families of models as `local` does
 	$(BIN)/python -m loadtests.families $(ARGS)
 
 bench-agreement: .venv/dev .venv/vllm  ## compare the verdicts of `local` and `vllm` on the bundled judge

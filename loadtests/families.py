@@ -1,5 +1,5 @@
 """Does vLLM in this service judge with any chat model? Families of models, each with its own kind of tokenizer, chat
-template and architecture, random weights, asked in every way: `vllm` must read what `local` reads.
+template, architecture and positions, random weights, asked in every way: `vllm` must read what `local` reads.
 
 vLLM's own decisions route refuses some of these families. A vLLM is started for each, about half a minute on two cores.
 
@@ -18,8 +18,10 @@ from typing import Any
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
+    Phi3Config,
     Qwen2Config,
     Qwen3Config,
     Qwen3MoeConfig,
@@ -46,13 +48,26 @@ SMALL: dict[str, Any] = {
     "initializer_range": 0.2,
 }
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "decoder_sparse_step": 1}
+WINDOWS = {"sliding_window": 64}
+GEMMA3 = {"query_pre_attn_scalar": 32, "layer_types": ["sliding_attention", "full_attention"], **WINDOWS}
+FACTORS = {"type": "longrope", "short_factor": [1.0] * 16, "long_factor": [2.0 + n for n in range(16)]}
+# Its default ids are beyond a small vocabulary.
+PHI3 = {"original_max_position_embeddings": 1024, "rope_scaling": FACTORS, "pad_token_id": 0, "eos_token_id": 0}
 FAMILIES: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "qwen2": ("qwen", Qwen2Config, {}),
     "qwen3": ("qwen", Qwen3Config, {}),
     "qwen3_moe": ("qwen", Qwen3MoeConfig, EXPERTS),
     "llama": ("llama3", LlamaConfig, {}),
     "mistral": ("mistral", MistralConfig, {}),
+    "windows": ("mistral", MistralConfig, WINDOWS),
+    "gemma3": ("qwen", Gemma3TextConfig, GEMMA3),
+    "dynamic": ("llama3", LlamaConfig, {"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}),
+    "phi3_short": ("qwen", Phi3Config, PHI3),
+    "phi3_long": ("qwen", Phi3Config, PHI3),
 }
+"""Tokenizer, configuration, and what differs from SMALL."""
+MAX_MODEL_LEN = {"phi3_short": None}
+"""What is set, where it is not SMALL's: without a setting both engines have to choose the same."""
 APART = 1e-3
 
 
@@ -100,8 +115,11 @@ def questions(asked: Mapping[tuple[str, str], JudgingMode]) -> list[tuple[Sequen
 async def check(name: str) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = make(Path(folder), name)
-        local = LocalEngine.load(folder, device="cpu", dtype="float32")
-        vllm = await VllmEngine.load(folder, Options(dtype="float32", kv_cache_gb=1, max_model_len=2048))
+        longest = MAX_MODEL_LEN.get(name, 2048)
+        local = LocalEngine.load(folder, device="cpu", dtype="float32", max_model_len=longest)
+        vllm = await VllmEngine.load(folder, Options(dtype="float32", kv_cache_gb=1, max_model_len=longest))
+        if vllm.max_model_len != local.max_model_len:
+            raise SystemExit(f"{name}: {vllm.max_model_len} and {local.max_model_len} tokens")
         asked = judging_modes(vllm.identity, tokenizer, ModeSettings())
         apart, count = 0.0, 0
         try:

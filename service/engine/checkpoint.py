@@ -1,8 +1,8 @@
 """Loads causal language models for the local engine, strictly.
 
-Guarantees: no code and no pickle of a checkpoint is run. Every weight of a model comes from its checkpoint, whereas
-transformers would fill a missing one with random numbers, and a half-random judge still answers. A checkpoint that
-cannot be loaded raises a ConfigurationError that says what to change.
+Guarantees: no code and no pickle of a checkpoint is run, and no kernel that it names. Every weight of a model comes
+from its checkpoint, whereas transformers would fill a missing one with random numbers, and a half-random judge still
+answers. A checkpoint that cannot be loaded raises a ConfigurationError that says what to change.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,11 @@ from safetensors import SafetensorError, safe_open
 from service.engine.base import EngineIdentity
 from service.engine.hub import resolve
 from service.engine.identity import checkpoint_facts, weight_files
+from service.engine.longrope import default_context, factors_facts
 from service.errors import ConfigurationError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+_ATTENTION = ("eager", "sdpa")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ def load_checkpoint(
     # First, because it refuses a folder without a complete set of safetensors.
     facts = checkpoint_facts(folder)
     model = _from_pretrained(folder, getattr(torch, chosen)).to(target).eval()
+    length = _max_model_len(model.config, max_model_len, folder)
+    facts |= factors_facts(model.config.get_text_config(decoder=True), length)
     facts |= {
         "dtype": chosen,
         "device": target.type,
@@ -59,7 +63,7 @@ def load_checkpoint(
             engine="local",
             facts=facts,
         ),
-        max_model_len=_max_model_len(model.config, max_model_len, folder),
+        max_model_len=length,
         vocabulary_size=model.get_input_embeddings().weight.shape[0],
         folder=folder,
     )
@@ -71,7 +75,7 @@ def refuse_missing_weights(folder: Path) -> None:
     Refuses nothing where names cannot tell: a quantised checkpoint, or one whose names transformers would convert.
     """
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = _read_config(folder)
         maker: Any = transformers.AutoModelForCausalLM
         with torch.device("meta"):
             model = maker.from_config(config, trust_remote_code=False)
@@ -103,15 +107,24 @@ def _incomplete(folder: Path, missing: list[str]) -> ConfigurationError:
     )
 
 
+def _read_config(folder: Path) -> Any:
+    """The checkpoint's configuration, with what computes attention and experts chosen here and not by the checkpoint:
+    transformers would fetch a kernel from the hub, which is code, where `config.json` names one."""
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    # torch's own attention has no soft-capping, and transformers drops it there silently (5.20, Gemma 2).
+    capped = getattr(config.get_text_config(decoder=True), "attn_logit_softcapping", None) is not None
+    # None: torch's own where the architecture has it, else the eager one.
+    config._attn_implementation = "eager" if capped else None
+    config._experts_implementation = None
+    return config
+
+
 def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
     loader: Any = transformers.AutoModelForCausalLM
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        # torch's own attention has no soft-capping, and transformers drops it there silently (5.20, Gemma 2).
-        capped = getattr(config.get_text_config(decoder=True), "attn_logit_softcapping", None) is not None
         model, info = loader.from_pretrained(
             folder,
-            attn_implementation="eager" if capped else None,
+            config=_read_config(folder),
             dtype=dtype,
             trust_remote_code=False,
             use_safetensors=True,
@@ -122,6 +135,8 @@ def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
         raise ConfigurationError(
             f"{folder} cannot be loaded as a causal language model ({type(error).__name__})"
         ) from error
+    if (attention := str(model.config._attn_implementation)) not in _ATTENTION:
+        raise ConfigurationError(f"{folder} would compute its attention by {attention!r}: take another judge")
     missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
     if missing:
         raise _incomplete(folder, missing)
@@ -129,12 +144,14 @@ def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
 
 
 def _max_model_len(config: Any, wanted: int | None, folder: Path) -> int:
-    declared = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    text_config = config.get_text_config(decoder=True)
+    declared = getattr(text_config, "max_position_embeddings", None)
     if wanted is None and declared is None:
         raise ConfigurationError(f"{folder} does not declare its longest prompt: set max_model_len")
     if wanted is not None and declared is not None and wanted > declared:
         raise ConfigurationError(f"max_model_len is {wanted} but the model was made for {declared}: lower it")
-    length = wanted if wanted is not None else declared
+    # As vLLM has it: without a setting a LongRoPE model judges what its short factors, which are better, were made for.
+    length = wanted if wanted is not None else default_context(text_config) or declared
     if type(length) is not int or length < 2:
         raise ConfigurationError("max_model_len must be at least 2: a prompt token and an answer token")
     return length

@@ -14,7 +14,7 @@ import torch
 
 from service.engine.base import GenerationOutcome, LabelLogprobs, Outcome, Prompt, Sampling
 from service.engine.local.decoding import DecodingCache, GenerationState, OutputTokenizer, sample_tokens
-from service.engine.local.forward import KeysValues, ModelRunner
+from service.engine.local.forward import ALONE, SHARED_CACHE, TREES, KeysValues, ModelRunner
 from service.engine.local.plan import TreePass, plan_passes
 from service.engine.local.rows import RowGroup, plan_rows
 from service.errors import ConfigurationError, EngineFailed, JudgementError, TooLong
@@ -46,13 +46,15 @@ class Batch:
         outcomes: dict[int, Any] = self._refusals([1] * len(self.prompts))
         accepted = [index for index in range(len(self.prompts)) if index not in outcomes]
         budget = self.limits.max_batch_tokens
-        runner = self.runner()
-        if runner.supports_trees:
+        way = self.runner().way
+        if way is TREES:
             for tree_pass in plan_passes(self.prompts, accepted, max_batch_tokens=budget):
                 self._guarded(tree_pass.members, outcomes, partial(self._read_tree, tree_pass, label_ids, outcomes))
         else:
-            share = runner.supports_shared_cache
-            for group in plan_rows(self.prompts, accepted, max_batch_tokens=budget, share=share):
+            # A budget of one token leaves each prompt alone.
+            rows_budget = 1 if way is ALONE else budget
+            share = way is SHARED_CACHE
+            for group in plan_rows(self.prompts, accepted, max_batch_tokens=rows_budget, share=share):
                 self._guarded(group.members, outcomes, partial(self._read_group, group, label_ids, outcomes))
         return self._in_order(outcomes)
 
@@ -65,7 +67,7 @@ class Batch:
             states = {index: GenerationState(samplings[index], self.tokenizer) for index in accepted}
         except ConfigurationError as error:
             raise EngineFailed(str(error)) from error
-        if self.runner().supports_trees:
+        if self.runner().way is TREES:
             longest = max((samplings[index].max_tokens for index in accepted), default=0)
             budget = self.limits.max_batch_tokens
             for tree_pass in plan_passes(self.prompts, accepted, max_batch_tokens=budget, answer_tokens=longest):

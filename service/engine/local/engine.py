@@ -26,8 +26,10 @@ from service.engine.base import GenerationOutcome, Outcome, Prompt, Sampling
 from service.engine.checkpoint import Dtype, LoadedCheckpoint, load_checkpoint
 from service.engine.local.batch import Batch, Limits
 from service.engine.local.decoding import OutputTokenizer
-from service.engine.local.forward import ModelRunner
+from service.engine.local.forward import ALONE, SHARED_CACHE, TREES, ModelRunner
+from service.engine.local.probe import try_out
 from service.engine.local.progress import Progress
+from service.engine.local.rotary import fix_frequencies
 from service.errors import EngineFailed
 
 T = TypeVar("T")
@@ -58,21 +60,25 @@ class LocalEngine:
         workers = workers or _default_workers(checkpoint.device)
         self.folder = checkpoint.folder
         self.progress = Progress()
+        fix_frequencies(checkpoint.model, checkpoint.max_model_len)
         models = replicate(checkpoint.model, workers)
         for model in models:
             self.progress.follow(model)
-        runner, *others = (
-            ModelRunner(model, checkpoint.device, checkpoint.max_model_len, share=share_prefix) for model in models
-        )
-        shared = runner.supports_trees or runner.supports_shared_cache
+        runner, *others = (ModelRunner(model, checkpoint.device, checkpoint.max_model_len) for model in models)
+        way = try_out(runner, share=share_prefix)
+        for other in others:
+            other.use(way)
+        shared = way in (TREES, SHARED_CACHE)
         if share_prefix and not shared:
             _log.warning("prefixes are computed for each prompt: the model's cache cannot be shared by rows")
         # Padded rows hold their prefix once a row, so they are given the larger budget on a CPU as well.
         budget = _MAX_BATCH_TOKENS_ELSEWHERE
-        if runner.supports_trees:
+        if way is TREES:
             budget = _MAX_BATCH_TOKENS.get(checkpoint.device.type, _MAX_BATCH_TOKENS_ELSEWHERE)
         self._limits = Limits(checkpoint.max_model_len, max_batch_tokens or budget, checkpoint.vocabulary_size)
         facts = {"share_prefix": str(shared).lower(), "attention": runner.attention}
+        if way is ALONE:
+            facts["batched"] = "false"
         self.identity = replace(checkpoint.identity, facts={**checkpoint.identity.facts, **facts})
         self._runners: list[ModelRunner] = [runner, *others]
         self._worker = threading.local()

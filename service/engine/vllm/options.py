@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from service.engine.identity import hash_files
+from service.engine.longrope import factors_facts
 from service.errors import ConfigurationError
 from service.observability import logging_setup
 from service.settings import EngineSettings
@@ -133,6 +134,7 @@ def facts(config: Any, folder: Path, options: Options) -> Mapping[str, str]:
         # Its end tokens end a written answer.
         "generation_config_sha256": hash_files([generation]) if generation.exists() else "none",
         "grammar": f"llguidance {version('llguidance')}",
+        **factors_facts(config.model_config.hf_text_config, config.model_config.max_model_len),
     }
 
 

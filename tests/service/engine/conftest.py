@@ -14,11 +14,14 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3TextConfig,
     Lfm2Config,
+    Llama4TextConfig,
     LlamaConfig,
     MambaConfig,
     MistralConfig,
     MixtralConfig,
+    Phi3Config,
     Qwen2Config,
     Qwen3Config,
 )
@@ -41,6 +44,14 @@ _SMALL: dict[str, Any] = {
     "eos_token_id": 2,
     "pad_token_id": 0,
 }
+LONGROPE = {"type": "longrope", "short_factor": [1.0] * 8, "long_factor": [2.0 + n for n in range(8)]}
+
+
+def _rescaled(positions: Any) -> dict[str, Any]:
+    return {"rope_scaling": positions}
+
+
+LAYERS = {kind: [kind, "full_attention"] for kind in ("sliding_attention", "chunked_attention")}
 CONFIGS: dict[str, Callable[[], Any]] = {
     "qwen2": lambda: Qwen2Config(**_SMALL, tie_word_embeddings=True),
     "llama": lambda: LlamaConfig(**_SMALL),
@@ -52,6 +63,21 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "gemma2": lambda: Gemma2Config(
         **_SMALL, head_dim=16, query_pre_attn_scalar=16, sliding_window=16, attn_logit_softcapping=2.0
     ),
+    "gemma3": lambda: Gemma3TextConfig(
+        **_SMALL, head_dim=16, query_pre_attn_scalar=16, sliding_window=24, layer_types=LAYERS["sliding_attention"]
+    ),
+    # A chunk is longer than the prompts that are tried first.
+    "llama4": lambda: Llama4TextConfig(
+        **_SMALL,
+        head_dim=16,
+        intermediate_size_mlp=64,
+        num_local_experts=2,
+        attention_chunk_size=80,
+        layer_types=LAYERS["chunked_attention"],
+    ),
+    # Two sets of factors, and frequencies that grow with the longest prompt of a pass.
+    "phi3": lambda: Phi3Config(**_SMALL, original_max_position_embeddings=64, **_rescaled(LONGROPE)),
+    "dynamic": lambda: LlamaConfig(**_SMALL, **_rescaled({"rope_type": "dynamic", "factor": 4.0})),
     # Layers whose state is no list of keys and values: nothing to repeat.
     "mamba": lambda: MambaConfig(vocab_size=VOCABULARY, hidden_size=64, num_hidden_layers=2, state_size=8),
     "lfm2": lambda: Lfm2Config(**_SMALL, layer_types=["conv", "full_attention"]),

@@ -112,3 +112,21 @@ def test_names_that_do_not_tell_refuse_nothing(folder: Path) -> None:
 
 def test_tied_weights_are_no_gap(checkpoint: Make) -> None:
     module.refuse_missing_weights(checkpoint("qwen2"))
+
+
+@pytest.mark.parametrize(
+    "key", ["_attn_implementation", "attn_implementation", "_attn_implementation_internal", "_experts_implementation"]
+)
+def test_a_kernel_that_a_checkpoint_names_is_not_fetched(
+    folder: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers would download it from the hub and run it."""
+    fetched: list[str] = []
+    monkeypatch.setattr(
+        "transformers.modeling_utils.lazy_import_flash_attention", lambda name, **_: fetched.append(name)
+    )
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {key: "org/kernel"}))
+    assert load(folder).identity.facts["attention"] == "sdpa"
+    module.refuse_missing_weights(folder)
+    assert fetched == []
