@@ -14,7 +14,7 @@
     │   ├── Unavailable            there is no judge: it is loading, draining or dead
     │   └── NotJudged              the route can answer a number only, and there is none; may carry `retry_after_s`
     ├── JudgementError           one judgement has no verdict; it becomes a `criteria[].status`, never a number
-    │   ├── TimedOut  SharedRequestRejected  TooLong  Unparseable  VerifierFailed  EngineFailed  Cancelled
+    │   ├── TimedOut  SharedRequestRejected  TooLong  Unparseable  VerifierFailed  EngineFailed  JudgeBusy  Cancelled
     └── ConfigurationError       the service cannot start, and says why
 
 `api/problems.py` maps the codes to HTTP status numbers. Messages carry no text of a request.
@@ -138,6 +138,13 @@ class VerifierFailed(JudgementError):
 
 class EngineFailed(JudgementError):
     code = "engine_error"
+    retryable = True
+
+
+class JudgeBusy(JudgementError):
+    """The judge's own server refused the judgement for load, after this service had accepted it."""
+
+    code = "overloaded"
     retryable = True
 
 

@@ -23,7 +23,7 @@ from service.idempotency import IdempotencyStore, MemoryIdempotencyStore, RedisI
 from service.lifecycle import Lifecycle
 from service.modes.escalation import Escalation
 from service.modes.modes import ModeResult
-from service.modes.registry import judging_modes
+from service.modes.registry import judging_modes, readable_modes
 from service.observability import GaugeValues, Telemetry, monitor_event_loop
 from service.observability.tracing import Tracing
 from service.redis_client import RedisClient
@@ -170,7 +170,9 @@ async def _load(
     telemetry = parts.telemetry
     built = await build(settings)
     stack.push_async_callback(built.engine.stop)
-    modes = judging_modes(built.engine.identity, built.tokenizer, settings, _grader(settings.healthbench_template))
+    grader = _grader(settings.healthbench_template)
+    modes = judging_modes(built.engine.identity, built.tokenizer, settings, grader)
+    modes = readable_modes(modes, built.check_labels)
     rules = RulePool(settings)
     stack.push_async_callback(rules.stop)
     scheduler = Scheduler(built.engine, parts.clock, settings, telemetry)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from service.clock import ManualClock
 from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt
 from service.engine.remote.engine import RemoteEngine
 
@@ -132,7 +133,13 @@ def right_generation(prompt: Prompt, outcome: GenerationOutcome, seed: int | Non
 
 
 async def connect(server: httpx.AsyncBaseTransport, **options: Any) -> RemoteEngine:
-    return await RemoteEngine.connect("http://judge.test", transport=server, **options)
+    """An engine whose time stands still unless a clock is given: it probes nothing by itself."""
+    return await RemoteEngine.connect("http://judge.test", **{"transport": server, "clock": ManualClock(), **options})
+
+
+def printed(label_ids: tuple[int, ...]) -> tuple[str, ...]:
+    """The texts that the server has for tokens."""
+    return tuple(f" w{id}" for id in label_ids)
 
 
 def reorder(answer: Any) -> Any:
@@ -185,7 +192,6 @@ WHOLE: dict[str, Any] = {
     "half": lambda answer: json.dumps(answer).encode()[:-5],
     "500": httpx.Response(500, text="Traceback"),
     "503": httpx.Response(503),
-    "429": httpx.Response(429, headers={"retry-after": "1"}),
     "400": httpx.Response(400, json={"error": {"message": "secret prompt text"}}),
     "302": httpx.Response(302, headers={"location": "http://elsewhere.test/"}),
     "204": httpx.Response(204),

@@ -8,12 +8,15 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.engine.base import Engine
 from service.errors import ConfigurationError
 from service.observability.logging_setup import current_form
 from service.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from service.engine.remote.engine import LabelTexts
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +25,12 @@ MINIATURE = Path(__file__).resolve().parents[2] / "miniature" / "checkpoints" / 
 
 @dataclass(frozen=True, slots=True)
 class LoadedJudge:
-    """An engine with its judge's tokenizer, which has a chat template."""
+    """An engine with its judge's tokenizer, which has a chat template. `check_labels` raises ConfigurationError for
+    label ids that the engine cannot tell from other tokens."""
 
     engine: Engine
     tokenizer: Any
+    check_labels: Callable[[tuple[int, ...]], None] = lambda label_ids: None
 
 
 async def build(settings: EngineSettings) -> LoadedJudge:
@@ -37,6 +42,8 @@ async def build(settings: EngineSettings) -> LoadedJudge:
     log.info("engine %s, judge %s", name, settings.judge or "miniature")
     # Before the engine: a judge without a chat template is refused in a second, not after its weights are loaded.
     tokenizer = await asyncio.to_thread(_load_tokenizer, judge, settings.revision)
+    if name == "remote" and not settings.remote_token_ids:
+        return await _remote_by_text(settings, tokenizer)
     return LoadedJudge(await ENGINES[name](settings, judge), tokenizer)
 
 
@@ -65,6 +72,18 @@ async def _local(settings: EngineSettings, judge: str) -> Engine:
 
 
 async def _remote(settings: EngineSettings, judge: str) -> Engine:
+    return await _connect(settings, None)
+
+
+async def _remote_by_text(settings: EngineSettings, tokenizer: Any) -> LoadedJudge:
+    """The server names tokens by their text, which only the tokenizer can tell."""
+    from service.engine.remote.token_texts import TokenTexts
+
+    texts = await asyncio.to_thread(TokenTexts, tokenizer)
+    return LoadedJudge(await _connect(settings, texts), tokenizer, texts.check)
+
+
+async def _connect(settings: EngineSettings, label_texts: "LabelTexts | None") -> Engine:
     from service.engine.remote.engine import RemoteEngine
 
     if settings.remote_url is None or settings.judge is None:
@@ -74,8 +93,7 @@ async def _remote(settings: EngineSettings, judge: str) -> Engine:
         model=settings.remote_model,
         api_key=settings.remote_key,
         revision=settings.revision or "undeclared",
-        token_id_keys=settings.remote_token_ids,
-        label_texts=settings.labels,
+        label_texts=label_texts,
         max_model_len=settings.max_model_len,
     )
 

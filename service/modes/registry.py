@@ -52,6 +52,23 @@ def judging_modes(
     return {key: found[key] for key in product(MODES, LAYOUTS) if key in found}
 
 
+def readable_modes(
+    modes: Mapping[tuple[str, str], JudgingMode], check_labels: Callable[[tuple[int, ...]], None]
+) -> dict[tuple[str, str], JudgingMode]:
+    """The modes whose labels the engine can read. `check_labels` raises ConfigurationError for labels that it cannot;
+    so does this where it is mode `verdict` in layout `rubricd`."""
+    found = dict(modes)
+    for (mode, layout), judging_mode in modes.items():
+        try:
+            check_labels(judging_mode.judge.label_ids)
+        except ConfigurationError as error:
+            if (mode, layout) == ("verdict", "rubricd"):
+                raise
+            log.info("mode %s in layout %s is not served: %s", mode, layout, error)
+            del found[mode, layout]
+    return found
+
+
 def _by_labels(
     identity: EngineIdentity, renderer: Renderer, settings: ModeSettings, reasoned: JudgingMode | None
 ) -> JudgingMode:

@@ -78,6 +78,23 @@ async def test_a_judge_without_a_verdict_does_not_serve() -> None:
     assert engine.stopped
 
 
+async def test_a_mode_whose_labels_the_engine_cannot_read_is_not_served() -> None:
+    engine = FakeEngine()
+
+    def check(label_ids: tuple[int, ...]) -> None:
+        if len(label_ids) > 2:
+            raise ConfigurationError("the server prints them alike")
+
+    async def build(settings: Settings) -> LoadedJudge:
+        return LoadedJudge(engine, family("qwen"), check)
+
+    lifecycle = Lifecycle[Scorer]()
+    async with compose(fake_settings(), ManualClock(), lifecycle, build).running():
+        while lifecycle.state == "loading":
+            await settle()
+        assert {mode for mode, _ in lifecycle.judge().judging_modes} == {"verdict", "reasoned"}
+
+
 async def test_a_template_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     composition, failures = composed(fake_settings(healthbench_template=tmp_path / "none.txt"))
     async with composition.running():

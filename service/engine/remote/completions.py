@@ -112,7 +112,7 @@ def _top_logprobs(choice: object, by_id: bool) -> Mapping[str, object]:
         raise EngineFailed("the server reported no log-probabilities for the answer token")
     if by_id and not all(key.startswith(_BY_ID) for key in top[0]):
         # No fallback to texts: two tokens may print the same, so that is for the operator to choose.
-        raise EngineFailed("the server names tokens by text, not by id: set token_id_keys false and give label_texts")
+        raise EngineFailed("the server names tokens by text, not by id: set `remote_token_ids` to false")
     return top[0]
 
 

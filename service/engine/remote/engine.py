@@ -8,30 +8,36 @@ retried here, no redirect is followed, no proxy is taken from the environment, a
 on. `completions.py` says how responses are read, and what happens with a label that the server did not report.
 
 The fingerprint holds what the server reports (the served model's id and root, vLLM's version) and what the operator
-declares as `revision`. Other weights under the same name are the same judge to this engine; where that matters, serve
-under a name that changes with the weights. `created` is left out: vLLM makes it up at each request.
+declares as `revision`. The server is asked for these again for every new connection, after every failed call and every
+few seconds, and where one of them differs the engine is down. Other weights under the same name are the same judge to
+this engine; where that matters, serve under a name that changes with the weights. `created` is left out: vLLM makes it
+up at each request.
 """
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import httpx
 
-from service.engine.base import EngineIdentity, GenerationOutcome, Outcome, Prompt, Sampling
-from service.engine.remote.completions import at_path, read_generations, read_labels
+from service.clock import Clock, SystemClock
+from service.engine.base import EngineIdentity, GenerationOutcome, LabelLogprobs, Outcome, Prompt, Sampling
+from service.engine.remote.completions import read_generations, read_labels
 from service.engine.remote.http import (
     STOPPED_REASON,
     CompletionsClient,
     http_timeout,
-    parse_json,
     require_outcomes,
     split_into_calls,
 )
-from service.errors import ConfigurationError, EngineFailed, TooLong
+from service.engine.remote.identity import UNKNOWN_VERSION, NotAnswered, ServedJudge, first_look, look_again
+from service.engine.remote.upstream import Busy, Changed, Upstream
+from service.errors import ConfigurationError, EngineFailed, JudgeBusy, TooLong
 
-_UNKNOWN_VERSION = "unknown"
+LabelTexts = Callable[[tuple[int, ...]], tuple[str, ...]]
+
+_ASK_TIMEOUT_S = 10.0
 
 
 class RemoteEngine:
@@ -43,30 +49,35 @@ class RemoteEngine:
     def __init__(
         self,
         client: httpx.AsyncClient,
+        served: ServedJudge,
         identity: EngineIdentity,
         *,
         max_model_len: int,
-        label_texts: tuple[str, ...] | None,
+        label_texts: LabelTexts | None,
         top_k: int,
         prompts_per_call: int,
         max_concurrency: int,
         timeout_s: float,
         generation_timeout_s: float,
-        vllm: bool,
         priorities: bool,
+        clock: Clock,
     ) -> None:
         self.identity = identity
         self.max_model_len = max_model_len
         self._client = client
+        self._served = served
         self._label_texts = label_texts
         self._top_k = top_k
         self._prompts_per_call = prompts_per_call
-        self._completions = CompletionsClient(client, max_concurrency)
+        self._upstream = Upstream(clock, self._probe)
+        self._completions = CompletionsClient(client, max_concurrency, self._upstream, self._confirm)
         self._timeout_s = timeout_s
         self._generation_timeout_s = generation_timeout_s
-        self._vllm = vllm
+        self._vllm = served.version != UNKNOWN_VERSION
         self._priorities = priorities
         self._stopped = False
+        self._read_before: tuple[Prompt, tuple[int, ...]] | None = None
+        self._watching = asyncio.create_task(self._upstream.run(), name="remote upstream")
 
     @classmethod
     async def connect(
@@ -76,8 +87,7 @@ class RemoteEngine:
         model: str | None = None,
         revision: str = "undeclared",
         api_key: str | None = None,
-        token_id_keys: bool = True,
-        label_texts: tuple[str, ...] | None = None,
+        label_texts: LabelTexts | None = None,
         top_k: int = 20,
         max_model_len: int | None = None,
         prompts_per_call: int = 16,
@@ -85,59 +95,62 @@ class RemoteEngine:
         timeout_s: float = 60.0,
         generation_timeout_s: float = 600.0,
         priorities: bool = False,
+        clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> Self:
         """Finds out what the server serves. Raises ConfigurationError with what to change.
 
-        `token_id_keys`: request tokens as `token_id:123` (vLLM), which is exact; vLLM >= 0.32 then also gets the label
-        ids and reports them whatever their rank. Without it tokens are distinguished by their text as the server prints
-        it, `label_texts` in the order of the label ids; two tokens that print the same cannot be distinguished then.
-        `timeout_s` bounds a whole label query, `generation_timeout_s` a whole generation. `max_model_len`: taken from
-        the server where it reports one. `priorities`: pass on the prompts' priorities, which vLLM refuses unless it was
-        started with `--scheduling-policy priority`.
+        `label_texts`: None requests tokens as `token_id:123` (vLLM), which is exact; vLLM >= 0.32 then also gets the
+        label ids and reports them whatever their rank. Otherwise tokens are distinguished by their text as the server
+        prints it, which this gives for label ids. `timeout_s` bounds a whole label query, `generation_timeout_s` a
+        whole generation. `max_model_len`: taken from the server where it reports one. `priorities`: pass on the
+        prompts' priorities, which vLLM refuses unless it was started with `--scheduling-policy priority`.
         """
-        if not token_id_keys and (not label_texts or len(set(label_texts)) != len(label_texts)):
-            raise ConfigurationError("without token_id_keys the judge needs label_texts, different from each other")
         url = _normalised(base_url)
         client = httpx.AsyncClient(
             base_url=url,
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=http_timeout(timeout_s),
-            limits=httpx.Limits(max_connections=max_concurrency + 1),
+            headers=_authorization(api_key),
+            timeout=http_timeout(min(timeout_s, _ASK_TIMEOUT_S)),
+            limits=httpx.Limits(max_connections=max_concurrency + 2),  # besides calls, who asks and who confirms
             follow_redirects=False,
             trust_env=False,
             transport=transport,
         )
         try:
-            card = _choose_model(await _list_models(client, url), model, url)
-            length = _max_model_len(card, max_model_len, url)
-            facts = {
-                "server": url,
-                "root": str(card.get("root")),
-                "version": await _vllm_version(client),
-                "labels_by": "id" if token_id_keys else "text: " + repr(label_texts),
-                "top_k": str(top_k),
-            }
+            served = await first_look(client, url, model)
+            length = _max_model_len(served, max_model_len, url)
         except BaseException:
             await client.aclose()
             raise
+        facts = {
+            "server": url,
+            "root": served.root,
+            "version": served.version,
+            "labels_by": "id" if label_texts is None else "text",
+            "top_k": str(top_k),
+        }
         return cls(
             client,
-            EngineIdentity(model=str(card["id"]), revision=revision, engine="remote", facts=facts),
+            served,
+            EngineIdentity(model=served.model, revision=revision, engine="remote", facts=facts),
             max_model_len=length,
-            label_texts=None if token_id_keys else label_texts,
+            label_texts=label_texts,
             top_k=top_k,
             prompts_per_call=prompts_per_call,
             max_concurrency=max_concurrency,
             timeout_s=timeout_s,
             generation_timeout_s=generation_timeout_s,
-            vllm=facts["version"] != _UNKNOWN_VERSION,
             priorities=priorities,
+            clock=clock or SystemClock(),
         )
 
     @property
     def down(self) -> str | None:
-        return STOPPED_REASON if self._stopped else None
+        return STOPPED_REASON if self._stopped else self._upstream.reason
+
+    @property
+    def pause_s(self) -> float:
+        return self._upstream.pause_s
 
     @property
     def unfinished(self) -> int:
@@ -145,8 +158,6 @@ class RemoteEngine:
         return self._completions.unfinished
 
     async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
-        if self._label_texts is not None and len(self._label_texts) != len(label_ids):
-            raise ValueError("label_texts and label_ids are not equally many")
         self._require_running(prompts)
         outcomes: list[Outcome | None] = [self._too_long(prompt, 1) for prompt in prompts]
         fitting = [index for index, outcome in enumerate(outcomes) if outcome is None]
@@ -155,6 +166,8 @@ class RemoteEngine:
         for call, result in zip(calls, results, strict=True):
             for index, outcome in zip(call, result, strict=True):
                 outcomes[index] = outcome
+        if self._read_before is None and fitting and isinstance(outcomes[fitting[0]], LabelLogprobs):
+            self._read_before = prompts[fitting[0]], label_ids
         return require_outcomes(outcomes)
 
     async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
@@ -169,14 +182,15 @@ class RemoteEngine:
 
     async def stop(self) -> None:
         self._stopped = True
+        self._watching.cancel()
         self._completions.stop()
         await self._client.aclose()
 
     def _require_running(self, prompts: Sequence[Prompt]) -> None:
         if not all(prompt.own for prompt in prompts):
             raise ValueError("a prompt's own part is never empty")
-        if self._stopped:
-            raise EngineFailed(STOPPED_REASON)
+        if (down := self.down) is not None:
+            raise EngineFailed(down)
 
     def _too_long(self, prompt: Prompt, answer_tokens: int) -> TooLong | None:
         if len(prompt) + answer_tokens <= self.max_model_len:
@@ -185,15 +199,18 @@ class RemoteEngine:
         return TooLong(f"{len(prompt)} prompt tokens and {answer} exceed {self.max_model_len}")
 
     async def _read_call(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
+        body, parse = self._label_call(prompts, label_ids)
+        return await self._completions.post(prompts, body, parse, self._timeout_s)
+
+    def _label_call(
+        self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]
+    ) -> tuple[dict[str, Any], Callable[[Any], list[Outcome]]]:
+        """The body of a label query, and what reads its response."""
         body = {**self._body(prompts), "max_tokens": 1, "temperature": 0, "logprobs": self._top_k}
-        if self._label_texts is None:
+        texts = None if self._label_texts is None else self._label_texts(label_ids)
+        if texts is None:
             body |= {"return_tokens_as_token_ids": True, "logprob_token_ids": label_ids}
-        return await self._completions.post(
-            prompts,
-            body,
-            lambda response: read_labels(response, prompts, label_ids, self._label_texts, self._top_k),
-            self._timeout_s,
-        )
+        return body, lambda response: read_labels(response, prompts, label_ids, texts, self._top_k)
 
     async def _generate_one(self, prompt: Prompt, sampling: Sampling) -> GenerationOutcome:
         if (too_long := self._too_long(prompt, sampling.max_tokens)) is not None:
@@ -216,6 +233,40 @@ class RemoteEngine:
             body["priority"] = prompts[0].priority
         return body
 
+    async def _probe(self, with_verdict: bool) -> None:
+        """Asks who the server is, and for the labels of a prompt that it has read before. Raises Busy, Changed, and
+        others where it does not answer."""
+        await self._ask()
+        if not with_verdict or self._read_before is None:
+            return
+        prompt, label_ids = self._read_before
+        body, parse = self._label_call([prompt], label_ids)
+        try:
+            await self._completions.exchange(1, body, parse, min(self._timeout_s, _ASK_TIMEOUT_S))
+        except JudgeBusy as error:
+            raise Busy(max(1.0, self.pause_s)) from error
+
+    async def _ask(self) -> None:
+        """Raises Changed, Busy or NotAnswered."""
+        try:
+            served = await look_again(self._client, self._served)
+        except NotAnswered as error:
+            if error.pause_s is not None:
+                raise Busy(error.pause_s) from error
+            raise
+        if served != self._served:
+            raise Changed("not " + self._served.model if served is None else self._served.differences(served))
+
+    async def _confirm(self) -> None:
+        """Raises EngineFailed where the server is not the judge that it was, or does not say."""
+        try:
+            await self._ask()
+        except Changed as error:
+            self._upstream.changed(str(error))
+            raise EngineFailed(self._upstream.reason or "") from error
+        except (Busy, NotAnswered) as error:
+            raise EngineFailed("the judge's server does not say who it is") from error
+
 
 def _sampling_fields(sampling: Sampling, *, vllm: bool) -> dict[str, Any]:
     """A sampling as fields of the body. vLLM takes a field that is missing from the model's own generation settings, so
@@ -236,57 +287,30 @@ def _sampling_fields(sampling: Sampling, *, vllm: bool) -> dict[str, Any]:
     return body
 
 
+def _authorization(api_key: str | None) -> dict[str, str]:
+    """Raises ConfigurationError for a key that no header can carry."""
+    if api_key is None:
+        return {}
+    if not api_key or not all("!" <= character <= "~" for character in api_key):
+        raise ConfigurationError(
+            "`remote_key` is empty or holds white space, a line break or a character outside ASCII, which no header "
+            "can carry: take it out (a file's last line break comes along easily)"
+        )
+    return {"Authorization": f"Bearer {api_key}"}
+
+
 def _normalised(base_url: str) -> str:
-    url = httpx.URL(base_url)
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
-        raise ConfigurationError("the judge's base URL must be http(s)://host[:port][/path], with no credentials in it")
+        raise ConfigurationError("`remote_url` must be http(s)://host[:port][/path], with no credentials in it")
     return str(url).rstrip("/").removesuffix("/v1")
 
 
-async def _list_models(client: httpx.AsyncClient, url: str) -> list[dict[str, Any]]:
-    try:
-        response = await client.get("/v1/models")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ConfigurationError(
-            f"no answer from {url}/v1/models ({type(error).__name__}): start the judge's server or change its base URL"
-        ) from error
-    if response.status_code in (401, 403):
-        raise ConfigurationError(f"{url} refuses the key: set the judge's API key")
-    if response.status_code != httpx.codes.OK:
-        raise ConfigurationError(
-            f"{url}/v1/models answers {response.status_code}: the base URL must be that of an OpenAI-compatible server"
-        )
-    try:
-        data = at_path(parse_json(response), "data")
-    except EngineFailed:
-        data = None
-    cards = data if isinstance(data, list) else []
-    return [card for card in cards if isinstance(card, dict) and isinstance(card.get("id"), str)]
-
-
-def _choose_model(cards: list[dict[str, Any]], model: str | None, url: str) -> dict[str, Any]:
-    names = [card["id"] for card in cards]
-    if model is None and len(cards) == 1:
-        return cards[0]
-    if model in names:
-        return cards[names.index(model)]
-    advice = "set the judge's model" if model is None else f"it does not serve {model!r}; change the judge's model"
-    raise ConfigurationError(f"{url} serves {', '.join(names) or 'no model'}: {advice}")
-
-
-def _max_model_len(card: dict[str, Any], wanted: int | None, url: str) -> int:
-    reported = card.get("max_model_len")
-    lengths = [length for length in (wanted, reported) if type(length) is int and length > 1]
+def _max_model_len(served: ServedJudge, wanted: int | None, url: str) -> int:
+    lengths = [length for length in (wanted, served.max_model_len) if length is not None and length > 1]
     if not lengths:
-        raise ConfigurationError(f"{url} does not report its longest prompt: set max_model_len")
+        raise ConfigurationError(f"{url} does not report its longest prompt: set `max_model_len`")
     return min(lengths)
-
-
-async def _vllm_version(client: httpx.AsyncClient) -> str:
-    """vLLM's version, from a route that other servers do not have."""
-    try:
-        response = await client.get("/version")
-        version = at_path(parse_json(response), "version") if response.status_code == httpx.codes.OK else None
-    except (httpx.HTTPError, EngineFailed):
-        version = None
-    return version if isinstance(version, str) else _UNKNOWN_VERSION

@@ -1,35 +1,54 @@
 """Sends the remote engine's HTTP calls: bounded in number and in time, and aborted when nobody waits for them.
 
 Guarantees: whatever happens to a call, each of its prompts has one outcome, and no other call is affected. Nothing is
-retried, and no text of a server's error is passed on, because it may quote the prompt.
+retried, and no text of a server's error is passed on, because it may quote the prompt. What came while there was a new
+connection is given out once the server was asked again who it is. No call is sent while the server is down, or asks to
+be left alone.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx
 
 from service.engine.base import Prompt
-from service.errors import Cancelled, EngineFailed, JudgementError, TooLong
+from service.engine.remote.upstream import Upstream
+from service.errors import Cancelled, EngineFailed, JudgeBusy, JudgementError, TooLong
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _CONNECT_TIMEOUT_S = 10.0
 # Phrases of a length error: of OpenAI and most others; of vLLM for a prompt that leaves no room for an answer.
 _TOO_LONG_PHRASES = ("context length", "maximum model length", "max_tokens must be at least 1")
+# Of the statuses below 500, those that tell of the server or of this service's key, and not of the request.
+_STATUSES_OF_THE_SERVER = frozenset({401, 403, 404, 408})
+_PAUSE_S = 1.0
 STOPPED_REASON = "the judge was stopped"
 
 
 class CompletionsClient:
-    """Calls `POST /v1/completions`, at most `max_concurrency` at a time."""
+    """Calls `POST /v1/completions`, at most `max_concurrency` at a time. `confirm` asks the server who it is, and
+    raises EngineFailed where it is not the judge that was named, or does not say."""
 
-    def __init__(self, client: httpx.AsyncClient, max_concurrency: int) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        max_concurrency: int,
+        upstream: Upstream,
+        confirm: Callable[[], Awaitable[None]],
+    ) -> None:
         self._client = client
         self._slots = asyncio.Semaphore(max_concurrency)
+        self._upstream = upstream
+        self._confirm = confirm
         self._by_prompt: dict[int, set[_PendingCall]] = {}
         self._stopped = False
+        self._opened = 0
+        self._confirmed = 0
+        self._confirming = asyncio.Lock()
 
     @property
     def unfinished(self) -> int:
@@ -41,31 +60,83 @@ class CompletionsClient:
     ) -> Sequence[_T | JudgementError]:
         """Returns what `parse` makes of the response, one outcome for each prompt.
 
-        `timeout_s` runs once the call has a slot: time spent waiting behind others is not the server's.
+        `timeout_s` runs once the call has a slot: time spent waiting behind others is not the server's. It runs once
+        more where the server asks to be left alone.
         """
         call = _PendingCall(prompts)
         self._register(call)
         try:
-            async with call.cancel_scope, self._slots, asyncio.timeout(timeout_s):
-                response = await self._client.post("/v1/completions", json=body, timeout=http_timeout(timeout_s))
-            if response.status_code != httpx.codes.OK:
-                raise _error_from(response, len(prompts))
-            return parse(parse_json(response))
+            async with call.cancel_scope, self._slots:
+                await self._upstream.clear(timeout_s)
+                return await self.exchange(len(prompts), body, parse, timeout_s)
         except JudgementError as failure:
-            error = failure
-        except (TimeoutError, httpx.TimeoutException):
-            # Cancelling is a timeout that was moved to now, so it arrives here too.
-            if call.cancel_scope.expired() and not self._stopped:
-                return [Cancelled("nobody waits for this prompt any more") for _ in prompts]
-            late = f"the judge's server did not answer within {timeout_s:g} s"
-            error = EngineFailed(STOPPED_REASON if self._stopped else late)
-        except Exception as failure:
-            # Whatever it is (httpx raises RuntimeError once stop() closed the client), every prompt gets its outcome.
-            error = EngineFailed(f"the judge's server could not be called: {type(failure).__name__}")
+            error = EngineFailed(STOPPED_REASON) if self._stopped else failure
+        except TimeoutError:  # it was given up: cancelling is a timeout that was moved to now
+            error = Cancelled("nobody waits for this prompt any more")
+            if self._stopped:
+                error = EngineFailed(STOPPED_REASON)
         finally:
             self._unregister(call)
-        _log.warning("a call to the judge's server failed for %d prompts: %s", len(prompts), error)
         return [type(error)(str(error)) for _ in prompts]
+
+    async def exchange(
+        self, prompts: int, body: dict[str, Any], parse: Callable[[Any], Sequence[_T]], timeout_s: float
+    ) -> list[_T | JudgementError]:
+        """One call, sent at once. The upstream hears how it ended. Raises JudgementError."""
+        try:
+            return await self._exchange(prompts, body, parse, timeout_s)
+        except JudgeBusy:  # this is logged once for all calls
+            raise
+        except JudgementError as error:
+            _log.warning("a call to the judge's server failed for %d prompts: %s", prompts, error)
+            raise
+
+    async def _exchange(
+        self, prompts: int, body: dict[str, Any], parse: Callable[[Any], Sequence[_T]], timeout_s: float
+    ) -> list[_T | JudgementError]:
+        try:
+            response = await self._send(body, timeout_s)
+            if response.status_code == httpx.codes.OK:
+                parsed = require_outcomes(parse(parse_json(response)))
+                await self._confirm_connections()
+                self._upstream.call_answered()
+                return parsed
+        except EngineFailed:
+            self._upstream.call_failed()
+            raise
+        if (pause_s := retry_after_s(response)) is not None:
+            self._upstream.pause(pause_s)
+            raise JudgeBusy("the judge's server takes no work now; try again later")
+        if response.status_code >= 500 or response.status_code in _STATUSES_OF_THE_SERVER:
+            self._upstream.call_failed()
+        raise _error_from(response, prompts)
+
+    async def _send(self, body: dict[str, Any], timeout_s: float) -> httpx.Response:
+        """Raises EngineFailed, whatever goes wrong: httpx raises RuntimeError once the client is closed."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._client.post(
+                    "/v1/completions", json=body, timeout=http_timeout(timeout_s), extensions={"trace": self._trace}
+                )
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise EngineFailed(f"the judge's server did not answer within {timeout_s:g} s") from error
+        except Exception as error:
+            raise EngineFailed(f"the judge's server could not be called: {type(error).__name__}") from error
+
+    async def _trace(self, event: str, info: object) -> None:
+        """httpcore tells of each step of a call. A new connection may lead to another server under the same URL."""
+        if event.startswith("connection.connect_") and event.endswith(".complete"):
+            self._opened += 1
+
+    async def _confirm_connections(self) -> None:
+        """Asks once for all connections that were opened since the last time."""
+        opened = self._opened
+        if self._confirmed < opened:
+            async with self._confirming:
+                if self._confirmed < opened:
+                    opened = self._opened
+                    await self._confirm()
+                    self._confirmed = opened
 
     def cancel(self, prompt: Prompt) -> None:
         """Aborts the calls of which this is the last prompt that somebody waits for."""
@@ -138,6 +209,20 @@ def parse_json(response: httpx.Response) -> Any:
         raise EngineFailed("the judge's server answered something that is not JSON") from error
 
 
+def retry_after_s(response: httpx.Response) -> float | None:
+    """Seconds for which a server that is overloaded asks to be left alone. None where it does not ask."""
+    told = response.headers.get("retry-after", "").strip()
+    if response.status_code not in (429, 503) or (response.status_code == 503 and not told):
+        return None
+    if told.isdecimal():
+        return max(_PAUSE_S, float(told[:9]))
+    try:  # a date, which is measured by the server's own clock
+        until, now = (parsedate_to_datetime(text) for text in (told, response.headers.get("date", "")))
+        return max(_PAUSE_S, (until - now).total_seconds())
+    except (ValueError, TypeError):
+        return _PAUSE_S
+
+
 def _error_from(response: httpx.Response, prompts: int) -> JudgementError:
     """A status other than 200 as a failure. Its text may quote the prompt, so it is searched but never passed on."""
     code = response.status_code
@@ -145,5 +230,9 @@ def _error_from(response: httpx.Response, prompts: int) -> JudgementError:
         if prompts == 1:
             return TooLong("the judge's server says that the prompt exceeds its context length")
         # Which of them it was is not known, and the others are innocent: not TooLong, which is final.
-        return EngineFailed("the server says that a prompt of this call exceeds its context: lower max_model_len")
+        return EngineFailed("the server says that a prompt of this call exceeds its context: lower `max_model_len`")
+    if code in (400, 422) and "logprobs" in response.text:
+        return EngineFailed(
+            "the judge's server refuses to report so many log-probabilities: raise its limit (vLLM: `--max-logprobs`)"
+        )
     return EngineFailed(f"the judge's server answered {code}")

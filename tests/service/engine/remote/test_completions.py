@@ -108,7 +108,7 @@ def test_tokens_named_by_text_are_read_only_where_that_was_asked_for() -> None:
         one["logprobs"]["top_logprobs"] = [{" yes": top["token_id:10"], " no": top["token_id:20"], "x": -9.0}]
     assert mets(read_all(copy.deepcopy(body), (" yes", " no"))) == [0.2, 0.4, 0.6]
     outcomes = read_all(body)
-    assert all(isinstance(outcome, EngineFailed) and "label_texts" in str(outcome) for outcome in outcomes)
+    assert all(isinstance(outcome, EngineFailed) and "`remote_token_ids`" in str(outcome) for outcome in outcomes)
 
 
 def test_a_label_that_cannot_matter_is_read_as_none_and_one_that_can_is_not_read() -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import socket
 from collections import Counter
@@ -17,7 +18,7 @@ from starlette.routing import Route
 from service.engine.base import LabelLogprobs, Prompt
 from service.engine.remote.engine import RemoteEngine
 from service.errors import ConfigurationError, EngineFailed, TooLong, Unparseable
-from testkit.completions_server import FINE, LABELS, ONE, WHOLE, Server, connect, prompts, right, truth
+from testkit.completions_server import FINE, LABELS, ONE, WHOLE, Server, connect, printed, prompts, right, truth
 
 
 async def test_reads_are_exact_and_in_order() -> None:
@@ -34,15 +35,26 @@ async def test_reads_are_exact_and_in_order() -> None:
 
 async def test_labels_may_be_told_apart_by_text() -> None:
     server = Server(by_id=False)
-    engine = await connect(server, token_id_keys=False, label_texts=(" w3", " w8"), top_k=40)
+    engine = await connect(server, label_texts=printed, top_k=40)
     asked = prompts(8)
     outcomes = await engine.read_labels(asked, LABELS)
     assert all(right(prompt, outcome) for prompt, outcome in zip(asked, outcomes, strict=True))
     assert "return_tokens_as_token_ids" not in server.bodies[0] and "logprob_token_ids" not in server.bodies[0]
-    with pytest.raises(ValueError, match="label_texts"):
-        await engine.read_labels(asked, (1, 2, 3))
-    with pytest.raises(EngineFailed, match="label_texts"):
+    with pytest.raises(EngineFailed, match="set `remote_token_ids` to false"):
         await (await connect(server)).read_labels(asked, LABELS)
+
+
+async def test_each_label_set_is_read_by_its_own_texts() -> None:
+    """Of 60 reads of three label sets, also a set of ten as the ratings have, none is of another set's labels."""
+    engine = await connect(Server(by_id=False), label_texts=printed, top_k=40)
+    wrong = 0
+    for label_ids in (LABELS, (8, 3), tuple(range(10))):
+        asked = prompts(20)
+        for prompt, outcome in zip(asked, await engine.read_labels(asked, label_ids), strict=True):
+            assert isinstance(outcome, LabelLogprobs)
+            expected = [truth(prompt.ids)[label] for label in label_ids]
+            wrong += [math.exp(logprob) for logprob in outcome.logprobs] != pytest.approx(expected)
+    assert wrong == 0
 
 
 async def test_a_server_that_reports_only_the_top_k_is_never_guessed_from() -> None:
@@ -144,10 +156,11 @@ async def test_a_base_url_is_taken_with_and_without_its_version(given: str, aske
 
 
 @pytest.mark.parametrize(
-    "url", ["", "judge.test", "http://", "ftp://h.test", "http://me:key@h.test", "http://h.test/?key=1"]
+    "url",
+    ["", "judge.test", "http://", "ftp://h.test", "http://me:key@h.test", "http://h.test/?key=1", "http://h\n.test"],
 )
 async def test_a_base_url_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="base URL"):
+    with pytest.raises(ConfigurationError, match="`remote_url`"):
         await RemoteEngine.connect(url, transport=Server())
 
 
@@ -155,13 +168,13 @@ async def test_a_base_url_that_is_none_is_refused(url: str) -> None:
     ("answer", "says"),
     [
         (httpx.ConnectError("refused"), "start the judge's server"),
-        (httpx.Response(401), "API key"),
+        (httpx.Response(401), "`remote_key`"),
         (httpx.Response(404), "OpenAI-compatible"),
         (httpx.Response(302, headers={"location": "http://elsewhere.test"}), "OpenAI-compatible"),
         (httpx.Response(200, text="<html>"), "no model"),
         (httpx.Response(200, json={"data": []}), "no model"),
-        (httpx.Response(200, json={"data": [{"id": "a"}, {"id": "b"}]}), "serves a, b: set the judge's model"),
-        (httpx.Response(200, json={"data": [{"id": "a"}]}), "set max_model_len"),
+        (httpx.Response(200, json={"data": [{"id": "a"}, {"id": "b"}]}), "serves a, b: set `remote_model`"),
+        (httpx.Response(200, json={"data": [{"id": "a"}]}), "set `max_model_len`"),
     ],
 )
 async def test_a_server_that_cannot_serve_fails_the_start(answer: Any, says: str) -> None:
@@ -177,9 +190,13 @@ async def test_a_server_that_cannot_serve_fails_the_start(answer: Any, says: str
 async def test_a_model_that_is_not_served_fails_the_start() -> None:
     with pytest.raises(ConfigurationError, match="does not serve 'other'"):
         await connect(Server(), model="other")
-    for texts in (None, (), (" w3", " w3")):
-        with pytest.raises(ConfigurationError, match="label_texts"):
-            await connect(Server(), token_id_keys=False, label_texts=texts)
+
+
+@pytest.mark.parametrize("key", ["rbd key", "key\n", "\tkey", "schlüssel", ""])
+async def test_a_key_that_no_header_can_carry_is_named(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="`remote_key`") as refused:
+        await connect(Server(), api_key=key)
+    assert not key.strip() or key not in str(refused.value)
 
 
 async def test_over_a_real_socket_and_past_proxies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,35 @@
+"""Knows how a server prints tokens that it reports by their text.
+
+Guarantees: a label is told by a text that no other token of the judge's vocabulary has; labels that have no such text
+are refused when the service starts.
+"""
+
+from collections import Counter
+from typing import Any
+
+from service.errors import ConfigurationError
+
+_REMEDY = "choose other `labels`, or leave `remote_token_ids` on with a server that reports tokens by id (vLLM)"
+
+
+class TokenTexts:
+    """`tokenizer` is a Hugging Face tokenizer. A token's text is what it decodes to alone, as vLLM prints it."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._texts: list[str] = tokenizer.batch_decode(
+            [[id] for id in range(len(tokenizer))], skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        self._count = Counter(self._texts)
+
+    def __call__(self, label_ids: tuple[int, ...]) -> tuple[str, ...]:
+        """The labels' texts, in order."""
+        return tuple(self._texts[id] for id in label_ids)
+
+    def check(self, label_ids: tuple[int, ...]) -> None:
+        """Raises ConfigurationError for labels that a text cannot tell from every other token."""
+        for text in self(label_ids):
+            if not text or "\N{REPLACEMENT CHARACTER}" in text:
+                raise ConfigurationError(f"the server prints a label's token as {text!r}, which is no text: {_REMEDY}")
+            if (others := self._count[text] - 1) > 0:
+                tokens = "another token" if others == 1 else f"{others} other tokens"
+                raise ConfigurationError(f"the server prints {tokens} as {text!r} like a label's: {_REMEDY}")

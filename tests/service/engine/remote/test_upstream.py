@@ -1,0 +1,409 @@
+"""Tests of what is known of the judge's server, by a manual clock and a scripted server."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, get_args
+
+import httpx
+import pytest
+
+from service.clock import ManualClock, settle
+from service.engine.base import Generation, Sampling
+from service.engine.remote.engine import RemoteEngine
+from service.engine.remote.upstream import (
+    FIRST_PROBE_S,
+    HEARTBEAT_S,
+    LONGEST_PAUSE_S,
+    TRANSITIONS,
+    Busy,
+    Changed,
+    IllegalState,
+    State,
+    Upstream,
+    check_transition,
+)
+from service.errors import EngineFailed, JudgeBusy, SharedRequestRejected
+from testkit.completions_server import LABELS, Server, connect, prompts, right
+
+STATES: tuple[State, ...] = get_args(State)
+REFUSED = httpx.ConnectError("refused")
+CARD = {"id": "judge", "root": "/m/judge", "max_model_len": 64}
+
+
+class Script:
+    """A probe that does what it is told, and counts how often it was asked for what."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.asked: list[bool] = []
+
+    async def __call__(self, with_verdict: bool) -> None:
+        self.asked.append(with_verdict)
+        self.meanwhile()
+        if self.fault is not None:
+            raise self.fault
+
+
+@asynccontextmanager
+async def watched() -> AsyncIterator[tuple[Upstream, Script, ManualClock]]:
+    clock, script = ManualClock(), Script()
+    upstream = Upstream(clock, script)
+    running = asyncio.create_task(upstream.run())
+    try:
+        yield upstream, script, clock
+        assert not running.done()
+    finally:
+        running.cancel()
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(STATES, STATES)))
+def test_a_change_of_state_is_in_the_table_or_refused(before: State, after: State) -> None:
+    if after in TRANSITIONS[before]:
+        check_transition(before, after)
+    else:
+        with pytest.raises(IllegalState, match=f"from {before} to {after}"):
+            check_transition(before, after)
+
+
+async def test_an_idle_server_is_asked_who_it_is_every_ten_seconds() -> None:
+    async with watched() as (upstream, script, clock):
+        await clock.advance(3 * HEARTBEAT_S)
+        assert (upstream.state, script.asked) == ("up", [False] * 3)
+
+
+async def test_a_failed_call_and_two_failed_probes_take_it_down_within_a_second() -> None:
+    async with watched() as (upstream, script, clock):
+        script.fault = ValueError()
+        upstream.call_failed()
+        assert (upstream.state, upstream.reason) == ("doubted", None)
+        await clock.advance(FIRST_PROBE_S)
+        assert (upstream.state, upstream.reason) == ("doubted", None)
+        await clock.advance(2 * FIRST_PROBE_S)
+        assert upstream.state == "down" and upstream.reason is not None
+        assert script.asked == [True, True] and clock.now() < 1.0
+        with pytest.raises(EngineFailed, match="does not answer"):
+            await upstream.clear(1.0)
+
+
+async def test_it_is_probed_less_and_less_often_and_is_up_as_soon_as_it_answers() -> None:
+    async with watched() as (upstream, script, clock):
+        script.fault = ValueError()
+        upstream.call_failed()
+        await clock.advance(600.0)
+        assert upstream.state == "down" and 60 <= len(script.asked) <= 66
+        script.fault = None
+        await clock.advance(HEARTBEAT_S)
+        assert (upstream.state, upstream.reason) == ("up", None)
+        before = len(script.asked)
+        await clock.advance(HEARTBEAT_S)
+        assert script.asked[before:] == [False]
+        upstream.call_failed()  # the next outage begins with quick probes again
+        script.fault = ValueError()
+        await clock.advance(1.0)
+        assert str(upstream.state) == "down"
+
+
+async def test_an_idle_server_that_dies_goes_down_without_any_call() -> None:
+    async with watched() as (upstream, script, clock):
+        script.fault = ValueError()
+        await clock.advance(HEARTBEAT_S + 1.0)
+        assert upstream.state == "down"
+
+
+async def test_one_callers_bad_requests_never_take_it_down() -> None:
+    """1000 failed calls, to which every probe says that the server is fine: at most a probe each 0.2 s."""
+    async with watched() as (upstream, script, clock):
+        for _ in range(1000):
+            upstream.call_failed()
+            await clock.advance(0.05)
+            assert upstream.reason is None
+        assert len(script.asked) <= 50 / FIRST_PROBE_S
+
+
+async def test_a_probe_that_fails_while_calls_are_answered_means_nothing() -> None:
+    async with watched() as (upstream, script, clock):
+        script.fault, script.meanwhile = ValueError(), upstream.call_answered
+        await clock.advance(10 * HEARTBEAT_S)
+        assert upstream.state == "up"
+
+
+async def test_a_call_that_is_answered_ends_the_doubt() -> None:
+    async with watched() as (upstream, script, clock):
+        upstream.call_failed()
+        upstream.call_answered()
+        await clock.advance(1.0)
+        assert (upstream.state, script.asked) == ("up", [])
+
+
+async def test_a_pause_holds_calls_until_a_probe_is_answered_after_it() -> None:
+    async with watched() as (upstream, script, clock):
+        upstream.pause(30.0)
+        waiting = asyncio.create_task(upstream.clear(60.0))
+        await clock.advance(29.0)
+        assert (upstream.state, upstream.pause_s, script.asked, waiting.done()) == ("paused", 1.0, [], False)
+        script.fault = Busy(5.0)
+        await clock.advance(1.5)
+        assert (upstream.state, upstream.pause_s, waiting.done()) == ("paused", 4.5, False)
+        script.fault = None
+        await clock.advance(5.0)
+        await waiting
+        assert (upstream.state, upstream.pause_s, script.asked) == ("up", 0.0, [True, True])
+
+
+async def test_a_pause_is_as_long_as_the_longest_that_was_asked_for_up_to_a_limit() -> None:
+    async with watched() as (upstream, _, clock):
+        for seconds in (10.0, 40.0, 20.0):
+            upstream.pause(seconds)
+        assert upstream.pause_s == 40.0
+        upstream.pause(1e9)
+        assert upstream.pause_s == LONGEST_PAUSE_S
+        await clock.advance(LONGEST_PAUSE_S)
+        assert upstream.state == "up"
+
+
+async def test_a_call_does_not_wait_for_ever() -> None:
+    async with watched() as (upstream, _, _clock):
+        upstream.pause(30.0)
+        with pytest.raises(JudgeBusy):
+            await upstream.clear(0.01)
+
+
+async def test_a_server_that_dies_in_its_pause_fails_who_waits() -> None:
+    async with watched() as (upstream, script, clock):
+        upstream.pause(5.0)
+        waiting = asyncio.create_task(upstream.clear(60.0))
+        script.fault = ValueError()
+        await clock.advance(7.0)
+        await waiting  # it may be sent while there is doubt
+        assert upstream.state == "down" and upstream.pause_s == 0.0
+
+
+async def test_another_judge_is_refused_until_the_first_one_is_back() -> None:
+    async with watched() as (upstream, script, clock):
+        script.fault = Changed("root b instead of a")
+        await clock.advance(HEARTBEAT_S)
+        assert upstream.state == "changed" and "another judge" in str(upstream.reason)
+        upstream.pause(5.0)
+        assert upstream.pause_s == 0.0
+        script.fault = Busy(5.0)
+        await clock.advance(60.0)
+        assert upstream.state == "changed"
+        script.fault = ValueError()
+        await clock.advance(60.0)
+        assert str(upstream.state) == "down" and "does not answer" in str(upstream.reason)
+        script.fault = None
+        await clock.advance(HEARTBEAT_S)
+        assert (upstream.state, upstream.reason) == ("up", None)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_2000_random_events_keep_to_the_table_and_end_well(seed: int) -> None:
+    """In every state there is a reason exactly where no work is taken for good, and a server that answers is up."""
+    chance = random.Random(seed)
+    seen = set()
+    async with watched() as (upstream, script, clock):
+        for _ in range(2000):
+            script.fault = chance.choice([None, None, ValueError(), Busy(3.0), Changed("x")])
+            event: Any = chance.choice([upstream.call_failed, upstream.call_answered, None, None, upstream.pause])
+            if event == upstream.pause:
+                upstream.pause(chance.choice([0.5, 20.0]))
+            elif event is not None:
+                event()
+            await clock.advance(chance.choice([0.0, 0.1, 0.5, 11.0]))
+            seen.add(upstream.state)
+            assert (upstream.reason is not None) == (upstream.state in ("down", "changed"))
+            assert (upstream.pause_s > 0) == (upstream.state == "paused")
+        script.fault = None
+        await clock.advance(2 * LONGEST_PAUSE_S)
+        assert (upstream.state, seen) == ("up", set(STATES))
+
+
+# The engine on a scripted server.
+
+
+@asynccontextmanager
+async def judge(server: Server) -> AsyncIterator[tuple[RemoteEngine, ManualClock]]:
+    """An engine that has read once, as after its canary."""
+    clock = ManualClock()
+    engine = await connect(server, clock=clock, prompts_per_call=1)
+    await engine.read_labels(prompts(1), LABELS)
+    server.bodies.clear()
+    yield engine, clock
+    await engine.stop()
+
+
+async def test_the_engine_is_down_while_its_server_is_and_sends_it_no_work() -> None:
+    server = Server()
+    async with judge(server) as (engine, clock):
+        server.script = [REFUSED] * 3
+        with pytest.raises(EngineFailed, match="ConnectError"):
+            await engine.read_labels(prompts(1), LABELS)
+        await clock.advance(0.5)
+        assert engine.down == "the judge's server does not answer; it is asked again and again"
+        calls = len(server.bodies)
+        with pytest.raises(EngineFailed, match="does not answer"):
+            await engine.read_labels(prompts(5), LABELS)
+        assert len(server.bodies) == calls, "a server that is down gets no work"
+        await clock.advance(HEARTBEAT_S)
+        assert engine.down is None
+        (outcome,) = await engine.read_labels(prompts(1), LABELS)
+        assert right(prompts(1)[0], outcome)
+
+
+@pytest.mark.parametrize(
+    ("answer", "alive"),
+    [
+        (httpx.Response(500), False),
+        (httpx.Response(502), False),
+        (httpx.Response(503), False),
+        (httpx.Response(401), False),
+        (httpx.Response(404), False),
+        (httpx.ReadTimeout("slow"), False),
+        (lambda _: b"<html>", False),
+        (httpx.Response(400, json={}), True),
+        (httpx.Response(422, json={}), True),
+    ],
+)
+async def test_what_says_nothing_of_the_server_casts_no_doubt(answer: Any, alive: bool) -> None:
+    server = Server()
+    async with judge(server) as (engine, clock):
+        server.script = [answer] * 3
+        with pytest.raises(EngineFailed):
+            await engine.read_labels(prompts(1), LABELS)
+        await clock.advance(0.5)
+        assert (engine.down is None) == alive
+        assert len(server.bodies) == (1 if alive else 3), "a probe asks for a verdict too"
+
+
+@pytest.mark.parametrize("code", [429, 503])
+async def test_a_server_that_asks_to_be_left_alone_is_and_nothing_is_sent_twice(code: int) -> None:
+    server = Server()
+    async with judge(server) as (engine, clock):
+        server.script = [httpx.Response(code, headers={"retry-after": "20"})]
+        first, rest = prompts(9)[0], prompts(9)[1:]
+        (refused,) = await engine.read_labels([first], LABELS)
+        assert isinstance(refused, JudgeBusy) and refused.code == SharedRequestRejected.code and refused.retryable
+        assert engine.down is None and engine.pause_s == 20.0
+        waiting = asyncio.create_task(engine.read_labels(rest, LABELS))
+        await clock.advance(19.9)
+        assert len(server.bodies) == 1 and not waiting.done()
+        await clock.advance(0.2)
+        outcomes = await waiting
+        assert all(right(prompt, outcome) for prompt, outcome in zip(rest, outcomes, strict=True))
+        sent = [tuple(body["prompt"][0]) for body in server.bodies]
+        assert sent.count(first.ids) == 2, "refused once, and once as the prompt of the probe"
+        assert sorted(sent[2:]) == sorted(prompt.ids for prompt in rest) and engine.pause_s == 0.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0"}, 1.0),
+        ({"retry-after": "99999999999999999999"}, LONGEST_PAUSE_S),
+        ({"retry-after": "Sun, 29 Nov 2026 20:00:30 GMT", "date": "Sun, 29 Nov 2026 20:00:00 GMT"}, 30.0),
+        ({"retry-after": "Sun, 29 Nov 2026 20:00:30 GMT"}, 1.0),
+        ({"retry-after": "soon"}, 1.0),
+        ({"retry-after": "-5"}, 1.0),
+        ({}, 1.0),
+    ],
+)
+async def test_a_retry_after_is_read_as_seconds_or_as_a_date_by_the_servers_clock(
+    headers: dict[str, str], seconds: float
+) -> None:
+    server = Server()
+    async with judge(server) as (engine, _):
+        server.script = [httpx.Response(429, headers=headers)]
+        await engine.read_labels(prompts(1), LABELS)
+        assert engine.pause_s == seconds
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"card": CARD | {"id": "other"}},
+        {"card": CARD | {"root": "/m/fine-tuned"}},
+        {"card": CARD | {"max_model_len": 32}},
+        {"version": "0.33.0"},
+        {"version": None},
+    ],
+)
+async def test_another_judge_under_the_same_url_gets_no_work(
+    change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server()
+    async with judge(server) as (engine, clock):
+        first = engine.identity
+        server.models = [change.get("card", CARD)]
+        server.version = change.get("version", server.version)
+        await clock.advance(HEARTBEAT_S)
+        assert "serves another judge now" in str(engine.down) and engine.identity == first
+        assert "instead of" in caplog.text or "not judge" in caplog.text
+        with pytest.raises(EngineFailed, match="another judge"):
+            await engine.read_labels(prompts(3), LABELS)
+        assert server.bodies == []
+        server.models, server.version = [CARD], "0.32.0"
+        await clock.advance(HEARTBEAT_S)
+        assert engine.down is None
+
+
+async def test_a_version_that_is_not_told_for_a_moment_is_no_other_judge() -> None:
+    server = Server()
+    told = server.handle_async_request
+
+    async def fails(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(500) if request.url.path.endswith("/version") else await told(request)
+
+    async with judge(server) as (engine, clock):
+        server.handle_async_request = fails  # type: ignore[method-assign]
+        await clock.advance(HEARTBEAT_S + 0.5)
+        assert "does not answer" in str(engine.down)
+        server.handle_async_request = told  # type: ignore[method-assign]
+        await clock.advance(HEARTBEAT_S)
+        assert engine.down is None
+
+
+async def test_what_a_probe_asks_is_read_as_strictly_as_a_verdict() -> None:
+    """A server that lists its models and generates, but whose labels cannot be read, is down."""
+    server = Server()
+
+    def garbled(answer: Any) -> Any:
+        answer["choices"][0]["logprobs"] = None
+        return answer
+
+    async with judge(server) as (engine, clock):
+        server.script = [garbled] * 100
+        await engine_fails(engine)
+        await clock.advance(0.5)
+        assert "does not answer" in str(engine.down)
+
+
+async def engine_fails(engine: RemoteEngine) -> None:
+    with pytest.raises(EngineFailed):
+        await engine.read_labels(prompts(1), LABELS)
+    await settle()
+
+
+async def test_a_generation_waits_for_the_end_of_a_pause_too() -> None:
+    server = Server()
+    async with judge(server) as (engine, clock):
+        server.script = [httpx.Response(429, headers={"retry-after": "3"})]
+        (refused,) = await engine.generate(prompts(1), [Sampling(max_tokens=9)])
+        assert isinstance(refused, JudgeBusy)
+        waiting = asyncio.create_task(engine.generate(prompts(1), [Sampling(max_tokens=9)]))
+        await clock.advance(4.0)
+        (written,) = await waiting
+        assert isinstance(written, Generation)
+
+
+async def test_stopping_ends_the_probes() -> None:
+    server = Server()
+    async with judge(server) as (engine, clock):
+        await engine.stop()
+        asked = len(server.requests)
+        await clock.advance(60.0)
+        assert len(server.requests) == asked and engine.down == "the judge was stopped"
