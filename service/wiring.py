@@ -18,7 +18,7 @@ from service.cache.redis import RedisCache
 from service.clock import Clock
 from service.engine.base import Engine
 from service.engine.build import LoadedJudge
-from service.errors import ConfigurationError, RubricdError
+from service.errors import ConfigurationError, RubricdError, Unparseable
 from service.idempotency import IdempotencyStore, MemoryIdempotencyStore, RedisIdempotencyStore
 from service.lifecycle import Lifecycle
 from service.modes.escalation import Escalation
@@ -209,10 +209,10 @@ async def _first_verdict(canary: Canary) -> None:
     try:
         await canary.check()
     except RubricdError as error:
-        raise ConfigurationError(
-            f"the judge gave no verdict on a canary: {error.code}: {error}. "
-            "Is it a chat model that can answer with one of the `labels`?"
-        ) from error
+        why = f"the judge gave no verdict on a canary: {error.code}: {error}"
+        if isinstance(error, Unparseable) and (wanted := await canary.wanted()) is not None:
+            why += f"; its answer would begin with {wanted!r}, so set `labels` to what it says, or name another `judge`"
+        raise ConfigurationError(f"{why}. Is it a chat model that can answer with one of the `labels`?") from error
 
 
 async def _watch_canary(canary: Canary, every_s: float, parts: Dependencies) -> None:

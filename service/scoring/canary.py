@@ -7,7 +7,8 @@ start.
 import asyncio
 from collections.abc import Sequence
 
-from service.errors import Unparseable
+from service.engine.base import Generation, GenerationQuery, Sampling
+from service.errors import RubricdError, Unparseable
 from service.modes.label_verdict import read_verdict
 from service.modes.modes import JudgingMode, Query, as_label_logprobs, render_prompts
 from service.rubrics.judgement import Verdict
@@ -17,6 +18,7 @@ from service.scheduling import Scheduler
 _HEADACHE = (Turn("user", "What should I do about a headache?"),)
 _POEM = (Turn("user", "Write two lines about the sea."),)
 _REST = "Drink some water and get some rest."
+_WANTED_TOKENS = 5
 _SEA = "The sea is wide, the sea is blue,\nand every wave brings something new."
 
 
@@ -54,6 +56,18 @@ class Canary:
         self._at_start = self._at_start or verdicts
         pairs = zip(verdicts, self._at_start, strict=True)
         return max(abs(now.p_met - then.p_met) for now, then in pairs)
+
+    async def wanted(self) -> str | None:
+        """What the judge would write by itself where it was asked for a label: its first tokens, at most
+        `_WANTED_TOKENS`. None where it writes nothing either."""
+        [prompt, *_] = await asyncio.to_thread(render_prompts, self._judging_mode, self._queries[:1], "", 0)
+        query = GenerationQuery(prompt, Sampling(max_tokens=_WANTED_TOKENS))
+        try:
+            [ticket] = self._scheduler.submit([query], [None])
+            result = await ticket.future
+        except RubricdError:
+            return None
+        return result.text if isinstance(result, Generation) and result.text else None
 
     async def _verdicts(self) -> list[Verdict]:
         rendered = await asyncio.to_thread(render_prompts, self._judging_mode.renderer, self._queries, "", 0)

@@ -1,11 +1,13 @@
 """Tests of the composition root: what it builds from which settings, and that it serves after a verdict only."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from service.cache.redis import RedisCache
 from service.clock import ManualClock, settle
+from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt, Sampling
 from service.engine.build import LoadedJudge
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import ConfigurationError
@@ -76,6 +78,27 @@ async def test_a_judge_without_a_verdict_does_not_serve() -> None:
         [failure] = failures
         assert isinstance(failure, ConfigurationError) and "no verdict on a canary" in str(failure)
     assert engine.stopped
+
+
+class Talkative(FakeEngine):
+    """A judge that begins with other words than a label."""
+
+    async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
+        return [LabelLogprobs((-6.0, -7.0)) for _ in prompts]
+
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
+        assert [sampling.max_tokens for sampling in samplings] == [5]
+        return [Generation("Well, it depends", finished=False, tokens=5)]
+
+
+async def test_a_judge_that_wants_to_say_something_else_shows_what_and_the_setting_that_helps() -> None:
+    composition, failures = composed(fake_settings(), Talkative())
+    async with composition.running():
+        while composition.dependencies.lifecycle.state == "loading":
+            await settle()
+        [failure] = failures
+    assert "hold 0.0034 of the vocabulary's mass" in str(failure)
+    assert "begin with 'Well, it depends', so set `labels`" in str(failure)
 
 
 async def test_a_mode_whose_labels_the_engine_cannot_read_is_not_served() -> None:
