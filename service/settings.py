@@ -7,7 +7,7 @@ so that no field is copied and a floor's code cannot name what belongs to anothe
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 EngineName = Literal["auto", "fake", "local", "remote", "vllm"]
@@ -69,7 +69,8 @@ class EngineSettings(LabelSettings):
     )
     remote_token_ids: bool = Field(
         default=True,
-        description="Engine `remote` tells tokens apart by id, as vLLM can. Without it, by the text of the labels.",
+        description="Engine `remote` tells tokens apart by id, as vLLM can. Without it, by the text that each decodes "
+        "to.",
     )
     remote_key: str | None = Field(default=None, description="Engine `remote` sends this bearer key.", repr=False)
 
@@ -106,6 +107,16 @@ class EngineSettings(LabelSettings):
         gt=0,
         description="Engine `vllm` is restarted when it has work and is silent for this many seconds.",
     )
+
+    @field_validator("remote_key")
+    @classmethod
+    def _fits_a_header(cls, key: str | None) -> str | None:
+        if key is not None and not (key and all("!" <= character <= "~" for character in key)):
+            raise ValueError(
+                "it is empty or holds white space, a line break or a character outside ASCII, which no HTTP header can "
+                "carry; take it out (the last line break of a file comes along easily)"
+            )
+        return key
 
 
 class ModeSettings(LabelSettings):

@@ -147,11 +147,11 @@ def _max_model_len(config: Any, wanted: int | None, folder: Path) -> int:
     text_config = config.get_text_config(decoder=True)
     declared = getattr(text_config, "max_position_embeddings", None)
     if wanted is None and declared is None:
-        raise ConfigurationError(f"{folder} does not declare its longest prompt: set max_model_len")
+        raise ConfigurationError(f"{folder} does not declare its longest prompt: set `max_model_len`")
     if wanted is not None and declared is not None and wanted > declared:
-        raise ConfigurationError(f"max_model_len is {wanted} but the model was made for {declared}: lower it")
+        raise ConfigurationError(f"`max_model_len` is {wanted} but the model was made for {declared}: lower it")
     # As vLLM has it: without a setting a LongRoPE model judges what its short factors, which are better, were made for.
     length = wanted if wanted is not None else default_context(text_config) or declared
     if type(length) is not int or length < 2:
-        raise ConfigurationError("max_model_len must be at least 2: a prompt token and an answer token")
+        raise ConfigurationError("`max_model_len` must be at least 2: a prompt token and an answer token")
     return length

@@ -60,7 +60,7 @@ class Canary:
     async def wanted(self) -> str | None:
         """What the judge would write by itself where it was asked for a label: its first tokens, at most
         `_WANTED_TOKENS`. None where it writes nothing either."""
-        [prompt, *_] = await asyncio.to_thread(render_prompts, self._judging_mode, self._queries[:1], "", 0)
+        [prompt, *_] = await asyncio.to_thread(render_prompts, self._judging_mode.renderer, self._queries[:1], "", 0)
         query = GenerationQuery(prompt, Sampling(max_tokens=_WANTED_TOKENS))
         try:
             [ticket] = self._scheduler.submit([query], [None])

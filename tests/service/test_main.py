@@ -59,6 +59,16 @@ def test_a_wrong_setting_is_named_and_its_value_is_not(
     assert "hidden" not in said
 
 
+@pytest.mark.parametrize("key", ["sk hidden", "sk-hidden\n", "\tsk-hidden", "hidden-schlüssel"])
+def test_a_key_that_no_header_can_carry_is_named_and_not_shown(
+    key: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUBRICD_REMOTE_KEY", key)
+    assert main(["serve"]) == 2
+    said = capsys.readouterr().err
+    assert "`remote_key`" in said and "white space" in said and "hidden" not in said
+
+
 def test_flags_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Settings] = []
 

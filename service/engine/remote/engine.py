@@ -109,7 +109,7 @@ class RemoteEngine:
         url = _normalised(base_url)
         client = httpx.AsyncClient(
             base_url=url,
-            headers=_authorization(api_key),
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=http_timeout(min(timeout_s, _ASK_TIMEOUT_S)),
             limits=httpx.Limits(max_connections=max_concurrency + 2),  # besides calls, who asks and who confirms
             follow_redirects=False,
@@ -285,18 +285,6 @@ def _sampling_fields(sampling: Sampling, *, vllm: bool) -> dict[str, Any]:
         schema = {"name": "answer", "strict": True, "schema": json.loads(sampling.json_schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
-
-
-def _authorization(api_key: str | None) -> dict[str, str]:
-    """Raises ConfigurationError for a key that no header can carry."""
-    if api_key is None:
-        return {}
-    if not api_key or not all("!" <= character <= "~" for character in api_key):
-        raise ConfigurationError(
-            "`remote_key` is empty or holds white space, a line break or a character outside ASCII, which no header "
-            "can carry: take it out (a file's last line break comes along easily)"
-        )
-    return {"Authorization": f"Bearer {api_key}"}
 
 
 def _normalised(base_url: str) -> str:

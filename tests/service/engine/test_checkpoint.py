@@ -88,7 +88,7 @@ def test_a_length_that_the_model_was_not_made_for_is_refused(checkpoint: Make, l
 
 
 def test_a_model_that_tells_no_length_needs_one(checkpoint: Make) -> None:
-    with pytest.raises(ConfigurationError, match="set max_model_len"):
+    with pytest.raises(ConfigurationError, match="set `max_model_len`"):
         load(checkpoint("mamba"))
     assert load(checkpoint("mamba"), max_model_len=99).max_model_len == 99
 
