@@ -25,7 +25,7 @@ from service.clock import SystemClock
 from service.engine.build import MINIATURE
 from service.engine.devices import Gpu, find_gpus
 from service.errors import ConfigurationError
-from service.redis_client import RedisClient, RedisUnavailable
+from service.redis_client import RedisClient
 from service.server import check_host
 from service.settings import EngineSettings, Settings
 from service.tenancy import teams_file
@@ -273,23 +273,22 @@ def check_remote(settings: EngineSettings, transport: httpx.BaseTransport | None
 
 
 async def check_redis(settings: Settings) -> Finding:
-    """Checks whether Redis answers in time. The service starts without it, so that only a wrong URL is an error."""
+    """Checks whether Redis answers in time and does what it is asked. The service starts without it, so that only a
+    wrong URL is an error."""
     if settings.redis_url is None:
         return Finding("Redis", "ok", "not used: this process shares nothing with others")
-    faults: list[str] = []
     clock = SystemClock()
     try:
-        client = RedisClient(settings.redis_url, timeout_s=_CONNECT_S, clock=clock, on_fault=faults.append)
+        client = RedisClient(settings.redis_url, timeout_s=_CONNECT_S, clock=clock)
     except ConfigurationError as error:
         return Finding("Redis", "error", str(error), "correct `redis_url`")
     try:
-        await client.get_many([b"rubricd:doctor"])  # connects
-        began_s = clock.now()
-        await client.get_many([b"rubricd:doctor"])
+        for _ in range(2):  # the first time it connects, too
+            began_s = clock.now()
+            if (fault := await client.find_refusal()) is not None:
+                remedy = f"{fault.remedy}; until then each process uses its own memory"
+                return Finding("Redis", "warning", f"{_host(settings.redis_url)} cannot be used: {fault.kind}", remedy)
         took_s = clock.now() - began_s
-    except RedisUnavailable as error:
-        remedy = "start Redis, or correct `redis_url`; until then each process uses its own memory"
-        return Finding("Redis", "warning", f"{_host(settings.redis_url)} cannot be used: {error}", remedy)
     finally:
         await client.aclose()
     text = f"{_host(settings.redis_url)} answers in {took_s * 1000:.1f} ms"

@@ -4,13 +4,16 @@ The breaker is written by hand: redis-py fails or retries call by call, and here
 fail at once until Redis answers a ping.
 
 Guarantees: a call returns or raises RedisUnavailable, within the timeout or, where those take longer, some twenty turns
-of the event loop. The first timeout or connection fault opens the breaker; while it is open every call raises at once;
-it closes when a ping in the background is answered. An error of one command fails that command alone. Nothing is sent
-twice: the caller decides what a fault means.
+of the event loop. The first fault after which Redis can answer nothing (timeout, connection, password, database) opens
+the breaker; while it is open every call raises at once; it closes when a ping in the background is answered. An error
+of one command fails that command alone. A refusal that an operator must end (rights, memory, read-only) leaves the
+breaker closed, and Redis does not count as up until it has done what was refused. A kind of fault is logged once a
+minute at most, with what to do. Nothing is sent twice: the caller decides what a fault means.
 """
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -19,26 +22,23 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    BusyLoadingError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-)
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.clock import Clock
 from service.errors import ConfigurationError
+from service.redis_faults import Fault, fault_of
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Argument = bytes | str | int
 
 _CONCURRENT_CALLS = 16
 _PING_EVERY_S = 1.0
+_CHECK_EVERY_S = 1.0
+_TELL_EVERY_S = 60.0
 _TIMEOUT_PARTS = 10
 _CLOSE_S = 5.0
 _URL_FORMS = (
@@ -47,15 +47,25 @@ _URL_FORMS = (
 )
 
 
+_CHECKED_KEYS = (b"rubricd:{check}", b"rubricd:{check}:ids")
+_CHECKED_VALUE = b"rubricd:{check}:value"
+_CHECK = """
+redis.call('TIME')
+redis.call('HSET', KEYS[1], 'left', 1)
+redis.call('ZADD', KEYS[2], 1, '1')
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, 1000) end
+return 1
+"""
+
+
 class RedisUnavailable(Exception):
     """Redis is unreachable or slow, the breaker is open, or Redis refused this command."""
 
 
 class RedisClient:
     """`url` is redis://, rediss://, unix://, redis+cluster://host:port, rediss+cluster://host:port or
-    redis+sentinel://host1:port,host2:port/master_name[/db]. `on_fault` is called with the kind of each fault: timeout,
-    connection, loading, oom, readonly, wrong_type or other. Raises ConfigurationError for another URL. The first call
-    connects."""
+    redis+sentinel://host1:port,host2:port/master_name[/db]. `on_fault` is called with the kind of each fault, one of
+    redis_faults.KINDS. Raises ConfigurationError for another URL. The first call connects."""
 
     def __init__(
         self, url: str, *, timeout_s: float, clock: Clock, on_fault: Callable[[str], None] = lambda kind: None
@@ -67,6 +77,18 @@ class RedisClient:
         self._on_fault = on_fault
         self._slots = asyncio.Semaphore(_CONCURRENT_CALLS)
         self._recovering: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._told: set[str] = set()
+        self._quiet_s: dict[str, float] = {}
+
+    async def start(self) -> None:
+        """Checks in the background what Redis lets this user do. It is not up before."""
+        self._check_until_permitted(0.0)
+
+    @property
+    def up(self) -> bool:
+        """Returns whether Redis answers, and has refused nothing that it would refuse again."""
+        return not self.breaker_open and self._checking is None
 
     @property
     def breaker_open(self) -> bool:
@@ -90,7 +112,7 @@ class RedisClient:
         replies = await self._call(lambda: self._pipelined(commands))
         for reply in replies:
             if isinstance(reply, Exception):
-                self._on_fault(_kind(reply))
+                self._heard(fault_of(reply))
         return replies
 
     async def script(self, lua: str, keys: Sequence[bytes], args: Sequence[Argument]) -> Any:
@@ -106,10 +128,31 @@ class RedisClient:
 
         return await self._call(run)
 
+    async def find_refusal(self) -> Fault | None:
+        """Does once what this service does with Redis. The first fault; None where there is none."""
+        count, hashed = len(_CHECKED_KEYS), hashlib.sha1(_CHECK.encode(), usedforsecurity=False).hexdigest()
+        commands: list[Sequence[Argument]] = [
+            ("GET", _CHECKED_VALUE),
+            ("EVALSHA", hashed, count, *_CHECKED_KEYS),
+            ("EVAL", _CHECK, count, *_CHECKED_KEYS),
+            ("DEL", _CHECKED_VALUE),
+            ("SET", _CHECKED_VALUE, b"1", "PX", 1000),
+        ]
+        if not isinstance(self._client, RedisCluster):
+            commands.append(("MGET", _CHECKED_VALUE))
+        try:
+            replies = await self._within(lambda: self._pipelined(commands))
+        except Exception as error:
+            return fault_of(error)
+        errors = [one for one in replies if isinstance(one, Exception) and not isinstance(one, NoScriptError)]
+        return fault_of(errors[0]) if errors else None
+
     async def aclose(self) -> None:
-        if self._recovering is not None:
-            self._recovering.cancel()
-            await asyncio.wait({self._recovering})
+        tasks = {task for task in (self._recovering, self._checking) if task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self._client.aclose()
         if self._sentinel is not None:
             await self._sentinel.aclose()
@@ -122,12 +165,31 @@ class RedisClient:
             try:
                 return await self._within(do)
             except Exception as error:
-                kind = _kind(error)
-                self._on_fault(kind)
-                # These say that Redis cannot answer. The others are the fault of one command.
-                if kind in ("timeout", "connection", "loading"):
-                    self._open_breaker()
-                raise RedisUnavailable(kind) from error
+                fault = fault_of(error)
+                self._heard(fault)
+                raise RedisUnavailable(fault.kind) from error
+
+    def _heard(self, fault: Fault) -> None:
+        self._on_fault(fault.kind)
+        self._tell(fault)
+        if fault.closed:
+            self._open_breaker()
+        elif fault.refused:
+            self._check_until_permitted(_CHECK_EVERY_S)
+
+    def _tell(self, fault: Fault) -> None:
+        """Once until Redis is up again, and once a minute where it comes and goes."""
+        now_s = self._clock.now()
+        if not (fault.closed or fault.refused) or fault.kind in self._told or now_s < self._quiet_s.get(fault.kind, 0):
+            return
+        self._told.add(fault.kind)
+        self._quiet_s[fault.kind] = now_s + _TELL_EVERY_S
+        log.warning("Redis cannot be used as it should (%s): %s", fault, fault.remedy)
+
+    def _tell_if_up(self) -> None:
+        if self._told and self.up:
+            self._told.clear()
+            log.warning("Redis is used again")
 
     async def _within(self, do: Callable[[], Awaitable[T]]) -> T:
         """Raises TimeoutError. The timeout runs in parts, so that a slow event loop reads from Redis as often as a
@@ -170,30 +232,28 @@ class RedisClient:
             except Exception:
                 continue
             self._recovering = None
+            self._tell_if_up()
             return
+
+    def _check_until_permitted(self, first_s: float) -> None:
+        if self._checking is None:
+            checking = self._check(first_s)
+            self._checking = asyncio.get_running_loop().create_task(checking, name="redis-check")
+
+    async def _check(self, first_s: float) -> None:
+        await self._clock.sleep(first_s)
+        while self.breaker_open or (fault := await self.find_refusal()) is not None:
+            if not self.breaker_open and fault is not None:
+                self._tell(fault)
+            await self._clock.sleep(_CHECK_EVERY_S)
+        self._checking = None
+        self._tell_if_up()
 
     async def _ping(self) -> None:
         if isinstance(self._client, RedisCluster):
             await self._execute("PING", target_nodes=RedisCluster.PRIMARIES)
         else:
             await self._execute("PING")
-
-
-def _kind(error: Exception) -> str:
-    """The kind of a fault, as the metrics count it."""
-    if isinstance(error, TimeoutError | RedisTimeoutError):
-        return "timeout"
-    if isinstance(error, BusyLoadingError):
-        return "loading"
-    if isinstance(error, RedisConnectionError | RedisClusterException | OSError):
-        return "connection"
-    if isinstance(error, OutOfMemoryError):
-        return "oom"
-    if isinstance(error, ReadOnlyError):
-        return "readonly"
-    if isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE"):
-        return "wrong_type"
-    return "other"
 
 
 def _client(url: str) -> tuple[Redis | RedisCluster, Sentinel | None]:

@@ -86,7 +86,7 @@ def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], buil
         ledger=MeteredLedger(shared.ledger, telemetry),
         idempotency_store=shared.idempotency_store,
     )
-    telemetry.set_gauge_source(partial(_gauges, dependencies, shared.redis))
+    telemetry.set_gauge_source(partial(_gauges, dependencies, shared))
     return Composition(settings, dependencies, tracing, shared, build)
 
 
@@ -124,6 +124,7 @@ class SharedState:
     async def running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             if self.redis is not None:
+                await self.redis.start()
                 stack.push_async_callback(self.redis.aclose)
             for part in (self.ledger, self.idempotency_store, self.cache):
                 if isinstance(part, RedisLedger | RedisIdempotencyStore | RedisCache):
@@ -181,7 +182,7 @@ async def _load(
     canary = Canary(modes[DEFAULT], scheduler)
     await _first_verdict(canary)
     store = MemoryCache[ModeResult](settings.cache_entries)
-    telemetry.set_gauge_source(partial(_gauges, parts, shared.redis, _Judging(built.engine, scheduler, store)))
+    telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(built.engine, scheduler, store)))
     judge = modes[DEFAULT].judge
     telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
     if settings.canary_every_s > 0:
@@ -231,15 +232,21 @@ async def _watch_canary(canary: Canary, every_s: float, parts: Dependencies) -> 
 # What Prometheus reads.
 
 
-def _gauges(parts: Dependencies, redis: RedisClient | None, judging: _Judging | None = None) -> GaugeValues:
+def _gauges(parts: Dependencies, shared: SharedState, judging: _Judging | None = None) -> GaugeValues:
     quotas = quotas_of(parts.authentication.teams)
     reserved = dict.fromkeys((team for team, quota in quotas if quota != "requests_per_minute"), 0)
     reserved.update(parts.ledger.reserved())
-    redis_up = None if redis is None else not redis.breaker_open
+    redis_up = None if shared.redis is None else shared.redis.up
+    quotas_shared = shared.ledger.shared if quotas and isinstance(shared.ledger, RedisLedger) else None
     file_ok, read_at_s = parts.authentication.file_ok, parts.authentication.read_at_s
     if judging is None:
         return GaugeValues(
-            redis_up=redis_up, teams_file_ok=file_ok, teams_file_read_at_s=read_at_s, limits=quotas, reserved=reserved
+            redis_up=redis_up,
+            quotas_shared=quotas_shared,
+            teams_file_ok=file_ok,
+            teams_file_read_at_s=read_at_s,
+            limits=quotas,
+            reserved=reserved,
         )
     scheduler = judging.scheduler
     return GaugeValues(
@@ -251,6 +258,7 @@ def _gauges(parts: Dependencies, redis: RedisClient | None, judging: _Judging | 
         cache_entries=len(judging.store),
         engine_restarts=judging.engine.restarts,
         redis_up=redis_up,
+        quotas_shared=quotas_shared,
         teams_file_ok=file_ok,
         teams_file_read_at_s=read_at_s,
         limits=quotas,

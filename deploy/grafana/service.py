@@ -145,8 +145,8 @@ _LIMITS: tuple[Panel, ...] = (
     ),
     Lines(
         "Faults",
-        "Failed engine batches, engine restarts, failed canaries, faults of Redis, invalid teams files, and the number "
-        "of replicas whose circuit breaker to Redis is open.",
+        "Failed engine batches, engine restarts, failed canaries, faults of Redis, invalid teams files, and how many "
+        "replicas Redis does not serve, or count quotas alone.",
         (
             Query(increase("rubricd_engine_failed_batches_total"), "engine: failed batches"),
             Query(increase("rubricd_engine_restarts_total"), "engine: restarts"),
@@ -159,6 +159,7 @@ _LIMITS: tuple[Panel, ...] = (
             ),
             Query(increase("rubricd_teams_reloads_total", 'outcome="failed"'), "teams file: invalid"),
             Query(f"sum(1 - {select('rubricd_redis_up')})", "replicas without Redis"),
+            Query(f"sum(1 - {select('rubricd_quotas_shared')})", "replicas with quotas of their own"),
         ),
         runbook=(
             "RubricdEngineFailing",

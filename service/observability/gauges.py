@@ -26,6 +26,7 @@ class GaugeValues:
     cache_entries: int = 0
     engine_restarts: int = 0
     redis_up: bool | None = None
+    quotas_shared: bool | None = None
     teams_file_ok: bool | None = None
     teams_file_read_at_s: float | None = None
     limits: Numbers = field(default_factory=dict)
@@ -55,7 +56,12 @@ class Gauges(Collector):
         )
         yield _gauge("rubricd_cache_entries", "Verdicts in the cache of this process.", now.cache_entries)
         yield _gauge(
-            "rubricd_redis_up", "1 while Redis is available, 0 while its circuit breaker is open.", now.redis_up
+            "rubricd_redis_up", "1 while Redis does what it is asked, 0 while it is down or refuses.", now.redis_up
+        )
+        yield _gauge(
+            "rubricd_quotas_shared",
+            "1 while quotas hold over all replicas, 0 while they hold for this one alone.",
+            now.quotas_shared,
         )
         yield _gauge(
             "rubricd_teams_file_ok", "1 while the teams file is valid, 0 while it cannot be used.", now.teams_file_ok

@@ -2,12 +2,13 @@
 
 Guarantees: each change of a team's quota is one script, so that it is not exceeded however many processes reserve at
 once; what a dead process had reserved is free again after `_RESERVATION_S`. While Redis is unavailable each process
-counts alone, so that a team may use up to its quota in each of them. The time is Redis' own: the processes' clocks do
-not matter, and a clock of Redis that is set back delays nobody.
+counts alone, so that a team may use up to its quota in each of them; the log says when that begins and when it ends.
+The time is Redis' own: the processes' clocks do not matter, and a clock of Redis that is set back delays nobody.
 """
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import weakref
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from service.clock import Clock
 from service.redis_client import Argument, RedisClient, RedisUnavailable
 from service.tenancy.quota import BUSY_WAIT_S, MemoryLedger, Reservation, check_possible, exceeded
 from service.tenancy.team import Team
+
+log = logging.getLogger(__name__)
 
 _RESERVATION_S = 30.0
 _RENEW_EVERY_S = 10.0
@@ -42,6 +45,12 @@ class RedisLedger:
         self._held: weakref.WeakSet[_RedisReservation] = weakref.WeakSet()
         self._settling: set[asyncio.Task[None]] = set()
         self._renewing: asyncio.Task[None] | None = None
+        self._shared = True
+
+    @property
+    def shared(self) -> bool:
+        """Returns whether the quotas held over all processes when one was asked for last."""
+        return self._shared
 
     async def start(self) -> None:
         self._renewing = asyncio.create_task(self._renew(), name="quota-renew")
@@ -95,7 +104,20 @@ class RedisLedger:
         """Seconds to wait. 0 when the tokens are taken. Raises RedisUnavailable."""
         limits: list[Argument] = [tokens, per_minute or "", at_a_time or ""]
         arguments = [_KEEP_MS, *limits, id, repr(_RESERVATION_S), repr(BUSY_WAIT_S)]
-        return float(await self._client.script(_RESERVE, keys, arguments))
+        try:
+            wait_s = float(await self._client.script(_RESERVE, keys, arguments))
+        except RedisUnavailable as error:
+            self._note(shared=False, why=f" (Redis: {error})")
+            raise
+        self._note(shared=True)
+        return wait_s
+
+    def _note(self, *, shared: bool, why: str = "") -> None:
+        """Tells the operator when it changes for whom the quotas hold."""
+        if shared != self._shared:
+            self._shared = shared
+            scope = "over all replicas again" if shared else f"for this replica alone{why}"
+            log.warning("quotas hold %s", scope)
 
     async def _settle(self, reservation: "_RedisReservation", used_tokens: int) -> None:
         """Sends the settlement. If it does not reach Redis, the reservation expires there."""

@@ -118,6 +118,26 @@ async def test_a_redis_that_is_killed_and_comes_back() -> None:
             assert await room(ledger, team) == 100
 
 
+async def test_the_log_says_for_whom_the_quotas_hold(caplog: pytest.LogCaptureFixture) -> None:
+    """One line when 50 requests are counted alone, and one when Redis is back."""
+    clock, team = ManualClock(), Team("a", tokens_per_minute=1000, requests_per_minute=1000)
+    with RedisServer() as server:
+        async with ledgers(server.url, clock, 1) as (ledger,):
+            await ledger.reserve(team, 1)
+            assert ledger.shared
+            server.kill()
+            for _ in range(50):
+                await ledger.admit(team)
+                await ledger.reserve(team, 1)
+                assert not ledger.shared
+            server.start()
+            await back(ledger, clock)
+            await ledger.admit(team)
+            assert ledger.shared
+    told = [record.getMessage() for record in caplog.records if "quotas hold" in record.getMessage()]
+    assert told == ["quotas hold for this replica alone (Redis: connection)", "quotas hold over all replicas again"]
+
+
 async def test_the_renewal_outlives_a_redis_that_is_away() -> None:
     clock = ManualClock()
     with RedisServer() as server:
