@@ -36,7 +36,7 @@ class Upstream:
         self.port = free_port()
         self.judge: Server = AnyVocabulary(model=card())
         self._listener: asyncio.Server | None = None
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._connections: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     @property
     def url(self) -> str:
@@ -49,24 +49,26 @@ class Upstream:
         """Every connection breaks, and the port is closed."""
         if self._listener is not None:
             self._listener.close()
-        for connection in self._connections:
+        for connection, serving in list(self._connections.items()):
             connection.transport.abort()
+            if serving is not None:
+                serving.cancel()
         while self._connections:
             await asyncio.sleep(0.001)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, request after request."""
-        self._connections.add(writer)
+        self._connections[writer] = asyncio.current_task()
         try:
             while True:
                 request = await _read(reader)
                 answer = await self.judge.handle_async_request(request)
                 writer.write(_written(answer))
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the caller closed it, or it was broken
         finally:
-            self._connections.discard(writer)
+            del self._connections[writer]
             writer.close()
 
 

@@ -83,9 +83,11 @@ async def _list_models(client: httpx.AsyncClient) -> list[dict[str, Any]]:
     response = await _get(client, "/v1/models")
     if response.status_code in (401, 403):
         raise NotAnswered("the server refuses the key: set `remote_key`")
+    if (pause_s := retry_after_s(response)) is not None:
+        raise NotAnswered(f"the server is overloaded (it answers {response.status_code}): try again later", pause_s)
     if response.status_code != httpx.codes.OK:
         needed = "`remote_url` must be the base URL of an OpenAI-compatible server"
-        raise NotAnswered(f"it answers {response.status_code}, and {needed}", retry_after_s(response))
+        raise NotAnswered(f"it answers {response.status_code}, and {needed}")
     try:
         data = at_path(parse_json(response), "data")
     except EngineFailed:

@@ -1,18 +1,16 @@
 """Keeps track of whether the judge's server answers, is still the judge that was named, and takes work now.
 
-            +------------------------------+
-            v                              |
-    up --> doubted --> down ---------------+--> up
-     |        |          |                 |
-     +--------+----------+----> changed ---+
-     +--------+----------+----> paused ----+
+    up <--> doubted --> down --> up
+    up, doubted, down --> paused --> up or doubted
+    any --> changed --> up or down
 
 A call that failed casts doubt: the server is probed, and goes down when the probes fail too. So one caller's bad
 request can cost others a probe and nothing else.
 
-Guarantees: the state changes in `_move` alone, and a change that the table does not show raises IllegalState. While the
-server is down or changed there is a reason, and it is probed until it answers as the same judge. A server that asks to
-be left alone (429, or 503, with `Retry-After`) gets no call before the time that it named.
+Guarantees: the state changes in `_move` alone, unless the watching itself fails, and a change that the table does not
+show raises IllegalState. While the server is down or changed there is a reason, and it is probed until it answers as
+the same judge. A server that asks to be left alone (429, or 503, with `Retry-After`) gets no call before the time that
+it named, up to `LONGEST_PAUSE_S`.
 """
 
 import asyncio
@@ -34,7 +32,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
         "doubted": frozenset({"up", "paused", "down", "changed"}),
         "paused": frozenset({"up", "doubted", "changed"}),
         "down": frozenset({"up", "paused", "changed"}),
-        "changed": frozenset({"up", "down", "paused"}),
+        "changed": frozenset({"up", "down"}),
     }
 )
 
@@ -125,21 +123,29 @@ class Upstream:
         self._grow()
 
     async def run(self) -> None:
-        """Probes the server when it is time, until cancelled."""
-        while True:
-            await self._sleep()
-            answers = self._answers
-            try:
-                await self._probe(self.state != "up")
-            except Changed as error:
-                self.changed(str(error))
-            except Busy as error:
-                self._probed_busy(error.pause_s)
-            except Exception as error:
-                # A server that answers calls meanwhile is alive, whatever became of the probe.
-                self._probed_in_vain(error) if answers == self._answers else self._schedule(HEARTBEAT_S)
-            else:
-                self._set_up()
+        """Probes the server when it is time, until cancelled. A bug here takes the engine down, and no call hangs."""
+        try:
+            while True:
+                await self._sleep()
+                await self._look()
+        except Exception:
+            _log.exception("what watches the judge's server failed")
+            self.state, self.reason = "down", "what watches the judge's server failed; restart the service"
+            self._unpaused.set()
+
+    async def _look(self) -> None:
+        answers = self._answers
+        try:
+            await self._probe(self.state != "up")
+        except Changed as error:
+            self.changed(str(error))
+        except Busy as error:
+            self._probed_busy(error.pause_s)
+        except Exception as error:
+            # A server that answers calls meanwhile is alive, whatever became of the probe.
+            self._probed_in_vain(error) if answers == self._answers else self._schedule(HEARTBEAT_S)
+        else:
+            self._set_up()
 
     def _probed_busy(self, pause_s: float) -> None:
         if self.state == "changed":

@@ -27,6 +27,7 @@ from service.engine.remote.upstream import (
 )
 from service.errors import EngineFailed, JudgeBusy, SharedRequestRejected
 from testkit.completions_server import LABELS, Server, connect, prompts, right
+from testkit.completions_upstream import upstream
 
 STATES: tuple[State, ...] = get_args(State)
 REFUSED = httpx.ConnectError("refused")
@@ -200,7 +201,7 @@ async def test_another_judge_is_refused_until_the_first_one_is_back() -> None:
         assert (upstream.state, upstream.reason) == ("up", None)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 async def test_2000_random_events_keep_to_the_table_and_end_well(seed: int) -> None:
     """In every state there is a reason exactly where no work is taken for good, and a server that answers is up."""
     chance = random.Random(seed)
@@ -220,6 +221,28 @@ async def test_2000_random_events_keep_to_the_table_and_end_well(seed: int) -> N
         script.fault = None
         await clock.advance(2 * LONGEST_PAUSE_S)
         assert (upstream.state, seen) == ("up", set(STATES))
+
+
+class BrokenClock(ManualClock):
+    broken = False
+
+    def now(self) -> float:
+        if self.broken:
+            raise RuntimeError("no time")
+        return super().now()
+
+
+async def test_a_watch_that_fails_takes_no_work_and_leaves_nobody_waiting() -> None:
+    clock = BrokenClock()
+    upstream = Upstream(clock, Script())
+    upstream.pause(5.0)
+    waiting = asyncio.create_task(upstream.clear(60.0))
+    await settle()
+    clock.broken = True
+    await upstream.run()
+    assert (upstream.state, upstream.pause_s) == ("down", 0.0)
+    with pytest.raises(EngineFailed, match="restart the service"):
+        await waiting
 
 
 # The engine on a scripted server.
@@ -398,6 +421,29 @@ async def test_a_generation_waits_for_the_end_of_a_pause_too() -> None:
         await clock.advance(4.0)
         (written,) = await waiting
         assert isinstance(written, Generation)
+
+
+async def test_a_server_that_accepts_and_does_not_answer_is_down_until_it_does() -> None:
+    """On a real socket: the models are listed, and no verdict comes."""
+    async with upstream() as far:
+        clock = ManualClock()
+        engine = await RemoteEngine.connect(far.url, timeout_s=0.3, clock=clock)
+        await engine.read_labels(prompts(1), LABELS)
+        far.judge.script = ["hang"] * 3
+        with pytest.raises(EngineFailed, match=r"within 0\.3 s"):
+            await engine.read_labels(prompts(1), LABELS)
+        async with asyncio.timeout(10):
+            while engine.down is None:
+                await clock.advance(FIRST_PROBE_S)
+                await asyncio.sleep(0.005)
+        calls = len(far.judge.bodies)
+        assert calls == 4, "one read, one call, two probes"
+        async with asyncio.timeout(10):
+            while engine.down is not None:
+                await clock.advance(FIRST_PROBE_S)
+                await asyncio.sleep(0.005)
+        assert len(far.judge.bodies) == calls + 1
+        await engine.stop()
 
 
 async def test_stopping_ends_the_probes() -> None:
