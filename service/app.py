@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from service import wiring
 from service.api import problems
+from service.api.metrics_page import MetricsPage
 from service.api.middleware import BodyLimit, RequestTelemetry
 from service.api.openapi import openapi
 from service.api.playground import PAGE_ROUTE, page
@@ -23,6 +24,7 @@ from service.api.worker_threads import WorkerThreads
 from service.clock import Clock, SystemClock
 from service.engine.build import build as build_engine
 from service.lifecycle import Lifecycle
+from service.observability import Telemetry
 from service.scoring.scorer import Scorer
 from service.settings import Settings
 
@@ -56,13 +58,16 @@ def create_app(
         lifespan=lifespan,
         exception_handlers=problems.HANDLERS,
     )
-    app.state.lifecycle = lifecycle
+    app.state.lifecycle, app.state.telemetry = lifecycle, dependencies.telemetry
+    app.state.metrics = MetricsPage(dependencies.telemetry, settings.metrics_key)
     app.openapi = partial(openapi, app)  # type: ignore[method-assign]
 
     threads = WorkerThreads()
     routes, scoring = Routes(dependencies, threads), ScoreRoute(dependencies, threads)
     protocols = ProtocolRoutes(dependencies, scoring)
     _add_routes(app, routes, scoring, protocols)
+    if settings.metrics_port is None:
+        app.add_api_route("/metrics", app.state.metrics.metrics, methods=["GET"])
     app.user_middleware = [  # outermost first
         Middleware(
             RequestTelemetry,
@@ -86,8 +91,18 @@ def _add_routes(app: FastAPI, routes: Routes, scoring: ScoreRoute, protocols: Pr
     app.add_api_route("/v1/judge", routes.judge, methods=["GET"])
     app.add_api_route("/healthz", routes.healthz, methods=["GET"])
     app.add_api_route("/readyz", routes.readyz, methods=["GET"])
-    app.add_api_route("/metrics", routes.metrics, methods=["GET"])
     app.add_api_route(PAGE_ROUTE, page, methods=["GET"], include_in_schema=False)
+
+
+def metrics_of(app: FastAPI) -> MetricsPage:
+    """The page of metrics of an app that `create_app` made, for a port of its own."""
+    page: MetricsPage = app.state.metrics
+    return page
+
+
+def telemetry_of(app: FastAPI) -> Telemetry:
+    telemetry: Telemetry = app.state.telemetry
+    return telemetry
 
 
 def lifecycle_of(app: FastAPI) -> Lifecycle[Scorer]:

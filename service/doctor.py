@@ -8,7 +8,6 @@ import asyncio
 import os
 import platform
 import re
-import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -25,7 +24,9 @@ from service.clock import SystemClock
 from service.engine.build import MINIATURE
 from service.engine.devices import Gpu, find_gpus
 from service.errors import ConfigurationError
-from service.redis_client import RedisClient
+from service.http.limits import connection_limits, descriptor_limit
+from service.http.listener import authority, open_listener
+from service.redis_client import RedisClient, RedisUnavailable
 from service.server import check_host
 from service.settings import EngineSettings, Settings
 from service.tenancy import teams_file
@@ -68,6 +69,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield check_remote(settings)
     yield asyncio.run(check_redis(settings))
     yield check_port(settings)
+    yield check_connections(settings, descriptor_limit())
     yield check_teams(settings)
 
 
@@ -299,18 +301,28 @@ async def check_redis(settings: Settings) -> Finding:
 
 def check_port(settings: Settings) -> Finding:
     """Checks whether the service may listen where the settings say."""
-    where = f"{settings.host}:{settings.port}"
+    ports = [("host", settings.host, "port", settings.port)]
+    if settings.metrics_port is not None:
+        ports.append(("metrics_host", settings.metrics_host or settings.host, "metrics_port", settings.metrics_port))
+    where = " and ".join(authority(host, port) for _, host, _, port in ports)
     try:
-        if settings.teams is None:
-            check_host(settings.host)
-        with socket.create_server((settings.host, settings.port)):
-            pass
+        for host_setting, host, port_setting, port in ports:
+            if settings.teams is None:
+                check_host(host, host_setting)
+            open_listener(host, port, port_setting).close()
     except ConfigurationError as error:
         return Finding("Port", "error", where, str(error))
-    except OSError as error:
-        remedy = "end the program that listens there, or set another `port` or `host`"
-        return Finding("Port", "error", f"{where} cannot be listened on: {error.strerror}", remedy)
-    return Finding("Port", "ok", f"{where} is free")
+    return Finding("Port", "ok", f"{where} is free" if len(ports) == 1 else f"{where} are free")
+
+
+def check_connections(settings: Settings, descriptors: int) -> Finding:
+    """Checks whether this process may open as many connections as the settings allow."""
+    most = connection_limits(settings, settings, descriptors).connections
+    text = f"{most} at a time, {descriptors} descriptors"
+    if most < settings.max_connections:
+        remedy = f"raise the hard limit of descriptors (`ulimit -Hn`), or set `max_connections` to {most}"
+        return Finding("Connections", "warning", text, remedy)
+    return Finding("Connections", "ok", text)
 
 
 def check_teams(settings: Settings) -> Finding:

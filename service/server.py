@@ -6,20 +6,23 @@ Guarantees: without a teams file it listens on loopback only. What was accepted 
 
 import asyncio
 import gc
-import ipaddress
 import logging
 import math
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
+from typing import Any
 
-import uvicorn
-
-from service.app import create_app
+from service.app import create_app, metrics_of, telemetry_of
 from service.clock import Clock, SystemClock
 from service.errors import ConfigurationError
+from service.http.connection_table import ConnectionTable
+from service.http.limits import connection_limits, raise_descriptor_limit
+from service.http.listener import is_loopback, open_listener, url_of
+from service.http.server import HttpServer
 from service.lifecycle import Lifecycle
 from service.observability.logging_setup import adopt, configure
 from service.scoring.scorer import Scorer
@@ -33,25 +36,15 @@ log = logging.getLogger("rubricd")
 _LINGER_S = 1.0
 # After the drain, the answers still have to be written.
 _WRITE_S = 5.0
-# An idle connection should be closed by the side that opened it: balancers do so after 60 s, HTTP clients sooner. If
-# the server closed it first, a request could meet a connection that was just closed.
-_KEEP_ALIVE_S = 75
 
 
-def check_host(host: str) -> None:
+def check_host(host: str, setting: str = "host") -> None:
     """Without keys, only this machine may send requests. Raises ConfigurationError for another address."""
-    if host != "localhost" and not _is_loopback(host):
+    if not is_loopback(host):
         raise ConfigurationError(
-            f"`host` is {host}, but without a teams file the service listens on loopback only; "
-            "name one with `teams` (`python -m service keys new TEAM` makes keys), or leave `host` at 127.0.0.1"
+            f"`{setting}` is {host}, but without a teams file the service listens on loopback only; "
+            f"name one with `teams` (`python -m service keys new TEAM` makes keys), or leave `{setting}` at 127.0.0.1"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def spare_the_collector() -> None:
@@ -65,12 +58,20 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-class _Server(uvicorn.Server):
+class _Server(HttpServer):
     """The first signal begins the drain, the second gives the work that is left no more time, and the third ends the
     process at once. The listener closes when the work is done."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle[Scorer], clock: Clock, drain_s: float) -> None:
-        super().__init__(config)
+    def __init__(
+        self,
+        app: Any,
+        table: ConnectionTable,
+        others: Sequence[tuple[Any, socket.socket]],
+        lifecycle: Lifecycle[Scorer],
+        clock: Clock,
+        drain_s: float,
+    ) -> None:
+        super().__init__(app, table, others)
         self._lifecycle = lifecycle
         self._clock = clock
         self._drain_s = drain_s
@@ -100,12 +101,26 @@ class _Server(uvicorn.Server):
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
 
+def _metrics_host(settings: Settings) -> str:
+    return settings.metrics_host or settings.host
+
+
+def _listen_for_metrics(settings: Settings) -> socket.socket | None:
+    """None where the port of the service serves them."""
+    if settings.metrics_port is None:
+        return None
+    listener = open_listener(_metrics_host(settings), settings.metrics_port, "metrics_port")
+    log.info("metrics on %s/metrics", url_of(listener))
+    return listener
+
+
 def serve(settings: Settings) -> int:
     """Runs until a signal comes. Exit status: 0 after a graceful stop, 1 when the judge could not serve. Raises
     ConfigurationError for settings that make no sense, before anything is loaded."""
     configure(settings.log_format)
     if settings.teams is None:
         check_host(settings.host)
+        check_host(_metrics_host(settings), "metrics_host")
     failures: list[BaseException] = []
 
     def ready() -> None:
@@ -119,14 +134,18 @@ def serve(settings: Settings) -> int:
         server.should_exit = True
 
     lifecycle, clock = Lifecycle[Scorer](on_ready=ready, on_failed=failed), SystemClock()
-    app = create_app(settings, lifecycle=lifecycle, clock=clock)
-    listener = socket.create_server((settings.host, settings.port), backlog=2048)
-    host, port = listener.getsockname()[:2]
-    log.info("listening on http://%s:%d; the playground is at /, the contract at /openapi.json", host, port)
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, ws="none", timeout_keep_alive=_KEEP_ALIVE_S
-    )
-    server = _Server(config, lifecycle, clock, settings.drain_s)
+    try:
+        app = create_app(settings, lifecycle=lifecycle, clock=clock)
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename or 'the system'}: {error.strerror or error}") from error
+    limits = connection_limits(settings, settings, raise_descriptor_limit())
+    telemetry = telemetry_of(app)
+    table = ConnectionTable(limits, telemetry.count_connection, telemetry.set_connections)
+    listener = open_listener(settings.host, settings.port)
+    metrics = _listen_for_metrics(settings)
+    others = [] if metrics is None else [(metrics_of(app), metrics)]
+    log.info("listening on %s; the playground is at /, the contract at /openapi.json", url_of(listener))
+    server = _Server(app, table, others, lifecycle, clock, settings.drain_s)
 
     def too_early_or_late(*_: object) -> None:
         server.should_exit = True

@@ -1,7 +1,7 @@
-"""Serves the smaller routes of the contract: lint, the judge's description, health, readiness and metrics.
+"""Serves the smaller routes of the contract: lint, the judge's description, health and readiness.
 
 Guarantees: with a teams file every route under `/v1/` needs a key and is charged to its team's quota of requests; the
-routes for supervisors and Prometheus need none.
+routes for supervisors need none.
 """
 
 from functools import partial
@@ -58,12 +58,6 @@ class Routes:
         if reason is None:
             return JSONResponse({"status": "ready"})
         return problems.of_error(Unavailable(reason), _id(request))
-
-    async def metrics(self) -> Response:
-        """Return the metrics in Prometheus' text format."""
-        return Response(
-            self._dependencies.telemetry.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
 
     def _limits(self) -> wire.Limits:
         settings = self._dependencies.settings

@@ -51,6 +51,11 @@ class Metrics:
         self.refusals = counter("rubricd_refusals", "Requests refused, by team and error code.", "team", "code")
         self.retry_after_s = histogram("rubricd_retry_after_seconds", "Retry-After of refusals.", _RETRY_S, "code")
 
+        self.connections = gauge("rubricd_open_connections", "Connections that are open.")
+        self.connections_closed = counter(
+            "rubricd_connections_closed", "Connections refused or closed by a limit, by reason.", "reason"
+        )
+
         self.items = counter("rubricd_items", "Responses scored, by team and status.", "team", "status")
         self.judgements = counter(
             "rubricd_judgements", "Criteria judged, by source, mode and outcome.", "source", "mode", "outcome"

@@ -83,6 +83,13 @@ class Telemetry:
         if seconds is not None:
             self._metrics.request_s.labels(route).observe(seconds)
 
+    def count_connection(self, reason: str) -> None:
+        """Counts a connection that was refused or closed by a limit."""
+        self._metrics.connections_closed.labels(reason).inc()
+
+    def set_connections(self, connections: int) -> None:
+        self._metrics.connections.set(connections)
+
     def count_refusal(self, team: str | None, code: str, retry_after_s: float | None) -> None:
         """`team` is None for a caller that sent no known key."""
         self._metrics.refusals.labels(OTHER_TEAM if team is None else self._teams.label(team), code).inc()

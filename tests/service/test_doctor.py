@@ -201,6 +201,22 @@ def test_port(tmp_path: Path) -> None:
     assert_says(doctor.check_port(settings(host="203.0.113.7", teams=teams)), "error", "cannot be listened on")
 
 
+def test_the_port_of_the_metrics_is_looked_at_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        busy = doctor.check_port(settings(port=0, metrics_port=port))
+        assert_says(busy, "error", f"127.0.0.1:{port}", "in use", "another `metrics_port`")
+    free = doctor.check_port(settings(host="::1", port=0, metrics_port=port))
+    assert_says(free, "ok", f"[::1]:0 and [::1]:{port} are free")
+    assert_says(doctor.check_port(settings(metrics_port=0, metrics_host="0.0.0.0")), "error", "0.0.0.0:0", "teams")
+
+
+def test_connections() -> None:
+    assert_says(doctor.check_connections(settings(), 10_000), "ok", "4096 at a time")
+    few = doctor.check_connections(settings(), 1024)
+    assert_says(few, "warning", "768 at a time, 1024 descriptors", "`max_connections` to 768")
+
+
 def test_teams(tmp_path: Path) -> None:
     assert_says(doctor.check_teams(settings()), "ok", "no key is needed")
     good = write(tmp_path / "teams.json", team("a"), team("b"))
@@ -234,7 +250,7 @@ def test_the_exit_status_says_whether_the_service_could_start(capsys: pytest.Cap
     assert doctor.doctor(settings(engine="fake", port=0)) == 0
     well = capsys.readouterr().out
     assert [line.split()[1] for line in well.splitlines() if line and line[0] != " "][:-1] == [
-        "Python", "Machine", "GPU", "Packages", "Judge", "Redis", "Port", "Teams"
+        "Python", "Machine", "GPU", "Packages", "Judge", "Redis", "Port", "Connections", "Teams"
     ]  # fmt: skip
     assert doctor.doctor(settings(engine="fake", host="0.0.0.0", redis_url="redis://u:hidden@127.0.0.1:1")) == 1
     out = capsys.readouterr().out

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from service.errors import ConfigurationError
-from service.server import check_host, spare_the_collector
+from service.server import check_host, serve, spare_the_collector
+from service.settings import Settings
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
@@ -16,8 +17,13 @@ def test_loopback_needs_no_keys(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "judge.example", "127.0.0.1.example", ""])
 def test_another_address_needs_a_teams_file(host: str) -> None:
-    with pytest.raises(ConfigurationError, match="loopback only"):
+    with pytest.raises(ConfigurationError, match=r"`host` is .*loopback only"):
         check_host(host)
+
+
+def test_the_address_of_the_metrics_needs_one_too() -> None:
+    with pytest.raises(ConfigurationError, match=r"`metrics_host` is 0\.0\.0\.0.*loopback only"):
+        serve(Settings(engine="fake", metrics_port=0, metrics_host="0.0.0.0", port=0))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ray import serve
 from ray.serve.config import DeploymentActorConfig, RequestRouterConfig
 from ray.serve.context import _get_global_client
 
-from service.app import create_app
+from service.app import create_app, metrics_of
 from service.clock import SystemClock
 from service.engine.build import LoadedJudge, build
 from service.hosting.ray.asgi import ReplicaApp
@@ -58,7 +58,7 @@ class JudgeReplica:
     async def __serve_build_asgi_app__(self) -> ReplicaApp:
         self._app = create_app(self._settings, lifecycle=self._lifecycle, build=self._build)
         host = "127.0.0.1" if self._settings.teams is None else ray.util.get_node_ip_address()
-        await self._stack.enter_async_context(serve_metrics(self._app, host, _register))
+        await self._stack.enter_async_context(serve_metrics(metrics_of(self._app), host, _register))
         return ReplicaApp(self._app, _targets)
 
     async def __del__(self) -> None:

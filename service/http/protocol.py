@@ -1,0 +1,350 @@
+"""Speaks HTTP/1.1 on one connection: uvicorn's httptools protocol, within limits of size and time.
+
+Guarantees: headers, bodies and answers that are too large or too slow end their connection, whoever sends them. A
+request that asks for another protocol (`Upgrade: h2c`) is answered in this one, with its body. A caller that shuts its
+sending side after a request gets the answer; one that has left is noticed all the same.
+"""
+
+import asyncio
+import math
+import select
+from typing import Any
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from service.http.connection_table import ConnectionTable
+from service.http.messages import head_without_upgrade, refusal
+
+_MOST_PIPELINED = 32
+# A caller that is refused may still be sending. Closed at once, it would get a reset connection and no reason.
+_LINGER_S = 1.0
+# A caller that has left answers with a reset within one round trip.
+_ROUND_TRIP_S = 0.02
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Refused(Exception):
+    """A parser's callback ends the parsing with this; `args` has the reason."""
+
+
+class _Output:
+    """The transport as an answer sees it: closing it lets the caller read the answer first."""
+
+    __slots__ = ("_protocol", "write")
+
+    def __init__(self, protocol: "LimitedProtocol") -> None:
+        self._protocol = protocol
+        self.write = protocol.transport.write
+
+    def is_closing(self) -> bool:
+        return self._protocol.finished or self._protocol.transport.is_closing()
+
+    def close(self) -> None:
+        self._protocol.finish()
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. `due_s` is when the step that it is in has taken too long: the headers, the body, the next
+    request, or the end of a connection that is to close. While a request is worked on nothing is due."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        table: ConnectionTable,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.host = ""
+        self.due_s = math.inf
+        self.finished = False
+        self._table = table
+        self._limits = table.limits
+        self._active: RequestResponseCycle | None = None
+        self._reason = ""
+        self._in_head = False
+        self._head_bytes = 0
+        self._silent_bytes = 0
+        self._moved = False
+        self._unread_bytes = table.limits.unread_bytes
+        self._unwritten_bytes = 0
+        self._write_due_s = math.inf
+
+    # The transport's callbacks.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._output = _Output(self)
+        self.host = self.client[0] if self.client else ""
+        if reason := self._table.admit(self):
+            self._answer(reason)
+            self.finish(linger=self._table.may_linger(self))
+        else:
+            self._await_request(self._limits.header_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._table.remove(self)
+        if self._active is not None and not self._active.response_complete:
+            self._active.disconnected = True
+            self._active.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.finished:
+            self._discard(len(data))
+            return
+        while True:
+            self._moved = False
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self.parser.get_method() == b"CONNECT":
+                    self._end("malformed")
+                    return
+                data = self._without_upgrade() + data[upgrade.args[0] :]
+            except httptools.HttpParserError:
+                self._end(self._reason or "malformed")
+                return
+            else:
+                break
+        if self._moved:
+            self._silent_bytes = 0
+        else:  # a header, or what stands between the parts of a body, may be endless
+            self._silent_bytes += len(data)
+            if self._silent_bytes > self._limits.header_bytes:
+                self._end("headers_too_large")
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Returns whether the connection stays open for the answer.
+
+        A caller that has left looks the same. It answers to more data with a reset, so it gets the one interim answer
+        that every client of HTTP/1.1 has to pass over. Within an answer there is none, and HTTP/1.0 knows none.
+        """
+        active = self._active
+        if self.finished or active is None or active.response_complete or active.response_started:
+            return False
+        if self.cycle.more_body or self.cycle.scope["http_version"] != "1.1":
+            return False
+        self.cycle.keep_alive = False
+        self.transport.write(_CONTINUE)
+        self._table.half_closed.add(self)
+        self.loop.call_later(_ROUND_TRIP_S, self.check_caller)
+        return True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.finished:
+            self._table.writing.discard(self)
+
+    # The parser's callbacks.
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = self._moved = True
+        self._head_bytes = 0
+        if self._active is None or self._active.response_complete:
+            self.due_s = self.loop.time() + self._limits.header_s
+
+    def on_url(self, url: bytes) -> None:
+        self._take_head(len(url))
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._take_head(len(name) + len(value) + 4)
+        if len(self.headers) >= self._limits.headers:
+            self._refuse("headers_too_large")
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():  # it is parsed again, without
+            return
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            self._refuse("malformed")
+        self._in_head = False
+        super().on_headers_complete()
+        self.cycle.transport = self._output  # type: ignore[assignment]
+        self._table.works(self)
+        self.due_s = self.loop.time() + self._limits.stall_s
+
+    def on_chunk_header(self) -> None:
+        self._moved = True
+
+    def on_body(self, body: bytes) -> None:
+        self._moved = True
+        limits, cycle = self._limits, self.cycle
+        self.due_s = min(self.due_s + len(body) / limits.bytes_per_s, self.loop.time() + limits.stall_s)
+        if cycle.response_complete:
+            self._unread_bytes -= len(body)
+            if self._unread_bytes < 0:
+                self._refuse("body_unread")
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        self._moved = True
+        if self.parser.should_upgrade():
+            return
+        self.cycle.more_body = False
+        if self.cycle.response_complete:
+            self._await_request(self._limits.idle_s)
+            return
+        self.due_s = math.inf
+        self.cycle.message_event.set()
+
+    # What uvicorn decides.
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._active = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.finished or self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.cycle.more_body:  # refused before its body had come: the rest is taken, within limits
+            self._unread_bytes = self._limits.unread_bytes
+            self.due_s = self.loop.time() + self._limits.stall_s
+        else:
+            self._await_request(self._limits.header_s if self._in_head else self._limits.idle_s)
+
+    def shutdown(self) -> None:
+        if self._active is None or self._active.response_complete:
+            self.finish()
+        else:
+            self.cycle.keep_alive = False
+
+    # The end of a connection.
+
+    def finish(self, linger: bool = False) -> None:
+        """Closes the connection once what was written is sent, and once the caller has stopped sending, within limits:
+        else it would get a reset connection in place of the answer."""
+        if self.finished:
+            return
+        self.finished = True
+        self._table.works(self)
+        if linger or (self.cycle is not None and self.cycle.more_body):
+            self.flow.resume_reading()
+            self.due_s = self.loop.time() + _LINGER_S
+            self._unread_bytes = self._limits.unread_bytes
+            if not self.transport.is_closing():
+                self.transport.write_eof()
+        else:
+            self.due_s = math.inf
+            self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self._watch_writing()
+
+    def expire(self) -> None:
+        if self.finished:
+            self._abort()
+        elif self._in_head:
+            self._end("headers_too_slow")
+        elif self.cycle is not None and self.cycle.more_body:
+            if self.flow.read_paused:  # the service is slow, not the caller
+                self.due_s = self.loop.time() + self._limits.stall_s
+            else:
+                self._end("body_too_slow")
+        elif self.transport.get_write_buffer_size():
+            self._table.count("answer_unread")
+            self._abort()
+        else:
+            self.finish()
+
+    def check_writing(self, now_s: float) -> None:
+        limits, size = self._limits, self.transport.get_write_buffer_size()
+        if size < self._unwritten_bytes:
+            earned_s = (self._unwritten_bytes - size) / limits.bytes_per_s
+            self._write_due_s = min(self._write_due_s + earned_s, now_s + limits.stall_s)
+        self._unwritten_bytes = size
+        if self._write_due_s <= now_s:
+            self._table.count("answer_unread")
+            self._abort()
+
+    def check_caller(self) -> None:
+        if self.transport.is_closing() or self not in self._table.half_closed:
+            return
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), 0)
+        if poll.poll(0):  # both sides are shut, by a reset
+            self._abort()
+
+    def evict(self) -> None:
+        self._abort()
+
+    # Parts of the above.
+
+    def _abort(self) -> None:
+        self._table.remove(self)  # at once: the transport says only later that the connection is lost
+        self.transport.abort()
+
+    def _await_request(self, seconds: float) -> None:
+        self._table.waits(self)
+        self.due_s = self.loop.time() + seconds
+
+    def _take_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self._limits.header_bytes:
+            self._refuse("headers_too_large")
+
+    def _refuse(self, reason: str) -> None:
+        self._reason = reason
+        raise Refused(reason)
+
+    def _end(self, reason: str) -> None:
+        """Ends the connection for what was sent last. Answers before it are still written."""
+        self._table.count(reason)
+        active = self._active
+        if active is None or active.response_complete:
+            self._answer(reason)
+        elif active is not self.cycle or not active.more_body:  # a further request: the one before gets its answer
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        elif active.response_started:
+            self._abort()
+            return
+        else:
+            self._answer(reason)
+            active.disconnected = True
+            active.message_event.set()
+        self.finish(linger=True)
+
+    def _answer(self, reason: str) -> None:
+        if answer := refusal(reason, self.server_state.default_headers):
+            self.transport.write(answer)
+
+    def _discard(self, size: int) -> None:
+        self._unread_bytes -= size
+        if self._unread_bytes < 0:
+            self._abort()
+
+    def _watch_writing(self) -> None:
+        self._unwritten_bytes = self.transport.get_write_buffer_size()
+        self._write_due_s = self.loop.time() + self._limits.stall_s
+        self._table.writing.add(self)
+
+    def _without_upgrade(self) -> bytes:
+        """The head that was just parsed, without its wish for another protocol, and a new parser for it."""
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return head_without_upgrade(method, self.url, version, self.headers)
