@@ -26,7 +26,7 @@ from service.engine.devices import Gpu, find_gpus
 from service.errors import ConfigurationError
 from service.http.limits import connection_limits, descriptor_limit
 from service.http.listener import authority, open_listener
-from service.redis_client import RedisClient, RedisUnavailable
+from service.redis_client import RedisClient
 from service.server import check_host
 from service.settings import EngineSettings, Settings
 from service.tenancy import teams_file
