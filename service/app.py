@@ -13,9 +13,10 @@ from starlette.middleware import Middleware
 
 from service import wiring
 from service.api import problems
+from service.api.caller_check import LocalCallers
 from service.api.metrics_page import MetricsPage
-from service.api.middleware import BodyLimit, RequestTelemetry
-from service.api.openapi import openapi
+from service.api.middleware import BodyLimit, HeadAsGet, RequestTelemetry
+from service.api.openapi import openapi, openapi_route
 from service.api.playground import PAGE_ROUTE, page
 from service.api.protocols.routes import ProtocolRoutes
 from service.api.routes import Routes
@@ -53,8 +54,10 @@ def create_app(
         title="rubricd",
         version="1",
         summary="The rubric reward server for reinforcement learning.",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        root_path=settings.root_path,
         lifespan=lifespan,
         exception_handlers=problems.HANDLERS,
     )
@@ -76,7 +79,10 @@ def create_app(
             routes={route.path for route in app.routes if hasattr(route, "path")},
             judging={*SCORE_ROUTES, *protocols.judging},
             lifecycle=lifecycle,
+            root_path=settings.root_path,
         ),
+        *([Middleware(LocalCallers)] if settings.teams is None else []),
+        Middleware(HeadAsGet),
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
     ]
     return app
@@ -91,6 +97,7 @@ def _add_routes(app: FastAPI, routes: Routes, scoring: ScoreRoute, protocols: Pr
     app.add_api_route("/v1/judge", routes.judge, methods=["GET"])
     app.add_api_route("/healthz", routes.healthz, methods=["GET"])
     app.add_api_route("/readyz", routes.readyz, methods=["GET"])
+    app.add_api_route("/openapi.json", openapi_route(app), methods=["GET"], include_in_schema=False)
     app.add_api_route(PAGE_ROUTE, page, methods=["GET"], include_in_schema=False)
 
 

@@ -301,6 +301,12 @@ class ServerSettings(_Floor):
         description="The address to listen on. Without a teams file it must be a loopback address.",
     )
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on. 0: any free port.")
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*\z",
+        description="The path below which a proxy shows the service, such as `/judge`. It may take the path off or "
+        "leave it on.",
+    )
     metrics_port: int | None = Field(
         default=None,
         ge=0,

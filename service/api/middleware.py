@@ -1,7 +1,7 @@
 """The middleware gives every request an id, a limit on its body, a log line, a count and a span. Plain ASGI, outermost.
 
 Guarantees: log line, count and span carry no text of the request. A body over the limit is refused while it streams
-in, before it is held.
+in, before it is held. A redirect names a path and no host, so that it stays behind the caller's proxy.
 """
 
 import logging
@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +22,8 @@ from service.observability.tracing import Trace, Tracing
 
 log = logging.getLogger("rubricd.access")
 
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+_REDIRECT = 307
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -28,7 +31,7 @@ class RequestTelemetry:
     """Gives each request its id (`scope["state"]["request_id"]`, header `X-Request-Id`) and records it. Of the `routes`
     those that are `judging` are timed. A host that has named the request (`scope["state"]["given_id"]`) is followed.
     Once the `lifecycle` is shutting down a response is the last one on its connection: the caller's next request goes
-    to a process that stays."""
+    to a process that stays. Behind a proxy the service is below `root_path`, which the proxy may take off or not."""
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class RequestTelemetry:
         routes: Collection[str],
         judging: Collection[str],
         lifecycle: Lifecycle[Any],
+        root_path: str = "",
     ) -> None:
         self._app = app
         self._telemetry = telemetry
@@ -45,6 +49,7 @@ class RequestTelemetry:
         self._routes = frozenset(routes)
         self._judging = frozenset(judging)
         self._lifecycle = lifecycle
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,7 +58,12 @@ class RequestTelemetry:
         state = scope.setdefault("state", {})
         id = state.get("given_id") or uuid.uuid4().hex
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = scope["path"] if scope["path"] in self._routes else "other"
+        path = scope["path"]
+        if path not in self._routes:
+            path = path.removeprefix(self._root_path)
+        route = path if path in self._routes else "other"
+        if self._root_path:
+            scope = {**scope, "root_path": self._root_path, "path": self._root_path + path}
         state |= {
             "request_id": id,
             "trace": self._tracing.begin(method, route, id, scope["headers"]),
@@ -65,7 +75,9 @@ class RequestTelemetry:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message.get("headers", []), (b"x-request-id", id.encode())]
+                headers = [*message.get("headers", []), (b"x-request-id", id.encode()), NOSNIFF]
+                if status == _REDIRECT:
+                    headers = [(name, _path_of(value) if name == b"location" else value) for name, value in headers]
                 if self._lifecycle.shutting_down:
                     headers.append((b"connection", b"close"))
                 message = {**message, "headers": headers}
@@ -92,6 +104,28 @@ class RequestTelemetry:
         if trace.id is not None:
             fields["trace_id"] = trace.id
         log.info("%s %s %s %d %.1f ms", id, method, route, status, ms, extra=fields)
+
+
+def _path_of(location: bytes) -> bytes:
+    parts = urlsplit(location.decode("latin-1"))
+    return f"{parts.path}?{parts.query}".removesuffix("?").encode("latin-1")
+
+
+class HeadAsGet:
+    """Answers HEAD as GET is answered, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, without_body)
 
 
 class BodyLimit:

@@ -1,11 +1,15 @@
 """Makes the OpenAPI document: FastAPI's routes with the wire models as bodies, since routes parse bodies themselves."""
 
+import functools
+import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from starlette.responses import Response
 
 from service.api.problems import TITLES
 from trainer_client import wire
@@ -42,6 +46,20 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         document["components"] = {"schemas": _schemas(), "securitySchemes": _KEY}
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def openapi_route(app: FastAPI) -> Callable[[], Awaitable[Response]]:
+    """The route that answers with the document. It is written once: writing it takes as long as judging a request."""
+
+    @functools.cache
+    def written() -> bytes:
+        servers = {"servers": [{"url": app.root_path}]} if app.root_path else {}
+        return json.dumps({**openapi(app), **servers}, ensure_ascii=False).encode()
+
+    async def document() -> Response:
+        return Response(written(), media_type="application/json")
+
+    return document
 
 
 def _describe(

@@ -117,9 +117,10 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    """This runs outside the middleware that adds the request's id, so the header is added here."""
+    """This runs outside the middleware that adds the request's id, so these headers are added here."""
     response = of_error(RubricdError(), str(request.state.request_id))
     response.headers["X-Request-Id"] = str(request.state.request_id)
+    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 

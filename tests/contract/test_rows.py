@@ -63,7 +63,7 @@ async def test_every_criterion_of_250_rows_is_answered_once(rows: Rows) -> None:
     engine = FakeEngine()
     async with (
         serving(engine, settings=fake_settings()) as http,
-        JudgeClient("http://test", transport=http._transport) as client,
+        JudgeClient("http://127.0.0.1", transport=http._transport) as client,
     ):
         outcomes = await client.score(items)
     questions = {(index, c.text) for index, item in enumerate(items) if item.rubric for c in item.rubric.criteria}
