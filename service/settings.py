@@ -390,3 +390,12 @@ class KeysSettings(TeamsFileSettings, BaseSettings):
     """The one setting that `python -m service keys` reads from the environment. The others may be wrong."""
 
     model_config = SettingsConfigDict(env_prefix="RUBRICD_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+class PrometheusSettings(BaseSettings):
+    """Prometheus' client shares metrics among processes through the folder of this variable. The service has no use for
+    it; where the variable is set the folder has to be there."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    prometheus_multiproc_dir: Path | None = None

@@ -6,6 +6,7 @@ each process keeps verdicts, quotas and replays in its own memory.
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from service.scoring.canary import Canary
 from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import DEFAULT, Scorer
 from service.scoring.verdict_codec import decode, encode
-from service.settings import ObservabilitySettings, Settings, TeamsFileSettings
+from service.settings import ObservabilitySettings, PrometheusSettings, Settings, TeamsFileSettings
 from service.tenancy.authentication import Authentication, NoAuthentication, TeamsFileAuthentication
 from service.tenancy.quota import Ledger, MemoryLedger, MeteredLedger, quotas_of
 from service.tenancy.redis_quota import RedisLedger
@@ -72,7 +73,8 @@ class Composition:
 
 def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], build: Builder) -> Composition:
     """Every part that does not need the judge. Connects to nothing yet. Raises ConfigurationError for a teams file, a
-    Redis URL or a tracing endpoint that cannot be used."""
+    Redis URL, a tracing endpoint or a folder of metrics that cannot be used."""
+    _check_metrics_folder(PrometheusSettings().prometheus_multiproc_dir)
     telemetry = Telemetry(settings.metric_teams)
     tracing = _tracing(settings)
     shared = _shared_state(settings, clock, telemetry)
@@ -88,6 +90,14 @@ def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], buil
     )
     telemetry.set_gauge_source(partial(_gauges, dependencies, shared))
     return Composition(settings, dependencies, tracing, shared, build)
+
+
+def _check_metrics_folder(folder: Path | None) -> None:
+    if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise ConfigurationError(
+            f"PROMETHEUS_MULTIPROC_DIR is {folder}, which is no folder that can be written to; make it, or unset the "
+            "variable, which one process does not need"
+        )
 
 
 def _authentication(settings: TeamsFileSettings, clock: Clock, telemetry: Telemetry) -> Authentication:

@@ -6,10 +6,11 @@ refused. A pass over the connections gives the event loop back after a few closi
 """
 
 import asyncio
+import heapq
 import ipaddress
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,7 +22,7 @@ log = logging.getLogger("rubricd")
 _EVERY_S = 0.1
 _LOG_EVERY_S = 10.0
 _CLOSED_AT_ONCE = 32
-_NEARLY_FULL = 0.9
+_LARGEST = 256
 _MOST_REFUSED = 64
 
 
@@ -69,8 +70,9 @@ class ConnectionTable:
         self._count = count
         self._show = show
         self._open: dict[Connection, Client] = {}
+        self._waiting: dict[Connection, None] = {}
         self._clients: dict[str, Client] = {}
-        self._largest: Client | None = None
+        self._largest: list[Client] | None = None
         self._spare = SpareDescriptors()
         self._since_log: Counter[str] = Counter()
 
@@ -85,9 +87,9 @@ class ConnectionTable:
         client.connections += 1
         if self._spare.exhausted:
             return self.count("descriptors")
-        if client.connections > self.limits.connections_per_client and not self._evict_one(client):
+        if client.connections > self.limits.connections_per_client and not self._evict_oldest(client.waiting):
             return self.count("client_limit")
-        if len(self._open) > self.limits.connections and not self._evict_one(self._largest):
+        if len(self._open) > self.limits.connections and not self._evict_of_the_largest():
             return self.count("limit")
         return None
 
@@ -105,6 +107,7 @@ class ConnectionTable:
             return
         client.connections -= 1
         client.waiting.pop(connection, None)
+        self._waiting.pop(connection, None)
         self.writing.discard(connection)
         self.half_closed.discard(connection)
         self._refused.discard(connection)
@@ -114,12 +117,13 @@ class ConnectionTable:
     def waits(self, connection: Connection) -> None:
         """The connection has no whole request; it may be given up for another one."""
         if client := self._open.get(connection):
-            client.waiting[connection] = None
+            client.waiting[connection] = self._waiting[connection] = None
 
     def works(self, connection: Connection) -> None:
         """A request has come."""
         if client := self._open.get(connection):
             client.waiting.pop(connection, None)
+            self._waiting.pop(connection, None)
 
     def count(self, reason: str) -> str:
         self._count(reason)
@@ -142,7 +146,7 @@ class ConnectionTable:
         """One pass over all connections."""
         self._spare.probe()
         self._show(len(self._open))
-        self._largest = self._find_largest() if len(self._open) > _NEARLY_FULL * self.limits.connections else None
+        self._largest = None
         for connection in [*self.writing]:
             connection.check_writing(now_s)
         for connection in [*self.half_closed]:
@@ -154,19 +158,23 @@ class ConnectionTable:
             if number % _CLOSED_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    def _find_largest(self) -> Client | None:
-        """The client with the most connections, of those that have one to give up."""
-        return max(
-            (client for client in self._clients.values() if client.waiting),
-            key=lambda client: client.connections,
-            default=None,
-        )
+    def _evict_of_the_largest(self) -> bool:
+        """Ends a waiting connection of the client with the most. Those are looked for once between two passes: in a
+        flood not each connection must cost a look at all clients."""
+        if self._largest is None:
+            waiting = (client for client in self._clients.values() if client.waiting)
+            largest = heapq.nlargest(_LARGEST, waiting, key=lambda client: client.connections)
+            self._largest = largest[::-1]
+        while self._largest:
+            if self._evict_oldest(self._largest[-1].waiting):
+                return True
+            self._largest.pop()
+        return self._evict_oldest(self._waiting)  # of those that have come since
 
-    def _evict_one(self, client: Client | None) -> bool:
-        """Ends the connection of this client that has waited longest."""
-        if client is None or not client.waiting:
+    def _evict_oldest(self, waiting: Mapping[Connection, None]) -> bool:
+        if not waiting:
             return False
-        oldest = next(iter(client.waiting))
+        oldest = next(iter(waiting))
         oldest.evict()
         self.remove(oldest)
         self.count("evicted")

@@ -75,6 +75,15 @@ async def test_when_all_are_taken_the_largest_client_gives_one_up() -> None:
     assert (len(table), counted) == (10, {"evicted": 3})
 
 
+def test_a_flood_of_clients_keeps_no_other_out_between_two_passes() -> None:
+    table, counted = table_of()
+    for n in range(500):
+        one = Fake(f"10.0.{n // 256}.{n % 256}")
+        assert table.admit(one) is None
+        table.waits(one)
+    assert (len(table), counted) == (10, {"evicted": 490})
+
+
 async def test_when_all_work_a_new_one_is_refused() -> None:
     table, counted = table_of()
     for n in range(10):
