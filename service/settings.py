@@ -253,6 +253,7 @@ class ApiSettings(_Floor):
     protocol_deadline_s: float = Field(
         default=100.0,
         gt=0,
+        le=86_400,
         description="Other trainers' routes (protocols.md) answer after at most this many seconds, with the verdicts "
         "that there are by then.",
     )

@@ -1,9 +1,11 @@
 """Reads a verdict that the judge generated as a JSON document, its reasons first. Pure.
 
-Guarantees: only a whole document of the schema is a verdict; one that is cut off, or is anything else, is Unparseable.
+Guarantees: only a whole document of the schema is a verdict; one that is cut off, names a field twice, or is anything
+else, is Unparseable.
 """
 
 import json
+from typing import Any
 
 from service.engine.base import Generation
 from service.errors import Unparseable
@@ -28,12 +30,18 @@ def verdict_schema(explanation_chars: int) -> str:
     )
 
 
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
 def read_written_verdict(generation: Generation) -> Verdict:
     """The verdict, P(met) 1 or 0, with its explanation. Raises Unparseable."""
     if not generation.finished:
         raise Unparseable("the judge ran out of tokens before its verdict: raise `reasoned_tokens`")
     try:
-        document = json.loads(generation.text)
+        document = json.loads(generation.text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError):
         raise Unparseable("the judge wrote something that is not JSON") from None
     if not isinstance(document, dict) or {key: type(value) for key, value in document.items()} != _FIELDS:

@@ -39,6 +39,7 @@ def test_a_whole_document_is_a_verdict() -> None:
         '{"explanation":"x","criteria_met":Tr',
         "[" * 100_000,
         "```json\n" + GOOD + "\n```",
+        '{"explanation": "a", "criteria_met": true, "criteria_met": false}',
     ],
 )
 def test_anything_else_is_unparseable_and_never_false(text: str) -> None:
