@@ -37,6 +37,10 @@ def ends(pid: int, within_s: float = 10.0) -> bool:
     return not runs(pid)
 
 
+def has_torch(process: psutil.Process) -> bool:
+    return any("libtorch" in held.path for held in process.memory_maps())
+
+
 def probabilities(answer: dict[str, Any]) -> list[float]:
     return [criterion["p"] for result in answer["results"] for criterion in result["criteria"]]
 
@@ -87,6 +91,7 @@ async def test_killed_under_load_nothing_is_invented_lost_or_left_waiting() -> N
 def test_it_ends_with_the_service(number: signal.Signals) -> None:
     with service() as running:
         judge = judge_of(running)
+        assert has_torch(judge) and not has_torch(psutil.Process(running.process.pid))
         os.kill(running.process.pid, number)
         assert ends(judge.pid)
         assert running.process.wait(timeout=30) == (0 if number == signal.SIGTERM else -number)
