@@ -17,10 +17,6 @@ TTL_S = 60.0
 class TimedClient(RedisClient):
     """A client whose scripts see the time of a manual clock where they ask Redis for its own."""
 
-    def __init__(self, url: str, clock: ManualClock, redis_clock: ManualClock | None = None) -> None:
-        super().__init__(url, timeout_s=2.0, clock=clock)
-        self._redis_clock = redis_clock or clock
-
     async def script(self, lua: str, keys: Sequence[bytes], args: Sequence[Argument]) -> Any:
         return await super().script(self._timed(lua), keys, args)
 
@@ -28,14 +24,14 @@ class TimedClient(RedisClient):
         return await super().pipeline([[self._timed(part) for part in command] for command in commands])
 
     def _timed(self, part: Any) -> Any:
-        seconds, fraction = divmod(self._redis_clock.now(), 1)
+        seconds, fraction = divmod(self._clock.now(), 1)
         time = f"{{'{seconds:.0f}', '{fraction * 1e6:.0f}'}}"
         return part.replace("redis.call('TIME')", time) if isinstance(part, str) else part
 
 
 @asynccontextmanager
 async def _clients(url: str, clock: ManualClock, count: int) -> AsyncIterator[list[RedisClient]]:
-    clients: list[RedisClient] = [TimedClient(url, clock) for _ in range(count)]
+    clients: list[RedisClient] = [TimedClient(url, timeout_s=2.0, clock=clock) for _ in range(count)]
     try:
         yield clients
     finally:
