@@ -13,12 +13,12 @@ _REMEDY = "choose other `labels`, or leave `remote_token_ids` on with a server t
 
 
 class TokenTexts:
-    """`tokenizer` is a Hugging Face tokenizer. A token's text is what it decodes to alone, as vLLM prints it."""
+    """`tokenizer` is the judge's. A token's text is what it decodes to alone, as vLLM prints it."""
 
     def __init__(self, tokenizer: Any) -> None:
-        self._texts: list[str] = tokenizer.batch_decode(
-            [[id] for id in range(len(tokenizer))], skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
+        backend = tokenizer.backend_tokenizer
+        alone = [[id] for id in range(backend.get_vocab_size(with_added_tokens=True))]
+        self._texts: list[str] = backend.decode_batch(alone, skip_special_tokens=False)
         self._count = Counter(self._texts)
 
     def __call__(self, label_ids: tuple[int, ...]) -> tuple[str, ...]:
