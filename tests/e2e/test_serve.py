@@ -70,7 +70,7 @@ def test_sigterm_ends_it_with_0() -> None:
 
 
 REFUSALS = [
-    (["--judge", "/no/such/model"], 1, "no tokenizer could be loaded from /no/such/model"),
+    (["--judge", "/no/such/model"], 1, "'/no/such/model' is neither a folder here nor a model that the hub gives"),
     (["--engine", "fake", "--labels", '["Unquestionably", "No"]'], 1, "is not one token after the judge's prompt"),
     (["--engine", "remote"], 1, "needs `remote_url`"),
     (["--engine", "vllm", "--vllm-lora", "/no/such/adapter"], 1, "is no LoRA adapter in safetensors"),

@@ -212,7 +212,7 @@ def _config(**changes: Any) -> dict[str, Any]:
 def test_a_judges_shape_is_read_from_its_config() -> None:
     shape = judge_of(_config(), "m")
     assert (shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.head_dim) == (3, 128, 2, 2, 64)
-    assert shape.parameters == 2 * 1198 * 128 + 3 * (4 * 128 * 128 + 3 * 128 * 256)
+    assert shape.parameters == 2 * 1196 * 128 + 3 * (4 * 128 * 128 + 3 * 128 * 256)
     assert judge_of({"text_config": _config(head_dim=32)}, "m").head_dim == 32
 
 
