@@ -124,6 +124,13 @@ class SharedRequestRejected(JudgementError):
     retryable = True
 
 
+class RuleQuotaUsedUp(JudgementError):
+    """The team's quota of rule seconds was used up while the request's rules were checked."""
+
+    code = "overloaded"
+    retryable = True
+
+
 class TooLong(JudgementError):
     code = "too_long"
 

@@ -212,15 +212,35 @@ class CacheSettings(_Floor):
 
 
 class RuleSettings(_Floor):
-    """The processes that run rule verifiers."""
+    """The processes that run rule verifiers. A check here is one that needs a process: the cheap rules (rules.md) on
+    short responses need none, and on long ones a process checks many of them as one."""
 
-    rule_workers: int = Field(default=2, gt=0, description="This many processes run rule verifiers.")
-    max_queued_checks: int = Field(
+    rule_workers: int = Field(
+        default=2,
+        gt=0,
+        description="This many processes run rule verifiers, and one more for a team that would wait for others.",
+    )
+    max_request_checks: int = Field(
+        default=10_000, gt=0, description="Requests with more rule checks than this are refused with 422."
+    )
+    max_team_queued_checks: int = Field(
         default=10_000,
         gt=0,
-        description="Requests with rules are refused with 503 when more rule checks than this would wait.",
+        description="A team's requests with rules are refused with 503 when more of its rule checks than this would "
+        "wait.",
+    )
+    max_queued_checks: int = Field(
+        default=20_000,
+        gt=0,
+        description="When more rule checks than this would wait in all, a team that has more than an equal division of "
+        "them waiting is refused with 503.",
     )
     rule_timeout_s: float = Field(default=5.0, gt=0, description="One rule check may take this many seconds.")
+    max_rule_chars: int = Field(
+        default=1_000_000,
+        gt=0,
+        description="A rule on a response with more characters than this has status `too_long`.",
+    )
 
 
 class TeamsFileSettings(_Floor):

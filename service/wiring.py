@@ -171,6 +171,7 @@ class _Judging:
     engine: Engine
     scheduler: Scheduler
     store: MemoryCache[ModeResult]
+    rules: RulePool
 
 
 async def _load(
@@ -184,7 +185,7 @@ async def _load(
     grader = _grader(settings.healthbench_template)
     modes = judging_modes(built.engine.identity, built.tokenizer, settings, grader)
     modes = readable_modes(modes, built.check_labels)
-    rules = RulePool(settings)
+    rules = RulePool(settings, telemetry)
     stack.push_async_callback(rules.stop)
     scheduler = Scheduler(built.engine, parts.clock, settings, telemetry)
     scheduler.start()
@@ -192,7 +193,7 @@ async def _load(
     canary = Canary(modes[DEFAULT], scheduler)
     await _first_verdict(canary)
     store = MemoryCache[ModeResult](settings.cache_entries)
-    telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(built.engine, scheduler, store)))
+    telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(built.engine, scheduler, store, rules)))
     judge = modes[DEFAULT].judge
     telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
     if settings.canary_every_s > 0:
@@ -244,7 +245,7 @@ async def _watch_canary(canary: Canary, every_s: float, parts: Dependencies) -> 
 
 def _gauges(parts: Dependencies, shared: SharedState, judging: _Judging | None = None) -> GaugeValues:
     quotas = quotas_of(parts.authentication.teams)
-    reserved = dict.fromkeys((team for team, quota in quotas if quota != "requests_per_minute"), 0)
+    reserved = dict.fromkeys((team for team, quota in quotas if "tokens" in quota), 0)
     reserved.update(parts.ledger.reserved())
     redis_up = None if shared.redis is None else shared.redis.up
     quotas_shared = shared.ledger.shared if quotas and isinstance(shared.ledger, RedisLedger) else None
@@ -273,6 +274,7 @@ def _gauges(parts: Dependencies, shared: SharedState, judging: _Judging | None =
         teams_file_read_at_s=read_at_s,
         limits=quotas,
         reserved=reserved,
+        waiting_checks=judging.rules.waiting_by_team,
     )
 
 

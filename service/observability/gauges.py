@@ -16,7 +16,8 @@ Numbers = Mapping[tuple[str, str], float]
 @dataclass(frozen=True, slots=True)
 class GaugeValues:
     """The state of the service at one moment. `queued` is in tokens by team and class, `limits` is by team and quota,
-    `reserved` is in tokens by team. None means that the service has no such thing, or has not measured it yet."""
+    `reserved` is in tokens by team, `waiting_checks` in rule checks by team. None means that the service has no such
+    thing, or has not measured it yet."""
 
     ready: bool = False
     queued: Numbers = field(default_factory=dict)
@@ -31,6 +32,7 @@ class GaugeValues:
     teams_file_read_at_s: float | None = None
     limits: Numbers = field(default_factory=dict)
     reserved: Mapping[str, int] = field(default_factory=dict)
+    waiting_checks: Mapping[str, int] = field(default_factory=dict)
 
 
 class Gauges(Collector):
@@ -74,6 +76,8 @@ class Gauges(Collector):
         yield self._by_team("rubricd_quota_limit", "The limit of each quota of a team.", "quota", now.limits)
         reserved = {(team, ""): tokens for team, tokens in now.reserved.items()}
         yield self._by_team("rubricd_quota_reserved_tokens", "Tokens that are reserved now.", "", reserved)
+        checks = {(team, ""): number for team, number in now.waiting_checks.items()}
+        yield self._by_team("rubricd_queued_rule_checks", "Rule checks that wait for a process.", "", checks)
         restarts = CounterMetricFamily("rubricd_engine_restarts", "Times a dead or hung engine was restarted.")
         restarts.add_metric([], now.engine_restarts)
         yield restarts

@@ -93,6 +93,11 @@ class Metrics:
 
         self.quota_tokens = counter("rubricd_quota_tokens", "Tokens charged to a team's quota.", "team")
         self.quota_requests = counter("rubricd_quota_requests", "Requests charged to a team's quota.", "team")
+        self.quota_rule_s = counter("rubricd_quota_rule_seconds", "Rule seconds charged to a team's quota.", "team")
+        self.rule_checks = counter(
+            "rubricd_rule_checks", "Rule checks in processes, by rule and how they ended.", "rule", "outcome"
+        )
+        self.rule_s = counter("rubricd_rule_seconds", "Seconds of a process that rule checks took, by team.", "team")
         self.teams_reloads = counter("rubricd_teams_reloads", "Reloads of the teams file, by outcome.", "outcome")
 
         self.judge = gauge("rubricd_judge_info", "1 for the judge that serves.", "model", "engine", "fingerprint")

@@ -140,6 +140,14 @@ class Telemetry:
     def count_quota_tokens(self, team: str, tokens: int) -> None:
         self._metrics.quota_tokens.labels(self._teams.label(team)).inc(tokens)
 
+    def count_quota_rule_s(self, team: str, seconds: float) -> None:
+        self._metrics.quota_rule_s.labels(self._teams.label(team)).inc(seconds)
+
+    def count_rule_check(self, team: str, rule: str, outcome: str, seconds: float) -> None:
+        """One check in a process, which took so many seconds of it."""
+        self._metrics.rule_checks.labels(rule, outcome).inc()
+        self._metrics.rule_s.labels(self._teams.label(team)).inc(seconds)
+
     def count_teams_reload(self, ok: bool) -> None:
         self._metrics.teams_reloads.labels("ok" if ok else "failed").inc()
 

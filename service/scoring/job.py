@@ -22,6 +22,7 @@ from service.rubrics.rubric import Candidate
 from service.scoring.evaluator import Evaluator
 from service.scoring.request import Options, Usage
 from service.scoring.results import Pending, Scored, judge_votes, judged_by_rule, rated
+from service.verifiers.checks import Check, RuleChecks, unmetered
 from service.verifiers.pool import RulePool
 
 _PART = 512
@@ -63,7 +64,7 @@ class ScoringJob:
             if self._rates:
                 await self._start_ratings()
             else:
-                await self._evaluate(self._open, self._judging_mode, self._start_checks())
+                await self._evaluate(self._open, self._judging_mode, await self._start_checks())
         except BaseException:
             self.close()
             raise
@@ -97,18 +98,27 @@ class ScoringJob:
         for i, one in enumerate(pending):
             self._open.pending[i, 0] = [one]
 
-    def _start_checks(self) -> list[Place]:
-        """Starts the rules' checks; returns the places that are left for the judge."""
+    async def _start_checks(self) -> list[Place]:
+        """Starts the rules' checks; returns the places that are left for the judge. Raises RequestError where the rules
+        cannot take them."""
         left: list[Place] = []
-        checks = self._open.checks
+        ruled: list[Place] = []
+        checks: list[Check] = []
         for i, candidate in enumerate(self._candidates):
             for j, criterion in enumerate(candidate.criteria):
                 if criterion.rule is None:
                     left.append((i, j))
                 else:
-                    checks[i, j] = asyncio.ensure_future(self._rules.check(criterion.rule, candidate.response))
+                    ruled.append((i, j))
+                    checks.append((criterion.rule, candidate.response))
         if checks:
-            self._options.trace.until("rules", checks.values(), checks=len(checks))
+            options = self._options
+            if options.rule_meter is not None:
+                await options.rule_meter.admit()
+            charge = unmetered if options.rule_meter is None else options.rule_meter.charge
+            self._open.rules = await self._rules.submit(checks, options.tenant, charge)
+            self._open.checks = dict(zip(ruled, self._open.rules.futures, strict=True))
+            options.trace.until("rules", self._open.checks.values(), checks=len(checks))
         return left
 
     async def _evaluate(self, results: "OpenResults", judging_mode: JudgingMode, places: Sequence[Place]) -> None:
@@ -188,7 +198,8 @@ class OpenResults:
 
     def __init__(self) -> None:
         self.pending: dict[Place, list[Pending]] = {}
-        self.checks: dict[Place, asyncio.Task[bool]] = {}
+        self.checks: dict[Place, asyncio.Future[bool]] = {}
+        self.rules: RuleChecks | None = None
 
     async def finished(self, candidates: int, clock: Clock, deadline_s: float | None) -> AsyncGenerator[int, None]:
         """The candidates' indexes in the order of finishing; at the deadline those that are left, in their order."""
@@ -232,9 +243,8 @@ class OpenResults:
         for votes in self.pending.values():
             for one in votes:
                 one.release()
-        for check in self.checks.values():
-            check.add_done_callback(_retrieve)
-            check.cancel()
+        if self.rules is not None:
+            self.rules.close()
 
 
 async def _first(done: asyncio.Queue[int], alarm: asyncio.Future[None] | None) -> int | None:
@@ -248,9 +258,3 @@ async def _first(done: asyncio.Queue[int], alarm: asyncio.Future[None] | None) -
         return getting.result() if getting.done() else None
     finally:
         getting.cancel()
-
-
-def _retrieve(check: asyncio.Task[bool]) -> None:
-    """Looks at the outcome of a check that nothing waits for any more, so that asyncio does not report its error."""
-    if not check.cancelled():
-        check.exception()

@@ -38,6 +38,18 @@ Reserve = Callable[[int], Awaitable[Reservation]]
 """Reserves tokens. Raises QuotaExceeded."""
 
 
+class RuleMeter(Protocol):
+    """What a request's rule checks are charged to."""
+
+    async def admit(self) -> None:
+        """Raises QuotaExceeded where the team has used its rule seconds."""
+        ...
+
+    def charge(self, seconds: float) -> bool:
+        """Charges what a check took. Returns whether the team may have more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RequestContext:
     """These facts hold for all queries of one request. `scope` names who may share the results, `tenant` whose queue
@@ -48,6 +60,7 @@ class RequestContext:
     deadline_s: float | None = None
     priority: int = 0
     reserve: Reserve | None = None
+    rule_meter: RuleMeter | None = None
     trace: Trace = UNTRACED
 
 

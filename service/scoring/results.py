@@ -90,7 +90,7 @@ def judge_votes(votes: Sequence[Pending], threshold: float, mass_floor: float) -
     return decide(verdicts[0], threshold=threshold, mass_floor=mass_floor, source=source)
 
 
-def judged_by_rule(check: asyncio.Task[bool]) -> Judgement:
+def judged_by_rule(check: asyncio.Future[bool]) -> Judgement:
     if not check.done():
         return failed(TimedOut("the deadline passed before the rule had run"), "rule")
     try:

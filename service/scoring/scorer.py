@@ -11,7 +11,7 @@ from service.errors import InvalidRequest
 from service.modes.escalation import OFF, Escalation, SecondOpinion
 from service.modes.modes import JudgingMode, RatingMode
 from service.rubrics import aggregation
-from service.rubrics.rubric import Candidate, Criterion, Rule
+from service.rubrics.rubric import Candidate, Criterion
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.job import ScoringJob
@@ -90,11 +90,10 @@ class Scorer:
 
     async def start(self, candidates: Sequence[Candidate], options: Options) -> ScoringJob:
         """The request, admitted; iterate over `scored` once, or `close` it. Raises InvalidRequest for what cannot be
-        scored with these options, Overloaded, QuotaExceeded or Unavailable where the judge cannot take the work."""
+        scored with these options, Overloaded, QuotaExceeded or Unavailable where the judge or the rules cannot take the
+        work."""
         judging_mode = self.judging_mode(options.mode, options.layout)
-        rules = self._check(candidates, options, judging_mode)
-        if rules:
-            self._rules.check_capacity(rules)
+        self._check(candidates, options, judging_mode)
         second_opinion = None
         if self._escalation.band > 0 and options.mode == "verdict":
             written = self.judging_modes.get(("reasoned", options.layout))
@@ -110,10 +109,9 @@ class Scorer:
         )
         return await job.start()
 
-    def _check(self, candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> list[Rule]:
-        """The rules among the criteria. Raises InvalidRequest for what no judging could make scorable."""
+    def _check(self, candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> None:
+        """Raises InvalidRequest for what no judging could make scorable."""
         rates = isinstance(judging_mode, RatingMode)  # the rubric as a whole: no rule runs, nothing is aggregated
-        rules: list[Rule] = []
         checked: tuple[Criterion, ...] | None = None
         for candidate in candidates:
             if candidate.reference is not None and not judging_mode.renderer.skeleton.referable:
@@ -123,7 +121,3 @@ class Scorer:
             if candidate.criteria is not checked:  # responses of one item share their criteria
                 checked = candidate.criteria
                 aggregation.check(options.aggregation, checked)
-            for criterion in candidate.criteria:
-                if criterion.rule is not None:
-                    rules.append(criterion.rule)
-        return rules

@@ -43,6 +43,8 @@ def stated_choice(response: str) -> str | None:
     if last is not None:
         return None if _ANOTHER.match(response, last.end()) else (last.group(1) or last.group(2)).upper()
     for line in reversed(response.splitlines()):
+        if not line:  # a text of empty lines took five times as long as any other
+            continue
         letters = {letter.upper() for letter in _LONE.findall(line) or _BRACKETED.findall(line)}
         if letters:
             return letters.pop() if len(letters) == 1 else None

@@ -1,16 +1,15 @@
 """The worker is the program that a rule process runs; the service starts, kills and replaces it (`process.py`).
 
-It is started as a file, in isolated mode, and imports nothing of this project and no more of others than a rule needs.
+It is started as a file, in isolated mode, and imports the rules of this folder and no more of others than a rule needs.
 It runs code that a hostile text can make slow, large or wrong, so it is cheap to lose and holds nothing of value.
 
-Guarantees: a job is one JSON line in, then `started` and one JSON line out, which is a verdict or one of a few fixed
-words and has no text of the job. Jobs run one at a time, on the main thread. The process ends itself when its parent is
-gone, when it ran out of memory, and when a job runs on after the parent should have killed it.
+Guarantees: a job is one JSON line and the responses in, then `started` and one JSON line out, which has verdicts or one
+of a few fixed words, and no text of the job. Jobs run one at a time, on the main thread. The process ends itself when
+its parent is gone, when it ran out of memory, and when a job runs on after the parent should have killed it.
 """
 
-import ast
 import functools
-import itertools
+import importlib
 import json
 import logging
 import math
@@ -18,14 +17,13 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 MEMORY_BYTES = 1 << 30
 OVERTIME_S = 2.0
-_STRICT = ("math_verify", "latex2sympy2_extended")
-_FAILURES = (MemoryError, RecursionError, OverflowError)
 
 Params = dict[str, Any]
 Decide = Callable[[Params, str, float], bool]
@@ -99,72 +97,17 @@ def _refuse_constant(name: str) -> NoReturn:
     raise json.JSONDecodeError("not JSON", "", 0)
 
 
-class _Strict(SourceFileLoader):
-    """Loads a module such that its `except Exception` clauses raise certain failures again.
-
-    math-verify and its parser catch nearly everything and go on as if it meant "no mathematics" or "not equal". That is
-    right for expressions that cannot be parsed or compared. It is wrong when memory or stack ran out or a number was
-    out of bounds: then the rule has found nothing.
-    """
-
-    def get_code(self, fullname: str) -> Any:
-        path = self.get_filename(fullname)
-        tree = ast.parse(self.get_data(path), path)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Try):
-                node.handlers = [each for one in node.handlers for each in _stricter(one)]
-        return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
-
-
-def _stricter(handler: ast.ExceptHandler) -> list[ast.ExceptHandler]:
-    if handler.type is not None and not (isinstance(handler.type, ast.Name) and handler.type.id == "Exception"):
-        return [handler]
-    failures = ast.Tuple([ast.Name(kind.__name__, ast.Load()) for kind in _FAILURES], ast.Load())
-    return [ast.ExceptHandler(failures, None, [ast.Raise(None, None)]), handler]
-
-
-class _StrictFinder:
-    """Finds the modules that are loaded strictly, without their generated tables, which catch nothing and are large."""
-
-    @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if not name.startswith(_STRICT) or ".gen." in name:
-            return None
-        spec = PathFinder.find_spec(name, path)
-        if spec is not None and isinstance(spec.loader, SourceFileLoader):
-            spec.loader = _Strict(name, spec.loader.path)
-        return spec
-
-
 def _load_math_verify() -> Decide:
-    sys.meta_path.insert(0, _StrictFinder)
-    from math_verify import LatexExtractionConfig, parse, verify
+    from service.verifiers import math_rule
+
+    decide_by_library = math_rule.load()
 
     def decide(params: Params, response: str, limit_s: float) -> bool:
-        # The library's own time limits are off: they end in "not equal", which would be a verdict that it has not
-        # found.
-        gold = params["gold"]
-        marked = any(mark in gold for mark in ("\\boxed", "$", "\\(", "\\["))
-        marked_gold = gold if marked else f"\\boxed{{{gold}}}"
-        # The gold answer is parsed as LaTeX only: if that fails, plain text would give any number that stands beside
-        # it.
-        golds = parse(marked_gold, [LatexExtractionConfig()], parsing_timeout=None, raise_on_error=True)
-        if all(isinstance(expression, str) for expression in golds):
-            raise CannotDecide("gold")
-        answers = parse(response, parsing_timeout=None, raise_on_error=True)
-        failures = []
-        for expected, stated in itertools.product(golds, answers):
-            try:
-                if verify(expected, stated, timeout_seconds=None, raise_on_error=True):
-                    return True
-            except Exception as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
-        return False
+        try:
+            return decide_by_library(params, response)
+        except math_rule.Unread as error:
+            raise CannotDecide(error.args[0]) from error
 
-    # The libraries load most of themselves with the first use, and that time must not count for a check.
-    decide({"gold": "x^2 + 2x + 1"}, "$(x+1)^2$", math.inf)
     return decide
 
 
@@ -173,15 +116,18 @@ _LOADERS = {"regex": _load_regex, "json_schema": _load_json_schema, "math_verify
 
 @functools.cache
 def _loaded(rule: str) -> Decide:
-    return _LOADERS[rule]()
+    if rule in _LOADERS:
+        return _LOADERS[rule]()
+    from service.verifiers.cheap import CHEAP
+
+    return lambda params, response, _: CHEAP[rule](params, response)
 
 
-def _outcome(decide: Decide, job: Params) -> dict[str, Any]:
-    """Returns a verdict, or the word for why there is none."""
-    # If the parent is gone nobody kills this process. SIGALRM's default action ends it, whatever it is doing.
-    signal.setitimer(signal.ITIMER_REAL, 2 * job["limit_s"] + OVERTIME_S)
+def _outcome(decide: Callable[[], list[bool]], limit_s: float) -> Params:
+    """Returns a verdict for each check, or the word for why there is none."""
+    _limit(limit_s)
     try:
-        return {"met": decide(job["params"], job["response"], job["limit_s"])}
+        return {"met": decide()}
     except CannotDecide as error:
         return {"error": error.args[0]}
     except MemoryError:
@@ -192,21 +138,64 @@ def _outcome(decide: Decide, job: Params) -> dict[str, Any]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def _limit(limit_s: float) -> None:
+    """Ends this process by a signal, whatever it is doing, where its parent does not kill it: the parent may be gone,
+    or too busy. The processor time is limited in whole seconds."""
+    signal.setitimer(signal.ITIMER_REAL, 2 * limit_s + OVERTIME_S)
+    most_s = math.ceil(time.process_time() + limit_s + OVERTIME_S)
+    resource.setrlimit(resource.RLIMIT_CPU, (most_s, resource.RLIM_INFINITY))
+
+
+def _answer(job: Params, texts: Sequence[str], write: Callable[[bytes], object]) -> Params:
+    """Decides the checks of one job, and says that they are started once what they need is loaded."""
+    limit_s: float = job["limit_s"]
+    checks = [(rule, params, texts[place]) for rule, params, place in job["checks"]]
+    begin_s = time.process_time()
+    met = [_decide_cheaply(*check) if check[0] == "math_verify" else None for check in checks]
+    cheap_s = time.process_time() - begin_s
+    needed = {rule for (rule, _, _), one in zip(checks, met, strict=True) if one is None}
+    loaded = {rule: _loaded(rule) for rule in sorted(needed)}
+    write(b"started\n")
+    begin_s = time.process_time()
+    outcome = _outcome(
+        lambda: [
+            loaded[rule](params, text, limit_s) if one is None else one
+            for (rule, params, text), one in zip(checks, met, strict=True)
+        ],
+        limit_s,
+    )
+    return {**outcome, "cpu_s": cheap_s + time.process_time() - begin_s}
+
+
+def _decide_cheaply(rule: str, params: Params, response: str) -> bool | None:
+    """The verdict of `math_verify` where it needs no library, which takes seconds to load; None where it does."""
+    from service.verifiers import math_rule
+
+    return math_rule.decide_cheaply(params, response)
+
+
+def _find_service() -> None:
+    """Makes the rules beside this file importable, and no other folder of the checkout."""
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    importlib.import_module("service")
+    del sys.path[0]
+
+
 def main() -> None:
     """Answers jobs until the parent closes the pipe."""
     # Standard output belongs to the protocol, so that what a library prints must not reach it.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     logging.disable()
+    _find_service()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # A number with many digits is still a number; the time limit bounds the work.
     sys.set_int_max_str_digits(0)
     for line in sys.stdin.buffer:
         job = json.loads(line)
-        decide = _loaded(job["rule"])
-        answers.write(b"started\n")
-        outcome = _outcome(decide, job)
+        texts = [sys.stdin.buffer.read(size).decode("utf-8", "surrogatepass") for size in job["bytes"]]
+        outcome = _answer(job, texts, answers.write)
         answers.write(json.dumps(outcome).encode() + b"\n")
         if outcome.get("error") == "memory":
             return

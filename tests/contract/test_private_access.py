@@ -31,7 +31,6 @@ BUDGET = {
     "tests/service/tenancy/test_redis_quota.py": 2,
     "tests/service/test_idempotency_faults.py": 4,
     "tests/service/test_idempotency_memory.py": 4,
-    "tests/service/verifiers/test_pool.py": 3,
     "tests/trainer_client/cli/test_results_file.py": 1,
     "tests/trainer_client/cli/test_table.py": 1,
     "tests/trainer_client/data/test_rows.py": 2,

@@ -1,5 +1,6 @@
 """Defines the rules that can decide a criterion instead of the judge, and how RuscaRL's tags name them."""
 
+import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -66,6 +67,13 @@ class JsonSchema(Strict):
 
     rule: Literal["json_schema"]
     json_schema: dict[str, Any] = Field(alias="schema")
+
+    @field_validator("json_schema")
+    @classmethod
+    def _bounded(cls, schema: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(schema)) > 100_000:
+            raise ValueError("the schema has more than 100000 characters as JSON")
+        return schema
 
 
 class Exact(Strict):

@@ -16,10 +16,11 @@ import importlib.util, json, sys
 spec = importlib.util.spec_from_file_location("worker", sys.argv[1])
 worker = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(worker)
+worker._find_service()
 decide = worker._loaded("math_verify")
 
 def outcome(gold, response):
-    return worker._outcome(decide, {"params": {"gold": gold}, "response": response, "limit_s": 9})
+    return worker._outcome(lambda: [decide({"gold": gold}, response, 9)], 9)
 
 from math_verify import grader, parser
 
@@ -39,7 +40,8 @@ print(json.dumps({
     "solved": spoiled(grader, "solve", "x + y > 3", "$y > 4$"),
     "parsed": spoiled(parser, "parse_latex_cached", "x + 1", "$x + 2$"),
     "response parsed": outcome("42", r"\\boxed{\\frac{1}{}"),
-    "deep": outcome("x", "$" + "{" * 150 + "x" + "}" * 150 + "$"),
+    "deep": outcome("x", "$" + "[" * 150 + "x" + "]" * 150 + "$"),
+    "wide": outcome("x", "$" + "x" * 990 + "$"),
     "shapes": outcome(r"\\begin{pmatrix}1&2\\end{pmatrix}", "$3$"),
     "kinds": outcome("x+y<2", "$(0,1)$"),
     "fine": outcome("x^2 + 2x + 1", "$(x+1)^2$"),
@@ -54,7 +56,7 @@ def said() -> Any:
     return json.loads(ran.stdout)
 
 
-NOT_MET, MEMORY, CRASH = {"met": False}, {"error": "memory"}, {"error": "crash"}
+NOT_MET, MEMORY, CRASH = {"met": [False]}, {"error": "memory"}, {"error": "crash"}
 
 
 @pytest.mark.parametrize("where", ["compared", "solved"])
@@ -72,8 +74,9 @@ def test_a_gold_answer_that_cannot_be_parsed_is_an_error_and_so_is_a_failure(sai
 
 def test_what_the_response_lacks_and_what_cannot_be_compared_is_not_met(said: Any) -> None:
     assert said["response parsed"] == said["shapes"] == said["kinds"] == NOT_MET
-    assert said["fine"] == {"met": True}
+    assert said["fine"] == {"met": [True]}
 
 
 def test_a_response_nested_too_deeply_to_be_read_is_an_error(said: Any) -> None:
-    assert said["deep"] == CRASH
+    assert said["deep"] == {"error": "long"}
+    assert said["wide"] == CRASH
