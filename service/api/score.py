@@ -124,6 +124,7 @@ class ScoreRoute:
         options = replace(
             translate.options(wanted, team, arrived_s),
             reserve=partial(self._dependencies.ledger.reserve, team),
+            rule_meter=self._dependencies.ledger.rule_meter(team),
             trace=request.state.trace,
         )
         return _Call(str(request.state.request_id), team, parsed, candidates, judge, options)

@@ -1,10 +1,11 @@
-"""Quotas limit what a team uses: requests a minute, judge tokens a minute, and judge tokens at a time.
+"""Quotas limit what a team uses: requests, judge tokens and rule seconds in a minute, and judge tokens at a time.
 
 They are written by hand: rate limiters count requests after the fact, and a quota in tokens must be reserved before the
 work and settled after it.
 
 Guarantees: tokens are reserved before the work and settled once after it; what is reserved never exceeds the quota,
-however many requests come at once; no more is charged than was reserved.
+however many requests come at once; no more is charged than was reserved. Nobody knows beforehand how long a rule check
+takes: its seconds are charged afterwards, and a team that owes seconds gets no more until they have come in.
 """
 
 import weakref
@@ -22,6 +23,9 @@ BUSY_WAIT_S = 1.0
 """When a team's tokens at a time are used up, some of its work must end first. Nobody knows when that is."""
 
 
+RULE_SECONDS = "rule seconds"
+
+
 class Reservation(Protocol):
     def settle(self, used_tokens: int) -> None:
         """Frees what was reserved, and gives what was not used back to the minute. Later calls do nothing."""
@@ -34,6 +38,12 @@ class Ledger(Protocol):
     async def reserve(self, team: Team, tokens: int) -> Reservation:
         """Raises QuotaExceeded now, or InvalidRequest for more tokens than the team may ever have."""
 
+    async def admit_rules(self, team: Team) -> None:
+        """Raises QuotaExceeded where the team has used its seconds of rule checks."""
+
+    def charge_rules(self, team: Team, seconds: float) -> bool:
+        """Charges what a rule check took. Returns whether the team may have more."""
+
 
 @dataclass(slots=True)
 class _Bucket:
@@ -42,7 +52,7 @@ class _Bucket:
     left: float
     at_s: float
 
-    def wait_s(self, amount: int, per_minute: int, now_s: float) -> float:
+    def wait_s(self, amount: float, per_minute: int, now_s: float) -> float:
         """Seconds until it holds `amount`. 0 when it does now."""
         self.left = min(per_minute, self.left + (now_s - self.at_s) * per_minute / 60)
         self.at_s = now_s
@@ -56,6 +66,7 @@ class MemoryLedger:
         self._clock = clock
         self._requests: dict[str, _Bucket] = {}
         self._tokens: dict[str, _Bucket] = {}
+        self._rule_s: dict[str, _Bucket] = {}
         self._held: Counter[str] = Counter()
 
     async def admit(self, team: Team, requests: int = 1) -> None:
@@ -70,6 +81,24 @@ class MemoryLedger:
             self._take(self._tokens, team, tokens, team.tokens_per_minute, "judge tokens")
         self._held[team.name] += tokens
         return _MemoryReservation(self, team, tokens)
+
+    async def admit_rules(self, team: Team) -> None:
+        if (wait_s := self.rule_wait_s(team, 0.0)) > 0:
+            raise exceeded(team, RULE_SECONDS, wait_s)
+
+    def charge_rules(self, team: Team, seconds: float) -> bool:
+        return self.rule_wait_s(team, seconds) == 0
+
+    def rule_wait_s(self, team: Team, seconds: float) -> float:
+        """Charges the seconds. Returns when the team owes none any more: 0 where it owes none now."""
+        per_minute = team.rule_seconds_per_minute
+        if per_minute is None:
+            return 0.0
+        now_s = self._clock.now()
+        bucket = self._rule_s.setdefault(team.name, _Bucket(per_minute, now_s))
+        bucket.wait_s(0.0, per_minute, now_s)  # fills it up to now
+        bucket.left -= seconds
+        return bucket.wait_s(0.0, per_minute, now_s)
 
     def settle(self, team: Team, reserved_tokens: int, used_tokens: int) -> None:
         """The reservation calls this once."""
@@ -123,6 +152,18 @@ class MeteredLedger:
         self._held.add(metered)
         return metered
 
+    async def admit_rules(self, team: Team) -> None:
+        await self._ledger.admit_rules(team)
+
+    def charge_rules(self, team: Team, seconds: float) -> bool:
+        if team.rule_seconds_per_minute is not None:
+            self._telemetry.count_quota_rule_s(team.name, seconds)
+        return self._ledger.charge_rules(team, seconds)
+
+    def rule_meter(self, team: Team) -> "RuleMeter":
+        """What the rule checks of one request of the team are charged to."""
+        return RuleMeter(self, team)
+
     def reserved(self) -> Mapping[str, int]:
         """Tokens that this process has reserved now, by team. What nobody holds any more does not count."""
         held: Counter[str] = Counter()
@@ -134,6 +175,22 @@ class MeteredLedger:
         """The reservation calls this once."""
         self._held.discard(metered)
         self._telemetry.count_quota_tokens(metered.team, min(used_tokens, metered.tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class RuleMeter:
+    """Charges the rule checks of one request to its team."""
+
+    ledger: Ledger
+    team: Team
+
+    async def admit(self) -> None:
+        """Raises QuotaExceeded where the team has used its seconds."""
+        await self.ledger.admit_rules(self.team)
+
+    def charge(self, seconds: float) -> bool:
+        """Returns whether the team may have more."""
+        return self.ledger.charge_rules(self.team, seconds)
 
 
 class _MeteredReservation:
@@ -160,6 +217,7 @@ def quotas_of(teams: Sequence[Team]) -> Mapping[tuple[str, str], int]:
             ("tokens_per_minute", team.tokens_per_minute),
             ("concurrent_tokens", team.concurrent_tokens),
             ("requests_per_minute", team.requests_per_minute),
+            ("rule_seconds_per_minute", team.rule_seconds_per_minute),
         )
         if limit is not None
     }

@@ -13,10 +13,11 @@ import secrets
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from service.clock import Clock
 from service.redis_client import Argument, RedisClient, RedisUnavailable
-from service.tenancy.quota import BUSY_WAIT_S, MemoryLedger, Reservation, check_possible, exceeded
+from service.tenancy.quota import BUSY_WAIT_S, RULE_SECONDS, MemoryLedger, Reservation, check_possible, exceeded
 from service.tenancy.team import Team
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def _script(name: str) -> str:
     return "\n".join((folder / f"quota_{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
 
 
-_RESERVE, _SETTLE, _RENEW = _script("reserve"), _script("settle"), _script("renew")
+_RESERVE, _SETTLE, _RENEW, _OWE = _script("reserve"), _script("settle"), _script("renew"), _script("owe")
 
 
 class RedisLedger:
@@ -45,6 +46,8 @@ class RedisLedger:
         self._held: weakref.WeakSet[_RedisReservation] = weakref.WeakSet()
         self._settling: set[asyncio.Task[None]] = set()
         self._renewing: asyncio.Task[None] | None = None
+        self._owed: dict[Team, float] = {}
+        self._rule_wait_s: dict[str, float] = {}
         self._shared = True
 
     @property
@@ -98,19 +101,62 @@ class RedisLedger:
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
+    async def admit_rules(self, team: Team) -> None:
+        if team.rule_seconds_per_minute is None:
+            return
+        try:
+            wait_s = await self._owe(team, 0.0)
+        except RedisUnavailable:
+            return await self._fallback.admit_rules(team)
+        if wait_s > 0:
+            raise exceeded(team, RULE_SECONDS, wait_s)
+
+    def charge_rules(self, team: Team, seconds: float) -> bool:
+        """It does not wait for Redis: what it returns is what Redis said last."""
+        if team.rule_seconds_per_minute is None:
+            return True
+        waits = team in self._owed
+        self._owed[team] = self._owed.get(team, 0.0) + seconds
+        if not waits:  # one call at a time for a team: what checks take meanwhile is charged together
+            task = asyncio.get_running_loop().create_task(self._charge(team))
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
+        return self._rule_wait_s.get(team.name, 0.0) == 0
+
+    async def _charge(self, team: Team) -> None:
+        """Charges what the team owes. While Redis is unavailable this process counts alone."""
+        while (seconds := self._owed[team]) > 0:
+            self._owed[team] = 0.0
+            try:
+                await self._owe(team, seconds)
+            except RedisUnavailable:
+                self._rule_wait_s[team.name] = self._fallback.rule_wait_s(team, seconds)
+        del self._owed[team]
+
+    async def _owe(self, team: Team, seconds: float) -> float:
+        """Seconds until the team owes nothing. Raises RedisUnavailable."""
+        arguments: list[Argument] = [_KEEP_MS, repr(seconds), team.rule_seconds_per_minute or ""]
+        wait_s = float(await self._ask(_OWE, _keys(team.name, b"s"), arguments))
+        self._rule_wait_s[team.name] = wait_s
+        return wait_s
+
     async def _take(
         self, keys: Sequence[bytes], tokens: int, per_minute: int | None, at_a_time: int | None, id: bytes
     ) -> float:
         """Seconds to wait. 0 when the tokens are taken. Raises RedisUnavailable."""
         limits: list[Argument] = [tokens, per_minute or "", at_a_time or ""]
         arguments = [_KEEP_MS, *limits, id, repr(_RESERVATION_S), repr(BUSY_WAIT_S)]
+        return float(await self._ask(_RESERVE, keys, arguments))
+
+    async def _ask(self, script: str, keys: Sequence[bytes], arguments: Sequence[Argument]) -> Any:
+        """What a script says of a quota. Raises RedisUnavailable."""
         try:
-            wait_s = float(await self._client.script(_RESERVE, keys, arguments))
+            answer = await self._client.script(script, keys, arguments)
         except RedisUnavailable as error:
             self._note(shared=False, why=f" (Redis: {error})")
             raise
         self._note(shared=True)
-        return wait_s
+        return answer
 
     def _note(self, *, shared: bool, why: str = "") -> None:
         """Tells the operator when it changes for whom the quotas hold."""

@@ -11,8 +11,8 @@ CLASSES: tuple[PriorityClass, ...] = get_args(PriorityClass)
 @dataclass(frozen=True, slots=True)
 class Team:
     """`weight` is its share of a busy judge. Teams of one `scope` share cached verdicts. `classes` are the priority
-    classes that its requests may have. The quotas limit judge tokens a minute, judge tokens at a time, and requests a
-    minute; None is no limit."""
+    classes that its requests may have. The quotas limit judge tokens a minute, judge tokens at a time, requests a
+    minute, and the seconds that rule checks take in a minute; None is no limit."""
 
     name: str
     weight: float = 1.0
@@ -21,6 +21,7 @@ class Team:
     tokens_per_minute: int | None = None
     concurrent_tokens: int | None = None
     requests_per_minute: int | None = None
+    rule_seconds_per_minute: int | None = None
 
 
 DEFAULT_TEAM = Team(name="default")

@@ -111,6 +111,7 @@ class _Quota(_Strict):
     tokens_per_minute: _Amount | None = None
     concurrent_tokens: _Amount | None = None
     requests_per_minute: _Amount | None = None
+    rule_seconds_per_minute: _Amount | None = None
 
 
 def _free(name: object) -> object:
@@ -156,6 +157,7 @@ def _entry(team: _Team) -> TeamEntry:
             tokens_per_minute=team.quota.tokens_per_minute,
             concurrent_tokens=team.quota.concurrent_tokens,
             requests_per_minute=team.quota.requests_per_minute,
+            rule_seconds_per_minute=team.quota.rule_seconds_per_minute,
         ),
         tuple(bytes.fromhex(key.sha256) for key in team.keys),
     )

@@ -64,6 +64,61 @@ async def test_without_redis_each_process_decides_and_comes_back() -> None:
             held.settle(0)
 
 
+RULES = Team("a", rule_seconds_per_minute=60)
+
+
+async def test_rule_seconds_are_charged_afterwards_and_what_is_owed_is_waited_for(redis_url: str) -> None:
+    """In memory, and over two replicas on Redis: 90 s of checks of a quota of 60 s a minute are owed for 30 s."""
+    clock = ManualClock()
+    async with ledgers(redis_url, clock) as made:
+        sorts: list[list[Ledger]] = [[MemoryLedger(clock)], [*made]]
+        for sort in sorts:
+            first, last = sort[0], sort[-1]
+            await first.admit_rules(RULES)
+            assert first.charge_rules(RULES, 50.0)
+            for ledger in (first, last, first, last):
+                ledger.charge_rules(RULES, 10.0)
+            for shared in made:
+                await told(shared)
+            with pytest.raises(QuotaExceeded, match="rule seconds") as refused:
+                await last.admit_rules(RULES)
+            assert refused.value.retry_after_s == pytest.approx(30.0)
+            assert not first.charge_rules(RULES, 0.0)
+            await clock.advance(29.0)
+            with pytest.raises(QuotaExceeded):
+                await last.admit_rules(RULES)
+            await clock.advance(1.0)
+            await last.admit_rules(RULES)
+            await first.admit_rules(RULES)
+            await first.admit_rules(Team("free"))
+            assert first.charge_rules(Team("free"), 1e6)
+
+
+async def test_a_team_that_owes_hours_is_not_forgotten_and_without_redis_a_process_counts_alone() -> None:
+    clock = ManualClock()
+    with RedisServer() as server:
+        async with ledgers(server.url, clock, 1) as (ledger,):
+            ledger.charge_rules(RULES, 7260.0)
+            await told(ledger)
+            assert not ledger.charge_rules(RULES, 0.0)
+            assert 7_000_000 < int(str(server.do("PTTL", "rubricd:q:{a}:s"))) < 7_400_000
+            server.kill()
+            ledger.charge_rules(RULES, 61.0)
+            await told(ledger)
+            with pytest.raises(QuotaExceeded):
+                await ledger.admit_rules(RULES)
+
+
+async def test_rule_seconds_are_counted_for_teams_that_have_a_quota() -> None:
+    ledger, telemetry = metered()
+    meter = ledger.rule_meter(RULES)
+    await meter.admit()
+    assert meter.charge(1.5)
+    assert not meter.charge(60.0)
+    assert ledger.rule_meter(Team("free")).charge(1e6)
+    assert page(telemetry)("rubricd_quota_rule_seconds_total", team="a") == 61.5
+
+
 def metered() -> tuple[MeteredLedger, Telemetry]:
     telemetry = Telemetry()
     return MeteredLedger(MemoryLedger(ManualClock()), telemetry), telemetry
@@ -119,6 +174,7 @@ async def test_a_team_without_a_quota_is_not_metered() -> None:
 
 
 def test_limits_are_those_of_the_teams_file() -> None:
-    teams = [LIMITED, Team("b", concurrent_tokens=7), Team("free")]
+    teams = [LIMITED, Team("b", concurrent_tokens=7, rule_seconds_per_minute=9), Team("free")]
     expected = {("a", "tokens_per_minute"): 100, ("a", "requests_per_minute"): 2, ("b", "concurrent_tokens"): 7}
+    expected["b", "rule_seconds_per_minute"] = 9
     assert quotas_of(teams) == expected

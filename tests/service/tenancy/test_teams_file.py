@@ -15,7 +15,11 @@ WHOLE = f"""
 teams:
   - name: medicine            # the big one
     weight: 3
-    quota: {{tokens_per_minute: 2000000, concurrent_tokens: 500000, requests_per_minute: 600}}
+    quota:
+      tokens_per_minute: 2000000
+      concurrent_tokens: 500000
+      requests_per_minute: 600
+      rule_seconds_per_minute: 60
     classes: [train, eval]
     cache_scope: lab
     keys: [{{sha256: {HASH}, created: 2026-11-21}}]
@@ -33,7 +37,9 @@ def keys(*hashes: str) -> str:
 
 def test_a_whole_file() -> None:
     medicine, scope = parse(WHOLE.encode(), YAML)
-    assert medicine.team == Team("medicine", 3.0, "scope/lab", frozenset({"train", "eval"}), 2_000_000, 500_000, 600)
+    assert medicine.team == Team(
+        "medicine", 3.0, "scope/lab", frozenset({"train", "eval"}), 2_000_000, 500_000, 600, 60
+    )
     assert medicine.hashes == (bytes.fromhex(HASH),)
     assert scope.team == Team("scope", 1.0, "team/scope", frozenset({"interactive", "train", "eval"}))
     assert scope.hashes == ()
