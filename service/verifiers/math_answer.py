@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from service.verifiers.math_number import unit_of
+
 _TAIL_CHARS = 10_000
 """Where nothing marks an answer, it is looked for at the end of the response."""
 
@@ -15,7 +17,8 @@ _MAX_BOXES = 20
 """So many boxes are looked at, from the end."""
 
 _WORDS = r"(?:sqrt|pi|sin|cos|tan|log|ln|exp|inf|infinity)(?![A-Za-z])"
-_NUMBER = r"\d{1,3}(?:[,\u00a0\u202f ]\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?"
+_NUMBER = r"\d{1,3}(?:[,\u00a0\u202f ]\d{3})+(?:\.\d+)?(?!\d)|\d+[a-z]{2}(?=\s*[-+*/^=])|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_NUMBER += r"|\.\d+(?:[eE][+-]?\d+)?"
 _SYMBOL = (
     r"\\[a-zA-Z]+|\\[{}%,; !]|(?<![A-Za-z'\u2019])[A-Za-z](?![A-Za-z'\u2019])|[-+*/^_=<>!(){}\[\]|%\u00b0\u2212"
     r"\u00d7\u00b7\u00f7\u221a\u03c0\u221e\u00b1\u2264\u2265\u222a\u2229\u00b2\u00b3\u00bd\u00bc\u00be\u2044]"
@@ -24,7 +27,8 @@ _ITEM = rf"(?:{_WORDS}|{_NUMBER}|{_SYMBOL})"
 _RUN = re.compile(rf"{_ITEM}(?:[ \t]*+(?:,[ \t]*+)?+{_ITEM})*+")
 """A piece of plain text that may be an expression: numbers, letters that stand alone, operators and brackets."""
 _MATHS = re.compile(
-    r"\d|\\[a-zA-Z]|[\u03c0\u221e\u00bd\u00bc\u00be]|(?<![A-Za-z])(?:pi|infinity)(?![A-Za-z])|[A-Za-z]\s*[-+*/^=<>]\s*[A-Za-z]"
+    r"\d|\\[a-zA-Z]|[\u03c0\u221e\u00bd\u00bc\u00be]|(?<![A-Za-z])(?:pi|infinity)(?![A-Za-z])|(?:sin|cos|tan|log|ln|exp|sqrt)\("
+    r"|[A-Za-z]\s*[-+*/^=<>]\s*[A-Za-z]"
 )
 
 _ENVIRONMENT = re.compile(
@@ -38,13 +42,15 @@ _STATED = re.compile(
 _TAGGED = re.compile(r"<answer>\s*+(?P<rest>[^<]{1,1000})")
 _HASHED = re.compile(r"^#{4}[ \t]*+(?P<rest>\S[^\n]{0,1000})", re.MULTILINE)
 _DENIES = re.compile(
-    r"(?i:\b(?:not|never|cannot|neither|nor|than|instead\ of|except|unlike|without|doubt|wrong(?:ly)?"
+    r"(?i:\b(?:not|never|cannot|neither|nor|(?<!no\ other\ )than|instead\ of|except|unlike|without"
+    r"|(?<!no\ )doubt|hardly|barely|far\ from"
+    r"|(?:all|anything|everything)\ but|at\ (?:most|least)|wrong(?:ly)?"
     r"|incorrect(?:ly)?)\b|n['\u2019]t\b|\\neq?\b|\u2260|!=)"
     r"(?i:\s|(?:the|an?|be|been|equals?|to|is|it['\u2019]?s|it|that|exactly|simply|just|possibly|certainly|say|think"
     r"|claim|believe|call|answer)\b|:|\*\*|_|\\?[($])*+$"
 )
 _DENIED = re.compile(
-    r"(?i:[\s$*_)\\.\]}]*+(?:is|was|would\ be|seems|looks|can|could)?(?:n['\u2019]t|\s+not|not|\s*never)\b"
+    r"(?i:[\s$*_)\\.\]}]*+(?:is|was|would\ be|seems|looks|can|could|ca)?(?:n['\u2019]t|\s+not|not|\s*never)\b"
     r"|[\s$*_)\\\]}]*+(?:is|was|would\ be|seems|looks)\s+(?:\w+\s+)?"
     r"(?:wrong|incorrect|false|impossible|too\ (?:large|small|big|high|low)|ruled out))"
 )
@@ -54,6 +60,8 @@ _LABELS = re.compile(
 _ALSO = re.compile(
     r"(?i:[\s$*_)\\\]}]*+(?:,?\s*\b(?:and|or)\b)[\s$*_(]*+(?:also|perhaps|maybe|possibly|even)?\s*[$*_(]*)$"
 )
+_WORD_AFTER = re.compile(r"\s+[a-z]{2,}")
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 _DASH = re.compile(r"(?:(?<=[\s=(,\[{$:])|^)[\u2013\u2014](?=[\d\\.])")
 _UNIT = re.compile(
     r"\s*\\?\s*(?P<unit>(?:(?:square|cubic|sq\.?|cu\.?)\s+)?[A-Za-z\u00b0%\u03a9\u00b5\u20ac]+(?:/[A-Za-z]+)?(?:\^?\{?[23]\}?|[\u00b2\u00b3])?)"
@@ -181,7 +189,8 @@ def _expressions(text: str) -> list[tuple[int, int, Answer]]:
         found.append(
             (environment.start(), environment.end(), Answer(inner.strip(), True, unit["unit"] if unit else ""))
         )
-        position = environment.end()
+        known = unit is not None and unit_of(unit["unit"])
+        position = unit.end() if unit is not None and known else environment.end()
     return found + _runs(text, position, len(text))
 
 
@@ -201,7 +210,9 @@ def _runs(text: str, begin: int, end: int) -> list[tuple[int, int, Answer]]:
         piece = _balanced(text[start:stop].rstrip(" \t,*_|=+-/<^([{"))
         if piece.endswith("!") and not piece.endswith("!!") and re.search(r"[A-Za-z]{2,}[^.\n]*$", text[:start][-60:]):
             piece = piece[:-1]  # the end of a sentence rather than a factorial
-        if not _MATHS.search(piece):
+        if _WORD_AFTER.match(text, start + len(piece)):
+            piece = re.sub(r"[\s,]+[AI]$", "", piece)  # "42, I think"
+        if not _MATHS.search(piece) or _ORDINAL.match(text, start + len(piece)):
             continue
         stop = start + len(piece)
         unit = _UNIT.match(text, stop)

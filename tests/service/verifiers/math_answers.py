@@ -1,7 +1,5 @@
 """Gold answers, responses, and whether a person who reads them says that the response has the answer."""
 
-R = [r"{}", r"The answer is {}."]
-
 MET: list[tuple[str, str]] = [
     # plain numbers
     ("42", "42"),
@@ -152,6 +150,36 @@ MET: list[tuple[str, str]] = [
     ("B", "answer: b"),
     ("B", r"\boxed{B}"),
     ("C", "The answer is (C)."),
+    # as models write
+    ("72", "Altogether she sold 48+24 = 72 clips.\n#### 72"),
+    ("18", "Janet makes 9 * 2 = $18 every day. So the answer is $18."),
+    ("70000", "The profit is $70,000."),
+    ("64", "So, Kylar needs to pay $64.00 for them."),
+    (r"\left( 3, \frac{\pi}{2} \right)", r"The coordinates are $\boxed{\left( 3, \frac{\pi}{2} \right)}$."),
+    ("4", "**Final Answer:** The final answer is $\\boxed{4}$. I hope it is correct."),
+    ("2220", "Final Answer: The final answer is $2220$. I hope it is correct."),
+    ("6-5i", "The answer is 6 - 5i."),
+    ("-2", "x = \u20132"),
+    ("1,-2", r"The solutions are $x = 1$ and $x = -2$."),
+    ("12", "Answer: 12 (twelve)"),
+    ("12", "<answer> 12 </answer>"),
+    ("12", "The answer is 12.\n\nHope this helps! Ask me 3 more things."),
+    ("12", "It's 12, not 13."),
+    ("12", "That gives us 12!"),
+    ("120", "120\u00b0C"),
+    ("3\\pi r^2", "3\u03c0r\u00b2"),
+    (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"$\boxed{\begin{pmatrix} 1 \\ 2 \end{pmatrix}}$"),
+    ("4", "|\u22124| = 4"),
+    (r"3 \times 10^8", r"$3 \times 10^{8}$ m/s"),
+    (r"\sin x", "sin(x)"),
+    (r"\sqrt[3]{2}", "2^(1/3)"),
+    ("(a+b)^2", "a^2+2ab+b^2"),
+    ("42", "42, I am certain."),
+    ("42", "I have no doubt the answer is 42."),
+    # known to be missed
+    ("3:45", "3:45"),
+    ("7", "Option (C) 7"),
+    (r"\text{no solution}", "There is no solution."),
 ]
 
 NOT_MET: list[tuple[str, str]] = [
@@ -239,4 +267,18 @@ NOT_MET: list[tuple[str, str]] = [
     (r"\text{Friday}", "Saturday"),
     ("B", "answer: c"),
     ("B", "Answer: A or B"),
+    ("72", "I would not say 72"),
+    ("72", "I doubt that it is 72. It is 71."),
+    ("42", "I don't think it's 42."),
+    ("42", "it would be wrong to say 42"),
+    ("42", "42 can't be right."),
+    ("42", "It is hardly 42."),
+    ("42", "Everything but 42."),
+    ("42", "It's far from 42."),
+    ("42", "at most 42"),
+    ("12", "Chapter 12: no answer"),
+    ("7", "7th grade? I can't answer"),
+    ("5 kg", "5 g"),
+    ("3", "x > 3"),
+    ("2+3i", "2-3i"),
 ]
