@@ -31,6 +31,9 @@ _PART = 512
 Place = tuple[int, int]
 """Candidate and criterion, by index."""
 
+_SLICE = 5_000
+"""So many places are looked at in one turn of the event loop."""
+
 
 class ScoringJob:
     """`usage` is complete after the last candidate. `second_opinion` is how uncertain verdicts are judged again, where
@@ -104,7 +107,12 @@ class ScoringJob:
         left: list[Place] = []
         ruled: list[Place] = []
         checks: list[Check] = []
+        looked_at = 0
         for i, candidate in enumerate(self._candidates):
+            looked_at += len(candidate.criteria)
+            if looked_at > _SLICE:  # a request may have a hundred thousand places
+                looked_at = 0
+                await asyncio.sleep(0)
             for j, criterion in enumerate(candidate.criteria):
                 if criterion.rule is None:
                     left.append((i, j))
