@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trainer_client.wire import json_text
 from trainer_client.wire.json_text import JsonFault, Path, read_json, structure, values_at_most
 
-BIG = "[" + "0," * 9_000 + "0]"
+BIG = "[" + "0," * 21_000 + "0]"
 """As a value it makes a document one that is read by the decoder in Python."""
 
 
@@ -88,7 +88,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON, st.booleans(), st.booleans())
 def test_everything_else_is_read_as_json_reads_it(document: Any, ascii_only: bool, large: bool) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only)
@@ -102,7 +102,7 @@ def _twice(document: Any) -> str:
     return f"{{{json.dumps(next(iter(document)))}: 0, {json.dumps(document)[1:]}"
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.text(max_size=4), JSON, min_size=1, max_size=4), st.lists(st.booleans(), max_size=5))
 def test_a_key_that_stands_twice_is_found_at_every_depth(document: Any, around: list[bool]) -> None:
     text, path = _twice(document), [next(iter(document))]
@@ -118,6 +118,16 @@ def test_values_are_counted_outside_of_strings() -> None:
     assert not values_at_most(text, 99)
     assert not values_at_most(b"[" * 1000, 999)
     assert isinstance(values_at_most(b'"' * 999 + b"," * 9, 5), bool)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.text('a,[{"\\\n', max_size=9), min_size=1, max_size=9), st.integers(1, 70_000))
+def test_values_are_counted_across_windows(texts: list[str], length: int) -> None:
+    """Strings that begin, end and are escaped anywhere around the ends of the windows in which they are looked at."""
+    document = [*texts, "a" * length, *(["x", "y,", '"'] * (30_000 // length + 1)), "b" * 70_000, *texts, "," * 999]
+    text = json.dumps(document).encode()
+    assert values_at_most(text, len(document))
+    assert not values_at_most(text, len(document) - 1)
 
 
 def test_other_threads_run_while_a_large_document_is_read() -> None:
