@@ -1,8 +1,8 @@
 """Turns an HTTP answer into a wire model or a typed error, and checks that it answers its request.
 
 Guarantees: an answer, or a line of a streamed one, is used whole or not at all. It has strict types, finite numbers,
-the requested results and criteria in the requested order (streamed results come in any order), and the expected judge;
-anything else is a ContractError.
+distinct keys, the requested results and criteria in the requested order (streamed results come in any order), and the
+expected judge; anything else is a ContractError.
 """
 
 import re
@@ -35,7 +35,11 @@ def read(response: httpx.Response, kind: type[_Answer]) -> _Answer:
 
 def _parsed(content: bytes, kind: type[_Answer], request_id: str | None) -> _Answer:
     try:
+        wire.check_keys(content)  # pydantic would take the last one
         return kind.model_validate_json(content, strict=True)
+    except wire.JsonFault as fault:
+        place = ".".join(map(str, fault.path)) or "body"
+        raise ContractError(f"the answer is not a {kind.__name__}: {place}: {fault}", request_id=request_id) from None
     except ValidationError as error:
         raise ContractError(_first_error(error, kind), request_id=request_id) from None
 

@@ -5,7 +5,7 @@ It needs pydantic only. `json_text` reads JSON strictly; `models` holds what the
 `from trainer_client import wire`.
 """
 
-from trainer_client.wire.json_text import JsonFault, read_json, structure, values_at_most
+from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
 from trainer_client.wire.models import Aggregation, Answer, Layout, Mode, Strict, Unjudged, says_something
 from trainer_client.wire.request import Item, LintRequest, Message, Priority, RatingNorm, Role, ScoreRequest
 from trainer_client.wire.response import (
@@ -77,6 +77,7 @@ __all__ = [
     "Unjudged",
     "Usage",
     "Verifier",
+    "check_keys",
     "read_json",
     "says_something",
     "structure",

@@ -132,6 +132,12 @@ def test_a_number_that_is_not_finite_is_not_used(field: bytes, number: bytes) ->
         validation.read(_asked(httpx.Response(200, content=spoiled)), wire.ScoreResponse)
 
 
+def test_a_score_that_is_said_twice_is_not_used() -> None:
+    content = answered(_good()).content.replace(b'"score":', b'"score":0.5,"score":', 1)
+    with pytest.raises(ContractError, match=r"results.0.score: this key stands twice"):
+        validation.read(_asked(httpx.Response(200, content=content)), wire.ScoreResponse)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"<html>ok</html>", b'{"results": []}'])
 def test_something_else_than_an_answer_is_not_used(content: bytes) -> None:
     with pytest.raises(ContractError, match="not a ScoreResponse"):

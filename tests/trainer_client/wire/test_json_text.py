@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trainer_client.wire import json_text
-from trainer_client.wire.json_text import JsonFault, Path, read_json, structure, values_at_most
+from trainer_client.wire.json_text import JsonFault, Path, check_keys, read_json, structure, values_at_most
 
 BIG = "[" + "0," * 21_000 + "0]"
 """As a value it makes a document one that is read by the decoder in Python."""
@@ -72,6 +72,14 @@ def test_a_text_that_is_not_json_is_told_why(text: bytes, why: str) -> None:
     found = fault(text)
     assert found.path == ()
     assert why in str(found)
+
+
+@pytest.mark.parametrize("text", [text for text, _ in WHOLE] + [b"[NaN, 1e400]", b'{"a": {"b": []}}'])
+def test_keys_alone_are_checked_for_nothing_else(text: bytes) -> None:
+    check_keys(text)
+    with pytest.raises(JsonFault) as raised:
+        check_keys(b'{"a": [NaN, {"b": 1, "b": 2}], "c": 1e400}')
+    assert raised.value.path == ("a", 0)
 
 
 def test_a_byte_order_mark_is_skipped_and_a_string_is_read_as_bytes_are() -> None:
