@@ -312,7 +312,7 @@ def check_port(settings: Settings) -> Finding:
             open_listener(host, port, port_setting).close()
     except ConfigurationError as error:
         return Finding("Port", "error", where, str(error))
-    return Finding("Port", "ok", f"{where} is free" if len(ports) == 1 else f"{where} are free")
+    return Finding("Port", "ok", f"{where} {'is' if len(ports) == 1 else 'are'} free")
 
 
 def check_connections(settings: Settings, descriptors: int) -> Finding:

@@ -7,7 +7,8 @@ sending side after a request gets the answer; one that has left is noticed all t
 
 import asyncio
 import math
-import select
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import httptools
@@ -16,10 +17,13 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from service.http.caller import ReadingPace, has_left
 from service.http.connection_table import ConnectionTable
 from service.http.messages import head_without_upgrade, refusal
 
 _MOST_PIPELINED = 32
+# Line ends, methods and versions of pipelined requests, which no callback of the parser counts.
+_SLACK_BYTES = 1024
 # A caller that is refused may still be sending. Closed at once, it would get a reset connection and no reason.
 _LINGER_S = 1.0
 # A caller that has left answers with a reset within one round trip.
@@ -31,20 +35,13 @@ class Refused(Exception):
     """A parser's callback ends the parsing with this; `args` has the reason."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Output:
     """The transport as an answer sees it: closing it lets the caller read the answer first."""
 
-    __slots__ = ("_protocol", "write")
-
-    def __init__(self, protocol: "LimitedProtocol") -> None:
-        self._protocol = protocol
-        self.write = protocol.transport.write
-
-    def is_closing(self) -> bool:
-        return self._protocol.finished or self._protocol.transport.is_closing()
-
-    def close(self) -> None:
-        self._protocol.finish()
+    write: Callable[[bytes], None]
+    is_closing: Callable[[], bool]
+    close: Callable[[], None]
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -71,16 +68,16 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._silent_bytes = 0
-        self._moved = False
+        self._known_bytes = 0
+        self._began = self._moved = False
         self._unread_bytes = table.limits.unread_bytes
-        self._unwritten_bytes = 0
-        self._write_due_s = math.inf
+        self._pace = ReadingPace(table.limits)
 
     # The transport's callbacks.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._output = _Output(self)
+        self._output = _Output(transport.write, self._is_closing, self.finish)
         self.host = self.client[0] if self.client else ""
         if reason := self._table.admit(self):
             self._answer(reason)
@@ -100,7 +97,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self._discard(len(data))
             return
         while True:
-            self._moved = False
+            self._began = self._moved = False
+            self._known_bytes = 0
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
@@ -113,12 +111,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 return
             else:
                 break
-        if self._moved:
-            self._silent_bytes = 0
-        else:  # a header, or what stands between the parts of a body, may be endless
-            self._silent_bytes += len(data)
-            if self._silent_bytes > self._limits.header_bytes:
-                self._end("headers_too_large")
+        self._count_silent(len(data) - self._known_bytes)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Returns whether the connection stays open for the answer.
@@ -150,7 +143,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = self._moved = True
+        self._in_head = self._began = self._moved = True
         self._head_bytes = 0
         if self._active is None or self._active.response_complete:
             self.due_s = self.loop.time() + self._limits.header_s
@@ -174,6 +167,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= _MOST_PIPELINED:
             self._refuse("malformed")
         self._in_head = False
+        self._known_bytes += self._head_bytes
         super().on_headers_complete()
         self.cycle.transport = self._output  # type: ignore[assignment]
         self._table.works(self)
@@ -184,6 +178,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._moved = True
+        self._known_bytes += len(body)
         limits, cycle = self._limits, self.cycle
         self.due_s = min(self.due_s + len(body) / limits.bytes_per_s, self.loop.time() + limits.stall_s)
         if cycle.response_complete:
@@ -215,7 +210,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
-        if self.finished or self.transport.is_closing():
+        if self._is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -259,7 +254,7 @@ class LimitedProtocol(HttpToolsProtocol):
         elif self._in_head:
             self._end("headers_too_slow")
         elif self.cycle is not None and self.cycle.more_body:
-            if self.flow.read_paused:  # the service is slow, not the caller
+            if self.flow.read_paused or self._active is not self.cycle:  # the service is slow, not the caller
                 self.due_s = self.loop.time() + self._limits.stall_s
             else:
                 self._end("body_too_slow")
@@ -270,27 +265,23 @@ class LimitedProtocol(HttpToolsProtocol):
             self.finish()
 
     def check_writing(self, now_s: float) -> None:
-        limits, size = self._limits, self.transport.get_write_buffer_size()
-        if size < self._unwritten_bytes:
-            earned_s = (self._unwritten_bytes - size) / limits.bytes_per_s
-            self._write_due_s = min(self._write_due_s + earned_s, now_s + limits.stall_s)
-        self._unwritten_bytes = size
-        if self._write_due_s <= now_s:
+        if self._pace.too_slow(self.transport.get_write_buffer_size(), now_s):
             self._table.count("answer_unread")
             self._abort()
 
     def check_caller(self) -> None:
         if self.transport.is_closing() or self not in self._table.half_closed:
             return
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), 0)
-        if poll.poll(0):  # both sides are shut, by a reset
+        if has_left(self.transport):
             self._abort()
 
     def evict(self) -> None:
         self._abort()
 
     # Parts of the above.
+
+    def _is_closing(self) -> bool:
+        return self.finished or self.transport.is_closing()
 
     def _abort(self) -> None:
         self._table.remove(self)  # at once: the transport says only later that the connection is lost
@@ -299,6 +290,16 @@ class LimitedProtocol(HttpToolsProtocol):
     def _await_request(self, seconds: float) -> None:
         self._table.waits(self)
         self.due_s = self.loop.time() + seconds
+
+    def _count_silent(self, size: int) -> None:
+        """Bounds what the parser keeps of a header that is not whole yet, and what stands between the parts of a body.
+        `size` is what came at once, less the bodies and the whole heads in it."""
+        if self._in_head:
+            self._silent_bytes = size if self._began else self._silent_bytes + size
+        else:
+            self._silent_bytes = 0 if self._moved else self._silent_bytes + size
+        if self._silent_bytes > self._limits.header_bytes + _SLACK_BYTES:
+            self._end("headers_too_large")
 
     def _take_head(self, size: int) -> None:
         self._head_bytes += size
@@ -318,6 +319,7 @@ class LimitedProtocol(HttpToolsProtocol):
         elif active is not self.cycle or not active.more_body:  # a further request: the one before gets its answer
             self.cycle.keep_alive = False
             self.flow.pause_reading()
+            self.due_s = self.loop.time() + self._limits.stall_s if self.cycle.more_body else math.inf
             return
         elif active.response_started:
             self._abort()
@@ -338,8 +340,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._abort()
 
     def _watch_writing(self) -> None:
-        self._unwritten_bytes = self.transport.get_write_buffer_size()
-        self._write_due_s = self.loop.time() + self._limits.stall_s
+        self._pace.begin(self.transport.get_write_buffer_size(), self.loop.time())
         self._table.writing.add(self)
 
     def _without_upgrade(self) -> bytes:

@@ -68,6 +68,45 @@ def test_a_head_that_is_too_large_is_refused_in_words(server: Served, sent: byte
     assert b"xxxx" not in answer
 
 
+@pytest.mark.parametrize("before", [b"", head(), head("POST", "/echo", "Content-Length: 9") + b"x" * 9])
+def test_a_header_that_is_not_whole_is_not_kept_beyond_the_limit(server: Served, before: bytes) -> None:
+    """Not even what came at once, after requests that were fine."""
+    with connected(server) as connection:
+        connection.sendall(before + b"GET / HTTP/1.1\r\nA: " + b"x" * (LIMITS.header_bytes + 1500))
+        began_s = time.monotonic()
+        answer = read_all(connection)
+    assert statuses(answer) in ([431], [200, 431], [200])
+    assert time.monotonic() - began_s < LIMITS.header_s + LIMITS.idle_s
+
+
+def test_pipelined_bodies_do_not_count_as_headers(server: Served) -> None:
+    body = b"x" * 20_000
+    sent = b"".join(head("POST", f"/{n}", "Content-Length: 20000") + body for n in range(8)) + head("GET", "/z")
+    with connected(server) as connection:
+        connection.sendall(sent[:-2])
+        time.sleep(0.1)
+        connection.sendall(sent[-2:])
+        assert [read_answer(connection)[0] for _ in range(9)] == [200] * 9
+
+
+def test_a_pipelined_body_that_stops_coming_ends_the_connection_after_the_answer_before(server: Served) -> None:
+    server.go.clear()
+    with connected(server) as connection:
+        connection.sendall(head("POST", "/hold") + head("POST", "/echo", "Content-Length: 9") + b"some")
+        time.sleep(2 * LIMITS.stall_s)
+        server.go.set()
+        assert statuses(read_all(connection)) == [200, 408]
+
+
+def test_a_pipelined_body_that_cannot_be_read_ends_the_connection_after_the_answer_before(server: Served) -> None:
+    server.go.clear()
+    with connected(server) as connection:
+        connection.sendall(head("POST", "/hold") + head("POST", "/echo", "Transfer-Encoding: chunked") + b"zz\r\n")
+        time.sleep(0.1)
+        server.go.set()
+        assert statuses(read_all(connection)) == [200, 408]
+
+
 def test_400_megabytes_of_headers_are_not_taken(server: Served) -> None:
     taken = 0
     with connected(server) as connection, pytest.raises(ConnectionError):
