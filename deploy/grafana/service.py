@@ -215,6 +215,16 @@ _INSIDE: tuple[Panel, ...] = (
         unit="bytes",
         width=12,
     ),
+    Lines(
+        "Connections",
+        "Open connections of each replica (left), and connections that a limit refused or closed, by reason (right). "
+        "`evicted` and `client_limit` mean that one address has too many; `limit` that all are in use.",
+        (
+            Query(select("rubricd_open_connections"), "open, {{instance}}"),
+            Query(rate("rubricd_connections_closed_total", by="reason"), "{{reason}}", right="short"),
+        ),
+        width=12,
+    ),
 )
 
 _VLLM: tuple[Panel, ...] = (

@@ -1,7 +1,7 @@
 """Refuses what web pages send to a service without keys: who opens a page must not thereby ask this machine's judge.
 
 Guarantees: a request is refused whose `Origin` is another than the service's own, whose `Host` is a name that others
-can point here, or that a form could have sent as text. A program that sends no `Origin`, as curl does, is let in.
+can point here, or that a form could have sent as text. A program that sends no `Origin`, as curl does, is served.
 """
 
 import ipaddress

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.problems import TITLES
@@ -48,16 +49,17 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def openapi_route(app: FastAPI) -> Callable[[], Awaitable[Response]]:
-    """The route that answers with the document. It is written once: writing it takes as long as judging a request."""
+def openapi_route(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
+    """The route that answers with the document. It is written once for a path below which the service is: writing it
+    takes as long as judging a request."""
 
-    @functools.cache
-    def written() -> bytes:
-        servers = {"servers": [{"url": app.root_path}]} if app.root_path else {}
+    @functools.lru_cache(maxsize=2)
+    def written(root_path: str) -> bytes:
+        servers = {"servers": [{"url": root_path}]} if root_path else {}
         return json.dumps({**openapi(app), **servers}, ensure_ascii=False).encode()
 
-    async def document() -> Response:
-        return Response(written(), media_type="application/json")
+    async def document(request: Request) -> Response:
+        return Response(written(request.scope.get("root_path", "").rstrip("/")), media_type="application/json")
 
     return document
 

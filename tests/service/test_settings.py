@@ -6,7 +6,15 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from service import settings
-from service.settings import EngineSettings, KeysSettings, LabelSettings, ModeSettings, Settings, TeamsFileSettings
+from service.settings import (
+    EngineSettings,
+    KeysSettings,
+    LabelSettings,
+    ModeSettings,
+    PrometheusSettings,
+    Settings,
+    TeamsFileSettings,
+)
 from tools.settings_table import FLOORS
 
 
@@ -19,7 +27,7 @@ def test_the_settings_are_every_floors_model_and_nothing_else() -> None:
     assert {name for floor in floors() for name in floor.model_fields} == Settings.model_fields.keys()
     defined = {one for _, one in inspect.getmembers(settings, inspect.isclass) if one.__module__ == settings.__name__}
     assert {one for one in defined if not one.__name__.startswith("_")} == floors() | {
-        Settings, KeysSettings, LabelSettings, TeamsFileSettings
+        Settings, KeysSettings, LabelSettings, PrometheusSettings, TeamsFileSettings
     }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(fake_settings())
     async with started(app):
         transport = httpx.ASGITransport(app=ReplicaApp(app, _targets))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             yield client
 
 
