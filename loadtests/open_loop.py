@@ -1,5 +1,5 @@
-"""Makes the requests to an overloaded service: requests whose texts are their own, over connections that cost the
-caller little: bytes are kept and read afterwards.
+"""Makes the requests to an overloaded service and the times when they are due: requests whose texts are their own,
+over connections that cost the caller little: bytes are kept and read afterwards.
 
 Guarantees: No two requests have a text in common but their criteria.
 """
@@ -7,6 +7,8 @@ Guarantees: No two requests have a text in common but their criteria.
 import asyncio
 import contextlib
 import json
+import math
+import random
 import time
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -129,3 +131,16 @@ def body(number: int, deadline_ms: int | None) -> bytes:
     item = _TEMPLATES[number % TEMPLATES].replace(b"@", b"%d" % number)
     deadline = b"" if deadline_ms is None else b', "deadline_ms": %d' % deadline_ms
     return b'{"items": [%b]%b}' % (item, deadline)
+
+
+def evenly(rate: float, seconds: float, phase: float) -> list[float]:
+    """Times within `seconds`, `rate` a second; the first after `phase` of a distance."""
+    return [(n + phase) / rate for n in range(math.ceil(rate * seconds - phase))]
+
+
+def randomly(rate: float, seconds: float, seed: str) -> list[float]:
+    """Times within `seconds`, `rate` a second on average, each independent of the others."""
+    rng, times = random.Random(seed), [0.0]
+    while times[-1] < seconds:
+        times.append(times[-1] + rng.expovariate(rate))
+    return times[1:-1]

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import math
-import random
 import sys
 import tempfile
 import time
@@ -26,7 +25,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from loadtests.open_loop import CRITERIA, VERDICTS, Reply, TeamClient
+from loadtests.open_loop import CRITERIA, VERDICTS, Reply, TeamClient, evenly, randomly
 from testkit import teams_file
 from testkit.free_port import free_port
 from testkit.processes import Failed, Host, hosted
@@ -96,19 +95,6 @@ class Found:
     beside: list[Served]
     noisy_verdicts_per_s: float
     total_verdicts_per_s: float
-
-
-def evenly(rate: float, seconds: float, phase: float) -> list[float]:
-    """Times within `seconds`, `rate` a second; the first after `phase` of a distance."""
-    return [(n + phase) / rate for n in range(math.ceil(rate * seconds - phase))]
-
-
-def randomly(rate: float, seconds: float, seed: str) -> list[float]:
-    """Times within `seconds`, `rate` a second on average, each independent of the others."""
-    rng, times = random.Random(seed), [0.0]
-    while times[-1] < seconds:
-        times.append(times[-1] + rng.expovariate(rate))
-    return times[1:-1]
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -246,6 +232,17 @@ def level(load: float, replies: Sequence[Reply], seconds: float, deadline_ms: in
     )
 
 
+def least_of_peak(levels: Sequence[Level]) -> float:
+    """The least goodput above capacity, as a share of the best at any load."""
+    best = max(one.verdicts_per_s for one in levels)
+    return min(one.verdicts_per_s for one in levels if one.load > 1) / best
+
+
+def slowest_refusals_ms(levels: Sequence[Level]) -> float:
+    """The largest p99 of a load that was refused in part; nan where none was."""
+    return max((one.refused_p99_ms for one in levels if one.refused), default=math.nan)
+
+
 def served(name: str, replies: Sequence[Reply]) -> Served:
     whole = [1000 * reply.seconds for reply in replies if reply.whole]
     share = len(whole) / len(replies) if replies else 0.0
@@ -272,6 +269,9 @@ def tables(found: Found) -> str:
             f"| {one.rss_mib:.0f} |"
         )
     lines += [
+        "",
+        f"goodput in overload: {least_of_peak(found.levels):.0%} of its peak at least; "
+        f"refusals p99 {slowest_refusals_ms(found.levels):.1f} ms at most",
         "",
         "| small team | requests | alone p50 / p95, ms | four together | beside the noisy | p95 to alone | served |",
         "|---" * 7 + "|",

@@ -2,13 +2,22 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from loadtests.open_loop import CRITERIA, RESPONSES, TEMPLATES, VERDICTS, Reply, body, read_head
-from loadtests.overload import Cores, Level, evenly, level, percentile, randomly, served
+from loadtests.open_loop import CRITERIA, RESPONSES, TEMPLATES, VERDICTS, Reply, body, evenly, randomly, read_head
+from loadtests.overload import (
+    Cores,
+    Level,
+    least_of_peak,
+    level,
+    percentile,
+    served,
+    slowest_refusals_ms,
+)
 from testkit.processes import Failed
 from trainer_client.wire import ScoreRequest
 
@@ -83,6 +92,16 @@ def test_refusals_are_timed_and_must_say_when_to_come_back() -> None:
     found = _level(_reply(0.01, status=503), _reply(0.02, status=503), silent, _reply(0.1))
     assert (found.refused, found.without_retry_after, found.late) == (3, 1, 0)
     assert [found.refused_p50_ms, found.refused_p99_ms] == pytest.approx([20, 30])
+
+
+def test_goodput_is_held_against_its_peak_and_the_slowest_refusals_count() -> None:
+    of_loads = [
+        replace(_level(*[_reply(0.1)] * n, *[_reply(0.001 * ms, status=503)] * bool(ms)), load=load)
+        for load, n, ms in ((0.5, 2, 0), (1.0, 8, 0), (2.0, 10, 30), (10.0, 9, 20))
+    ]
+    assert least_of_peak(of_loads) == pytest.approx(0.9)
+    assert slowest_refusals_ms(of_loads) == pytest.approx(30)
+    assert math.isnan(slowest_refusals_ms(of_loads[:2]))
 
 
 @pytest.mark.parametrize("status", [401, 422, 429, 500])
