@@ -49,6 +49,8 @@ def ask(number: int, seed: int) -> Asked:
         body["soft"] = True
     if random.random() < 0.3:
         body["threshold"] = random.choice((0.25, 0.4, 0.75))
+    if random.random() < 0.3:
+        body |= {"min_coverage": random.choice((0.0, 0.5, 0.9)), "unjudged": random.choice(("lower", "middle"))}
     if random.random() < 0.15:
         body["deadline_ms"] = random.choice((1, 20, 100, 1000))
     if random.random() < 0.2:

@@ -71,7 +71,7 @@ def _result(
         if one["source"] not in source or one["points"] != criterion["points"]:
             wrong.append("a wrong source or points")
         values.append((criterion["points"], p if request.get("soft") else float(p >= threshold)))
-    return wrong + _score(request.get("aggregation", "healthbench"), values, result)
+    return wrong + _score(request, values, result)
 
 
 def _invented(one: Json) -> list[str]:
@@ -79,8 +79,9 @@ def _invented(one: Json) -> list[str]:
     return named + (["an invented verdict"] if one["met"] is not None or one["p"] is not None else [])
 
 
-def _score(aggregation: str, values: Sequence[tuple[float, float | None]], result: Json) -> list[str]:
-    """The whole rubric counts: with the default `min_coverage` a part of it has bounds and no score."""
+def _score(request: Json, values: Sequence[tuple[float, float | None]], result: Json) -> list[str]:
+    """A part of a rubric has bounds, and a score between them where the request asks for one."""
+    aggregation = request.get("aggregation", "healthbench")
     counted = [(points, value) for points, value in values if points != 0]
     if not counted:
         return [] if result["score"] is result["score_bounds"] is None else ["a score of nothing"]
@@ -91,7 +92,10 @@ def _score(aggregation: str, values: Sequence[tuple[float, float | None]], resul
     coverage = judged / sum(abs(points) for points, _ in counted)
     status = "ok" if whole else "partial" if judged else "failed"
     wrong = [] if result["status"] == status else ["a wrong status"]
-    wrong += [] if _close(result["score"], low if whole else None) else ["a wrong score"]
+    score = low if whole else None
+    if not whole and judged and coverage >= request.get("min_coverage", 1.0) - CLOSE:
+        score = {"lower": low, "middle": (low + high) / 2}.get(request.get("unjudged", ""))
+    wrong += [] if _close(result["score"], score) else ["a wrong score"]
     wrong += [] if _close(result["coverage"], coverage) else ["a wrong coverage"]
     bounds = result["score_bounds"]
     return wrong + ([] if _close(bounds[0], low) and _close(bounds[1], high) else ["wrong bounds"])

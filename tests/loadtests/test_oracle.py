@@ -42,7 +42,7 @@ def test_the_requests_have_every_shape() -> None:
     bodies = [one.body for one in ASKED]
     assert {body.get("aggregation", "healthbench") for body in bodies} == set(AGGREGATIONS)
     assert {type(item["prompt"]) for body in bodies for item in body["items"]} == {str, list}
-    for name in ("soft", "threshold", "deadline_ms", "priority"):
+    for name in ("soft", "threshold", "unjudged", "deadline_ms", "priority"):
         assert 5 < sum(name in body for body in bodies) < 110, name
     assert any(one.streamed for one in ASKED) and any(one.key for one in ASKED)
     assert ask(5, 1) == ask(5, 1) != ask(5, 2)
@@ -115,6 +115,25 @@ async def test_the_oracle_sees_a_change_of_any_part(client: httpx.AsyncClient) -
         changed = copy.deepcopy(answer)
         change(changed)
         assert faults_of(body, changed) != [], name
+
+
+def _partial(**more: Any) -> list[str]:
+    """Points 1 and 3, of which the second was not judged, in an answer with the score of 0.25 + 0.75 / 2."""
+    rubric = {"criteria": [{"id": f"c{n}", "text": f"[c{n}]", "points": points} for n, points in ((0, 1), (1, 3))]}
+    number = next(n for n in range(100) if p_met(Marks(1, None, n, 0)) > 0.5)
+    request = {"items": [{"prompt": "[p1]", "response": f"[r{number}]", "rubric": rubric}], **more}
+    judged = {"status": "ok", "met": True, "p": p_met(Marks(1, None, number, 0)), "points": 1, "source": "judge"}
+    missing = {"status": "timeout", "met": None, "p": None, "points": 3, "source": "judge"}
+    criteria = [{"id": "c0", **judged}, {"id": "c1", **missing}]
+    result = {"id": "0", "status": "partial", "score": 0.625, "score_bounds": [0.25, 1.0], "coverage": 0.25}
+    return faults_of(request, {"results": [{**result, "criteria": criteria}]})
+
+
+def test_the_score_of_a_part_is_between_its_bounds_where_the_request_asks_for_it() -> None:
+    assert _partial(min_coverage=0.25, unjudged="middle") == []
+    for other in ({"unjudged": "middle"}, {"min_coverage": 0.3, "unjudged": "middle"}, {"min_coverage": 0.2}):
+        assert _partial(**other) == ["a wrong score"]
+    assert _partial(min_coverage=0.25, unjudged="lower") == ["a wrong score"]
 
 
 def test_a_run_is_passed_where_nothing_is_wrong_and_something_was_judged() -> None:
