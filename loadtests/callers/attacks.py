@@ -9,11 +9,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from loadtests.callers import bodies
+from testkit import attacks
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 ANSWER_S = 100.0
-HEADER_BYTES = 8000
+_PAGE = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,59 +87,50 @@ def posting(body: Callable[[], bytes], *, at_once: int = 1, path: str = "/v1/sco
     return attack
 
 
-async def endless_headers(target: Target) -> list[Answer]:
-    """400 MB of headers of one request, without a key."""
-    began_s, sent = time.perf_counter(), 0
-    outcome = "closed"
-    with contextlib.suppress(OSError):
-        async with connected(target) as (reader, writer):
-            writer.write(b"POST /v1/score HTTP/1.1\r\nHost: x\r\n")
-            while sent < 400 * bodies.MILLION and not reader.at_eof():
-                lines = b"".join(b"X-%d: %b\r\n" % (sent + n, b"h" * HEADER_BYTES) for n in range(100))
-                writer.write(lines)
-                await writer.drain()
-                sent += len(lines)
-            outcome = "all taken" if sent >= 400 * bodies.MILLION else "closed"
-            if line := await asyncio.wait_for(reader.readline(), 2):
-                outcome = line.split()[1].decode()
-    return [Answer(f"{outcome} after {sent / bodies.MILLION:.0f} MB", time.perf_counter() - began_s)]
-
-
-def holding(connections: int, first: bytes, more: bytes = b"", every_s: float = 1.0, reads: bool = True) -> Attack:
-    """So many connections, each with the same beginning of a request, and a little more of it every so often."""
+def header_flood(megabytes: int) -> Attack:
+    """So many megabytes of headers on one connection, without a key."""
 
     async def attack(target: Target) -> list[Answer]:
-        begun = first.replace(b"KEY", target.key.encode())
-        return list(await asyncio.gather(*(_hold(target, begun, more, every_s, reads) for _ in range(connections))))
+        return _ended(await attacks.header_flood(target.port, 1, megabytes, target.hold_s))
 
     return attack
 
 
-async def _hold(target: Target, first: bytes, more: bytes, every_s: float, reads: bool) -> Answer:
-    began_s = time.perf_counter()
-    outcome = "refused"
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(target.hold_s + 1), connected(target) as (reader, writer):
-            outcome = "closed"
-            writer.write(first)
-            if not reads:
-                writer.transport.pause_reading()  # type: ignore[attr-defined]
-            while time.perf_counter() - began_s < target.hold_s:
-                await _wait(reader, min(every_s, target.hold_s), reads)
-                if writer.is_closing() or (reads and reader.at_eof()):
-                    raise OSError
-                writer.write(more)
-            outcome = "held"
-    return Answer(outcome, time.perf_counter() - began_s)
+def half_sent(connections: int) -> Attack:
+    async def attack(target: Target) -> list[Answer]:
+        return _ended(await attacks.half_sent(target.port, connections, target.hold_s))
+
+    return attack
 
 
-async def _wait(reader: asyncio.StreamReader, seconds: float, reads: bool) -> None:
-    """Until the time is over, or the service has closed."""
-    if not reads:
-        await asyncio.sleep(seconds)
-        return
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(reader.read(-1), seconds)
+def silent(connections: int) -> Attack:
+    async def attack(target: Target) -> list[Answer]:
+        return _ended(await attacks.silent(target.port, connections, target.hold_s))
+
+    return attack
+
+
+def slow_bodies(connections: int) -> Attack:
+    async def attack(target: Target) -> list[Answer]:
+        return _ended(await attacks.slow_body(target.port, connections, 1.0, target.hold_s))
+
+    return attack
+
+
+def unread_answers(connections: int) -> Attack:
+    """Each asks for a large page again and again."""
+
+    async def attack(target: Target) -> list[Answer]:
+        return _ended(await attacks.unread_answers(target.port, connections, _PAGE, target.hold_s))
+
+    return attack
+
+
+def _ended(outcome: attacks.Outcome) -> list[Answer]:
+    """One answer a connection; `held` is one that the service has left open."""
+    words = {status: str(status) if status else "closed" for status in outcome.statuses}
+    ended = [Answer(words[status], outcome.last_s) for status in outcome.statuses.elements()]
+    return ended + [Answer("held", outcome.last_s)] * outcome.open
 
 
 def summary(answers: Sequence[Answer]) -> str:

@@ -75,14 +75,9 @@ def long_name() -> bytes:
 
 
 @cache
-def cached() -> bytes:
+def cached(responses: int = 512) -> bytes:
     """18 kB. Its 131,072 verdicts are 256 different ones, which the service knows after the first time."""
-    return request({"responses": ["a"] * 512, "rubric": criteria(256)})
-
-
-@cache
-def cached_once() -> bytes:
-    return request({"responses": ["a"], "rubric": criteria(256)})
+    return request({"responses": ["a"] * responses, "rubric": criteria(256)})
 
 
 @cache
@@ -92,10 +87,10 @@ def many_items() -> bytes:
 
 
 @cache
-def many_checks() -> bytes:
+def many_checks(responses: int = 40) -> bytes:
     """10,240 checks, none of them twice."""
     golds = [{"rule": "math_verify", "gold": f"$\\frac{{{n}}}{{7}}$"} for n in range(256)]
-    return request({"responses": [f"It is $\\frac{{{n}}}{{11}}$" for n in range(40)], "rubric": ruled(golds)})
+    return request({"responses": [f"It is $\\frac{{{n}}}{{11}}$" for n in range(responses)], "rubric": ruled(golds)})
 
 
 @cache

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Literal
 
 from loadtests.callers import bodies
-from loadtests.callers.attacks import Attack, endless_headers, holding, posting
+from loadtests.callers.attacks import Attack, half_sent, header_flood, posting, silent, slow_bodies, unread_answers
 
 Site = Literal["one", "nginx", "few descriptors", "no teams", "mortal"]
 """`one` service; two replicas behind `nginx`; one that may have `few descriptors`; one that has `no teams`; and, behind
@@ -14,6 +14,8 @@ Meanwhile = Literal["nothing", "revoke a key", "a FIFO for the teams file"]
 REFUSED = frozenset({"400", "413", "422"})
 ANSWERED = REFUSED | {"200", "429", "503"}
 """A text that is too long may be refused, or answered with a status of its criteria."""
+ENDED = REFUSED | {"408", "431", "503", "closed"}
+"""A connection that sends nothing, or too much, is not held for ever."""
 NOT_FROM_A_PAGE = frozenset({"403", "415"})
 
 
@@ -31,16 +33,13 @@ class Row:
     before: Attack | None = None
     meanwhile: Meanwhile = "nothing"
     quick: bool = False
+    once: bool = False
+    """Sent once: what it does is over then."""
     lasts_s: float = 0.0
     """At least, where the service has to give up on a connection."""
 
 
-def _half(path: str = "/v1/score") -> bytes:
-    return f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ".encode()
-
-
-_LARGE_BODY = _half() + b"KEY\r\nContent-Type: application/json\r\nContent-Length: 16000000\r\n\r\n{"
-_PAGES = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200
+_CACHED_ONCE = posting(partial(bodies.cached, 1))
 _LINT = "/v1/rubrics/lint"
 _FROM_A_PAGE = "Origin: https://page.example\r\nContent-Type: text/plain\r\n"
 
@@ -56,16 +55,18 @@ ROWS: tuple[Row, ...] = (
     Row("lint of a 15 MB criterion", posting(bodies.long_criterion, path=_LINT), ANSWERED, 2),
     Row("lint of 100,000 criteria", posting(bodies.many_criteria, path=_LINT), REFUSED, 2),
     Row("unknown field with a 15 MB name", posting(bodies.long_name), REFUSED, 2),
-    Row("512 x 256 cached criteria", posting(bodies.cached), ANSWERED, before=posting(bodies.cached_once)),
+    Row("512 x 256 cached criteria", posting(bodies.cached), ANSWERED, before=_CACHED_ONCE),
+    Row("128 x 256 cached criteria", posting(partial(bodies.cached, 128)), ANSWERED, before=_CACHED_ONCE),
     Row("100,000 items", posting(bodies.many_items), REFUSED, 2),
     Row("10,240 rule checks", posting(bodies.many_checks), ANSWERED),
+    Row("9,984 rule checks", posting(partial(bodies.many_checks, 39))),
     Row("$10^{10^{10}}$ and $((50!)!)!$", posting(bodies.huge_numbers), ANSWERED, 1.5),
-    Row("400 MB of headers", endless_headers, within_s=2),
-    Row("2,000 half-sent requests", holding(2000, _half())),
-    Row("500 slow bodies", holding(500, _LARGE_BODY, b" ")),
-    Row("100 readers that do not read", holding(100, _PAGES, reads=False)),
-    Row("3,000 idle connections", holding(3000, b"")),
-    Row("no descriptors left", holding(1000, b""), site="few descriptors", meanwhile="revoke a key"),
+    Row("400 MB of headers", header_flood(400), ENDED, 2),
+    Row("2,000 half-sent requests", half_sent(2000), ENDED, lasts_s=13),
+    Row("500 slow bodies", slow_bodies(500), ENDED, lasts_s=35),
+    Row("100 readers that do not read", unread_answers(100), ENDED, lasts_s=35),
+    Row("3,000 silent connections", silent(3000), ENDED, lasts_s=13),
+    Row("no descriptors left", silent(1000), ENDED, site="few descriptors", meanwhile="revoke a key", lasts_s=13),
     Row("a FIFO for the teams file", posting(bodies.plain), meanwhile="a FIFO for the teams file", quick=True),
     Row("deadline_ms 1e400", posting(partial(bodies.endless_deadline, b"1e400")), REFUSED, 1, quick=True),
     Row(
@@ -79,5 +80,5 @@ ROWS: tuple[Row, ...] = (
     Row("duplicate keys", posting(bodies.duplicate_keys), REFUSED, 1, quick=True),
     Row("a million brackets", posting(bodies.deep), REFUSED, 2, quick=True),
     Row("a web page's POST", posting(bodies.plain, head=_FROM_A_PAGE), NOT_FROM_A_PAGE, 1, "no teams", quick=True),
-    Row("a request that kills its replica", posting(bodies.poison), site="mortal"),
+    Row("a request that kills its replica", posting(bodies.poison), site="mortal", once=True),
 )
