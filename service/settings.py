@@ -267,6 +267,11 @@ class ApiSettings(_Floor):
 
     max_items: int = Field(default=512, gt=0, description="One request has at most this many responses to score.")
     max_criteria: int = Field(default=256, gt=0, description="One rubric has at most this many criteria.")
+    max_judgements: int = Field(
+        default=32_768,
+        gt=0,
+        description="One request has at most this many judgements: criteria of its responses, times `votes`.",
+    )
     max_body_bytes: int = Field(
         default=16 * 1024 * 1024, gt=0, description="One request body has at most this many bytes."
     )

@@ -64,6 +64,7 @@ class Routes:
         return wire.Limits(
             max_items=settings.max_items,
             max_criteria=settings.max_criteria,
+            max_judgements=settings.max_judgements,
             max_body_bytes=settings.max_body_bytes,
             max_model_len=self._dependencies.lifecycle.judge().max_model_len,
             max_queued_tokens=self._dependencies.scheduling.max_queued_tokens,

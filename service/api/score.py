@@ -21,7 +21,7 @@ from service.api import translate
 from service.api.accept import JSON, NDJSON, wants_lines
 from service.api.dependencies import Dependencies
 from service.api.metering import charged_body, identified
-from service.api.request_body import ParsedRequest, RequestParser, is_small, parse_score_request
+from service.api.request_body import ParsedRequest, RequestParser, invalid_at, is_small, parse_score_request
 from service.api.request_metrics import record
 from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch
@@ -121,6 +121,10 @@ class ScoreRoute:
         if wanted.priority not in team.classes:
             allowed = ", ".join(sorted(team.classes))
             raise Forbidden(f"team {team.name} may not use this `priority`; allowed: {allowed}")
+        judgements, most = wanted.votes * sum([len(one.criteria) for one in candidates]), self._dependencies.settings
+        if judgements > most.max_judgements:
+            said = f"{judgements} judgements in one request; at most {most.max_judgements}: send fewer items a request"
+            raise invalid_at("items", said)
         options = replace(
             translate.options(wanted, team, arrived_s),
             reserve=partial(self._dependencies.ledger.reserve, team),

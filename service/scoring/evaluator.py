@@ -174,8 +174,15 @@ class _Joined:
     new: list[NewQuery] = field(default_factory=list)
 
     def release(self) -> None:
-        for one in self.pending:
-            one.release()
+        release_all(self.pending)
+
+
+def release_all(pending: Sequence[Pending], start: int = 0) -> None:
+    """Nothing waits for these any more. Very many are released in parts, between which the event loop goes on."""
+    for one in pending[start : start + _RUN]:
+        one.release()
+    if start + _RUN < len(pending):
+        asyncio.get_running_loop().call_soon(release_all, pending, start + _RUN)
 
 
 def runs_of(queries: Sequence[Query]) -> Iterator[Sequence[Query]]:

@@ -5,7 +5,6 @@ stops listening, whatever is still open is released.
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -19,7 +18,7 @@ from service.modes.modes import JudgingMode, Query, RatingMode
 from service.rubrics.aggregation import aggregate
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
-from service.scoring.evaluator import Evaluator
+from service.scoring.evaluator import Evaluator, release_all
 from service.scoring.request import Options, Usage
 from service.scoring.results import Pending, Scored, judge_votes, judged_by_rule, rated
 from service.verifiers.checks import Check, RuleChecks, unmetered
@@ -78,14 +77,18 @@ class ScoringJob:
         try:
             async with aclosing(self._finished(self._open)) as finished:
                 if self._second_opinion is None:
+                    turns = Turns()
                     async for i in finished:
                         yield i, self._result(i)
+                        await turns.rest()
                     return
                 # Which verdicts are the most uncertain is known when all are there, so nothing is yielded before.
                 async for _ in finished:
                     pass
+            turns = Turns()
             for i, judgements in enumerate(await self._judge_again(self._second_opinion)):
                 yield i, self._score(i, judgements)
+                await turns.rest()
         finally:
             self.close()
 
@@ -98,8 +101,8 @@ class ScoringJob:
         whole = self._options.mode == "implicit"
         queries = [Query(one if whole else replace(one, criteria=()), None) for one in self._candidates]
         pending = await self._evaluator.evaluate(self._judging_mode, queries, self._options, self.usage)
-        for i, one in enumerate(pending):
-            self._open.pending[i, 0] = [one]
+        self._open.places = {(i, 0): i for i in range(len(pending))}
+        self._open.pending = pending
 
     async def _start_checks(self) -> list[Place]:
         """Starts the rules' checks; returns the places that are left for the judge. Raises RequestError where the rules
@@ -136,22 +139,20 @@ class ScoringJob:
         queries: list[Query] = []
         for n, (i, j) in enumerate(places):
             candidate = self._candidates[i]
+            results.places[i, j] = len(queries)
             for vote in votes:
                 queries.append(Query(candidate, candidate.criteria[j], vote))
             if not n % _PART:
                 await turns.rest()
-        pending = await self._evaluator.evaluate(judging_mode, queries, self._options, self.usage)
-        for n, place in enumerate(places):
-            results.pending[place] = pending[n * len(votes) : (n + 1) * len(votes)]
-            if not n % _PART:
-                await turns.rest()
+        results.votes = len(votes)
+        results.pending = await self._evaluator.evaluate(judging_mode, queries, self._options, self.usage)
 
     def _finished(self, results: "OpenResults") -> AsyncGenerator[int, None]:
         return results.finished(len(self._candidates), self._clock, self._options.deadline_s)
 
     def _result(self, i: int) -> Scored:
         if self._rates:
-            [pending] = self._open.pending[i, 0]
+            [pending] = self._open.of((i, 0))
             return rated(self._candidates[i], pending, self._options.norm, self._judging_mode.judge.mass_floor)
         return self._score(i, self._judgements(i))
 
@@ -162,7 +163,7 @@ class ScoringJob:
             if (check := self._open.checks.get((i, j))) is not None:
                 judgements.append(judged_by_rule(check))
             else:
-                judgements.append(judge_votes(self._open.pending[i, j], self._options.threshold, mass_floor))
+                judgements.append(judge_votes(self._open.of((i, j)), self._options.threshold, mass_floor))
         return judgements
 
     def _score(self, i: int, judgements: Sequence[Judgement]) -> Scored:
@@ -179,7 +180,11 @@ class ScoringJob:
 
     async def _judge_again(self, second: SecondOpinion) -> list[list[Judgement]]:
         """All judgements. The most uncertain verdicts are replaced by written ones, where there is one."""
-        judgements = [self._judgements(i) for i in range(len(self._candidates))]
+        turns = Turns()
+        judgements: list[list[Judgement]] = []
+        for i in range(len(self._candidates)):
+            judgements.append(self._judgements(i))
+            await turns.rest()
         places = [(i, j) for i, candidate in enumerate(self._candidates) for j in range(len(candidate.criteria))]
         chosen = second.escalation.choose([judgements[i][j] for i, j in places])
         again = [places[n] for n in sorted(chosen)]
@@ -191,7 +196,7 @@ class ScoringJob:
                     pass
             mass_floor = second.judging_mode.judge.mass_floor
             for i, j in again:
-                written = judge_votes(results.pending[i, j], self._options.threshold, mass_floor)
+                written = judge_votes(results.of((i, j)), self._options.threshold, mass_floor)
                 if written.ok:
                     judgements[i][j] = written
         except RequestError:  # no capacity for a second opinion: the first ones stand
@@ -202,41 +207,50 @@ class ScoringJob:
 
 
 class OpenResults:
-    """The queries and rule checks that one request waits for, by place."""
+    """The queries and rule checks that one request waits for. `places` has the index of each place's first query among
+    `pending`, where its `votes` stand together."""
 
     def __init__(self) -> None:
-        self.pending: dict[Place, list[Pending]] = {}
+        self.places: dict[Place, int] = {}
+        self.votes = 1
+        self.pending: list[Pending] = []
         self.checks: dict[Place, asyncio.Future[bool]] = {}
         self.rules: RuleChecks | None = None
+
+    def of(self, place: Place) -> list[Pending]:
+        start = self.places[place]
+        return self.pending[start : start + self.votes]
 
     async def finished(self, candidates: int, clock: Clock, deadline_s: float | None) -> AsyncGenerator[int, None]:
         """The candidates' indexes in the order of finishing; at the deadline those that are left, in their order."""
         done: asyncio.Queue[int] = asyncio.Queue()
-        left: dict[int, int] = defaultdict(int)
+        # Each has one that ends when all are counted: others may end while this rests.
+        left = dict.fromkeys(range(candidates), 1)
 
-        def one_less(i: int, _: asyncio.Future[Any]) -> None:
+        def one_less(i: int, _: asyncio.Future[Any] | None = None) -> None:
             left[i] -= 1
             if left[i] == 0:
                 done.put_nowait(i)
 
-        # Callbacks run in a later turn of the event loop, so that all are counted before the first one ends.
-        for (i, _), votes in self.pending.items():
-            for one in votes:
+        turns = Turns()
+        for n, (i, j) in enumerate(self.places):
+            for one in self.of((i, j)):
                 if one.flight is not None and not one.flight.future.done():
                     left[i] += 1
                     one.flight.future.add_done_callback(partial(one_less, i))
+            if not n % _PART:
+                await turns.rest()
         for (i, _), check in self.checks.items():
             if not check.done():
                 left[i] += 1
                 check.add_done_callback(partial(one_less, i))
-        waiting = set(left)
+        for i in range(candidates):
+            one_less(i)
+        waiting = set(range(candidates))
         alarm = None
-        if deadline_s is not None and waiting:
+        if deadline_s is not None and done.qsize() < candidates:
             alarm = asyncio.ensure_future(clock.sleep(deadline_s - clock.now()))
         try:
-            for i in range(candidates):
-                if i not in left:
-                    yield i
             while waiting and (next := await _first(done, alarm)) is not None:
                 waiting.discard(next)
                 yield next
@@ -248,9 +262,7 @@ class OpenResults:
 
     def release(self) -> None:
         """Nothing waits for them any more."""
-        for votes in self.pending.values():
-            for one in votes:
-                one.release()
+        release_all(self.pending)
         if self.rules is not None:
             self.rules.close()
 

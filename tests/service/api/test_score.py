@@ -291,3 +291,24 @@ async def test_a_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None
         answer = await accepted
     assert [c.status for c in answer.results[0].criteria] == ["ok", "ok", "cancelled", "cancelled"]
     assert answer.results[0].score is None
+
+
+async def test_judgements_of_one_request_are_limited_and_the_limit_can_be_asked_for() -> None:
+    rubric = [{"text": f"Criterion {n}.", "points": 1} for n in range(20)]
+    asked = item(rubric=rubric, response=None, responses=[f"Answer {n}." for n in range(512)])
+    async with serving() as client:
+        assert (await client.get("/v1/judge")).json()["limits"]["max_judgements"] == 32_768
+        answer = await client.post("/v1/score", json={"items": [asked]})
+        assert answer.status_code == 200
+        assert len(answer.json()["results"]) == 512
+        # The same bytes as the contract's model writes.
+        assert answer.content == wire.ScoreResponse.model_validate_json(answer.content).model_dump_json().encode()
+    async with serving(settings=fake_settings(max_judgements=512 * 20 - 1)) as client:
+        refused = await client.post("/v1/score", json={"items": [asked]})
+        assert refused.status_code == 422
+        [error] = refused.json()["errors"]
+        assert error["loc"] == ["items"]
+        assert error["msg"] == "10240 judgements in one request; at most 10239: send fewer items a request"
+        voted = {"items": [item(rubric=rubric[:2], response=None, responses=["Answer."] * 512)], "mode": "reasoned"}
+        refused = await client.post("/v1/score", json={**voted, "votes": 16})
+        assert refused.json()["errors"][0]["msg"].startswith("16384 judgements")

@@ -1,7 +1,9 @@
 """One request that was admitted: its results as they finish, and nothing held once nobody listens."""
 
 import asyncio
+import gc
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -97,3 +99,57 @@ async def test_rendering_that_takes_too_long_holds_up_no_answer(monkeypatch: pyt
             await asyncio.sleep(0.001)
         await settle()
     assert engine.prompts == 0
+
+
+async def ticking(longest: list[float]) -> None:
+    """The most CPU time that the event loop's thread spends in one turn."""
+    last_s = time.thread_time()
+    while True:
+        await asyncio.sleep(0)
+        now_s = time.thread_time()
+        longest[0], last_s = max(longest[0], now_s - last_s), now_s
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_20_000_judgements_leave_the_event_loop_to_others_every_few_milliseconds(known: bool) -> None:
+    engine, longest = FakeEngine(), [0.0]
+    asked = [candidate("The same response.", 40)] * 500
+    async with replica(engine, Pool()) as (scorer, _):
+        if known:
+            await scorer.score(asked[:1], Options())
+        gc.collect()
+        gc.freeze()  # as the service does when it is ready
+        watching = asyncio.create_task(ticking(longest))
+        begun = await scorer.start(asked, Options())
+        scored = [one async for _, one in begun.scored()]
+        watching.cancel()
+        gc.unfreeze()
+    assert len(scored) == 500
+    assert engine.prompts == 40
+    assert begun.usage.cache_hits + begun.usage.deduplicated == 20_000 - (0 if known else 40)
+    # It rests every 3 ms; the rest of this is for a full collection, and for a machine that is slower than ours.
+    assert longest[0] < 0.05
+
+
+async def test_a_caller_that_leaves_in_any_turn_of_the_loop_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every rest is taken, so that a cancellation finds the request in all of them: 150 of 150."""
+    monkeypatch.setattr("service.clock._TURN_S", -1.0)
+    clock, pool = ManualClock(), Pool()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with replica(engine, pool, clock, SchedulingSettings(max_batch_tokens=1, max_in_flight=1)) as (scorer, _):
+        for turns in range(150):
+            asked = [candidate(f"{turns} {n}", 3) for n in range(4)]
+            request = asyncio.create_task(scorer.score(asked, Options()))
+            for n in range(turns):
+                await asyncio.sleep(0.001 if n == 20 else 0)
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
+            while scorer.evaluator.starting:
+                await asyncio.sleep(0.001)
+            await settle(3)
+            assert scorer.evaluator.flights == 0
+        await clock.advance(1000.0)
+        assert scorer.load_tokens == 0
+    assert pool.holders == {}
