@@ -1,10 +1,12 @@
 """`python -m testkit.slow_service serve FLAGS`: the service, its fake judge held up by files, so that a test decides
 when what is in flight goes on. `HOLD` names a file: as long as it is there no batch is answered. `LOADING` names one:
-as long as it is there the judge loads, in a call that nothing can interrupt.
+as long as it is there the judge loads, in a call that nothing can interrupt. `KILL` names one: as long as it is there
+whatever is judged ends the process, as a request does that takes all of its memory.
 """
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -24,6 +26,8 @@ def _there(name: str) -> bool:
 
 
 async def _held(seconds: float) -> None:
+    if _there("KILL"):
+        os.kill(os.getpid(), signal.SIGKILL)
     await asyncio.sleep(seconds)
     while _there("HOLD"):
         await asyncio.sleep(_LOOK_S)

@@ -12,11 +12,13 @@
     │   ├── QuotaExceeded        the team has used its quota               may be retried
     │   ├── Overloaded           the service's queues are full             may be retried
     │   ├── Unavailable          no judge: loading, draining or dead       may be retried
+    │   ├── AnswerLost           a proxy lost the replica that had it      may be retried
     │   └── InternalError        a defect of the service
     ├── TransportError         no complete answer arrived                  may be retried
     │   ├── ConnectFailed
     │   ├── AnswerTimedOut
     │   └── ConnectionBroken
+    ├── LostTwice              twice a connection broke while the judge had the request
     ├── Incomplete             an answer lacks verdicts for the moment     may be retried
     ├── DeadlineExceeded       the caller's time is used up
     ├── ContractError          the answer does not follow the contract, so no part of it is used
@@ -117,6 +119,13 @@ class Unavailable(Refused):
     retryable = True
 
 
+class AnswerLost(Refused):
+    """A proxy says that a replica had the request and that the connection to it broke."""
+
+    code = "answer_lost"
+    retryable = True
+
+
 class InternalError(Refused):
     code = "internal"
 
@@ -137,7 +146,17 @@ class AnswerTimedOut(TransportError):
 
 
 class ConnectionBroken(TransportError):
+    """`began` says that a part of the answer had come: the judge had taken the request, and lived."""
+
     code = "connection_broken"
+    began = False
+
+
+class LostTwice(RubricdClientError):
+    """Twice a connection broke while the judge had the request. It may be what ends the judge, so it is not sent
+    again."""
+
+    code = "lost_twice"
 
 
 class Incomplete(RubricdClientError):
@@ -174,6 +193,7 @@ _BY_CODE: dict[str, type[Refused]] = {
         QuotaExceeded,
         Overloaded,
         Unavailable,
+        AnswerLost,
         InternalError,
     )
 }

@@ -13,8 +13,10 @@ import pytest
 from testkit.metrics_page import page_of
 from testkit.nginx import nginx
 from testkit.processes import Running, service
-from testkit.teams_file import auth, team, write
+from testkit.teams_file import auth, key, team, write
 from trainer_client import wire
+from trainer_client.client import Failed, JudgeClient, Scored
+from trainer_client.errors import Unavailable
 from trainer_client.http.headers import HEADER, affinity
 
 pytestmark = pytest.mark.timeout(240)
@@ -35,11 +37,13 @@ PROMPTS, MEMBERS = 16, 4
 
 
 class Pair:
-    """Two replicas behind nginx, whose judges answer nothing from `on` to `off`."""
+    """Two replicas behind nginx, whose judges answer nothing from `on` to `off`. While the file `kill` is there,
+    whatever is judged ends its replica."""
 
-    def __init__(self, url: str, replicas: list[Running], hold: Path) -> None:
+    def __init__(self, url: str, replicas: list[Running], hold: Path, kill: Path) -> None:
         self.url = url
         self.replicas = replicas
+        self.kill = kill
         self._hold = hold
 
     def on(self) -> None:
@@ -51,12 +55,14 @@ class Pair:
 
 @contextmanager
 def pair(folder: Path) -> Iterator[Pair]:
-    hold = folder / "hold"
+    hold, kill = folder / "hold", folder / "kill"
     flags = (*FLAGS, "--teams", str(write(folder / "teams.json", team("a"))))
     with ExitStack() as stack:
-        stack.enter_context(pytest.MonkeyPatch.context()).setenv("HOLD", str(hold))
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("HOLD", str(hold))
+        environment.setenv("KILL", str(kill))
         replicas = [stack.enter_context(service(*flags, module="testkit.slow_service")) for _ in range(2)]
-        yield Pair(stack.enter_context(nginx(folder, [one.url for one in replicas])), replicas, hold)
+        yield Pair(stack.enter_context(nginx(folder, [one.url for one in replicas])), replicas, hold, kill)
 
 
 @pytest.fixture(scope="module")
@@ -205,13 +211,60 @@ def assert_all_were(answers: list[httpx.Response]) -> None:
     assert all(one["status"] == "ok" for answer in answers for one in answer.json()["results"][0]["criteria"])
 
 
-async def test_what_a_replica_takes_with_it_when_it_dies_is_judged_by_the_other(mortal: Pair) -> None:
-    """Without a client's retries."""
+async def test_what_a_replica_takes_with_it_when_it_dies_is_said_to_be_lost(mortal: Pair) -> None:
+    """It is handed to no other replica by nginx: it may be what killed this one. Whoever asks later hears nothing."""
 
     async def killed() -> None:
         mortal.replicas[0].process.kill()
+        await asyncio.to_thread(mortal.replicas[0].process.wait, 30)
 
-    assert_all_were(await judged(mortal, killed))
+    answers = await judged(mortal, killed)
+    lost = [answer for answer in answers if answer.status_code != 200]
+    assert 1 <= len(lost) < 30
+    assert {answer.status_code for answer in lost} == {502}
+    problems = [wire.Problem.model_validate_json(answer.content) for answer in lost]
+    assert {problem.type for problem in problems} == {"urn:rubricd:problem:answer_lost"}
+    assert {answer.headers["content-type"] for answer in lost} == {"application/problem+json"}
+    assert [answer.status_code for answer in answers[30:]] == [200] * 30
+
+
+def client_of(both: Pair) -> JudgeClient:
+    return JudgeClient(both.url, token=key("a"), batch_items=1)
+
+
+async def test_the_clients_own_retry_gets_what_a_replica_took_with_it(mortal: Pair) -> None:
+    items = [wire.Item.model_validate(body(f"Number {n:02}.")["items"][0]) for n in range(20)]
+    mortal.on()
+    async with client_of(mortal) as client:
+        asked = asyncio.create_task(client.score(items))
+        await until_held(mortal, 1)
+        while not all([await in_flight(replica) > 0 for replica in mortal.replicas]):
+            await asyncio.sleep(0.02)
+        mortal.replicas[0].process.kill()
+        mortal.off()
+        outcomes = await asked
+    assert all(isinstance(outcome, Scored) and outcome.result.score is not None for outcome in outcomes)
+
+
+async def test_a_request_that_kills_is_handed_on_by_nobody_but_once_by_the_client(mortal: Pair) -> None:
+    mortal.kill.touch()
+    async with asking(mortal) as client:
+        answer = await client.post("/v1/score", json=body("Poison."))
+    assert answer.json()["type"] == "urn:rubricd:problem:answer_lost"
+    alive = [one for one in mortal.replicas if one.process.poll() is None]
+    assert len(alive) == 1
+    mortal.kill.unlink()
+    item = wire.Item.model_validate(body("Not poison.")["items"][0])
+    async with client_of(mortal) as client:
+        [outcome] = await client.score([item])
+        assert isinstance(outcome, Scored)
+        mortal.kill.touch()
+        # The last one ends too. Then nobody is there, which is said at once, and is no loss.
+        [outcome] = await client.score([item.model_copy(update={"prompt": "Poison."})], deadline_s=10)
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, Unavailable)
+    assert str(outcome.error) == "no replica can be reached"
+    assert await asyncio.to_thread(alive[0].process.wait, 30) != 0
 
 
 async def test_who_asks_while_a_replica_drains_hears_nothing_of_it(mortal: Pair) -> None:

@@ -30,6 +30,7 @@ def test_what_may_be_retried() -> None:
         "quota_exceeded",
         "overloaded",
         "unavailable",
+        "answer_lost",
         "incomplete",
         "transport",
         "connect_failed",

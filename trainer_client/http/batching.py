@@ -187,11 +187,15 @@ class BatchScorer:
                 self._settle([(places[result.index], Scored(result, judge))])
 
         headers = self._transport.together(request.items)
-        await self._transport.send_streaming(
-            "/v1/score", opened, body=_body(request), headers=headers, deadline=self._deadline
-        )
-        if reader is None or not reader.ended:
-            raise ConnectionBroken("the answer ended before its last line")
+        try:
+            await self._transport.send_streaming(
+                "/v1/score", opened, body=_body(request), headers=headers, deadline=self._deadline
+            )
+            if reader is None or not reader.ended:
+                raise ConnectionBroken("the answer ended before its last line")
+        except ConnectionBroken as error:
+            error.began = reader is not None
+            raise
 
     async def _judge(self) -> wire.Judge:
         """Returns the one judge of a stream. The service refuses a request that another judge would answer, so a line

@@ -8,7 +8,8 @@ one budget bounds the client as a whole.
 Guarantees: a pause is never shorter than the service asked for and never reaches past the deadline. Of calls that give
 up, retries never exceed `burst` plus `share` of the requests that succeeded. Of calls that wait, one at a time tries
 again while no judge answers, after pauses that grow up to `longest_wait_s`, however many calls wait. An error that
-waiting cannot change stands at once.
+waiting cannot change stands at once. A call whose connection broke while the judge had it is made once more and not
+oftener, because it may be what ends the judge.
 """
 
 import asyncio
@@ -22,15 +23,19 @@ from typing import TypeVar
 
 from trainer_client import wire
 from trainer_client.errors import (
+    AnswerLost,
+    ConnectionBroken,
     ContractError,
     DeadlineExceeded,
     Forbidden,
     Incomplete,
     JudgeMismatch,
+    LostTwice,
     Refused,
     RubricdClientError,
     StillRunning,
     Unauthorized,
+    Unavailable,
 )
 
 _T = TypeVar("_T")
@@ -38,6 +43,9 @@ _T = TypeVar("_T")
 HOPELESS = (Unauthorized, Forbidden, JudgeMismatch, ContractError)
 """After these no response is judged until a person changes something: waiting for the judge is of no use."""
 _TRANSIENT: frozenset[wire.CriterionStatus] = frozenset(("timeout", "overloaded", "engine_error", "cancelled"))
+_LOST = (ConnectionBroken, AnswerLost)
+# A proxy's page with such a status may mean that a replica ended with the request, or that there is none.
+_PERHAPS_LOST = frozenset((500, 502, 504))
 # A call that waits makes its last attempt this long before its deadline, so that there is time to judge: the smaller of
 # seconds and a share of the whole wait.
 _LAST_ATTEMPT_S = 10.0
@@ -104,6 +112,7 @@ class Retries:
 
     def __init__(self, policy: RetryPolicy, rng: random.Random, clock: Clock) -> None:
         self.saved = policy.burst
+        self._answers = 0
         self._policy = policy
         self._rng = rng
         self._clock = clock
@@ -131,7 +140,7 @@ class Retries:
         place: Callable[[], AbstractAsyncContextManager[None]],
         deadline: float | None,
     ) -> _T:
-        attempts = 0
+        attempts, losses = 0, _Losses()
         while True:
             try:
                 async with place():
@@ -141,6 +150,7 @@ class Retries:
                 return answer
             except RubricdClientError as error:
                 error.attempts = attempts
+                losses.check(error, None)
                 self._remember_pause(error)
                 wait_s = self.next_wait_s(error, attempts, self._clock.left_s(deadline))
                 if wait_s is None:
@@ -171,6 +181,7 @@ class Retries:
                         if isinstance(error, Refused):
                             self._answered()  # Only a judge that is back refuses so: the others need not wait.
                         raise
+                    wait.losses.check(error, self._answers)
                     self._failed(error, probing)
                     wait.error = error
 
@@ -238,6 +249,7 @@ class Retries:
         self.saved = min(self._policy.burst, self.saved + self._policy.share)
 
     def _succeeded(self) -> None:
+        self._answers += 1
         self.earn()
         self._answered()
 
@@ -270,7 +282,33 @@ class _Wait:
         self.deadline = deadline
         self.reserve_s = 0.0 if whole_s is None else min(_LAST_ATTEMPT_S, _LAST_ATTEMPT_SHARE * whole_s)
         self.attempts = 0
+        self.losses = _Losses()
         self.error: RubricdClientError | None = None
 
     def given_up(self) -> RubricdClientError:
         return self.error or DeadlineExceeded("no judge was available before the deadline")
+
+
+class _Losses:
+    """How often one call's answer was lost together with the connection to the judge that had it."""
+
+    def __init__(self) -> None:
+        self._lost = 0
+        self._answers: int | None = None
+
+    def check(self, error: RubricdClientError, answers: int | None) -> None:
+        """Raises LostTwice the second time. `answers` counts what the client was answered to other calls, None for a
+        call that does not wait out an outage: a proxy's page is no loss while nobody is answered."""
+        if isinstance(error, ConnectionBroken) and error.began:
+            return  # every text had been read by then, and the judge lived
+        if not isinstance(error, _LOST):
+            if not isinstance(error, Unavailable) or error.status not in _PERHAPS_LOST:
+                return
+            before, self._answers = self._answers, answers
+            if answers is not None and before == answers:
+                return
+        self._lost += 1
+        if self._lost > 1:
+            lost = LostTwice(f"a connection broke twice while the judge had this request, the last time with: {error}")
+            lost.attempts = error.attempts
+            raise lost from None

@@ -1,10 +1,23 @@
+import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainer_client.errors import ConnectFailed, InternalError, Overloaded, RubricdClientError, Unauthorized
+from trainer_client.errors import (
+    AnswerLost,
+    ConnectFailed,
+    ConnectionBroken,
+    InternalError,
+    LostTwice,
+    Overloaded,
+    RubricdClientError,
+    Unauthorized,
+    Unavailable,
+)
 from trainer_client.http.retry import Clock, Retries, RetryPolicy
 
 policies = st.builds(
@@ -121,3 +134,75 @@ def test_a_service_that_asks_for_too_much_is_left_alone() -> None:
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError):
         RetryPolicy(**wrong)  # type: ignore[arg-type]
+
+
+LOST = (ConnectionBroken("reset"), AnswerLost("a replica had it", status=502))
+PAGE = Unavailable("answered 502 without a problem document", status=502)
+
+
+class Attempts:
+    """Raises one error after the other, then answers."""
+
+    def __init__(self, *fails: RubricdClientError) -> None:
+        self._fails = list(fails)
+        self.made = 0
+
+    async def __call__(self) -> str:
+        self.made += 1
+        if self._fails:
+            raise self._fails.pop(0)
+        return "answer"
+
+
+@asynccontextmanager
+async def place() -> AsyncIterator[None]:
+    yield
+
+
+def _at_once() -> Retries:
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    return Retries(RetryPolicy(attempts=9, burst=99.0), random.Random(0), Clock(sleep=sleep))
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("error", LOST, ids=lambda error: error.code)
+async def test_what_may_have_ended_a_judge_is_sent_once_more_and_not_oftener(
+    error: RubricdClientError, waits: bool
+) -> None:
+    answered = Attempts(error, ConnectFailed("refused"), ConnectFailed("refused"))
+    assert await _at_once().run(answered, place, None, wait_for_judge=waits) == "answer"
+    poison = Attempts(error, ConnectFailed("refused"), error)
+    with pytest.raises(LostTwice, match="twice while the judge had this request") as stopped:
+        await _at_once().run(poison, place, None, wait_for_judge=waits)
+    assert (poison.made, stopped.value.attempts, stopped.value.retryable) == (3, 3, False)
+
+
+async def test_a_proxys_page_counts_as_a_loss_unless_the_call_waits_out_an_outage() -> None:
+    poison = Attempts(PAGE, PAGE)
+    with pytest.raises(LostTwice):
+        await _at_once().run(poison, place, None, wait_for_judge=False)
+    outage = Attempts(*[PAGE] * 6)
+    assert await _at_once().run(outage, place, None, wait_for_judge=True) == "answer"
+
+
+async def test_a_proxys_page_is_a_loss_where_other_calls_are_answered_between_two_of_them() -> None:
+    retries = _at_once()
+
+    class Between(Attempts):
+        async def __call__(self) -> str:
+            await retries.run(Attempts(), place, None, wait_for_judge=False)
+            return await super().__call__()
+
+    poison = Between(*[PAGE] * 6)
+    with pytest.raises(LostTwice):
+        await retries.run(poison, place, None, wait_for_judge=True)
+    assert poison.made == 2
+
+
+async def test_a_stream_that_breaks_after_its_beginning_is_no_loss() -> None:
+    broken = ConnectionBroken("cut off")
+    broken.began = True
+    call = Attempts(broken, broken, broken)
+    assert await _at_once().run(call, place, None, wait_for_judge=False) == "answer"
