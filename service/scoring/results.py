@@ -78,7 +78,7 @@ def judge_votes(votes: Sequence[Pending], threshold: float, mass_floor: float) -
         try:
             verdict = vote.result()
         except JudgementError as error:
-            missing.append(error)
+            missing.append(error.with_traceback(None))  # whose frames would hold the request until the next collection
         else:
             if isinstance(verdict, Verdict):
                 verdicts.append(verdict)

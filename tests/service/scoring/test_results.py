@@ -1,12 +1,19 @@
 """What a group teaches: spreads of scores and of verdicts."""
 
+import gc
+import weakref
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.clock import settle
+from service.engine.fake import FakeEngine
 from service.rubrics.aggregation import Score
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate, Criterion
+from service.scoring.request import Options
 from service.scoring.results import Scored, by_group, criteria_spreads, spread
+from tests.service.scoring.test_scorer import candidate, scoring
 
 CRITERIA = (Criterion("0", "Says so.", 1.0), Criterion("1", "Says not.", -1.0))
 
@@ -42,3 +49,27 @@ def test_a_criterion_is_told_of_where_every_member_has_a_verdict(rows: list[tupl
 
 def test_members_with_other_criteria_are_not_compared() -> None:
     assert list(criteria_spreads([member(1.0), member(1.0, (True,))])) == []
+
+
+class Text(str):
+    """A text whose life can be watched."""
+
+
+async def test_a_text_that_is_too_long_is_gone_when_its_request_is_answered() -> None:
+    """No failure holds its frames, and with them the request, until the next collection."""
+    engine = FakeEngine()
+    engine.max_model_len = 1000
+    async with scoring(engine) as scorer:
+        for content in ("7" * 100_000, "a " * 1_500):
+            text = Text(content)
+            gone = weakref.ref(text)
+            gc.collect()
+            gc.disable()
+            try:
+                [scored], _ = await scorer.score([candidate(text, 3)], Options())
+                assert {one.status for one in scored.judgements} == {"too_long"}
+                del text, scored
+                await settle()
+                assert gone() is None
+            finally:
+                gc.enable()
