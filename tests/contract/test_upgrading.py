@@ -25,7 +25,7 @@ async def said(engine: FakeEngine) -> list[Outcome]:
         return LoadedJudge(engine, family("qwen"))
 
     app = create_app(fake_settings(), build=build)
-    async with started(app), JudgeClient("http://judge", transport=httpx.ASGITransport(app=app)) as client:
+    async with started(app), JudgeClient("http://localhost", transport=httpx.ASGITransport(app=app)) as client:
         return await client.score([item(response=f"Rest it. {n}") for n in range(40)])
 
 

@@ -23,7 +23,7 @@ async def _build(settings: Settings) -> LoadedJudge:
 @pytest.fixture
 async def client() -> AsyncIterator[JudgeClient]:
     app = create_app(fake_settings(max_criteria=8), build=_build)
-    async with started(app), JudgeClient("http://judge", transport=httpx.ASGITransport(app=app)) as judge:
+    async with started(app), JudgeClient("http://localhost", transport=httpx.ASGITransport(app=app)) as judge:
         yield judge
 
 
