@@ -21,7 +21,8 @@ def criteria(rubric: wire.Rubric) -> tuple[Criterion, ...]:
         verifier, rule = criterion.verifier, None
         if verifier is not None:
             rule = Rule(verifier.rule, verifier.model_dump(exclude={"rule"}, by_alias=True))
-        found.append(Criterion(id, criterion.judged_text, criterion.worth, criterion.category, criterion.tags, rule))
+        category, text = criterion.category_and_text
+        found.append(Criterion(id, text, criterion.worth, category, criterion.tags, rule))
     return tuple(found)
 
 
@@ -141,9 +142,8 @@ def _usage(usage: Usage) -> wire.Usage:
 
 
 def _result(scored: Scored) -> dict[str, Any]:
-    criteria: list[wire.CriterionResult] = []
-    for criterion, judgement in zip(scored.criteria, scored.judgements, strict=True):
-        fields = {
+    criteria = [
+        {
             "id": criterion.id,
             "status": judgement.status,
             "met": judgement.met,
@@ -155,7 +155,8 @@ def _result(scored: Scored) -> dict[str, Any]:
             "explanation": judgement.explanation,
             "detail": judgement.detail,
         }
-        criteria.append(wire.CriterionResult.model_validate(fields))
+        for criterion, judgement in zip(scored.criteria, scored.judgements, strict=True)
+    ]
     rating, score = None, scored.score
     if scored.rating is not None and score.value is not None:
         expected, most_likely = scored.rating.expected, scored.rating.most_likely

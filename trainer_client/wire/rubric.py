@@ -99,16 +99,19 @@ class Criterion(Strict):
         return abs(self.points) if self.polarity == "positive" else -abs(self.points)
 
     @property
+    def category_and_text(self) -> tuple[Category | None, str]:
+        """The category that the tag `category` names, or else the text's prefix `<Category> Criteria: …`; and the text
+        as the judge sees it, without that prefix."""
+        category, text = _split(self.text)
+        return (_category_of(self.tags["category"]) if "category" in self.tags else category), text
+
+    @property
     def category(self) -> Category | None:
-        """The category that the tag `category` names, or else the text's prefix `<Category> Criteria: …`."""
-        if "category" in self.tags:
-            return _category_of(self.tags["category"])
-        return _split(self.text)[0]
+        return self.category_and_text[0]
 
     @property
     def judged_text(self) -> str:
-        """The text as the judge sees it: without the category's prefix."""
-        return _split(self.text)[1]
+        return self.category_and_text[1]
 
 
 def _category_of(word: str) -> Category | None:
