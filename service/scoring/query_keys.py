@@ -7,6 +7,7 @@ bounded, and longer texts are hashed in a thread.
 import asyncio
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from service.cache.key import context_digest, conversation_digest, texts_digest, verdict_key
 from service.errors import TooLong
@@ -15,6 +16,9 @@ from service.rubrics.rubric import Candidate
 
 _IN_A_THREAD = 250_000
 """More characters than this take over a millisecond to hash."""
+_SHORT = 1_000
+_digest_of_short = lru_cache(maxsize=4096)(texts_digest)
+"""Requests of a training ask the same criteria again and again: those that are short are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class QueryKeys:
             text = id(about), query.vote
             if text in self._texts:
                 texts = self._texts[text]
+            elif query.criterion is not None and len(query.criterion.text) <= _SHORT:
+                texts = self._texts[text] = _digest_of_short(query.criterion.text, vote=query.vote)
             else:
                 texts = self._texts[text] = await self._own(query)
             keys.append(None if texts is None else verdict_key(context, texts))
