@@ -202,7 +202,7 @@ async def test_a_judge_that_cannot_answer_with_its_labels_does_not_serve() -> No
     engine = FakeEngine(plan=FaultPlan(script=("low_mass",)))
     async with serving(engine) as client:
         assert (await client.get("/readyz")).status_code == 503
-        assert engine.calls == 1
+        assert engine.calls == 2  # the canaries, and what the judge would say instead
 
 
 async def test_ready_after_a_canary() -> None:
