@@ -301,9 +301,9 @@ async def check_redis(settings: Settings) -> Finding:
 
 def check_port(settings: Settings) -> Finding:
     """Checks whether the service may listen where the settings say."""
-    ports = [("host", settings.host, "port", settings.port)]
-    if settings.metrics_port is not None:
-        ports.append(("metrics_host", settings.metrics_host or settings.host, "metrics_port", settings.metrics_port))
+    metrics = ("metrics_host", settings.metrics_host or settings.host, "metrics_port", settings.metrics_port)
+    listened = [("host", settings.host, "port", settings.port), metrics]
+    ports = [(setting, host, name, port) for setting, host, name, port in listened if port is not None]
     where = " and ".join(authority(host, port) for _, host, _, port in ports)
     try:
         for host_setting, host, port_setting, port in ports:
@@ -318,11 +318,9 @@ def check_port(settings: Settings) -> Finding:
 def check_connections(settings: Settings, descriptors: int) -> Finding:
     """Checks whether this process may open as many connections as the settings allow."""
     most = connection_limits(settings, settings, descriptors).connections
-    text = f"{most} at a time, {descriptors} descriptors"
-    if most < settings.max_connections:
-        remedy = f"raise the hard limit of descriptors (`ulimit -Hn`), or set `max_connections` to {most}"
-        return Finding("Connections", "warning", text, remedy)
-    return Finding("Connections", "ok", text)
+    text, fewer = f"{most} at a time, {descriptors} descriptors", most < settings.max_connections
+    remedy = f"raise the hard limit of descriptors (`ulimit -Hn`), or set `max_connections` to {most}"
+    return Finding("Connections", "warning" if fewer else "ok", text, remedy if fewer else "")
 
 
 def check_teams(settings: Settings) -> Finding:

@@ -35,8 +35,8 @@ class Connection(Protocol):
     def expire(self) -> None:
         """Ends what took too long."""
 
-    def evict(self) -> None:
-        """Gives up a connection that waits for a request, because another one needs its place."""
+    def abort(self) -> None:
+        """Ends it at once."""
 
     def check_writing(self, now_s: float) -> None:
         """Ends a connection whose answer is not read."""
@@ -175,7 +175,7 @@ class ConnectionTable:
         if not waiting:
             return False
         oldest = next(iter(waiting))
-        oldest.evict()
+        oldest.abort()
         self.remove(oldest)
         self.count("evicted")
         return True

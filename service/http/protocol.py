@@ -250,42 +250,39 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def expire(self) -> None:
         if self.finished:
-            self._abort()
+            self.abort()
         elif self._in_head:
             self._end("headers_too_slow")
         elif self.cycle is not None and self.cycle.more_body:
-            if self.flow.read_paused or self._active is not self.cycle:  # the service is slow, not the caller
+            if self.flow.read_paused:  # the service is slow, not the caller
                 self.due_s = self.loop.time() + self._limits.stall_s
             else:
                 self._end("body_too_slow")
         elif self.transport.get_write_buffer_size():
             self._table.count("answer_unread")
-            self._abort()
+            self.abort()
         else:
             self.finish()
 
     def check_writing(self, now_s: float) -> None:
         if self._pace.too_slow(self.transport.get_write_buffer_size(), now_s):
             self._table.count("answer_unread")
-            self._abort()
+            self.abort()
 
     def check_caller(self) -> None:
         if self.transport.is_closing() or self not in self._table.half_closed:
             return
         if has_left(self.transport):
-            self._abort()
+            self.abort()
 
-    def evict(self) -> None:
-        self._abort()
+    def abort(self) -> None:
+        self._table.remove(self)  # at once: the transport says only later that the connection is lost
+        self.transport.abort()
 
     # Parts of the above.
 
     def _is_closing(self) -> bool:
         return self.finished or self.transport.is_closing()
-
-    def _abort(self) -> None:
-        self._table.remove(self)  # at once: the transport says only later that the connection is lost
-        self.transport.abort()
 
     def _await_request(self, seconds: float) -> None:
         self._table.waits(self)
@@ -322,7 +319,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.due_s = self.loop.time() + self._limits.stall_s if self.cycle.more_body else math.inf
             return
         elif active.response_started:
-            self._abort()
+            self.abort()
             return
         else:
             self._answer(reason)
@@ -337,7 +334,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _discard(self, size: int) -> None:
         self._unread_bytes -= size
         if self._unread_bytes < 0:
-            self._abort()
+            self.abort()
 
     def _watch_writing(self) -> None:
         self._pace.begin(self.transport.get_write_buffer_size(), self.loop.time())

@@ -25,8 +25,8 @@ class Fake:
     def expire(self) -> None:
         self.done.append("expired")
 
-    def evict(self) -> None:
-        self.done.append("evicted")
+    def abort(self) -> None:
+        self.done.append("aborted")
 
     def check_writing(self, now_s: float) -> None:
         self.done.append("writing")
@@ -58,7 +58,7 @@ def test_a_connection_that_waits_gives_its_place_to_the_clients_next() -> None:
         table.waits(one)
     table.works(waiting[0])
     assert table.admit(Fake()) is None
-    assert [one.done for one in waiting] == [[], ["evicted"], [], [], [], []]
+    assert [one.done for one in waiting] == [[], ["aborted"], [], [], [], []]
     assert (len(table), counted) == (6, {"evicted": 1})
 
 
@@ -70,7 +70,7 @@ async def test_when_all_are_taken_the_largest_client_gives_one_up() -> None:
         table.waits(one)
     await table.check(0.0)
     assert [table.admit(Fake("10.0.0.3")) for _ in range(3)] == [None] * 3
-    assert [one.done for one in large] == [["evicted"]] * 3 + [[]] * 3
+    assert [one.done for one in large] == [["aborted"]] * 3 + [[]] * 3
     assert [one.done for one in small] == [[]] * 4
     assert (len(table), counted) == (10, {"evicted": 3})
 
@@ -91,6 +91,16 @@ async def test_when_all_work_a_new_one_is_refused() -> None:
     await table.check(0.0)
     assert table.admit(Fake("10.0.0.3")) == "limit"
     assert counted == {"limit": 1}
+
+
+def test_without_a_free_descriptor_a_new_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoneLeft:
+        exhausted = True
+
+    monkeypatch.setattr("service.http.connection_table.SpareDescriptors", NoneLeft)
+    table, counted = table_of()
+    assert table.admit(Fake()) == "descriptors"
+    assert counted == {"descriptors": 1}
 
 
 def test_of_those_that_are_refused_a_few_may_stay_to_read_why() -> None:
