@@ -7,6 +7,7 @@ from typing import Any
 MILLION = 1_000_000
 LARGE = 15 * MILLION
 """Less than the 16 MiB that `max_body_bytes` takes."""
+_HALF = {"rule": "math_verify", "gold": r"$\frac{1}{2}$"}
 NEAR = 30_000
 """Characters of a text that no cheap bound refuses where a token may have several characters."""
 
@@ -91,6 +92,12 @@ def many_checks(responses: int = 40) -> bytes:
     """10,240 checks, none of them twice."""
     golds = [{"rule": "math_verify", "gold": f"$\\frac{{{n}}}{{7}}$"} for n in range(256)]
     return request({"responses": [f"It is $\\frac{{{n}}}{{11}}$" for n in range(responses)], "rubric": ruled(golds)})
+
+
+@cache
+def one_check() -> bytes:
+    """So that the processes have loaded what they need."""
+    return request({"responses": [f"It is $\\frac{{{n}}}{{3}}$" for n in range(8)], "rubric": ruled([_HALF])})
 
 
 @cache
