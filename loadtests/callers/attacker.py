@@ -21,7 +21,7 @@ async def run(row: Row, target: Target, seconds: float) -> list[Answer]:
     answers: list[Answer] = []
     began_s = time.perf_counter()
     while not answers or time.perf_counter() - began_s < seconds:
-        if not (answers and row.once):
+        if not (answers and (row.once or row.lasts_s)):
             answers += await row.attack(target)
         await asyncio.sleep(PAUSE_S)
     return answers

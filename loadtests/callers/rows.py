@@ -36,7 +36,7 @@ class Row:
     once: bool = False
     """Sent once: what it does is over then."""
     lasts_s: float = 0.0
-    """At least, where the service has to give up on a connection."""
+    """Where the service has to give up on connections; these are opened once."""
 
 
 _CACHED_ONCE = posting(partial(bodies.cached, 1))
