@@ -21,6 +21,7 @@ _WATCHED = (
     ("judge/latency_s", "judge s"),
     ("kl", "kl"),
     ("completions/mean_length", "tokens"),
+    ("completions/clipped_ratio", "cut"),
     ("eval_reward", "held-out reward"),
 )
 

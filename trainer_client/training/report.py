@@ -63,6 +63,13 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, f
     ),
     ("Distance from the start", "KL divergence from the first policy.", (("one", "KL", "kl"),), 0.0, None),
     (
+        "Answers cut off",
+        "Share of the answers that reached the greatest length before they ended.",
+        (("two", "cut off", "completions/clipped_ratio"), ("three", "held-out rows", "eval_completions/clipped_ratio")),
+        0.0,
+        1.0,
+    ),
+    (
         "Length of answers",
         "Tokens, mean of a batch.",
         (("one", "tokens", "completions/mean_length"),),
@@ -122,6 +129,7 @@ def _tiles(logs: _Logs, rollouts: "_Rollouts") -> Iterable[str]:
         ("reward/bare", "reward, bare prompt, last tenth"),
         ("eval_reward", "held-out reward, last tenth"),
         ("judge/met_share", "criteria met, last tenth"),
+        ("completions/clipped_ratio", "of the answers cut off, last tenth"),
     ):
         values = [value for _, value in points(logs, metric) if value is not None]
         if values:

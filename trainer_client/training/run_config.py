@@ -81,7 +81,7 @@ class JudgingSection(Section):
         default=0.5, ge=0, le=1, description="A larger share of rollouts without a reward ends the run."
     )
     truncation_penalty: float | None = Field(
-        default=None, ge=0, description="Reward of a truncated answer: min(score, 0) minus this; null: its score."
+        default=0.0, ge=0, description="Reward of a truncated answer: min(score, 0) minus this; null: its score."
     )
     mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next ten.")
     aggregation: wire.Aggregation = Field(default="healthbench", description="How verdicts become a score.")

@@ -83,7 +83,7 @@ def log_columns(
 ) -> None:
     """Logs columns of the completions table, one value a completion."""
     log("row", [row_of(prompt)["id"] for prompt in prompts])
-    for name in ("member", "revealed_share", "revealed"):
+    for name in ("member", "revealed_share", "revealed", "cut"):
         if name in columns:
             log(name, list(columns[name]))
     log("score", [reward(one.outcome) for one in judged])

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from itertools import count, groupby
 from typing import Any, TypeVar
@@ -51,6 +51,10 @@ class JudgeReward:
         self._clients: list[RewardClient] = []
         weakref.finalize(self, self._loop.end, self._clients).atexit = False
 
+    def end_at(self, ends: Iterable[int]) -> None:
+        """Takes the token ids that finish an answer from the trainer, which knows them once it holds the model."""
+        self._ends = frozenset(ends)
+
     def begin(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[int]:
         """Starts judging and returns a ticket for each answer; TRL passes them to `__call__` as `ticket`."""
         future = self._loop.start(self._judge(prompts, answers))
@@ -77,12 +81,13 @@ class JudgeReward:
         begun = [self._begun.pop(one) for one in ticket]
         judged = [(await asyncio.wrap_future(future))[place] for future, place in begun]
         waited_s = time.monotonic() - started
-        rewards = [self._reward(one.outcome, ids) for one, ids in zip(judged, completion_ids, strict=True)]
+        cut = [not ids or ids[-1] not in self._ends for ids in completion_ids] if self._ends else None
+        rewards = [self._reward(one.outcome, cut is not None and cut[n]) for n, one in enumerate(judged)]
         revealed: Sequence[float] = columns.get("revealed_share") or [0.0] * len(rewards)
         if log_metric is not None:
             self._metrics.log(log_metric, judged, rewards, revealed, waited_s, prompts)
         if log_extra is not None:
-            log_columns(log_extra, judged, rewards, columns, prompts)
+            log_columns(log_extra, judged, rewards, {**columns, **({} if cut is None else {"cut": cut})}, prompts)
         self._check([one.outcome for one in judged])
         return rewards
 
@@ -95,9 +100,9 @@ class JudgeReward:
         took_s = time.monotonic() - started
         return [Judged(outcome, took_s) for outcome in outcomes]
 
-    def _reward(self, outcome: Outcome, ids: Sequence[int]) -> float | None:
+    def _reward(self, outcome: Outcome, cut: bool) -> float | None:
         score, charge = reward(outcome), self._judging.truncation_penalty
-        if score is None or charge is None or (ids and ids[-1] in self._ends):
+        if score is None or charge is None or not cut:
             return score
         return min(score, 0.0) - charge
 

@@ -119,7 +119,7 @@ def build(
     with warnings.catch_warnings():
         # TRL warns that the hook is experimental; `check_engine` guards against a change of it.
         warnings.filterwarnings("ignore", message=r"You are using 'rollout_func'", category=UserWarning)
-        return kind(
+        trainer: GRPOTrainer = kind(
             model=policy,
             args=config,
             reward_funcs=judge,
@@ -130,3 +130,7 @@ def build(
             peft_config=lora,
             callbacks=list(callbacks),
         )
+    # A model may have several end tokens, and its tokenizer's own need not be one that it writes. These are the ones by
+    # which TRL counts `completions/clipped_ratio`.
+    judge.end_at([*trainer.eos_token_ids, tokenizer.pad_token_id])
+    return trainer

@@ -50,7 +50,7 @@ def run_file(folder: Path, url: str, **fields: Any) -> Path:
         "policy": str(POLICY),
         "data": "train.jsonl",
         "out": "out",
-        "judging": {"url": url, "judge_timeout_s": 0.5, **fields.pop("judging", {})},
+        "judging": {"url": url, "judge_timeout_s": 0.5, "truncation_penalty": None, **fields.pop("judging", {})},
         "scaffold": {"over": "linear"},
         "steps": 4,
         "group": 4,

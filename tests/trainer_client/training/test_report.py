@@ -28,6 +28,7 @@ def _log(step: int, **metrics: float | None) -> Json:
         "reward/bare": step / 100,
         "scaffold/revealed_share": 1 - step / 50,
         "judge/none_share": 0.25,
+        "completions/clipped_ratio": 0.125,
     }
     return {"step": step, **common, "criteria/tea": step / 50, "criteria/<b>boxes": 0.5, **metrics}
 
@@ -69,7 +70,7 @@ def _text(page: str, section: str) -> str:
 
 def test_the_page_says_what_the_folder_holds(out: Path) -> None:
     page = report.page(out)
-    for heading in ("Reward", "Rubric revealed", "Not judged", "Criteria", "Why not judged", "Answers", "Run config"):
+    for heading in ("Reward", "Rubric revealed", "Not judged", "Answers cut off", "Criteria", "Why not judged", "Answers", "Run config"):
         assert f"<h2>{heading}</h2>" in page
     assert "<h2>Distance from the start</h2>" not in page, "this run logged no KL"
     tiles = re.findall(r'<div class="tile"><b>([^<]*)</b><span>([^<]*)', page)
@@ -77,6 +78,7 @@ def test_the_page_says_what_the_folder_holds(out: Path) -> None:
         ("50", "optimiser steps"),
         ("0.480", "reward, bare prompt, last tenth"),
         ("0.250", "held-out reward, last tenth"),
+        ("0.125", "of the answers cut off, last tenth"),
         ("4 of 12", "rollouts not judged"),
     ]
     why = _text(page, "Why not judged")

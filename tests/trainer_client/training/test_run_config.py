@@ -43,6 +43,7 @@ def test_what_is_not_said_is_the_presets(tmp_path: Path) -> None:
     )
     assert (run.scaffold.start, run.scaffold.steepness, run.ratio) == (0.2, 125.0, "bare/bare")
     assert run.trl["beta"] == 0.001 and run.judging.aggregation == "healthbench"
+    assert run.judging.truncation_penalty == 0.0, "a cut answer is not rewarded as a whole one"
 
 
 def test_what_is_said_wins_and_leaves_the_rest(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What holds TRL and this package together: rows in prompts, refusals, what TRL does with rewards, logs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import torch
 from huggingface_hub import constants
 from huggingface_hub.utils import _telemetry
 from peft import LoraConfig
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, GenerationConfig
 
 from tests.trainer_client.trl.quiet_trl import GRPOTrainer
-from tests.trainer_client.trl.tiny import EVEN, Recorder, configured, judged_by, rows, texts, trained, word
+from tests.trainer_client.trl.tiny import EVEN, Recorder, configured, judged_by, rows, save_policy, texts, trained, word
 from trainer_client import wire
 from trainer_client.data.rows import Row
 from trainer_client.scaffold import Ratio
@@ -118,6 +119,28 @@ def test_beside_a_second_reward_an_unjudged_answer_would_count_as_0(tmp_path: Pa
         trainer.train()
     both, alone = (sorted(round(float(one), 2) for one in part["advantages"]) for part in given)
     assert alone.count(0.0) >= 2 and both.count(0.0) == 0
+
+
+def test_an_answer_ends_at_any_of_the_models_end_tokens(tmp_path: Path) -> None:
+    """The tokenizer names one end token and the generation config two: what ends at the other one is whole."""
+    policy = save_policy(tmp_path / "policy")
+    tokenizer = AutoTokenizer.from_pretrained(policy)
+    written, named = tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_start|>")
+    GenerationConfig(eos_token_id=[named, written], pad_token_id=tokenizer.pad_token_id).save_pretrained(policy)
+    tokenizer.eos_token = "<|im_start|>"
+    tokenizer.save_pretrained(policy)
+    config = configured(tmp_path, log_completions=True, prompts_per_batch=4, mini_batch=4, per_device=16)
+    with judged_by() as (judging, _):
+        charging = replace(judging, truncation_penalty=1.0)
+        seen = trained(tmp_path, policy, charging, config=config, count=4)
+    (file,) = (tmp_path / "completions").glob("*.parquet")
+    table = pq.read_table(file).to_pydict()
+    cut = [ids[-1] != written for ids in seen.rollouts[0]["completion_ids"]]
+    assert any(cut) and not all(cut)
+    assert table["cut"] == cut
+    assert table["reward"] == [
+        pytest.approx(-1.0 if gone else score) for gone, score in zip(cut, table["score"], strict=True)
+    ]
 
 
 def test_what_is_logged(tmp_path: Path, policy: str) -> None:
