@@ -3,13 +3,13 @@
 This is the scaffold of RuscaRL (arXiv 2508.16949, section 4.2): within a group each member sees less than the one
 before, and over the training all see less, until the policy answers from the bare prompt alone.
 
-Guarantees: the same seed, row, step and member see the same criteria. These are one system turn; where nothing is
-revealed the messages are unchanged.
+Guarantees: the same seed, row, step and member see the same criteria. These are in one turn: the system turn, or the
+first user turn where the policy's template takes no system turn. Where nothing is revealed the messages are unchanged.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Literal, TypedDict
 
@@ -19,6 +19,12 @@ Within = Literal["linear", "binary"]
 Over = Literal["sigmoid", "linear", "power", "constant", "none"]
 Ratio = Literal["bare/bare", "scaffold/scaffold", "bare/scaffold"]
 """The prompts of the importance ratio's numerator and denominator. The first is the paper's algorithm."""
+Place = Literal["system", "user", "auto"]
+"""The turn that reveals the criteria; `auto` is the system turn where the policy's template takes one."""
+
+
+_INSTRUCTING = ("system", "developer")
+_PROBE = "Rubrics are revealed here."
 
 
 class Message(TypedDict):
@@ -76,7 +82,7 @@ def progress(step: int, total: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The words of the system turn. A section without criteria is left out, and so is a text that is empty."""
+    """The words of the scaffold. A section without criteria is left out, and so is a text that is empty."""
 
     opener: str = "You are a helpful assistant. A good answer to this conversation has been described in points."
     include: str = "IMPORTANT POINTS TO INCLUDE"
@@ -97,6 +103,9 @@ class Scaffold:
     wording: Wording = field(default_factory=Wording)
     nested: bool = False
     seed: int = 0
+    place: Place = "auto"
+    template_system: str = ""
+    """The text that the policy's template puts into its own system turn before a prompt without one; see `placed`."""
 
     def reveal(
         self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
@@ -113,17 +122,53 @@ class Scaffold:
         self, messages: Sequence[Message], rubric: Sequence[wire.Criterion], revealed: Sequence[int]
     ) -> list[Message]:
         """Returns the conversation with the revealed criteria in its system turn: in the one it has, or in a new one at
-        the start."""
+        the start. With `place` user they begin its first user turn."""
         if not revealed:
             return list(messages)
         added = text([rubric[place] for place in sorted(revealed)], self.wording)
-        if messages and messages[0]["role"] == "system":
-            return [{"role": "system", "content": f"{messages[0]['content']}\n\n{added}"}, *messages[1:]]
-        return [{"role": "system", "content": added}, *messages]
+        if self.place == "user":
+            return _in_user_turn(messages, added)
+        if messages and messages[0]["role"] in _INSTRUCTING:
+            return [{"role": messages[0]["role"], "content": f"{messages[0]['content']}\n\n{added}"}, *messages[1:]]
+        own = f"{self.template_system}\n\n" if self.template_system else ""
+        return [{"role": "system", "content": f"{own}{added}"}, *messages]
+
+
+def _in_user_turn(messages: Sequence[Message], added: str) -> list[Message]:
+    found = next((place for place, message in enumerate(messages) if message["role"] == "user"), None)
+    if found is None:
+        return [{"role": "user", "content": added}, *messages]
+    asked: Message = {"role": "user", "content": f"{added}\n\n{messages[found]['content']}"}
+    return [*messages[:found], asked, *messages[found + 1 :]]
+
+
+def placed(scaffold: Scaffold, render: Callable[[list[Message]], str]) -> Scaffold:
+    """The scaffold with its place decided by the policy's template, and with the text that the template puts before a
+    prompt that has no system turn. `render` is the template. A scaffold that reveals nothing renders nothing. Raises
+    ValueError where `place` is system and the template takes no such turn."""
+    if scaffold.place == "user" or scaffold.schedule.over == "none":
+        return scaffold
+    user: Message = {"role": "user", "content": "The question."}
+    try:
+        told = render([{"role": "system", "content": _PROBE}, user])
+    except Exception:  # a template refuses by an error of its own language, and each library has another one
+        told = ""
+    if _PROBE in told:  # some templates leave the turn out without a word
+        return replace(scaffold, place="system", template_system=_system_of(told, render([user])))
+    if scaffold.place == "system":
+        raise ValueError("`scaffold.place` is system and the policy's template takes no system turn; set user or auto")
+    return replace(scaffold, place="user")
+
+
+def _system_of(told: str, bare: str) -> str:
+    """The text that stands in the bare prompt where the other one has the probe; empty where that place is missing."""
+    before, _, after = told.partition(_PROBE)
+    there = len(bare) > len(before) + len(after) and bare.startswith(before) and bare.endswith(after)
+    return bare[len(before) : len(bare) - len(after)].strip() if there else ""
 
 
 def text(criteria: Sequence[wire.Criterion], wording: Wording) -> str:
-    """The text of the system turn for these criteria."""
+    """The text of the scaffold for these criteria."""
     sections = (
         (wording.include, [_line(one, wording) for one in criteria if one.worth > 0]),
         (wording.avoid, [_line(one, wording) for one in criteria if one.worth < 0]),

@@ -1,7 +1,8 @@
 """The papers' tables and the scaffold's laws. The tables' numbers were worked out by hand from the formulas."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_client import wire
-from trainer_client.scaffold import Message, Over, Scaffold, Schedule, Wording, fitted, progress, text
+from trainer_client.scaffold import Message, Over, Place, Scaffold, Schedule, Wording, fitted, placed, progress, text
 
 TOTAL, GROUP = 350, 8
 PAPER = {
@@ -194,6 +195,91 @@ def test_there_is_exactly_one_system_turn(system: str | None) -> None:
 def test_a_system_turn_that_is_not_the_first_stays_where_it_is() -> None:
     late: list[Message] = [*BARE, {"role": "system", "content": "Be brief."}]
     assert [turn["role"] for turn in FULL.messages(late, criteria(1.0), (0,))] == ["system", "user", "system"]
+
+
+def test_a_developer_turn_takes_the_criteria_as_a_system_turn_does() -> None:
+    told = FULL.messages([{"role": "developer", "content": "Be kind."}, *BARE], criteria(1.0), (0,))
+    assert [turn["role"] for turn in told] == ["developer", "user"]
+    assert told[0]["content"].startswith("Be kind.\n\n") and "Says 0." in told[0]["content"]
+
+
+def test_the_first_user_turn_takes_the_criteria_where_that_is_their_place() -> None:
+    in_user = replace(FULL, place="user")
+    turns: list[Message] = [
+        {"role": "assistant", "content": "Hello."},
+        *BARE,
+        {"role": "assistant", "content": "Why?"},
+        {"role": "user", "content": "So."},
+    ]
+    told = in_user.messages(turns, criteria(1.0), (0,))
+    assert [turn["role"] for turn in told] == [turn["role"] for turn in turns] and told[2:] == turns[2:]
+    assert told[1]["content"].startswith(Wording().opener) and told[1]["content"].endswith(f"\n\n{BARE[0]['content']}")
+    assert in_user.messages(turns, criteria(1.0), ()) == turns
+    tool: Message = {"role": "tool", "content": "3"}
+    assert [turn["role"] for turn in in_user.messages([tool], criteria(1.0), (0,))] == ["user", "tool"]
+
+
+def _chat(messages: list[Message]) -> str:
+    return "".join(f"<{turn['role']}>{turn['content']}</>\n" for turn in messages)
+
+
+def _with_default(messages: list[Message]) -> str:
+    own: list[Message] = [] if messages[0]["role"] == "system" else [{"role": "system", "content": "You are Q."}]
+    return _chat([*own, *messages])
+
+
+def _dated(messages: list[Message]) -> str:
+    """As Llama 3.1's: its own text stands before the conversation's system text, with or without one."""
+    system = messages[0]["content"] if messages[0]["role"] == "system" else ""
+    return f"<system>Today: 1.\n{system}</>\n" + _chat([turn for turn in messages if turn["role"] != "system"])
+
+
+def _in_first_turn(messages: list[Message]) -> str:
+    """As Llama 2's."""
+    if messages[0]["role"] != "system":
+        return f"[INST] {messages[0]['content']} [/INST]"
+    return f"[INST] <<SYS>>\n{messages[0]['content']}\n<</SYS>>\n\n{messages[1]['content']} [/INST]"
+
+
+def _refusing(messages: list[Message]) -> str:
+    if messages[0]["role"] == "system":
+        raise RuntimeError("System role not supported")
+    return _chat(messages)
+
+
+def _dropping(messages: list[Message]) -> str:
+    return _chat([turn for turn in messages if turn["role"] != "system"])
+
+
+@pytest.mark.parametrize(
+    ("render", "place", "own"),
+    [
+        (_chat, "system", ""),
+        (_with_default, "system", "You are Q."),
+        (_dated, "system", ""),
+        (_in_first_turn, "system", ""),
+        (_refusing, "user", ""),
+        (_dropping, "user", ""),
+    ],
+)
+def test_the_template_decides_the_place(render: Callable[[list[Message]], str], place: Place, own: str) -> None:
+    found = placed(FULL, render)
+    assert (found.place, found.template_system) == (place, own)
+    shown = render(found.messages(BARE, criteria(1.0), (0,)))
+    assert "Says 0." in shown and BARE[0]["content"] in shown
+    assert shown.count("You are Q.") == render(BARE).count("You are Q."), "the template's own system text stays"
+    assert placed(replace(FULL, place="user"), render).place == "user"
+    if place == "user":
+        with pytest.raises(ValueError, match=r"`scaffold\.place` is system and the policy's template takes no"):
+            placed(replace(FULL, place="system"), render)
+
+
+def test_a_scaffold_that_reveals_nothing_renders_nothing() -> None:
+    def render(messages: list[Message]) -> str:
+        raise AssertionError("rendered")
+
+    nothing = Scaffold(Schedule(over="none"))
+    assert placed(nothing, render) == nothing
 
 
 def test_the_words() -> None:

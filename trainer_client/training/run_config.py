@@ -18,7 +18,7 @@ from trainer_client import wire
 from trainer_client.client import ScoreOptions
 from trainer_client.data.rows import Pitfalls
 from trainer_client.reward_client import JudgeConfig
-from trainer_client.scaffold import Over, Ratio, Scaffold, Schedule, Within, Wording
+from trainer_client.scaffold import Over, Place, Ratio, Scaffold, Schedule, Within, Wording
 from trainer_client.training import presets
 from trainer_client.training.presets import References, Rubrics
 
@@ -63,6 +63,10 @@ class ScaffoldSection(Section):
     steepness: float = Field(default=_SCHEDULE.steepness, ge=0, description="`sigmoid`: its slope.")
     exponent: float = Field(default=_SCHEDULE.exponent, ge=0, description="`power`: its exponent.")
     nested: bool = Field(default=False, description="Each member sees a part of what the one before sees.")
+    place: Place = Field(
+        default="auto",
+        description="Turn with the criteria: `system`, `user` (the first), `auto`: system if the template takes one.",
+    )
     tokens: int | None = Field(default=None, ge=0, description="Tokens that it may add to a prompt; null: no limit.")
     wording: WordingSection = Field(default=WordingSection(), description="The words of the scaffold.")
 
@@ -177,7 +181,9 @@ class RunConfig(Section):
             steepness=part.steepness,
             exponent=part.exponent,
         )
-        return Scaffold(schedule, Wording(**part.wording.model_dump()), nested=part.nested, seed=self.seed)
+        return Scaffold(
+            schedule, Wording(**part.wording.model_dump()), nested=part.nested, seed=self.seed, place=part.place
+        )
 
     def judge(self, environment: Mapping[str, str], *, expect_judge: str | None) -> JudgeConfig:
         """The judge that the fields describe; its key is read from `environment`."""

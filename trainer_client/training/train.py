@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer_client.data.rows import Row
 from trainer_client.errors import DataError
-from trainer_client.scaffold import Scaffold
+from trainer_client.scaffold import Scaffold, placed
 from trainer_client.training.preflight import Plan
 from trainer_client.training.run_config import RunConfigError
 
@@ -116,6 +116,8 @@ def _check_fits(plan: Plan, config: Any, scaffold: Scaffold) -> None:
     """Raises DataError for a prompt that leaves too few tokens for its answer; prints how many scaffolds are cut."""
     from transformers import AutoConfig, AutoTokenizer
 
+    from trainer_client.trl.trainer import rendered
+
     context = config.vllm_max_model_length if config.use_vllm else None
     context = context or getattr(AutoConfig.from_pretrained(plan.run.policy), "max_position_embeddings", None)
     tokenizer = AutoTokenizer.from_pretrained(plan.run.policy)
@@ -123,6 +125,7 @@ def _check_fits(plan: Plan, config: Any, scaffold: Scaffold) -> None:
         raise RunConfigError(f"`policy`: {plan.run.policy} has no chat template; give its tokenizer one")
     if context is None:
         return
+    scaffold = placed(scaffold, lambda turns: rendered(tokenizer, turns, config.chat_template_kwargs or {}))
     scaffolds = scaffold.schedule.over != "none"
     distinct = {row.id: row for row in [*plan.order, *plan.eval_rows]}
     cut = 0
@@ -143,7 +146,8 @@ def _check_fits(plan: Plan, config: Any, scaffold: Scaffold) -> None:
 def _lengths(tokenizer: Any, template: Any, row: Row, scaffold: Scaffold) -> tuple[int, int]:
     """Tokens of a row's prompt: bare, and with every counted criterion revealed."""
     criteria = row.rubric.criteria if row.rubric else []
-    everything: Sequence[int] = [place for place, criterion in enumerate(criteria) if criterion.worth != 0]
+    counted: Sequence[int] = [place for place, criterion in enumerate(criteria) if criterion.worth != 0]
+    everything = counted if scaffold.schedule.over != "none" else ()
     scaffolded = scaffold.messages(row.messages, criteria, everything)
     prompts = (list(row.messages), scaffolded)
     bare, whole = (

@@ -18,7 +18,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import pad
 
 from trainer_client.reward_client import JudgeConfig
-from trainer_client.scaffold import Ratio, Scaffold
+from trainer_client.scaffold import Message, Ratio, Scaffold, placed
 from trainer_client.trl.config import grpo_config
 from trainer_client.trl.prompt_row import Row, with_row
 from trainer_client.trl.reward import JudgeReward, TooFewJudged
@@ -59,6 +59,12 @@ def check_texts(rows: Sequence[Row], tokenizer: Any) -> None:
                 f"row {row.id}: its text holds {found[0]}, which the policy would read as a control token; remove it "
                 "or leave the row out"
             )
+
+
+def rendered(tokenizer: Any, messages: Sequence[Message], template: Mapping[str, Any]) -> str:
+    """The messages as the policy's template writes them."""
+    told: str = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **template)
+    return told
 
 
 class BareOverScaffold(GRPOTrainer):  # type: ignore[misc]
@@ -111,6 +117,9 @@ def build(
             f"judge_timeout_s ({judging.judge_timeout_s:g}) must be below trl.ddp_timeout ({config.ddp_timeout:g}): "
             "the other processes wait for the one that waits for its judge"
         )
+    if tokenizer.chat_template is None:
+        raise ValueError(f"the policy {policy} has no chat template; put a chat_template.jinja beside its tokenizer")
+    scaffold = placed(scaffold, lambda messages: rendered(tokenizer, messages, template or {}))
     judge = JudgeReward(judging, ends=[tokenizer.eos_token_id])
     rollouts = Rollouts(
         scaffold, ratio=ratio, tokens=tokens, judge=judge, pipeline_parts=pipeline_parts, template=template

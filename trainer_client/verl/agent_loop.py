@@ -13,7 +13,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from trainer_client import wire
-from trainer_client.scaffold import Message, Scaffold, fitted
+from trainer_client.scaffold import Message, Scaffold, fitted, placed
 from trainer_client.verl.rows import PromptRow, prompt_row
 
 try:
@@ -105,10 +105,14 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
     ) -> _Prompt:
         most = int(self.rollout_config.prompt_length)
 
-        def ids(revealed: Sequence[int]) -> list[int]:
+        def render(turns: Sequence[Message]) -> list[int]:
             # Not `ct_build_initial_tokens`, which cuts a prompt that is too long from the left.
-            scaffolded = self._scaffold.messages(messages, criteria, revealed)
-            return list(self.continuous_token_builder.build_initial_tokens(scaffolded))
+            return list(self.continuous_token_builder.build_initial_tokens(list(turns)))
+
+        scaffold = placed(self._scaffold, lambda turns: self.tokenizer.decode(render(turns))) if drawn else None
+
+        def ids(revealed: Sequence[int]) -> list[int]:
+            return render(scaffold.messages(messages, criteria, revealed) if scaffold else messages)
 
         own = ids(())
         if len(own) > most:

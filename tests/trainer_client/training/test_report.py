@@ -70,7 +70,16 @@ def _text(page: str, section: str) -> str:
 
 def test_the_page_says_what_the_folder_holds(out: Path) -> None:
     page = report.page(out)
-    for heading in ("Reward", "Rubric revealed", "Not judged", "Answers cut off", "Criteria", "Why not judged", "Answers", "Run config"):
+    for heading in (
+        "Reward",
+        "Rubric revealed",
+        "Not judged",
+        "Answers cut off",
+        "Criteria",
+        "Why not judged",
+        "Answers",
+        "Run config",
+    ):
         assert f"<h2>{heading}</h2>" in page
     assert "<h2>Distance from the start</h2>" not in page, "this run logged no KL"
     tiles = re.findall(r'<div class="tile"><b>([^<]*)</b><span>([^<]*)', page)

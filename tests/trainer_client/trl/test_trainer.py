@@ -13,8 +13,20 @@ from huggingface_hub.utils import _telemetry
 from peft import LoraConfig
 from transformers import AutoTokenizer, GenerationConfig
 
+from service.engine.build import MINIATURE
 from tests.trainer_client.trl.quiet_trl import GRPOTrainer
-from tests.trainer_client.trl.tiny import EVEN, Recorder, configured, judged_by, rows, save_policy, texts, trained, word
+from tests.trainer_client.trl.tiny import (
+    EVEN,
+    GROUP,
+    Recorder,
+    configured,
+    judged_by,
+    rows,
+    save_policy,
+    texts,
+    trained,
+    word,
+)
 from trainer_client import wire
 from trainer_client.data.rows import Row
 from trainer_client.scaffold import Ratio
@@ -84,6 +96,40 @@ def test_a_template_in_a_criterion_is_only_text(tmp_path: Path, policy: str, jud
     shown = trainer.processing_class.decode(seen.rollouts[0]["from"][0])
     assert "{{ 7 * 6 }}{% set x = 1 %}." in shown and "{{ messages }}" in shown
     assert shown.count("<|im_start|>system") == 1
+
+
+def test_a_policy_whose_template_takes_no_system_turn_trains(tmp_path: Path, judging: JudgeConfig) -> None:
+    policy = save_policy(tmp_path / "policy")
+    template = tmp_path / "policy" / "chat_template.jinja"
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    template.write_text(refuses + template.read_text())
+    shown = _prompts(trained(tmp_path / "out", policy, judging))
+    assert all(one.count("<|im_start|>") == 2 for one in shown), "a user turn and the answer's"
+    assert shown[0].startswith(f"<|im_start|>user\n{EVEN.wording.opener}") and "Says what to do about 0" in shown[0]
+    assert shown[GROUP - 1].startswith("<|im_start|>user\nMy knee hurts"), "the last member sees nothing"
+
+
+def test_a_templates_own_system_turn_stays_before_the_scaffold(tmp_path: Path, judging: JudgeConfig) -> None:
+    policy = save_policy(tmp_path / "policy")
+    template = tmp_path / "policy" / "chat_template.jinja"
+    own = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are tiny.<|im_end|>\n{% endif %}"
+    template.write_text(own + template.read_text())
+    shown = _prompts(trained(tmp_path / "out", policy, judging))
+    assert all(one.startswith("<|im_start|>system\nYou are tiny.") for one in shown)
+    assert f"You are tiny.\n\n{EVEN.wording.opener}" in shown[0] and EVEN.wording.opener not in shown[GROUP - 1]
+
+
+def test_a_policy_without_a_template_is_refused_in_one_message(tmp_path: Path) -> None:
+    policy = save_policy(tmp_path / "policy")
+    (tmp_path / "policy" / "chat_template.jinja").unlink()
+    with pytest.raises(ValueError, match=r"has no chat template; put a chat_template\.jinja beside its tokenizer"):
+        build(policy, rows(2), judging=JudgeConfig("http://judge"), config=configured(tmp_path), scaffold=EVEN)
+
+
+def _prompts(seen: Recorder) -> list[str]:
+    """The prompts that the policy answered, as text."""
+    (rollout,) = seen.rollouts
+    return AutoTokenizer.from_pretrained(MINIATURE).batch_decode(rollout["from"])  # type: ignore[no-any-return]
 
 
 def test_a_judge_alone_in_a_plain_trainer(tmp_path: Path, policy: str, judging: JudgeConfig) -> None:
