@@ -86,11 +86,17 @@ def _print_plan(plan: Plan) -> None:
     start = "" if plan.checkpoint is None else f", from {plan.checkpoint.name}"
     print(
         f"rubricd: {plan.run.preset}, {plan.steps} batches of {plan.run.prompts_per_batch} prompts x "
-        f"{plan.run.group} rollouts{start}; judge {plan.judge['model']} {plan.judge['fingerprint']}; "
+        f"{plan.run.group} rollouts{start}; {_rate(plan)}judge {plan.judge['model']} {plan.judge['fingerprint']}; "
         f"run folder {plan.out}"
     )
     if plan.trial_failure is not None:
         print(f"rubricd: an empty answer to the first row has no score ({plan.trial_failure}); others may lack one too")
+
+
+def _rate(plan: Plan) -> str:
+    """The learning rate, where the run config has one; TRL decides it otherwise."""
+    rate = plan.run.trl.get("learning_rate")
+    return "" if rate is None else f"learning rate {rate:g}{' of the adapter' if plan.run.lora else ''}; "
 
 
 def _how_to_continue(out: Path) -> str:

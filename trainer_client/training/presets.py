@@ -55,6 +55,9 @@ STARTS: Mapping[str, float] = {
 UNTRUNCATED = ("Qwen2.5-7B-Instruct",)
 """Models that RuscaRL samples without top-p and top-k, at temperature 1: otherwise their entropy collapsed."""
 
+LORA_LEARNING_RATE = 1e-5
+"""Of an adapter whose run config names no learning rate: the presets' rates are of all weights, and teach it little."""
+
 _RUSCARL_RECIPE: Mapping[str, Any] = {
     "group": 8,
     "prompts_per_batch": 64,

@@ -152,7 +152,9 @@ class RunConfig(Section):
         default=1, ge=1, description="Parts of a batch; each is judged while the next is generated."
     )
     save_every: int = Field(default=50, ge=1, description="Batches between two checkpoints.")
-    eval_every: int | None = Field(default=None, ge=1, description="Batches between two evaluations.")
+    eval_every: int | None = Field(
+        default=None, ge=1, description="Batches between two evaluations; with `eval_data` as `save_every`."
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the order, the scaffold and the sampling.")
     dtype: Dtype = Field(default="float32", description="Type of the policy's weights.")
     lora: LoraSection | None = Field(default=None, description="Trains an adapter instead of all weights.")
@@ -166,6 +168,8 @@ class RunConfig(Section):
             raise ValueError(
                 f"`prompts_per_batch` ({self.prompts_per_batch}) must be a multiple of `mini_batch` ({self.mini_batch})"
             )
+        if self.eval_data is not None and self.eval_every is None:
+            raise ValueError("`eval_data` would never be used: set `eval_every`, or leave `eval_data` out")
         if self.judging.mode != "likert" and self.rubric == "none":
             raise ValueError(f"judging.mode `{self.judging.mode}` needs a rubric: set `rubric` to own or generic")
         return self
@@ -287,11 +291,17 @@ def _change(document: dict[str, Any], change: str) -> None:
 def _with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
     name = document.get("preset", "ruscarl")
     if name not in presets.PRESETS:
-        raise RunConfigError(f"`preset`: must be one of {', '.join(presets.PRESETS)}")
+        close = get_close_matches(str(name), presets.PRESETS, n=1)
+        hint = f"did you mean {close[0]}? It " if close else ""
+        raise RunConfigError(f"`preset`: {hint}must be one of {', '.join(presets.PRESETS)}")
     whole = presets.settings(name, str(document.get("policy", "")))
     if document.get("steps") is not None or document.get("epochs") is not None:
         whole.pop("steps", None)
         whole.pop("epochs", None)
+    if document.get("lora") is not None:
+        whole["trl"]["learning_rate"] = presets.LORA_LEARNING_RATE
+    if document.get("eval_data") is not None:
+        whole.setdefault("eval_every", document.get("save_every", whole.get("save_every", 50)))
     for key, value in document.items():
         merged = key in _MERGED and isinstance(value, dict)
         whole[key] = {**whole.get(key, {}), **value} if merged else value
@@ -322,7 +332,18 @@ def _problem(error: Any) -> str:
     known = _fields(error["loc"][:-1])
     close = get_close_matches(str(error["loc"][-1]), known, n=1)
     hint = f"did you mean `{close[0]}`? " if close else ""
+    if not close and len(error["loc"]) == 1:
+        hint = _elsewhere(place)
     return f"`{place}`: unknown field; {hint}known here: {', '.join(known)}"
+
+
+def _elsewhere(name: str) -> str:
+    """Where a field that the run config does not have at its top may belong."""
+    places = {field: "trl" for preset in presets.PRESETS.values() for field in preset.trl}
+    places |= {field: part for part in _MERGED if part in _SECTIONS for field in _SECTIONS[part].model_fields}
+    if close := get_close_matches(name, places, n=1):
+        return f"did you mean `{places[close[0]]}.{close[0]}`? "
+    return "settings of TRL's GRPOConfig stand under `trl`; "
 
 
 def _fields(loc: Iterable[str | int]) -> list[str]:

@@ -62,6 +62,26 @@ trl: {learning_rate: 1e-6, bf16: no}
     assert run.judging.mode == "implicit" and run.judging.url == "http://judge:8000"
 
 
+def test_an_adapter_has_a_learning_rate_of_its_own(tmp_path: Path) -> None:
+    for preset in ("ruscarl", "rar-explicit"):
+        assert run_config.read(_file(tmp_path, f"preset: {preset}\nlora: {{}}\n")).trl["learning_rate"] == 1e-5
+    said = "lora: {r: 4}\ntrl: {learning_rate: 2e-6}\n"
+    assert run_config.read(_file(tmp_path, said)).trl["learning_rate"] == 2e-6
+    assert run_config.read(_file(tmp_path, "lora: null\n")).trl["learning_rate"] == 1e-6
+
+
+def test_held_out_rows_are_evaluated(tmp_path: Path) -> None:
+    """A preset without `eval_every` evaluates as often as it saves."""
+    for text, every in (
+        ("preset: rar-explicit\neval_data: a.jsonl\n", 50),
+        ("preset: rar-explicit\neval_data: a.jsonl\nsave_every: 7\n", 7),
+        ("preset: rar-explicit\neval_data: a.jsonl\neval_every: 3\n", 3),
+        ("eval_data: a.jsonl\n", 5),
+        ("preset: rar-explicit\n", None),
+    ):
+        assert run_config.read(_file(tmp_path, text)).eval_every == every
+
+
 def test_steps_and_epochs_stand_for_each_other(tmp_path: Path) -> None:
     assert run_config.read(_file(tmp_path, "steps: 9\n")).epochs is None
     assert run_config.read(_file(tmp_path, "preset: rar-explicit\nepochs: 2\n")).steps is None
@@ -117,13 +137,18 @@ def test_changes_are_as_if_they_stood_in_the_file(tmp_path: Path) -> None:
             "`scaffold.steepnes`: unknown field; did you mean `steepness`? known here: within",
         ),
         ("scaffold: {wording: {oppener: x}}\n", "`scaffold.wording.oppener`: unknown field; did you mean `opener`?"),
+        ("learning_rat: 1\n", "`learning_rat`: unknown field; did you mean `trl.learning_rate`? known here: policy"),
+        ("start: 0.1\n", "`start`: unknown field; did you mean `scaffold.start`? "),
+        ("urll: x\n", "`urll`: unknown field; did you mean `judging.url`? "),
+        ("zzz: 1\n", "`zzz`: unknown field; settings of TRL's GRPOConfig stand under `trl`; known here: policy"),
+        ("eval_data: a.jsonl\neval_every: null\n", "`eval_data` would never be used: set `eval_every`"),
         ("lora: {rank: 3}\n", "`lora.rank`: unknown field; "),
         ("group: 1\n", "`group`: Input should be greater than or equal to 2"),
         ("group: '8'\n", "`group`: Input should be a valid integer"),
         ("group: true\n", "`group`: Input should be a valid integer"),
         ("prompts_per_batch: 10\n", "`prompts_per_batch` (10) must be a multiple of `mini_batch` (32)"),
         ("ratio: bare\n", "`ratio`: Input should be 'bare/bare'"),
-        ("preset: ruska\n", "`preset`: must be one of ruscarl, rubric-rl"),
+        ("preset: ruscral\n", "`preset`: did you mean ruscarl? It must be one of ruscarl, rubric-rl"),
         ("rubric: none\n", "judging.mode `verdict` needs a rubric: set `rubric` to own or generic"),
         ("pitfalls: maybe\n", "`pitfalls`: Input should be 'met_is_good' or 'met_is_bad'"),
         ("seed: -1\n", "`seed`: Input should be greater"),

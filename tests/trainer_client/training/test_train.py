@@ -52,7 +52,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str,
 
 def test_a_run_leaves_a_whole_folder(whole: tuple[Path, str, str]) -> None:
     out, said, _ = whole
-    assert f"ruscarl, 4 batches of 2 prompts x 4 rollouts; judge fake {FINGERPRINT}" in said
+    assert f"ruscarl, 4 batches of 2 prompts x 4 rollouts; learning rate 0.0001; judge fake {FINGERPRINT}" in said
     assert {path.name for path in out.iterdir()} >= {
         *("run.yaml", "data.json", "judge.json", "metrics.jsonl", "completions", "policy", "report.html"),
         *("checkpoint-2", "checkpoint-4"),
