@@ -9,11 +9,21 @@ the contract, `trainer_client.wire`, without httpx.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["Failed", "JudgeClient", "Outcome", "ScoreOptions", "Scored", "errors", "reward", "wire"]
+__all__ = [
+    "Failed",
+    "JudgeClient",
+    "Outcome",
+    "ScoreOptions",
+    "Scored",
+    "SyncJudgeClient",
+    "errors",
+    "reward",
+    "wire",
+]
 
 if TYPE_CHECKING:
     from trainer_client import errors, wire
-    from trainer_client.client import Failed, JudgeClient, Outcome, Scored, ScoreOptions, reward
+    from trainer_client.client import Failed, JudgeClient, Outcome, Scored, ScoreOptions, SyncJudgeClient, reward
 else:
     # Hidden from type checkers, which would let any name pass.
 

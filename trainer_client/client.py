@@ -1,4 +1,4 @@
-"""Scores responses at a judge service: an async client with one connection pool and one policy of retries.
+"""Scores responses at a judge service: a client for asyncio, and the same for callers without an event loop.
 
 Guarantees: every response that is passed in gets exactly one outcome, in order: `Scored` with the service's result, or
 `Failed` with the reason. A score comes from the service or there is none.
@@ -6,20 +6,23 @@ Guarantees: every response that is passed in gets exactly one outcome, in order:
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, TypeVar, Unpack
 
 import httpx
 
 from trainer_client import wire
 from trainer_client.errors import RubricdClientError
 from trainer_client.http import batching, validation
+from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.http.batching import BatchScorer, Failed, Listener, Outcome, Scored, reward
 from trainer_client.http.retry import Clock, RetryPolicy
 from trainer_client.http.transport import Transport
 
-__all__ = ["Failed", "JudgeClient", "Outcome", "ScoreOptions", "Scored", "reward"]
+__all__ = ["Failed", "JudgeClient", "Outcome", "ScoreOptions", "Scored", "SyncJudgeClient", "reward"]
+
+_T = TypeVar("_T")
 
 _READY_S = 5.0
 
@@ -41,10 +44,11 @@ class ScoreOptions(TypedDict, total=False):
 
 
 class JudgeClient:
-    """A judge service at `url`. Use it as an async context manager, within one event loop.
+    """A judge service at `url`. It may be used in one `asyncio.run` after another; `sync` is for code without asyncio.
 
-    `concurrency` bounds the requests under way over all calls, `timeout_s` one attempt. A request holds at most
-    `batch_items` responses and `batch_bytes` bytes of items.
+    `concurrency` bounds the requests under way over all calls of an event loop, `timeout_s` one attempt. A request
+    holds at most `batch_items` responses and `batch_bytes` bytes of items. Connections are closed by `async with` or
+    `aclose`, and otherwise when `asyncio.run` ends.
     """
 
     def __init__(
@@ -85,7 +89,13 @@ class JudgeClient:
         await self.aclose()
 
     async def aclose(self) -> None:
+        """Closes the connections of this event loop. A later call opens new ones."""
         await self._transport.aclose()
+
+    @classmethod
+    def sync(cls, url: str, **settings: Any) -> "SyncJudgeClient":
+        """Returns the client for code without an event loop. `settings` are those of `JudgeClient`."""
+        return SyncJudgeClient(cls(url, **settings))
 
     async def score(
         self,
@@ -195,6 +205,85 @@ class JudgeClient:
             batch_bytes=self.batch_bytes,
             wait_for_judge=wait_for_judge,
         )
+
+
+class SyncJudgeClient:
+    """`JudgeClient` for code without an event loop: the same methods, which wait. It is made by `JudgeClient.sync`.
+
+    One event loop in a thread of its own serves all calls, which may come from any threads. `close`, or the end of a
+    `with`, closes its connections; without it they are closed when nobody needs the client any more, or when the
+    process ends. A forked child gets connections of its own.
+    """
+
+    def __init__(self, client: JudgeClient) -> None:
+        self._client = client
+        self._loop = BackgroundLoop("rubricd-client", client)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancels the calls under way and closes the connections. A later call opens new ones."""
+        self._loop.close()
+
+    def score(
+        self,
+        items: Iterable[wire.Item | dict[str, Any]],
+        *,
+        deadline_s: float | None = None,
+        wait_for_judge_s: float | None = None,
+        on_outcome: Callable[[int, Outcome], None] | None = None,
+        **options: Unpack[ScoreOptions],
+    ) -> list[Outcome]:
+        """As `JudgeClient.score`. `on_outcome` is called in the client's thread, and must not call the client."""
+        listed = list(items)
+        limits: Any = {"deadline_s": deadline_s, "wait_for_judge_s": wait_for_judge_s, "on_outcome": on_outcome}
+        return self._run(lambda: self._client.score(listed, **limits, **options))
+
+    def stream(
+        self,
+        items: Iterable[wire.Item | dict[str, Any]],
+        *,
+        deadline_s: float | None = None,
+        **options: Unpack[ScoreOptions],
+    ) -> Generator[tuple[int, Outcome], None, None]:
+        """As `JudgeClient.stream`. Closing the generator cancels the requests."""
+        return self._streamed(self._client.stream(items, deadline_s=deadline_s, **options))
+
+    def score_request(self, request: wire.ScoreRequest) -> wire.ScoreResponse:
+        """As `JudgeClient.score_request`."""
+        return self._run(lambda: self._client.score_request(request))
+
+    def judge(self) -> wire.JudgeInfo:
+        """As `JudgeClient.judge`."""
+        return self._run(self._client.judge)
+
+    def lint(
+        self, rubric: wire.Rubric | list[Any], *, aggregation: wire.Aggregation = "healthbench"
+    ) -> wire.LintResponse:
+        """As `JudgeClient.lint`."""
+        return self._run(lambda: self._client.lint(rubric, aggregation=aggregation))
+
+    def ready(self) -> bool:
+        """As `JudgeClient.ready`."""
+        return self._run(self._client.ready)
+
+    def _run(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        return self._loop.run(work)
+
+    def _streamed(
+        self, arriving: AsyncGenerator[tuple[int, Outcome], None]
+    ) -> Generator[tuple[int, Outcome], None, None]:
+        try:
+            while (one := self._run(lambda: anext(arriving, None))) is not None:
+                yield one
+        finally:
+            self._loop.start(arriving.aclose)
 
 
 def _checked(items: Iterable[wire.Item | dict[str, Any]], options: ScoreOptions) -> wire.ScoreRequest | None:

@@ -33,7 +33,7 @@ class JudgeConfig:
 
 
 class RewardClient:
-    """Scores rollouts for one process of a training job. Use it within one event loop."""
+    """Scores rollouts for one process of a training job."""
 
     def __init__(self, config: JudgeConfig, client: JudgeClient | None = None) -> None:
         self._config = config

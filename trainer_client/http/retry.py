@@ -107,8 +107,8 @@ def may_be_judged_later(result: wire.Result) -> bool:
 
 
 class Retries:
-    """One client's retries: its budget, a token bucket in requests rather than in time, and the line of calls that wait
-    for the judge."""
+    """One client's retries, in all its event loops: its budget, a token bucket in requests rather than in time, and
+    whether its judge is away."""
 
     def __init__(self, policy: RetryPolicy, rng: random.Random, clock: Clock) -> None:
         self.saved = policy.burst
@@ -119,7 +119,6 @@ class Retries:
         self._open_at = -math.inf
         self._away = False
         self._failed_probes = 0
-        self._line = asyncio.Lock()
 
     async def run(
         self,
@@ -127,12 +126,14 @@ class Retries:
         place: Callable[[], AbstractAsyncContextManager[None]],
         deadline: float | None,
         *,
-        wait_for_judge: bool,
+        line: asyncio.Lock | None,
     ) -> _T:
-        """Returns the result of `once`, which makes one attempt while it holds a `place`. With `wait_for_judge` it
-        waits until the deadline for a judge that is not available. Raises the last attempt's RubricdClientError."""
-        loop = self._until_answered if wait_for_judge else self._within_budget
-        return await loop(once, place, deadline)
+        """Returns the result of `once`, which makes one attempt while it holds a `place`. With a `line`, the one of its
+        event loop, it waits until the deadline for a judge that is not available. Raises the last attempt's
+        RubricdClientError."""
+        if line is None:
+            return await self._within_budget(once, place, deadline)
+        return await self._until_answered(once, place, deadline, line)
 
     async def _within_budget(
         self,
@@ -162,8 +163,9 @@ class Retries:
         once: Callable[[], Awaitable[_T]],
         place: Callable[[], AbstractAsyncContextManager[None]],
         deadline: float | None,
+        line: asyncio.Lock,
     ) -> _T:
-        wait = _Wait(deadline, self._clock.left_s(deadline))
+        wait = _Wait(deadline, self._clock.left_s(deadline), line)
         while True:
             async with self._turn(wait) as probing:
                 try:
@@ -198,7 +200,7 @@ class Retries:
                     yield True
                     return
             finally:
-                self._line.release()
+                wait.line.release()
         if wait.error is not None:
             # A judge answers, but this call failed: its own pauses grow, and other calls are not held up.
             await self._pause(wait, wait.attempts, probing=False)
@@ -207,7 +209,7 @@ class Retries:
     async def _join_line(self, wait: "_Wait") -> None:
         try:
             async with asyncio.timeout(self._clock.left_s(wait.deadline)):
-                await self._line.acquire()
+                await wait.line.acquire()
         except TimeoutError:
             raise wait.given_up() from None
 
@@ -276,10 +278,12 @@ class Retries:
 
 
 class _Wait:
-    """One call that waits for the judge: its deadline, its attempts, and the error of the last one."""
+    """One call that waits for the judge: its deadline, the line that it stands in, its attempts, and the error of the
+    last one."""
 
-    def __init__(self, deadline: float | None, whole_s: float | None) -> None:
+    def __init__(self, deadline: float | None, whole_s: float | None, line: asyncio.Lock) -> None:
         self.deadline = deadline
+        self.line = line
         self.reserve_s = 0.0 if whole_s is None else min(_LAST_ATTEMPT_S, _LAST_ATTEMPT_SHARE * whole_s)
         self.attempts = 0
         self.losses = _Losses()

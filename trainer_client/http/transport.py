@@ -25,7 +25,7 @@ from trainer_client.errors import (
     TransportError,
     Unavailable,
 )
-from trainer_client.http.concurrency import Throttle
+from trainer_client.http.connections import Connections, ConnectionsByLoop
 from trainer_client.http.headers import HEADER, affinity, traced
 from trainer_client.http.retry import Clock, Retries, RetryPolicy
 from trainer_client.http.validation import NDJSON
@@ -44,10 +44,10 @@ _WAY_BACK_SHARE = 0.1
 
 
 class Transport:
-    """The connection pool with `concurrency` places; a call holds one. `timeout_s` bounds one attempt.
+    """Connection pools with `concurrency` places, one for each event loop. `timeout_s` bounds one attempt.
 
-    A call that waits for its next attempt keeps its place. Of the calls that have a place, the throttle lets some be
-    under way: an overloaded service sees fewer of them.
+    A call holds a place, also while it waits for its next attempt. Of the calls that have a place, the throttle lets
+    some be under way: an overloaded service sees fewer of them.
     """
 
     def __init__(
@@ -66,18 +66,20 @@ class Transport:
         self._timeout_s = timeout_s
         self._clock = clock
         self._retries = Retries(retry, rng, clock)
-        self._places = asyncio.Semaphore(concurrency)
-        self._throttle = Throttle(concurrency)
-        self._http = httpx.AsyncClient(
-            base_url=_checked_url(url),
+        self._url = _checked_url(url)
+        open_http = partial(
+            httpx.AsyncClient,
+            base_url=self._url,
             headers=_headers(token),
             timeout=httpx.Timeout(None, connect=_CONNECT_S),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=concurrency),
             transport=transport,
         )
+        self._connections = ConnectionsByLoop(open_http, concurrency)
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        """Closes the connections that were opened in this event loop; a later call opens new ones."""
+        await self._connections.aclose()
 
     def together(self, items: Sequence[wire.Item]) -> dict[str, str]:
         """The header that keeps calls about one prompt on one replica; none where prompts differ."""
@@ -113,12 +115,13 @@ class Transport:
         self, once: Callable[[], Awaitable[_T]], deadline: float | None, *, wait_for_judge: bool = False
     ) -> _T:
         """Returns the result of `once`, which makes one attempt. Raises the last attempt's RubricdClientError."""
-        await self._within(deadline, self._places.acquire(), "a place was free to send from")
+        here = await self._connections.here()
+        await self._within(deadline, here.places.acquire(), "a place was free to send from")
         try:
-            place = partial(self._under_way, deadline)
-            return await self._retries.run(once, place, deadline, wait_for_judge=wait_for_judge)
+            place = partial(self._under_way, here, deadline)
+            return await self._retries.run(once, place, deadline, line=here.line if wait_for_judge else None)
         finally:
-            self._places.release()
+            here.places.release()
 
     async def send(
         self,
@@ -132,8 +135,9 @@ class Transport:
         """Makes one attempt; the response may have any status. Raises TransportError or DeadlineExceeded."""
         left_s = self._clock.left_s(deadline)
         content = None if body is None else body(left_s)
+        http = (await self._connections.here()).http
         async with self._answering(left_s):
-            return await self._http.request(method, path, content=content, headers=traced(headers or {}))
+            return await http.request(method, path, content=content, headers=traced(headers or {}))
 
     async def send_streaming(
         self,
@@ -148,9 +152,10 @@ class Transport:
         returns what takes each line, without its end. A rest without an end is no line. Raises as `send` does."""
         left_s = self._clock.left_s(deadline)
         headers = traced({**headers, "accept": NDJSON})
+        http = (await self._connections.here()).http
         async with (
             self._answering(left_s),
-            self._http.stream("POST", path, content=body(left_s), headers=headers) as response,
+            http.stream("POST", path, content=body(left_s), headers=headers) as response,
         ):
             if response.status_code != 200:
                 await response.aread()
@@ -175,20 +180,20 @@ class Transport:
             raise self._transport_error(error) from None
 
     @asynccontextmanager
-    async def _under_way(self, deadline: float | None) -> AsyncIterator[None]:
+    async def _under_way(self, here: Connections, deadline: float | None) -> AsyncIterator[None]:
         """Holds one of the throttle's places during an attempt, and reports its result to the throttle."""
-        entered = await self._within(deadline, self._throttle.enter(), "it was this request's turn")
+        entered = await self._within(deadline, here.throttle.enter(), "it was this request's turn")
         try:
             await self._retries.opening(deadline)
             if deadline_ms(self._clock.left_s(deadline)) == 0:
                 raise DeadlineExceeded("the deadline passed before the request was sent")
             yield
-            self._throttle.grow()
+            here.throttle.grow()
         except _TOO_MUCH:
-            self._throttle.cut(entered)
+            here.throttle.cut(entered)
             raise
         finally:
-            self._throttle.leave()
+            here.throttle.leave()
 
     async def _within(self, deadline: float | None, waiting: Coroutine[Any, Any, _T], what: str) -> _T:
         try:
@@ -198,7 +203,7 @@ class Transport:
             raise DeadlineExceeded(f"the deadline passed before {what}") from None
 
     def _transport_error(self, error: httpx.HTTPError) -> TransportError:
-        where, reason = self._http.base_url.netloc.decode(), str(error) or type(error).__name__
+        where, reason = self._url.netloc.decode(), str(error) or type(error).__name__
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             return ConnectFailed(f"cannot connect to {where}: {reason}")
         if isinstance(error, httpx.TimeoutException):

@@ -6,22 +6,20 @@ missing the run ends, and the step is not taken.
 """
 
 import asyncio
-import threading
 import time
-import weakref
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from itertools import count, groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from trainer_client import wire
 from trainer_client.client import Outcome, Scored, reward
+from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.reward_client import JudgeConfig, RewardClient, may_change, why_missing
 from trainer_client.trl.metrics import Judged, RewardMetrics, log_columns
 from trainer_client.trl.prompt_row import Prompt, bare, row_of, row_text
-
-_T = TypeVar("_T")
 
 
 class TooFewJudged(RuntimeError):
@@ -44,12 +42,11 @@ class JudgeReward:
             )
         self._judging = judging
         self._ends = frozenset(ends)
-        self._loop = _Loop()
+        self._client = RewardClient(judging)
+        self._loop = BackgroundLoop("judge", self._client)
         self._tickets = count()
         self._begun: dict[int, tuple[Future[list[Judged]], int]] = {}
         self._metrics = RewardMetrics()
-        self._clients: list[RewardClient] = []
-        weakref.finalize(self, self._loop.end, self._clients).atexit = False
 
     def end_at(self, ends: Iterable[int]) -> None:
         """Takes the token ids that finish an answer from the trainer, which knows them once it holds the model."""
@@ -57,7 +54,7 @@ class JudgeReward:
 
     def begin(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[int]:
         """Starts judging and returns a ticket for each answer; TRL passes them to `__call__` as `ticket`."""
-        future = self._loop.start(self._judge(prompts, answers))
+        future = self._loop.start(partial(_judge, self._client, _items(prompts, answers)))
         tickets = [next(self._tickets) for _ in answers]
         self._begun.update({ticket: (future, place) for place, ticket in enumerate(tickets)})
         return tickets
@@ -91,15 +88,6 @@ class JudgeReward:
         self._check([one.outcome for one in judged])
         return rewards
 
-    async def _judge(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[Judged]:
-        started = time.monotonic()
-        if not self._clients:
-            # It is made here because a client belongs to the event loop that uses it.
-            self._clients.append(RewardClient(self._judging))
-        outcomes = await self._clients[0].score(_items(prompts, answers))
-        took_s = time.monotonic() - started
-        return [Judged(outcome, took_s) for outcome in outcomes]
-
     def _reward(self, outcome: Outcome, cut: bool) -> float | None:
         score, charge = reward(outcome), self._judging.truncation_penalty
         if score is None or charge is None or not cut:
@@ -122,6 +110,14 @@ class JudgeReward:
         )
 
 
+async def _judge(client: RewardClient, items: Sequence[wire.Item]) -> list[Judged]:
+    """Judges the items. It knows no JudgeReward, which may be dropped while it goes on."""
+    started = time.monotonic()
+    outcomes = await client.score(items)
+    took_s = time.monotonic() - started
+    return [Judged(outcome, took_s) for outcome in outcomes]
+
+
 def _items(prompts: Sequence[Prompt], answers: Sequence[str]) -> list[wire.Item]:
     """Puts neighbours of one row into one item with several responses: a GRPO group, or this process's part of it."""
     items = []
@@ -139,35 +135,3 @@ def _items(prompts: Sequence[Prompt], answers: Sequence[str]) -> list[wire.Item]
         }
         items.append(wire.Item.model_validate(fields))
     return items
-
-
-class _Loop:
-    """An event loop in a thread of its own, so that judging goes on while the trainer generates."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._run, name="judge", daemon=True).start()
-
-    def start(self, work: Awaitable[_T]) -> Future[_T]:
-        async def run() -> _T:
-            return await work
-
-        return asyncio.run_coroutine_threadsafe(run(), self._loop)
-
-    def end(self, clients: Sequence[RewardClient]) -> None:
-        """Closes the clients and ends the thread. It does not wait: the garbage collector calls it, from any thread."""
-
-        async def close() -> None:
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            for client in clients:
-                await client.aclose()
-            self._loop.stop()
-
-        asyncio.run_coroutine_threadsafe(close(), self._loop)
-
-    def _run(self) -> None:
-        self._loop.run_forever()
-        self._loop.close()

@@ -1,7 +1,7 @@
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import httpx
@@ -10,6 +10,7 @@ import pytest
 from testkit.scripted_judge import ManualClock, problem
 from trainer_client import errors
 from trainer_client.http import validation
+from trainer_client.http.concurrency import Throttle
 from trainer_client.http.retry import RetryPolicy
 from trainer_client.http.transport import Transport, deadline_ms
 
@@ -28,8 +29,11 @@ class Script:
         self.requests: list[httpx.Request] = []
         self.at: list[float] = []
         self.manual = ManualClock()
+        self.instead: Callable[[httpx.Request], Awaitable[httpx.Response]] | None = None
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
+        if self.instead is not None:
+            return await self.instead(request)
         self.requests.append(request)
         self.at.append(self.manual.now)
         part = self.parts.pop(0) if len(self.parts) > 1 else self.parts[0]
@@ -54,6 +58,10 @@ async def calling(
     )
     yield caller
     await caller.aclose()
+
+
+async def _throttle(caller: Transport) -> Throttle:
+    return (await caller._connections.here()).throttle
 
 
 OK = httpx.Response(200, text="ok")
@@ -139,7 +147,7 @@ async def test_a_request_that_is_still_running_is_waited_for_alone() -> None:
             await caller.call("GET", "/", _text)
         await caller.call("GET", "/", _text)
         assert script.at == [1000.0, 1000.0], "others do not pause"
-        assert caller._throttle.limit == 4.0
+        assert (await _throttle(caller)).limit == 4.0
     script = Script(problem("still_running", 409, retry_after="7"), OK)
     async with calling(script, first_wait_s=0.0) as caller:
         await caller.call("GET", "/", _text)
@@ -165,10 +173,10 @@ async def test_what_says_that_it_is_too_much_halves_what_is_under_way(
     async with calling(script, attempts=1) as caller:
         with pytest.raises(errors.RubricdClientError):
             await caller.call("GET", "/", _text)
-        assert caller._throttle.limit == limit
+        assert (await _throttle(caller)).limit == limit
         await caller.call("GET", "/", _text)
-        assert caller._throttle.limit == min(4.0, limit + 1 / limit)
-        assert caller._throttle.under_way == 0
+        assert (await _throttle(caller)).limit == min(4.0, limit + 1 / limit)
+        assert (await _throttle(caller)).under_way == 0
 
 
 async def test_an_overloaded_service_sees_fewer_at_once_and_then_more_again() -> None:
@@ -186,14 +194,15 @@ async def test_an_overloaded_service_sees_fewer_at_once_and_then_more_again() ->
         finally:
             busy -= 1
 
-    async with calling(Script(OK), concurrency=16) as caller:
-        caller._http._transport = httpx.MockTransport(crowded)
+    script = Script(OK)
+    script.instead = crowded
+    async with calling(script, concurrency=16) as caller:
         calls = [caller.call("GET", "/", _text) for _ in range(200)]
         await asyncio.gather(*calls, return_exceptions=True)
         assert (max(most[:16]), max(most[-20:])) == (16, 1)
         healthy.set()
         await asyncio.gather(*(caller.call("GET", "/", _text) for _ in range(200)))
-        assert max(most[-20:]) == 16 == caller._throttle.limit
+        assert max(most[-20:]) == 16
 
 
 async def test_a_pause_past_the_deadline_is_not_waited_for() -> None:
@@ -262,9 +271,9 @@ class Silent:
 async def test_silence_ends_at_the_time_limit_or_at_the_deadline(
     timeout_s: float, deadline_s: float | None, kind: type[Exception]
 ) -> None:
-    silent = Silent()
-    async with calling(Script(OK), timeout_s=timeout_s, attempts=1) as caller, asyncio.timeout(5):
-        caller._http._transport = httpx.MockTransport(silent)
+    script, silent = Script(OK), Silent()
+    script.instead = silent
+    async with calling(script, timeout_s=timeout_s, attempts=1) as caller, asyncio.timeout(5):
         with pytest.raises(kind):
             await caller.call("GET", "/", _text, deadline=caller.deadline(deadline_s))
     assert silent.waiting == 0
@@ -273,7 +282,7 @@ async def test_silence_ends_at_the_time_limit_or_at_the_deadline(
 async def test_a_cancelled_call_leaves_the_line_and_gives_its_place_back() -> None:
     script, silent = Script(OK), Silent()
     async with calling(script, concurrency=1) as caller:
-        caller._http._transport = httpx.MockTransport(silent)
+        script.instead = silent
         held = asyncio.create_task(caller.call("GET", "/", _text))
         queued = asyncio.create_task(caller.call("GET", "/", _text))
         await silent.asked.wait()
@@ -282,14 +291,14 @@ async def test_a_cancelled_call_leaves_the_line_and_gives_its_place_back() -> No
             with pytest.raises(asyncio.CancelledError):
                 await task
         assert silent.waiting == 0
-        caller._http._transport = httpx.MockTransport(script)
+        script.instead = None
         assert await caller.call("GET", "/", _text) == "ok"
 
 
 async def test_waiting_for_a_place_ends_at_the_deadline() -> None:
     script, silent = Script(OK), Silent()
     async with calling(script, concurrency=1) as caller:
-        caller._http._transport = httpx.MockTransport(silent)
+        script.instead = silent
         held = asyncio.create_task(caller.call("GET", "/", _text))
         await silent.asked.wait()
         with pytest.raises(errors.DeadlineExceeded, match="a place was free"):

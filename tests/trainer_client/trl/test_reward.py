@@ -152,11 +152,11 @@ def test_a_judge_that_nobody_needs_any_more_leaves_no_thread_and_no_connection()
         judge = JudgeReward(judging)
         asked(judge, rows(1), ["a"])
         (own,) = threads() - before
-        client = judge._clients[0]
         del judge
         gc.collect()
         own.join(30)
-    assert not own.is_alive() and client._client._transport._http.is_closed
+    assert not own.is_alive()
+    gc.collect()  # a connection that was left open would warn, and a warning is an error here
 
 
 def test_columns_of_the_completions_table() -> None:
