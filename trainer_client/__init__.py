@@ -18,18 +18,22 @@ __all__ = [
     "SyncJudgeClient",
     "errors",
     "reward",
+    "reward_function",
     "wire",
 ]
 
 if TYPE_CHECKING:
     from trainer_client import errors, wire
     from trainer_client.client import Failed, JudgeClient, Outcome, Scored, ScoreOptions, SyncJudgeClient, reward
+    from trainer_client.trl.reward import reward_function
 else:
     # Hidden from type checkers, which would let any name pass.
 
     def __getattr__(name: str) -> object:
         if name in ("errors", "wire"):
             return import_module(f"{__name__}.{name}")
+        if name == "reward_function":
+            return getattr(import_module(f"{__name__}.trl.reward"), name)
         if name in __all__:
             return getattr(import_module(f"{__name__}.client"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

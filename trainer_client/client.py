@@ -289,10 +289,15 @@ class SyncJudgeClient:
 def _checked(items: Iterable[wire.Item | dict[str, Any]], options: ScoreOptions) -> wire.ScoreRequest | None:
     """Returns the whole list as one request, None for an empty one. Raises ValueError, TypeError for an unknown
     option."""
-    if unknown := options.keys() - ScoreOptions.__annotations__.keys():
-        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
+    check_options(options)
     listed = list(items)
     return wire.ScoreRequest.model_validate({"items": listed, **options}) if listed else None
+
+
+def check_options(options: ScoreOptions) -> None:
+    """Raises TypeError for an option that `score` does not have."""
+    if unknown := options.keys() - ScoreOptions.__annotations__.keys():
+        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
 
 
 def _noop(place: int, outcome: Outcome) -> None:

@@ -1,5 +1,8 @@
 """The package exports the names that a training job needs, and only those."""
 
+import subprocess
+import sys
+
 import pytest
 
 import trainer_client
@@ -18,3 +21,8 @@ def test_the_public_names_are_those_of_their_modules() -> None:
 def test_any_other_name_is_an_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Patience'"):
         getattr(trainer_client, "Patience")  # noqa: B009
+
+
+def test_the_reward_function_for_trl_is_there_without_trl() -> None:
+    code = "import sys, trainer_client; trainer_client.reward_function; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

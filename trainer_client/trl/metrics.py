@@ -13,6 +13,8 @@ from trainer_client.client import Outcome, Scored, reward
 from trainer_client.reward_client import why_missing
 from trainer_client.trl.prompt_row import Prompt, row_of
 
+DEFAULT = "judge"
+"""The name of a judge beside which there is no other."""
 _NAMES = 64
 Log = Callable[[str, float], None]
 
@@ -25,10 +27,18 @@ class Judged:
     took_s: float
 
 
-class RewardMetrics:
-    """Logs single values; TRL logs their mean over all processes. At most 64 criteria have a metric of their own."""
+def name_of(judge: str, what: str) -> str:
+    """The name under which a judge logs: as it is for the default one; otherwise below the judge's own name, in place
+    of `judge/`."""
+    return what if judge == DEFAULT else f"{judge}/{what.removeprefix(f'{DEFAULT}/')}"
 
-    def __init__(self) -> None:
+
+class RewardMetrics:
+    """Logs single values of the judge with this name; TRL logs their mean over all processes. At most 64 criteria have
+    a metric of their own."""
+
+    def __init__(self, judge: str = DEFAULT) -> None:
+        self._judge = judge
         self._names: dict[str, None] = {}
 
     def log(
@@ -40,6 +50,7 @@ class RewardMetrics:
         waited_s: float,
         prompts: Sequence[Prompt],
     ) -> None:
+        log = self._named_after_judge(log)
         log("judge/latency_s", max(one.took_s for one in judged))
         log("judge/waited_s", waited_s)
         for one, value, share, prompt in zip(judged, rewards, revealed, prompts, strict=True):
@@ -49,6 +60,9 @@ class RewardMetrics:
                 log("reward/scaffolded" if share > 0 else "reward/bare", value)
             if isinstance(one.outcome, Scored):
                 self._measure_criteria(log, one.outcome.result, row_of(prompt))
+
+    def _named_after_judge(self, log: Log) -> Log:
+        return lambda what, value: log(name_of(self._judge, what), value)
 
     def _measure_criteria(self, log: Log, result: wire.Result, row: dict[str, Any]) -> None:
         log("judge/coverage", result.coverage)
@@ -75,13 +89,19 @@ class RewardMetrics:
 
 
 def log_columns(
-    log: Callable[[str, list[Any]], None],
+    log_extra: Callable[[str, list[Any]], None],
     judged: Sequence[Judged],
     rewards: Sequence[float | None],
     columns: Mapping[str, Any],
     prompts: Sequence[Prompt],
+    judge: str = DEFAULT,
 ) -> None:
-    """Logs columns of the completions table, one value a completion."""
+    """Logs columns of the completions table, one value a completion. TRL appends to a column that it has already, so
+    that two judges need names of their own."""
+
+    def log(what: str, values: list[Any]) -> None:
+        log_extra(name_of(judge, what), values)
+
     log("row", [row_of(prompt)["id"] for prompt in prompts])
     for name in ("member", "revealed_share", "revealed", "cut"):
         if name in columns:

@@ -1,6 +1,7 @@
 """Puts a row into its prompt and reads it back: TRL gives a rollout function its prompts and nothing else.
 
-Guarantees: a prompt holds the row that it was made from. Neither policy nor judge sees the row in the prompt.
+Guarantees: a prompt holds the row that it was made from, or the one that its data set's columns make up. Neither policy
+nor judge sees the row in the prompt.
 """
 
 import json
@@ -13,6 +14,7 @@ from trainer_client.scaffold import Message
 ROW = "row"
 """The key of a prompt's last message that holds its row: {"id", "rubric", "reference"} as JSON."""
 Prompt = Sequence[Mapping[str, Any]]
+_COLUMNS = ("id", "rubric", "reference")
 
 
 class Row(Protocol):
@@ -26,6 +28,36 @@ class Row(Protocol):
     def rubric(self) -> wire.Rubric | None: ...
     @property
     def reference(self) -> str | None: ...
+
+
+def rowed(prompts: Sequence[str | Prompt], columns: Mapping[str, Sequence[Any]], *, rubrics: bool) -> list[Prompt]:
+    """The prompts as messages with their rows: their own, or those that the data set's columns `rubric`, `reference`
+    and `id` make up. Raises ValueError where a prompt has neither and `rubrics` are needed."""
+    return [_rowed(prompt, columns, place, rubrics) for place, prompt in enumerate(prompts)]
+
+
+def _rowed(prompt: str | Prompt, columns: Mapping[str, Sequence[Any]], place: int, rubrics: bool) -> Prompt:
+    messages: Prompt = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    if messages and isinstance(messages[-1], Mapping) and ROW in messages[-1]:
+        return messages
+    row = {name: _stripped(columns[name][place]) if name in columns else None for name in _COLUMNS}
+    if rubrics and not row["rubric"]:
+        row_text(messages)  # It says what is missing.
+    if isinstance(row["rubric"], str):
+        row["rubric"] = wire.read_json(row["rubric"])
+    if isinstance(row["rubric"], Mapping):
+        row["rubric"] = row["rubric"]["criteria"]
+    *others, last = messages
+    return [*others, {**last, ROW: json.dumps(row, ensure_ascii=False)}]
+
+
+def _stripped(value: Any) -> Any:
+    """Leaves out nulls: a data set gives every criterion all fields that any criterion has."""
+    if isinstance(value, Mapping):
+        return {key: _stripped(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_stripped(inner) for inner in value]
+    return value
 
 
 def with_row(row: Row) -> list[dict[str, Any]]:
@@ -53,5 +85,6 @@ def row_text(prompt: Prompt) -> str:
     if not isinstance(text, str):
         raise ValueError(
             f"a prompt's last message holds no `{ROW}`: make the data set with trainer_client.trl.trainer.dataset(rows)"
+            ", or give it a column `rubric` with a list of criteria for each prompt"
         )
     return text

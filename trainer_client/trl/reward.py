@@ -6,20 +6,21 @@ missing the run ends, and the step is not taken.
 """
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import count, groupby
-from typing import Any
+from typing import Any, Unpack
 
 from trainer_client import wire
-from trainer_client.client import Outcome, Scored, reward
+from trainer_client.client import Outcome, Scored, ScoreOptions, check_options, reward
 from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.reward_client import JudgeConfig, RewardClient, may_change, why_missing
-from trainer_client.trl.metrics import Judged, RewardMetrics, log_columns
-from trainer_client.trl.prompt_row import Prompt, bare, row_of, row_text
+from trainer_client.trl.metrics import DEFAULT, Judged, RewardMetrics, log_columns
+from trainer_client.trl.prompt_row import Prompt, bare, row_of, row_text, rowed
 
 
 class TooFewJudged(RuntimeError):
@@ -27,15 +28,17 @@ class TooFewJudged(RuntimeError):
 
 
 class JudgeReward:
-    """A reward function for TRL's GRPOTrainer. Prompts hold their rows (see `trainer_client.trl.trainer.dataset`).
+    """A reward function for TRL's GRPOTrainer. Prompts hold their rows (see `trainer_client.trl.trainer.dataset`), or
+    the data set has columns `rubric`, `reference` and `id`, of which a judge may need the first two.
 
-    Use no other reward function beside it: TRL adds several up and counts a None as 0 where another has a number.
+    Beside another reward function set `max_missing_fraction` to 0: TRL adds several up and counts a None as 0 where
+    another has a number. It can be pickled, as TRL's asynchronous trainer does; the copy opens connections of its own.
     """
 
-    __name__ = "judge"
-
-    def __init__(self, judging: JudgeConfig, *, ends: Sequence[int] = ()) -> None:
-        """`ends` are the token ids that finish an answer; they are needed where `judging.truncation_penalty` is set."""
+    def __init__(self, judging: JudgeConfig, *, ends: Sequence[int] = (), name: str = DEFAULT) -> None:
+        """`ends` are the token ids that finish an answer; they are needed where `judging.truncation_penalty` is set.
+        Two judges of one trainer need different names: those of their metrics and columns begin with it."""
+        self.__name__ = name
         if judging.truncation_penalty is not None and not ends:
             raise ValueError(
                 "`truncation_penalty` charges answers that were cut off: say in `ends` which tokens finish one"
@@ -46,7 +49,11 @@ class JudgeReward:
         self._loop = BackgroundLoop("judge", self._client)
         self._tickets = count()
         self._begun: dict[int, tuple[Future[list[Judged]], int]] = {}
-        self._metrics = RewardMetrics()
+        self._metrics = RewardMetrics(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies what it was made with, and neither connections nor what is under way."""
+        return partial(JudgeReward, self._judging, ends=tuple(self._ends), name=self.__name__), ()
 
     def end_at(self, ends: Iterable[int]) -> None:
         """Takes the token ids that finish an answer from the trainer, which knows them once it holds the model."""
@@ -61,8 +68,8 @@ class JudgeReward:
 
     async def __call__(
         self,
-        prompts: Sequence[Prompt],
-        completions: Sequence[Prompt],
+        prompts: Sequence[str | Prompt],
+        completions: Sequence[str | Prompt],
         completion_ids: Sequence[Sequence[int]],
         *,
         ticket: Sequence[int] | None = None,
@@ -73,8 +80,9 @@ class JudgeReward:
         """Returns one reward a completion. Raises TooFewJudged, and RubricdClientError where waiting for the judge is
         of no use."""
         started = time.monotonic()
+        prompts = rowed(prompts, columns, rubrics=self._judging.options.get("mode") != "likert")
         if ticket is None:
-            ticket = self.begin(prompts, [completion[-1]["content"] for completion in completions])
+            ticket = self.begin(prompts, list(map(_text, completions)))
         begun = [self._begun.pop(one) for one in ticket]
         judged = [(await asyncio.wrap_future(future))[place] for future, place in begun]
         waited_s = time.monotonic() - started
@@ -84,7 +92,9 @@ class JudgeReward:
         if log_metric is not None:
             self._metrics.log(log_metric, judged, rewards, revealed, waited_s, prompts)
         if log_extra is not None:
-            log_columns(log_extra, judged, rewards, {**columns, **({} if cut is None else {"cut": cut})}, prompts)
+            log_columns(
+                log_extra, judged, rewards, {**columns, **({} if cut is None else {"cut": cut})}, prompts, self.__name__
+            )
         self._check([one.outcome for one in judged])
         return rewards
 
@@ -108,6 +118,42 @@ class JudgeReward:
             + (f"; the first: {first}" if first else "")
             + f"); no step is taken from the rest. {remedy}, and resume from the last checkpoint"
         )
+
+
+def reward_function(
+    url: str,
+    *,
+    name: str = DEFAULT,
+    token: str | None = None,
+    judge_timeout_s: float = 600.0,
+    max_missing_fraction: float = 0.5,
+    concurrency: int = 8,
+    **options: Unpack[ScoreOptions],
+) -> JudgeReward:
+    """A reward function for TRL's GRPOTrainer over a data set with the columns `prompt` and `rubric`.
+
+        GRPOTrainer(model, reward_funcs=reward_function("http://judge:8000"), train_dataset=..., args=...)
+
+    `rubric` is a list of criteria, as POST /v1/score takes it, `reference` may be another column. A completion that was
+    not judged has no reward (None), after up to `judge_timeout_s` seconds of waiting for the judge; where more than
+    `max_missing_fraction` of a step have none the run ends. Without `token` the key is in RUBRICD_KEY, if there is one.
+    `options` are those of `JudgeClient.score`. `name` is for a second judge beside the first.
+    """
+    check_options(options)
+    judging = JudgeConfig(
+        url,
+        token=token or os.environ.get("RUBRICD_KEY") or None,
+        options=options,
+        judge_timeout_s=judge_timeout_s,
+        concurrency=concurrency,
+        max_missing_fraction=max_missing_fraction,
+    )
+    return JudgeReward(judging, name=name)
+
+
+def _text(completion: str | Prompt) -> str:
+    text: str = completion if isinstance(completion, str) else completion[-1]["content"]
+    return text
 
 
 async def _judge(client: RewardClient, items: Sequence[wire.Item]) -> list[Judged]:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import pickle
 import threading
 import time
 from collections import defaultdict
@@ -27,6 +28,8 @@ from trainer_client.client import JudgeClient, reward
 from trainer_client.data.rows import Row
 from trainer_client.errors import Unauthorized
 from trainer_client.reward_client import JudgeConfig
+from trainer_client.trl.prompt_row import rowed
+from trainer_client.trl.reward import reward_function
 from trainer_client.trl.trainer import JudgeReward, TooFewJudged, build, dataset, grpo_config
 
 END = 2
@@ -140,6 +143,69 @@ def test_a_prompt_without_its_row_is_refused() -> None:
         ValueError, match=r"holds no `row`: make the data set with trainer_client\.trl\.trainer\.dataset"
     ):
         asyncio.run(judge(prompts, completions, [[END]]))
+
+
+RUBRIC = [{"text": "Is kind.", "points": 5.0, "id": None}, {"text": "Lies.", "points": -3.0, "id": "lies"}]
+
+
+@pytest.mark.parametrize("rubric", [RUBRIC, {"criteria": RUBRIC}, json.dumps(RUBRIC)], ids=["list", "dict", "text"])
+@pytest.mark.parametrize("spoken", [True, False])
+def test_a_data_set_with_a_column_of_rubrics_is_enough(rubric: Any, spoken: bool) -> None:
+    """As a stock trainer calls it: prompts and completions are texts or messages, the columns are a data set's."""
+    log, service = Log(), Service()
+    prompts: Any = [[{"role": "user", "content": "Hello?"}]] * 2 if spoken else ["Hello?"] * 2
+    completions: Any = [[{"role": "assistant", "content": word}] if spoken else word for word in ("a", "b")]
+    columns: dict[str, Any] = {"rubric": [rubric] * 2, "reference": ["Hi.", "Hi."], "id": ["q", "q"], "level": [1, 2]}
+    with served(service) as url:
+        judge = reward_function(url, token="key", soft=True)
+        logs: dict[str, Any] = {"log_extra": log.column, "log_metric": log.metric}
+        asyncio.run(judge(prompts, completions, [[END], [END]], trainer_state=None, **logs, **columns))
+    (body,) = service.bodies
+    (item,) = body["items"]
+    assert (item["prompt"], item["responses"], item["reference"]) == (
+        [{"role": "user", "content": "Hello?"}],
+        ["a", "b"],
+        "Hi.",
+    )
+    assert [one["text"] for one in item["rubric"]["criteria"]][-1] == "Lies." and body["soft"] is True
+    assert log.columns["row"] == ["q", "q"] and log.metrics["criteria/lies"]
+
+
+def test_a_mode_without_a_rubric_needs_no_column() -> None:
+    prompts: Any = ["Hello?"]
+    judge = reward_function("http://judge", mode="likert")
+    ((ticketed,),) = [rowed(prompts, {}, rubrics=False)]
+    assert json.loads(ticketed[-1]["row"]) == {"id": None, "rubric": None, "reference": None}
+    with pytest.raises(ValueError, match="or give it a column `rubric`"):
+        rowed(prompts, {}, rubrics=True)
+    assert judge.__name__ == "judge"
+
+
+def test_a_misspelt_option_is_refused_when_it_is_written() -> None:
+    with pytest.raises(TypeError, match="unknown options: agregation"):
+        reward_function("http://judge", agregation="mean")  # type: ignore[call-arg]
+
+
+def test_two_judges_side_by_side_log_under_their_own_names() -> None:
+    first, second = Log(), Log()
+    with judged_by() as (judging, _):
+        asked(JudgeReward(judging), rows(2), ["a", "b"], log=first)
+        asked(JudgeReward(judging, name="safety"), rows(2), ["a", "b"], log=second)
+    assert not first.columns.keys() & second.columns.keys() and not first.metrics.keys() & second.metrics.keys()
+    assert {"safety/score", "safety/row"} < second.columns.keys()
+    assert {"safety/none_share", "safety/reward/bare", "safety/criteria/c0"} < second.metrics.keys()
+    assert all(name.startswith("safety/") for name in (*second.columns, *second.metrics))
+
+
+def test_a_pickled_judge_judges_in_its_new_process() -> None:
+    """TRL's asynchronous trainer sends its reward functions to a spawned process. This one has connections open."""
+    with judged_by() as (judging, _):
+        config = JudgeConfig(judging.url, options={"soft": True}, truncation_penalty=0.5, max_missing_fraction=1.0)
+        judge = JudgeReward(config, ends=[END], name="safety")
+        before = asked(judge, rows(1), ["a"])
+        copy = pickle.loads(pickle.dumps(judge))  # noqa: S301  our own
+        assert asked(copy, rows(1), ["a"]) == before == [pytest.approx(word("a"))]
+        assert asked(copy, rows(1), ["a"], ids=[[5]]) == [-0.5] and copy.__name__ == "safety"
 
 
 def test_a_judge_that_nobody_needs_any_more_leaves_no_thread_and_no_connection() -> None:
