@@ -6,7 +6,7 @@ Guarantees: every response that is passed in gets exactly one outcome, in order:
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar, Unpack
 
@@ -15,8 +15,10 @@ import httpx
 from trainer_client import wire
 from trainer_client.errors import RubricdClientError
 from trainer_client.http import batching, validation
+from trainer_client.http.addresses import Address
 from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.http.batching import BatchScorer, Failed, Listener, Outcome, Scored, reward
+from trainer_client.http.one_judge import OneJudge
 from trainer_client.http.retry import Clock, RetryPolicy
 from trainer_client.http.transport import Transport
 
@@ -49,11 +51,15 @@ class JudgeClient:
     `concurrency` bounds the requests under way over all calls of an event loop, `timeout_s` one attempt. A request
     holds at most `batch_items` responses and `batch_bytes` bytes of items. Connections are closed by `async with` or
     `aclose`, and otherwise when `asyncio.run` ends.
+
+    `url` may be a list: addresses that serve the same judge. Requests about one prompt go to one of them; where it
+    fails the next attempt goes to another at once. All scores are of one judge: `expect_judge`, or the one that they
+    serve at the first call. Where they serve different ones there is JudgeMismatch and no score.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         token: str | None = None,
         concurrency: int = 8,
@@ -69,8 +75,11 @@ class JudgeClient:
             raise ValueError("concurrency, timeout_s, batch_items and batch_bytes must be above zero")
         self.batch_items = batch_items
         self.batch_bytes = batch_bytes
+        urls = [url] if isinstance(url, str) else list(url)
+        if not urls:
+            raise ValueError("give at least one url of a judge service")
         self._transport = Transport(
-            url,
+            urls,
             token=token,
             concurrency=concurrency,
             timeout_s=timeout_s,
@@ -79,6 +88,7 @@ class JudgeClient:
             clock=clock or Clock(),
             rng=rng or random.Random(),
         )
+        self._one_judge = OneJudge(self._transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,7 +103,7 @@ class JudgeClient:
         await self._transport.aclose()
 
     @classmethod
-    def sync(cls, url: str, **settings: Any) -> "SyncJudgeClient":
+    def sync(cls, url: str | Sequence[str], **settings: Any) -> "SyncJudgeClient":
         """Returns the client for code without an event loop. `settings` are those of `JudgeClient`."""
         return SyncJudgeClient(cls(url, **settings))
 
@@ -145,8 +155,9 @@ class JudgeClient:
 
     async def score_request(self, request: wire.ScoreRequest) -> wire.ScoreResponse:
         """Sends one request as it is, `deadline_ms` counted from now. Raises RubricdClientError after the retries."""
-        deadline_s = None if request.deadline_ms is None else request.deadline_ms / 1000
-        return await batching.score(self._transport, request, self._transport.deadline(deadline_s))
+        deadline = self._transport.deadline(None if request.deadline_ms is None else request.deadline_ms / 1000)
+        pinned = await self._one_judge.pinned(request, deadline, wait_for_judge=False)
+        return await batching.score(self._transport, pinned, deadline)
 
     async def judge(self) -> wire.JudgeInfo:
         """Returns the judge's identity, modes and limits. Raises RubricdClientError."""
@@ -168,9 +179,13 @@ class JudgeClient:
         )
 
     async def ready(self) -> bool:
-        """Returns whether the service would judge now. The request is sent once, without retries."""
+        """Returns whether the service would judge now, at any of its addresses. Each is asked once."""
+        return any(await asyncio.gather(*map(self._ready_at, self._transport.addresses.all)))
+
+    async def _ready_at(self, address: Address) -> bool:
+        deadline = self._transport.deadline(_READY_S)
         try:
-            response = await self._transport.send("GET", "/readyz", deadline=self._transport.deadline(_READY_S))
+            response = await self._transport.send("GET", "/readyz", deadline=deadline, address=address)
         except RubricdClientError:
             return False
         return response.status_code == 200
@@ -198,6 +213,7 @@ class JudgeClient:
     ) -> BatchScorer:
         return BatchScorer(
             self._transport,
+            self._one_judge,
             request,
             deadline,
             listener,

@@ -35,7 +35,8 @@ Place = tuple[tuple[str | int, ...], str]
 
 class RubricdClientError(Exception):
     """Root of the tree. `request_id` is the service's; `retry_after_s` is the pause that the service asked for, in
-    seconds; `attempts` counts how often the call was made."""
+    seconds; `attempts` counts how often the call was made; `elsewhere` tells that another address of the service may be
+    asked at once."""
 
     code: str = "client_error"
     retryable: bool = False
@@ -45,6 +46,7 @@ class RubricdClientError(Exception):
         self.request_id = request_id
         self.retry_after_s = retry_after_s
         self.attempts = 0
+        self.elsewhere = False
 
 
 class Refused(RubricdClientError):

@@ -16,7 +16,8 @@ from trainer_client.http.retry import may_be_judged_later
 class JudgeConfig:
     """The judge service, the options of its scores, and what a training does about rollouts without a reward."""
 
-    url: str
+    url: str | tuple[str, ...]
+    """One address or several, which serve the same judge (see `JudgeClient`)."""
     token: str | None = None
     options: ScoreOptions = field(default_factory=ScoreOptions)
     judge_timeout_s: float = 600.0

@@ -17,6 +17,7 @@ from pydantic_core import PydanticSerializationError
 from trainer_client import wire
 from trainer_client.errors import ConnectionBroken, Incomplete, InvalidRequest, JudgeMismatch, RubricdClientError
 from trainer_client.http import validation
+from trainer_client.http.one_judge import OneJudge
 from trainer_client.http.retry import HOPELESS, may_be_judged_later
 from trainer_client.http.transport import Body, Transport, deadline_ms
 
@@ -80,6 +81,7 @@ class BatchScorer:
     def __init__(
         self,
         transport: Transport,
+        one_judge: OneJudge,
         request: wire.ScoreRequest,
         deadline: float | None,
         listener: Listener,
@@ -89,6 +91,7 @@ class BatchScorer:
         wait_for_judge: bool = False,
     ) -> None:
         self._transport = transport
+        self._one_judge = one_judge
         self._request = request
         self._deadline = deadline
         self._listener = listener
@@ -107,16 +110,23 @@ class BatchScorer:
     async def score(self) -> None:
         """Requests one answer a batch."""
         self._settle_unsendable()
+        try:
+            await self._pin()
+        except RubricdClientError as error:
+            if self._wait_for_judge and isinstance(error, HOPELESS):
+                raise
+            self._settle_left(error)
+            return
         await _all(self._score_batch(batch, self._answer) for batch in self._batches)
 
     async def stream(self) -> None:
         """Requests each batch's results as they are finished, all from the judge that the service names now."""
         self._settle_unsendable()
         try:
+            await self._pin()
             judge = await self._judge()
         except RubricdClientError as error:
-            left = self._missing(self._entries)
-            self._settle(failures(error, left, left, each=False))
+            self._settle_left(error)
             return
         await _all(self._score_batch(batch, partial(self._stream, judge)) for batch in self._batches)
 
@@ -196,6 +206,13 @@ class BatchScorer:
         except ConnectionBroken as error:
             error.began = reader is not None
             raise
+
+    async def _pin(self) -> None:
+        self._request = await self._one_judge.pinned(self._request, self._deadline, wait_for_judge=self._wait_for_judge)
+
+    def _settle_left(self, error: RubricdClientError) -> None:
+        left = self._missing(self._entries)
+        self._settle(failures(error, left, left, each=False))
 
     async def _judge(self) -> wire.Judge:
         """Returns the one judge of a stream. The service refuses a request that another judge would answer, so a line

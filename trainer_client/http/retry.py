@@ -9,7 +9,7 @@ Guarantees: a pause is never shorter than the service asked for and never reache
 up, retries never exceed `burst` plus `share` of the requests that succeeded. Of calls that wait, one at a time tries
 again while no judge answers, after pauses that grow up to `longest_wait_s`, however many calls wait. An error that
 waiting cannot change stands at once. A call whose connection broke while the judge had it is made once more and not
-oftener, because it may be what ends the judge.
+oftener, because it may be what ends the judge. Where another address of the service may be asked there is no pause.
 """
 
 import asyncio
@@ -201,7 +201,7 @@ class Retries:
                     return
             finally:
                 wait.line.release()
-        if wait.error is not None:
+        if wait.error is not None and not wait.error.elsewhere:
             # A judge answers, but this call failed: its own pauses grow, and other calls are not held up.
             await self._pause(wait, wait.attempts, probing=False)
         yield False
@@ -238,6 +238,9 @@ class Retries:
         """
         if not error.retryable or attempt >= self._policy.attempts or self.saved < 1.0:
             return None
+        if error.elsewhere:  # The pause is for the address that failed; the retry is paid for as any other.
+            self.saved -= 1.0
+            return 0.0
         if (error.retry_after_s or 0.0) > self._policy.longest_wait_s:
             return None
         wait_s = self._policy.wait_s(attempt, error.retry_after_s, self._rng)
@@ -261,6 +264,8 @@ class Retries:
 
     def _failed(self, error: RubricdClientError, probing: bool) -> None:
         """Learns from a failed attempt of a waiting call."""
+        if error.elsewhere:
+            return
         self._remember_pause(error)
         if isinstance(error, Incomplete | StillRunning):
             self._answered()
@@ -272,7 +277,7 @@ class Retries:
     def _remember_pause(self, error: RubricdClientError) -> None:
         """A pause that an overloaded service asks of one call is kept by all; a very long one by that call alone."""
         pause_s = error.retry_after_s or 0.0
-        asks_all = error.retryable and not isinstance(error, StillRunning)
+        asks_all = error.retryable and not error.elsewhere and not isinstance(error, StillRunning)
         if asks_all and pause_s <= self._policy.longest_wait_s:
             self._open_at = max(self._open_at, self._clock.now() + pause_s)
 

@@ -1,4 +1,4 @@
-"""Sends calls to the service over one connection pool, each with the retries that `retry` decides on.
+"""Sends calls to the service, at one of its addresses, each with the retries that `retry` decides on.
 
 Guarantees: a call ends in an answer, in one typed error, or in its cancellation, not later than its deadline, and its
 place is released. When the service is overloaded, fewer calls are under way.
@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,9 +23,11 @@ from trainer_client.errors import (
     DeadlineExceeded,
     Overloaded,
     QuotaExceeded,
+    RubricdClientError,
     TransportError,
     Unavailable,
 )
+from trainer_client.http.addresses import Address, Addresses
 from trainer_client.http.connections import Connections, ConnectionsByLoop
 from trainer_client.http.headers import HEADER, affinity, traced
 from trainer_client.http.retry import Clock, Retries, RetryPolicy
@@ -36,6 +39,8 @@ Body = Callable[[float | None], str]
 """A request's body, made from the seconds left (None without a deadline) each time it is sent."""
 
 _CONNECT_S = 5.0
+_asked: ContextVar[Address | None] = ContextVar("asked", default=None)
+"""The address that the attempt under way in this task was sent to."""
 # After these errors fewer requests are under way.
 _TOO_MUCH = (Overloaded, Unavailable, QuotaExceeded, AnswerTimedOut)
 # The service gets a little less than the time that is left, so that its answer is back before the deadline.
@@ -52,7 +57,7 @@ class Transport:
 
     def __init__(
         self,
-        url: str,
+        urls: Sequence[str],
         *,
         token: str | None,
         concurrency: int,
@@ -66,10 +71,9 @@ class Transport:
         self._timeout_s = timeout_s
         self._clock = clock
         self._retries = Retries(retry, rng, clock)
-        self._url = _checked_url(url)
+        self.addresses = Addresses([_checked_url(url) for url in urls], clock.now)
         open_http = partial(
             httpx.AsyncClient,
-            base_url=self._url,
             headers=_headers(token),
             timeout=httpx.Timeout(None, connect=_CONNECT_S),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=concurrency),
@@ -131,13 +135,17 @@ class Transport:
         body: Body | None = None,
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
+        address: Address | None = None,
     ) -> httpx.Response:
-        """Makes one attempt; the response may have any status. Raises TransportError or DeadlineExceeded."""
+        """Makes one attempt, at `address` or the one that is chosen; the response may have any status. Raises
+        TransportError or DeadlineExceeded."""
         left_s = self._clock.left_s(deadline)
         content = None if body is None else body(left_s)
         http = (await self._connections.here()).http
-        async with self._answering(left_s):
-            return await http.request(method, path, content=content, headers=traced(headers or {}))
+        address = address or self._chosen(headers)
+        async with self._answering(left_s, address):
+            url = _at(address.url, path)
+            return await http.request(method, url, content=content, headers=traced(headers or {}))
 
     async def send_streaming(
         self,
@@ -153,9 +161,10 @@ class Transport:
         left_s = self._clock.left_s(deadline)
         headers = traced({**headers, "accept": NDJSON})
         http = (await self._connections.here()).http
+        address = self._chosen(headers)
         async with (
-            self._answering(left_s),
-            http.stream("POST", path, content=body(left_s), headers=headers) as response,
+            self._answering(left_s, address),
+            http.stream("POST", _at(address.url, path), content=body(left_s), headers=headers) as response,
         ):
             if response.status_code != 200:
                 await response.aread()
@@ -166,8 +175,14 @@ class Transport:
                 for line in lines:
                     take(line)
 
+    def _chosen(self, headers: Mapping[str, str] | None) -> Address:
+        """The address of one attempt. It is remembered for `_under_way`, which sees how the attempt ends."""
+        address = self.addresses.choose((headers or {}).get(HEADER))
+        _asked.set(address)
+        return address
+
     @asynccontextmanager
-    async def _answering(self, left_s: float | None) -> AsyncIterator[None]:
+    async def _answering(self, left_s: float | None, address: Address) -> AsyncIterator[None]:
         """Applies one attempt's time limit, and raises httpx's errors as ours."""
         try:
             async with asyncio.timeout(self._timeout_s if left_s is None else min(self._timeout_s, left_s)):
@@ -177,20 +192,27 @@ class Transport:
                 raise DeadlineExceeded("the deadline passed before the answer came") from None
             raise AnswerTimedOut(f"no answer within {self._timeout_s:g} s") from None
         except httpx.HTTPError as error:
-            raise self._transport_error(error) from None
+            raise _transport_error(error, address.url) from None
 
     @asynccontextmanager
     async def _under_way(self, here: Connections, deadline: float | None) -> AsyncIterator[None]:
-        """Holds one of the throttle's places during an attempt, and reports its result to the throttle."""
+        """Holds one of the throttle's places during an attempt, and reports its result to the throttle and for its
+        address."""
         entered = await self._within(deadline, here.throttle.enter(), "it was this request's turn")
+        _asked.set(None)
         try:
             await self._retries.opening(deadline)
             if deadline_ms(self._clock.left_s(deadline)) == 0:
                 raise DeadlineExceeded("the deadline passed before the request was sent")
             yield
             here.throttle.grow()
-        except _TOO_MUCH:
-            here.throttle.cut(entered)
+            if (asked := _asked.get()) is not None:
+                self.addresses.succeeded(asked)
+        except RubricdClientError as error:
+            if isinstance(error, _TOO_MUCH):
+                here.throttle.cut(entered)
+            if (asked := _asked.get()) is not None:
+                error.elsewhere = self.addresses.failed(asked, error)
             raise
         finally:
             here.throttle.leave()
@@ -202,20 +224,26 @@ class Transport:
         except TimeoutError:
             raise DeadlineExceeded(f"the deadline passed before {what}") from None
 
-    def _transport_error(self, error: httpx.HTTPError) -> TransportError:
-        where, reason = self._url.netloc.decode(), str(error) or type(error).__name__
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return ConnectFailed(f"cannot connect to {where}: {reason}")
-        if isinstance(error, httpx.TimeoutException):
-            return AnswerTimedOut(f"{where}: {reason}")
-        return ConnectionBroken(f"{where}: {reason}")
-
 
 def deadline_ms(left_s: float | None) -> int | None:
     """The time that the service gets of the seconds left, in whole milliseconds. 0: it is too late to send."""
     if left_s is None:
         return None
     return int(1000 * (left_s - min(_WAY_BACK_S, _WAY_BACK_SHARE * left_s)))
+
+
+def _transport_error(error: httpx.HTTPError, url: httpx.URL) -> TransportError:
+    where, reason = url.netloc.decode(), str(error) or type(error).__name__
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return ConnectFailed(f"cannot connect to {where}: {reason}")
+    if isinstance(error, httpx.TimeoutException):
+        return AnswerTimedOut(f"{where}: {reason}")
+    return ConnectionBroken(f"{where}: {reason}")
+
+
+def _at(url: httpx.URL, path: str) -> httpx.URL:
+    """The path below an address, which may have a path itself."""
+    return url.copy_with(raw_path=url.raw_path.rstrip(b"/") + path.encode())
 
 
 def _checked_url(url: str) -> httpx.URL:

@@ -121,7 +121,7 @@ class JudgeReward:
 
 
 def reward_function(
-    url: str,
+    url: str | Sequence[str],
     *,
     name: str = DEFAULT,
     token: str | None = None,
@@ -141,7 +141,7 @@ def reward_function(
     """
     check_options(options)
     judging = JudgeConfig(
-        url,
+        url if isinstance(url, str) else tuple(url),
         token=token or os.environ.get("RUBRICD_KEY") or None,
         options=options,
         judge_timeout_s=judge_timeout_s,

@@ -47,7 +47,7 @@ async def calling(
     script: Script, *, token: str | None = None, concurrency: int = 4, timeout_s: float = 60.0, **policy: float
 ) -> AsyncIterator[Transport]:
     caller = Transport(
-        "http://judge:8000/base/",
+        ["http://judge:8000/base/"],
         token=token,
         concurrency=concurrency,
         timeout_s=timeout_s,
@@ -337,6 +337,8 @@ async def _transport(url: str = "http://judge", token: str | None = None) -> Asy
     async with calling(Script(OK)) as sound:
         clock, retry = sound._clock, RetryPolicy()
         rng = random.Random(0)
-        bad = Transport(url, token=token, concurrency=1, timeout_s=1, retry=retry, transport=None, clock=clock, rng=rng)
+        bad = Transport(
+            [url], token=token, concurrency=1, timeout_s=1, retry=retry, transport=None, clock=clock, rng=rng
+        )
         await bad.aclose()
         yield

@@ -1,0 +1,67 @@
+"""Keeps several addresses to one judge: the one that they serve when they are first asked.
+
+Guarantees: once a client with several addresses knows its judge, each of its requests names it, and an address with
+another judge refuses it before any work. Addresses that serve different judges are an error, and no score.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from trainer_client import wire
+from trainer_client.errors import JudgeMismatch, RubricdClientError
+from trainer_client.http import validation
+from trainer_client.http.addresses import Address
+from trainer_client.http.transport import Transport
+
+_Answer = tuple[Address, wire.JudgeInfo | RubricdClientError]
+
+
+class OneJudge:
+    """The judge of one client in each mode and layout, from the first time on that it is asked for there."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._known: dict[tuple[str, str], str] = {}
+
+    async def pinned(
+        self, request: wire.ScoreRequest, deadline: float | None, *, wait_for_judge: bool
+    ) -> wire.ScoreRequest:
+        """The request with `expect_judge`, the caller's or this client's. With one address it is left as it is, as it
+        is where the judge does not offer its mode, which the service refuses better. Raises RubricdClientError."""
+        if len(self._transport.addresses.all) == 1 or request.expect_judge is not None:
+            return request
+        asked_in = (request.mode, request.layout)
+        if asked_in not in self._known:
+
+            async def once() -> None:
+                self._learn(await self._ask_all(deadline))
+
+            await self._transport.retrying(once, deadline, wait_for_judge=wait_for_judge)
+        return request.model_copy(update={"expect_judge": self._known.get(asked_in)})
+
+    async def _ask_all(self, deadline: float | None) -> list[_Answer]:
+        return await asyncio.gather(*(self._ask(one, deadline) for one in self._transport.addresses.all))
+
+    async def _ask(self, address: Address, deadline: float | None) -> _Answer:
+        try:
+            response = await self._transport.send("GET", "/v1/judge", deadline=deadline, address=address)
+            return address, validation.read(response, wire.JudgeInfo)
+        except RubricdClientError as error:
+            self._transport.addresses.failed(address, error)
+            return address, error
+
+    def _learn(self, answers: Sequence[_Answer]) -> None:
+        """Raises JudgeMismatch where judges differ, and the first error where no address answered."""
+        answered = [(address, info) for address, info in answers if isinstance(info, wire.JudgeInfo)]
+        if not answered:
+            raise next(error for _, error in answers if isinstance(error, RubricdClientError))
+        found: dict[tuple[str, str], tuple[str, Address]] = {}
+        for address, info in answered:
+            for judge in info.judges:
+                fingerprint, first = found.setdefault((judge.mode, judge.layout), (judge.fingerprint, address))
+                if fingerprint != judge.fingerprint:
+                    raise JudgeMismatch(
+                        f"{first.url} serves judge {fingerprint} and {address.url} serves {judge.fingerprint} in mode "
+                        f"{judge.mode}: scores of two judges cannot be compared; give addresses of one judge"
+                    )
+        self._known |= {asked_in: fingerprint for asked_in, (fingerprint, _) in found.items()}
