@@ -7,7 +7,7 @@ from typing import Any
 MILLION = 1_000_000
 LARGE = 15 * MILLION
 """Less than the 16 MiB that `max_body_bytes` takes."""
-_HALF = {"rule": "math_verify", "gold": r"$\frac{1}{2}$"}
+_ROOT = {"rule": "math_verify", "gold": r"$\sqrt{2}$"}
 NEAR = 30_000
 """Characters of a text that no cheap bound refuses where a token may have several characters."""
 
@@ -96,8 +96,9 @@ def many_checks(responses: int = 40) -> bytes:
 
 @cache
 def one_check() -> bytes:
-    """So that the processes have loaded what they need."""
-    return request({"responses": [f"It is $\\frac{{{n}}}{{3}}$" for n in range(8)], "rubric": ruled([_HALF])})
+    """Equal in eight ways that need the library, so that the processes have loaded it."""
+    answers = [rf"It is $\frac{{\sqrt{{{2 * n * n}}}}}{{{n}}}$" for n in range(2, 10)]
+    return request({"responses": answers, "rubric": ruled([_ROOT])})
 
 
 @cache
