@@ -290,6 +290,11 @@ class ApiSettings(_Floor):
         description="`/get_reward` and `/rm` answer this number, marked and counted, in place of a reward that was not "
         "judged. They answer an error if not set.",
     )
+    protocol_reasoning: Literal["keep", "remove"] = Field(
+        default="keep",
+        description="Whether other trainers' routes take the reasoning off a response, where its label and URL do not "
+        "say.",
+    )
     protocol_end_tokens: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         default=None,
         description="`/get_reward` and `/rm` take these texts off the end of a response. Those of common chat models "

@@ -40,6 +40,7 @@ class ScoreOptions(TypedDict, total=False):
     threshold: float
     rating_norm: wire.RatingNorm
     min_coverage: float
+    reasoning: wire.Reasoning | dict[str, Any]
     unjudged: wire.Unjudged | None
     priority: wire.Priority
     expect_judge: str | None

@@ -81,6 +81,7 @@ def _count(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored])
             if judgement.label_mass is not None:
                 label_mass.append(judgement.label_mass)
     telemetry.count_items(team, [one.score.status for one in scored])
+    telemetry.count_reasoning([one.candidate.reasoning for one in scored if one.candidate.reasoning != "none"])
     telemetry.count_judgements(mode, outcomes)
     telemetry.observe_probabilities(p_raw, label_mass)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from service.modes.fingerprint import JudgeIdentity
 from service.rubrics.lint import Finding
-from service.rubrics.rubric import Candidate, Criterion, Rule, Turn
+from service.rubrics.rubric import Candidate, Criterion, ReasoningFound, Rule, Turn
 from service.scheduling import Tenant
 from service.scoring.request import Options, Usage
 from service.scoring.results import Scored, by_group
@@ -40,8 +40,21 @@ def candidates(request: wire.ScoreRequest) -> list[Candidate]:
         else:
             responses, group = item.responses, str(index) if item.id is None else item.id
         for id, response in zip(item.result_ids(index), responses, strict=True):
-            found.append(Candidate(id, turns, response, shared, item.reference, group))
+            answer, reasoning = answer_in(response, request.reasoning)
+            found.append(Candidate(id, turns, answer, shared, item.reference, group, reasoning))
     return found
+
+
+def answer_in(response: str, how: wire.Reasoning) -> tuple[str, ReasoningFound]:
+    """The part of a response that is judged, and what its reasoning is."""
+    if how == "keep":
+        return response, "kept" if wire.begins_with_reasoning(response) else "none"
+    split = wire.split(response, None if how == "remove" else how.tags())
+    if split.ended == "none":
+        return response, "none"
+    if split.ended == "unfinished":
+        return split.answer, "unfinished"
+    return split.answer, "removed" if split.answer else "no_answer"
 
 
 _ENGINE_PRIORITY: Mapping[wire.Priority, int] = {"interactive": 0, "train": 1, "eval": 2}
@@ -169,7 +182,28 @@ def _result(scored: Scored) -> dict[str, Any]:
         "coverage": score.coverage,
         "criteria": criteria,
         "rating": rating,
+        "warnings": _WARNINGS.get(scored.candidate.reasoning, []),
     }
+
+
+_WARNINGS: Mapping[ReasoningFound, list[wire.ResultWarning]] = {
+    "kept": [
+        wire.ResultWarning(
+            code="reasoning_kept",
+            detail="the response begins with reasoning, which was judged as a part of the answer; `reasoning: remove` "
+            "takes it off",
+        )
+    ],
+    "unfinished": [
+        wire.ResultWarning(
+            code="reasoning_unfinished",
+            detail="the reasoning did not come to its end, so the answer that was judged is empty or cut short",
+        )
+    ],
+    "no_answer": [
+        wire.ResultWarning(code="answer_empty", detail="no answer stands behind the reasoning; an empty one was judged")
+    ],
+}
 
 
 def _groups(scored: Sequence[Scored]) -> list[wire.Group] | None:

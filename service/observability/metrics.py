@@ -66,6 +66,7 @@ class Metrics:
         self.group_criteria = counter(
             "rubricd_group_criteria", "Criteria of groups, by the spread of their verdicts.", "spread"
         )
+        self.reasoning = counter("rubricd_reasoning", "Responses with reasoning, by what became of it.", "outcome")
         self.neutral = counter(
             "rubricd_neutral_rewards", "Rewards that were not judged, returned as protocol_neutral.", "route"
         )
@@ -111,6 +112,8 @@ class Metrics:
             self.requests.labels("/v1/score", status)
         for outcome in ("met", "unmet", "abstained", "engine_error"):
             self.judgements.labels("judge", "verdict", outcome)
+        for found in ("kept", "removed", "unfinished", "no_answer"):
+            self.reasoning.labels(found)
         for spread in ("varied", "zero", "unjudged"):
             self.groups.labels(spread)
         for spread in ("all_met", "none_met", "mixed"):

@@ -100,6 +100,11 @@ class Telemetry:
         for status, count in Tally(statuses).items():
             self._metrics.items.labels(self._teams.label(team), status).inc(count)
 
+    def count_reasoning(self, found: Iterable[str]) -> None:
+        """`found` has one value for each response with reasoning."""
+        for outcome, count in Tally(found).items():
+            self._metrics.reasoning.labels(outcome).inc(count)
+
     def count_judgements(self, mode: str, outcomes: Iterable[tuple[str, str]]) -> None:
         """`outcomes` are pairs of source and outcome, one for each judged criterion."""
         for (source, outcome), count in Tally(outcomes).items():

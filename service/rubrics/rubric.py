@@ -45,9 +45,15 @@ class Turn:
     content: str
 
 
+ReasoningFound = Literal["none", "kept", "removed", "unfinished", "no_answer"]
+"""`kept`: the response begins with reasoning, which is judged. The others are about what was taken off: `unfinished`
+reasoning did not come to its end, `no_answer` stands behind it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One response with what it is scored by. `turns` is the conversation before the response."""
+    """One response with what it is scored by. `turns` is the conversation before the response; `reasoning` says what
+    was found in it."""
 
     id: str
     turns: tuple[Turn, ...]
@@ -55,3 +61,4 @@ class Candidate:
     criteria: tuple[Criterion, ...]
     reference: str | None = None
     group: str | None = None
+    reasoning: ReasoningFound = "none"

@@ -35,10 +35,16 @@ _OPTIONS = (
     "threshold",
     "min_coverage",
     "unjudged",
+    "reasoning",
     "priority",
     "expect_judge",
 )
 DESCRIPTION = "Score every response in a file by a judge service: writes a line of results for each, then a table."
+_ABOUT_REASONING = {
+    "reasoning_kept": "begin with reasoning, which was judged as a part of the answer: --reasoning remove takes it off",
+    "reasoning_unfinished": "have reasoning without an end: their answers are empty or cut short",
+    "answer_empty": "have no answer behind their reasoning: an empty one was judged",
+}
 # Bytes of a request besides its items.
 _ENVELOPE_BYTES = 1024
 
@@ -94,6 +100,12 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     add("threshold", "P(met) at or above which a criterion is met", type=float, metavar="P")
     add("min_coverage", "share of |points| that must be judged for a score", type=float, metavar="P")
     add("unjudged", "score where some but enough was judged: a bound or none", choices=get_args(wire.Unjudged))
+    add(
+        "reasoning",
+        "reasoning in a response: keep, remove, or the tags to remove, as OPEN...CLOSE",
+        type=_reasoning,
+        metavar="HOW",
+    )
     add("priority", "scheduling class", choices=get_args(wire.Priority))
     add("expect_judge", "refuse results of any other judge", metavar="FINGERPRINT")
 
@@ -118,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
     took_s = time.monotonic() - started
     before = f" and {len(work.kept)} results of an earlier run" if work.kept else ""
     print(f"{summary(outcomes)}; {took_s:.1f} s; results{before} in {out}")
+    for line in about_reasoning(outcomes):
+        print(f"rubricd: {line}", file=sys.stderr)
     for code, first in _first_of_each(outcomes).items():
         later = "; --resume scores the rest" if first.retryable else ""
         print(f"rubricd: the first {code}: {_explained(first, args.token_env)}{later}", file=sys.stderr)
@@ -200,6 +214,15 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     return "; ".join(parts)
 
 
+def about_reasoning(outcomes: Sequence[Outcome]) -> list[str]:
+    """A line for each thing about the responses' reasoning that changes how the scores are to be read."""
+    results = [outcome.result for outcome in outcomes if isinstance(outcome, Scored)]
+    found = Counter(warning.code for result in results for warning in result.warnings)
+    return [
+        f"{found[code]} of {len(results)} responses {what}" for code, what in _ABOUT_REASONING.items() if found[code]
+    ]
+
+
 def _counted(what: str, outcomes: Sequence[Outcome]) -> list[str]:
     reasons = [why_missing(outcome) for outcome in outcomes if reward(outcome) is None]
     if not reasons:
@@ -243,6 +266,15 @@ def _require_rich() -> None:
         import rich  # noqa: F401
     except ImportError:
         raise _Misuse("the table needs rich: pip install 'rubricd[cli]', or use --quiet") from None
+
+
+def _reasoning(text: str) -> Any:
+    if text in ("keep", "remove"):
+        return text
+    tags = text.split("...")
+    if len(tags) != 2 or not all(tags):
+        raise argparse.ArgumentTypeError("must be keep, remove or OPEN...CLOSE, such as '<think>...</think>'")
+    return dict(zip(("open", "close"), tags, strict=True))
 
 
 def _count(text: str) -> int:

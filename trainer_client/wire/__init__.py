@@ -1,13 +1,24 @@
 """Defines the contract between a training job and the service: the one definition of `POST /v1/score` in code.
 
-It needs pydantic only. `json_text` reads JSON strictly; `models` holds what the parts share; `verifiers`, `rubric` and
-`request` hold what a caller sends, `response` what the service answers. Use the names from here:
-`from trainer_client import wire`.
+It needs pydantic only. `json_text` reads JSON strictly, `reasoning` splits what a policy wrote; `models` holds what the
+parts share; `verifiers`, `rubric` and `request` hold what a caller sends, `response` what the service answers. Use the
+names from here: `from trainer_client import wire`.
 """
 
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
 from trainer_client.wire.models import Aggregation, Answer, Layout, Mode, Strict, Unjudged, says_something
-from trainer_client.wire.request import Item, LintRequest, Message, Priority, RatingNorm, Role, ScoreRequest
+from trainer_client.wire.reasoning import Split, Tags, begins_with_reasoning, opened_in, split
+from trainer_client.wire.request import (
+    Item,
+    LintRequest,
+    Message,
+    Priority,
+    RatingNorm,
+    Reasoning,
+    ReasoningTags,
+    Role,
+    ScoreRequest,
+)
 from trainer_client.wire.response import (
     CriterionResult,
     CriterionStatus,
@@ -22,6 +33,7 @@ from trainer_client.wire.response import (
     Rating,
     Result,
     ResultStatus,
+    ResultWarning,
     ScoreResponse,
     Source,
     StreamedResult,
@@ -63,23 +75,31 @@ __all__ = [
     "Problem",
     "Rating",
     "RatingNorm",
+    "Reasoning",
+    "ReasoningTags",
     "Regex",
     "Result",
     "ResultStatus",
+    "ResultWarning",
     "Role",
     "Rubric",
     "ScoreRequest",
     "ScoreResponse",
     "Source",
+    "Split",
     "StreamEnd",
     "StreamedResult",
     "Strict",
+    "Tags",
     "Unjudged",
     "Usage",
     "Verifier",
+    "begins_with_reasoning",
     "check_keys",
+    "opened_in",
     "read_json",
     "says_something",
+    "split",
     "structure",
     "values_at_most",
 ]

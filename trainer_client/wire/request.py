@@ -4,12 +4,47 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from trainer_client.wire.models import MAX_DEADLINE_MS, MAX_TURNS, Aggregation, Id, Layout, Mode, Strict, Unjudged
+from trainer_client.wire.models import (
+    MAX_DEADLINE_MS,
+    MAX_TURNS,
+    Aggregation,
+    Id,
+    Layout,
+    Mode,
+    Strict,
+    Unjudged,
+    says_something,
+)
+from trainer_client.wire.reasoning import Tags
 from trainer_client.wire.rubric import Rubric, first_repeated
 
 Priority = Literal["train", "eval", "interactive"]
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 RatingNorm = Literal["(r-1)/9", "r/10"]
+MAX_TAG_CHARACTERS = 256
+
+
+class ReasoningTags(Strict):
+    """The tags of a policy's reasoning, where they are not those of a common family."""
+
+    open: str = Field(min_length=1, max_length=MAX_TAG_CHARACTERS)
+    close: str = Field(min_length=1, max_length=MAX_TAG_CHARACTERS)
+    prefilled: bool | None = Field(
+        default=None,
+        description="Whether the policy's chat template writes `open`, so that responses begin inside; null: it may.",
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if self.open == self.close or not (says_something(self.open) and says_something(self.close)):
+            raise ValueError("`open` and `close` are two different texts that can be seen")
+        return self
+
+    def tags(self) -> Tags:
+        return Tags(self.open, self.close, self.prefilled)
+
+
+Reasoning = Literal["keep", "remove"] | ReasoningTags
 
 
 class Message(Strict):
@@ -83,6 +118,11 @@ class ScoreRequest(Strict):
         default=None,
         description="The score where `coverage` is below 1 and at least `min_coverage`: the lower bound, the middle of "
         "the bounds, or null. Its `status` is `partial`.",
+    )
+    reasoning: Reasoning = Field(
+        default="keep",
+        description="Whether the reasoning in a response is taken off before anybody, rules included, sees it: `keep`, "
+        "`remove` (the tags of the common model families), or the tags.",
     )
     deadline_ms: int | None = Field(default=None, gt=0, le=MAX_DEADLINE_MS)
     priority: Priority = "train"

@@ -58,6 +58,13 @@ class Rating(Answer):
     normalised: float
 
 
+class ResultWarning(Answer):
+    """Something about a result that a person should know. `code` is stable; `detail` says what to do."""
+
+    code: str
+    detail: str
+
+
 class Result(Answer):
     """One response's score. `score` is null when too little was judged; it is never invented."""
 
@@ -72,6 +79,10 @@ class Result(Answer):
         description="In the order of the rubric; in the rating modes one entry `rating`, the rating's own status."
     )
     rating: Rating | None = None
+    warnings: list[ResultWarning] = Field(
+        default_factory=list,
+        description="Such as `reasoning_kept`, `reasoning_unfinished` and `answer_empty`.",
+    )
 
 
 class Group(Answer):

@@ -86,11 +86,13 @@ def check_labels(labels: Sequence[Any], *place: str | int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """`place` is where in the body it stands; `item` holds `rubric`, `prompt` and `reference`, as far as given."""
+    """`place` is where in the body it stands; `item` holds `rubric`, `prompt` and `reference`, as far as given;
+    `opened` is the tag with which the prompt, as the policy read it, opened the policy's reasoning."""
 
     place: Place
     item: Mapping[str, Any]
     options: Mapping[str, Any]
+    opened: str = ""
 
     @classmethod
     def of(cls, value: Any, *place: str | int) -> "Label":
@@ -102,6 +104,10 @@ class Label:
             known = ", ".join([*sorted(ITEM), *sorted(OPTIONS)])
             raise invalid_at(*place, f"a field of this label is not known; known are {known}")
         return cls(place, _only(value, ITEM), _only(value, OPTIONS))
+
+    def behind(self, prompt: str) -> "Label":
+        """With the tag of reasoning in which this prompt ends, as a chat template leaves it."""
+        return replace(self, opened=wire.opened_in(prompt))
 
     def filled(self, **item: Any) -> "Label":
         """With these for what the label itself leaves open."""
@@ -137,8 +143,8 @@ def options_of(query: Mapping[str, str], *others: str) -> dict[str, Any]:
 
 
 def _typed(name: str, text: str) -> Any:
-    """A number or a boolean as one; else the text, for the contract to refuse."""
-    if name not in _NUMBERS:
+    """A number, a boolean or an object as one; else the text, for the contract to refuse."""
+    if name not in _NUMBERS and not (name == "reasoning" and text.startswith("{")):
         return text
     try:
         return wire.read_json(text)
@@ -158,7 +164,12 @@ def build_request(
             raise invalid_at(*label.place, "its options differ from the first label's; send such responses apart")
         if label.item.get("rubric") is None and options.get("mode") != "likert":
             raise invalid_at(*label.place, REMEDY)
-    items = [{**label.item, "response": response} for label, response in responses]
+    options = {"reasoning": context.limits.protocol_reasoning, **options}
+    removes = options["reasoning"] != "keep"
+    items = [
+        {**label.item, "response": f"{label.opened}{response}" if removes else response}
+        for label, response in responses
+    ]
     labels = [label for label, _ in responses]
     fields = {**options, "items": items, "deadline_ms": max(1, round(context.limits.protocol_deadline_s * 1000))}
     try:

@@ -42,7 +42,7 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     check_labels(parsed.labels, "labels")
     rows = enumerate(zip(parsed.query, parsed.prompts, parsed.labels, strict=True))
     responses = [
-        (Label.of(label, "labels", row).filled(prompt=prompt), _answer(row, query, prompt, context))
+        (Label.of(label, "labels", row).behind(prompt).filled(prompt=prompt), _answer(row, query, prompt, context))
         for row, (query, prompt, label) in rows
     ]
     return ParsedRequest(build_request(responses, context), lambda answer: reply(answer, context))

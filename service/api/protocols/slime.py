@@ -37,6 +37,8 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     if context.query.get("reply", "number") not in REPLIES:
         raise invalid_at("query", "`reply` is `number` or `object`")
     label = Label.of(parsed.label, "label")
+    if isinstance(parsed.prompt, str):
+        label = label.behind(parsed.prompt)
     if "prompt" not in label.item:
         label = label.filled(prompt=_prompt(parsed.prompt))
     response = strip_end_tokens(parsed.response, context.end_tokens)

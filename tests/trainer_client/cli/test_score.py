@@ -46,7 +46,7 @@ def test_every_response_gets_a_line_and_a_person_a_table(file: Path, capsys: pyt
 def test_options_reach_the_service(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "rbd_1")
     options = "--limit 7 --batch 3 --aggregation min --soft --threshold 0.25 --min-coverage 0.5 --deadline 60"
-    options += " --unjudged lower --quiet"
+    options += " --unjudged lower --reasoning <plan>...</plan> --quiet"
     service = Service()
     assert _score(file, service, *options.split(), "--token-env", "MY_KEY") == 0
     assert sorted(len(body["items"]) for body in service.bodies) == [1, 3, 3]
@@ -54,6 +54,7 @@ def test_options_reach_the_service(file: Path, monkeypatch: pytest.MonkeyPatch) 
     body = service.bodies[0]
     assert (body["aggregation"], body["soft"], body["threshold"], body["min_coverage"]) == ("min", True, 0.25, 0.5)
     assert body["unjudged"] == "lower"
+    assert body["reasoning"] == {"open": "<plan>", "close": "</plan>"}
     assert 50_000 < body["deadline_ms"] < 60_000
 
 
@@ -61,6 +62,27 @@ def test_requests_fit_what_the_service_takes(file: Path) -> None:
     service = Service(max_items=5)
     assert _score(file, service, "--quiet") == 0
     assert max(len(body["items"]) for body in service.bodies) == 5
+
+
+def test_reasoning_that_was_judged_is_a_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(body: Json) -> httpx.Response:
+        whole = scores(body)
+        for code, result in zip(("reasoning_kept", "reasoning_unfinished"), whole["results"], strict=False):
+            result["warnings"] = [{"code": code, "detail": ""}]
+        return answered(whole)
+
+    assert _score(file, Service(answer), "--batch", "10", "--quiet") == 0
+    said = capsys.readouterr().err
+    assert "5 of 50 responses begin with reasoning" in said and "--reasoning remove" in said
+    assert "5 of 50 responses have reasoning without an end" in said
+    assert _results(file.with_name("in.results.jsonl"))[0]["warnings"][0]["code"] == "reasoning_kept"
+
+
+@pytest.mark.parametrize("how", ["drop", "<think>", "...</think>", "a...b...c"])
+def test_a_wrong_choice_of_reasoning_is_refused(how: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _score(file, Service(), "--reasoning", how)
+    assert "OPEN...CLOSE" in capsys.readouterr().err
 
 
 def test_what_has_no_score_is_counted_with_its_reason(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
