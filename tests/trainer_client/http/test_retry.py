@@ -172,19 +172,19 @@ async def test_what_may_have_ended_a_judge_is_sent_once_more_and_not_oftener(
     error: RubricdClientError, waits: bool
 ) -> None:
     answered = Attempts(error, ConnectFailed("refused"), ConnectFailed("refused"))
-    assert await _at_once().run(answered, place, None, wait_for_judge=waits) == "answer"
+    assert await _at_once().run(answered, place, None, line=asyncio.Lock() if waits else None) == "answer"
     poison = Attempts(error, ConnectFailed("refused"), error)
     with pytest.raises(LostTwice, match="twice while the judge had this request") as stopped:
-        await _at_once().run(poison, place, None, wait_for_judge=waits)
+        await _at_once().run(poison, place, None, line=asyncio.Lock() if waits else None)
     assert (poison.made, stopped.value.attempts, stopped.value.retryable) == (3, 3, False)
 
 
 async def test_a_proxys_page_counts_as_a_loss_unless_the_call_waits_out_an_outage() -> None:
     poison = Attempts(PAGE, PAGE)
     with pytest.raises(LostTwice):
-        await _at_once().run(poison, place, None, wait_for_judge=False)
+        await _at_once().run(poison, place, None, line=None)
     outage = Attempts(*[PAGE] * 6)
-    assert await _at_once().run(outage, place, None, wait_for_judge=True) == "answer"
+    assert await _at_once().run(outage, place, None, line=asyncio.Lock()) == "answer"
 
 
 async def test_a_proxys_page_is_a_loss_where_other_calls_are_answered_between_two_of_them() -> None:
@@ -192,12 +192,12 @@ async def test_a_proxys_page_is_a_loss_where_other_calls_are_answered_between_tw
 
     class Between(Attempts):
         async def __call__(self) -> str:
-            await retries.run(Attempts(), place, None, wait_for_judge=False)
+            await retries.run(Attempts(), place, None, line=None)
             return await super().__call__()
 
     poison = Between(*[PAGE] * 6)
     with pytest.raises(LostTwice):
-        await retries.run(poison, place, None, wait_for_judge=True)
+        await retries.run(poison, place, None, line=asyncio.Lock())
     assert poison.made == 2
 
 
@@ -205,4 +205,4 @@ async def test_a_stream_that_breaks_after_its_beginning_is_no_loss() -> None:
     broken = ConnectionBroken("cut off")
     broken.began = True
     call = Attempts(broken, broken, broken)
-    assert await _at_once().run(call, place, None, wait_for_judge=False) == "answer"
+    assert await _at_once().run(call, place, None, line=None) == "answer"

@@ -129,7 +129,7 @@ def test_a_policy_without_a_template_is_refused_in_one_message(tmp_path: Path) -
 def _prompts(seen: Recorder) -> list[str]:
     """The prompts that the policy answered, as text."""
     (rollout,) = seen.rollouts
-    return AutoTokenizer.from_pretrained(MINIATURE).batch_decode(rollout["from"])  # type: ignore[no-any-return]
+    return AutoTokenizer.from_pretrained(MINIATURE).batch_decode(rollout["from"])
 
 
 def test_a_judge_alone_in_a_plain_trainer(tmp_path: Path, policy: str, judging: JudgeConfig) -> None:
