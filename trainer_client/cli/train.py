@@ -1,14 +1,16 @@
 """Runs `rubricd train RUN.yaml`, a training from one file, and `rubricd report RUN`, which writes its report again.
 
-Guarantees: the policy is not loaded before rows and judge have been checked. When a training ends early, the message
-says how to continue, and the run's folder holds the work until then. Importing this module needs no torch.
+Guarantees: the policy is not loaded before rows and judge have been checked, and the run's folder is made after it is
+loaded: a run that fails to start leaves nothing behind. When a training ends early, the message says how to continue,
+and the run's folder holds the work until then. Importing this module needs no torch.
 """
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import RubricdClientError
 from trainer_client.training import preflight, report, run_config, run_dir
 from trainer_client.training.preflight import Plan
 from trainer_client.training.run_config import RunConfigError
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="changes",
         help="change a field of the run config; may be repeated",
     )
+    add("--check", action="store_true", help="check everything, print the plan and end; nothing is written")
     add("--resume", action="store_true", help="continue from the last checkpoint, or start if there is none")
     add("--another-judge", action="store_true", help="with --resume: continue although the judge has changed")
 
@@ -44,13 +47,22 @@ def run(args: argparse.Namespace) -> int:
     try:
         wanted = run_config.read(args.file, changes=args.changes, out=args.out)
         plan = preflight.prepare(wanted, resume=args.resume, another_judge=args.another_judge)
-        _print_plan(plan)
+        # These need torch, which takes seconds to import.
+        from trainer_client.training import policy_check, train
+
+        checked = policy_check.check(plan)
+        if plan.processes.first:
+            _print_plan(plan, checked.cut, len(checked.prompt_tokens))
+        if args.check:
+            return _print_estimate(plan, checked)
+        trainer = train.trainer_of(plan, checked)
+        preflight.begin(plan)
     except KeyboardInterrupt:
         return 130
     except (RunConfigError, RubricdClientError, OSError) as error:
         return _fail(f"{error}{_hint(error, args)}", 2)
     try:
-        return _train(plan)
+        return _train(plan, trainer)
     finally:
         if plan.processes.first:
             _report(plan.out)
@@ -65,24 +77,30 @@ def run_report(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train(plan: Plan) -> int:
+def _train(plan: Plan, trainer: Any) -> int:
     from trainer_client.training import train
     from trainer_client.trl.reward import TooFewJudged
 
     try:
-        train.train(plan)
+        train.train(plan, trainer)
     except KeyboardInterrupt:
         return _fail(f"interrupted; {_how_to_continue(plan.out)}", 130)
-    except (RunConfigError, DataError) as error:
-        return _fail(str(error), 2)
     except (TooFewJudged, RubricdClientError) as error:
         return _fail(f"{error}; {_how_to_continue(plan.out)}", 1)
     return 0
 
 
-def _print_plan(plan: Plan) -> None:
-    if not plan.processes.first:
-        return
+def _print_estimate(plan: Plan, checked: Any) -> int:
+    from trainer_client.training import estimate
+
+    if plan.processes.first:
+        for line in estimate.lines(plan, checked.prompt_tokens, checked.config.max_completion_length):
+            print(f"rubricd: {line}")
+        print("rubricd: checked; nothing was written")
+    return 0
+
+
+def _print_plan(plan: Plan, cut: int, rows: int) -> None:
     start = "" if plan.checkpoint is None else f", from {plan.checkpoint.name}"
     print(
         f"rubricd: {plan.run.preset}, {plan.steps} batches of {plan.run.prompts_per_batch} prompts x "
@@ -91,6 +109,8 @@ def _print_plan(plan: Plan) -> None:
     )
     if plan.trial_failure is not None:
         print(f"rubricd: an empty answer to the first row has no score ({plan.trial_failure}); others may lack one too")
+    if cut:
+        print(f"rubricd: the rubrics of {cut} of {rows} rows do not fit; a part of their criteria is revealed")
 
 
 def _rate(plan: Plan) -> str:

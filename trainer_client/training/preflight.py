@@ -1,10 +1,12 @@
-"""Checks the rows, the judge and the run's folder before anything is loaded, and plans the training. It needs no torch.
+"""Checks packages, rows, the judge and the run's folder before anything is loaded, and plans the training.
 
 Guarantees: a training does not begin where a row can never have a score or the judge lacks what the run config needs;
-the error names the place and what to change. The order of all rows is decided here.
+the error names the place and what to change. The order of all rows is decided here. `prepare` writes nothing and needs
+no torch.
 """
 
 import asyncio
+import importlib.util
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,7 @@ from trainer_client.reward_client import JudgeConfig, why_missing
 from trainer_client.training import run_dir
 from trainer_client.training.presets import GENERIC
 from trainer_client.training.run_config import RunConfig, RunConfigError
+from trainer_client.trl import reporting
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +57,27 @@ class Plan:
     """The reason why an empty answer to the first row has no score; None if it has one."""
     checkpoint: Path | None
     processes: Processes
+    data: Mapping[str, Any]
+    """The digests of the rows, as data.json holds them."""
+
+
+_NEEDED = ("trl", "peft", "datasets", "accelerate")
+_INSTALLED_BY = {"trl": "rubricd[train]", "peft": "rubricd[train]", "datasets": "rubricd[train]"}
+_INSTALLED_BY |= {"accelerate": "rubricd[train]", "liger_kernel": "liger-kernel", "comet_ml": "comet-ml"}
 
 
 def prepare(run: RunConfig, *, resume: bool, another_judge: bool = False) -> Plan:
-    """Checks everything, writes the folder's first files and returns the plan. Raises RunConfigError, DataError or
-    another RubricdClientError."""
+    """Checks everything that needs no policy and returns the plan. Raises RunConfigError, DataError or another
+    RubricdClientError."""
     out, processes = Path(run.out), Processes.of(os.environ)
+    check_packages(run.trl)
     started = (out / "run.yaml").exists()
-    if processes.first and not resume and out.exists() and any(out.iterdir()):
-        raise RunConfigError(f"{out} exists; continue it with --resume, or name another folder with --out")
+    if processes.first:
+        _check_folder(out, resume)
     rows, eval_rows = rows_of(run, run.data), rows_of(run, run.eval_data) if run.eval_data else []
     steps, order = _order(run, rows)
+    if run.eval_data and run.eval_every is not None and run.eval_every > steps:
+        raise RunConfigError(f"`eval_every` ({run.eval_every}) exceeds the {steps} batches of this run; lower it")
     data = {"train": run_dir.digest(order), "eval": run_dir.digest(eval_rows)}
     if processes.first and started:
         run_dir.check_same(out, run, data)
@@ -72,13 +85,44 @@ def prepare(run: RunConfig, *, resume: bool, another_judge: bool = False) -> Pla
     judging = run.judge(os.environ, expect_judge=run.judging.expect_judge)
     judge, trial_failure = asyncio.run(_judge(run, judging, [*rows, *eval_rows]))
     _check_judge(run_dir.judges(out) if checkpoint else [], judge, another_judge)
-    if processes.first:
-        step = 0 if checkpoint is None else run_dir.step_of(checkpoint)
-        run_dir.start(out, run, data)
-        run_dir.write_judge(out, judge, step)
-        run_dir.drop_after(out, step)
     judging = run.judge(os.environ, expect_judge=judge["fingerprint"])
-    return Plan(run, out, order, eval_rows, steps, judging, judge, trial_failure, checkpoint, processes)
+    return Plan(run, out, order, eval_rows, steps, judging, judge, trial_failure, checkpoint, processes, data)
+
+
+def begin(plan: Plan) -> None:
+    """Writes the first files of the run's folder, in the first process."""
+    if not plan.processes.first:
+        return
+    step = 0 if plan.checkpoint is None else run_dir.step_of(plan.checkpoint)
+    run_dir.start(plan.out, plan.run, plan.data)
+    run_dir.write_judge(plan.out, plan.judge, step)
+    run_dir.drop_after(plan.out, step)
+
+
+def check_packages(trl: Mapping[str, Any]) -> None:
+    """Raises RunConfigError where a package is missing that this run needs."""
+    reports = trl.get("report_to") or []
+    reports = [reports] if isinstance(reports, str) else reports
+    needed = [*_NEEDED, *(str(name) for name in reports if name in reporting.PACKAGES)]
+    needed += [name for name, field in (("vllm", "use_vllm"), ("liger_kernel", "use_liger_kernel")) if trl.get(field)]
+    if trl.get("deepspeed"):
+        needed.append("deepspeed")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        names = " ".join(dict.fromkeys(f"'{_INSTALLED_BY.get(name, name)}'" for name in missing))
+        raise RunConfigError(f"this run needs {', '.join(missing)}: pip install {names}")
+    if "wandb" in reports and not reporting.wandb_is_set_up(os.environ):
+        raise RunConfigError("`trl.report_to`: wandb has no key; run `wandb login`, or set WANDB_MODE=offline")
+
+
+def _check_folder(out: Path, resume: bool) -> None:
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise RunConfigError(f"`out`: {there} is a file; name a folder")
+    if not os.access(there, os.W_OK):
+        raise RunConfigError(f"`out`: {there} may not be written; name another folder")
+    if not resume and out.exists() and any(out.iterdir()):
+        raise RunConfigError(f"{out} exists; continue it with --resume, or name another folder with --out")
 
 
 def rows_of(run: RunConfig, path: str) -> list[Row]:

@@ -28,10 +28,13 @@ _MAY_CHANGE = {
     *("out", "data", "eval_data", "per_device", "pipeline_parts", "save_every"),
     *("judging.url", "judging.token_env", "judging.judge_timeout_s", "judging.concurrency", "judging.timeout_s"),
     *("judging.max_missing_fraction", "judging.priority", "judging.expect_judge"),
-    *("trl.report_to", "trl.run_name", "trl.vllm_gpu_memory_utilization"),
-    *("trl.vllm_server_base_url", "trl.vllm_server_host", "trl.vllm_server_port"),
+    *("eval_every", "trl.save_total_limit", "trl.disable_tqdm", "trl.num_completions_to_print", "trl.ddp_timeout"),
+    *("trl.dataloader_num_workers", "trl.dataloader_prefetch_factor", "trl.dataloader_persistent_workers"),
+    *("trl.dataloader_pin_memory", "trl.gradient_checkpointing", "trl.torch_empty_cache_steps", "trl.push_to_hub"),
+    *("trl.report_to", "trl.run_name", "trl.project", "trl.vllm_gpu_memory_utilization", "trl.vllm_enable_sleep_mode"),
 }
-"""Fields that change neither the algorithm nor the order. Rows are compared by their digest."""
+_MAY_CHANGE_BEFORE = ("trl.logging_", "trl.log_", "trl.hub_", "trl.trackio_", "trl.vllm_server_")
+"""Fields, and beginnings of fields, that change neither the algorithm nor the order. Rows have their digest."""
 
 Judges = list[dict[str, Any]]
 
@@ -65,7 +68,7 @@ def check_same(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
     changed = [
         f"{place} was {before.get(place)!r} and is {now.get(place)!r}"
         for place in sorted(before.keys() | now.keys())
-        if place not in _MAY_CHANGE and before.get(place) != now.get(place)
+        if place not in _MAY_CHANGE and not place.startswith(_MAY_CHANGE_BEFORE) and before.get(place) != now.get(place)
     ]
     if changed:
         raise RunConfigError(f"{out} holds another run: {'; '.join(changed)}. Undo that, or name another --out")

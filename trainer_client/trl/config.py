@@ -4,13 +4,13 @@ Guarantees: a setting that would silently change the algorithm is refused with t
 together, and a checkpoint is saved between two generations of rollouts.
 """
 
-import importlib.util
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trl import GRPOConfig
+
+from trainer_client.trl.reporting import channels
 
 FORCED: Mapping[str, tuple[object, str]] = {
     "vllm_importance_sampling_correction": (
@@ -65,7 +65,7 @@ def grpo_config(
         "logging_steps": optimiser_steps,
         "log_completions": True,
         "num_completions_to_print": 0,
-        "report_to": _reports(),
+        "report_to": channels(),
         "bf16": _has_gpu(),
         "dataloader_pin_memory": _has_gpu(),
         "save_total_limit": 2,
@@ -97,12 +97,6 @@ def _whole(large: int, small: int, what: str, by: str) -> int:
     if min(large, small) < 1 or large % small:
         raise ValueError(f"{what} ({large}) must be a multiple of {by} ({small}), and both at least 1")
     return large // small
-
-
-def _reports() -> list[str]:
-    """TRL's reporting channels: tensorboard where it is installed, wandb where it is installed and set up."""
-    found = [name for name in ("tensorboard", "wandb") if importlib.util.find_spec(name)]
-    return [name for name in found if name != "wandb" or {"WANDB_API_KEY", "WANDB_MODE"} & os.environ.keys()]
 
 
 def _has_gpu() -> bool:

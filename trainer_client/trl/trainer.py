@@ -61,6 +61,15 @@ def check_texts(rows: Sequence[Row], tokenizer: Any) -> None:
             )
 
 
+def check_waits(judging: JudgeConfig, config: GRPOConfig) -> None:
+    """Raises ValueError where a process may wait for its judge longer than the others wait for it."""
+    if config.world_size > 1 and judging.judge_timeout_s >= config.ddp_timeout:
+        raise ValueError(
+            f"judge_timeout_s ({judging.judge_timeout_s:g}) must be below trl.ddp_timeout ({config.ddp_timeout:g}): "
+            "the other processes wait for the one that waits for its judge"
+        )
+
+
 def rendered(tokenizer: Any, messages: Sequence[Message], template: Mapping[str, Any]) -> str:
     """The messages as the policy's template writes them."""
     told: str = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **template)
@@ -112,11 +121,7 @@ def build(
     constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every training to its authors.
     tokenizer = AutoTokenizer.from_pretrained(policy, padding_side="left")
     check_texts([*rows, *eval_rows], tokenizer)
-    if config.world_size > 1 and judging.judge_timeout_s >= config.ddp_timeout:
-        raise ValueError(
-            f"judge_timeout_s ({judging.judge_timeout_s:g}) must be below trl.ddp_timeout ({config.ddp_timeout:g}): "
-            "the other processes wait for the one that waits for its judge"
-        )
+    check_waits(judging, config)
     if tokenizer.chat_template is None:
         raise ValueError(f"the policy {policy} has no chat template; put a chat_template.jinja beside its tokenizer")
     scaffold = placed(scaffold, lambda messages: rendered(tokenizer, messages, template or {}))

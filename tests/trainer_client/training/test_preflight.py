@@ -16,7 +16,7 @@ from trainer_client import wire
 from trainer_client.cli.main import main
 from trainer_client.errors import DataError, JudgeMismatch, RubricdClientError
 from trainer_client.training import run_config, run_dir
-from trainer_client.training.preflight import Plan, Processes, prepare, rows_of
+from trainer_client.training.preflight import Plan, Processes, begin, check_packages, prepare, rows_of
 from trainer_client.training.run_config import RunConfig, RunConfigError
 
 Json = dict[str, Any]
@@ -41,7 +41,10 @@ def _run(folder: Path, url: str, rows: list[Json] | None = None, **fields: Any) 
 
 
 def _plan(run: RunConfig, **more: Any) -> Plan:
-    return prepare(run, **{"resume": False, **more})
+    """A plan of a run that has begun."""
+    plan = prepare(run, **{"resume": False, **more})
+    begin(plan)
+    return plan
 
 
 def _row(**changes: Any) -> Json:
@@ -202,6 +205,63 @@ def test_another_run_is_not_resumed_into_a_folder(tmp_path: Path, url: str) -> N
     assert _plan(moved, resume=True).checkpoint is None
     with pytest.raises(RunConfigError, match="began with other rows"):
         _plan(_run(tmp_path, url, [_row(prompt="Else?"), *runs.rows()[1:]]), resume=True)
+
+
+def test_a_run_is_resumed_with_other_logs_limits_and_workers(tmp_path: Path, url: str) -> None:
+    _plan(_run(tmp_path, url))
+    log = {"logging_steps": 7, "save_total_limit": 9, "dataloader_num_workers": 2, "report_to": ["tensorboard"]}
+    assert _plan(_run(tmp_path, url, eval_every=3, trl=log), resume=True).checkpoint is None
+    for changed in ({"learning_rate": 1.0}, {"loss_type": "grpo"}, {"dataloader_drop_last": True}, {"logs": 1}):
+        with pytest.raises(RunConfigError, match=r"holds another run: trl\."):
+            _plan(_run(tmp_path, url, eval_every=3, trl={**log, **changed}), resume=True)
+
+
+def test_a_check_leaves_nothing(tmp_path: Path, url: str) -> None:
+    run = _run(tmp_path, url)
+    assert prepare(run, resume=False).data["train"]["rows"] == 8 and not Path(run.out).exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_else(tmp_path: Path, url: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunConfigError, match=r"`out`: .*file is a file; name a folder"):
+        prepare(_run(tmp_path, url, out="file/inner"), resume=False)
+
+
+@pytest.mark.parametrize(
+    ("trl", "said"),
+    [
+        ({"report_to": ["wandb"]}, "this run needs wandb: pip install 'wandb'"),
+        ({"use_vllm": True, "report_to": "trackio"}, "this run needs trackio, vllm: pip install 'trackio' 'vllm'"),
+        ({"use_liger_kernel": True}, "this run needs liger_kernel: pip install 'liger-kernel'"),
+    ],
+)
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, trl: Json, said: str) -> None:
+    there = {"trl", "peft", "datasets", "accelerate"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name in there else None)
+    with pytest.raises(RunConfigError) as caught:
+        check_packages(trl)
+    assert str(caught.value) == said
+    check_packages({"report_to": [], "use_vllm": False})
+    there.clear()
+    with pytest.raises(RunConfigError, match=r"needs trl, peft, datasets, accelerate: pip install 'rubricd\[train\]'$"):
+        check_packages({})
+
+
+def test_wandb_by_name_needs_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RunConfigError, match="wandb has no key; run `wandb login`"):
+        check_packages({"report_to": ["wandb"]})
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    check_packages({"report_to": ["wandb"]})
+
+
+def test_an_evaluation_that_would_never_come_is_refused(tmp_path: Path, url: str) -> None:
+    runs.lines(tmp_path / "held.jsonl", _row(id="held"))
+    with pytest.raises(RunConfigError, match=r"`eval_every` \(5\) exceeds the 4 batches of this run; lower it"):
+        _plan(_run(tmp_path, url, eval_data="held.jsonl", eval_every=5))
 
 
 def test_the_probe_asks_about_the_first_row_as_the_run_will(tmp_path: Path, url: str, service: Service) -> None:

@@ -68,18 +68,3 @@ def test_what_is_computed_is_refused_with_what_to_set(tmp_path: Path, name: str)
 def test_numbers_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         config(tmp_path, **changes)
-
-
-def test_where_logs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensorboard where it is installed; wandb only where somebody has set it up."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    assert config(tmp_path, report_to=None) is not None
-    from trainer_client.trl.config import _reports
-
-    assert _reports() == ["tensorboard"]
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert _reports() == ["tensorboard", "wandb"]
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert _reports() == []

@@ -1,0 +1,123 @@
+"""A policy or a setting of TRL with which no training can begin is one message, and leaves nothing behind."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testkit.scripted_judge import Service, served
+from tests.trainer_client.training import runs
+from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
+from trainer_client.cli.main import main
+
+Json = dict[str, Any]
+pytestmark = pytest.mark.timeout(200)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served(Service()) as url:
+        yield url
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A copy of the policy that a test may spoil."""
+    folder: Path = tmp_path / "policy"
+    shutil.copytree(runs.POLICY, folder)
+    return folder
+
+
+def _said(capsys: pytest.CaptureFixture[str], path: Path, *options: str) -> str:
+    """The one line with which `rubricd train` ends, having made no folder."""
+    before = sorted(path.parent.iterdir())
+    assert main(["train", str(path), *options]) == 2
+    error = capsys.readouterr().err
+    (line,) = [one for one in error.splitlines() if one.startswith("rubricd: ")]
+    assert "Traceback" not in error and sorted(path.parent.iterdir()) == before
+    return line
+
+
+@pytest.mark.parametrize(
+    ("trl", "said"),
+    [
+        ({"learning_rat": 1e-6}, "`trl.learning_rat`: unknown field; did you mean `learning_rate`?"),
+        ({"zzzz": 1}, "`trl.zzzz`: unknown field; see the documentation of TRL's GRPOConfig"),
+        ({"learning_rate": "1e-6"}, "`trl.learning_rate`: Input should be a valid number; here is '1e-6'"),
+        ({"bf16": "no"}, "`trl.bf16`: Input should be a valid boolean; here is 'no'"),
+        ({"lr_scheduler_type": "constnt"}, "`trl`: constnt is not a valid SchedulerType"),
+        ({"num_generations": 4}, "`trl`: trl.num_generations is computed; set `group`"),
+        ({"max_completion_length": 99999}, "an answer may have 99999, but the policy's context ends at 4096;"),
+    ],
+)
+def test_a_setting_of_trl(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str], trl: Json, said: str) -> None:
+    assert said in _said(capsys, runs.run_file(tmp_path, url, trl=trl))
+
+
+def test_batches_that_do_not_fit_the_processes(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = _said(capsys, runs.run_file(tmp_path, url, per_device=3))
+    assert "mini_batch x group (8) must be a multiple of per_device x processes (3)" in line
+
+
+def test_a_policy_that_cannot_be_had(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    line = _said(capsys, runs.run_file(tmp_path, url, policy="nobody/no-such-model"))
+    assert "`policy`: nobody/no-such-model is no folder here, and cannot be had from the Hugging Face hub" in line
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        ("config.json", "cannot be read"),
+        ("model.safetensors", "holds no weights (model.safetensors)"),
+        ("chat_template.jinja", "has no chat template; put a chat_template.jinja beside its tokenizer"),
+    ],
+)
+def test_a_policy_that_is_not_whole(
+    tmp_path: Path, url: str, policy: Path, capsys: pytest.CaptureFixture[str], without: str, said: str
+) -> None:
+    (policy / without).unlink()
+    line = _said(capsys, runs.run_file(tmp_path, url, policy="policy"))
+    assert f"`policy`: {policy} {said}" in line
+
+
+def test_a_prompt_that_the_template_refuses_is_named(
+    tmp_path: Path, url: str, policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template = policy / "chat_template.jinja"
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    template.write_text(refuses + template.read_text())
+    path = runs.run_file(tmp_path, url, policy="policy")
+    assert main(["train", str(path), "--check"]) == 0, "only the scaffold had a system turn"
+    assert "`scaffold.place` is system and the policy's template takes no" in _said(
+        capsys, path, "--set", "scaffold.place=system"
+    )
+    turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "My neck is stiff."}]
+    runs.lines(tmp_path / "train.jsonl", *runs.rows()[:7], {**runs.rows()[7], "prompt": turns})
+    line = _said(capsys, path)
+    assert "row stiff-hip: the policy's chat template refuses its prompt (System role not supported)" in line
+
+
+def test_what_only_the_trainer_finds_leaves_nothing_either(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = runs.run_file(tmp_path, url, lora={"target_modules": ["no_such_module"]}, out="a/b")
+    line = _said(capsys, path)
+    assert line.startswith("rubricd: the training cannot begin: ") and "no_such_module" in line and len(line) < 500
+
+
+def test_a_check_prints_the_plan_and_leaves_nothing(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted([*tmp_path.iterdir(), runs.run_file(tmp_path, url), tmp_path / "train.jsonl"])
+    assert main(["train", str(tmp_path / "run.yaml"), "--check"]) == 0
+    said = capsys.readouterr().out
+    assert "ruscarl, 4 batches of 2 prompts x 4 rollouts; learning rate 0.0001; judge fake" in said
+    assert "rubricd: 4 optimiser steps, 32 rollouts; a prompt has" in said
+    assert "rubricd: 96 judgements by fake; for its hours give its config.json to `rubricd size --judge`" in said
+    assert said.endswith("rubricd: checked; nothing was written\n")
+    assert sorted(tmp_path.iterdir()) == before

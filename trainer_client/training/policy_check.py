@@ -1,0 +1,184 @@
+"""Checks the policy, TRL's settings and every prompt before the run's folder is made and the weights are loaded.
+
+Guarantees: an unknown or mistyped field of `trl`, a policy that is not there, a prompt that its template refuses and
+one that leaves no room for the answer are each one error that names the place and what to change.
+"""
+
+import dataclasses
+import os
+import typing
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from trainer_client.data.rows import Row
+from trainer_client.errors import DataError
+from trainer_client.scaffold import Message, Scaffold, placed
+from trainer_client.training.preflight import Plan
+from trainer_client.training.run_config import RunConfigError
+
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """TRL's settings of a run whose policy can be trained; `prompt_tokens` are those of each distinct bare prompt by
+    row, and `cut` counts the rows whose rubric does not fit whole."""
+
+    config: Any
+    prompt_tokens: Mapping[str, int]
+    cut: int
+
+
+def check(plan: Plan) -> Checked:
+    """Raises RunConfigError or DataError. It imports TRL, which takes seconds."""
+    _quiet(plan.run.trl)
+    from trainer_client.trl.trainer import check_engine, check_texts, check_waits
+
+    config = _config(plan)
+    try:
+        check_engine()
+        check_waits(plan.judging, config)
+    except (RuntimeError, ValueError) as error:
+        raise RunConfigError(str(error)) from None
+    tokenizer, context = _policy(plan, config)
+    try:
+        check_texts([*plan.order, *plan.eval_rows], tokenizer)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    return _fit(plan, config, tokenizer, context)
+
+
+def _quiet(trl: Mapping[str, Any]) -> None:
+    """Switches off TRL's telemetry, unless the environment sets it, and its warnings about the hook that is used on
+    purpose and about a vLLM that is not used. It must be called before TRL is imported."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    if not trl.get("use_vllm"):
+        warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
+
+
+def _config(plan: Plan) -> Any:
+    from trl import GRPOConfig
+
+    from trainer_client.trl.config import grpo_config
+
+    run, more = plan.run, dict(plan.run.trl)
+    check_fields(more, GRPOConfig)
+    more["model_init_kwargs"] = {"dtype": run.dtype, **(more.get("model_init_kwargs") or {})}
+    updates = run.prompts_per_batch // run.mini_batch * int(more.get("num_iterations", 1))
+    if plan.eval_rows and run.eval_every is not None:
+        more = {
+            "eval_strategy": "steps",
+            "eval_steps": run.eval_every * updates,
+            "per_device_eval_batch_size": run.per_device,
+            "num_generations_eval": 1,
+            **more,
+        }
+    try:
+        return grpo_config(
+            plan.out,
+            group=run.group,
+            prompts_per_batch=run.prompts_per_batch,
+            mini_batch=run.mini_batch,
+            per_device=run.per_device,
+            world=plan.processes.count,
+            steps=plan.steps,
+            save_every=run.save_every,
+            **{"seed": run.seed, **more},
+        )
+    except (TypeError, ValueError, ImportError, RuntimeError) as error:
+        raise RunConfigError(f"`trl`: {one_line(error)}") from None
+
+
+def check_fields(trl: Mapping[str, Any], config: type) -> None:
+    """Raises RunConfigError for a name that is no field of TRL's configuration, and for a value of another type."""
+    names = [field.name for field in dataclasses.fields(config)]
+    hints = typing.get_type_hints(config)
+    for name, value in trl.items():
+        if name not in names:
+            close = get_close_matches(name, names, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else "see the documentation of TRL's GRPOConfig"
+            raise RunConfigError(f"`trl.{name}`: unknown field; {hint}")
+        try:
+            TypeAdapter(hints[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise RunConfigError(f"`trl.{name}`: {error.errors()[0]['msg']}; here is {value!r}") from None
+        except PydanticUserError:
+            continue  # a type that pydantic does not know; TRL checks it
+
+
+def _policy(plan: Plan, config: Any) -> tuple[Any, int | None]:
+    """The policy's tokenizer, and the tokens that its context holds."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    policy, folder = plan.run.policy, Path(plan.run.policy)
+    remote: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    if revision := (config.model_init_kwargs or {}).get("revision"):
+        remote["revision"] = revision
+    try:
+        model = AutoConfig.from_pretrained(policy, **remote)
+        tokenizer = AutoTokenizer.from_pretrained(policy, **remote)
+    except Exception as error:  # transformers, the hub and a model's own code each raise what they like
+        what = "cannot be read" if folder.is_dir() else "is no folder here, and cannot be had from the Hugging Face hub"
+        hint = "" if folder.is_dir() else "; check the name, the network and HF_TOKEN, or give a folder"
+        raise RunConfigError(f"`policy`: {policy} {what}{hint} ({one_line(error)})") from None
+    if folder.is_dir() and not any(next(folder.glob(kind), None) for kind in _WEIGHTS):
+        raise RunConfigError(f"`policy`: {policy} holds no weights (model.safetensors); name a whole model's folder")
+    if tokenizer.chat_template is None:
+        raise RunConfigError(f"`policy`: {policy} has no chat template; put a chat_template.jinja beside its tokenizer")
+    context = config.vllm_max_model_length if config.use_vllm else None
+    return tokenizer, context or getattr(model.get_text_config(), "max_position_embeddings", None)
+
+
+def _fit(plan: Plan, config: Any, tokenizer: Any, context: int | None) -> Checked:
+    from trainer_client.trl.trainer import rendered
+
+    def render(messages: Sequence[Message]) -> str:
+        return rendered(tokenizer, messages, config.chat_template_kwargs or {})
+
+    try:
+        scaffold = placed(plan.run.scaffolding(), render)
+    except ValueError as error:
+        raise RunConfigError(str(error)) from None
+    answer, own, cut = config.max_completion_length, {}, 0
+    for row in {row.id: row for row in [*plan.order, *plan.eval_rows]}.values():
+        try:
+            bare, whole = (
+                len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in _both(render, scaffold, row)
+            )
+        except Exception as error:  # a template raises errors of its own language
+            raise DataError(
+                f"row {row.id}: the policy's chat template refuses its prompt ({one_line(error)}); change the prompt's "
+                "turns or leave the row out"
+            ) from None
+        own[row.id] = bare
+        if context is None:
+            continue
+        room = context - answer - bare
+        if room < 0:
+            raise DataError(
+                f"row {row.id}: its prompt has {bare} tokens and an answer may have {answer}, "
+                f"but the policy's context ends at {context}; leave the row out or set trl.max_completion_length"
+            )
+        cut += whole - bare > (room if plan.run.scaffold.tokens is None else min(room, plan.run.scaffold.tokens))
+    return Checked(config, own, cut)
+
+
+def _both(render: Any, scaffold: Scaffold, row: Row) -> tuple[str, str]:
+    """A row's prompt as text: bare, and with every counted criterion revealed."""
+    criteria = row.rubric.criteria if row.rubric else []
+    counted: Sequence[int] = [place for place, criterion in enumerate(criteria) if criterion.worth != 0]
+    everything = counted if scaffold.schedule.over != "none" else ()
+    bare = render(list(row.messages))
+    return bare, render(scaffold.messages(row.messages, criteria, everything)) if everything else bare
+
+
+def one_line(error: BaseException) -> str:
+    """The error as one line of at most 400 characters; its type where it says nothing."""
+    return " ".join(str(error).split())[:400] or type(error).__name__
