@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_client.errors import RubricdClientError
+from trainer_client.training import model_card
 from trainer_client.training.policy_check import Checked, one_line
 from trainer_client.training.preflight import Plan
 from trainer_client.training.run_config import RunConfigError
@@ -38,6 +39,8 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
             lora=_lora(plan),
             callbacks=[MetricsFile(plan.out / "metrics.jsonl")],
         )
+    # TRL's own card names no policy that is a folder.
+    trainer.create_model_card = lambda *_, **__: _write_card(plan, trainer, plan.out)
     if not config.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(ProgressLine)
@@ -64,6 +67,12 @@ def train(plan: Plan, trainer: Any) -> None:
     """Trains to the end, from the plan's checkpoint if it has one, and saves the policy."""
     trainer.train(resume_from_checkpoint=None if plan.checkpoint is None else str(plan.checkpoint))
     trainer.save_model(str(plan.out / "policy"))
+    _write_card(plan, trainer, plan.out / "policy")
+
+
+def _write_card(plan: Plan, trainer: Any, folder: Path) -> None:
+    if trainer.is_world_process_zero():
+        model_card.write(folder, plan.out, plan.run, plan.steps)
 
 
 def _lora(plan: Plan) -> Any:

@@ -66,6 +66,8 @@ def test_a_run_leaves_a_whole_folder(whole: tuple[Path, str, str]) -> None:
     assert {"reward/bare", "reward/scaffolded", "criteria/tea", "criteria/axis:item", "kl"} <= logs[0].keys()
     assert "reward/scaffolded" not in logs[3], "at the end nothing is shown"
     assert run_dir.judges(out)[0]["fingerprint"] == FINGERPRINT
+    for card in (out / "README.md", out / "policy" / "README.md"):
+        assert "Trained from the policy in the folder `policy`" in card.read_text(encoding="utf-8")
     assert "<svg" in (out / "report.html").read_text(encoding="utf-8")
 
 
