@@ -19,12 +19,14 @@ __all__ = [
     "errors",
     "reward",
     "reward_function",
+    "score_table",
     "wire",
 ]
 
 if TYPE_CHECKING:
     from trainer_client import errors, wire
     from trainer_client.client import Failed, JudgeClient, Outcome, Scored, ScoreOptions, SyncJudgeClient, reward
+    from trainer_client.tables import score_table
     from trainer_client.trl.reward import reward_function
 else:
     # Hidden from type checkers, which would let any name pass.
@@ -32,10 +34,9 @@ else:
     def __getattr__(name: str) -> object:
         if name in ("errors", "wire"):
             return import_module(f"{__name__}.{name}")
-        if name == "reward_function":
-            return getattr(import_module(f"{__name__}.trl.reward"), name)
         if name in __all__:
-            return getattr(import_module(f"{__name__}.client"), name)
+            module = {"reward_function": "trl.reward", "score_table": "tables"}.get(name, "client")
+            return getattr(import_module(f"{__name__}.{module}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
