@@ -48,7 +48,8 @@ def score_table(
         prefix + name: [_cell(value, found, many) for found, many in zip(results, grouped, strict=True)]
         for name, value in _RESULTS.items()
     }
-    return _with_columns(table, columns)
+    scored: _Table = _with_columns(table, columns)
+    return scored
 
 
 def _cell(value: Callable[[Outcome], Any], outcomes: Sequence[Outcome], many: bool) -> Any:

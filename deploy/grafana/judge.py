@@ -151,6 +151,13 @@ _MISSING: tuple[Panel, ...] = (
         unit="percentunit",
         runbook=("RubricdNeutralRewards",),
     ),
+    Lines(
+        "Reasoning",
+        "Responses per second that held a policy's reasoning: `kept` was judged with the answer, `unfinished` and "
+        "`no_answer` left nothing to judge.",
+        (Query(rate("rubricd_reasoning_total", by="outcome"), "{{outcome}}"),),
+        unit="cps",
+    ),
 )
 
 _GROUPS: tuple[Panel, ...] = (

@@ -225,6 +225,17 @@ _INSIDE: tuple[Panel, ...] = (
         ),
         width=12,
     ),
+    Lines(
+        "Rule checks",
+        "Processes that are busy with rule checks and checks that wait for one (left), checks per second by how they "
+        "ended (right). Cheap checks need no process and are not counted.",
+        (
+            Query(rate("rubricd_rule_seconds_total"), "busy processes"),
+            Query(total("rubricd_queued_rule_checks"), "waiting"),
+            Query(rate("rubricd_rule_checks_total", by="outcome"), "{{outcome}}", right="cps"),
+        ),
+        width=12,
+    ),
 )
 
 _VLLM: tuple[Panel, ...] = (

@@ -19,6 +19,9 @@ def _of_quota(used: str, quota: str) -> str:
 
 _TOKENS = _of_quota(increase("rubricd_quota_tokens_total", TEAM, by="team", within="1m"), "tokens_per_minute")
 _REQUESTS = _of_quota(increase("rubricd_quota_requests_total", TEAM, by="team", within="1m"), "requests_per_minute")
+_RULES = _of_quota(
+    increase("rubricd_quota_rule_seconds_total", TEAM, by="team", within="1m"), "rule_seconds_per_minute"
+)
 _RESERVED = _of_quota(total("rubricd_quota_reserved_tokens", TEAM, by="team"), "concurrent_tokens")
 
 _OVERVIEW: tuple[Panel, ...] = (
@@ -116,12 +119,13 @@ _WAIT: tuple[Panel, ...] = (
 _QUOTA: tuple[Panel, ...] = (
     Lines(
         "Quota used",
-        "Use of each quota by team: tokens and requests of the last minute, and tokens that are reserved now on all "
-        "replicas. At the line the team gets 429: raise its quota, or have it send less.",
+        "Use of each quota by team: tokens, requests and rule seconds of the last minute, and tokens that are "
+        "reserved now on all replicas. At the line the team gets 429: raise its quota, or have it send less.",
         (
             Query(_TOKENS, "{{team}}, tokens per minute"),
             Query(_REQUESTS, "{{team}}, requests per minute"),
             Query(_RESERVED, "{{team}}, concurrent tokens"),
+            Query(_RULES, "{{team}}, rule seconds per minute"),
         ),
         unit="percentunit",
         limit=1,

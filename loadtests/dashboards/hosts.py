@@ -23,7 +23,13 @@ TEAMS: tuple[dict[str, Any], ...] = (
     teams_file.team("science"),
     teams_file.team("writing", quota={"concurrent_tokens": 200_000}),
     teams_file.team(
-        METERED, quota={"tokens_per_minute": 20_000, "requests_per_minute": 60, "concurrent_tokens": 20_000}
+        METERED,
+        quota={
+            "tokens_per_minute": 20_000,
+            "requests_per_minute": 60,
+            "concurrent_tokens": 20_000,
+            "rule_seconds_per_minute": 60,
+        },
     ),
 )
 NAMES = tuple(one["name"] for one in TEAMS)

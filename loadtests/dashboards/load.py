@@ -103,8 +103,10 @@ class Load:
         return [Call(LOCAL, "writing", asked), Call(VLLM, "writing", asked), Call(VLLM, "science", reasoned)]
 
     def _metered(self) -> list[Call]:
-        """More than its quota allows."""
-        return [Call(LOCAL, METERED, {"items": [self._group(next(self._numbers))]}) for _ in range(2)]
+        """More than its quota allows, with a rule that needs a process."""
+        number = {"text": "Says a number.", "points": 2, "verifier": {"rule": "regex", "pattern": "[0-9]+"}}
+        groups = [self._group(next(self._numbers)) for _ in range(2)]
+        return [Call(LOCAL, METERED, {"items": [group | {"rubric": [*group["rubric"], number]}]}) for group in groups]
 
     def _elsewhere(self) -> list[Call]:
         """Other trainers' routes; what was not judged is told as neutral."""

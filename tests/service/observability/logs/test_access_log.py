@@ -42,7 +42,8 @@ async def test_a_request_is_one_line_with_what_it_took(lines: Lines) -> None:
         "tokens": usage["prompt_tokens"] - usage["cached_tokens"] + usage["completion_tokens"],
     }
     assert (second["request_id"], second["cache_hits"], second["tokens"]) == (again.headers["x-request-id"], 2, 0)
-    assert third["route"] == "/v1/judge" and "team" not in third and "trace_id" not in third
+    assert (third["route"], third["team"]) == ("/v1/judge", DEFAULT_TEAM.name)  # which is charged for it
+    assert "items" not in third and "trace_id" not in third
 
 
 async def test_a_stream_and_another_protocol_are_lines_as_well(lines: Lines) -> None:
