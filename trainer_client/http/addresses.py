@@ -6,7 +6,7 @@ where all of them rest. Nothing here waits or sends.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -25,6 +25,14 @@ class Address:
     url: httpx.URL
     failures: int = 0
     rests_until: float = 0.0
+    _below: dict[str, httpx.URL] = field(default_factory=dict)
+
+    def at(self, path: str) -> httpx.URL:
+        """A path of the service below this address, which may have a path itself."""
+        found = self._below.get(path)
+        if found is None:
+            found = self._below[path] = self.url.copy_with(raw_path=self.url.raw_path.rstrip(b"/") + path.encode())
+        return found
 
 
 class Addresses:

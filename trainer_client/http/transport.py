@@ -144,8 +144,7 @@ class Transport:
         http = (await self._connections.here()).http
         address = address or self._chosen(headers)
         async with self._answering(left_s, address):
-            url = _at(address.url, path)
-            return await http.request(method, url, content=content, headers=traced(headers or {}))
+            return await http.request(method, address.at(path), content=content, headers=traced(headers or {}))
 
     async def send_streaming(
         self,
@@ -164,7 +163,7 @@ class Transport:
         address = self._chosen(headers)
         async with (
             self._answering(left_s, address),
-            http.stream("POST", _at(address.url, path), content=body(left_s), headers=headers) as response,
+            http.stream("POST", address.at(path), content=body(left_s), headers=headers) as response,
         ):
             if response.status_code != 200:
                 await response.aread()
@@ -239,11 +238,6 @@ def _transport_error(error: httpx.HTTPError, url: httpx.URL) -> TransportError:
     if isinstance(error, httpx.TimeoutException):
         return AnswerTimedOut(f"{where}: {reason}")
     return ConnectionBroken(f"{where}: {reason}")
-
-
-def _at(url: httpx.URL, path: str) -> httpx.URL:
-    """The path below an address, which may have a path itself."""
-    return url.copy_with(raw_path=url.raw_path.rstrip(b"/") + path.encode())
 
 
 def _checked_url(url: str) -> httpx.URL:
