@@ -1,0 +1,132 @@
+"""Each example of `examples/`, run as its first lines say, against the bundled judge."""
+
+import asyncio
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+from pyarrow import parquet
+
+from testkit.processes import ROOT, Running
+from trainer_client.verl.reward import compute_score
+
+EXAMPLES = ROOT / "examples"
+ANSWER = "Drink ginger tea and see a nurse."
+POLICY = ROOT / "miniature" / "checkpoints" / "policy"
+
+
+def _run(*arguments: str | Path) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def _loaded(name: str) -> ModuleType:
+    spec = spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def judge_url(bundled: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("JUDGE_URL", bundled.url)
+    yield bundled.url
+
+
+def _first_row() -> dict[str, Any]:
+    row: dict[str, Any] = json.loads((EXAMPLES / "rows.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    return row
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_own_trainer_script(bundled: Running, tmp_path: Path) -> None:
+    printed = _run(EXAMPLES / "grpo_trainer.py", bundled.url, POLICY, tmp_path)
+    steps = [json.loads(line) for line in printed.splitlines() if line.startswith('{"')]
+    steps = [step for step in steps if step]
+    assert len(steps) == 2
+    assert all(-1 <= step["rewards/judge/mean"] <= 1 and step["judge/none_share"] == 0 for step in steps)
+
+
+def test_the_run_file(bundled: Running, tmp_path: Path) -> None:
+    _run(
+        "-m", "trainer_client", "train", EXAMPLES / "run.yaml", "--out", tmp_path / "run", "--set",
+        f"judging.url={bundled.url}",
+    )  # fmt: skip
+    assert any("reward" in line for line in _lines(tmp_path / "run" / "metrics.jsonl"))
+
+
+@pytest.mark.parametrize("how", ["scaffold", "bare"])
+def test_verls_data_and_command(bundled: Running, tmp_path: Path, how: str) -> None:
+    """The reward is asked for as verl's worker asks: with the sample's `extra_info`, by the settings printed."""
+    command = shlex.split(_run(EXAMPLES / "verl_recipe.py", bundled.url, "policy", tmp_path, how))
+    settings = dict(one.lstrip("+").split("=", 1) for one in command[3:])
+    assert settings["reward.custom_reward_function.path"] == "pkg://trainer_client.verl.reward"
+    table = parquet.read_table(settings["data.train_files"]).to_pylist()
+    assert {row["agent_name"] for row in table} == {"rubricd_scaffold" if how == "scaffold" else "single_turn_agent"}
+    assert ("rubricd_scaffold" in (tmp_path / "agents.yaml").read_text()) if how == "scaffold" else True
+    url = settings["reward.custom_reward_function.reward_kwargs.url"].strip('"')
+    scored = asyncio.run(compute_score("rows", ANSWER, None, table[0]["extra_info"], url=url))
+    assert scored["score"] == pytest.approx(1.0) and scored["judged"] == 1.0
+
+
+def test_openrlhfs_data(bundled: Running, tmp_path: Path) -> None:
+    printed = shlex.split(_run(EXAMPLES / "openrlhf_data.py", bundled.url, tmp_path / "prompts.jsonl"))
+    rows = _lines(tmp_path / "prompts.jsonl")
+    prompts = [f"<|user|>{row['input'][0]['content']}<|assistant|>" for row in rows]
+    body = {"query": [one + ANSWER for one in prompts], "prompts": prompts, "labels": [row["label"] for row in rows]}
+    reply = httpx.post(printed[printed.index("--reward.remote_url") + 1], json=body, timeout=60).json()
+    assert reply["rewards"] == pytest.approx([1.0, 1.0]) and reply["extra_logs"]["judged"] == [1.0, 1.0]
+
+
+def test_slimes_data(bundled: Running, tmp_path: Path) -> None:
+    printed = shlex.split(_run(EXAMPLES / "slime_data.py", bundled.url, tmp_path / "prompts.jsonl"))
+    row = _lines(tmp_path / "prompts.jsonl")[0]
+    body = {"prompt": row["prompt"], "response": ANSWER, "label": row["label"]}
+    reply = httpx.post(printed[printed.index("--rm-url") + 1], json=body, timeout=60).json()
+    assert reply[printed[printed.index("--reward-key") + 1]] == pytest.approx(1.0) and reply["judged"] is True
+
+
+async def test_nemo_gyms_server(judge_url: str) -> None:
+    server = _loaded("nemo_gym_server")
+    row = _first_row()
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": ANSWER}]}
+    body = {
+        "responses_create_params": {"input": [{"role": "user", "content": row["prompt"]}]},
+        "response": {"output": [said]},
+        "rubric": row["rubric"],
+    }
+    transport = httpx.ASGITransport(app=server.app)
+    async with server.judge, httpx.AsyncClient(transport=transport, base_url="http://gym") as gym:
+        assert (await gym.post("/seed_session", json=body)).json() == {}
+        reply = (await gym.post("/verify", json=body)).json()
+    assert reply["reward"] == pytest.approx(1.0) and reply["judge_status"] == "ok"
+
+
+async def test_an_ors_environment_and_its_null(judge_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = _loaded("ors_environment")
+    rubrics = environment.Rubrics(task_spec=environment.Rubrics.list_tasks("train")[0])
+    assert rubrics.get_prompt()[0].text == _first_row()["prompt"]
+    answer = environment.Answer(text=ANSWER)
+    async with environment.judge:
+        done = await rubrics.submit(answer)
+        assert done.reward == pytest.approx(1.0) and done.finished
+        # A criterion that is longer than the judge's context: nothing is known of the answer.
+        monkeypatch.setitem(rubrics.task_spec, "rubric", [{"text": "word " * 6_000, "points": 1}])
+        unjudged = await rubrics.submit(answer)
+    assert unjudged.reward is None and json.loads(unjudged.model_dump_json())["reward"] is None
