@@ -42,6 +42,7 @@ class ScoreOptions(TypedDict, total=False):
     min_coverage: float
     reasoning: wire.Reasoning | dict[str, Any]
     unjudged: wire.Unjudged | None
+    pitfalls: wire.Pitfalls | None
     priority: wire.Priority
     expect_judge: str | None
 

@@ -15,14 +15,18 @@ from service.tenancy.team import Team
 from trainer_client import wire
 
 
-def criteria(rubric: wire.Rubric) -> tuple[Criterion, ...]:
+def criteria(rubric: wire.Rubric, pitfalls: wire.Pitfalls | None = None) -> tuple[Criterion, ...]:
+    """`pitfalls` says what meeting a pitfall means that does not say it itself."""
     found = []
     for id, criterion in zip(rubric.ids(), rubric.criteria, strict=True):
         verifier, rule = criterion.verifier, None
         if verifier is not None:
             rule = Rule(verifier.rule, verifier.model_dump(exclude={"rule"}, by_alias=True))
         category, text = criterion.category_and_text
-        found.append(Criterion(id, text, criterion.worth, category, criterion.tags, rule))
+        worth = criterion.worth
+        if pitfalls == "met_is_good" and criterion.is_unsigned_pitfall:
+            worth = -worth
+        found.append(Criterion(id, text, worth, category, criterion.tags, rule))
     return tuple(found)
 
 
@@ -30,7 +34,7 @@ def candidates(request: wire.ScoreRequest) -> list[Candidate]:
     """One for each response, in the order of the results. Responses of one item share its turns and criteria."""
     found: list[Candidate] = []
     for index, item in enumerate(request.items):
-        shared = () if item.rubric is None else criteria(item.rubric)
+        shared = () if item.rubric is None else criteria(item.rubric, request.pitfalls)
         if isinstance(item.prompt, str):
             turns: tuple[Turn, ...] = (Turn("user", item.prompt),)
         else:
@@ -41,7 +45,7 @@ def candidates(request: wire.ScoreRequest) -> list[Candidate]:
             responses, group = item.responses, str(index) if item.id is None else item.id
         for id, response in zip(item.result_ids(index), responses, strict=True):
             answer, reasoning = answer_in(response, request.reasoning)
-            found.append(Candidate(id, turns, answer, shared, item.reference, group, reasoning))
+            found.append(Candidate(id, turns, answer, shared, item.reference, group, reasoning, item.metadata))
     return found
 
 
@@ -183,6 +187,7 @@ def _result(scored: Scored) -> dict[str, Any]:
         "criteria": criteria,
         "rating": rating,
         "warnings": _WARNINGS.get(scored.candidate.reasoning, []),
+        "metadata": scored.candidate.metadata,
     }
 
 

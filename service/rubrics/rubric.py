@@ -62,3 +62,5 @@ class Candidate:
     reference: str | None = None
     group: str | None = None
     reasoning: ReasoningFound = "none"
+    metadata: Mapping[str, Any] | None = None
+    """The caller's own; nothing here reads it."""

@@ -40,11 +40,12 @@ from trainer_client.wire.response import (
     StreamEnd,
     Usage,
 )
-from trainer_client.wire.rubric import CATEGORIES, Category, Criterion, Polarity, Rubric
+from trainer_client.wire.rubric import CATEGORIES, POLARITY_OF, Category, Criterion, Pitfalls, Polarity, Rubric
 from trainer_client.wire.verifiers import Choice, Contains, Exact, JsonSchema, Length, MathVerify, Regex, Verifier
 
 __all__ = [
     "CATEGORIES",
+    "POLARITY_OF",
     "Aggregation",
     "Answer",
     "Category",
@@ -69,6 +70,7 @@ __all__ = [
     "MathVerify",
     "Message",
     "Mode",
+    "Pitfalls",
     "Place",
     "Polarity",
     "Priority",

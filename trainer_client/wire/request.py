@@ -1,8 +1,9 @@
 """Defines what a caller sends: items to score and the options of `POST /v1/score`, and a rubric to lint."""
 
+import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from trainer_client.wire.models import (
     MAX_DEADLINE_MS,
@@ -16,7 +17,7 @@ from trainer_client.wire.models import (
     says_something,
 )
 from trainer_client.wire.reasoning import Tags
-from trainer_client.wire.rubric import Rubric, first_repeated
+from trainer_client.wire.rubric import Pitfalls, Rubric, first_repeated
 
 Priority = Literal["train", "eval", "interactive"]
 Role = Literal["system", "developer", "user", "assistant", "tool"]
@@ -45,6 +46,9 @@ class ReasoningTags(Strict):
 
 
 Reasoning = Literal["keep", "remove"] | ReasoningTags
+MAX_METADATA_CHARACTERS = 16_384
+"""As JSON. It comes back once for each response."""
+MAX_METADATA_LEVELS = 32
 
 
 class Message(Strict):
@@ -69,6 +73,14 @@ class Item(Strict):
     rubric: Rubric | None = None
     reference: str | None = Field(default=None, description="A reference answer, seen by the judge only.")
     group: Id | None = Field(default=None, description="GRPO group; its items share a prompt.")
+    metadata: dict[str, Any] | None = Field(default=None, description="Carried to the results of this item, unread.")
+
+    @field_validator("metadata")
+    @classmethod
+    def _bounded(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+        if metadata is not None:
+            _check_metadata(metadata)
+        return metadata
 
     @model_validator(mode="after")
     def _one_kind_of_response(self) -> Self:
@@ -82,6 +94,25 @@ class Item(Strict):
         """The ids of this item's results, given its place in the request."""
         id = str(index) if self.id is None else self.id
         return [id] if self.responses is None else [f"{id}/{n}" for n in range(len(self.responses))]
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    try:
+        characters, levels = len(json.dumps(metadata, allow_nan=False)), _levels(metadata)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("`metadata` must be JSON: texts, finite numbers, true, false, null, lists, objects") from None
+    if characters > MAX_METADATA_CHARACTERS:
+        raise ValueError(f"`metadata` has more than {MAX_METADATA_CHARACTERS} characters as JSON; send less")
+    if levels > MAX_METADATA_LEVELS:  # what is nested deeper cannot be written into the answer
+        raise ValueError(f"`metadata` has more than {MAX_METADATA_LEVELS} levels; send it flatter")
+
+
+def _levels(value: Any) -> int:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return 0
+    return 1 + max(map(_levels, value), default=0)
 
 
 _EXAMPLE: dict[str, Any] = {
@@ -124,6 +155,11 @@ class ScoreRequest(Strict):
         description="Whether the reasoning in a response is taken off before anybody, rules included, sees it: `keep`, "
         "`remove` (the tags of the common model families), or the tags.",
     )
+    pitfalls: Pitfalls | None = Field(
+        default=None,
+        description="What meeting a pitfall of Rubrics as Rewards means. Without it a criterion of category pitfall "
+        "with negative points needs a `polarity`.",
+    )
     deadline_ms: int | None = Field(default=None, gt=0, le=MAX_DEADLINE_MS)
     priority: Priority = "train"
     expect_judge: Id | None = None
@@ -140,11 +176,26 @@ class ScoreRequest(Strict):
             raise ValueError("`votes` has a meaning in mode `reasoned` only")
         if self.rating_norm != "(r-1)/9" and self.mode not in ("implicit", "likert"):
             raise ValueError("`rating_norm` has a meaning in modes `implicit` and `likert` only")
+        if self.pitfalls is None and (place := self._unsigned_pitfall()) is not None:
+            raise ValueError(
+                f"criterion {place[1]} of item {place[0]} is a pitfall with negative points: some data sets describe a "
+                "fault so, others how to avoid one; say `pitfalls`: `met_is_good` or `met_is_bad`, or give the "
+                "criterion a `polarity`"
+            )
         prompts: dict[str, Any] = {}
         for item in self.items:
             if item.group is not None and prompts.setdefault(item.group, item.prompt) != item.prompt:
                 raise ValueError("items of one `group` must share their `prompt`")
         return self
+
+    def _unsigned_pitfall(self) -> tuple[int, int] | None:
+        """The places of the first one's item and criterion."""
+        for place, item in enumerate(self.items):
+            if item.rubric is not None:
+                for criterion_place, criterion in enumerate(item.rubric.criteria):
+                    if criterion.points < 0 and criterion.is_unsigned_pitfall:
+                        return place, criterion_place
+        return None
 
 
 class LintRequest(Strict):

@@ -3,7 +3,7 @@
 Guarantees: a missing verdict is null with a status that says why; no field has a default that could stand for one.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -83,6 +83,7 @@ class Result(Answer):
         default_factory=list,
         description="Such as `reasoning_kept`, `reasoning_unfinished` and `answer_empty`.",
     )
+    metadata: dict[str, Any] | None = Field(default=None, description="The item's, as it was sent.")
 
 
 class Group(Answer):

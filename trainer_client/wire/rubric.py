@@ -5,7 +5,7 @@ begins otherwise means something else ("Inessential").
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
@@ -24,6 +24,10 @@ from trainer_client.wire.models import (
 from trainer_client.wire.verifiers import Verifier, tag_pairs, verifier_of_tags
 
 Polarity = Literal["positive", "negative"]
+Pitfalls = Literal["met_is_good", "met_is_bad"]
+"""What meeting a pitfall means. Most of RaR-Science describe good answers ("Does not ..."), most of RaR-Medicine
+describe faults; both have negative weights, so that no sign fits both."""
+POLARITY_OF: Mapping[Pitfalls, Polarity] = {"met_is_good": "positive", "met_is_bad": "negative"}
 Category = Literal["essential", "important", "optional", "pitfall"]
 CATEGORIES: tuple[Category, ...] = ("essential", "important", "optional", "pitfall")
 # "Essential Criteria: …" as RaR's rows begin, and the misspellings that its released rows hold.
@@ -108,6 +112,11 @@ class Criterion(Strict):
     @property
     def category(self) -> Category | None:
         return self.category_and_text[0]
+
+    @property
+    def is_unsigned_pitfall(self) -> bool:
+        """Whether it is a pitfall with negative points and no `polarity`: neither says what meeting it means."""
+        return self.points < 0 and self.polarity is None and self.category == "pitfall"
 
     @property
     def judged_text(self) -> str:

@@ -216,9 +216,10 @@ async def test_rubric_in_row_shapes_of_the_papers() -> None:
     ruscarl = {"criterion": "Rests.", "points": 4, "tags": ["axis:accuracy", "level:example"]}
     rar = {"title": "Rest", "description": "Pitfal Criteria: Recommends running.", "weight": -1}
     async with serving() as client:
-        answer = await score(client, item(rubric={"criteria": [ruscarl, rar]}))
+        answer = await score(client, item(rubric={"criteria": [ruscarl, rar]}), pitfalls="met_is_bad")
         mixed = await client.post(
-            "/v1/score", json={"items": [item(rubric=[ruscarl, rar])], "aggregation": "rar_explicit"}
+            "/v1/score",
+            json={"items": [item(rubric=[ruscarl, rar])], "aggregation": "rar_explicit", "pitfalls": "met_is_bad"},
         )
     assert [c.points for c in answer.results[0].criteria] == [4.0, -1.0]
     assert mixed.status_code == 422
