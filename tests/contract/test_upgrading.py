@@ -14,6 +14,7 @@ from service.engine.fake import FakeEngine, FaultPlan
 from service.settings import Settings
 from testkit.apps import fake_settings, item, started
 from testkit.tokenizer_families import family
+from trainer_client import wire
 from trainer_client.cli import results_file
 from trainer_client.client import JudgeClient, Outcome, Scored
 
@@ -30,7 +31,8 @@ async def said(engine: FakeEngine) -> list[Outcome]:
 
 
 def keep(file: Path, outcomes: list[Outcome]) -> None:
-    lines = [json.dumps(results_file.line(place, outcome, "asked")) for place, outcome in enumerate(outcomes)]
+    asked = wire.Item.model_validate(item())
+    lines = [json.dumps(results_file.line(place, one, "asked", asked, 0)) for place, one in enumerate(outcomes)]
     file.write_text("\n".join(lines) + "\n")
 
 

@@ -1,5 +1,7 @@
 """Writes the results file of `rubricd score`, a line of JSON for each response, and finds the work that is left in one.
 
+Each line holds the item that it is the result of, with its metadata, so that a results file can be scored again.
+
 Guarantees: once a run has ended, in any way, the lines are in the order of the input. A run that continues a file keeps
 the results of the same items with the same options, and loses none.
 """
@@ -23,13 +25,15 @@ Line = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Work:
     """The work that is left: `items` by their place in the input, and for each of their responses its `places` among
-    all responses. `kept` holds the lines of an earlier run; `digests` identify each response with its options."""
+    all responses. `kept` holds the lines of an earlier run; `digests` identify each response with its options, and
+    `owners` are its item and its number in it. Metadata is not sent; it waits here for the results."""
 
     path: Path
     items: Mapping[int, wire.Item]
     places: Sequence[int]
     digests: Sequence[str]
     kept: Mapping[int, Line]
+    owners: Sequence[tuple[wire.Item, int]]
 
     @property
     def judge(self) -> str | None:
@@ -58,7 +62,7 @@ class Work:
                 def write(number: int, outcome: Outcome) -> None:
                     nonlocal written
                     place = self.places[number]
-                    waiting[number] = added[place] = line(place, outcome, self.digests[place])
+                    waiting[number] = added[place] = line(place, outcome, self.digests[place], *self.owners[place])
                     ready = []
                     while written in waiting:
                         ready.append(waiting.pop(written))
@@ -78,7 +82,8 @@ def open_work(items: Sequence[wire.Item], path: Path, options: Mapping[str, Any]
     """The work for all items, or with `resume` for those without a result in the file. Raises DataError where the file
     holds results of other items or options."""
     ids = [item.result_ids(index) for index, item in enumerate(items)]
-    digests = [_digest(item, n, options) for item, own in zip(items, ids, strict=True) for n in range(len(own))]
+    owners = [(item, n) for item, own in zip(items, ids, strict=True) for n in range(len(own))]
+    digests = [_digest(item, n, options) for item, n in owners]
     kept = _kept(path, digests) if resume and path.exists() else {}
     left: dict[int, wire.Item] = {}
     places: list[int] = []
@@ -87,10 +92,10 @@ def open_work(items: Sequence[wire.Item], path: Path, options: Mapping[str, Any]
         group = range(first, first + len(own))
         first += len(own)
         if not all(place in kept for place in group):
-            left[index] = item if item.id is not None else item.model_copy(update={"id": str(index)})
+            left[index] = item.model_copy(update={"id": item.id or str(index), "metadata": None})
             places += group
             kept = {place: one for place, one in kept.items() if place not in group}
-    return Work(path, left, places, digests, kept)
+    return Work(path, left, places, digests, kept, owners)
 
 
 def _put(file: IO[str], lines: Sequence[Line]) -> None:
@@ -99,13 +104,21 @@ def _put(file: IO[str], lines: Sequence[Line]) -> None:
         file.flush()
 
 
-def line(place: int, outcome: Outcome, digest: str) -> Line:
-    """An outcome as a line of the results file."""
+def line(place: int, outcome: Outcome, digest: str, item: wire.Item, response: int) -> Line:
+    """An outcome as a line of the results file, with the item of this one response."""
+    own = {"metadata": item.metadata, "digest": digest, "item": _item(item, response)}
     if isinstance(outcome, Scored):
         result = outcome.result.model_dump(mode="json")
-        return {"index": place, **result, "judge": outcome.judge.fingerprint, "digest": digest}
+        return {"index": place, **result, "judge": outcome.judge.fingerprint, **own}
     error = {"code": outcome.error.code, "message": str(outcome.error)}
-    return {"index": place, "id": outcome.id, "error": error, "digest": digest}
+    return {"index": place, "id": outcome.id, "error": error, **own}
+
+
+def _item(item: wire.Item, response: int) -> Line:
+    fields = item.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"id", "metadata", "response", "responses"}
+    )
+    return {**fields, "response": item.response if item.responses is None else item.responses[response]}
 
 
 def _kept(path: Path, digests: Sequence[str]) -> dict[int, Line]:
@@ -132,7 +145,7 @@ def _kept(path: Path, digests: Sequence[str]) -> dict[int, Line]:
 
 def _digest(item: wire.Item, response: int, options: Mapping[str, Any]) -> str:
     """A digest of the item, the number of its response, and the options, in 16 hexadecimal digits."""
-    content = [item.model_dump(mode="python", by_alias=True), response, dict(options)]
+    content = [item.model_dump(mode="python", by_alias=True, exclude={"metadata"}), response, dict(options)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

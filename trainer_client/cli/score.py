@@ -22,7 +22,9 @@ from pydantic import ValidationError
 from trainer_client import wire
 from trainer_client.cli import results_file
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
+from trainer_client.data.files import sources
 from trainer_client.data.items import read_items
+from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, Forbidden, RubricdClientError, Unauthorized
 from trainer_client.reward_client import why_missing
 
@@ -55,7 +57,14 @@ class _Misuse(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("file", type=Path, metavar="FILE", help="items as .jsonl or .parquet, or RuscaRL or RaR rows")
+    add(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help=f"rows in {sources.KINDS} (also .gz), a folder of them, a saved Hugging Face dataset, or - for standard "
+        "input; formats: docs/guide/files.md",
+    )
     add("--url", default="http://127.0.0.1:8000", metavar="URL", help="address of the judge service (%(default)s)")
     add(
         "--token-env",
@@ -63,13 +72,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="environment variable that holds the key (%(default)s)",
     )
-    add("--out", type=Path, metavar="RESULTS", help="results file (beside FILE, named FILE's stem + .results.jsonl)")
+    add("--out", type=Path, metavar="RESULTS", help="results file (beside the first FILE: its stem + .results.jsonl)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="overwrite the results file")
     existing.add_argument(
         "--resume", action="store_true", help="score only the responses without a result in the results file"
     )
-    add("--response-column", metavar="NAME", help="column of the responses (response or responses)")
+    add("--response-column", metavar="NAME", help="column of the responses (response, responses or completion)")
+    add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
+    add("--strict", action="store_true", help="refuse columns that are not read, which are else carried as metadata")
     add("--limit", type=_count, metavar="N", help="score only the first N items")
     add("--batch", type=_count, default=32, metavar="N", help="responses in one request (%(default)s)")
     add("--concurrency", type=_count, default=8, metavar="N", help="requests at the same time (%(default)s)")
@@ -142,17 +153,19 @@ def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
     """The items, all of them valid as one request, and the path of the results."""
     if not args.quiet:
         _require_rich()
-    out = args.out or args.file.with_name(f"{args.file.stem}.results.jsonl")
+    out = _out(args)
     if out.exists() and not (args.force or args.resume):
         raise _Misuse(
             f"{out} exists; name another file with --out, continue it with --resume, or overwrite it with --force"
         )
-    items = list(islice(read_items(args.file, response_column=args.response_column), args.limit))
+    law = Law(pitfalls=args.pitfalls, response_column=args.response_column, strict=args.strict, say=_once())
+    items = list(islice(read_items(*args.files, law=law), args.limit))
+    name = ", ".join(map(str, args.files))
     if not items:
-        raise DataError(f"{args.file}: holds no items")
+        raise DataError(f"{name}: holds no items")
     bare = next((index for index, item in enumerate(items) if item.rubric is None), None)
     if bare is not None and args.mode != "likert":
-        raise DataError(f"{args.file}, item {bare} (the first is 0): no `rubric`; mode `{args.mode}` needs one")
+        raise DataError(f"{name}, item {bare} (the first is 0): no `rubric`; mode `{args.mode}` needs one")
     try:
         wire.ScoreRequest.model_validate({"items": items, **_options(args)})
     except ValidationError as error:
@@ -161,6 +174,25 @@ def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
         problem = first["msg"].removeprefix("Value error, ")
         raise _Misuse(f"--{place.replace('_', '-')}: {problem}" if place in _OPTIONS else problem) from None
     return items, out
+
+
+def _out(args: argparse.Namespace) -> Path:
+    first: Path = args.files[0]
+    if args.out is None and str(first) == sources.STANDARD_INPUT:
+        raise _Misuse("standard input has no name for the results; name their file with --out")
+    return args.out or first.with_name(f"{sources.stem(first)}.results.jsonl")
+
+
+def _once() -> Callable[[str], None]:
+    """Tells each note once, on stderr."""
+    told: set[str] = set()
+
+    def say(note: str) -> None:
+        if note not in told:
+            told.add(note)
+            print(f"rubricd: note: {note}", file=sys.stderr)
+
+    return say
 
 
 async def _scored(args: argparse.Namespace, work: results_file.Work) -> list[Outcome]:

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -101,7 +102,9 @@ def test_what_has_no_score_is_counted_with_its_reason(file: Path, capsys: pytest
     assert said.err == "rubricd: the first judge_mismatch: about judge_mismatch\n"
     lines = _results(file.with_name("in.results.jsonl"))
     error = {"code": "judge_mismatch", "message": "about judge_mismatch"}
-    assert lines[3] == {"index": 3, "id": "3", "error": error, "digest": lines[3]["digest"]}
+    line = {name: value for name, value in lines[3].items() if name not in ("digest", "item")}
+    assert line == {"index": 3, "id": "3", "error": error, "metadata": None}
+    assert lines[3]["item"]["response"] == "answer 3"
     assert lines[10]["score"] is None and lines[11]["score"] is not None
     assert [line["index"] for line in lines] == list(range(50))
 
@@ -288,3 +291,53 @@ def test_a_kill_keeps_what_was_written(file: Path) -> None:
     code, _ = _stopped(file, "0", signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert [line["index"] for line in _results(file.with_name("in.results.jsonl"))] == list(range(10))
+
+
+def test_a_results_file_can_be_scored_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[Json] = [{**one, "difficulty": n, "note": None} for n, one in enumerate(items(3))]
+    rule = {"rule": "json_schema", "schema": {"const": None}}
+    rows.append(
+        {"prompt": "?", "responses": ["a", "b"], "rubric": [{"text": "t", "points": 1, "verifier": rule}], "id": 7}
+    )
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    service = Service()
+    assert _score(file, service, "--quiet") == 0
+    first = _results(tmp_path / "in.results.jsonl")
+    assert [line["metadata"] for line in first] == [{"difficulty": n} for n in range(3)] + [None, None]
+    assert all("metadata" not in one or one["metadata"] is None for body in service.bodies for one in body["items"])
+    assert first[3]["item"]["rubric"]["criteria"][0]["verifier"] == rule
+    assert _score(tmp_path / "in.results.jsonl", service, "--quiet", "--out", str(tmp_path / "again.jsonl")) == 0
+    again = _results(tmp_path / "again.jsonl")
+    same = ("id", "score", "metadata", "item")
+    assert [[line[name] for name in same] for line in again] == [[line[name] for name in same] for line in first]
+    assert [line["id"] for line in again] == ["0", "1", "2", "7/0", "7/1"]
+
+
+def test_standard_input_needs_a_name_for_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "".join(f"{json.dumps(one)}\n" for one in items(2))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert _score(Path("-"), Service(), "--quiet") == 2
+    assert "--out" in capsys.readouterr().err
+    assert _score(Path("-"), Service(), "--quiet", "--out", str(tmp_path / "out.jsonl")) == 0
+    assert len(_results(tmp_path / "out.jsonl")) == 2
+
+
+def test_a_strict_run_refuses_what_is_not_read(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(json.dumps({**items(1)[0], "difficulty": 3}))
+    assert _score(file, Service(), "--strict", "--quiet") == 2
+    assert "in.jsonl, line 1: `difficulty` is not read; leave it out" in capsys.readouterr().err
+    assert _score(file, Service(), "--quiet") == 0
+
+
+def test_what_a_pitfall_means_is_asked(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pitfall = {"description": "Pitfall Criteria: Does not run.", "weight": -1}
+    essential = {"description": "Essential Criteria: Says to rest.", "weight": 5}
+    file.write_text(json.dumps({"question": "?", "rubric": [essential, pitfall], "response": "Rest."}))
+    service = Service()
+    assert _score(file, service, "--quiet") == 2
+    assert "line 1: `rubric[1]` is a pitfall with negative points" in capsys.readouterr().err
+    assert _score(file, service, "--quiet", "--pitfalls", "met_is_good") == 0
+    assert service.bodies[0]["items"][0]["rubric"]["criteria"][1]["polarity"] == "positive"

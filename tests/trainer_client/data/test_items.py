@@ -10,6 +10,7 @@ import pytest
 
 from trainer_client import wire
 from trainer_client.data.items import read_items
+from trainer_client.data.reader import Law
 from trainer_client.errors import DataError
 
 Json = dict[str, Any]
@@ -93,7 +94,7 @@ def test_rar_rows(tmp_path: Path) -> None:
     assert item.rubric is not None
     (criterion,) = item.rubric.criteria
     assert (criterion.text, criterion.points) == ("Essential Criteria: States that the sum is 4.", 5.0)
-    assert criterion.tags == {"title": "Answer"}
+    assert criterion.tags == {"category": "essential", "title": "Answer"}
 
 
 def test_an_empty_reference_is_none(tmp_path: Path) -> None:
@@ -113,13 +114,13 @@ def test_a_rule_in_tags_is_a_rule(tmp_path: Path) -> None:
 def test_responses_may_stand_in_another_column(tmp_path: Path, row: Json) -> None:
     moved = {**row, "mine": ["a", "b"]}
     for path in (_lines(tmp_path, moved), _parquet(tmp_path, moved)):
-        (item,) = read_items(path, response_column="mine")
+        (item,) = read_items(path, law=Law(response_column="mine"))
         assert (item.response, item.responses) == (None, ["a", "b"])
 
 
-def test_columns_that_are_not_needed_are_not_read(tmp_path: Path) -> None:
+def test_a_column_of_bytes_is_no_obstacle(tmp_path: Path) -> None:
     (item,) = read_items(_parquet(tmp_path, {**ITEM, "picture": b"\xff\xfe"}))
-    assert item.response == "Hi."
+    assert (item.response, item.metadata) == ("Hi.", {"picture": "2 bytes"})
 
 
 def test_nulls_in_parquet_are_absent_fields(tmp_path: Path) -> None:
@@ -164,18 +165,27 @@ def _without(row: Json, *keys: str) -> Json:
         ("[1]", "line 2: not an object"),
         ("[" * 100_000, "line 2: "),
         ({"items": [ITEM]}, "line 2: a whole request; write each of its `items`"),
-        ({"text": "?"}, "line 2: no `prompt`; give an item"),
-        (_without(ITEM, "response"), "line 2: `item`: give exactly one of `response` and `responses`"),
-        ({**ITEM, "promt": 1}, "line 2: `promt`: Extra inputs"),
+        (
+            {"text": "?"},
+            "line 2: no `prompt`; its columns are `text`; a row must be in one of these formats: item of POST",
+        ),
+        (_without(ITEM, "response"), "line 2: no `response` or `responses`; add the responses to judge"),
+        (
+            _without({**ITEM, "promt": "?"}, "prompt"),
+            "line 2: no `prompt`; its columns are `response`, `rubric`, `promt`",
+        ),
         (
             {**ITEM, "prompt": [{"role": "user", "content": 7}]},
-            "line 2: `prompt[0].content`: Input should be a valid str",
+            "line 2: `prompt[0].content`: is 7; write a text",
         ),
-        ({**ITEM, "prompt": [{"role": "me", "content": ""}]}, "line 2: `prompt[0].role`: Input should be 'system'"),
-        ({**ITEM, "prompt": 7}, "line 2: `prompt`: Input should be a valid string"),
+        (
+            {**ITEM, "prompt": [{"role": "me", "content": ""}]},
+            "line 2: `prompt[0].role`: is the text 'me'; write one of 'system'",
+        ),
+        ({**ITEM, "prompt": 7}, "line 2: `prompt`: is 7; write a text or a list"),
         (
             {**ITEM, "rubric": [{"text": "t", "points": "7"}]},
-            "line 2: `rubric[0].points`: Input should be a valid number",
+            "line 2: `rubric[0].points`: is the text '7'; write a number",
         ),
         (
             '{"prompt": "p", "response": "r", "rubric": [{"text": "t", "points": NaN}]}',
@@ -185,24 +195,31 @@ def _without(row: Json, *keys: str) -> Json:
             '{"prompt": "p", "response": "r", "rubric": [{"text": "t", "points": 7, "points": -7}]}',
             "line 2: `rubric[0].points`: this key stands twice in one object; keep one",
         ),
-        ({**ITEM, "id": "0"}, "line 2: `id`: line 1 has the same"),
+        ({**ITEM, "id": "0"}, "line 2: `id` is '0', and "),
         (_without(VERL, "response"), "line 2: no `response` or `responses`; add the responses to judge"),
         ({**VERL, "responses": ["a"]}, "line 2: both `response` and `responses`"),
-        ({**VERL, "response": 7}, "line 2: `response` must be a text or a list"),
-        ({**VERL, "response": []}, "line 2: `response` must be a text or a list"),
+        ({**VERL, "response": 7}, "line 2: `response` is 7; write a text, a list of texts"),
+        ({**VERL, "response": []}, "line 2: `response` is an empty list; write a text, a list of texts"),
         ({**VERL, "reward_model": {"rubrics": []}}, "line 2: `reward_model.rubrics` is missing or empty"),
         (
             {**VERL, "reward_model": {"rubrics": [{"criterion": "", "points": 1}]}},
-            "line 2: `reward_model.rubrics[0].criterion`: String should have at least 1",
+            "line 2: `reward_model.rubrics[0].criterion`: is empty; write something",
         ),
         (
             {**VERL, "reward_model": {"rubrics": [{"criterion": "c", "points": 1, "tags": ["verifier:rule"]}]}},
             "line 2: `reward_model.rubrics[0]`: tag `function` names no rule",
         ),
-        (_without(VERL, "prompt"), "line 2: `prompt`: "),
-        ({**RAR, "rubric": [{"title": "t", "description": "d"}]}, "line 2: `rubric[0].weight`: Field required"),
-        ({**RAR, "rubric": "[]"}, "line 2: `rubric`: "),
-        ({**RAR, "question": None}, "line 2: `question`: "),
+        (_without(VERL, "prompt"), "line 2: `prompt`: is missing; give a text or a list"),
+        (
+            {**RAR, "rubric": [{"title": "t", "description": "d"}]},
+            "line 2: `rubric[0].weight`: is missing; give a number",
+        ),
+        ({**RAR, "rubric": "[]"}, "line 2: `rubric`: is empty"),
+        (
+            {**RAR, "rubric": "none"},
+            "line 2: `rubric` is the text 'none'; write a list or an object, or the same as JSON",
+        ),
+        ({**RAR, "question": None}, "line 2: no `prompt`; its columns are `question`, "),
     ],
 )
 def test_a_slip_names_line_field_and_remedy(tmp_path: Path, row: Any, said: str) -> None:
@@ -211,9 +228,11 @@ def test_a_slip_names_line_field_and_remedy(tmp_path: Path, row: Any, said: str)
 
 def test_a_slip_in_parquet_names_the_row(tmp_path: Path) -> None:
     broken = {**ITEM, "rubric": [{"text": "t"}]}
-    assert "row 1 (the first is row 0): `rubric[0].points`: Field required" in _slip(_parquet(tmp_path, ITEM, broken))
+    assert "row 1 (the first is row 0): `rubric[0].points`: is missing; give a number" in _slip(
+        _parquet(tmp_path, ITEM, broken)
+    )
     missing = "row 0 (the first is row 0): no `mine`; add the responses to judge"
-    assert missing in _slip(_parquet(tmp_path, VERL), response_column="mine")
+    assert missing in _slip(_parquet(tmp_path, VERL), law=Law(response_column="mine"))
 
 
 def test_a_line_that_is_not_utf8(tmp_path: Path) -> None:
@@ -226,7 +245,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     assert "No such file" in _slip(tmp_path / "none.jsonl")
     assert "not readable as parquet" in _slip(tmp_path / "none.parquet")
     assert "not readable as parquet" in _slip(_lines(tmp_path, ITEM, name="text.parquet"))
-    assert "must end in .jsonl or .parquet" in _slip(_lines(tmp_path, ITEM, name="in.csv"))
+    assert "must end in one of .jsonl, " in _slip(_lines(tmp_path, ITEM, name="in.txt"))
 
 
 def test_without_pyarrow_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.trainer_client.data.test_items import ITEM, RAR, VERL, _lines, _parquet
 from trainer_client import wire
+from trainer_client.data.reader import Law
 from trainer_client.data.rows import Row, read_rows, training_order
 from trainer_client.errors import DataError
 
@@ -55,7 +56,7 @@ def test_verl_rows(tmp_path: Path, write: Any) -> None:
 @pytest.mark.parametrize("write", [_lines, _parquet])
 def test_rar_rows_keep_their_category_and_say_what_a_pitfall_means(tmp_path: Path, write: Any) -> None:
     path = write(tmp_path, {**RAR, "rubric": [*RAR["rubric"], PITFALL]})
-    good, bad = _one(path, pitfalls="met_is_good"), _one(path, pitfalls="met_is_bad")
+    good, bad = _one(path, law=Law(pitfalls="met_is_good")), _one(path, law=Law(pitfalls="met_is_bad"))
     assert (good.id, good.source, good.reference) == ("0", "school", "4")
     assert [one.polarity for one in _rubric(good)] == [None, "positive"]
     assert [one.polarity for one in _rubric(bad)] == [None, "negative"]
@@ -74,10 +75,11 @@ def test_a_pitfalls_sign_is_never_guessed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a pitfall"):
         _one(_lines(tmp_path, {**VERL, "reward_model": model}))
     said = {**PITFALL, "polarity": "positive"}
-    row = _one(_lines(tmp_path, {**RAR, "rubric": [said]}), pitfalls="met_is_bad")
+    row = _one(_lines(tmp_path, {**RAR, "rubric": [said]}), law=Law(pitfalls="met_is_bad"))
     assert _rubric(row)[0].polarity == "positive"
     item = {"prompt": "?", "rubric": [{"text": PITFALL["description"], "points": -1}]}
-    assert _rubric(_one(_lines(tmp_path, item)))[0].polarity is None, "an item means what its points say"
+    with pytest.raises(DataError, match=r"`rubric\[0\]` is a pitfall"):
+        _one(_lines(tmp_path, item))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,10 @@ def test_a_pitfalls_sign_is_never_guessed(tmp_path: Path) -> None:
         ({"prompt": [{"role": "assistant", "content": "Hi"}]}, "`prompt`: must end with a turn"),
         ({"prompt": "?", "rubric": [{"text": "a", "points": "5"}]}, r"`rubric\[0\].points`: "),
         ({"prompt": "?", "rubric": [{"text": "a", "pointz": 5}]}, r"`rubric\[0\]\.point"),
-        ({"prompt": "?", "colour": 3}, "`colour`: Extra inputs are not permitted"),
+        (
+            {"prompt": "?", "rubric": [{"text": "a", "points": 5, "colour": 3}]},
+            r"`rubric\[0\].colour`: is not known here",
+        ),
         ({"prompt": "?", "reward_model": {"rubrics": []}}, "`reward_model.rubrics` is missing or empty"),
         ({"question": "?", "rubric": [{"description": "a", "weight": "x"}]}, r"`rubric\[0\].weight`"),
     ],
@@ -100,7 +105,7 @@ def test_slips_are_told_with_their_place(tmp_path: Path, row: Any, said: str) ->
 
 
 def test_ids_are_distinct(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"line 2: `id`: line 1 has the same"):
+    with pytest.raises(DataError, match=r"line 2: `id` is '1', and .*line 1 has the same"):
         list(read_rows(_lines(tmp_path, {**ITEM, "id": "1"}, ITEM)))
 
 

@@ -1,0 +1,19 @@
+"""Reads items of `POST /v1/score`."""
+
+from trainer_client.data.formats.task import Format, Task, conversation, identity, rubric
+from trainer_client.data.records import Raw, mapping
+
+
+def read(row: Raw) -> Task:
+    return Task(
+        prompt=conversation(row.get("prompt")),
+        rubric=rubric(row.get("rubric"), "rubric"),
+        reference=row.get("reference"),
+        id=identity(row.get("id")),
+        group=identity(row.get("group")),
+        metadata=mapping(row.get("metadata")),
+        used=("prompt", "rubric", "reference", "id", "group", "metadata"),
+    )
+
+
+FORMAT = Format("item of POST /v1/score", ("prompt",), read)
