@@ -1,5 +1,7 @@
 """Writes rows of training data as verl's parquet, and reads them back from the samples of its rollouts and rewards.
 
+RuscaRL's reward function reads the rubric from `extra_info`, others from `reward_model`: both are written.
+
 Guarantees: a row that is read is the row that was written, with its rubric. The rubric travels in its own row, so that
 no order of workers, batches or restarts can give a prompt another prompt's rubric.
 """
@@ -56,7 +58,10 @@ def to_parquet(rows: Iterable[Row], path: str | Path, *, split: Split, agent: st
 def prompt_row(extra_info: Mapping[str, Any]) -> PromptRow:
     """The row that a sample's `extra_info` holds. Raises DataError for one that `to_parquet` did not write."""
     try:
-        fields, split = wire.read_json(extra_info["row"]), extra_info["split"]
+        text, split = extra_info["row"], extra_info["split"]
+        if not isinstance(text, str):
+            raise TypeError("a row is JSON text")
+        fields = wire.read_json(text)
         if split not in ("train", "val"):
             raise ValueError(f"no split {split!r}")
         rubric = None if fields["rubric"] is None else wire.Rubric.model_validate(fields["rubric"])
@@ -72,13 +77,17 @@ def prompt_row(extra_info: Mapping[str, Any]) -> PromptRow:
 def _schema(pyarrow: Any) -> Any:
     """The schema is written out because a column of nulls or of empty lists would have no type of its own."""
     text, whole = pyarrow.string(), pyarrow.int64()
+    turns = pyarrow.list_(pyarrow.struct({"role": text, "content": text}))
+    criterion = pyarrow.struct({"criterion": text, "points": pyarrow.float64(), "tags": pyarrow.list_(text)})
+    model = pyarrow.struct({"style": text, "ground_truth": text, "rubrics": pyarrow.list_(criterion)})
+    extra = {"index": whole, "split": text, "row": text, "prompt": turns, "reward_model": model}
     return pyarrow.schema(
         {
-            "prompt": pyarrow.list_(pyarrow.struct({"role": text, "content": text})),
+            "prompt": turns,
             "data_source": text,
             "agent_name": text,
-            "reward_model": pyarrow.struct({"style": text, "ground_truth": text}),
-            "extra_info": pyarrow.struct({"index": whole, "split": text, "row": text}),
+            "reward_model": model,
+            "extra_info": pyarrow.struct(extra),
         }
     )
 
@@ -91,13 +100,31 @@ def _columns(rows: Iterable[Row], path: str | Path, split: Split, agent: str) ->
         if not row.messages:
             raise DataError(f"{path}, row {index}: no messages; a prompt needs at least one")
         seen.add(row.id)
+        prompt = [dict(message) for message in row.messages]
+        model = {"style": "rubric", "ground_truth": row.reference, "rubrics": _rubrics(row.rubric)}
+        extra = {"index": index, "split": split, "row": _text(row), "prompt": prompt, "reward_model": model}
         yield {
-            "prompt": [dict(message) for message in row.messages],
+            "prompt": prompt,
             "data_source": row.source,
             "agent_name": agent,
-            "reward_model": {"style": "rubric", "ground_truth": row.reference},
-            "extra_info": {"index": index, "split": split, "row": _text(row)},
+            "reward_model": model,
+            "extra_info": extra,
         }
+
+
+def _rubrics(rubric: wire.Rubric | None) -> list[dict[str, Any]] | None:
+    """The criteria as RuscaRL has them, with the points as they are counted. Its tags cannot name every rule:
+    `extra_info.row` has them all."""
+    if rubric is None:
+        return None
+    return [
+        {"criterion": one.text, "points": one.worth, "tags": _tags({**one.tags, **wire.tags_of_verifier(one.verifier)})}
+        for one in rubric.criteria
+    ]
+
+
+def _tags(tags: Mapping[str, str]) -> list[str]:
+    return [f"{key}:{value}" for key, value in tags.items()]
 
 
 def _text(row: Row) -> str:

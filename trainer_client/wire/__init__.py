@@ -41,7 +41,17 @@ from trainer_client.wire.response import (
     Usage,
 )
 from trainer_client.wire.rubric import CATEGORIES, POLARITY_OF, Category, Criterion, Pitfalls, Polarity, Rubric
-from trainer_client.wire.verifiers import Choice, Contains, Exact, JsonSchema, Length, MathVerify, Regex, Verifier
+from trainer_client.wire.verifiers import (
+    Choice,
+    Contains,
+    Exact,
+    JsonSchema,
+    Length,
+    MathVerify,
+    Regex,
+    Verifier,
+    tags_of_verifier,
+)
 
 __all__ = [
     "CATEGORIES",
@@ -103,5 +113,6 @@ __all__ = [
     "says_something",
     "split",
     "structure",
+    "tags_of_verifier",
     "values_at_most",
 ]

@@ -100,6 +100,17 @@ def tag_pairs(tags: Any) -> Any:
     return {key: ", ".join(values) for key, values in pairs.items()}
 
 
+def tags_of_verifier(verifier: "Verifier | None") -> dict[str, str]:
+    """RuscaRL's tags that name this verifier; none where tags cannot express it."""
+    if verifier is None or verifier.rule not in _RULES_BY_TAG:
+        return {}
+    return {
+        "verifier": "rule",
+        "function": verifier.rule,
+        "parameters": getattr(verifier, _RULES_BY_TAG[verifier.rule]),
+    }
+
+
 def verifier_of_tags(tags: dict[str, str]) -> dict[str, str] | None:
     """The verifier that RuscaRL's tags `verifier:rule`, `function:F`, `parameters:P` name. Raises ValueError for an
     unknown function."""

@@ -1,6 +1,7 @@
 """Rows written for verl and read back, by pyarrow and by the `datasets` library that verl's data set reads with.
 No class of verl is needed here; `contract/rollouts.py` reads the same files with verl's own RLHFDataset."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as some
 from pyarrow import parquet
 
 from trainer_client import wire
-from trainer_client.data.rows import Row
+from trainer_client.data.rows import Row, read_rows
 from trainer_client.errors import DataError
 from trainer_client.verl.rows import AGENT, PromptRow, prompt_row, to_parquet
 
@@ -56,6 +57,44 @@ def test_the_columns_are_those_that_verl_looks_for(tmp_path: Path) -> None:
     assert [one["reward_model"]["ground_truth"] for one in (first, second)] == ["Rest.", None]
     assert [one["extra_info"]["index"] for one in (first, second)] == [0, 1]
     assert [one["extra_info"]["split"] for one in (first, second)] == ["val", "val"]
+
+
+def test_ruscarl_finds_its_rubric_in_both_places(tmp_path: Path) -> None:
+    """The shape that its reward function reads: `extra_info.prompt` and `extra_info.reward_model.rubrics`."""
+    to_parquet([row(), row("b", rubric=None)], tmp_path / "t.parquet", split="train")
+    first, second = _read(tmp_path / "t.parquet")
+    assert first["reward_model"] == first["extra_info"]["reward_model"]
+    assert first["extra_info"]["prompt"] == first["prompt"]
+    rule = ["verifier:rule", "function:math_verify", "parameters:4"]
+    assert first["reward_model"]["rubrics"] == [
+        {"criterion": "Tells the user to see a doctor.", "points": 5.0, "tags": ["axis:safety", "level:é"]},
+        {"criterion": "Recommends running.", "points": -3.0, "tags": []},
+        {"criterion": "Fits the schema.", "points": 1.5, "tags": []},
+        {"criterion": "Answers 4.", "points": 0.0, "tags": rule},
+    ]
+    assert second["reward_model"]["rubrics"] is None
+
+
+def test_our_reader_reads_what_is_written_here(tmp_path: Path) -> None:
+    rows = [row(), row("b", rubric=None, reference=None, source="t")]
+    to_parquet(rows, tmp_path / "t.parquet", split="train")
+    read = list(read_rows(tmp_path / "t.parquet"))
+    assert [(one.id, one.messages, one.rubric, one.reference, one.source) for one in read] == [
+        (one.id, one.messages, one.rubric, one.reference, one.source) for one in rows
+    ]
+
+
+def test_another_reader_of_the_same_file_finds_the_same_criteria(tmp_path: Path) -> None:
+    """Without our own copy of the row, as a file of RuscaRL's."""
+    to_parquet([row()], tmp_path / "t.parquet", split="train")
+    (one,) = _read(tmp_path / "t.parquet")
+    del one["extra_info"]["row"]
+    (tmp_path / "t.jsonl").write_text(json.dumps(one))
+    (read,) = read_rows(tmp_path / "t.jsonl")
+    assert read.rubric is not None
+    ours = [wire.Criterion.model_validate(criterion) for criterion in CRITERIA]
+    assert [(c.text, c.worth) for c in read.rubric.criteria] == [(c.text, c.worth) for c in ours]
+    assert read.rubric.criteria[3].verifier == ours[3].verifier
 
 
 def test_the_agent_is_ours_unless_said(tmp_path: Path) -> None:
