@@ -24,6 +24,7 @@ from trainer_client.cli import results_file
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
 from trainer_client.data.files import sources
 from trainer_client.data.items import read_items
+from trainer_client.data.joined import Rubrics
 from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, Forbidden, RubricdClientError, Unauthorized
 from trainer_client.reward_client import why_missing
@@ -79,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="score only the responses without a result in the results file"
     )
     add("--response-column", metavar="NAME", help="column of the responses (response, responses or completion)")
+    add("--rubrics", type=Path, metavar="FILE", help="rubrics for rows without one: their rows, or a Harbor judge.toml")
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add("--strict", action="store_true", help="refuse columns that are not read, which are else carried as metadata")
     add("--limit", type=_count, metavar="N", help="score only the first N items")
@@ -158,7 +160,8 @@ def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
         raise _Misuse(
             f"{out} exists; name another file with --out, continue it with --resume, or overwrite it with --force"
         )
-    law = Law(pitfalls=args.pitfalls, response_column=args.response_column, strict=args.strict, say=_once())
+    join = None if args.rubrics is None else Rubrics(args.rubrics, Law(pitfalls=args.pitfalls)).joined
+    law = Law(args.pitfalls, args.response_column, args.strict, join, _once())
     items = list(islice(read_items(*args.files, law=law), args.limit))
     name = ", ".join(map(str, args.files))
     if not items:

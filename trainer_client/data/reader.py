@@ -22,11 +22,13 @@ _MEANT = ("prompt", "rubric", "reference", "group")
 @dataclass(frozen=True, slots=True)
 class Law:
     """What the caller says about all rows. `pitfalls` is what meeting a pitfall means that has negative points and no
-    `polarity`; `strict` refuses columns that are not read. `say` is told what a person should know."""
+    `polarity`; `strict` refuses columns that are not read. `join` gives a row a rubric from elsewhere. `say` is told
+    what a person should know."""
 
     pitfalls: wire.Pitfalls | None = None
     response_column: str | None = None
     strict: bool = False
+    join: Callable[[Raw], Raw] | None = None
     say: Callable[[str], None] = field(default=lambda told: None)
 
 
@@ -66,6 +68,8 @@ def for_training(raw: Any, law: Law) -> Read:
 
 def _task(raw: Any, law: Law) -> tuple[Raw, Format, Task]:
     row = table.unpacked(raw)
+    if law.join is not None:
+        row = law.join(row)
     form = table.format_of(row)
     for name in table.other_conversations(row):
         law.say(f"`prompt` is the conversation; `{name}` is not read")

@@ -341,3 +341,18 @@ def test_what_a_pitfall_means_is_asked(file: Path, capsys: pytest.CaptureFixture
     assert "line 1: `rubric[1]` is a pitfall with negative points" in capsys.readouterr().err
     assert _score(file, service, "--quiet", "--pitfalls", "met_is_good") == 0
     assert service.bodies[0]["items"][0]["rubric"]["criteria"][1]["polarity"] == "positive"
+
+
+def test_rubrics_come_from_another_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = {**items(1)[0], "id": "a"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(whole))
+    file = tmp_path / "in.jsonl"
+    file.write_text(json.dumps({"id": "a", "response": "answer 0"}))
+    service = Service()
+    assert _score(file, service, "--quiet") == 2
+    assert "line 1: no `prompt`" in capsys.readouterr().err
+    assert _score(file, service, "--quiet", "--rubrics", str(tmp_path / "rows.jsonl")) == 0
+    (sent,) = service.bodies[0]["items"]
+    assert [one["text"] for one in sent["rubric"]["criteria"]] == [one["text"] for one in whole["rubric"]]
+    assert _score(file, service, "--quiet", "--force", "--rubrics", str(tmp_path / "none.jsonl")) == 2
+    assert "none.jsonl: No such file" in capsys.readouterr().err

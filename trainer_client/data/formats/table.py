@@ -16,6 +16,7 @@ from trainer_client.data.formats import (
     own_verl,
     rar,
     results,
+    rollouts,
     rubrichub,
     verl,
 )
@@ -23,10 +24,11 @@ from trainer_client.data.formats.task import Format, held
 from trainer_client.data.records import Raw, RowError, decoded_if_json, mapping, shown
 
 FORMATS: tuple[Format, ...] = (
-    # what rubricd writes
+    # what trainings and rubricd write
     results.FORMAT,  #       index, id, digest
     completions.FORMAT,  #   prompt, completion, row, advantage
     own_verl.FORMAT,  #      extra_info.row
+    rollouts.FORMAT,  #      input, output, step
     # the rubric has a place of its own
     verl.FORMAT,  #          reward_model
     verl.COPY,  #            extra_info.reward_model
@@ -44,7 +46,7 @@ CONVERSATIONS = ("prompt", "question", "messages", "instruction")
 _RUBRICS = ("rubric", "rubrics", "reward_model.rubrics")
 """Places of a rubric, of which a row may have one."""
 _NESTED = ("reward_model", "extra_info", "metadata")
-_OWN = (results.FORMAT, completions.FORMAT, own_verl.FORMAT)
+_OWN = (results.FORMAT, completions.FORMAT, own_verl.FORMAT, rollouts.FORMAT)
 
 
 def unpacked(row: Any) -> Raw:
@@ -80,6 +82,11 @@ def format_of(row: Raw) -> Format:
 def other_conversations(row: Raw) -> list[str]:
     """The columns of a conversation that are not read, because `prompt` is."""
     return [name for name in CONVERSATIONS[1:] if row.get("prompt") is not None and held(row, name)]
+
+
+def has_rubric(row: Raw) -> bool:
+    own = (results.FORMAT, completions.FORMAT, own_verl.FORMAT, verl.COPY, open_instruct.FORMAT)
+    return any(held(row, name) for name in _RUBRICS) or any(_has(row, one.columns) for one in own)
 
 
 def _has(row: Raw, columns: tuple[str, ...]) -> bool:
