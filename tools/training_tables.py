@@ -13,7 +13,14 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from trainer_client.training.presets import PRESETS, settings
-from trainer_client.training.run_config import JudgingSection, LoraSection, RunConfig, ScaffoldSection, WordingSection
+from trainer_client.training.run_config import (
+    JudgingSection,
+    LoraSection,
+    RewardsSection,
+    RunConfig,
+    ScaffoldSection,
+    WordingSection,
+)
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "guide" / "training.md"
 FIELDS = "| field | default | meaning |\n|---|---|---|\n"
@@ -26,6 +33,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "judging": JudgingSection,
     "scaffold": ScaffoldSection,
     "scaffold.wording": WordingSection,
+    "rewards": RewardsSection,
     "lora": LoraSection,
 }
 _BY_PRESET = {

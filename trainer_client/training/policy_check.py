@@ -38,6 +38,7 @@ class Checked:
 def check(plan: Plan) -> Checked:
     """Raises RunConfigError or DataError. It imports TRL, which takes seconds."""
     _quiet(plan.run.trl)
+    from trainer_client.trl import parts
     from trainer_client.trl.trainer import check_engine, check_texts, check_waits
 
     config = _config(plan)
@@ -48,6 +49,7 @@ def check(plan: Plan) -> Checked:
         raise RunConfigError(str(error)) from None
     tokenizer, context = _policy(plan, config)
     try:
+        parts.names([*plan.order, *plan.eval_rows], plan.run.rewards.by)
         check_texts([*plan.order, *plan.eval_rows], tokenizer)
     except ValueError as error:
         raise DataError(str(error)) from None

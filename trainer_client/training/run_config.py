@@ -126,6 +126,14 @@ class LoraSection(Section):
     target_modules: str | list[str] = Field(default="all-linear", description="Modules that get an adapter.")
 
 
+class RewardsSection(Section):
+    """The rewards of a rollout."""
+
+    by: Literal["total", "tag", "criterion"] = Field(
+        default="total", description="One reward (`total`), or one for each `tag` or `criterion`."
+    )
+
+
 class RunConfig(Section):
     """A training, with a value for every field."""
 
@@ -141,6 +149,7 @@ class RunConfig(Section):
     rubric: Rubrics = Field(default="own", description="The row's `own`, four `generic` criteria, or `none`.")
     reference: References = Field(default="hidden", description="Reference answers: `hidden` or `needed` by the judge.")
     scaffold: ScaffoldSection = Field(default=ScaffoldSection(), description="How much of its rubric a rollout sees.")
+    rewards: RewardsSection = Field(default=RewardsSection(), description="One reward of a rollout, or several.")
     ratio: Ratio = Field(default="bare/bare", description="Prompts of the importance ratio, numerator/denominator.")
     steps: int | None = Field(default=None, ge=1, description="Batches of rollouts. Give this or `epochs`.")
     epochs: int | None = Field(default=None, ge=1, description="Passes over all rows. Give this or `steps`.")
@@ -168,6 +177,8 @@ class RunConfig(Section):
             raise ValueError(
                 f"`prompts_per_batch` ({self.prompts_per_batch}) must be a multiple of `mini_batch` ({self.mini_batch})"
             )
+        if self.rewards.by != "total" and self.judging.mode not in ("verdict", "reasoned"):
+            raise ValueError(f"rewards.by `{self.rewards.by}` needs verdicts: set judging.mode to verdict or reasoned")
         if self.eval_data is not None and self.eval_every is None:
             raise ValueError("`eval_data` would never be used: set `eval_every`, or leave `eval_data` out")
         if self.judging.mode != "likert" and self.rubric == "none":
@@ -210,6 +221,7 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "scaffold": ScaffoldSection,
     "wording": WordingSection,
     "judging": JudgingSection,
+    "rewards": RewardsSection,
     "lora": LoraSection,
 }
 

@@ -37,6 +37,7 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
             template=config.chat_template_kwargs,
             eval_rows=plan.eval_rows,
             lora=_lora(plan),
+            by=run.rewards.by,
             callbacks=[MetricsFile(plan.out / "metrics.jsonl")],
         )
     # TRL's own card names no policy that is a folder.

@@ -86,23 +86,26 @@ class JudgeReward:
         begun = [self._begun.pop(one) for one in ticket]
         judged = [(await asyncio.wrap_future(future))[place] for future, place in begun]
         waited_s = time.monotonic() - started
-        cut = [not ids or ids[-1] not in self._ends for ids in completion_ids] if self._ends else None
-        rewards = [self._reward(one.outcome, cut is not None and cut[n]) for n, one in enumerate(judged)]
+        cut = [bool(self._ends) and (not ids or ids[-1] not in self._ends) for ids in completion_ids]
+        scores = [reward(one.outcome) for one in judged]
+        rewards = [None if score is None else self.charged(score, one) for score, one in zip(scores, cut, strict=True)]
         revealed: Sequence[float] = columns.get("revealed_share") or [0.0] * len(rewards)
         if log_metric is not None:
             self._metrics.log(log_metric, judged, rewards, revealed, waited_s, prompts)
         if log_extra is not None:
-            log_columns(
-                log_extra, judged, rewards, {**columns, **({} if cut is None else {"cut": cut})}, prompts, self.__name__
-            )
+            own = {"cut": cut} if self._ends else {}
+            log_columns(log_extra, judged, rewards, {**columns, **own}, prompts, self.__name__)
         self._check([one.outcome for one in judged])
+        self._hear(judged, prompts, cut)
         return rewards
 
-    def _reward(self, outcome: Outcome, cut: bool) -> float | None:
-        score, charge = reward(outcome), self._judging.truncation_penalty
-        if score is None or charge is None or not cut:
-            return score
-        return min(score, 0.0) - charge
+    def charged(self, score: float, cut: bool) -> float:
+        """The reward of an answer with this score."""
+        charge = self._judging.truncation_penalty
+        return min(score, 0.0) - charge if cut and charge is not None else score
+
+    def _hear(self, judged: Sequence[Judged], prompts: Sequence[Prompt], cut: Sequence[bool]) -> None:
+        """Hears of each batch that is rewarded; a judge whose score is split overrides it."""
 
     def _check(self, outcomes: Sequence[Outcome]) -> None:
         missing = [outcome for outcome in outcomes if reward(outcome) is None]

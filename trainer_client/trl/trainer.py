@@ -19,6 +19,7 @@ from trl.trainer.utils import pad
 
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Message, Ratio, Scaffold, placed
+from trainer_client.trl import parts
 from trainer_client.trl.config import grpo_config
 from trainer_client.trl.prompt_row import Row, with_row
 from trainer_client.trl.reward import JudgeReward, TooFewJudged
@@ -59,6 +60,18 @@ def check_texts(rows: Sequence[Row], tokenizer: Any) -> None:
                 f"row {row.id}: its text holds {found[0]}, which the policy would read as a control token; remove it "
                 "or leave the row out"
             )
+
+
+def _rewards(
+    rows: Sequence[Row], judging: JudgeConfig, by: parts.By, ends: Sequence[int]
+) -> tuple[JudgeReward, list[Any]]:
+    """The judge, and the reward functions: the judge alone, or before the parts of its score."""
+    names = parts.names(rows, by)
+    if not names:
+        judge = JudgeReward(judging, ends=ends)
+        return judge, [judge]
+    split = parts.SplitReward(judging, ends=ends, by=by, soft=bool(judging.options.get("soft")))
+    return split, [split, *(parts.PartReward(split, name) for name in names)]
 
 
 def check_waits(judging: JudgeConfig, config: GRPOConfig) -> None:
@@ -112,6 +125,7 @@ def build(
     template: Mapping[str, Any] | None = None,
     eval_rows: Sequence[Row] = (),
     lora: Any = None,
+    by: parts.By = "total",
     callbacks: Sequence[Any] = (),
 ) -> GRPOTrainer:
     """Returns a trainer over `rows`, which are in the order of training; `.train()` and
@@ -125,7 +139,10 @@ def build(
     if tokenizer.chat_template is None:
         raise ValueError(f"the policy {policy} has no chat template; put a chat_template.jinja beside its tokenizer")
     scaffold = placed(scaffold, lambda messages: rendered(tokenizer, messages, template or {}))
-    judge = JudgeReward(judging, ends=[tokenizer.eos_token_id])
+    judge, functions = _rewards([*rows, *eval_rows], judging, by, [tokenizer.eos_token_id])
+    if len(functions) > 1:
+        for name, value in parts.settings(functions[1:]).items():
+            setattr(config, name, value)
     rollouts = Rollouts(
         scaffold, ratio=ratio, tokens=tokens, judge=judge, pipeline_parts=pipeline_parts, template=template
     )
@@ -136,7 +153,7 @@ def build(
         trainer: GRPOTrainer = kind(
             model=policy,
             args=config,
-            reward_funcs=judge,
+            reward_funcs=functions,
             processing_class=tokenizer,
             rollout_func=rollouts,
             train_dataset=dataset(rows),

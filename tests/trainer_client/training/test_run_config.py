@@ -142,6 +142,8 @@ def test_changes_are_as_if_they_stood_in_the_file(tmp_path: Path) -> None:
         ("urll: x\n", "`urll`: unknown field; did you mean `judging.url`? "),
         ("zzz: 1\n", "`zzz`: unknown field; settings of TRL's GRPOConfig stand under `trl`; known here: policy"),
         ("eval_data: a.jsonl\neval_every: null\n", "`eval_data` would never be used: set `eval_every`"),
+        ("rewards: {by: axis}\n", "`rewards.by`: Input should be 'total', 'tag' or 'criterion'"),
+        ("preset: rar-implicit\nrewards: {by: tag}\n", "rewards.by `tag` needs verdicts: set judging.mode to verdict"),
         ("lora: {rank: 3}\n", "`lora.rank`: unknown field; "),
         ("group: 1\n", "`group`: Input should be greater than or equal to 2"),
         ("group: '8'\n", "`group`: Input should be a valid integer"),
