@@ -8,16 +8,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, Unpack
 
-from pydantic import ValidationError
-
 from trainer_client import wire
 from trainer_client.client import Outcome, Scored, ScoreOptions, SyncJudgeClient, reward
+from trainer_client.data.reader import Law, to_score
+from trainer_client.data.records import RowError
 from trainer_client.errors import DataError
 from trainer_client.reward_client import why_missing
 
 _Table = TypeVar("_Table")
-
-_ITEM = ("prompt", "response", "responses", "rubric", "reference")
 
 
 def score_table(
@@ -25,22 +23,26 @@ def score_table(
     table: _Table,
     *,
     prefix: str = "",
+    response_column: str | None = None,
     wait_for_judge_s: float | None = None,
     **options: Unpack[ScoreOptions],
 ) -> _Table:
     """Returns the table with the columns `score`, `status`, `reason`, `coverage`, `score_low`, `score_high`, `met` and
     `judge`, each with `prefix` before its name.
 
-    The table has the columns `prompt`, `response` or `responses`, `rubric`, and where the mode needs it `reference`;
-    other columns stay as they are. `reason` is `ok` or why there is no score, `met` is {"criterion id": true, false or
-    null} as JSON, `judge` the fingerprint. A row with `responses`, a list, gets a list in each of these columns.
+    The table has the columns `prompt`, `response` or `responses` (or `response_column`), `rubric`, and where the mode
+    needs it `reference`, or those of any format that `rubricd score` reads. All columns stay as they are.
+
+    `reason` is `ok` or why there is no score, `met` is {"criterion id": true, false or null} as JSON, `judge` the
+    fingerprint. A row with `responses`, a list, gets a list in each of these columns.
     `options` are those of `JudgeClient.score`. Raises DataError, which names the row, before anything is judged.
     """
     rows = _rows(table)
-    items = [_item(row, place) for place, row in enumerate(rows)]
     taken = [name for name in map(prefix.__add__, _RESULTS) if name in _column_names(table)]
     if taken:
         raise DataError(f"the table has a column `{taken[0]}` already: take it out, or set `prefix`")
+    law = Law(pitfalls=options.get("pitfalls"), response_column=response_column)
+    items = [_item(row, place, law) for place, row in enumerate(rows)]
     outcomes = iter(judge.score(items, wait_for_judge_s=wait_for_judge_s, **options))
     results = [[next(outcomes) for _ in item.result_ids(place)] for place, item in enumerate(items)]
     grouped = [item.responses is not None for item in items]
@@ -80,19 +82,13 @@ _RESULTS: Mapping[str, Callable[[Outcome], Any]] = {
 _NUMBERS = ("score", "coverage", "score_low", "score_high")
 
 
-def _item(row: Mapping[str, Any], place: int) -> wire.Item:
-    fields = {name: value for name in _ITEM if (value := _plain(row.get(name))) is not None}
+def _item(row: Mapping[str, Any], place: int, law: Law) -> wire.Item:
     try:
-        return wire.Item.model_validate(fields)
-    except ValidationError as error:
-        # A field that may have several types has an error for each; the longest place is the type that was meant.
-        first = max(error.errors(include_url=False, include_input=False), key=lambda one: len(one["loc"]))
-        where = next((f"`{part}`: " for part in first["loc"] if part in _ITEM), "")
-        missing = (
-            "" if fields.get("prompt") else "; a table needs the columns prompt, response or responses, and rubric"
-        )
-        message = first["msg"].removeprefix("Value error, ")
-        raise DataError(f"row {place} (the first is row 0): {where}{message}{missing}") from None
+        item = to_score(_plain(row), law).item
+    except RowError as error:
+        raise DataError(f"row {place} (the first is row 0): {error}") from None
+    # The other columns stay in the table, and rows are told apart by their place.
+    return item.model_copy(update={"id": None, "metadata": None})
 
 
 def _plain(value: Any) -> Any:

@@ -63,6 +63,23 @@ def test_a_data_set_comes_back_with_none(judge: SyncJudgeClient) -> None:
     assert scored["reason"][:] == ["ok", "abstained"] and scored["prompt"][:] == own["prompt"]
 
 
+def test_a_frame_may_have_any_format_of_a_file_and_columns_of_any_kind(judge: SyncJudgeClient) -> None:
+    """A RuscaRL row whose rubric is an array, with equal ids, a time, and the responses in a column of another name."""
+    rubrics = [{"criterion": one["text"], "points": one["points"], "tags": None} for one in RUBRIC]
+    frame = pandas.DataFrame(
+        {
+            "prompt": [[{"role": "user", "content": "Hello?"}]] * 2,
+            "reward_model": [{"rubrics": pandas.Series(rubrics).to_numpy(), "ground_truth": float("nan")}] * 2,
+            "id": ["same", "same"],
+            "at": pandas.to_datetime(["2026-01-01", None]),
+            "output": ["a", "b"],
+        }
+    )
+    scored = score_table(judge, frame, response_column="output")
+    assert list(scored["score"]) == [expected_score("a"), expected_score("b")]
+    assert list(scored.columns[:5]) == list(frame.columns)
+
+
 def test_a_row_with_responses_gets_a_list(judge: SyncJudgeClient) -> None:
     frame = _frame(responses=[["a", "b"], ["unknown"], ["c"]]).drop(columns="response")
     scored = score_table(judge, frame, prefix="judge_")
@@ -73,9 +90,9 @@ def test_a_row_with_responses_gets_a_list(judge: SyncJudgeClient) -> None:
 
 def test_what_cannot_be_scored_is_named_before_anything_is_judged(judge: SyncJudgeClient) -> None:
     wrong = [
-        (_frame(rubric=[RUBRIC, [{"text": "Is kind.", "points": "5"}], RUBRIC]), r"row 1 .*`rubric`: "),
-        (_frame(response=["a", None, "c"]), r"row 1 "),
-        (_frame().drop(columns="prompt"), r"row 0 .*needs the columns prompt, response or responses, and rubric"),
+        (_frame(rubric=[RUBRIC, [{"text": "Is kind.", "points": "5"}], RUBRIC]), r"row 1 .*`rubric\[0\]\.points`"),
+        (_frame(response=["a", None, "c"]), r"row 1 .*no `response` or `responses`"),
+        (_frame().drop(columns="prompt"), r"row 0 .*`prompt`"),
         (_frame(score=[1.0, 2.0, 3.0]), r"a column `score` already: take it out, or set `prefix`"),
     ]
     for frame, message in wrong:
