@@ -15,7 +15,7 @@ from trainer_client.http.concurrency import Throttle
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """What a client holds in one event loop. `line` is where calls wait for a judge that is away."""
+    """What a client holds in one event loop. `line` is where calls wait for a judge that is unavailable."""
 
     http: httpx.AsyncClient
     places: asyncio.Semaphore

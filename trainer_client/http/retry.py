@@ -108,7 +108,7 @@ def may_be_judged_later(result: wire.Result) -> bool:
 
 class Retries:
     """One client's retries, in all its event loops: its budget, a token bucket in requests rather than in time, and
-    whether its judge is away."""
+    whether its judge is unavailable."""
 
     def __init__(self, policy: RetryPolicy, rng: random.Random, clock: Clock) -> None:
         self.saved = policy.burst
