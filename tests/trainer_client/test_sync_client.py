@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any
 
@@ -138,11 +139,47 @@ def test_a_client_that_is_dropped_leaves_no_thread() -> None:
     assert not own.is_alive()
 
 
+@contextmanager
+def _kept_alive(ended: threading.Event) -> Iterator[str]:
+    """A service that ends a connection when it was idle for a moment, and sets `ended` then."""
+
+    class Endpoint(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 0.05
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            content = json.dumps(scores(body)).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        def shutdown_request(self, request: Any) -> None:
+            super().shutdown_request(request)
+            ended.set()
+
+    with Server(("127.0.0.1", 0), Endpoint) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 def test_a_client_that_outlives_its_service_is_dropped_without_a_warning() -> None:
-    """The service's end leaves a socket that only the client knows, and the collector may take both at once."""
-    with served(Service()) as url:
+    """What the service has closed only the client knows, and the collector may take both at once."""
+    ended = threading.Event()
+    with _kept_alive(ended) as url:
         client: Any = JudgeClient.sync(url)
         client.score(items(1))
+        assert ended.wait(10)
+    for _ in range(3):
+        assert client.score([]) == []  # turns of its loop, which hears of the end
     circle = [client]
     circle.append(circle)
     (own,) = _threads()
