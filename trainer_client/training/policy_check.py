@@ -5,6 +5,8 @@ one that leaves no room for the answer are each one error that names the place a
 """
 
 import dataclasses
+import importlib
+import importlib.util
 import os
 import typing
 import warnings
@@ -33,6 +35,8 @@ class Checked:
     config: Any
     prompt_tokens: Mapping[str, int]
     cut: int
+    beside: list[Any]
+    """The reward functions beside the judge."""
 
 
 def check(plan: Plan) -> Checked:
@@ -53,7 +57,31 @@ def check(plan: Plan) -> Checked:
         check_texts([*plan.order, *plan.eval_rows], tokenizer)
     except ValueError as error:
         raise DataError(str(error)) from None
-    return _fit(plan, config, tokenizer, context)
+    beside = [
+        parts.Beside(one.call.rpartition(":")[2], function(one.call), one.weight, one.none)
+        for one in plan.run.rewards.functions
+    ]
+    return Checked(config, *_fit(plan, config, tokenizer, context), beside)
+
+
+def function(call: str) -> Any:
+    """The function that `module:function` or `file.py:function` names. Raises RunConfigError."""
+    source, _, name = call.rpartition(":")
+    try:
+        if source.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(source).stem, source)
+            assert spec is not None and spec.loader is not None, "a name that ends in .py has a loader"
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(source)
+    except Exception as error:  # it runs a person's code
+        raise RunConfigError(
+            f"`rewards.functions`: {source} cannot be imported ({type(error).__name__}: {one_line(error)})"
+        ) from None
+    if not callable(found := getattr(module, name, None)):
+        raise RunConfigError(f"`rewards.functions`: {source} has no function `{name}`")
+    return found
 
 
 def _quiet(trl: Mapping[str, Any]) -> None:
@@ -72,6 +100,9 @@ def _config(plan: Plan) -> Any:
 
     run, more = plan.run, dict(plan.run.trl)
     check_fields(more, GRPOConfig)
+    own = [name for name in ("multi_objective_aggregation", "reward_weights") if name in more]
+    if own and run.rewards.several:
+        raise RunConfigError(f"`trl.{own[0]}` is computed from `rewards`; leave it out")
     more["model_init_kwargs"] = {"dtype": run.dtype, **(more.get("model_init_kwargs") or {})}
     updates = run.prompts_per_batch // run.mini_batch * int(more.get("num_iterations", 1))
     if plan.eval_rows and run.eval_every is not None:
@@ -138,7 +169,8 @@ def _policy(plan: Plan, config: Any) -> tuple[Any, int | None]:
     return tokenizer, context or getattr(model.get_text_config(), "max_position_embeddings", None)
 
 
-def _fit(plan: Plan, config: Any, tokenizer: Any, context: int | None) -> Checked:
+def _fit(plan: Plan, config: Any, tokenizer: Any, context: int | None) -> tuple[dict[str, int], int]:
+    """The tokens of each bare prompt by row, and the number of rows whose rubric does not fit whole."""
     from trainer_client.trl.trainer import rendered
 
     def render(messages: Sequence[Message]) -> str:
@@ -148,7 +180,8 @@ def _fit(plan: Plan, config: Any, tokenizer: Any, context: int | None) -> Checke
         scaffold = placed(plan.run.scaffolding(), render)
     except ValueError as error:
         raise RunConfigError(str(error)) from None
-    answer, own, cut = config.max_completion_length, {}, 0
+    own: dict[str, int] = {}
+    answer, cut = config.max_completion_length, 0
     for row in {row.id: row for row in [*plan.order, *plan.eval_rows]}.values():
         try:
             bare, whole = (
@@ -169,7 +202,7 @@ def _fit(plan: Plan, config: Any, tokenizer: Any, context: int | None) -> Checke
                 f"but the policy's context ends at {context}; leave the row out or set trl.max_completion_length"
             )
         cut += whole - bare > (room if plan.run.scaffold.tokens is None else min(room, plan.run.scaffold.tokens))
-    return Checked(config, own, cut)
+    return own, cut
 
 
 def _both(render: Any, scaffold: Scaffold, row: Row) -> tuple[str, str]:

@@ -19,16 +19,16 @@ from trainer_client.client import ScoreOptions
 from trainer_client.data.rows import Pitfalls
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Over, Place, Ratio, Scaffold, Schedule, Within, Wording
-from trainer_client.training import presets
+from trainer_client.training import presets, yaml_fields
+from trainer_client.training.mistakes import Mistakes
 from trainer_client.training.presets import References, Rubrics
+from trainer_client.training.yaml_fields import RunConfigError
+
+__all__ = ["RunConfig", "RunConfigError", "read", "written"]
 
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 _SCHEDULE, _WORDING = Schedule(), Wording()
 _MERGED = ("scaffold", "judging", "trl")
-
-
-class RunConfigError(ValueError):
-    """A run config cannot be used. The message names the place and what to change."""
 
 
 class Section(BaseModel):
@@ -126,12 +126,35 @@ class LoraSection(Section):
     target_modules: str | list[str] = Field(default="all-linear", description="Modules that get an adapter.")
 
 
+class FunctionSection(Section):
+    """A reward function beside the judge."""
+
+    call: str = Field(pattern=r"^[^:]+:[A-Za-z_]\w*$", description="`module:function`, or `file.py:function`.")
+    weight: float = Field(default=1.0, description="Its weight in the sum.")
+    none: Literal["no_opinion", "zero"] = Field(default="no_opinion", description="What its None means.")
+
+
 class RewardsSection(Section):
     """The rewards of a rollout."""
 
     by: Literal["total", "tag", "criterion"] = Field(
         default="total", description="One reward (`total`), or one for each `tag` or `criterion`."
     )
+    functions: list[FunctionSection] = Field(
+        default_factory=list, description="Functions beside the judge, each {call, weight, none}."
+    )
+
+    @property
+    def several(self) -> bool:
+        """Returns whether TRL adds up more than one reward."""
+        return self.by != "total" or bool(self.functions)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [one.call.rpartition(":")[2] for one in self.functions]
+        if len(set(names) | {"judge"}) <= len(names):
+            raise ValueError("functions must have distinct names, and none may be `judge`")
+        return self
 
 
 class RunConfig(Section):
@@ -222,26 +245,34 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "wording": WordingSection,
     "judging": JudgingSection,
     "rewards": RewardsSection,
+    "functions": FunctionSection,
     "lora": LoraSection,
 }
+
+
+_ELSEWHERE = {field: "trl" for preset in presets.PRESETS.values() for field in preset.trl} | {
+    field: part for part in _MERGED if part in _SECTIONS for field in _SECTIONS[part].model_fields
+}
+_MISTAKES = Mistakes(RunConfig, _SECTIONS, _ELSEWHERE)
 
 
 def read(path: Path, *, changes: Iterable[str] = (), out: Path | None = None) -> RunConfig:
     """Reads a file. `changes` are `key.path=value` and replace the file's values, `out` its folder. Raises
     RunConfigError."""
-    document = _loaded(path)
+    document = yaml_fields.loaded(path)
     for change in changes:
-        _change(document, change)
+        yaml_fields.change(document, change)
     if out is not None:
         document["out"] = str(out.absolute())
     try:
         run = RunConfig.model_validate(_with_preset(document))
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
-        raise RunConfigError("\n".join(f"{path}: {_problem(one)}" for one in errors)) from None
+        raise RunConfigError("\n".join(f"{path}: {_MISTAKES.sentence(one)}" for one in errors)) from None
     except RunConfigError as error:
         raise RunConfigError(f"{path}: {error}") from None
-    return run.model_copy(update=_paths(run, path.absolute().parent))
+    folder = path.absolute().parent
+    return run.model_copy(update={**_paths(run, folder), "rewards": _found(run.rewards, folder)})
 
 
 def written(run: RunConfig) -> str:
@@ -253,51 +284,6 @@ def written(run: RunConfig) -> str:
     yaml.default_flow_style, yaml.sort_base_mapping_type_on_output, yaml.width = False, False, 4096
     yaml.dump(run.model_dump(mode="json"), text)
     return text.getvalue()
-
-
-def _loaded(path: Path) -> dict[str, Any]:
-    try:
-        document = _yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunConfigError(f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise RunConfigError(f"{path}: not UTF-8") from None
-    except RunConfigError as error:
-        raise RunConfigError(f"{path}: {error}") from None
-    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        raise RunConfigError(f"{path}: must hold fields like `policy: …`; see docs/guide/training.md")
-    return document
-
-
-def _yaml(text: str) -> Any:
-    try:
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    except ImportError:
-        raise RunConfigError("reading it needs ruamel.yaml: pip install 'rubricd[train]'") from None
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        place = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
-        raise RunConfigError(f"{place}not YAML: {error.problem}") from None
-    except YAMLError as error:
-        raise RunConfigError(f"not YAML: {error}") from None
-
-
-def _change(document: dict[str, Any], change: str) -> None:
-    place, equals, value = change.partition("=")
-    keys = place.strip().split(".")
-    if not equals or not all(keys):
-        raise RunConfigError(f"--set {change}: must be key.path=value, like --set scaffold.start=0.1")
-    for key in keys[:-1]:
-        inner = document.setdefault(key, {})
-        if not isinstance(inner, dict):
-            raise RunConfigError(f"--set {change}: `{key}` holds no fields")
-        document = inner
-    try:
-        document[keys[-1]] = _yaml(value)
-    except RunConfigError as error:
-        raise RunConfigError(f"--set {change}: {error}") from None
 
 
 def _with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -333,33 +319,10 @@ def _paths(run: RunConfig, folder: Path) -> dict[str, str | None]:
     }
 
 
-def _problem(error: Any) -> str:
-    """One of pydantic's errors, with what to write instead."""
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "missing":
-        return f"`{place}`: missing"
-    if error["type"] != "extra_forbidden":
-        message = error["msg"].removeprefix("Value error, ")
-        return f"`{place}`: {message}" if place else message
-    known = _fields(error["loc"][:-1])
-    close = get_close_matches(str(error["loc"][-1]), known, n=1)
-    hint = f"did you mean `{close[0]}`? " if close else ""
-    if not close and len(error["loc"]) == 1:
-        hint = _elsewhere(place)
-    return f"`{place}`: unknown field; {hint}known here: {', '.join(known)}"
-
-
-def _elsewhere(name: str) -> str:
-    """Where a field that the run config does not have at its top may belong."""
-    places = {field: "trl" for preset in presets.PRESETS.values() for field in preset.trl}
-    places |= {field: part for part in _MERGED if part in _SECTIONS for field in _SECTIONS[part].model_fields}
-    if close := get_close_matches(name, places, n=1):
-        return f"did you mean `{places[close[0]]}.{close[0]}`? "
-    return "settings of TRL's GRPOConfig stand under `trl`; "
-
-
-def _fields(loc: Iterable[str | int]) -> list[str]:
-    fields = RunConfig.model_fields
-    for name in loc:
-        fields = _SECTIONS[str(name)].model_fields
-    return list(fields)
+def _found(rewards: RewardsSection, folder: Path) -> RewardsSection:
+    """The rewards, with functions of files taken as relative to the run config's folder."""
+    found = [
+        one.model_copy(update={"call": str(folder / one.call)}) if ".py:" in one.call else one
+        for one in rewards.functions
+    ]
+    return rewards.model_copy(update={"functions": found})

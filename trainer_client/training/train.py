@@ -38,6 +38,7 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
             eval_rows=plan.eval_rows,
             lora=_lora(plan),
             by=run.rewards.by,
+            beside=checked.beside,
             callbacks=[MetricsFile(plan.out / "metrics.jsonl")],
         )
     # TRL's own card names no policy that is a folder.

@@ -62,18 +62,6 @@ def check_texts(rows: Sequence[Row], tokenizer: Any) -> None:
             )
 
 
-def _rewards(
-    rows: Sequence[Row], judging: JudgeConfig, by: parts.By, ends: Sequence[int]
-) -> tuple[JudgeReward, list[Any]]:
-    """The judge, and the reward functions: the judge alone, or before the parts of its score."""
-    names = parts.names(rows, by)
-    if not names:
-        judge = JudgeReward(judging, ends=ends)
-        return judge, [judge]
-    split = parts.SplitReward(judging, ends=ends, by=by, soft=bool(judging.options.get("soft")))
-    return split, [split, *(parts.PartReward(split, name) for name in names)]
-
-
 def check_waits(judging: JudgeConfig, config: GRPOConfig) -> None:
     """Raises ValueError where a process may wait for its judge longer than the others wait for it."""
     if config.world_size > 1 and judging.judge_timeout_s >= config.ddp_timeout:
@@ -126,6 +114,7 @@ def build(
     eval_rows: Sequence[Row] = (),
     lora: Any = None,
     by: parts.By = "total",
+    beside: Sequence[parts.Beside] = (),
     callbacks: Sequence[Any] = (),
 ) -> GRPOTrainer:
     """Returns a trainer over `rows`, which are in the order of training; `.train()` and
@@ -139,10 +128,11 @@ def build(
     if tokenizer.chat_template is None:
         raise ValueError(f"the policy {policy} has no chat template; put a chat_template.jinja beside its tokenizer")
     scaffold = placed(scaffold, lambda messages: rendered(tokenizer, messages, template or {}))
-    judge, functions = _rewards([*rows, *eval_rows], judging, by, [tokenizer.eos_token_id])
-    if len(functions) > 1:
-        for name, value in parts.settings(functions[1:]).items():
-            setattr(config, name, value)
+    judge, functions, settings = parts.functions(
+        [*rows, *eval_rows], judging, by=by, beside=beside, ends=[tokenizer.eos_token_id]
+    )
+    for name, value in settings.items():
+        setattr(config, name, value)
     rollouts = Rollouts(
         scaffold, ratio=ratio, tokens=tokens, judge=judge, pipeline_parts=pipeline_parts, template=template
     )

@@ -11,6 +11,7 @@ from testkit.scripted_judge import Service, served
 from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client.cli.main import main
+from trainer_client.training.policy_check import function
 
 Json = dict[str, Any]
 pytestmark = pytest.mark.timeout(200)
@@ -54,6 +55,32 @@ def _said(capsys: pytest.CaptureFixture[str], path: Path, *options: str) -> str:
 )
 def test_a_setting_of_trl(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str], trl: Json, said: str) -> None:
     assert said in _said(capsys, runs.run_file(tmp_path, url, trl=trl))
+
+
+def test_weights_of_rewards_are_computed(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = runs.run_file(tmp_path, url, rewards={"by": "tag"}, trl={"reward_weights": [1.0, 2.0]})
+    assert "`trl.reward_weights` is computed from `rewards`; leave it out" in _said(capsys, path)
+
+
+def test_a_function_beside_the_judge_is_found_before_the_run(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text("def brief(completions, **_):\n    return [1.0 for _ in completions]\n")
+    (tmp_path / "bad.py").write_text("import no_such_module\n")
+    assert function(f"{tmp_path}/mine.py:brief")(completions=[1, 2]) == [1.0, 1.0]
+    assert function("math:sqrt")(4) == 2
+    for call, said in (
+        ("mine.py:long", f"{tmp_path}/mine.py has no function `long`"),
+        (
+            "bad.py:brief",
+            f"{tmp_path}/bad.py cannot be imported (ModuleNotFoundError: No module named",
+        ),
+        ("none.py:brief", "none.py cannot be imported (FileNotFoundError: "),
+        ("no_such_module:brief", "no_such_module cannot be imported (ModuleNotFoundError: "),
+    ):
+        path = runs.run_file(tmp_path, url, rewards={"functions": [{"call": call}]})
+        line = _said(capsys, path)
+        assert "`rewards.functions`: " in line and said in line
 
 
 def test_batches_that_do_not_fit_the_processes(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:

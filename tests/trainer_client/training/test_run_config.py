@@ -142,6 +142,10 @@ def test_changes_are_as_if_they_stood_in_the_file(tmp_path: Path) -> None:
         ("urll: x\n", "`urll`: unknown field; did you mean `judging.url`? "),
         ("zzz: 1\n", "`zzz`: unknown field; settings of TRL's GRPOConfig stand under `trl`; known here: policy"),
         ("eval_data: a.jsonl\neval_every: null\n", "`eval_data` would never be used: set `eval_every`"),
+        ("rewards: {functions: [{cal: 'a:b'}]}\n", "`rewards.functions.0.cal`: unknown field; did you mean `call`?"),
+        ("rewards: {functions: [{call: 'a'}]}\n", "`rewards.functions.0.call`: String should match"),
+        ("rewards: {functions: [{call: 'a:b'}, {call: 'c:b'}]}\n", "`rewards`: functions must have distinct names"),
+        ("rewards: {functions: [{call: 'a:judge'}]}\n", "and none may be `judge`"),
         ("rewards: {by: axis}\n", "`rewards.by`: Input should be 'total', 'tag' or 'criterion'"),
         ("preset: rar-implicit\nrewards: {by: tag}\n", "rewards.by `tag` needs verdicts: set judging.mode to verdict"),
         ("lora: {rank: 3}\n", "`lora.rank`: unknown field; "),
@@ -161,6 +165,15 @@ def test_changes_are_as_if_they_stood_in_the_file(tmp_path: Path) -> None:
 def test_slips_are_told_with_their_place(tmp_path: Path, text: str, said: str) -> None:
     message = _said(tmp_path, text)
     assert message.startswith(str(tmp_path / "run.yaml")) and said in message
+
+
+def test_a_function_of_a_file_lies_beside_the_run_config(tmp_path: Path) -> None:
+    text = "rewards: {functions: [{call: 'own/r.py:f'}, {call: 'a.b:g', none: zero}]}\n"
+    run = run_config.read(_file(tmp_path, text))
+    assert [one.call for one in run.rewards.functions] == [f"{tmp_path}/own/r.py:f", "a.b:g"]
+    (again := tmp_path / "elsewhere").mkdir()
+    (again / "run.yaml").write_text(run_config.written(run), encoding="utf-8")
+    assert run_config.read(again / "run.yaml") == run
 
 
 def test_every_slip_is_told_at_once(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from tests.trainer_client.trl.tiny import EVEN, Recorder, configured, judged_by
 from trainer_client import wire
 from trainer_client.data.rows import Row
 from trainer_client.reward_client import JudgeConfig
-from trainer_client.trl.parts import PartReward, SplitReward, names, split
+from trainer_client.trl.parts import Beside, PartReward, SplitReward, functions, names, split
+from trainer_client.trl.prompt_row import with_row
 from trainer_client.trl.trainer import build
 
 RUBRIC = [
@@ -87,6 +88,32 @@ def test_each_part_is_normalised_within_its_group(tmp_path: Path, policy: str) -
     wanted = (total - total.mean()) / (total.std() + 1e-4)
     assert table["advantage"] == [pytest.approx(float(one), abs=1e-3) for one in wanted]
     assert len({round(one, 3) for one in table["advantage"]}) > 2
+
+
+def test_a_function_beside_the_judge_has_no_say_about_what_was_not_judged() -> None:
+    """Its own None is no opinion, or zero where that is declared."""
+
+    async def own(completions: Sequence[str], **_: Any) -> list[float | None]:
+        return [None if one == "c" else len(one) / 10 for one in completions]
+
+    def plain(completions: Sequence[str], **_: Any) -> list[float | None]:
+        return [None if one == "c" else 7.0 for one in completions]
+
+    row = _row("1", RUBRIC)
+    with judged_by(lambda response: None if response == "bb" else 0.5) as (judging, _):
+        beside = [Beside("own", own, 0.5), Beside("plain", plain, 2.0, "zero")]
+        judge, given, settings = functions([row], judging, by="total", beside=beside, ends=[3])
+        assert settings["reward_weights"] == [1.0, 0.5, 2.0]
+        assert [one.__name__ for one in given] == ["judge", "own", "plain"]
+        asked = {"prompts": [with_row(row)] * 3, "completions": ["a", "bb", "c"], "completion_ids": [[3]] * 3}
+
+        async def ask() -> Sequence[object]:
+            found: Sequence[object] = await asyncio.gather(*(one(**asked) for one in given))
+            return found
+
+        assert asyncio.run(ask()) == [[0.5, None, 0.5], [0.1, None, None], [7.0, None, 0.0]]
+    alone, only, nothing = functions([row], judging, by="total", beside=(), ends=[3])
+    assert only == [alone] and nothing == {} and type(alone) is not type(judge)
 
 
 def test_a_split_judge_is_pickled_as_one() -> None:
