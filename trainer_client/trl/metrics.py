@@ -67,10 +67,12 @@ class RewardMetrics:
     def _measure_criteria(self, log: Log, result: wire.Result, row: dict[str, Any]) -> None:
         log("judge/coverage", result.coverage)
         log("judge/partial", float(result.status == "partial"))
+        log("judge/judgements", float(sum(one.source == "judge" for one in result.criteria)))
         criteria = {str(n): one for n, one in enumerate(row["rubric"] or [])}
         criteria |= {one["id"]: one for one in criteria.values() if one.get("id")}
         for criterion in result.criteria:
             log("judge/abstained", float(criterion.status == "abstained"))
+            log("judge/cached_share", float(criterion.source == "cache"))
             if criterion.p is not None:
                 log("judge/p_met", criterion.p)
             if criterion.met is not None:
