@@ -78,10 +78,11 @@ def is_small(body: bytes) -> bool:
 def read(body: bytes, names: Collection[str] = ()) -> Any:
     """The body's JSON. Raises InvalidRequest. `names` are fields, besides those of the contract, that a place may
     name."""
-    if len(body) > MAX_VALUES and not wire.values_at_most(body, MAX_VALUES):
+    values = wire.structure(body)
+    if values > MAX_VALUES and not wire.values_at_most(body, MAX_VALUES):
         raise InvalidRequest(f"the body holds more than {MAX_VALUES} values; send fewer items a request")
     try:
-        return wire.read_json(body)
+        return wire.read_json(body, values)
     except wire.JsonFault as fault:
         raise problems.not_json(fault, names) from None
 

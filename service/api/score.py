@@ -51,6 +51,8 @@ class _Call:
     candidates: list[Candidate]
     judge: JudgeIdentity
     options: Options
+    small: bool
+    """Reading its body took little, so writing a small answer does, too."""
 
 
 class ScoreRoute:
@@ -95,8 +97,9 @@ class ScoreRoute:
                 return Response(replay.body, media_type=media_type, headers={"Idempotency-Replayed": "true"})
             running = replay
         try:
-            parsed, candidates = await self._threads.run(team.name, partial(_parse, parse, body), small=is_small(body))
-            call = self._check(request, parsed, candidates, team, scorer, arrived_s)
+            small = is_small(body)
+            parsed, candidates = await self._threads.run(team.name, partial(_parse, parse, body), small=small)
+            call = replace(self._check(request, parsed, candidates, team, scorer, arrived_s), small=small)
             respond = self._lines if streams else self._whole
             return await respond(request, call, scorer, running)
         except BaseException:
@@ -131,7 +134,7 @@ class ScoreRoute:
             rule_meter=self._dependencies.ledger.rule_meter(team),
             trace=request.state.trace,
         )
-        return _Call(str(request.state.request_id), team, parsed, candidates, judge, options)
+        return _Call(str(request.state.request_id), team, parsed, candidates, judge, options, small=False)
 
     async def _whole(self, request: Request, call: _Call, scorer: Scorer, running: Running | None) -> Response:
         work = scorer.score(call.candidates, call.options)
@@ -139,7 +142,7 @@ class ScoreRoute:
         request.state.summary = await record(
             self._dependencies.telemetry, call.team.name, call.options.mode, scored, usage
         )
-        small = sum(len(one.judgements) for one in scored) <= _SMALL_ANSWER and is_small(await request.body())
+        small = call.small and sum(len(one.judgements) for one in scored) <= _SMALL_ANSWER
         body = await self._threads.run(call.team.name, partial(_write, call, scored, usage), small=small)
         if running is not None:
             await running.finish(body)

@@ -53,7 +53,7 @@ class _Refused(Exception):
 
 def structure(text: bytes) -> int:
     """Commas and opening brackets, of strings too: as many as there are values, or more."""
-    return text.count(b",") + text.count(b"[") + text.count(b"{")
+    return len(text) - len(text.translate(None, b",[{"))  # half the time of three counts
 
 
 def values_at_most(text: bytes, limit: int) -> bool:
@@ -75,10 +75,10 @@ def values_at_most(text: bytes, limit: int) -> bool:
     return found <= limit
 
 
-def read_json(text: bytes | str) -> Any:
-    """The document. Raises JsonFault."""
+def read_json(text: bytes | str, values: int | None = None) -> Any:
+    """The document. Raises JsonFault. `values` is its `structure`, where that is known."""
     raw = _utf8(text)
-    sliced = len(raw) > SMALL_BYTES and structure(raw) > SLICED_FROM
+    sliced = len(raw) > SMALL_BYTES and (structure(raw) if values is None else values) > SLICED_FROM
     try:
         decoded = raw.decode()
     except UnicodeDecodeError as error:
