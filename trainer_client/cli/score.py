@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from trainer_client import wire
 from trainer_client.cli import results_file
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
+from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.items import read_items
 from trainer_client.data.joined import Rubrics
@@ -161,7 +162,7 @@ def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
             f"{out} exists; name another file with --out, continue it with --resume, or overwrite it with --force"
         )
     join = None if args.rubrics is None else Rubrics(args.rubrics, Law(pitfalls=args.pitfalls)).joined
-    law = Law(args.pitfalls, args.response_column, args.strict, join, _once())
+    law = Law(args.pitfalls, args.response_column, args.strict, join, notes.once())
     items = list(islice(read_items(*args.files, law=law), args.limit))
     name = ", ".join(map(str, args.files))
     if not items:
@@ -184,18 +185,6 @@ def _out(args: argparse.Namespace) -> Path:
     if args.out is None and str(first) == sources.STANDARD_INPUT:
         raise _Misuse("standard input has no name for the results; name their file with --out")
     return args.out or first.with_name(f"{sources.stem(first)}.results.jsonl")
-
-
-def _once() -> Callable[[str], None]:
-    """Tells each note once, on stderr."""
-    told: set[str] = set()
-
-    def say(note: str) -> None:
-        if note not in told:
-            told.add(note)
-            print(f"rubricd: note: {note}", file=sys.stderr)
-
-    return say
 
 
 async def _scored(args: argparse.Namespace, work: results_file.Work) -> list[Outcome]:

@@ -117,7 +117,7 @@ def _metadata(row: Raw, task: Task, used: tuple[str, ...], law: Law) -> Raw:
     others = {name: as_json(value) for name, value in row.items() if name not in used and value is not None}
     for name in others:
         near = get_close_matches(name, [one for one in _MEANT if row.get(one) is None], n=1, cutoff=0.8)
-        if law.strict:
+        if law.strict and name not in _SOURCES:
             meant = f"write `{near[0]}`, or " if near else ""
             raise RowError(f"`{name}` is not read; {meant}leave it out, or leave --strict out to carry it as metadata")
         if near and name not in table.CONVERSATIONS:

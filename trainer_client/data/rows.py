@@ -14,6 +14,7 @@ from typing import Any
 from trainer_client import wire
 from trainer_client.data import reader
 from trainer_client.data.files import sources
+from trainer_client.data.formats import table
 from trainer_client.data.reader import LENIENT, Law
 from trainer_client.data.records import RowError
 from trainer_client.errors import DataError
@@ -37,7 +38,7 @@ def read_rows(*paths: str | Path, law: Law = LENIENT) -> Iterator[Row]:
     """Yields the rows of files or folders, in order; responses in them are ignored. Raises DataError at the first row
     that cannot be read."""
     places: dict[str, str] = {}
-    found = sources.rows(paths)
+    found = sources.rows(paths, None if law.strict else table.TRAINING_COLUMNS)
     name = sources.stem(paths[0]) if paths else ""
     with contextlib.closing(found):
         for index, (place, record) in enumerate(found):

@@ -16,6 +16,7 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.client import Failed, reward
+from trainer_client.data import notes
 from trainer_client.data.reader import Law
 from trainer_client.data.rows import Row, read_rows, training_order
 from trainer_client.errors import DataError, JudgeMismatch
@@ -128,7 +129,10 @@ def _check_folder(out: Path, resume: bool) -> None:
 
 def rows_of(run: RunConfig, path: str) -> list[Row]:
     """The file's rows with the rubric and the reference that this run uses. Raises DataError."""
-    rows = [_prepared(run, path, row) for row in read_rows(path, law=Law(pitfalls=run.pitfalls))]
+    law = Law(pitfalls=run.pitfalls)
+    if Processes.of(os.environ).first:
+        law = replace(law, say=notes.once())
+    rows = [_prepared(run, path, row) for row in read_rows(path, law=law)]
     if not rows:
         raise DataError(f"{path}: holds no rows")
     return rows

@@ -356,3 +356,9 @@ def test_rubrics_come_from_another_file(tmp_path: Path, capsys: pytest.CaptureFi
     assert [one["text"] for one in sent["rubric"]["criteria"]] == [one["text"] for one in whole["rubric"]]
     assert _score(file, service, "--quiet", "--force", "--rubrics", str(tmp_path / "none.jsonl")) == 2
     assert "none.jsonl: No such file" in capsys.readouterr().err
+
+
+def test_a_note_is_told_once(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text("".join(f"{json.dumps({**one, 'question': 'Other?'})}\n" for one in items(3)))
+    assert _score(file, Service(), "--quiet") == 0
+    assert capsys.readouterr().err == "rubricd: note: `prompt` is the conversation; `question` is not read\n"

@@ -9,8 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.trainer_client.data.test_formats import ALL, COMPLETIONS
 from tests.trainer_client.data.test_items import ITEM, RAR, VERL, _lines, _parquet
 from trainer_client import wire
+from trainer_client.data import reader
+from trainer_client.data.formats import table
 from trainer_client.data.reader import Law
 from trainer_client.data.rows import Row, read_rows, training_order
 from trainer_client.errors import DataError
@@ -145,3 +148,23 @@ def test_rows_of_a_table_with_more_columns(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([{**VERL, "ability": "chat", "weird": 1}]), path)
     assert _one(path).source == "healthbench"
     assert json.loads(json.dumps(_one(path).messages)) == VERL["prompt"]
+
+
+def test_of_a_table_only_the_columns_that_a_training_needs_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.Table.from_pylist([{**VERL, "picture": "x" * 100}]), path)
+    read: list[Any] = []
+    whole = reader.for_training
+    monkeypatch.setattr(reader, "for_training", lambda raw, law: read.append(set(raw)) or whole(raw, law))
+    _one(path)
+    assert read == [{"prompt", "data_source", "reward_model"}]
+    with pytest.raises(DataError, match="`picture` is not read"):
+        _one(path, law=Law(strict=True))
+
+
+@pytest.mark.parametrize("row", [*ALL.values(), COMPLETIONS, RAR, VERL], ids=lambda row: "-".join(row))
+def test_every_format_needs_no_other_column_for_a_training(row: Json) -> None:
+    kept = {name: value for name, value in row.items() if name in table.TRAINING_COLUMNS}
+    assert reader.for_training(kept, reader.LENIENT) == reader.for_training(row, reader.LENIENT)

@@ -310,6 +310,12 @@ def test_misuse_is_one_line_and_status_2(tmp_path: Path, url: str, capsys: pytes
     assert "holds no run" in capsys.readouterr().err
 
 
+def test_what_the_reader_noticed_is_told_once(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = _run(tmp_path, url, [{**row, "question": "Other?"} for row in runs.rows()])
+    rows_of(run, run.data)
+    assert capsys.readouterr().err == "rubricd: note: `prompt` is the conversation; `question` is not read\n"
+
+
 def test_the_command_is_there_without_torch() -> None:
     code = (
         "import sys, trainer_client.cli.train, trainer_client.cli.main\n"

@@ -41,6 +41,18 @@ FORMATS: tuple[Format, ...] = (
 )
 """From the most specific to the most general; the first whose columns all hold something reads the row."""
 
+# fmt: off
+TRAINING_COLUMNS = frozenset(
+    (
+        "prompt", "question", "messages", "instruction",
+        "rubric", "rubrics", "ground_truth", "reward_model", "extra_info",
+        "reference", "reference_answer", "id",
+        "data_source", "question_source", "dataset",
+        "index", "digest", "item", "items", "row", "advantage", "completion", "step", "input", "output",
+    )
+)
+# fmt: on
+"""All columns that a format reads for a training; of files with columns, others are not read for it."""
 CONVERSATIONS = ("prompt", "question", "messages", "instruction")
 """Columns that hold the conversation before the response, the first wins."""
 _RUBRICS = ("rubric", "rubrics", "reward_model.rubrics")
