@@ -115,10 +115,9 @@ def line(place: int, outcome: Outcome, digest: str, item: wire.Item, response: i
 
 
 def _item(item: wire.Item, response: int) -> Line:
-    fields = item.model_dump(
-        mode="json", by_alias=True, exclude_none=True, exclude={"id", "metadata", "response", "responses"}
-    )
-    return {**fields, "response": item.response if item.responses is None else item.responses[response]}
+    fields = item.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"id", "metadata"})
+    responses = fields.pop("responses", None)
+    return fields if responses is None else {**fields, "response": responses[response]}
 
 
 def _kept(path: Path, digests: Sequence[str]) -> dict[int, Line]:

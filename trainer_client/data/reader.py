@@ -87,7 +87,7 @@ def _item(task: Task, found: Mapping[str, Any], form: Format, law: Law) -> wire.
         "prompt": task.prompt,
         "rubric": task.rubric,
         "reference": task.reference,
-        "group": None if "responses" in found else task.group,
+        "group": task.group,
     }
     one = refusals.item({**{key: value for key, value in fields.items() if value is not None}, **found}, form.names)
     if one.rubric is None:

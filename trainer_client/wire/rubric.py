@@ -116,7 +116,11 @@ class Criterion(Strict):
     @property
     def is_unsigned_pitfall(self) -> bool:
         """Whether it is a pitfall with negative points and no `polarity`: neither says what meeting it means."""
-        return self.points < 0 and self.polarity is None and self.category == "pitfall"
+        if self.points >= 0 or self.polarity is not None:
+            return False
+        # Few texts begin so; the others need no closer look.
+        likely = "category" in self.tags or self.text.lstrip()[:1] in ("p", "P")
+        return likely and self.category == "pitfall"
 
     @property
     def judged_text(self) -> str:

@@ -95,6 +95,7 @@ def test_columns_that_are_not_ours_are_metadata() -> None:
     assert _read(HEALTHBENCH).metadata == {"example_tags": ["theme:x"], "prompt_id": "aa-1", "canary": "x"}
     assert _read({**ITEM, "metadata": {"a": 1}, "b": None, "c": 2}).metadata == {"a": 1, "c": 2}
     assert _read(COPY_AS_TEXT).metadata == {"extra_info": {"split": "train"}}
+    assert _read({"item": ITEM, "level": 2}).metadata == {"level": 2}
     assert _read(ITEM).metadata is None
 
 
@@ -174,8 +175,10 @@ def test_a_near_miss_is_named() -> None:
         ({**ITEM, "rubrics": RUBRIC}, "rubrics in `rubric` and in `rubrics`; keep one of them"),
         ({**VERL, "rubrics": RUBRIC}, "rubrics in `rubrics` and in `reward_model.rubrics`; keep one"),
         ({**RAR, "rubrics": RUBRIC}, "rubrics in `rubric` and in `rubrics`; keep one"),
+        ({**ITEM, "response": None, "responses": ["x"], "group": "g"}, "the row: `responses` is a group of its own"),
         ({**ITEM, "completion": "x"}, "both `response` and `completion`; keep one"),
         ({"question": "?", "response": "x"}, "no `rubric`; its columns are `question`, `response`; a row must be"),
+        ({"messages": TURNS, "rubric": RUBRIC}, "`messages` and `rubric` are in no format together; name the conv"),
         ({**OPEN_INSTRUCT, "ground_truth": "42"}, "`ground_truth` is the text '42' and must hold one rubric"),
         ({**OPEN_INSTRUCT, "ground_truth": "{"}, "`ground_truth` is the text '{'; write a list or an object"),
         ({"index": 0, "id": "0", "digest": "d", "score": 1}, "a result without its `item`"),
@@ -213,7 +216,7 @@ RIGHT = {"rar_pitfall_phrased_positively.jsonl": "is a pitfall with negative poi
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs the folder of cases")
-@pytest.mark.parametrize("path", sorted(CASES.glob("*.*l*")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(CASES.glob("*.[jp]*")), ids=lambda path: path.name)
 def test_what_people_bring_is_read(path: Path) -> None:
     from trainer_client.data.items import read_items
     from trainer_client.data.rows import read_rows

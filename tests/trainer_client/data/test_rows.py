@@ -155,11 +155,16 @@ def test_of_a_table_only_the_columns_that_a_training_needs_are_read(
 ) -> None:
     path = tmp_path / "in.parquet"
     pq.write_table(pa.Table.from_pylist([{**VERL, "picture": "x" * 100}]), path)
-    read: list[Any] = []
+    read: list[str] = []
     whole = reader.for_training
-    monkeypatch.setattr(reader, "for_training", lambda raw, law: read.append(set(raw)) or whole(raw, law))
+
+    def recorded(raw: Json, law: Law) -> reader.Read:
+        read.extend(raw)
+        return whole(raw, law)
+
+    monkeypatch.setattr(reader, "for_training", recorded)
     _one(path)
-    assert read == [{"prompt", "data_source", "reward_model"}]
+    assert sorted(read) == ["data_source", "prompt", "reward_model"]
     with pytest.raises(DataError, match="`picture` is not read"):
         _one(path, law=Law(strict=True))
 

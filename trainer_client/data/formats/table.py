@@ -66,7 +66,7 @@ def unpacked(row: Any) -> Raw:
     if not isinstance(row, dict):
         raise RowError(f"not an object but {shown(row)}; {known()}")
     if isinstance(row.get("item"), dict) and "digest" not in row:
-        row = row["item"]
+        row = {**{name: value for name, value in row.items() if name != "item"}, **row["item"]}
     if "items" in row:
         raise RowError("a whole request; write each of its `items` on a line of its own")
     nested = {name: decoded_if_json(row[name]) for name in _NESTED if isinstance(row.get(name), str)}
@@ -108,8 +108,11 @@ def _has(row: Raw, columns: tuple[str, ...]) -> bool:
 
 def _nothing(row: Raw) -> str:
     columns = ", ".join(f"`{name}`" for name in list(row)[:12])
-    missing = "no `rubric`" if any(row.get(name) is not None for name in CONVERSATIONS) else "no `prompt`"
-    return f"{missing}; its columns are {columns or 'none'}; {known()}"
+    turns = next((name for name in CONVERSATIONS if row.get(name) is not None), None)
+    rubric = next((name for name in _RUBRICS if held(row, name)), None)
+    if turns and rubric:
+        return f"`{turns}` and `{rubric}` are in no format together; name the conversation `prompt`; {known()}"
+    return f"no `{'rubric' if turns else 'prompt'}`; its columns are {columns or 'none'}; {known()}"
 
 
 def known() -> str:
