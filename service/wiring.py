@@ -183,7 +183,7 @@ async def _load(
     built = await build(settings)
     stack.push_async_callback(built.engine.stop)
     grader = _grader(settings.healthbench_template)
-    modes = judging_modes(built.engine.identity, built.tokenizer, settings, grader)
+    modes = judging_modes(built.engine.identity, built.tokenizer, settings, grader, built.unserved)
     modes = readable_modes(modes, built.check_labels)
     rules = RulePool(settings, telemetry)
     stack.push_async_callback(rules.stop)

@@ -164,6 +164,7 @@ class Service:
     def __init__(self, answer: Answer | None = None, **limits: int) -> None:
         self.answer = answer or (lambda body: answered(scores(body)))
         self.limits = limits
+        self.toy = False
         self.bodies: list[Json] = []
         self.requests: list[httpx.Request] = []
         self.busy = self.busiest = 0
@@ -184,7 +185,7 @@ class Service:
     def respond(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         if request.url.path == "/v1/judge":
-            return answered(judge_info(**self.limits))
+            return answered({**judge_info(**self.limits), "toy": self.toy})
         if request.url.path != "/v1/score":
             return httpx.Response(404, text="not here")
         body = json.loads(request.content)

@@ -96,11 +96,11 @@ class Load:
         return [Call(LOCAL, "science", {"items": items, "priority": "eval"})]
 
     def _asking(self) -> list[Call]:
-        """Somebody at the playground; and reasons, which keep vLLM writing."""
+        """Somebody at the playground; and ratings, of which vLLM computes two passes."""
         wire = evaluation(98, next(self._numbers)).wire
         asked = {"items": [wire], "priority": "interactive"}
-        reasoned = {"items": [{**wire, "rubric": wire["rubric"]["criteria"][:2]}], "mode": "reasoned"}
-        return [Call(LOCAL, "writing", asked), Call(VLLM, "writing", asked), Call(VLLM, "science", reasoned)]
+        rated = {"items": [{**wire, "rubric": wire["rubric"]["criteria"][:2]}], "mode": "implicit"}
+        return [Call(LOCAL, "writing", asked), Call(VLLM, "writing", asked), Call(VLLM, "science", rated)]
 
     def _metered(self) -> list[Call]:
         """More than its quota allows, with a rule that needs a process."""

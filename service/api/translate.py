@@ -92,6 +92,7 @@ def judge(judge: JudgeIdentity) -> wire.Judge:
             "mode": judge.mode,
             "layout": judge.layout,
             "fingerprint": judge.fingerprint,
+            "toy": judge.identity.toy,
         }
     )
 
@@ -105,6 +106,7 @@ def judge_info(judges: Sequence[JudgeIdentity], limits: wire.Limits) -> wire.Jud
             "revision": default.identity.revision,
             "engine": default.identity.engine,
             "fingerprint": default.fingerprint,
+            "toy": default.identity.toy,
             "modes": list(dict.fromkeys(one.mode for one in judges)),
             "layouts": list(dict.fromkeys(one.layout for one in judges)),
             "judges": [judge(one) for one in judges],

@@ -112,12 +112,13 @@ EngineResult = LabelLogprobs | Generation
 
 @dataclass(frozen=True, slots=True)
 class EngineIdentity:
-    """The judge behind an engine: every fact of it that can change a verdict."""
+    """The judge behind an engine: every fact of it that can change a verdict. A `toy` is not to be believed."""
 
     model: str
     revision: str
     engine: str
     facts: Mapping[str, str]
+    toy: bool = False
 
 
 class Engine(Protocol):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.engine.base import Engine
+from service.engine.identity import hash_files, weight_files
 from service.errors import ConfigurationError
 from service.observability.logging_setup import current_form
 from service.settings import EngineSettings
@@ -26,11 +27,12 @@ MINIATURE = Path(__file__).resolve().parents[2] / "miniature" / "checkpoints" / 
 @dataclass(frozen=True, slots=True)
 class LoadedJudge:
     """An engine with its judge's tokenizer, which has a chat template. `check_labels` raises ConfigurationError for
-    label ids that the engine cannot tell from other tokens."""
+    label ids that the engine cannot tell from other tokens. `unserved` are modes in which the judge writes noise."""
 
     engine: Engine
     tokenizer: Any
     check_labels: Callable[[tuple[int, ...]], None] = lambda label_ids: None
+    unserved: frozenset[str] = frozenset()
 
 
 async def build(settings: EngineSettings) -> LoadedJudge:
@@ -43,8 +45,30 @@ async def build(settings: EngineSettings) -> LoadedJudge:
     # Before the engine: a judge without a chat template is refused in a second, not after its weights are loaded.
     tokenizer = await asyncio.to_thread(_load_tokenizer, judge, settings.revision)
     if name == "remote" and not settings.remote_token_ids:
-        return await _remote_by_text(settings, tokenizer)
-    return LoadedJudge(await ENGINES[name](settings, judge), tokenizer)
+        loaded = await _remote_by_text(settings, tokenizer)
+    else:
+        loaded = LoadedJudge(await ENGINES[name](settings, judge), tokenizer)
+    return await asyncio.to_thread(_marked, loaded, settings.judge)
+
+
+def _marked(loaded: LoadedJudge, judge: str | None) -> LoadedJudge:
+    """The bundled judge is marked as a toy, wherever it stands, and serves no mode in which it would write text: it has
+    learned labels alone."""
+    engine = loaded.engine
+    if engine.identity.engine != "fake" and _is_bundled(engine.identity.facts, judge):
+        name = "miniature" if judge is None else engine.identity.model
+        engine.identity = replace(engine.identity, model=name, toy=True)
+        loaded = replace(loaded, unserved=frozenset({"reasoned"}))
+    if engine.identity.toy:
+        log.warning("judge %s is a toy: its verdicts are to be believed by nobody", engine.identity.model)
+    return loaded
+
+
+def _is_bundled(facts: Mapping[str, str], judge: str | None) -> bool:
+    """A server elsewhere does not tell its weights; there the tokenizer's folder says whose they are."""
+    if judge is None or Path(judge).resolve() == MINIATURE:
+        return True
+    return MINIATURE.is_dir() and facts.get("weights_sha256") == hash_files(weight_files(MINIATURE))
 
 
 def _load_tokenizer(judge: str, revision: str | None) -> Any:
@@ -65,10 +89,7 @@ async def _local(settings: EngineSettings, judge: str) -> Engine:
         max_model_len=settings.max_model_len,
         log_format=current_form(),
     )
-    engine = await IsolatedEngine.load(spec, hang_s=settings.local_hang_s)
-    if settings.judge is None:
-        engine.identity = replace(engine.identity, model="miniature")
-    return engine
+    return await IsolatedEngine.load(spec, hang_s=settings.local_hang_s)
 
 
 async def _remote(settings: EngineSettings, judge: str) -> Engine:
@@ -110,10 +131,7 @@ async def _vllm(settings: EngineSettings, judge: str) -> Engine:
     from service.engine.vllm.options import Options
 
     options = Options.from_settings(settings)
-    engine = await VllmEngine.load(judge, options, revision=settings.revision, hang_s=settings.vllm_hang_s)
-    if settings.judge is None:
-        engine.identity = replace(engine.identity, model="miniature")
-    return engine
+    return await VllmEngine.load(judge, options, revision=settings.revision, hang_s=settings.vllm_hang_s)
 
 
 ENGINES: Mapping[str, Callable[[EngineSettings, str], Awaitable[Engine]]] = {

@@ -17,6 +17,7 @@ from service.engine.base import EngineIdentity
 from service.engine.hub import resolve
 from service.engine.identity import checkpoint_facts, weight_files
 from service.engine.longrope import default_context, factors_facts
+from service.engine.untrained import is_untrained
 from service.errors import ConfigurationError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -62,6 +63,7 @@ def load_checkpoint(
             revision=revision or f"sha256:{facts['weights_sha256'][:12]}",
             engine="local",
             facts=facts,
+            toy=is_untrained(folder),
         ),
         max_model_len=length,
         vocabulary_size=model.get_input_embeddings().weight.shape[0],

@@ -127,7 +127,9 @@ class FakeEngine:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         remember: int | None = None,
     ) -> None:
-        self.identity = EngineIdentity(model="fake", revision=f"seed-{seed}", engine="fake", facts={"seed": str(seed)})
+        self.identity = EngineIdentity(
+            model="fake", revision=f"seed-{seed}", engine="fake", facts={"seed": str(seed)}, toy=True
+        )
         self.max_model_len = max_model_len
         self.calls = 0
         self.prompts = 0

@@ -113,6 +113,7 @@ class ReasonedMode:
 
     judge: JudgeIdentity
     renderer: Renderer
+    labels: tuple[str, ...]
     greedy: Sampling
     temperature: float
     max_reasoning_tokens: int
@@ -132,7 +133,7 @@ class ReasonedMode:
             raise Unparseable("the engine wrote nothing")
         sampling = step.query.sampling
         if sampling.json_schema is not None:
-            return read_written_verdict(result)
+            return read_written_verdict(result, self.labels)
         if not result.finished:
             raise Unparseable("the judge's reasoning did not end: raise `max_reasoning_tokens`")
         prompt = self.renderer.continue_prompt(

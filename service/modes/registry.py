@@ -5,7 +5,7 @@ cannot carry is left out, and the log has the reason.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -30,15 +30,21 @@ _BOOLEANS = (" true", " false")
 
 
 def judging_modes(
-    identity: EngineIdentity, tokenizer: ChatTokenizer, settings: ModeSettings, grader: str | None = None
+    identity: EngineIdentity,
+    tokenizer: ChatTokenizer,
+    settings: ModeSettings,
+    grader: str | None = None,
+    unserved: Collection[str] = (),
 ) -> dict[tuple[str, str], JudgingMode]:
-    """By mode and layout. `grader` is the text of layout `healthbench`, ours where None. Raises ConfigurationError
-    where not even mode `verdict` can be served."""
+    """By mode and layout, without the modes `unserved`. `grader` is the text of layout `healthbench`, ours where None.
+    Raises ConfigurationError where not even mode `verdict` can be served."""
     segmenter = Segmenter(tokenizer)
     # Not the files' hash: what a file was read as is what decides the ids.
     identity = replace(identity, facts={**identity.facts, "tokenizer": segmenter.fingerprint})
     found: dict[tuple[str, str], JudgingMode] = {}
     for layout, mode in product(LAYOUTS, _MAKERS):
+        if mode in unserved:
+            continue
         try:
             skeleton = build_skeleton(
                 tokenizer, layout, mode, grader=grader, labels=settings.labels, arguments=settings.chat_template_kwargs
@@ -123,6 +129,7 @@ def _by_reasons(
     return ReasonedMode(
         judge,
         renderer,
+        labels=settings.labels,
         greedy=greedy,
         temperature=settings.vote_temperature,
         max_reasoning_tokens=settings.max_reasoning_tokens,

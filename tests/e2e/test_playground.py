@@ -145,8 +145,10 @@ def test_text_of_a_response_is_never_markup(page: Page) -> None:
 
 
 def test_the_judge_can_be_asked_in_every_mode_it_has(page: Page) -> None:
-    page.wait_for_selector("#mode option:nth-child(4)", state="attached")
-    for mode, shown in (("reasoned", "#answer table"), ("implicit", "#answer p.wait"), ("verdict", "#answer table")):
+    page.wait_for_selector("#mode option:nth-child(3)", state="attached")
+    assert page.locator("#mode option").all_inner_texts() == ["verdict", "implicit", "likert"]
+    assert page.inner_text("#toy") == "This judge is a toy: believe none of its verdicts."
+    for mode, shown in (("implicit", "#answer p.wait"), ("verdict", "#answer table")):
         page.select_option("#mode", mode)
         with page.expect_response("**/v1/score") as answered:
             page.click("#go")

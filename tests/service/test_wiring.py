@@ -118,6 +118,17 @@ async def test_a_mode_whose_labels_the_engine_cannot_read_is_not_served() -> Non
         assert {mode for mode, _ in lifecycle.judge().judging_modes} == {"verdict", "reasoned"}
 
 
+async def test_what_a_judge_only_writes_as_noise_is_not_served() -> None:
+    async def build(settings: Settings) -> LoadedJudge:
+        return LoadedJudge(FakeEngine(), family("qwen"), unserved=frozenset({"reasoned"}))
+
+    lifecycle = Lifecycle[Scorer]()
+    async with compose(fake_settings(), ManualClock(), lifecycle, build).running():
+        while lifecycle.state == "loading":
+            await settle()
+        assert {mode for mode, _ in lifecycle.judge().judging_modes} == {"verdict", "implicit", "likert"}
+
+
 async def test_a_template_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     composition, failures = composed(fake_settings(healthbench_template=tmp_path / "none.txt"))
     async with composition.running():

@@ -231,8 +231,10 @@ def summary(outcomes: Sequence[Outcome]) -> str:
         parts.append(f"mean score {sum(scores) / len(scores):.3f}")
     parts += _counted("without a score", [outcome for outcome in outcomes if isinstance(outcome, Scored)])
     parts += _counted("failed", [outcome for outcome in outcomes if isinstance(outcome, Failed)])
-    judges = {outcome.judge.fingerprint: outcome.judge.model for outcome in outcomes if isinstance(outcome, Scored)}
-    parts += [f"judge {model} {fingerprint}" for fingerprint, model in judges.items()]
+    judges = {outcome.judge.fingerprint: outcome.judge for outcome in outcomes if isinstance(outcome, Scored)}
+    parts += [
+        f"judge {judge.model} {fingerprint}{' (a toy)' if judge.toy else ''}" for fingerprint, judge in judges.items()
+    ]
     if len(judges) > 1:
         parts.append(f"WARNING: {len(judges)} different judges; their scores cannot be compared")
     return "; ".join(parts)

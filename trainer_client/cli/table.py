@@ -75,6 +75,10 @@ def show(items: Sequence[wire.Item], outcomes: Sequence[Outcome], console: Conso
         (console or Console()).print(table)
     elif any(isinstance(outcome, Scored) for outcome in outcomes):
         (console or Console()).print(_scores(outcomes))
+    toys = {outcome.judge.model for outcome in outcomes if isinstance(outcome, Scored) and outcome.judge.toy}
+    for model in sorted(toys):
+        note = f"judge {model} is a toy: believe none of these verdicts"
+        (console or Console()).print(Text(note, style="yellow"), soft_wrap=True)
 
 
 def _judged(items: Sequence[wire.Item], outcomes: Sequence[Outcome]) -> Iterator[Judged]:

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--check", action="store_true", help="check everything, print the plan and end; nothing is written")
     add("--resume", action="store_true", help="continue from the last checkpoint, or start if there is none")
+    add("--toy-judge", action="store_true", help="train although the judge is a toy, whose rewards mean nothing")
     add("--another-judge", action="store_true", help="with --resume: continue although the judge has changed")
 
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """The exit code: 0 trained, 1 ended before its end, 2 for misuse, 130 for an interrupt."""
     try:
         wanted = run_config.read(args.file, changes=args.changes, out=args.out)
-        plan = preflight.prepare(wanted, resume=args.resume, another_judge=args.another_judge)
+        plan = preflight.prepare(wanted, resume=args.resume, another_judge=args.another_judge, toy_judge=args.toy_judge)
         # These need torch, which takes seconds to import.
         from trainer_client.training import policy_check, train
 
@@ -104,7 +105,8 @@ def _print_plan(plan: Plan, cut: int, rows: int) -> None:
     start = "" if plan.checkpoint is None else f", from {plan.checkpoint.name}"
     print(
         f"rubricd: {plan.run.preset}, {plan.steps} batches of {plan.run.prompts_per_batch} prompts x "
-        f"{plan.run.group} rollouts{start}; {_rate(plan)}judge {plan.judge['model']} {plan.judge['fingerprint']}; "
+        f"{plan.run.group} rollouts{start}; {_rate(plan)}judge {plan.judge['model']} {plan.judge['fingerprint']}"
+        f"{' (a toy)' if plan.judge['toy'] else ''}; "
         f"run folder {plan.out}"
     )
     if plan.trial_failure is not None:

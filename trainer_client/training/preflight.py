@@ -68,7 +68,7 @@ _INSTALLED_BY = {"trl": "rubricd[train]", "peft": "rubricd[train]", "datasets": 
 _INSTALLED_BY |= {"accelerate": "rubricd[train]", "liger_kernel": "liger-kernel", "comet_ml": "comet-ml"}
 
 
-def prepare(run: RunConfig, *, resume: bool, another_judge: bool = False) -> Plan:
+def prepare(run: RunConfig, *, resume: bool, another_judge: bool = False, toy_judge: bool = False) -> Plan:
     """Checks everything that needs no policy and returns the plan. Raises RunConfigError, DataError or another
     RubricdClientError."""
     out, processes = Path(run.out), Processes.of(os.environ)
@@ -86,6 +86,11 @@ def prepare(run: RunConfig, *, resume: bool, another_judge: bool = False) -> Pla
     checkpoint = run_dir.checkpoint(out) if resume else None
     judging = run.judge(os.environ, expect_judge=run.judging.expect_judge)
     judge, trial_failure = asyncio.run(_judge(run, judging, [*rows, *eval_rows]))
+    if judge["toy"] and not toy_judge:
+        raise RunConfigError(
+            f"`judging`: the service's judge, {judge['model']}, is a toy and its rewards mean nothing; start the "
+            "service with a real `judge`, or say --toy-judge for a demonstration"
+        )
     _check_judge(run_dir.judges(out) if checkpoint else [], judge, another_judge)
     judging = run.judge(os.environ, expect_judge=judge["fingerprint"])
     return Plan(run, out, order, eval_rows, steps, judging, judge, trial_failure, checkpoint, processes, data)

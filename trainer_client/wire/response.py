@@ -33,6 +33,7 @@ class Judge(Answer):
     mode: Mode
     layout: Layout
     fingerprint: str
+    toy: bool = Field(default=False, description="The judge is for demonstrations and tests: believe no verdict of it.")
 
 
 class CriterionResult(Answer):
@@ -170,6 +171,7 @@ class JudgeInfo(Answer):
     revision: str
     engine: str
     fingerprint: str = Field(description="In the default mode and layout.")
+    toy: bool = Field(default=False, description="As in every answer's `judge`.")
     modes: list[Mode]
     layouts: list[Layout]
     judges: list[Judge] = Field(

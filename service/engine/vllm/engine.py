@@ -26,6 +26,7 @@ from service.engine.identity import checkpoint_facts
 from service.engine.supervision.checkpoint_files import CheckpointFiles
 from service.engine.supervision.restart import restart_until_it_runs
 from service.engine.supervision.watchdog import end_watch, watch
+from service.engine.untrained import is_untrained
 from service.engine.vllm import requests
 from service.engine.vllm.options import Options, facts
 from service.engine.vllm.process import VllmInstance
@@ -90,6 +91,7 @@ class VllmEngine:
             revision=revision or f"sha256:{checkpoint['weights_sha256'][:12]}",
             engine="vllm",
             facts={**checkpoint, **facts(instance.llm.vllm_config, folder, options)},
+            toy=await asyncio.to_thread(is_untrained, folder),
         )
         return cls(instance, folder, options, identity, hang_s=hang_s)
 

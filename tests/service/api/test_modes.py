@@ -1,5 +1,6 @@
 """The modes on the wire, with the fake engine."""
 
+import json
 from typing import Any
 
 import pytest
@@ -76,3 +77,12 @@ async def test_an_engine_that_is_down_is_unready_and_refuses_with_the_reason() -
     assert (ready.status_code, ready.json()["detail"]) == (503, "vLLM died; it is being started again")
     assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
     assert (alive.status_code, again.status_code) == (200, 200)
+
+
+async def test_a_toy_says_so_in_every_answer() -> None:
+    async with serving() as client:
+        assert (await client.get("/v1/judge")).json()["toy"] is True
+        assert {one["toy"] for one in (await client.get("/v1/judge")).json()["judges"]} == {True}
+        assert (await client.post("/v1/score", json={"items": [item()]})).json()["judge"]["toy"] is True
+        lines = await client.post("/v1/score", json={"items": [item()]}, headers={"accept": "application/x-ndjson"})
+        assert json.loads(lines.text.splitlines()[-1])["judge"]["toy"] is True

@@ -47,6 +47,23 @@ def test_anything_else_is_unparseable_and_never_false(text: str) -> None:
         read_written_verdict(Generation(text, finished=True, tokens=9))
 
 
+@pytest.mark.parametrize(
+    "explanation", ["", "  ", "...", "YesYesNoYes", "Yes No\nYes", "not met", "true, TRUE", "Ja Ja"]
+)
+def test_labels_explain_nothing(explanation: str) -> None:
+    text = json.dumps({"explanation": explanation, "criteria_met": True})
+    with pytest.raises(Unparseable, match="repeated the labels"):
+        read_written_verdict(Generation(text, finished=True, tokens=9), ("Ja", " Nein"))
+
+
+@pytest.mark.parametrize(
+    "explanation", ["Yes, it names a doctor.", "x", "Nothing is said.", "不符合", "Nope", "notmetal"]
+)
+def test_words_explain(explanation: str) -> None:
+    text = json.dumps({"explanation": explanation, "criteria_met": False})
+    assert read_written_verdict(Generation(text, finished=True, tokens=9), ("Yes", "No")).explanation == explanation
+
+
 def test_every_cut_of_a_document_is_unparseable() -> None:
     for end in range(len(GOOD)):
         with pytest.raises(Unparseable):

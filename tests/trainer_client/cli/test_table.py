@@ -52,6 +52,14 @@ def test_a_few_criteria_are_shown_one_by_one() -> None:
     assert len(rows) == 6
 
 
+def test_a_toy_is_called_one_under_its_verdicts() -> None:
+    real = _scored("a", 1.0, _criterion(0, 5, True, 0.83))
+    toy = Scored(real.result, JUDGE.model_copy(update={"toy": True}))
+    assert "toy" not in _shown([_item(("Is kind.", 5))], [real])
+    lines = _shown([_item(("Is kind.", 5))], [toy]).splitlines()
+    assert lines[-1] == "judge fake is a toy: believe none of these verdicts"
+
+
 def test_many_verdicts_on_the_same_texts_become_shares() -> None:
     items = [_item(("Is kind.", 5), ("Lies.", -3))] * 20
     outcomes: list[Outcome] = [

@@ -296,6 +296,15 @@ def test_the_digest_sees_every_part_of_a_row_and_their_order(tmp_path: Path, url
     assert len(set(digests)) == 5
 
 
+def test_a_toy_trains_for_a_demonstration_alone(tmp_path: Path, url: str, service: Service) -> None:
+    service.toy = True
+    run = _run(tmp_path, url)
+    with pytest.raises(RunConfigError, match=r"judge, fake, is a toy .* say --toy-judge"):
+        _plan(run)
+    assert not Path(run.out).exists(), "nothing is begun"
+    assert _plan(run, toy_judge=True).judge["toy"] is True
+
+
 def test_misuse_is_one_line_and_status_2(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = runs.run_file(tmp_path, url)
     for options, said in (

@@ -130,7 +130,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
     with served(service) as url:
         path = runs.run_file(tmp_path, url, judging={"judge_timeout_s": 300})
         process = subprocess.Popen(
-            [sys.executable, "-m", "trainer_client", "train", str(path)],
+            [sys.executable, "-m", "trainer_client", "train", str(path), "--toy-judge"],
             env=runs.environment(),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -173,7 +173,7 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     with served(Service()) as url:
         path = runs.run_file(tmp_path, url, per_device=4, steps=2)
-        command = [*launcher, "-m", "trainer_client", "train", str(path)]
+        command = [*launcher, "-m", "trainer_client", "train", str(path), "--toy-judge"]
         done = subprocess.run(command, env=runs.environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"

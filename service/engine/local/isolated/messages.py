@@ -68,14 +68,20 @@ def decode_spec(frame: Frame) -> JudgeSpec:
 
 def encode_loaded(loaded: LoadedFacts) -> Frame:
     one = loaded.identity
-    head = {"model": one.model, "revision": one.revision, "engine": one.engine, "facts": dict(one.facts)}
+    head = {
+        "model": one.model,
+        "revision": one.revision,
+        "engine": one.engine,
+        "facts": dict(one.facts),
+        "toy": one.toy,
+    }
     more = {"max_model_len": loaded.max_model_len, "folder": loaded.folder}
     return Frame({"kind": "loaded", **head, **more}, no_ids())
 
 
 def decode_loaded(frame: Frame) -> LoadedFacts:
     head = frame.head
-    identity = EngineIdentity(head["model"], head["revision"], head["engine"], head["facts"])
+    identity = EngineIdentity(head["model"], head["revision"], head["engine"], head["facts"], head["toy"])
     return LoadedFacts(identity, head["max_model_len"], head["folder"])
 
 

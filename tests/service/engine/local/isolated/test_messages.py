@@ -77,5 +77,5 @@ def test_a_callers_mistake_is_one_on_this_side() -> None:
 def test_what_to_load_and_what_was_loaded_come_out_equal() -> None:
     spec = JudgeSpec("a judge", None, "auto", "cuda:1", 4096, "json", 0.25)
     assert messages.decode_spec(messages.encode_spec(spec)) == spec
-    loaded = LoadedFacts(EngineIdentity("a", "b", "local", {"weights": "c"}), 99, "/a/folder")
+    loaded = LoadedFacts(EngineIdentity("a", "b", "local", {"weights": "c"}, toy=True), 99, "/a/folder")
     assert messages.decode_loaded(messages.encode_loaded(loaded)) == loaded

@@ -1,0 +1,48 @@
+"""A judge that should not be believed is marked where it is built."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.engine import build as module
+from service.engine.base import EngineIdentity
+from service.engine.build import MINIATURE, build
+from service.engine.fake import FakeEngine
+from service.engine.identity import checkpoint_facts
+from service.settings import EngineSettings
+
+
+@pytest.fixture(autouse=True)
+def nothing_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def _local(settings: EngineSettings, judge: str) -> Any:
+        engine = FakeEngine()
+        engine.identity = EngineIdentity(judge, "r", "local", checkpoint_facts(Path(judge)))
+        return engine
+
+    monkeypatch.setitem(module.ENGINES, "local", _local)
+
+
+async def test_the_bundled_judge_is_a_toy_wherever_it_stands(tmp_path: Path) -> None:
+    bundled = await build(EngineSettings())
+    assert (bundled.engine.identity.model, bundled.engine.identity.toy) == ("miniature", True)
+    assert bundled.unserved == {"reasoned"}, "it has learned labels, and would write them as its reasons"
+    shutil.copytree(MINIATURE, tmp_path / "copy")
+    for judge in (MINIATURE, tmp_path / "copy"):
+        loaded = await build(EngineSettings(judge=str(judge)))
+        assert (loaded.engine.identity.model, loaded.engine.identity.toy) == (str(judge), True)
+        assert loaded.unserved == {"reasoned"}
+
+
+async def test_other_weights_are_no_toy(tmp_path: Path) -> None:
+    shutil.copytree(MINIATURE, tmp_path / "other")
+    weights = tmp_path / "other" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
+    loaded = await build(EngineSettings(judge=str(tmp_path / "other")))
+    assert (loaded.engine.identity.toy, loaded.unserved) == (False, frozenset())
+
+
+async def test_the_engine_without_a_judge_is_a_toy_that_serves_every_mode() -> None:
+    fake = await build(EngineSettings(engine="fake"))
+    assert (fake.engine.identity.toy, fake.unserved) == (True, frozenset())
