@@ -44,6 +44,7 @@ class ScoreOptions(TypedDict, total=False):
     unjudged: wire.Unjudged | None
     pitfalls: wire.Pitfalls | None
     priority: wire.Priority
+    cache: wire.CacheUse
     expect_judge: str | None
 
 

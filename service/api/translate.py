@@ -80,6 +80,7 @@ def options(request: wire.ScoreRequest, team: Team, arrived_s: float) -> Options
         scope=team.scope,
         tenant=Tenant(team.name, team.weight, request.priority),
         priority=_ENGINE_PRIORITY[request.priority],
+        cache=request.cache,
     )
 
 

@@ -212,6 +212,9 @@ class RedisCache(Generic[V]):
     def put(self, key: bytes, value: V) -> None:
         self._writer.put(key, add_checksum(key, self._encode(value)))
 
+    def overwrite(self, key: bytes, value: V) -> None:
+        self._writer.overwrite(key, add_checksum(key, self._encode(value)))
+
     def release(self, key: bytes) -> None:
         self._writer.release(key)
 

@@ -42,6 +42,10 @@ class SharedCache(Protocol[V]):
         """Judged here: writes the value soon, for all processes, and then releases the key."""
         ...
 
+    def overwrite(self, key: bytes, value: V) -> None:
+        """Judged here, though the key is not `mine`: writes the value soon, and releases nothing."""
+        ...
+
     def release(self, key: bytes) -> None:
         """Not judged: releases the key, so that another process may try."""
         ...

@@ -41,6 +41,10 @@ class WriteBehind:
     def put(self, key: bytes, value: bytes) -> None:
         self._write_soon(_Pending(key, value, self._leases.release(key)))
 
+    def overwrite(self, key: bytes, value: bytes) -> None:
+        """Leaves the lease of the key, which another request may hold."""
+        self._write_soon(_Pending(key, value, None))
+
     def release(self, key: bytes) -> None:
         if (release := self._leases.release(key)) is not None:
             self._write_soon(_Pending(key, None, release))

@@ -2,12 +2,14 @@
 
 Guarantees: a query that is known, or that another request waits for, is not judged again; between the look into memory
 for a query and the joining of its flight nothing else runs. A flight goes on when the request that began it is
-cancelled, and a request waits for nothing past its deadline.
+cancelled, and a request waits for nothing past its deadline. A request that refreshes or bypasses the cache shares no
+flight with another.
 
 A new flight goes through `shared_lookup` where processes share a cache, and else at once through `submission`.
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +44,7 @@ class Evaluator:
         self._scheduler = scheduler
         self._memory = memory
         self._flights: SingleFlight[ModeResult] = SingleFlight()
+        self._alone = itertools.count()
         self._starting: set[asyncio.Task[None]] = set()
         self._rendering = Rendering(scheduler)
         self._submission = Submission(scheduler, self._rendering, memory, shared)
@@ -72,11 +75,13 @@ class Evaluator:
             await turns.rest()
         # What is refused here begins no flight, so no other request can join one that is about to fail. With a shared
         # cache it is not known yet which queries are new: submission asks then.
-        estimate = await self._admit(runs, context, turns) if self._shared_lookup is None else None
+        looked_up = self._shared_lookup is not None and context.cache == "use"
+        estimate = None if looked_up else await self._admit(runs, context, turns)
         joined = _Joined(judging_mode, context, usage, keys.too_long)
+        join = self._join if context.cache == "use" else self._join_none
         try:
             for run in runs:
-                self._join(run, joined)
+                join(run, joined)
                 await turns.rest()
         except BaseException:
             # Cancelled on the way: what another request has joined by now must be judged all the same.
@@ -114,10 +119,30 @@ class Evaluator:
             else:
                 usage.deduplicated += 1
 
+    def _join_none(self, run: KeyedRun, joined: "_Joined") -> None:
+        """Flights of this request's own, under keys that no other request has."""
+        if joined.number is None:
+            joined.number = next(self._alone)
+        for query, key in zip(run.queries, run.keys, strict=True):
+            if key is None:
+                joined.pending.append(Pending(None, None, joined.too_long))
+                continue
+            if joined.context.cache == "refresh":
+                flight, is_new = self._flights.join(b"refresh %d " % joined.number + key, joined.context.deadline_s)
+            else:
+                flight, is_new = self._flights.join(b"bypass %d" % next(self._alone), joined.context.deadline_s)
+            joined.pending.append(Pending(None, flight))
+            if is_new:
+                joined.new.append(
+                    NewQuery(joined.judging_mode, query, run.group, key, flight, joined.context, joined.usage)
+                )
+            else:
+                joined.usage.deduplicated += 1
+
     def _begin(self, joined: "_Joined", estimate: Estimate | None) -> asyncio.Task[None] | None:
         """Starts to judge what is new; None where nothing is."""
         if joined.new:
-            if self._shared_lookup is not None:
+            if self._shared_lookup is not None and joined.context.cache == "use":
                 return self._start(self._look_up(joined.new))
             return self._start(self._submission.submit(joined.new, estimate))
         if estimate is not None:
@@ -132,12 +157,18 @@ class Evaluator:
     async def _admit(self, runs: Sequence[KeyedRun], context: RequestContext, turns: Turns) -> Estimate | None:
         """Raises Overloaded where new queries have surely no place in the queue. None where there are none."""
         new: dict[bytes, Query] = {}
+        again: list[Query] = []
         for run in runs:
             for query, key in zip(run.queries, run.keys, strict=True):
-                if key is not None and key not in self._memory and key not in self._flights:
+                if key is None:
+                    continue
+                if context.cache == "bypass":
+                    again.append(query)
+                elif context.cache == "refresh" or (key not in self._memory and key not in self._flights):
                     new.setdefault(key, query)
             await turns.rest()
-        return self._rendering.admit(list(new.values()), context) if new else None
+        queries = again or list(new.values())
+        return self._rendering.admit(queries, context) if queries else None
 
     async def _look_up(self, new: Sequence[NewQuery]) -> None:
         assert self._shared_lookup is not None
@@ -172,6 +203,7 @@ class _Joined:
     too_long: TooLong
     pending: list[Pending] = field(default_factory=list)
     new: list[NewQuery] = field(default_factory=list)
+    number: int | None = None
 
     def release(self) -> None:
         release_all(self.pending)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from service.modes.rating import Norm
 from service.observability.tracing import UNTRACED, Trace
@@ -50,6 +50,11 @@ class RuleMeter(Protocol):
         ...
 
 
+CacheUse = Literal["use", "refresh", "bypass"]
+"""`refresh` judges again what is known and keeps the new verdicts; `bypass` keeps none, and judges equal queries each
+by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class RequestContext:
     """These facts hold for all queries of one request. `scope` names who may share the results, `tenant` whose queue
@@ -62,6 +67,7 @@ class RequestContext:
     reserve: Reserve | None = None
     rule_meter: RuleMeter | None = None
     trace: Trace = UNTRACED
+    cache: CacheUse = "use"
 
 
 @dataclass(frozen=True, slots=True)

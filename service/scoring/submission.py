@@ -1,8 +1,8 @@
 """Submission takes new queries through rendering, reservation, queue and steps to their verdicts.
 
 Guarantees: what refuses the queries fails all of them, and what was reserved for them is settled once, when the last of
-them has ended. A verdict that does not abstain is in the caches before another request can ask for it; a failure, or an
-abstention, is in none.
+them has ended. A verdict that does not abstain is in the caches before another request can ask for it; a failure, an
+abstention, or what bypasses the cache, is in none.
 """
 
 import asyncio
@@ -198,10 +198,16 @@ class Submission:
             if abstains(following.label_mass, one.judging_mode.judge.mass_floor):
                 self._release([one])
             else:
-                self._memory.put(one.key, following)
-                if self._shared is not None:
-                    self._shared.put(one.key, following)
+                self._keep(one, following)
             one.flight.succeed(following)
+
+    def _keep(self, one: NewQuery, result: ModeResult) -> None:
+        if one.context.cache == "bypass":
+            return
+        self._memory.put(one.key, result)
+        if self._shared is not None:
+            put = self._shared.put if one.context.cache == "use" else self._shared.overwrite
+            put(one.key, result)
 
     def _ended(self, one: NewQuery, settlement: Settlement, future: asyncio.Future[ModeResult]) -> None:
         """The flight is over: with a verdict, a failure, or because its last waiter left."""
@@ -209,14 +215,15 @@ class Submission:
         if isinstance(work, Ticket) and work.started and work.future.cancelled():
             settlement.used_tokens += work.cost  # the engine computes it to the end, so it is paid for
         settlement.end_one()
-        if self._shared is not None and (future.cancelled() or future.exception() is not None):
-            self._shared.release(one.key)
+        if future.cancelled() or future.exception() is not None:
+            self._release([one])
 
     def _release(self, new: Iterable[NewQuery]) -> None:
         """Another process may judge these now."""
         if self._shared is not None:
             for one in new:
-                self._shared.release(one.key)
+                if one.context.cache == "use":  # the others took no lease
+                    self._shared.release(one.key)
 
 
 def _count_usage(usage: Usage, step: Step, result: EngineResult) -> int:

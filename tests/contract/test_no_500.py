@@ -40,6 +40,7 @@ FULL: dict[str, Any] = {
     "unjudged": "lower",
     "deadline_ms": 10_000,
     "priority": "train",
+    "cache": "refresh",
     "expect_judge": None,
 }
 ITEMS = [

@@ -41,6 +41,7 @@ _OPTIONS = (
     "unjudged",
     "reasoning",
     "priority",
+    "cache",
     "expect_judge",
 )
 DESCRIPTION = "Score every response in a file by a judge service: writes a line of results for each, then a table."
@@ -121,6 +122,7 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
         metavar="HOW",
     )
     add("priority", "scheduling class", choices=get_args(wire.Priority))
+    add("cache", "refresh: judge again; bypass: judge again and keep no verdict", choices=get_args(wire.CacheUse))
     add("expect_judge", "refuse results of any other judge", metavar="FINGERPRINT")
 
 
@@ -129,7 +131,9 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     try:
         items, out = _prepared(args)
-        work = results_file.open_work(items, out, {**_options(args), "expect_judge": None}, resume=args.resume)
+        options = {**_options(args), "expect_judge": None}
+        del options["cache"]  # a file may be continued with another
+        work = results_file.open_work(items, out, options, resume=args.resume)
         outcomes = asyncio.run(_scored(args, work)) if work.items else []
     except KeyboardInterrupt:
         print("rubricd: interrupted; the results until now are in the results file", file=sys.stderr)

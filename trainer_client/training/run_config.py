@@ -226,7 +226,8 @@ class RunConfig(Section):
     def judge(self, environment: Mapping[str, str], *, expect_judge: str | None) -> JudgeConfig:
         """The judge that the fields describe; its key is read from `environment`."""
         part = self.judging
-        options: Any = {name: getattr(part, name) for name in ScoreOptions.__annotations__ if name != "pitfalls"}
+        names = ScoreOptions.__annotations__.keys() - {"cache", "pitfalls"}
+        options: Any = {name: getattr(part, name) for name in names}
         options |= {"expect_judge": expect_judge, "pitfalls": self.pitfalls}
         return JudgeConfig(
             url=part.url,

@@ -6,7 +6,7 @@ names from here: `from trainer_client import wire`.
 """
 
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
-from trainer_client.wire.models import Aggregation, Answer, Layout, Mode, Strict, Unjudged, says_something
+from trainer_client.wire.models import Aggregation, Answer, CacheUse, Layout, Mode, Strict, Unjudged, says_something
 from trainer_client.wire.reasoning import Split, Tags, begins_with_reasoning, opened_in, split
 from trainer_client.wire.request import (
     Item,
@@ -58,6 +58,7 @@ __all__ = [
     "POLARITY_OF",
     "Aggregation",
     "Answer",
+    "CacheUse",
     "Category",
     "Choice",
     "Contains",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Mode = Literal["verdict", "reasoned", "implicit", "likert"]
 Layout = Literal["rubricd", "healthbench"]
 Unjudged = Literal["lower", "middle"]
+CacheUse = Literal["use", "refresh", "bypass"]
 Aggregation = Literal[
     "healthbench",
     "healthbench_clipped",

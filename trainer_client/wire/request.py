@@ -9,6 +9,7 @@ from trainer_client.wire.models import (
     MAX_DEADLINE_MS,
     MAX_TURNS,
     Aggregation,
+    CacheUse,
     Id,
     Layout,
     Mode,
@@ -162,6 +163,11 @@ class ScoreRequest(Strict):
     )
     deadline_ms: int | None = Field(default=None, gt=0, le=MAX_DEADLINE_MS)
     priority: Priority = "train"
+    cache: CacheUse = Field(
+        default="use",
+        description="`refresh` judges again what is known and keeps the new verdicts; `bypass` neither reads nor keeps "
+        "any, and judges equal criteria each by itself.",
+    )
     expect_judge: Id | None = None
 
     @model_validator(mode="after")

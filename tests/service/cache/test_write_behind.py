@@ -46,6 +46,15 @@ async def test_a_verdict_is_written_before_its_lease_is_released() -> None:
     assert (len(leases), faults) == (0, [])
 
 
+async def test_what_overwrites_leaves_the_lease_that_another_request_holds() -> None:
+    link = Link()
+    writing, leases = writer(link, [])
+    leases.record(keys(1))
+    writing.overwrite(key(0), b"verdict")
+    await writing.stop()
+    assert [command[0] for command in link.commands] == ["SET"] and len(leases) == 1
+
+
 async def test_what_waits_is_bounded_and_what_redis_cannot_take_is_a_counted_fault(monkeypatch: Any) -> None:
     monkeypatch.setattr(write_behind, "_MAX_PENDING", 100)
     link, faults = Link(), list[str]()

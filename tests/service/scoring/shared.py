@@ -65,6 +65,9 @@ class Sharing:
             if watching := member.watched.pop(key, None):
                 watching[0](key, value)
 
+    def overwrite(self, key: bytes, value: ModeResult) -> None:
+        self._pool.values[key] = value
+
     def release(self, key: bytes) -> None:
         assert self._pool.holders.pop(key) is self
         for member in self._pool.members:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -9,9 +10,10 @@ from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded, QuotaExceeded
 from service.modes.modes import Query
+from service.rubrics.judgement import Verdict
 from service.scheduling import Scheduler, Tenant
 from service.scoring import rendering
-from service.scoring.request import Options
+from service.scoring.request import CacheUse, Options
 from service.settings import SchedulingSettings
 from tests.service.scoring.shared import Budget, Pool, replica
 from tests.service.scoring.test_scorer import candidate, scoring, until_asked
@@ -28,6 +30,59 @@ async def test_a_request_that_joined_a_refused_query_is_overloaded_and_not_refus
     assert isinstance(refused, QuotaExceeded)
     assert not isinstance(joined, BaseException)
     assert {(j.status, j.met) for j in joined[0][0].judgements} == {("overloaded", None)}
+
+
+async def test_a_request_that_bypasses_the_cache_reads_and_keeps_nothing() -> None:
+    pool, engine = Pool(), FakeEngine()
+    async with replica(engine, pool) as (scorer, sharing):
+        bypass, twice = Options(cache="bypass"), [candidate(criteria=3), replace(candidate(criteria=3), id="again")]
+        scored, usage = await scorer.score(twice, bypass)
+        assert (usage.judgements, usage.cache_hits, usage.deduplicated) == (6, 0, 0), "equal ones each by itself"
+        assert {j.source for one in scored for j in one.judgements} == {"judge"}
+        assert (pool.values, pool.holders, sharing.looked_up) == ({}, {}, 0)
+        _, usage = await scorer.score([candidate(criteria=3)], Options())
+        assert (usage.judgements, usage.cache_hits) == (3, 0), "nothing was kept"
+        before = dict(pool.values)
+        _, usage = await scorer.score(twice, bypass)
+        assert (usage.judgements, usage.cache_hits, pool.values) == (6, 0, before), "nor read"
+
+
+async def test_a_request_that_refreshes_judges_again_and_its_verdicts_are_kept() -> None:
+    pool, engine = Pool(), FakeEngine()
+    async with replica(engine, pool) as (scorer, _):
+        known = await scorer.score([candidate(criteria=3)], Options())
+        for key in pool.values:
+            pool.values[key] = Verdict(0.5, 1.0)
+        twice = [candidate(criteria=3), replace(candidate(criteria=3), id="again")]
+        scored, usage = await scorer.score(twice, Options(cache="refresh"))
+        assert (usage.judgements, usage.cache_hits, usage.deduplicated) == (3, 0, 3)
+        assert [j.p for j in scored[0].judgements] == [j.p for j in known[0][0].judgements]
+        assert Verdict(0.5, 1.0) not in pool.values.values() and len(pool.values) == 3
+        _, usage = await scorer.score(twice, Options())
+        assert (usage.judgements, usage.cache_hits) == (0, 6)
+    assert pool.holders == {}
+
+
+@pytest.mark.parametrize("cache", ["refresh", "bypass"])
+async def test_who_does_not_use_the_cache_joins_nobody_and_is_joined_by_nobody(cache: CacheUse) -> None:
+    clock, pool = ManualClock(), Pool()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with replica(engine, pool, clock) as (scorer, _):
+        asked = [
+            asyncio.create_task(scorer.score([candidate(criteria=2)], Options(cache=one))) for one in ("use", cache)
+        ]
+        while scorer.evaluator.flights < 4 or scorer.evaluator.starting:
+            await asyncio.sleep(0.001)
+        late = asyncio.create_task(scorer.score([candidate(criteria=2)], Options()))
+        await settle()
+        assert scorer.evaluator.flights == 4
+        asked[1].cancel()
+        await settle()
+        assert scorer.evaluator.flights == 2, "only its own flights end with it"
+        while not late.done():
+            await clock.advance(1.0)
+        assert (await asked[0])[1].judgements == 2 and late.result()[1].deduplicated == 2
+    assert pool.holders == {}
 
 
 async def test_what_surely_has_no_place_is_refused_before_it_is_rendered_or_reserved() -> None:
