@@ -48,6 +48,13 @@ class RubricdClientError(Exception):
         self.attempts = 0
         self.elsewhere = False
 
+    def __str__(self) -> str:
+        """The message, and the id under which the service's log has the request."""
+        return self._said() if self.request_id is None else f"{self._said()} (request {self.request_id})"
+
+    def _said(self) -> str:
+        return super().__str__()
+
 
 class Refused(RubricdClientError):
     """The service answered with a problem. `errors` are pairs of a location in the request and what to change."""
@@ -69,7 +76,7 @@ class Refused(RubricdClientError):
         self.status = status
         self.errors = errors
 
-    def __str__(self) -> str:
+    def _said(self) -> str:
         places = [f"{'.'.join(map(str, loc))}: {msg}" for loc, msg in self.errors[:3]]
         more = [f"and {len(self.errors) - 3} more"] if len(self.errors) > 3 else []
         return "; ".join([str(self.args[0]), *places, *more])

@@ -218,5 +218,5 @@ def _models(annotation: Any) -> Iterable[type[BaseModel]]:
 
 
 _RULES = {"math_verify", "regex", "contains", "choice", "length", "json_schema", "exact"}
-_ACCEPTED = {"criterion", "title", "description", "weight"}
+_ACCEPTED = {"category", "criterion", "title", "description", "weight"}
 FIELDS = names_of(wire.ScoreRequest) | names_of(wire.LintRequest) | _RULES | _ACCEPTED

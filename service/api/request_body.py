@@ -47,7 +47,19 @@ def parse_score_request(body: bytes, limits: ApiSettings) -> ParsedRequest:
     data = read(body)
     if isinstance(data, dict) and isinstance(data.get("items"), list):
         check_counts(data["items"], limits)
+    elif wire.holds_one_item(data):
+        return ParsedRequest(_one_item(data, limits), _to_json)
     return ParsedRequest(_validated(data, wire.ScoreRequest), _to_json)
+
+
+def _one_item(data: dict[str, Any], limits: ApiSettings) -> wire.ScoreRequest:
+    """Raises InvalidRequest with places as the caller wrote them, which has no list."""
+    try:
+        check_counts([data], limits)
+        return _validated(data, wire.ScoreRequest)
+    except InvalidRequest as error:
+        places = [(loc[2:] if loc[:2] == ("items", 0) else loc, message) for loc, message in error.errors]
+        raise InvalidRequest(str(error), tuple(places)) from None
 
 
 def parse_lint_request(body: bytes, limits: ApiSettings) -> wire.LintRequest:

@@ -81,7 +81,7 @@ def test_an_error_survives_a_process_boundary(kind: type[RubricdClientError]) ->
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 (a round trip within the test)
     assert type(copy) is kind
     assert (str(copy), copy.code, copy.request_id, copy.retry_after_s, copy.attempts) == (
-        "what happened",
+        "what happened (request req-1)",
         kind.code,
         "req-1",
         2.5,

@@ -198,6 +198,18 @@ def test_nothing_is_lost_but_the_prefix(text: str, category: wire.Category) -> N
     assert (written.category, written.judged_text) == (category, f"x{text}")
 
 
+def test_a_category_is_a_field_too() -> None:
+    for category in wire.CATEGORIES:
+        found = wire.Criterion.model_validate({"text": "a", "points": 1, "category": category})
+        assert found == criterion(text="a", points=1, tags={"category": category})
+    assert criterion(text="Essential Criteria: a", points=1, category="optional").category == "optional"
+    assert criterion(text="a", points=1, category=None) == criterion(text="a", points=1)
+    assert criterion(text="a", points=1, category="optional", tags=["category:optional"]).category == "optional"
+    for wrong in ({"category": "Essential"}, {"category": 1}, {"category": "pitfall", "tags": ["category:optional"]}):
+        with pytest.raises(ValidationError, match="`category`"):
+            criterion(text="a", points=1, **wrong)
+
+
 def test_a_tag_goes_before_the_prefix() -> None:
     named = criterion(text="Essential Criteria: a", points=1, tags={"category": "optional"})
     assert (named.category, named.judged_text) == ("optional", "a")

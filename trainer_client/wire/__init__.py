@@ -18,6 +18,7 @@ from trainer_client.wire.request import (
     ReasoningTags,
     Role,
     ScoreRequest,
+    holds_one_item,
 )
 from trainer_client.wire.response import (
     CriterionResult,
@@ -109,6 +110,7 @@ __all__ = [
     "Verifier",
     "begins_with_reasoning",
     "check_keys",
+    "holds_one_item",
     "opened_in",
     "read_json",
     "says_something",

@@ -135,7 +135,9 @@ class ScoreRequest(Strict):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
-    items: list[Item] = Field(min_length=1)
+    items: list[Item] = Field(
+        min_length=1, description="One item may also stand without a list, its fields beside the options."
+    )
     mode: Mode = "verdict"
     aggregation: Aggregation = "healthbench"
     layout: Layout = "rubricd"
@@ -170,6 +172,14 @@ class ScoreRequest(Strict):
     )
     expect_judge: Id | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_item(cls, data: Any) -> Any:
+        if not holds_one_item(data):
+            return data
+        item = {name: data[name] for name in data if name in Item.model_fields}
+        return {name: data[name] for name in data if name not in item} | {"items": [item]}
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if same := first_repeated(id for i, item in enumerate(self.items) for id in item.result_ids(i)):
@@ -202,6 +212,14 @@ class ScoreRequest(Strict):
                     if criterion.points < 0 and criterion.is_unsigned_pitfall:
                         return place, criterion_place
         return None
+
+
+def holds_one_item(data: Any) -> bool:
+    """Whether a body is one item, whose fields stand beside the options."""
+    return isinstance(data, dict) and "items" not in data and not _OF_ONE_ITEM.isdisjoint(data)
+
+
+_OF_ONE_ITEM = frozenset({"response", "responses", "rubric"})
 
 
 class LintRequest(Strict):

@@ -33,6 +33,16 @@ CATEGORIES: tuple[Category, ...] = ("essential", "important", "optional", "pitfa
 # "Essential Criteria: …" as RaR's rows begin, and the misspellings that its released rows hold.
 _PREFIX = re.compile(r"^\s*([A-Za-z]{5,12})\s+crit[a-z]{2,8}\s*[:\-\u2013]\s*", re.IGNORECASE)
 _MAX_FIELDS = 32
+_CATEGORY = {
+    "enum": [*CATEGORIES],
+    "type": "string",
+    "description": "Means the same as the tag `category` and as a text that begins with, say, `Essential Criteria: `.",
+}
+
+
+def _with_category(schema: dict[str, Any]) -> None:
+    schema["properties"]["category"] = _CATEGORY
+    schema["examples"] = [{"text": "Tells the user to see a doctor.", "points": 5, "category": "essential"}]
 
 
 def _of_sensible_size(points: float) -> float:
@@ -47,7 +57,8 @@ Points = Annotated[float, Field(ge=-MAX_POINTS, le=MAX_POINTS), AfterValidator(_
 class Criterion(Strict):
     """One thing to check. `points` above 0 is wanted, below 0 a fault, 0 is judged and reported but never counted.
 
-    Also accepted: `criterion` for `text`; `{title, description, weight}` as in Rubrics as Rewards.
+    Also accepted: `category`, which becomes the tag of that name; `criterion` for `text`; `{title, description,
+    weight}` as in Rubrics as Rewards.
     """
 
     text: Text = Field(description="A statement that is literally true or not true of the response.")
@@ -61,9 +72,7 @@ class Criterion(Strict):
         default=None, description="Overrides the sign of `points` where a data set's sign convention is wrong."
     )
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"text": "Tells the user to see a doctor.", "points": 5}]}
-    )
+    model_config = ConfigDict(json_schema_extra=_with_category)
 
     @model_validator(mode="before")
     @classmethod
@@ -79,6 +88,8 @@ class Criterion(Strict):
                     raise ValueError(f"`{theirs}` and `{ours}` say the same thing; give one")
                 data[ours] = data.pop(theirs)
         data["tags"] = tag_pairs(data.get("tags", {}))
+        if "category" in data:
+            data["tags"] = _categorised(data.pop("category"), data["tags"])
         title = data.pop("title") if isinstance(data.get("title"), str | None) and "title" in data else None
         if title is not None and isinstance(data["tags"], dict):
             data["tags"] = {"title": title, **data["tags"]}
@@ -125,6 +136,17 @@ class Criterion(Strict):
     @property
     def judged_text(self) -> str:
         return self.category_and_text[1]
+
+
+def _categorised(category: Any, tags: Any) -> Any:
+    """The tags with the category that the field of that name gives. Raises ValueError."""
+    if category is None or not isinstance(tags, dict):
+        return tags
+    if category not in CATEGORIES:
+        raise ValueError(f"`category` is one of {', '.join(CATEGORIES)}")
+    if tags.get("category", category) != category:
+        raise ValueError("`category` and the tag `category` say different things; give one")
+    return {**tags, "category": category}
 
 
 def _category_of(word: str) -> Category | None:

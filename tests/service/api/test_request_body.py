@@ -146,3 +146,23 @@ async def test_an_answer_of_many_results_is_the_same_document() -> None:
     read_back = wire.ScoreResponse.model_validate_json(answer.content)
     assert read_back.model_dump_json().encode() == answer.content
     assert (len(read_back.results), read_back.usage.cache_hits) == (40, 1_600)
+
+
+def test_one_item_needs_no_list_and_its_faults_have_the_places_that_the_caller_wrote() -> None:
+    alone = json.dumps({**ITEM, "aggregation": "mean", "id": "a"}).encode()
+    listed = parse_score_request(body(items=[{**ITEM, "id": "a"}], aggregation="mean"), LIMITS)
+    assert parse_score_request(alone, LIMITS).request == listed.request
+
+    def faults(**changes: Any) -> list[Any]:
+        with pytest.raises(InvalidRequest) as refused:
+            parse_score_request(json.dumps({**ITEM, **changes}).encode(), LIMITS)
+        return [*refused.value.errors]
+
+    assert faults(rubric=[{"text": "a", "points": "7"}])[0][0] == ("rubric", "criteria", 0, "points")
+    assert faults(rubrik=1) == [(("rubrik",), "unknown field; did you mean `rubric`?")]
+    assert faults(items=[])[0][0] == ("items",)
+    [(place, said)] = faults(rubric=[{"text": "a", "points": 1}] * (LIMITS.max_criteria + 1))
+    assert place == ("rubric",) and said.startswith("more than")
+    with pytest.raises(InvalidRequest) as refused:
+        parse_score_request(b'{"mode": "verdict"}', LIMITS)
+    assert refused.value.errors[0][0] == ("items",)

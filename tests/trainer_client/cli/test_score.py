@@ -99,9 +99,9 @@ def test_what_has_no_score_is_counted_with_its_reason(file: Path, capsys: pytest
     said = capsys.readouterr()
     assert "50 responses; 36 scored" in said.out
     assert "4 without a score (4 timeout); 10 failed (10 judge_mismatch)" in said.out
-    assert said.err == "rubricd: the first judge_mismatch: about judge_mismatch\n"
+    assert said.err == "rubricd: the first judge_mismatch: about judge_mismatch (request req-9)\n"
     lines = _results(file.with_name("in.results.jsonl"))
-    error = {"code": "judge_mismatch", "message": "about judge_mismatch"}
+    error = {"code": "judge_mismatch", "message": "about judge_mismatch (request req-9)"}
     line = {name: value for name, value in lines[3].items() if name not in ("digest", "item")}
     assert line == {"index": 3, "id": "3", "error": error, "metadata": None}
     assert lines[3]["item"]["response"] == "answer 3"
@@ -194,7 +194,7 @@ def test_a_wrong_key_or_address_is_told_before_any_work(
     assert _score(file, Closed("unauthorized", 401), "--quiet") == 2
     said = capsys.readouterr().err
     held = "is not set, so no key was sent" if key is None else "holds the key that was sent"
-    assert f"about unauthorized (the environment variable RUBRICD_KEY {held}) [unauthorized]" in said
+    assert f"about unauthorized (request req-9) (the environment variable RUBRICD_KEY {held}) [unauthorized]" in said
     assert "rbd_7" not in said
     assert main(["score", str(file), "--url", "judge:8000", "--quiet"]) == 2
     assert "http://host:port" in capsys.readouterr().err
@@ -204,10 +204,13 @@ def test_a_wrong_key_or_address_is_told_before_any_work(
 @pytest.mark.parametrize(
     ("refusal", "said"),
     [
-        (("forbidden", 403), "about forbidden (the key is known; the operator of the service decides what it may do)"),
+        (
+            ("forbidden", 403),
+            "about forbidden (request req-9) (the key is known; the operator of the service decides what it may do)",
+        ),
         # More than the client waits for by itself.
-        (("quota_exceeded", 429, "90"), "about quota_exceeded (come back in 90 s)"),
-        (("unavailable", 503, "120"), "about unavailable (come back in 120 s)"),
+        (("quota_exceeded", 429, "90"), "about quota_exceeded (request req-9) (come back in 90 s)"),
+        (("unavailable", 503, "120"), "about unavailable (request req-9) (come back in 120 s)"),
     ],
 )
 def test_who_is_not_served_learns_what_to_do(
