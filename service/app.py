@@ -21,6 +21,7 @@ from service.api.playground import PAGE_ROUTE, page
 from service.api.protocols.routes import ProtocolRoutes
 from service.api.routes import Routes
 from service.api.score import ScoreRoute
+from service.api.unpacking import UnpackedBodies
 from service.api.worker_threads import WorkerThreads
 from service.clock import Clock, SystemClock
 from service.engine.build import build as build_engine
@@ -84,6 +85,7 @@ def create_app(
         *([Middleware(LocalCallers)] if settings.teams is None else []),
         Middleware(HeadAsGet),
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+        Middleware(UnpackedBodies, max_bytes=settings.max_body_bytes),
     ]
     return app
 

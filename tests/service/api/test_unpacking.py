@@ -1,0 +1,93 @@
+"""Packed bodies are read as plain ones, bounded by what they unpack to."""
+
+import gzip
+import json
+import random
+import zlib
+from pathlib import Path
+
+import pytest
+
+from service.api.unpacking import PIECE_BYTES, Unpacking
+from service.clock import ManualClock
+from service.errors import BodyTooLarge, InvalidRequest
+from testkit.apps import fake_settings, item, serving
+from testkit.teams_file import auth, team, write
+
+GZIP = {"content-encoding": "gzip"}
+
+
+async def unpacked(messages: list[bytes], most: int = 10**9, encoding: bytes = b"gzip") -> tuple[bytes, int]:
+    """The body, and the length of its longest piece."""
+    left = [{"type": "http.request", "body": one, "more_body": True} for one in messages]
+    left[-1]["more_body"] = False
+
+    async def receive() -> dict[str, object]:
+        return left.pop(0)
+
+    unpacking, body, longest = Unpacking(receive, encoding, most), b"", 0
+    while True:
+        message = await unpacking()
+        body, longest = body + message["body"], max(longest, len(message["body"]))
+        if not message["more_body"]:
+            return body, longest
+
+
+async def test_packed_and_plain_are_judged_alike() -> None:
+    body = json.dumps({"items": [item()] * 4}).encode()
+    async with serving() as client:
+        plain = (await client.post("/v1/score", content=body)).json()
+        packed = await client.post("/v1/score", content=gzip.compress(body), headers=GZIP)
+        lint = json.dumps({"rubric": [{"text": "Is kind.", "points": 1}]}).encode()
+        linted = await client.post("/v1/rubrics/lint", content=gzip.compress(lint), headers=GZIP)
+    assert packed.status_code == linted.status_code == 200
+    assert [one["score"] for one in packed.json()["results"]] == [one["score"] for one in plain["results"]]
+
+
+async def test_however_a_body_is_cut_it_is_whole() -> None:
+    """200 bodies of one to three members in random pieces: 200 whole."""
+    rng = random.Random(7)
+    for _ in range(200):
+        parts = [rng.randbytes(rng.randrange(3000)) * rng.randrange(1, 200) for _ in range(rng.randrange(1, 4))]
+        packed = b"".join(map(gzip.compress, parts))
+        cuts = sorted(rng.sample(range(len(packed) + 1), rng.randrange(4)))
+        messages = [packed[a:b] for a, b in zip([0, *cuts], [*cuts, len(packed)], strict=True)]
+        body, longest = await unpacked(messages)
+        assert body == b"".join(parts) and longest <= PIECE_BYTES
+
+
+async def test_what_unpacks_to_more_than_the_limit_is_refused_when_it_gets_there() -> None:
+    bomb = gzip.compress(b"\x00" * 50_000_000)
+    with pytest.raises(BodyTooLarge):
+        await unpacked([bomb], most=10_000_000)
+    async with serving(settings=fake_settings(max_body_bytes=100_000)) as client:
+        answer = await client.post("/v1/score", content=bomb[:90_000], headers=GZIP)
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"{}", b"", zlib.compress(b"{}"), gzip.compress(b"{}")[:-3], gzip.compress(b"{}") + b"x"]
+)
+async def test_what_is_no_whole_gzip_is_refused(wrong: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="gzip"):
+        await unpacked([wrong])
+    async with serving() as client:
+        assert (await client.post("/v1/score", content=wrong, headers=GZIP)).status_code == 422
+
+
+async def test_another_packing_is_named() -> None:
+    body = json.dumps({"items": [item()]}).encode()
+    async with serving() as client:
+        for encoding in ("br", "zstd", "gzip, gzip", "deflate"):
+            answer = await client.post("/v1/score", content=body, headers={"content-encoding": encoding})
+            assert answer.status_code == 422 and "send gzip, or none" in answer.json()["detail"]
+        assert (await client.post("/v1/score", content=body, headers={"content-encoding": "identity"})).is_success
+
+
+async def test_a_team_is_charged_for_what_was_unpacked(tmp_path: Path) -> None:
+    settings = fake_settings(teams=write(tmp_path / "teams.json", team("a", quota={"requests_per_minute": 5})))
+    body = json.dumps({"items": [item(response=" " * 3_500_000)], "mode": "none"}).encode()
+    packed, headers = gzip.compress(body), {**GZIP, **auth("a")}
+    async with serving(settings=settings, clock=ManualClock()) as client:
+        statuses = [(await client.post("/v1/score", content=packed, headers=headers)).status_code for _ in range(2)]
+    assert statuses == [422, 429], "four requests each: one for each started MiB"
