@@ -19,6 +19,7 @@ from service.api.middleware import BodyLimit, HeadAsGet, RequestTelemetry
 from service.api.openapi import openapi, openapi_route
 from service.api.playground import PAGE_ROUTE, page
 from service.api.protocols.routes import ProtocolRoutes
+from service.api.reference import DOCS_ROUTE, reference
 from service.api.routes import Routes
 from service.api.score import ScoreRoute
 from service.api.unpacking import UnpackedBodies
@@ -100,6 +101,7 @@ def _add_routes(app: FastAPI, routes: Routes, scoring: ScoreRoute, protocols: Pr
     app.add_api_route("/healthz", routes.healthz, methods=["GET"])
     app.add_api_route("/readyz", routes.readyz, methods=["GET"])
     app.add_api_route("/openapi.json", openapi_route(app), methods=["GET"], include_in_schema=False)
+    app.add_api_route(DOCS_ROUTE, reference, methods=["GET"], include_in_schema=False)
     app.add_api_route(PAGE_ROUTE, page, methods=["GET"], include_in_schema=False)
 
 

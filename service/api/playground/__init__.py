@@ -21,7 +21,7 @@ async def page() -> HTMLResponse:
 
 def _policy(page: str) -> str:
     """The content security policy of a page with scripts and styles of its own."""
-    script, style = (" ".join(_hashes(page, tag)) for tag in ("script", "style"))
+    script, style = (" ".join(_hashes(page, tag)) or "'none'" for tag in ("script", "style"))
     rules = {
         "default-src": "'none'",
         "script-src": script,
@@ -41,8 +41,13 @@ def _hashes(page: str, tag: str) -> list[str]:
     return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
 
 
-_HEADERS = {
-    "Content-Security-Policy": _policy(_PAGE),
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
+def headers_of(page: str) -> dict[str, str]:
+    """The headers of one of our pages: a browser runs what stands in it, and shows it in no frame."""
+    return {
+        "Content-Security-Policy": _policy(page),
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+    }
+
+
+_HEADERS = headers_of(_PAGE)

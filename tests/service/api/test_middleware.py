@@ -4,7 +4,7 @@ import pytest
 
 from testkit.apps import fake_settings, item, serving
 
-GETS = ("/", "/healthz", "/readyz", "/metrics", "/v1/judge", "/openapi.json")
+GETS = ("/", "/docs", "/healthz", "/readyz", "/metrics", "/v1/judge", "/openapi.json")
 
 
 async def test_head_is_get_without_the_body() -> None:
