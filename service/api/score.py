@@ -146,7 +146,7 @@ class ScoreRoute:
         body = await self._threads.run(call.team.name, partial(_write, call, scored, usage), small=small)
         if running is not None:
             await running.finish(body)
-        return Response(body, media_type=JSON)
+        return Response(body, media_type=JSON, headers={"Server-Timing": _timing(usage)})
 
     async def _lines(self, request: Request, call: _Call, scorer: Scorer, running: Running | None) -> Response:
         work = scorer.start(call.candidates, call.options)
@@ -179,6 +179,12 @@ class ScoreRoute:
         if running is not None:
             await running.finish(b"".join(lines))
         yield lines[-1]
+
+
+def _timing(usage: Usage) -> str:
+    """In milliseconds. What came from a cache, or was judged for another request, took none of it here."""
+    queue, render, engine = usage.queue_s * 1000, usage.render_s * 1000, usage.engine_s * 1000
+    return f"queue;dur={queue:.1f}, render;dur={render:.1f}, engine;dur={engine:.1f}"
 
 
 def _digest(dialect: bytes, body: bytes) -> bytes:

@@ -35,7 +35,8 @@ class Ticket:
 
     `future` holds the engine's result, or the error. `cost` is in tokens that will be computed; `deadline_s` and
     `admitted_s` are points on the clock. `group` names the queries that share a prefix with this one. `queued` is True
-    until the ticket leaves the queue, `started` from when the engine gets it. `watch` hears what becomes of it.
+    until the ticket leaves the queue, `started` from when the engine gets it, at `started_s`. `watch` hears what
+    becomes of it.
     """
 
     query: EngineQuery
@@ -47,6 +48,7 @@ class Ticket:
     admitted_s: float = 0.0
     queued: bool = True
     started: bool = False
+    started_s: float = 0.0
     watch: Watch | None = None
     future: asyncio.Future[EngineResult] = field(default_factory=asyncio.Future, init=False, repr=False)
 

@@ -237,6 +237,8 @@ class Scheduler:
     async def _compute(self, queue: RequestQueue, batch: Batch) -> None:
         """Gets the batch's outcomes from the engine, counts what it took, and answers the tickets."""
         tickets, started_s = batch.tickets, self._clock.now()
+        for ticket in tickets:
+            ticket.started_s = started_s
         for tenant, waits_s in queue_waits(tickets, started_s).items():
             self._telemetry.observe_queue_wait(tenant.team, tenant.priority_class, waits_s)
         trace = BatchTrace([ticket.watch for ticket in tickets])

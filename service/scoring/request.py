@@ -12,7 +12,8 @@ from service.scheduling import DEFAULT_TENANT, Tenant
 
 @dataclass(slots=True)
 class Usage:
-    """Counted while a request is served. Tokens are those of the judgements this request caused. `shared_hits` are
+    """Counted while a request is served. Tokens are those of the judgements this request caused, and seconds: those of
+    rendering, and the most that one of its queries was in the queue and at the engine. `shared_hits` are
     those of the `cache_hits` that another process had judged, `awaited` those of the `deduplicated` that another
     process was judging."""
 
@@ -24,6 +25,9 @@ class Usage:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    render_s: float = 0.0
+    queue_s: float = 0.0
+    engine_s: float = 0.0
 
 
 class Reservation(Protocol):

@@ -110,10 +110,12 @@ class Submission:
         try:
             if context.reserve is not None:  # where nothing is left of a quota, nothing is rendered
                 (await context.reserve(1)).settle(0)
+            began_s = self._scheduler.clock.now()
             with context.trace.span("render", queries=len(new)):
                 rendered = await self._rendering.render(
                     judging_mode, queries, context, lambda index: new[index].waited_for
                 )
+            new[0].usage.render_s += self._scheduler.clock.now() - began_s
             turns = Turns()
             steps: list[tuple[NewQuery, Step]] = []
             for one, step in zip(new, rendered, strict=True):
@@ -177,6 +179,9 @@ class Submission:
         try:
             result = future.result()
             settlement.used_tokens += _count_usage(one.usage, step, result)
+            if isinstance(ticket := one.flight.work, Ticket):
+                one.usage.queue_s = max(one.usage.queue_s, ticket.started_s - ticket.admitted_s)
+                one.usage.engine_s = max(one.usage.engine_s, self._scheduler.clock.now() - ticket.started_s)
             following = one.judging_mode.next_step(step, result)
             if isinstance(following, Step):
                 [ticket] = self._scheduler.submit(

@@ -313,3 +313,17 @@ async def test_judgements_of_one_request_are_limited_and_the_limit_can_be_asked_
         voted = {"items": [item(rubric=rubric[:2], response=None, responses=["Answer."] * 512)], "mode": "reasoned"}
         refused = await client.post("/v1/score", json={**voted, "votes": 16})
         assert refused.json()["errors"][0]["msg"].startswith("16384 judgements")
+
+
+async def test_an_answer_says_where_its_time_went() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=0.25), sleep=clock.sleep)
+    async with serving(engine, clock=clock, canary_s=0.25) as client:
+        first = asyncio.create_task(client.post("/v1/score", json={"items": [item()]}))
+        while not first.done():
+            await clock.advance(0.25)
+        again = await client.post("/v1/score", json={"items": [item()]})
+    timing = dict(part.split(";dur=") for part in first.result().headers["server-timing"].split(", "))
+    assert timing.keys() == {"queue", "render", "engine"}
+    assert float(timing["engine"]) == 250.0
+    assert again.headers["server-timing"] == "queue;dur=0.0, render;dur=0.0, engine;dur=0.0", "nothing was judged"
