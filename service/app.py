@@ -98,6 +98,7 @@ def _add_routes(app: FastAPI, routes: Routes, scoring: ScoreRoute, protocols: Pr
         app.add_api_route(path, endpoint, methods=["POST"], include_in_schema=False)
     app.add_api_route("/v1/rubrics/lint", routes.lint, methods=["POST"])
     app.add_api_route("/v1/judge", routes.judge, methods=["GET"])
+    app.add_api_route("/v1/usage", routes.usage, methods=["GET"])
     app.add_api_route("/healthz", routes.healthz, methods=["GET"])
     app.add_api_route("/readyz", routes.readyz, methods=["GET"])
     app.add_api_route("/openapi.json", openapi_route(app), methods=["GET"], include_in_schema=False)

@@ -1,6 +1,6 @@
 """The dependencies are what every route is given: the lifecycle, and what there is before the judge has loaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.clock import Clock
 from service.idempotency import IdempotencyStore
@@ -10,6 +10,7 @@ from service.scoring.scorer import Scorer
 from service.settings import ApiSettings, SchedulingSettings
 from service.tenancy.authentication import Authentication
 from service.tenancy.quota import MeteredLedger
+from service.tenancy.usage import UseByTeam
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,4 @@ class Dependencies:
     authentication: Authentication
     ledger: MeteredLedger
     idempotency_store: IdempotencyStore
+    uses: UseByTeam = field(default_factory=UseByTeam)

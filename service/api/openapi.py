@@ -20,6 +20,7 @@ _BODIES: dict[tuple[str, str], tuple[type[BaseModel] | None, type[BaseModel], tu
     ("/v1/score", "post"): (wire.ScoreRequest, wire.ScoreResponse, (401, 403, 409, 413, 422, 429, 503)),
     ("/v1/rubrics/lint", "post"): (wire.LintRequest, wire.LintResponse, (401, 413, 422, 429)),
     ("/v1/judge", "get"): (None, wire.JudgeInfo, (401, 429, 503)),
+    ("/v1/usage", "get"): (None, wire.TeamUsage, (401, 429)),
 }
 _KEY = {"team": {"type": "http", "scheme": "bearer", "description": "`rbd_…`; required where there is a teams file."}}
 _IDEMPOTENCY = {
@@ -106,6 +107,7 @@ def _schemas() -> dict[str, Any]:
             wire.StreamEnd,
             wire.LintResponse,
             wire.JudgeInfo,
+            wire.TeamUsage,
             wire.Problem,
         )
     ]

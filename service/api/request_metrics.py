@@ -12,6 +12,7 @@ from service.observability import Telemetry
 from service.rubrics.judgement import Judgement
 from service.scoring.request import Usage
 from service.scoring.results import Scored, by_group, criteria_spreads, spread
+from service.tenancy.usage import TeamUse
 
 _AT_A_TIME = 4_000
 """Judgements that are counted within a few milliseconds."""
@@ -53,6 +54,15 @@ async def record(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Sc
         "tokens": usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens,
     }
     return RequestSummary(team, numbers)
+
+
+def count_use(use: TeamUse, responses: int, usage: Usage) -> None:
+    """Adds a request that was scored to what its team has used."""
+    use.responses += responses
+    use.judgements += usage.judgements
+    use.cache_hits += usage.cache_hits
+    use.deduplicated += usage.deduplicated
+    use.tokens += usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens
 
 
 def _parts(scored: Sequence[Scored]) -> Iterator[Sequence[Scored]]:

@@ -44,6 +44,13 @@ class Routes:
             judging_modes = self._dependencies.lifecycle.judge().judging_modes.values()
             return _json(translate.judge_info([one.judge for one in judging_modes], self._limits()))
 
+    async def usage(self, request: Request) -> Response:
+        """Return the quota of the key's team, and what it used in this process since the start."""
+        with identified(self._dependencies, request) as team:
+            await self._dependencies.ledger.admit(team)
+            reserved = self._dependencies.ledger.reserved().get(team.name, 0)
+            return _json(translate.team_usage(team, self._dependencies.uses.of(team.name), reserved))
+
     async def healthz(self, request: Request) -> Response:
         """Return 200 while the process can judge, or recover by itself; 503 when it must be restarted."""
         if not self._dependencies.lifecycle.dead:

@@ -22,7 +22,7 @@ from service.api.accept import JSON, NDJSON, wants_lines
 from service.api.dependencies import Dependencies
 from service.api.metering import charged_body, identified
 from service.api.request_body import ParsedRequest, RequestParser, invalid_at, is_small, parse_score_request
-from service.api.request_metrics import record
+from service.api.request_metrics import count_use, record
 from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch
 from service.idempotency import Running, Stored
@@ -142,6 +142,7 @@ class ScoreRoute:
         request.state.summary = await record(
             self._dependencies.telemetry, call.team.name, call.options.mode, scored, usage
         )
+        count_use(self._dependencies.uses.of(call.team.name), len(scored), usage)
         small = call.small and sum(len(one.judgements) for one in scored) <= _SMALL_ANSWER
         body = await self._threads.run(call.team.name, partial(_write, call, scored, usage), small=small)
         if running is not None:
@@ -174,6 +175,7 @@ class ScoreRoute:
         request.state.summary = await record(
             self._dependencies.telemetry, call.team.name, call.options.mode, scored, job.usage
         )
+        count_use(self._dependencies.uses.of(call.team.name), len(scored), job.usage)
         end = translate.end(call.id, call.judge, scored, job.usage)
         lines.append(end.model_dump_json().encode() + b"\n")
         if running is not None:

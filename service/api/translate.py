@@ -12,6 +12,7 @@ from service.scheduling import Tenant
 from service.scoring.request import Options, Usage
 from service.scoring.results import Scored, by_group
 from service.tenancy.team import Team
+from service.tenancy.usage import TeamUse
 from trainer_client import wire
 
 
@@ -116,6 +117,26 @@ def judge_info(judges: Sequence[JudgeIdentity], limits: wire.Limits) -> wire.Jud
             "facts": dict(default.identity.facts),
             "limits": limits,
         }
+    )
+
+
+def team_usage(team: Team, use: TeamUse, reserved_tokens: int) -> wire.TeamUsage:
+    queries = use.judgements + use.cache_hits + use.deduplicated
+    return wire.TeamUsage(
+        team=team.name,
+        quota=wire.Quota(
+            tokens_per_minute=team.tokens_per_minute,
+            concurrent_tokens=team.concurrent_tokens,
+            requests_per_minute=team.requests_per_minute,
+            rule_seconds_per_minute=team.rule_seconds_per_minute,
+        ),
+        reserved_tokens=reserved_tokens,
+        responses=use.responses,
+        judgements=use.judgements,
+        cache_hits=use.cache_hits,
+        deduplicated=use.deduplicated,
+        tokens=use.tokens,
+        cache_share=use.cache_hits / queries if queries else None,
     )
 
 

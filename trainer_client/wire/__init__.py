@@ -31,6 +31,7 @@ from trainer_client.wire.response import (
     LintResponse,
     Place,
     Problem,
+    Quota,
     Rating,
     Result,
     ResultStatus,
@@ -39,6 +40,7 @@ from trainer_client.wire.response import (
     Source,
     StreamedResult,
     StreamEnd,
+    TeamUsage,
     Usage,
 )
 from trainer_client.wire.rubric import CATEGORIES, POLARITY_OF, Category, Criterion, Pitfalls, Polarity, Rubric
@@ -87,6 +89,7 @@ __all__ = [
     "Polarity",
     "Priority",
     "Problem",
+    "Quota",
     "Rating",
     "RatingNorm",
     "Reasoning",
@@ -105,6 +108,7 @@ __all__ = [
     "StreamedResult",
     "Strict",
     "Tags",
+    "TeamUsage",
     "Unjudged",
     "Usage",
     "Verifier",

@@ -15,6 +15,7 @@ from tests.service.api.protocols.bodies import JUDGING
 LINT = {"rubric": [{"text": "Rests.", "points": 1}]}
 ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/v1/judge", None),
+    ("GET", "/v1/usage", None),
     ("POST", "/v1/rubrics/lint", LINT),
     ("POST", "/v1/score", {"items": [item()]}),
     ("POST", "/seed_session", {}),

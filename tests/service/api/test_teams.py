@@ -176,3 +176,21 @@ async def test_teams_share_a_full_judge_by_weight(tmp_path: Path) -> None:
             request.cancel()
         await asyncio.gather(*requests, return_exceptions=True)
     assert 2.5 <= done["heavy"] / done["light"] <= 3.6
+
+
+async def test_a_team_sees_its_own_use_and_no_other(tmp_path: Path) -> None:
+    quota = {"requests_per_minute": 100}
+    settings = fake_settings(teams=write(tmp_path / "teams.json", team("a", quota=quota), team("b")))
+    async with serving(settings=settings) as client:
+        assert (await client.get("/v1/usage")).status_code == 401
+        before = (await client.get("/v1/usage", headers=auth("a"))).json()
+        lines = {**auth("a"), "accept": "application/x-ndjson"}
+        for headers in (auth("a"), lines):
+            answer = await client.post("/v1/score", json={"items": [item()]}, headers=headers)
+            assert answer.status_code == 200
+        used = (await client.get("/v1/usage", headers=auth("a"))).json()
+        other = (await client.get("/v1/usage", headers=auth("b"))).json()
+    assert (before["cache_share"], before["quota"]["requests_per_minute"]) == (None, 100)
+    assert (used["team"], used["responses"], used["judgements"], used["cache_hits"]) == ("a", 2, 2, 2)
+    assert used["cache_share"] == 0.5 and used["tokens"] > 0 and used["reserved_tokens"] == 0
+    assert (other["team"], other["judgements"], other["quota"]["requests_per_minute"]) == ("b", 0, None)
