@@ -3,8 +3,9 @@
 Guarantees: an outcome is the service's, and none is made up. The retries are those of `trainer_client.http.retry`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from trainer_client import wire
 from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
@@ -26,6 +27,8 @@ class JudgeConfig:
     timeout_s: float = 300.0
     max_missing_fraction: float = 0.5
     """The largest share of a process's rollouts without a reward with which a step is taken; above it the run stops."""
+    reasoning: wire.Reasoning | Mapping[str, Any] = "remove"
+    """Whether the policy's reasoning is taken off its answers before they are sent."""
     truncation_penalty: float | None = None
     """A truncated answer's reward is min(score, 0) minus this. None: its reward is its score."""
 

@@ -87,6 +87,11 @@ class JudgingSection(Section):
     truncation_penalty: float | None = Field(
         default=0.0, ge=0, description="Reward of a truncated answer: min(score, 0) minus this; null: its score."
     )
+    reasoning: wire.Reasoning = Field(
+        default="remove",
+        description="The policy's reasoning: `remove`, by the tags of its tokenizer and template; `keep`; or "
+        "`{open, close}`.",
+    )
     mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next ten.")
     aggregation: wire.Aggregation = Field(default="healthbench", description="How verdicts become a score.")
     layout: wire.Layout = Field(default="rubricd", description="The prompt's layout.")
@@ -226,9 +231,10 @@ class RunConfig(Section):
     def judge(self, environment: Mapping[str, str], *, expect_judge: str | None) -> JudgeConfig:
         """The judge that the fields describe; its key is read from `environment`."""
         part = self.judging
-        names = ScoreOptions.__annotations__.keys() - {"cache", "pitfalls"}
+        names = ScoreOptions.__annotations__.keys() - {"cache", "pitfalls", "reasoning"}
         options: Any = {name: getattr(part, name) for name in names}
-        options |= {"expect_judge": expect_judge, "pitfalls": self.pitfalls}
+        # What is sent are answers, so that the service keeps them as they are.
+        options |= {"expect_judge": expect_judge, "pitfalls": self.pitfalls, "reasoning": "keep"}
         return JudgeConfig(
             url=part.url,
             token=environment.get(part.token_env) or None,
@@ -237,6 +243,7 @@ class RunConfig(Section):
             concurrency=part.concurrency,
             timeout_s=part.timeout_s,
             max_missing_fraction=part.max_missing_fraction,
+            reasoning=part.reasoning,
             truncation_penalty=part.truncation_penalty,
         )
 

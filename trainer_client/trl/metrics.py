@@ -21,10 +21,11 @@ Log = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One completion's outcome, and the seconds between sending its request and having it."""
+    """One completion's outcome, the seconds between sending its request and having it, and what of it was judged."""
 
     outcome: Outcome
     took_s: float
+    split: wire.Split
 
 
 def name_of(judge: str, what: str) -> str:
@@ -55,6 +56,8 @@ class RewardMetrics:
         log("judge/waited_s", waited_s)
         for one, value, share, prompt in zip(judged, rewards, revealed, prompts, strict=True):
             log("judge/none_share", float(value is None))
+            log("answer/empty", float(not one.split.answer.strip()))
+            log("answer/reasoning_unfinished", float(one.split.ended == "unfinished"))
             log("scaffold/revealed_share", share)
             if value is not None:
                 log("reward/scaffolded" if share > 0 else "reward/bare", value)
@@ -108,6 +111,7 @@ def log_columns(
     for name in ("member", "revealed_share", "revealed", "cut"):
         if name in columns:
             log(name, list(columns[name]))
+    log("answer", [one.split.answer for one in judged])
     log("score", [reward(one.outcome) for one in judged])
     log("reward", list(rewards))
     log("status", [why_missing(one.outcome) for one in judged])

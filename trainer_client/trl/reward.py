@@ -1,8 +1,9 @@
 """Gives TRL its rewards from a judge service: a number for each completion, or None where it was not judged.
 
-Guarantees: a reward is the service's score, for truncated answers changed by the one declared rule. None reaches TRL as
-None, which keeps the rollout out of the baseline and gives it no advantage. Where too many rewards of a step are
-missing the run ends, and the step is not taken.
+Guarantees: what is judged is the answer without the policy's reasoning, unless the run keeps it, and the completions
+table shows the same text. A reward is the service's score, for truncated answers changed by the one declared rule. None
+reaches TRL as None, which keeps the rollout out of the baseline and gives it no advantage. Where too many rewards of a
+step are missing the run ends, and the step is not taken.
 """
 
 import asyncio
@@ -18,7 +19,9 @@ from typing import Any, Unpack
 from trainer_client import wire
 from trainer_client.client import Outcome, Scored, ScoreOptions, check_options, reward
 from trainer_client.http.background_loop import BackgroundLoop
+from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig, RewardClient, may_change, why_missing
+from trainer_client.trl.completions import Response, read_all
 from trainer_client.trl.metrics import DEFAULT, Judged, RewardMetrics, log_columns
 from trainer_client.trl.prompt_row import Prompt, bare, row_of, row_text, rowed
 
@@ -45,6 +48,7 @@ class JudgeReward:
             )
         self._judging = judging
         self._ends = frozenset(ends)
+        self._answers = PolicyAnswers(judging.reasoning)
         self._client = RewardClient(judging)
         self._loop = BackgroundLoop("judge", self._client)
         self._tickets = count()
@@ -59,10 +63,23 @@ class JudgeReward:
         """Takes the token ids that finish an answer from the trainer, which knows them once it holds the model."""
         self._ends = frozenset(ends)
 
-    def begin(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[int]:
-        """Starts judging and returns a ticket for each answer; TRL passes them to `__call__` as `ticket`."""
-        future = self._loop.start(partial(_judge, self._client, _items(prompts, answers)))
-        tickets = [next(self._tickets) for _ in answers]
+    def read_with(self, answers: PolicyAnswers) -> None:
+        """Takes what reads the policy's answers from the trainer. Before, the policy counts as unknown."""
+        self._answers = answers
+
+    def begin_ids(self, prompts: Sequence[Prompt], ids: Sequence[Sequence[int]]) -> list[int]:
+        """`begin` for completions as token ids, in which the tags of reasoning are still there."""
+        return self.begin(prompts, [self._answers.decode(one) for one in ids])
+
+    def begin(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[int]:
+        """Starts judging the answers in these texts and returns a ticket for each; TRL passes them to `__call__` as
+        `ticket`."""
+        return self._begin(prompts, [Response(self._answers.split(text)) for text in texts])
+
+    def _begin(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[int]:
+        items = _items(prompts, [one.sent for one in responses])
+        future = self._loop.start(partial(_judge, self._client, items, [one.split for one in responses]))
+        tickets = [next(self._tickets) for _ in responses]
         self._begun.update({ticket: (future, place) for place, ticket in enumerate(tickets)})
         return tickets
 
@@ -82,7 +99,7 @@ class JudgeReward:
         started = time.monotonic()
         prompts = rowed(prompts, columns, rubrics=self._judging.options.get("mode") != "likert")
         if ticket is None:
-            ticket = self.begin(prompts, list(map(_text, completions)))
+            ticket = self._begin(prompts, read_all(completions, completion_ids, self._answers))
         begun = [self._begun.pop(one) for one in ticket]
         judged = [(await asyncio.wrap_future(future))[place] for future, place in begun]
         waited_s = time.monotonic() - started
@@ -143,6 +160,7 @@ def reward_function(
     `options` are those of `JudgeClient.score`. `name` is for a second judge beside the first.
     """
     check_options(options)
+    reasoning = options.pop("reasoning", "remove")  # it is taken off here
     judging = JudgeConfig(
         url if isinstance(url, str) else tuple(url),
         token=token or os.environ.get("RUBRICD_KEY") or None,
@@ -150,24 +168,20 @@ def reward_function(
         judge_timeout_s=judge_timeout_s,
         concurrency=concurrency,
         max_missing_fraction=max_missing_fraction,
+        reasoning=reasoning,
     )
     return JudgeReward(judging, name=name)
 
 
-def _text(completion: str | Prompt) -> str:
-    text: str = completion if isinstance(completion, str) else completion[-1]["content"]
-    return text
-
-
-async def _judge(client: RewardClient, items: Sequence[wire.Item]) -> list[Judged]:
+async def _judge(client: RewardClient, items: Sequence[wire.Item], splits: Sequence[wire.Split]) -> list[Judged]:
     """Judges the items. It knows no JudgeReward, which may be dropped while it goes on."""
     started = time.monotonic()
     outcomes = await client.score(items)
     took_s = time.monotonic() - started
-    return [Judged(outcome, took_s) for outcome in outcomes]
+    return [Judged(outcome, took_s, split) for outcome, split in zip(outcomes, splits, strict=True)]
 
 
-def _items(prompts: Sequence[Prompt], answers: Sequence[str]) -> list[wire.Item]:
+def _items(prompts: Sequence[Prompt], answers: Sequence[Any]) -> list[wire.Item]:
     """Puts neighbours of one row into one item with several responses: a GRPO group, or this process's part of it."""
     items = []
     pairs = zip(prompts, answers, strict=True)

@@ -76,8 +76,7 @@ class Rollouts:
             made["completion_ids"] += ids
             made["logprobs"] += logprobs or []
             if self._judge is not None:
-                texts = trainer.processing_class.batch_decode(ids, skip_special_tokens=True)
-                made.setdefault("ticket", []).extend(self._judge.begin(prompts[part], texts))
+                made.setdefault("ticket", []).extend(self._judge.begin_ids(prompts[part], ids))
         return {**made, "logprobs": made["logprobs"] or None}
 
     def _starts(self, prompts: Sequence[Any], trainer: Any) -> list[_Start]:

@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import pad
 
+from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Message, Ratio, Scaffold, placed
 from trainer_client.trl import parts
@@ -131,6 +132,7 @@ def build(
     judge, functions, settings = parts.functions(
         [*rows, *eval_rows], judging, by=by, beside=beside, ends=[tokenizer.eos_token_id]
     )
+    judge.read_with(PolicyAnswers(judging.reasoning, tokenizer, template))
     for name, value in settings.items():
         setattr(config, name, value)
     rollouts = Rollouts(

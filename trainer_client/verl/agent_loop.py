@@ -13,6 +13,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from trainer_client import wire
+from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.scaffold import Message, Scaffold, fitted, placed
 from trainer_client.verl.rows import PromptRow, prompt_row
 
@@ -45,6 +46,7 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._scaffold = scaffold or Scaffold()
         self._ratio = ratio
+        self._answers = PolicyAnswers("remove", self.tokenizer, self.apply_chat_template_kwargs)
         _check(self.config, ratio)
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
@@ -65,6 +67,7 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
         metrics = {"generate_sequences": time.monotonic() - started, "num_preempted": _or(made.num_preempted, -1)}
         same = self._ratio == "scaffold/scaffold"
         length = self.rollout_config.response_length
+        split = self._answers.split(await asyncio.to_thread(self._answers.decode, made.token_ids[:length]))
         return AgentLoopOutput(
             prompt_ids=prompt.scaffolded if same else prompt.bare,
             response_ids=made.token_ids[:length],
@@ -77,6 +80,8 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
                 **made.extra_fields,
                 "turn_scores": [],
                 "tool_rewards": [],
+                "answer": split.answer,
+                "reasoning_ended": split.ended,
                 "revealed": len(prompt.revealed),
                 "criteria": len(criteria),
                 "revealed_share": len(prompt.revealed) / max(sum(one.worth != 0 for one in criteria), 1),

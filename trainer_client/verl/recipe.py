@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from trainer_client import wire
 from trainer_client.client import ScoreOptions
 from trainer_client.scaffold import Scaffold
 from trainer_client.verl.reward import WhenMissing
@@ -64,6 +65,7 @@ def overrides(
     concurrency: int = 8,
     judge_timeout_s: float = 600.0,
     when_missing: WhenMissing = "raise",
+    reasoning: wire.Reasoning = "remove",
     options: ScoreOptions | None = None,
 ) -> list[str]:
     """Returns the arguments of `python -m verl.trainer.main_ppo`, verl 0.9. The defaults are RuscaRL's (2508.16949).
@@ -96,6 +98,7 @@ def overrides(
         "reward.custom_reward_function.path": "pkg://trainer_client.verl.reward",
         "reward.custom_reward_function.name": "compute_score",
         **_reward(url=judge, judge_timeout_s=judge_timeout_s, concurrency=concurrency, when_missing=when_missing),
+        **_reward(**_reasoning(reasoning)),
         **_reward(**{f"options.{name}": value for name, value in (options or {}).items()}),
         "trainer.total_training_steps": steps,
         # The training ends at whichever comes first: an epoch has at least one step.
@@ -149,6 +152,12 @@ def _rollout(ratio: str, agents: str, prompt: int) -> dict[str, Any]:
         f"{rollout}.agent.agent_loop_config_path": agents,
         f"{rollout}.agent.default_agent_loop": AGENT,
     }
+
+
+def _reasoning(how: wire.Reasoning) -> dict[str, Any]:
+    if isinstance(how, str):
+        return {"reasoning": how}
+    return {f"reasoning.{name}": value for name, value in how.model_dump(exclude_none=True).items()}
 
 
 def _reward(**kwargs: Any) -> Mapping[str, Any]:

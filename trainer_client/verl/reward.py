@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from trainer_client import wire
 from trainer_client.client import Failed, Outcome, Scored, ScoreOptions
 from trainer_client.errors import RubricdClientError
+from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig, RewardClient, why_missing
 from trainer_client.verl.rows import prompt_row
 
@@ -38,12 +39,15 @@ async def compute_score(
     concurrency: int = 8,
     timeout_s: float = 300.0,
     when_missing: WhenMissing = "raise",
+    reasoning: wire.Reasoning | Mapping[str, Any] = "remove",
     options: Mapping[str, Any] | None = None,
     reward_router_address: str | None = None,
     reward_model_tokenizer: Any = None,
 ) -> dict[str, float | None]:
     """Scores one rollout: verl's `reward.custom_reward_function`. Keyword arguments come from its `reward_kwargs`.
 
+    The rollout's answer is judged, without its reasoning: the answer that our agent loop read with the policy's
+    tokenizer, else what `reasoning` says, of which `remove` knows the tags of the common families.
     `concurrency` bounds the requests under way of one of verl's `reward.num_workers` processes. `options` are those of
     `JudgeClient.score`. verl passes the last two where it serves a reward model; they are not used here.
     Raises NotJudged, and RubricdClientError where waiting for the judge is of no use.
@@ -51,7 +55,8 @@ async def compute_score(
     if when_missing not in ("raise", "lower_bound"):
         raise ValueError(f"when_missing is `raise` or `lower_bound`, not {when_missing!r}")
     info = extra_info or {}
-    item = prompt_row(info).item(solution_str)
+    split = _split(solution_str, info, reasoning)
+    item = prompt_row(info).item(split.answer)
     score_options = cast(ScoreOptions, dict(options or {}))
     judging = JudgeConfig(
         url, os.environ.get(token_env) or None, score_options, judge_timeout_s, concurrency, timeout_s
@@ -61,10 +66,19 @@ async def compute_score(
     (outcome,) = outcomes
     return {
         **_scored(outcome, when_missing),
+        "answer_empty": float(not split.answer.strip()),
+        "reasoning_unfinished": float(split.ended == "unfinished"),
         "judge_latency_s": time.monotonic() - started,
         "revealed_share": float(info.get("revealed_share", 0.0)),
         "revealed": float(info.get("revealed", 0)),
     }
+
+
+def _split(text: str, info: Mapping[str, Any], how: wire.Reasoning | Mapping[str, Any]) -> wire.Split:
+    answer, ended = info.get("answer"), info.get("reasoning_ended")
+    if how == "remove" and isinstance(answer, str) and ended in ("none", "finished", "unfinished"):
+        return wire.Split(answer, ended=ended)
+    return PolicyAnswers(how).split(text)
 
 
 def _client(judging: JudgeConfig) -> RewardClient:

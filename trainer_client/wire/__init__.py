@@ -7,7 +7,7 @@ names from here: `from trainer_client import wire`.
 
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
 from trainer_client.wire.models import Aggregation, Answer, CacheUse, Layout, Mode, Strict, Unjudged, says_something
-from trainer_client.wire.reasoning import Split, Tags, begins_with_reasoning, opened_in, split
+from trainer_client.wire.reasoning import Split, Tags, begins_with_open_tag, begins_with_reasoning, opened_in, split
 from trainer_client.wire.request import (
     Item,
     LintRequest,
@@ -112,6 +112,7 @@ __all__ = [
     "Unjudged",
     "Usage",
     "Verifier",
+    "begins_with_open_tag",
     "begins_with_reasoning",
     "check_keys",
     "holds_one_item",

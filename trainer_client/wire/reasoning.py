@@ -67,9 +67,14 @@ _BEGINS = re.compile(rf"\s*(?:{_any_of(_OPENS)}|<\|start\|>assistant<\|channel\|
 _KNOWN_TAG = re.compile(_any_of(_TAGS))
 
 
+def begins_with_open_tag(text: str) -> bool:
+    """Returns whether a text begins with the opening tag of a known family, or with a channel."""
+    return _BEGINS.match(text) is not None
+
+
 def begins_with_reasoning(text: str) -> bool:
     """Returns whether a text begins with reasoning of a known family. Where it holds no tag that costs one search."""
-    if _BEGINS.match(text):
+    if begins_with_open_tag(text):
         return True
     if "</think>" in text:  # opened by the chat template, if at all
         return split(text).ended != "none"

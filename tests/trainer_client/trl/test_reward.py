@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -230,12 +231,38 @@ def test_columns_of_the_completions_table() -> None:
     with judged_by(lambda response: None if response == "b" else 0.5) as (judging, _):
         columns = {"member": [0, 1], "revealed": ["[0]", "[]"], "revealed_share": [1.0, 0.0], "other": [1, 2]}
         asked(JudgeReward(judging), rows(2), ["a", "b"], log=log, **columns)
-    assert list(log.columns) == ["row", "member", "revealed_share", "revealed", "score", "reward", "status", "criteria"]
+    drawn = ["member", "revealed_share", "revealed"]
+    assert list(log.columns) == ["row", *drawn, "answer", "score", "reward", "status", "criteria"]
+    assert log.columns["answer"] == ["a", "b"]
     assert log.columns["row"] == ["row-0", "row-1"]
     assert log.columns["score"] == log.columns["reward"] == [0.5, None]
     assert log.columns["status"] == ["ok", "abstained"]
     assert set(json.loads(log.columns["criteria"][0])) == {"c0", "c1", "c2"}
     assert json.loads(log.columns["criteria"][1]) == dict.fromkeys(("c0", "c1", "c2"))
+
+
+PARROT = "I was shown: see a doctor."
+FORMS = {
+    "plain": "Rest.",
+    "tagged": f"<think>{PARROT}</think>Rest.",
+    "prefilled": f"{PARROT}\n</think>\n\nRest.",
+    "nested": f"<think>{PARROT}<think>{PARROT}</think></think>Rest.",
+    "channels": f"<|channel|>analysis<|message|>{PARROT}<|end|><|start|>assistant<|channel|>final<|message|>Rest.",
+    "unclosed": f"<think>{PARROT}",
+}
+
+
+def test_a_policy_that_repeats_in_its_reasoning_what_it_was_shown_earns_nothing() -> None:
+    log, kept = Log(), Log()
+    with judged_by(lambda response: 0.577 if "doctor" in response else 0.0) as (judging, service):
+        given, texts = rows(len(FORMS)), list(FORMS.values())
+        assert asked(JudgeReward(judging), given, texts, log=log) == [0.0] * len(FORMS)
+        seen = [text for body in service.bodies for one in body["items"] for text in one["responses"]]
+        keeping = JudgeReward(replace(judging, reasoning="keep"))
+        assert asked(keeping, given, texts, log=kept) == [0.0] + [0.577] * (len(FORMS) - 1)
+    assert log.columns["answer"] == seen == ["Rest."] * 5 + [""]
+    assert log.metrics["answer/empty"] == log.metrics["answer/reasoning_unfinished"] == [0] * 5 + [1]
+    assert kept.columns["answer"] == texts
 
 
 def test_metrics() -> None:

@@ -76,9 +76,34 @@ def _with(**changes: Any) -> Callable[[Json], Any]:
     return answer
 
 
+ANSWERS: list[tuple[str, Json, str]] = [
+    ("<think>a</think>Rest.", {}, "Rest."),
+    ("a\n</think>\n\nRest.", {}, "Rest."),
+    ("<think>a", {}, ""),
+    ("aRest.", {"answer": "Rest.", "reasoning_ended": "finished"}, "Rest."),
+    ("a", {"answer": "", "reasoning_ended": "unfinished"}, ""),
+]
+
+
+@pytest.mark.parametrize(("solution", "loop", "answer"), ANSWERS)
+async def test_the_answer_is_judged_without_its_reasoning(
+    solution: str, loop: Json, answer: str, extra_info: Json, service: Service, made: Made
+) -> None:
+    """`loop` is what our agent loop read with the policy's tokenizer."""
+    told = await _ask({**extra_info, **loop}, solution)
+    assert service.bodies[0]["items"][0]["response"] == answer
+    assert told["answer_empty"] == told["reasoning_unfinished"] == float(not answer)
+    await _ask({**extra_info, **loop}, solution, reasoning="keep")
+    assert service.bodies[-1]["items"][0]["response"] == solution
+    await _ask(extra_info, "<plan>a</plan>Rest.", reasoning={"open": "<plan>", "close": "</plan>"})
+    assert service.bodies[-1]["items"][0]["response"] == "Rest."
+
+
 async def test_what_verl_gets_and_what_the_judge_is_asked(extra_info: Json, service: Service, made: Made) -> None:
     told = await _ask(extra_info)
-    assert list(told) == ["score", "judged", "coverage", "met_share", "judge_latency_s", "revealed_share", "revealed"]
+    judged = ["score", "judged", "coverage", "met_share"]
+    answered = ["answer_empty", "reasoning_unfinished"]
+    assert list(told) == [*judged, *answered, "judge_latency_s", "revealed_share", "revealed"]
     assert told["score"] == scripted_judge.expected_score(SECRET)
     met = [scripted_judge.chance(SECRET, text) >= 0.5 for text in ("Is kind.", "Lies.")]
     assert told["met_share"] == sum(met) / 2
@@ -107,7 +132,7 @@ async def test_lower_bound_is_the_least_that_its_verdicts_allow_and_is_marked(
     service.answer = _with(status="partial", score=None, coverage=0.625, score_bounds=[-0.6, 1.0])
     told = await _ask(extra_info, when_missing="lower_bound")
     assert (told["score"], told["judged"], told["coverage"]) == (-0.6, 0.0, 0.625)
-    assert len(told) == 7
+    assert len(told) == 9
 
 
 async def test_the_share_that_is_met_is_of_those_with_a_verdict(extra_info: Json, service: Service, made: Made) -> None:

@@ -18,7 +18,8 @@ from testkit.scripted_judge import Service
 from tests.trainer_client.verl.contract.world import World, config, criteria, rows, written
 from trainer_client.verl import sampler as verl_sampler
 
-KEYS = {"score", "judged", "coverage", "met_share", "judge_latency_s", "revealed_share", "revealed"}
+ANSWER_KEYS = {"answer_empty", "reasoning_unfinished"}
+KEYS = {"score", "judged", "coverage", "met_share", *ANSWER_KEYS, "judge_latency_s", "revealed_share", "revealed"}
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ def test_the_judges_settings_arrive_in_the_reward_function() -> None:
         "judge_timeout_s": 60.0,
         "concurrency": 3,
         "when_missing": "lower_bound",
+        "reasoning": "remove",
         "options": options,
     }
 
