@@ -71,9 +71,9 @@ class SimulatedClock:
         return Clock(now=lambda: self.now, sleep=self.sleep)
 
 
-def chance(*texts: str) -> float:
+def chance(*texts: Any) -> float:
     """This judge's P(met). It depends on the texts alone, so that a test can tell which response a score belongs to."""
-    digest = hashlib.sha256("\x00".join(texts).encode()).digest()
+    digest = hashlib.sha256("\x00".join(map(str, texts)).encode()).digest()
     return digest[0] / 255
 
 

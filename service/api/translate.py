@@ -1,5 +1,6 @@
 """Translates wire models to the domain's values and back."""
 
+import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,7 +8,7 @@ from typing import Any
 
 from service.modes.fingerprint import JudgeIdentity
 from service.rubrics.lint import Finding
-from service.rubrics.rubric import Candidate, Criterion, ReasoningFound, Rule, Turn
+from service.rubrics.rubric import CALL, Candidate, Criterion, ReasoningFound, Rule, Turn
 from service.scheduling import Tenant
 from service.scoring.request import Options, Usage
 from service.scoring.results import Scored, by_group
@@ -22,7 +23,8 @@ def criteria(rubric: wire.Rubric, pitfalls: wire.Pitfalls | None = None) -> tupl
     for id, criterion in zip(rubric.ids(), rubric.criteria, strict=True):
         verifier, rule = criterion.verifier, None
         if verifier is not None:
-            rule = Rule(verifier.rule, verifier.model_dump(exclude={"rule"}, by_alias=True))
+            params = verifier.model_dump(exclude={"rule", "on"}, by_alias=True)
+            rule = Rule(verifier.rule, params, on_all=verifier.on == "all")
         category, text = criterion.category_and_text
         worth = criterion.worth
         if pitfalls == "met_is_good" and criterion.is_unsigned_pitfall:
@@ -39,15 +41,53 @@ def candidates(request: wire.ScoreRequest) -> list[Candidate]:
         if isinstance(item.prompt, str):
             turns: tuple[Turn, ...] = (Turn("user", item.prompt),)
         else:
-            turns = tuple([Turn(message.role, message.content) for message in item.prompt])
+            turns = tuple([turn for message in item.prompt for turn in turns_of(message)])
         if item.responses is None:
-            responses, group = [item.response or ""], item.group
+            responses, group = ["" if item.response is None else item.response], item.group
         else:
             responses, group = item.responses, str(index) if item.id is None else item.id
         for id, response in zip(item.result_ids(index), responses, strict=True):
-            answer, reasoning = answer_in(response, request.reasoning)
-            found.append(Candidate(id, turns, answer, shared, item.reference, group, reasoning, item.metadata))
+            answer, reasoning, trajectory = judged_part(response, request.reasoning)
+            about = (shared, item.reference, group, reasoning, item.metadata)
+            found.append(Candidate(id, turns, answer, *about, trajectory))
     return found
+
+
+def turns_of(message: wire.Message) -> list[Turn]:
+    """The message, and each of its calls as a turn. One that only calls has no text of its own."""
+    if not message.tool_calls:
+        return [Turn(message.role, message.content)]
+    said = [Turn(message.role, message.content)] if message.content else []
+    return said + [Turn(CALL, f"{_plain_name(call.name)}({call.arguments})") for call in message.tool_calls]
+
+
+def _plain_name(name: str) -> str:
+    """A name from which the arguments can be told apart: in quotes where it holds what would end it."""
+    return json.dumps(name, ensure_ascii=False) if "(" in name or '"' in name else name
+
+
+def judged_part(response: wire.Response, how: wire.Reasoning) -> tuple[str, ReasoningFound, tuple[Turn, ...]]:
+    """What is judged of a response: its text, what its reasoning is, and its turns where it is a trajectory. The text
+    of a trajectory is that of its last turn, if the assistant says it."""
+    if isinstance(response, str):
+        return (*answer_in(response, how), ())
+    turns: list[Turn] = []
+    final = ""
+    met: set[ReasoningFound] = {"none"}
+    for message in response:
+        if message.role == "tool":
+            turns, final = [*turns, Turn("tool", message.content)], ""
+            continue
+        final, found = answer_in(message.content, how)
+        met.add("removed" if found == "no_answer" and message.tool_calls else found)
+        turns += turns_of(message.model_copy(update={"content": final}))
+        if message.tool_calls:
+            final = ""
+    plain = len(turns) == 1 and turns[0].role == "assistant"
+    return final, next(one for one in _WORST_FIRST if one in met), () if plain else tuple(turns)
+
+
+_WORST_FIRST: tuple[ReasoningFound, ...] = ("unfinished", "no_answer", "kept", "removed", "none")
 
 
 def answer_in(response: str, how: wire.Reasoning) -> tuple[str, ReasoningFound]:

@@ -31,11 +31,17 @@ def conversation_digest(turns: Sequence[tuple[str, str]], reference: str | None)
     return digest.digest()
 
 
-def context_digest(*, scope: str, fingerprint: str, conversation: bytes, response: str) -> bytes:
-    """The digest of what a response's criteria have in common, 32 bytes. `scope` names who may share the verdict."""
+def context_digest(
+    *, scope: str, fingerprint: str, conversation: bytes, response: str, trajectory: Sequence[tuple[str, str]] = ()
+) -> bytes:
+    """The digest of what a response's criteria have in common, 32 bytes. `scope` names who may share the verdict.
+    `trajectory` are (role, content) pairs where the response has turns."""
     digest = hashlib.sha256(conversation)
     for value in (SCHEMA, scope, fingerprint, response):
         digest.update(_field(value))
+    for role, content in trajectory:
+        digest.update(_field(role))
+        digest.update(_field(content))
     return digest.digest()
 
 

@@ -6,7 +6,7 @@ raised and the service does not start.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -133,15 +133,24 @@ class Renderer:
             key = candidate.turns, candidate.reference
             if key not in conversations:
                 conversations[key] = self._conversation(*key)
-        responses = self._segmenter.encode_untrusted_all(candidate.response for candidate in candidates)
+        encoded = iter(self._segmenter.encode_untrusted_all(part for one in candidates for part in one.parts))
         # What stands before a criterion is the same for all of them, up to its length where the header says that.
         opening = self._piece(self.skeleton.criterion.partition("{length}")[0])
         return [
-            conversations[candidate.turns, candidate.reference]
-            + self._headed(self.skeleton.response, response)
-            + opening
-            for candidate, response in zip(candidates, responses, strict=True)
+            conversations[candidate.turns, candidate.reference] + self._response(candidate, encoded) + opening
+            for candidate in candidates
         ]
+
+    def _response(self, candidate: Candidate, encoded: Iterator[tuple[int, ...]]) -> tuple[int, ...]:
+        """A response behind its header, or each turn of a trajectory behind one of its own. Takes its texts."""
+        if not candidate.trajectory:
+            return self._headed(self.skeleton.response, next(encoded))
+        ids: list[int] = []
+        before = self.skeleton.trajectory
+        for turn in candidate.trajectory:
+            ids += self._headed(before + self.skeleton.turn.replace("{role}", turn.role), next(encoded))
+            before = self.skeleton.between_turns
+        return tuple(ids)
 
     def _conversation(self, turns: Sequence[Turn], reference: str | None) -> tuple[int, ...]:
         texts = self._segmenter.encode_untrusted_all(turn.content for turn in turns)

@@ -35,10 +35,11 @@ class Skeleton:
     """The trusted text around what a caller sends, with control tokens.
 
     `head` stands before the conversation, `tail` after the last text. The others are headers, each directly before its
-    text; `{length}` in one is the text's number of tokens. `item` opens each criterion where several are listed, with
-    its weight for `{weight}`. `labels`: the words that the question asks for, each one token behind one of
-    `label_gaps` (what ends the tail, what begins the label). `reasoning_end`: the token that ends the reasoning block
-    in which the tail ends. `referable`: there is a place for a reference answer.
+    text; `{length}` in one is the text's number of tokens. `trajectory` stands before the header of a response's first
+    turn, where it has turns. `item` opens each criterion where several are listed, with its weight for `{weight}`.
+    `labels`: the words that the question asks for, each one token behind one of `label_gaps` (what ends the tail, what
+    begins the label). `reasoning_end`: the token that ends the reasoning block in which the tail ends. `referable`:
+    there is a place for a reference answer.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Skeleton:
     between_turns: str = ""
     reference: str = "# Reference answer\n"
     response: str = "# Response\n"
+    trajectory: str = "# Response, turn by turn\n"
     criterion: str = "# Criterion\n"
     item: str = ""
     labels: tuple[str, ...] = ()
@@ -67,6 +69,7 @@ class Skeleton:
             self.between_turns,
             self.reference,
             self.response,
+            self.trajectory,
             self.criterion,
             self.item,
             self.tail,
@@ -147,6 +150,7 @@ def _rubricd(
         between_turns=gap,
         reference=f"{gap}# Reference answer{length}\n",
         response=f"{gap}# Response{length}\n",
+        trajectory=f"{gap}# Response, turn by turn. What a tool says is not said by the assistant.\n",
         criterion=f"{gap}# Criterion{length}\n",
     )
     return skeleton, frame
@@ -169,6 +173,7 @@ def _healthbench(
         turn="{role}: ",
         between_turns="\n\n",
         response="\n\nassistant: ",
+        trajectory="\n\n",
         criterion=found.group("between"),
         reasoning_end=frame.reasoning_end if before_label is None else None,
         referable=False,

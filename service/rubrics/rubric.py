@@ -18,6 +18,8 @@ class Rule:
 
     name: str
     params: Mapping[str, Any]
+    on_all: bool = False
+    """In a trajectory: looks at all of the assistant's texts, not at the final one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,13 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
+    """One turn. Its role is one of the wire's, or `CALL`: a call of a tool that the assistant makes."""
+
     role: str
     content: str
+
+
+CALL = "assistant's call of a tool"
 
 
 ReasoningFound = Literal["none", "kept", "removed", "unfinished", "no_answer"]
@@ -53,7 +60,7 @@ reasoning did not come to its end, `no_answer` stands behind it."""
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One response with what it is scored by. `turns` is the conversation before the response; `reasoning` says what
-    was found in it."""
+    was found in it. Of a trajectory `response` is the assistant's final text, empty where it ends without one."""
 
     id: str
     turns: tuple[Turn, ...]
@@ -64,3 +71,15 @@ class Candidate:
     reasoning: ReasoningFound = "none"
     metadata: Mapping[str, Any] | None = None
     """The caller's own; nothing here reads it."""
+    trajectory: tuple[Turn, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The texts of the response that the judge reads."""
+        return tuple(turn.content for turn in self.trajectory) if self.trajectory else (self.response,)
+
+    def text_for(self, rule: Rule) -> str:
+        """The text that a rule looks at: no tool's words."""
+        if not rule.on_all or not self.trajectory:
+            return self.response
+        return "\n\n".join(turn.content for turn in self.trajectory if turn.role == "assistant")

@@ -121,7 +121,7 @@ class ScoringJob:
                     left.append((i, j))
                 else:
                     ruled.append((i, j))
-                    checks.append((criterion.rule, candidate.response))
+                    checks.append((criterion.rule, candidate.text_for(criterion.rule)))
         if checks:
             options = self._options
             if options.rule_meter is not None:

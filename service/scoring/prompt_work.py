@@ -138,7 +138,7 @@ def _shared_texts(candidate: Candidate) -> Iterator[str]:
         yield turn.content
     if candidate.reference is not None:
         yield candidate.reference
-    yield candidate.response
+    yield from candidate.parts
 
 
 def _own_texts(query: Query) -> Iterator[str]:

@@ -52,7 +52,7 @@ class QueryKeys:
             conversation = self._conversations[place]
         else:
             conversation = self._conversations[place] = await self._conversation(candidate)
-        if conversation is None or self._exceeds(candidate.response):
+        if conversation is None or any(map(self._exceeds, candidate.parts)):
             return KeyedRun(queries, [None] * len(queries), None)
         context = await self._context(candidate, conversation)
         keys: list[bytes | None] = []
@@ -84,9 +84,10 @@ class QueryKeys:
                 fingerprint=self._fingerprint,
                 conversation=conversation,
                 response=candidate.response,
+                trajectory=[(turn.role, turn.content) for turn in candidate.trajectory],
             )
 
-        return digest() if len(candidate.response) <= _IN_A_THREAD else await asyncio.to_thread(digest)
+        return digest() if sum(map(len, candidate.parts)) <= _IN_A_THREAD else await asyncio.to_thread(digest)
 
     async def _own(self, query: Query) -> bytes | None:
         texts = query.texts

@@ -147,7 +147,8 @@ def count_characters(queries: Sequence[Query], most: int) -> int:
     for query in queries:
         if query.candidate is not candidate:  # queries about one candidate stand together
             candidate = query.candidate
-            characters += min(len(candidate.response), most) + min(len(candidate.reference or ""), most)
+            characters += sum(min(len(part), most) for part in candidate.parts)
+            characters += min(len(candidate.reference or ""), most)
             if id(candidate.turns) not in seen:
                 seen.add(id(candidate.turns))
                 for turn in candidate.turns:

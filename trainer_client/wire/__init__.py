@@ -1,8 +1,8 @@
 """Defines the contract between a training job and the service: the one definition of `POST /v1/score` in code.
 
 It needs pydantic only. `json_text` reads JSON strictly, `reasoning` splits what a policy wrote; `models` holds what the
-parts share; `verifiers`, `rubric` and `request` hold what a caller sends, `response` what the service answers. Use the
-names from here: `from trainer_client import wire`.
+parts share; `turns`, `verifiers`, `rubric` and `request` hold what a caller
+sends, `response` what the service answers. Use the names from here: `from trainer_client import wire`.
 """
 
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
@@ -11,12 +11,10 @@ from trainer_client.wire.reasoning import Split, Tags, begins_with_open_tag, beg
 from trainer_client.wire.request import (
     Item,
     LintRequest,
-    Message,
     Priority,
     RatingNorm,
     Reasoning,
     ReasoningTags,
-    Role,
     ScoreRequest,
     holds_one_item,
 )
@@ -44,6 +42,7 @@ from trainer_client.wire.response import (
     Usage,
 )
 from trainer_client.wire.rubric import CATEGORIES, POLARITY_OF, Category, Criterion, Pitfalls, Polarity, Rubric
+from trainer_client.wire.turns import NO_TEXT, Message, Response, ResponseTurn, Role, ToolCall
 from trainer_client.wire.verifiers import (
     Choice,
     Contains,
@@ -58,6 +57,7 @@ from trainer_client.wire.verifiers import (
 
 __all__ = [
     "CATEGORIES",
+    "NO_TEXT",
     "POLARITY_OF",
     "Aggregation",
     "Answer",
@@ -95,6 +95,8 @@ __all__ = [
     "Reasoning",
     "ReasoningTags",
     "Regex",
+    "Response",
+    "ResponseTurn",
     "Result",
     "ResultStatus",
     "ResultWarning",
@@ -109,6 +111,7 @@ __all__ = [
     "Strict",
     "Tags",
     "TeamUsage",
+    "ToolCall",
     "Unjudged",
     "Usage",
     "Verifier",

@@ -1,13 +1,12 @@
 """Defines what a caller sends: items to score and the options of `POST /v1/score`, and a rubric to lint."""
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from trainer_client.wire.models import (
     MAX_DEADLINE_MS,
-    MAX_TURNS,
     Aggregation,
     CacheUse,
     Id,
@@ -19,9 +18,9 @@ from trainer_client.wire.models import (
 )
 from trainer_client.wire.reasoning import Tags
 from trainer_client.wire.rubric import Pitfalls, Rubric, first_repeated
+from trainer_client.wire.turns import Response, Turns
 
 Priority = Literal["train", "eval", "interactive"]
-Role = Literal["system", "developer", "user", "assistant", "tool"]
 RatingNorm = Literal["(r-1)/9", "r/10"]
 MAX_TAG_CHARACTERS = 256
 
@@ -52,23 +51,16 @@ MAX_METADATA_CHARACTERS = 16_384
 MAX_METADATA_LEVELS = 32
 
 
-class Message(Strict):
-    """One turn of the conversation before the response."""
-
-    role: Role
-    content: str
-
-
-Turns = Annotated[list[Message], Field(max_length=MAX_TURNS)]
-
-
 class Item(Strict):
     """One response to score, or a GRPO group of them (`responses`) that shares prompt and rubric."""
 
     id: Id | None = Field(default=None, description="Echoed; default: the index as text.")
     prompt: str | Turns = Field(description="The conversation before the response; a string is one user turn.")
-    response: str | None = Field(default=None, description="The text to judge; may be empty.")
-    responses: list[str] | None = Field(
+    response: Response | None = Field(
+        default=None,
+        description="The text to judge, may be empty; or a trajectory, the turns of assistant and tools.",
+    )
+    responses: list[Response] | None = Field(
         default=None, min_length=1, description="Instead of `response`: results are `id/0`, `id/1`, …, group `id`."
     )
     rubric: Rubric | None = None

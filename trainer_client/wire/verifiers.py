@@ -8,7 +8,13 @@ from pydantic import Field, field_validator, model_validator
 from trainer_client.wire.models import MAX_TEXT_CHARACTERS, Strict, Text, says_something
 
 
-class MathVerify(Strict):
+class _Rule(Strict):
+    """`on` says what a rule looks at in a trajectory: the assistant's `final` text, as by default, or `all` it says."""
+
+    on: Literal["final", "all"] | None = None
+
+
+class MathVerify(_Rule):
     """Met when the response's final answer equals `gold` mathematically (math-verify library)."""
 
     rule: Literal["math_verify"]
@@ -22,7 +28,7 @@ class MathVerify(Strict):
         return gold
 
 
-class Regex(Strict):
+class Regex(_Rule):
     """Met when `pattern` is found anywhere in the response (`regex` library syntax, with a time limit)."""
 
     rule: Literal["regex"]
@@ -30,7 +36,7 @@ class Regex(Strict):
     ignore_case: bool = False
 
 
-class Contains(Strict):
+class Contains(_Rule):
     """Met when the response contains `text`."""
 
     rule: Literal["contains"]
@@ -38,14 +44,14 @@ class Contains(Strict):
     ignore_case: bool = True
 
 
-class Choice(Strict):
+class Choice(_Rule):
     """Met when the response's last stated choice (`Answer: B`, `\\boxed{B}`, a lone letter) is `gold`."""
 
     rule: Literal["choice"]
     gold: str = Field(pattern=r"^[A-Za-z]$")
 
 
-class Length(Strict):
+class Length(_Rule):
     """Met when the response's length lies in `min`..`max`, both inclusive."""
 
     rule: Literal["length"]
@@ -62,7 +68,7 @@ class Length(Strict):
         return self
 
 
-class JsonSchema(Strict):
+class JsonSchema(_Rule):
     """Met when the whole response is a JSON document that satisfies the schema (draft 2020-12)."""
 
     rule: Literal["json_schema"]
@@ -76,7 +82,7 @@ class JsonSchema(Strict):
         return schema
 
 
-class Exact(Strict):
+class Exact(_Rule):
     """Met when the response equals `gold`, white space at the ends aside."""
 
     rule: Literal["exact"]

@@ -153,7 +153,7 @@ def _typed(name: str, text: str) -> Any:
 
 
 def build_request(
-    responses: Sequence[tuple[Label, str]], context: TranslationContext, *, others: Sequence[str] = ()
+    responses: Sequence[tuple[Label, Any]], context: TranslationContext, *, others: Sequence[str] = ()
 ) -> wire.ScoreRequest:
     """One item a label with its response, in this order. What the labels choose goes before the URL. Raises
     InvalidRequest with the places of the labels."""
@@ -167,7 +167,7 @@ def build_request(
     options = {"reasoning": context.limits.protocol_reasoning, **options}
     removes = options["reasoning"] != "keep"
     items = [
-        {**label.item, "response": f"{label.opened}{response}" if removes else response}
+        {**label.item, "response": label.opened + response if removes and label.opened else response}
         for label, response in responses
     ]
     labels = [label for label, _ in responses]

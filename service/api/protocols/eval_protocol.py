@@ -19,14 +19,14 @@ from service.api.protocols.common import (
     parse,
     to_json,
 )
-from service.api.protocols.messages import as_messages, turns
+from service.api.protocols.messages import as_messages, split_response, turns
 from service.api.request_body import ParsedRequest, invalid_at
 from trainer_client import wire
 
 
 class Body(ForeignBody):
-    """`messages` end with the response. `ground_truth` is a reference, or the label where no rubric is given beside it;
-    a list in it is what the client sends where nobody gave any."""
+    """`messages` end with the response, a trajectory where tools answered in between. `ground_truth` is a reference, or
+    the label where no rubric is given beside it; a list in it is what the client sends where nobody gave any."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -42,10 +42,11 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     conversation = turns(parsed.messages, "messages")
     if not conversation or conversation[-1].role != "assistant":
         raise invalid_at("messages", last, "the last message is what is judged; its `role` must be `assistant`")
+    before, response = split_response(conversation)
     label = _label(parsed, rates=context.query.get("mode") == "likert")
     if "prompt" not in label.item:
-        label = label.filled(prompt=as_messages(conversation[:-1]))
-    return ParsedRequest(build_request([(label, conversation[-1].content)], context), reply)
+        label = label.filled(prompt=as_messages(before))
+    return ParsedRequest(build_request([(label, response)], context), reply)
 
 
 def _label(parsed: Body, rates: bool) -> Label:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from pydantic import ValidationError
+
 from service.api.protocols.common import Place
 from service.api.request_body import invalid_at
 from trainer_client import wire
@@ -18,13 +20,15 @@ _TEXT = ("text", "input_text", "output_text")  # a tuple bears a `type` that is 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn."""
+    """One turn. `calls` are the assistant's calls of tools, as the contract reads them."""
 
     role: str
     content: str
+    calls: tuple[Any, ...] = ()
 
-    def sent(self) -> dict[str, str]:
-        return {"role": self.role, "content": self.content}
+    def sent(self) -> dict[str, Any]:
+        calls = {"tool_calls": list(self.calls)} if self.calls else {}
+        return {"role": self.role, "content": self.content, **calls}
 
 
 def turns(items: Sequence[Any], *place: str | int) -> list[Turn]:
@@ -41,7 +45,7 @@ def _turn(item: Any, place: Place) -> Turn | None:
         return None
     if kind in ("function_call", "custom_tool_call"):
         arguments = item.get("arguments" if kind == "function_call" else "input")
-        return Turn("assistant", f"{_text(item.get('name'), place)}({_text(arguments, place)})")
+        return Turn("assistant", "", ({"name": _text(item.get("name"), place), "arguments": _text(arguments, place)},))
     if kind in ("function_call_output", "custom_tool_call_output"):
         return Turn("tool", text(item.get("output"), *place, "output"))
     if kind != "message" or item.get("role") not in get_args(wire.Role):
@@ -49,9 +53,34 @@ def _turn(item: Any, place: Place) -> Turn | None:
         raise invalid_at(
             *place, f"this judge reads messages with a `role` of {roles}, function calls and their outputs"
         )
-    if item.get("tool_calls"):
-        raise invalid_at(*place, "a chat message with `tool_calls` is not read; write the call as text")
-    return Turn(item["role"], text(item.get("content"), *place, "content"))
+    content, calls = item.get("content"), item.get("tool_calls")
+    if not calls:
+        return Turn(item["role"], text(content, *place, "content"))
+    return Turn(item["role"], "" if content is None else text(content, *place, "content"), _calls(calls, place))
+
+
+def _calls(calls: Any, place: Place) -> tuple[Any, ...]:
+    try:
+        read = wire.Message.model_validate({"role": "assistant", "content": "", "tool_calls": calls}).tool_calls or []
+    except ValidationError:
+        raise invalid_at(*place, "tool_calls", "a call is {function: {name, arguments}}") from None
+    return tuple(call.model_dump() for call in read)
+
+
+def split_response(turns: Sequence[Turn]) -> tuple[list[Turn], Any]:
+    """The conversation, and the response: what assistant and tools said after the last turn of anybody else. A text
+    where the assistant said one, else a trajectory."""
+    start = next((n for n in range(len(turns), 0, -1) if turns[n - 1].role not in ("assistant", "tool")), 0)
+    return list(turns[:start]), as_response(turns[start:])
+
+
+def as_response(turns: Sequence[Turn]) -> Any:
+    """These turns as the contract's `response`; empty where there are none."""
+    if not turns:
+        return ""
+    if len(turns) == 1 and turns[0].role == "assistant" and not turns[0].calls:
+        return turns[0].content
+    return as_messages(turns)
 
 
 def text(content: Any, *place: str | int) -> str:
@@ -69,6 +98,8 @@ def _part(part: Any, place: Place) -> str:
         return _text(part.get("refusal"), place)
     if kind == "input_json":
         return json.dumps(part.get("data"), ensure_ascii=False, separators=(",", ":"))
+    if kind in wire.NO_TEXT:
+        raise invalid_at(*place, f"a part of type `{kind}` cannot be judged: this judge reads text; leave the part out")
     raise invalid_at(*place, "this judge reads text (and JSON as text), nothing else")
 
 
@@ -78,5 +109,5 @@ def _text(value: Any, place: Place) -> str:
     return value
 
 
-def as_messages(turns: Iterable[Turn]) -> list[dict[str, str]]:
+def as_messages(turns: Iterable[Turn]) -> list[dict[str, Any]]:
     return [turn.sent() for turn in turns]

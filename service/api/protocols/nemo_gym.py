@@ -16,7 +16,7 @@ from service.api.protocols.common import (
     to_json,
     validated,
 )
-from service.api.protocols.messages import Turn, as_messages, text, turns
+from service.api.protocols.messages import Turn, as_messages, as_response, turns
 from service.api.request_body import ParsedRequest, read
 from trainer_client import wire
 
@@ -85,24 +85,15 @@ def _given(fields: Metadata) -> dict[str, Any]:
     return {"rubric": fields.rubric} if fields.reference is None else fields.model_dump(include={"rubric", "reference"})
 
 
-def _split_conversation(parsed: Body) -> tuple[list[Turn], str]:
-    """The conversation, and the last assistant message after it: the response. Without one it is empty."""
+def _split_conversation(parsed: Body) -> tuple[list[Turn], Any]:
+    """The conversation, and the response: all of the output, a trajectory where the policy used tools."""
     params = parsed.responses_create_params
-    turns_before = [] if params.instructions is None else [Turn("system", params.instructions)]
+    before = [] if params.instructions is None else [Turn("system", params.instructions)]
     if isinstance(params.input, str):
-        turns_before.append(Turn("user", params.input))
+        before.append(Turn("user", params.input))
     else:
-        turns_before += turns(params.input, "responses_create_params", "input")
-    output = parsed.response.output
-    last = next((n for n in reversed(range(len(output))) if _answers(output[n])), len(output))
-    turns_before += turns(output[:last], "response", "output")
-    if last == len(output):
-        return turns_before, ""
-    return turns_before, text(output[last].get("content"), "response", "output", last, "content")
-
-
-def _answers(item: Any) -> bool:
-    return isinstance(item, dict) and item.get("type", "message") == "message" and item.get("role") == "assistant"
+        before += turns(params.input, "responses_create_params", "input")
+    return before, as_response(turns(parsed.response.output, "response", "output"))
 
 
 def reply(answer: wire.ScoreResponse, row: dict[str, Any], *, soft: bool) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from service.api.protocols.common import ForeignBody, Label, TranslationContext, build_request, parse, to_json
-from service.api.protocols.messages import Turn, as_messages, text, turns
+from service.api.protocols.messages import Turn, as_messages, as_response, text, turns
 from service.api.request_body import ParsedRequest, invalid_at
 from trainer_client import wire
 
@@ -37,7 +37,9 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
         raise invalid_at("input", "the input is empty, so there is nothing to judge")
     rubric = [_criterion(question, place) for place, question in enumerate(parsed.questions)]
     label = Label((), {"rubric": rubric, "prompt": as_messages(conversation[:-1])}, {})
-    request = build_request([(label, conversation[-1].content)], context)
+    last = conversation[-1]
+    response = as_response([last]) if last.calls else last.content
+    request = build_request([(label, response)], context)
     if request.mode not in ("verdict", "reasoned"):
         raise invalid_at("query", "questions are answered one by one, in mode `verdict` or `reasoned`")
     return ParsedRequest(request, lambda answer: reply(answer, parsed.questions))

@@ -9,7 +9,7 @@ import pytest
 from service.prompting.renderer import Renderer
 from service.prompting.template import Skeleton, build_skeleton
 from service.prompting.tokenization import Segmenter
-from service.rubrics.rubric import Candidate, Criterion, Turn
+from service.rubrics.rubric import CALL, Candidate, Criterion, Turn
 from testkit.tokenizer_families import FAMILIES, family
 
 MODES = ("verdict", "reasoned", "implicit", "likert")
@@ -38,7 +38,7 @@ class Reader:
         return (
             tuple((turn.role, encode(turn.content)) for turn in candidate.turns),
             None if candidate.reference is None else encode(candidate.reference),
-            encode(candidate.response),
+            tuple((turn.role, encode(turn.content)) for turn in candidate.trajectory) or encode(candidate.response),
             tuple(encode(criterion.text) for criterion in asked),
         )
 
@@ -56,6 +56,11 @@ def _candidate(turns: list[str], reference: str | None, response: str, criteria:
         criteria=tuple(Criterion(str(n), text, 1.0) for n, text in enumerate(criteria)),
         reference=reference,
     )
+
+
+def _trajectory(turns: list[str], roles: list[str], parts: list[str]) -> Candidate:
+    made = tuple(Turn(role, text) for role, text in zip(roles, parts, strict=True))
+    return replace(_candidate(turns, None, "", ["d"]), trajectory=made)
 
 
 def _trades(reader: Reader, random: Random) -> Iterator[Candidate]:
@@ -77,6 +82,15 @@ def _trades(reader: Reader, random: Random) -> Iterator[Candidate]:
         yield _candidate([a + h(made.reference, b) + b], None, c, ["d"])
         yield _candidate([], a + h(response, b) + b, c, ["d"])
         yield _candidate([], a, b + h(response, c) + c, ["d"])
+        first = made.trajectory + made.turn
+        for role in ("assistant", "tool", CALL):
+            yield _trajectory([a], [role, "tool"], [b, c])
+            yield _trajectory([a], [role], [b + h(between, c) + c])
+            yield _trajectory([a + h(first, b) + b], [role], [c])
+        yield _candidate([a], None, b + h(between, c) + c, ["d"])
+        yield _candidate([a], None, h(first, b) + b, ["d"])
+        yield _candidate([a, b], None, c, ["d"])
+        yield _trajectory([a, b], ["assistant"], [c])
         drawn = ["".join(random.choices(pieces, k=random.randint(0, 2))) for _ in range(5)]
         yield _candidate(drawn[: random.randint(0, 2)], random.choice([None, drawn[2]]), drawn[3], [drawn[4]])
 
@@ -94,7 +108,19 @@ def _pieces(reader: Reader) -> list[str]:
     ]
     control = [reader.segmenter.decode([id]) for id in sorted(reader.segmenter.control_ids)[:8]]
     spelled = [reader.spelled(header, text) for header in headers for text in ("", "a") if header]
-    return [*spelled, *control, made.conversation, "a", "\n", "\n\n", "user:\n", "1", " (1 tokens):\n", "Answer:"]
+    return [
+        *spelled,
+        *control,
+        made.trajectory,
+        made.conversation,
+        "a",
+        "\n",
+        "\n\n",
+        "user:\n",
+        "1",
+        " (1 tokens):\n",
+        "Answer:",
+    ]
 
 
 def _collisions(reader: Reader, seed: int) -> tuple[int, list[tuple[object, object]]]:

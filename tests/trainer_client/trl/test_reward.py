@@ -265,6 +265,30 @@ def test_a_policy_that_repeats_in_its_reasoning_what_it_was_shown_earns_nothing(
     assert kept.columns["answer"] == texts
 
 
+def test_a_completion_with_tools_is_sent_turn_by_turn_and_a_tools_words_are_no_answer() -> None:
+    call = {"type": "function", "function": {"name": "look", "arguments": {"q": "neck"}}}
+    completion = [
+        {"role": "assistant", "content": f"<think>{PARROT}</think>I look.", "tool_calls": [call]},
+        {"role": "tool", "name": "look", "content": PARROT},
+        {"role": "assistant", "content": "Rest."},
+    ]
+    cut, log, plain = completion[:2], Log(), [{"role": "assistant", "content": "Rest."}]
+    with judged_by(lambda response: 0.25) as (judging, service):
+        judge, given = JudgeReward(judging), rows(3)
+        prompts = list(dataset(given)["prompt"])
+        completions: list[Any] = [completion, cut, plain]
+        asyncio.run(judge(prompts, completions, [[5]] * 3, log_extra=log.column, log_metric=log.metric))
+        sent = [one for body in service.bodies for item in body["items"] for one in item["responses"]]
+    calls = [{"name": "look", "arguments": '{"q": "neck"}'}]
+    turns = [
+        {"role": "assistant", "content": "I look.", "tool_calls": calls},
+        {"role": "tool", "content": PARROT},
+        {"role": "assistant", "content": "Rest."},
+    ]
+    assert sent == [turns, turns[:2], "Rest."]
+    assert log.columns["answer"] == ["Rest.", "", "Rest."]
+
+
 def test_metrics() -> None:
     log = Log()
     with judged_by(lambda response: None if response == "c" else word(response)) as (judging, _):

@@ -109,6 +109,27 @@ async def test_a_slip_is_refused_at_its_place(
     assert places[0] == place
 
 
+async def test_what_assistant_and_tools_say_after_the_last_question_is_a_trajectory(client: httpx.AsyncClient) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+    response = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "name": "search", "content": "Rest helps."},
+        MESSAGES[1],
+    ]
+    before = [*MESSAGES, {"role": "user", "content": "And now?"}]
+    same = await by_the_contract(client, prompt=before, response=response)
+    reply = await evaluated(client, eval_protocol(messages=[*before, *response]))
+    plain = await evaluated(client, eval_protocol(messages=[*before, MESSAGES[1]]))
+    assert {id: one["data"]["p"] for id, one in reply["metrics"].items()} == {one.id: one.p for one in same.criteria}
+    assert reply["metrics"] != plain["metrics"]
+
+
+async def test_an_image_is_refused_by_its_name(client: httpx.AsyncClient) -> None:
+    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+    answer = await client.post("/evaluate", json=eval_protocol(messages=[image, MESSAGES[1]]))
+    assert answer.status_code == 422 and "`image_url` cannot be judged" in answer.text
+
+
 async def test_what_was_not_judged_is_null_and_not_valid() -> None:
     async with failing("low_mass") as client:
         reply = await evaluated(client, eval_protocol())

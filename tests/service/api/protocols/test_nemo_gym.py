@@ -96,9 +96,12 @@ async def test_the_conversation_is_all_that_was_said_before_the_last_answer(clie
         prompt=[
             {"role": "system", "content": "Be kind."},
             {"role": "user", "content": PROMPT},
+        ],
+        response=[
             {"role": "assistant", "content": "Let me look."},
-            {"role": "assistant", "content": 'search({"q": "knee"})'},
+            {"role": "assistant", "content": "", "tool_calls": [{"name": "search", "arguments": '{"q": "knee"}'}]},
             {"role": "tool", "content": "Rest helps."},
+            {"role": "assistant", "content": RESPONSE},
         ],
     )
     output = [

@@ -71,7 +71,10 @@ async def test_answers_stand_in_the_order_of_the_questions(client: httpx.AsyncCl
                 {"type": "custom_tool_call", "name": "look", "input": "knee", "call_id": "1"},
                 {"type": "custom_tool_call_output", "call_id": "1", "output": "swollen"},
             ],
-            [*MESSAGES[:1], {"role": "assistant", "content": "look(knee)"}],
+            [
+                *MESSAGES[:1],
+                {"role": "assistant", "content": "", "tool_calls": [{"name": "look", "arguments": "knee"}]},
+            ],
             "swollen",
         ),
         ([{"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}], [], "No."),

@@ -72,7 +72,7 @@ SLIPS: dict[str, tuple[dict[str, Any], list[str | int]]] = {
     "no response": ({"prompt": "a", "label": LABEL}, ["response"]),
     "an image": (slime(prompt=[{"role": "user", "content": [{"type": "image"}]}]), ["prompt", 0, "content", 0]),
     "an unknown role": (slime(prompt=[{"role": "critic", "content": "a"}]), ["prompt", 0]),
-    "a call": (slime(prompt=[{"role": "assistant", "content": "", "tool_calls": [{}]}]), ["prompt", 0]),
+    "a call": (slime(prompt=[{"role": "assistant", "content": "", "tool_calls": [{}]}]), ["prompt", 0, "tool_calls"]),
     "a message that is none": (slime(prompt=["a"]), ["prompt", 0]),
 }
 

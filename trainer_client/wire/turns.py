@@ -1,0 +1,99 @@
+"""Defines the turns of a conversation and of a trajectory, and reads the shapes in which programs write them.
+
+Guarantees: content is text. Text parts are joined, a call's arguments become text, and a part that is no text is
+refused by its name. What belongs to the program that wrote the turn (ids of calls, names of tools, reasoning that it
+has split off) is left out.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from trainer_client.wire.models import MAX_TEXT_CHARACTERS, MAX_TURNS, Strict
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+
+_TEXT = ("text", "input_text", "output_text")
+NO_TEXT = ("image_url", "input_image", "image", "input_audio", "audio", "audio_url", "video", "video_url", "file")
+_LEFT_OUT = frozenset({"name", "tool_call_id", "reasoning_content", "reasoning", "thinking"})
+_MAY_BE_NULL = frozenset({"tool_calls", "function_call", "refusal", "audio", "annotations"})
+_CALL = frozenset({"id", "type", "index", "function"})
+
+
+class ToolCall(Strict):
+    """A call that the assistant makes. `{function: {name, arguments}}` and an object of arguments are read, too."""
+
+    name: str = Field(max_length=MAX_TEXT_CHARACTERS)
+    arguments: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if isinstance(value.get("function"), dict) and value.keys() <= _CALL:
+            value = value["function"]
+        arguments = value.get("arguments")
+        if isinstance(arguments, dict | list):
+            value = {**value, "arguments": json.dumps(arguments, ensure_ascii=False)}
+        elif arguments is None and "arguments" in value:
+            value = {**value, "arguments": ""}
+        return value
+
+
+class Message(Strict):
+    """One turn. `content` may be null where there are `tool_calls`, or a list of parts of text."""
+
+    role: Role
+    content: str
+    tool_calls: list[ToolCall] | None = Field(default=None, max_length=MAX_TURNS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or (len(value) == 2 and isinstance(value.get("content"), str)):
+            return value
+        return _plain(value)
+
+
+class ResponseTurn(Message):
+    """One turn of a response that is a trajectory: the policy's own, or what a tool answered."""
+
+    role: Literal["assistant", "tool"]
+
+
+def _plain(turn: dict[str, Any]) -> dict[str, Any]:
+    """The turn with its content as text, without what is not judged. What is wrong is left to validation."""
+    kept = {
+        name: value
+        for name, value in turn.items()
+        if name not in _LEFT_OUT and not (name in _MAY_BE_NULL and (value is None or value == []))
+    }
+    if kept.get("tool_calls") and kept.get("role") != "assistant":
+        raise ValueError("`tool_calls` are the assistant's; leave them out of other turns")
+    content = kept.get("content")
+    if content is None and kept.get("role") == "assistant":
+        kept["content"] = ""
+    elif isinstance(content, list):
+        kept["content"] = "".join(map(_text_of, content))
+    return kept
+
+
+def _text_of(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in _TEXT and isinstance(part.get("text"), str):
+        return str(part["text"])
+    if kind == "refusal" and isinstance(part.get("refusal"), str):
+        return str(part["refusal"])
+    if kind in NO_TEXT:
+        raise ValueError(f"a part of type `{kind}` cannot be judged: this judge reads text; leave the part out")
+    raise ValueError("a part of `content` is a text, or an object like {type: text, text: …}")
+
+
+Turns = Annotated[list[Message], Field(max_length=MAX_TURNS)]
+Trajectory = Annotated[list[ResponseTurn], Field(min_length=1, max_length=MAX_TURNS)]
+Response = str | Trajectory
+"""A response: its text, or the turns in which a policy with tools made it."""
