@@ -53,8 +53,7 @@ class Finding:
 
 def doctor(settings: Settings) -> int:
     """Prints what it finds. Exit status: 1 when the service could not start, else 0."""
-    findings = list(examine(settings))
-    print(report(findings))
+    print(report(findings := list(examine(settings))))
     return 1 if any(finding.level == "error" for finding in findings) else 0
 
 
@@ -336,9 +335,8 @@ def check_teams(settings: Settings) -> Finding:
         remedy = f"python -m service keys new {without[0]} --teams {settings.teams}"
         return Finding("Teams", "warning", f"{text}; without a key: {', '.join(without)}", remedy)
     if warning := teams_file.warning(settings.teams):
-        return Finding(
-            "Teams", "warning", f"{text}; {warning}", "chmod o-w,g-w what is named, and look at who has a key"
-        )
+        remedy = "chmod o-w,g-w what is named, and look at who has a key"
+        return Finding("Teams", "warning", f"{text}; {warning}", remedy)
     return Finding("Teams", "ok", text)
 
 
