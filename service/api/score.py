@@ -169,7 +169,7 @@ class ScoreRoute:
         async with aclosing(job.scored()) as results:
             async for index, one in results:
                 found[index] = one
-                lines.append(translate.line(index, one).model_dump_json().encode() + b"\n")
+                lines.append(translate.line(index, one, call.judge).model_dump_json().encode() + b"\n")
                 yield lines[-1]
         scored = [found[index] for index in sorted(found)]
         request.state.summary = await record(

@@ -195,15 +195,15 @@ def response(id: str, judged_by: JudgeIdentity, scored: Sequence[Scored], usage:
     return wire.ScoreResponse(
         id=id,
         judge=judge(judged_by),
-        results=[wire.Result(**_result(one)) for one in scored],
+        results=[wire.Result(**_result(one, judged_by)) for one in scored],
         groups=_groups(scored),
         usage=_usage(usage),
     )
 
 
-def line(index: int, scored: Scored) -> wire.StreamedResult:
+def line(index: int, scored: Scored, judged_by: JudgeIdentity) -> wire.StreamedResult:
     """One line of a streamed response; `index` is the result's among the request's."""
-    return wire.StreamedResult(index=index, **_result(scored))
+    return wire.StreamedResult(index=index, **_result(scored, judged_by))
 
 
 def end(id: str, judged_by: JudgeIdentity, scored: Sequence[Scored], usage: Usage) -> wire.StreamEnd:
@@ -222,7 +222,7 @@ def _usage(usage: Usage) -> wire.Usage:
     )
 
 
-def _result(scored: Scored) -> dict[str, Any]:
+def _result(scored: Scored, judged_by: JudgeIdentity) -> dict[str, Any]:
     criteria = [
         {
             "id": criterion.id,
@@ -242,6 +242,9 @@ def _result(scored: Scored) -> dict[str, Any]:
     if scored.rating is not None and score.value is not None:
         expected, most_likely = scored.rating.expected, scored.rating.most_likely
         rating = wire.Rating(expected=expected, most_likely=most_likely, normalised=score.value)
+    warnings = _WARNINGS.get(scored.candidate.reasoning, [])
+    if judged_by.identity.toy:
+        warnings = [*warnings, _TOY]
     return {
         "id": scored.candidate.id,
         "status": score.status,
@@ -250,11 +253,12 @@ def _result(scored: Scored) -> dict[str, Any]:
         "coverage": score.coverage,
         "criteria": criteria,
         "rating": rating,
-        "warnings": _WARNINGS.get(scored.candidate.reasoning, []),
+        "warnings": warnings,
         "metadata": scored.candidate.metadata,
     }
 
 
+_TOY = wire.ResultWarning(code="toy_judge", detail="the judge is a toy: believe none of its verdicts")
 _WARNINGS: Mapping[ReasoningFound, list[wire.ResultWarning]] = {
     "kept": [
         wire.ResultWarning(

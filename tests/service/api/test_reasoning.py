@@ -139,9 +139,9 @@ async def test_by_default_nothing_is_taken_off_and_reasoning_is_reported() -> No
         quoting = await _result(client, "Close it with `</think>`.")
         plain = await _result(client, "Rest it.")
         page = await page_of(client)
-    assert [warning.code for warning in tagged.warnings] == ["reasoning_kept"]
+    assert [warning.code for warning in tagged.warnings] == ["reasoning_kept", "toy_judge"]
     assert "reasoning: remove" in tagged.warnings[0].detail
-    assert quoting.warnings == plain.warnings == []
+    assert [warning.code for warning in (*quoting.warnings, *plain.warnings)] == ["toy_judge"] * 2
     assert page("rubricd_reasoning_total", outcome="kept") == 1
     assert engine.prompts == CANARIES + 6, "three texts, two criteria"
 
@@ -153,7 +153,7 @@ async def test_an_answer_that_is_not_there_is_named() -> None:
         whole = await _result(client, "<think>a</think>Rest it.", reasoning="remove")
         page = await page_of(client)
     codes = [[warning.code for warning in one.warnings] for one in (unfinished, empty, whole)]
-    assert codes == [["reasoning_unfinished"], ["answer_empty"], []]
+    assert codes == [["reasoning_unfinished", "toy_judge"], ["answer_empty", "toy_judge"], ["toy_judge"]]
     for outcome in ("removed", "unfinished", "no_answer"):
         assert page("rubricd_reasoning_total", outcome=outcome) == 1
 
@@ -166,7 +166,7 @@ async def test_own_tags_and_a_template_that_opens_them() -> None:
             one.p for one in plain
         ]
         cut = await _result(client, "a, and then", reasoning={**tags, "prefilled": True})
-        assert [warning.code for warning in cut.warnings] == ["reasoning_unfinished"]
+        assert [warning.code for warning in cut.warnings] == ["reasoning_unfinished", "toy_judge"]
         text = "It ends with </plan> here."
         same = await _result(client, text, reasoning={**tags, "prefilled": False})
         assert [one.p for one in same.criteria] == [one.p for one in (await _result(client, text)).criteria]
