@@ -124,7 +124,9 @@ def _named_in(text: str) -> Tags | None:
 
 def _special_ids(tokenizer: Any, tags: Tags | None) -> tuple[frozenset[int], frozenset[int]]:
     """The special tokens that stay in a text because they belong to reasoning, and the others."""
-    wanted = _CONTROL | {text for one in (tags, *KNOWN) if one is not None for text in (one.open, one.close)}
     special = {id: token.content for id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    wanted = {text for one in (tags, *KNOWN) if one is not None for text in (one.open, one.close)}
+    if CHANNEL in special.values():  # `<|end|>` alone ends a turn of Phi's
+        wanted |= _CONTROL
     kept = frozenset(id for id, text in special.items() if text in wanted)
     return kept, frozenset(special) - kept

@@ -96,6 +96,12 @@ def test_channels_are_read_from_ids() -> None:
     assert answers.split(answers.decode(one(text[:40])["input_ids"])).ended == "unfinished"
 
 
+def test_tokens_that_end_a_turn_elsewhere_are_left_out() -> None:
+    one = tokenizer(special=("<|end|>",))
+    answers = PolicyAnswers("remove", one)
+    assert answers.split(answers.decode(one("Rest it.<|end|></s>")["input_ids"])).answer == "Rest it."
+
+
 NOTHING_LOST = [
     "Rest it.",
     "Write </think> at the end.",
