@@ -35,7 +35,6 @@ BUDGET = {
     "tests/trainer_client/cli/test_table.py": 1,
     "tests/trainer_client/data/test_rows.py": 2,
     "tests/trainer_client/http/test_transport.py": 2,
-    "tests/trainer_client/trl/test_config.py": 1,
     "tests/trainer_client/trl/test_reward.py": 1,
     "tests/trainer_client/trl/test_rollouts.py": 3,
     "tests/trainer_client/trl/test_trainer.py": 1,
