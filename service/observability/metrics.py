@@ -114,6 +114,8 @@ class Metrics:
             self.judgements.labels("judge", "verdict", outcome)
         for found in ("kept", "removed", "unfinished", "no_answer"):
             self.reasoning.labels(found)
+        for reason in ("limit", "client_limit", "evicted", "headers_too_slow", "body_too_slow", "answer_unread"):
+            self.connections_closed.labels(reason)
         for spread in ("varied", "zero", "unjudged"):
             self.groups.labels(spread)
         for spread in ("all_met", "none_met", "mixed"):

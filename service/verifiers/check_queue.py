@@ -51,7 +51,8 @@ class CheckQueue(Generic[W]):
 
     @property
     def waiting_by_team(self) -> Mapping[str, int]:
-        return {team: len(queue) for team, queue in self._queues.items()}
+        """Of each team that has had checks, also where none waits."""
+        return dict.fromkeys(self._mean_s, 0) | {team: len(queue) for team, queue in self._queues.items()}
 
     def admit(self, tenant: Tenant, checks: int) -> None:
         """Raises InvalidRequest for more checks than a request may have, Overloaded for more than may wait now."""

@@ -263,7 +263,7 @@ async def test_a_request_that_kills_is_handed_on_by_nobody_but_once_by_the_clien
         [outcome] = await client.score([item.model_copy(update={"prompt": "Poison."})], deadline_s=10)
     assert isinstance(outcome, Failed)
     assert isinstance(outcome.error, Unavailable)
-    assert str(outcome.error) == "no replica can be reached"
+    assert str(outcome.error).startswith("no replica can be reached (request ")
     assert await asyncio.to_thread(alive[0].process.wait, 30) != 0
 
 

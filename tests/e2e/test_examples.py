@@ -65,7 +65,7 @@ def test_the_own_trainer_script(bundled: Running, tmp_path: Path) -> None:
 
 def test_the_run_file(bundled: Running, tmp_path: Path) -> None:
     _run(
-        "-m", "trainer_client", "train", EXAMPLES / "run.yaml", "--out", tmp_path / "run", "--set",
+        "-m", "trainer_client", "train", EXAMPLES / "run.yaml", "--toy-judge", "--out", tmp_path / "run", "--set",
         f"judging.url={bundled.url}",
     )  # fmt: skip
     assert any("reward" in line for line in _lines(tmp_path / "run" / "metrics.jsonl"))

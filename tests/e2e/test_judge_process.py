@@ -84,7 +84,8 @@ async def test_killed_under_load_nothing_is_invented_lost_or_left_waiting() -> N
             ended.set()
             await asyncio.wait_for(asyncio.gather(*callers), 30)
             assert "rubricd_engine_restarts_total 3.0" in (await client.get("/metrics")).text
-    assert set(found) == {"ok", "engine_error", "refused"} and found["ok"] > 100, found
+    assert {"ok", "engine_error", "refused"} <= set(found) <= {"ok", "engine_error", "refused", "overloaded"}, found
+    assert found["ok"] > 100, found
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -178,10 +178,10 @@ def test_a_body_that_trickles_in_ends_the_request(server: Served) -> None:
 
 def test_a_body_at_the_rate_may_take_longer_than_the_timeout(server: Served) -> None:
     with connected(server) as connection:
-        connection.sendall(head("POST", "/echo", "Content-Length: 40000"))
+        connection.sendall(head("POST", "/echo", "Content-Length: 160000"))
         began_s = time.monotonic()
         for _ in range(40):
-            connection.sendall(b"x" * 1000)
+            connection.sendall(b"x" * 4000)  # four times the rate, for a busy machine
             time.sleep(0.02)
         assert time.monotonic() - began_s > 1.5 * LIMITS.stall_s
         assert read_answer(connection)[0] == 200

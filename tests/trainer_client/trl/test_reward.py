@@ -127,7 +127,7 @@ def test_all_judged_is_never_too_few() -> None:
 def test_who_stops_says_the_first_reason_in_the_services_words() -> None:
     with served(Service(lambda body: problem("unavailable", 503, retry_after="1000"))) as url:
         judge = JudgeReward(JudgeConfig(url, judge_timeout_s=60))
-        with pytest.raises(TooFewJudged, match=r"\(2 unavailable; the first: about unavailable\)"):
+        with pytest.raises(TooFewJudged, match=r"\(2 unavailable; the first: about unavailable \(request req-\d+\)\)"):
             asked(judge, rows(2), ["a", "b"])
 
 

@@ -162,4 +162,6 @@ def test_the_judge_is_asked_about_the_whole_row() -> None:
     assert item.response == "Rest it."
     assert item.rubric == row().rubric
     assert (item.id, item.reference) == ("a", "Rest.")
-    assert [message.model_dump() for message in item.prompt if isinstance(message, wire.Message)] == list(TURNS)
+    assert [
+        message.model_dump(exclude_none=True) for message in item.prompt if isinstance(message, wire.Message)
+    ] == list(TURNS)
