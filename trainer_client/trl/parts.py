@@ -58,14 +58,18 @@ def split(result: wire.Result, rubric: Sequence[wire.Criterion], by: By, *, soft
     """The reward of each part that has all of its verdicts: the points of the criteria that are met, over the part's
     positive points, or over all where it has none. With `soft` P(met) counts instead of 0 and 1."""
     verdicts = {one.id: one.p if soft else one.met for one in result.criteria}
-    parts: dict[str, list[tuple[float, float | None]]] = {}
+    parts: dict[str, list[tuple[float, float]]] = {}
+    without: set[str] = set()
     for place, criterion in enumerate(rubric):
         if criterion.worth == 0:
             continue
         met = verdicts.get(criterion.id or str(place))
         for name in _names(criterion, by):
-            parts.setdefault(name, []).append((criterion.worth, None if met is None else float(met)))
-    return {name: _reward(some) for name, some in parts.items() if all(met is not None for _, met in some)}
+            if met is None:
+                without.add(name)
+            else:
+                parts.setdefault(name, []).append((criterion.worth, float(met)))
+    return {name: _reward(some) for name, some in parts.items() if name not in without}
 
 
 def _names(criterion: wire.Criterion, by: By) -> list[str]:
@@ -74,9 +78,9 @@ def _names(criterion: wire.Criterion, by: By) -> list[str]:
     return [f"{key}:{value}" for key, value in criterion.tags.items()] or [UNTAGGED]
 
 
-def _reward(part: Sequence[tuple[float, float | None]]) -> float:
+def _reward(part: Sequence[tuple[float, float]]) -> float:
     most = sum(worth for worth, _ in part if worth > 0) or sum(abs(worth) for worth, _ in part)
-    return sum(worth * (met or 0.0) for worth, met in part) / most
+    return sum(worth * met for worth, met in part) / most
 
 
 class SplitReward(JudgeReward):
