@@ -222,8 +222,6 @@ def test_what_people_bring_is_read(path: Path) -> None:
     from trainer_client.data.rows import read_rows
     from trainer_client.errors import DataError
 
-    if path.name == "prompt_with_tool_calls.jsonl":
-        pytest.skip("needs turns with tool calls in the contract")
     if path.name in RIGHT:
         with pytest.raises(DataError, match=RIGHT[path.name]):
             list(read_items(path))
