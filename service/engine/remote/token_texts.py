@@ -1,7 +1,7 @@
 """Knows how a server prints tokens that it reports by their text.
 
-Guarantees: a label is told by a text that no other token of the judge's vocabulary has; labels that have no such text
-are refused when the service starts.
+Guarantees: a label is recognised by a text that no other token of the judge's vocabulary has; labels that have no such
+text are refused when the service starts.
 """
 
 from collections import Counter

@@ -41,7 +41,7 @@ class Worker:
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Returns when the service has closed the socket, or is told that its judge cannot be loaded."""
+        """Returns when the service has closed the socket, or has heard that its judge cannot be loaded."""
         spec = messages.decode_spec(await frames.read(self._reader))
         configure("json" if spec.log_format == "json" else "text")
         loading = asyncio.create_task(self._load_and_tick(spec))
