@@ -1,0 +1,88 @@
+"""Keeps a judge's verdicts on labelled rows in a file of JSON lines, so that a run can be interrupted and resumed.
+
+Guarantees: a verdict is read back for the same item, options and judge, or not at all. Verdicts that another attempt
+may change are not written. A last line that is cut off is removed before more is written; any other damage is an error.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from trainer_client.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A criterion's part of an answer."""
+
+    status: str
+    met: bool | None
+    p: float | None
+    p_raw: float | None
+    label_mass: float | None
+    source: str | None
+
+
+class Verdicts:
+    """The verdicts of one judge by key, in the order of each item's rubric."""
+
+    def __init__(self, judge: str, file: IO[str] | None, known: Mapping[str, tuple[Given, ...]]) -> None:
+        self._judge = judge
+        self._file = file
+        self._known = dict(known)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
+    def __getitem__(self, key: str) -> tuple[Given, ...]:
+        return self._known[key]
+
+    def keep(self, key: str, given: tuple[Given, ...], *, final: bool) -> None:
+        self._known[key] = given
+        if self._file is not None and final:
+            line = {"key": key, "judge": self._judge, "criteria": [astuple(one) for one in given]}
+            self._file.write(f"{json.dumps(line)}\n")
+            self._file.flush()
+
+
+@contextlib.contextmanager
+def open_verdicts(path: Path | None, judge: str, keys: frozenset[str]) -> Iterator[Verdicts]:
+    """The verdicts of this judge on these keys, and the place of new ones; without a path in memory alone. Raises
+    DataError."""
+    if path is None:
+        yield Verdicts(judge, None, {})
+        return
+    known = _read(path, judge, keys) if path.exists() else {}
+    with path.open("a", encoding="ascii", newline="\n") as file:
+        yield Verdicts(judge, file, known)
+
+
+def _read(path: Path, judge: str, keys: frozenset[str]) -> dict[str, tuple[Given, ...]]:
+    known: dict[str, tuple[Given, ...]] = {}
+    whole = 0
+    with path.open("rb") as file:
+        for number, text in enumerate(file, 1):
+            if not text.endswith(b"\n"):
+                break
+            whole += len(text)
+            key, by, criteria = _line(text, f"{path}, line {number}")
+            if by == judge and key in keys:
+                known[key] = tuple(Given(*one) for one in criteria)
+    if whole < path.stat().st_size:
+        with path.open("rb+") as cut:
+            cut.truncate(whole)
+    return known
+
+
+def _line(text: bytes, place: str) -> tuple[str, str, list[Any]]:
+    try:
+        line = json.loads(text)
+        key, judge, criteria = str(line["key"]), str(line["judge"]), line["criteria"]
+        if not all(isinstance(one, list) and len(one) == len(Given.__slots__) for one in criteria):
+            raise ValueError
+    except (ValueError, LookupError, TypeError):
+        raise DataError(f"{place}: not a line that a run over labels wrote; name another file") from None
+    return key, judge, criteria
