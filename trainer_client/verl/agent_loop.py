@@ -165,6 +165,25 @@ def _check(config: Any, ratio: Ratio) -> None:
             f"ratio {ratio}: the sampler's values belong to its own prompt and not to the one that is trained on; "
             f"set {', '.join(needed)}"
         )
+    check_sampler(config)
+
+
+def check_sampler(config: Any) -> None:
+    """Raises ValueError for settings of verl's own sampler that have no effect beside rubricd's."""
+    sampler = config.trainer.v1.sampler
+    own = sampler.get("custom_sampler") or {}
+    if own.get("name") != "PairedGroups":
+        return
+    filtered = config.algorithm.get("filter_groups") or {}
+    settings = {
+        "algorithm.filter_groups.enable=False": filtered.get("enable"),
+        "trainer.v1.sampler.sync_refill_failed_groups=False": sampler.get("sync_refill_failed_groups"),
+    }
+    if needed := [setting for setting, found in settings.items() if found]:
+        raise ValueError(
+            f"verl filters and refills groups in its own sampler, and rubricd's PairedGroups does neither: set "
+            f"{', '.join(needed)}, or use verl's sampler with trainer.v1.sampler.custom_sampler.path=null"
+        )
 
 
 def _or(value: int | None, default: int) -> int:

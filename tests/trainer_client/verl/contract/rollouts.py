@@ -168,6 +168,20 @@ def test_settings_that_would_break_the_ratio_are_refused_by_name(
         _loop(composed, tokenizer)
 
 
+@pytest.mark.parametrize("setting", ["algorithm.filter_groups.enable", "trainer.v1.sampler.sync_refill_failed_groups"])
+def test_what_our_sampler_does_not_do_is_refused_by_name(
+    setting: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = config(folder)
+    tokenizer = World(composed, monkeypatch).tokenizer
+    OmegaConf.update(composed, setting, True, force_add=True)
+    with pytest.raises(ValueError, match=rf"set {setting}=False, or use verl's sampler"):
+        _loop(composed, tokenizer)
+    composed.trainer.v1.sampler.custom_sampler.path = None
+    composed.trainer.v1.sampler.custom_sampler.name = None
+    _loop(composed, tokenizer)
+
+
 async def test_a_trainer_that_does_not_name_the_member_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
