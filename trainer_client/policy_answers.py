@@ -34,9 +34,11 @@ class PolicyAnswers:
         self._tags: Tags | None = None if isinstance(self._how, str) else self._how.tags()
         self._kept: frozenset[int] = frozenset()
         self._dropped: frozenset[int] = frozenset()
+        self._dropped_texts: tuple[str, ...] = ()
         if tokenizer is not None and self._how != "keep":
             self._tags = _tags_of(tokenizer, template or {}, self._tags)
             self._kept, self._dropped = _special_ids(tokenizer, self._tags)
+            self._dropped_texts = tuple(tokenizer.added_tokens_decoder[id].content for id in self._dropped)
 
     @property
     def tags(self) -> Tags | None:
@@ -54,6 +56,12 @@ class PolicyAnswers:
             ids = [id for id in ids if id not in self._dropped]
             return str(self._tokenizer.decode(ids, skip_special_tokens=False))
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+
+    def plain(self, text: str) -> str:
+        """A text that was decoded with its special tokens, without those that `decode` leaves out."""
+        for token in self._dropped_texts:
+            text = text.replace(token, "")
+        return text
 
     def split(self, text: str, *, whole: bool = True) -> Split:
         """Splits one text. Not `whole`: something else has parsed it, so that it need not begin inside the block that

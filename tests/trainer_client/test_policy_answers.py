@@ -132,3 +132,9 @@ def test_what_something_else_has_parsed_does_not_begin_inside() -> None:
 def test_an_unknown_policy_has_the_tags_of_all_families() -> None:
     assert PolicyAnswers().split("run\n</think>\n\nRest.").answer == "Rest."
     assert not PolicyAnswers().knows_tokens
+
+
+def test_plain_leaves_out_the_special_tokens_that_are_no_reasoning() -> None:
+    one = tokenizer((TEMPLATES / "qwen3.jinja").read_text(encoding="utf-8"), special=("<think>", "</think>"))
+    assert PolicyAnswers("remove", one).plain("<s><think>a</think>Rest.</s>") == "<think>a</think>Rest."
+    assert PolicyAnswers("remove").plain("Rest.</s>") == "Rest.</s>"

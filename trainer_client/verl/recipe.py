@@ -15,14 +15,15 @@ from trainer_client import wire
 from trainer_client.client import ScoreOptions
 from trainer_client.scaffold import Scaffold
 from trainer_client.verl.reward import WhenMissing
-from trainer_client.verl.rows import AGENT
+from trainer_client.verl.rows import AGENT, TOOL_AGENT
 
 _PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)[a-z/][a-z0-9_./:-]*", re.IGNORECASE)
 _LONGEST_MICRO_BATCH = 16384
 
 
 def agent_loops(scaffold: Scaffold, *, ratio: str = "bare/bare", name: str = AGENT) -> str:
-    """The text of the file for `rollout.agent.agent_loop_config_path`: JSON, which is YAML."""
+    """The text of the file for `rollout.agent.agent_loop_config_path`: JSON, which is YAML. It names the scaffolded
+    loop, as `name`, and the one with tools."""
     fields = asdict(scaffold)
     loop = {
         "name": name,
@@ -35,7 +36,8 @@ def agent_loops(scaffold: Scaffold, *, ratio: str = "bare/bare", name: str = AGE
             "wording": {"_target_": "trainer_client.scaffold.Wording", **fields["wording"]},
         },
     }
-    return json.dumps([loop], indent=1, ensure_ascii=False) + "\n"
+    tools = {"name": TOOL_AGENT, "_target_": "trainer_client.verl.tool_agent_loop.TurnsToolAgentLoop"}
+    return json.dumps([loop, tools], indent=1, ensure_ascii=False) + "\n"
 
 
 def overrides(

@@ -14,12 +14,14 @@ from weakref import WeakKeyDictionary
 
 from trainer_client import wire
 from trainer_client.client import Failed, Outcome, Scored, ScoreOptions
-from trainer_client.errors import RubricdClientError
+from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig, RewardClient, why_missing
-from trainer_client.verl.rows import prompt_row
+from trainer_client.verl.rows import TOOL_AGENT, prompt_row
 
 WhenMissing = Literal["raise", "lower_bound"]
+_ONE_ANSWER = 2
+"""verl's number of turns of a prompt and its answer."""
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, RewardClient]] = WeakKeyDictionary()
 
 
@@ -47,16 +49,18 @@ async def compute_score(
     """Scores one rollout: verl's `reward.custom_reward_function`. Keyword arguments come from its `reward_kwargs`.
 
     The rollout's answer is judged, without its reasoning: the answer that our agent loop read with the policy's
-    tokenizer, else what `reasoning` says, of which `remove` knows the tags of the common families.
+    tokenizer, else what `reasoning` says, of which `remove` knows the tags of the common families. Where the agent loop
+    hands on `turns`, of `assistant` and `tool`, these are judged as a trajectory.
     `concurrency` bounds the requests under way of one of verl's `reward.num_workers` processes. `options` are those of
     `JudgeClient.score`. verl passes the last two where it serves a reward model; they are not used here.
-    Raises NotJudged, and RubricdClientError where waiting for the judge is of no use.
+    Raises NotJudged, and RubricdClientError where waiting for the judge is of no use; DataError for several turns whose
+    joined text is all that verl hands on, since a tool's words are not the policy's.
     """
     if when_missing not in ("raise", "lower_bound"):
         raise ValueError(f"when_missing is `raise` or `lower_bound`, not {when_missing!r}")
     info = extra_info or {}
     split = _split(solution_str, info, reasoning)
-    item = prompt_row(info).item(split.answer)
+    item = prompt_row(info).item(_trajectory(info, reasoning) or split.answer)
     score_options = cast(ScoreOptions, dict(options or {}))
     judging = JudgeConfig(
         url, os.environ.get(token_env) or None, score_options, judge_timeout_s, concurrency, timeout_s
@@ -78,7 +82,31 @@ def _split(text: str, info: Mapping[str, Any], how: wire.Reasoning | Mapping[str
     answer, ended = info.get("answer"), info.get("reasoning_ended")
     if how == "remove" and isinstance(answer, str) and ended in ("none", "finished", "unfinished"):
         return wire.Split(answer, ended=ended)
+    if turns := _turns(info):
+        last = turns[-1]
+        text = last.content if last.role == "assistant" else ""
+    elif (info.get("num_turns") or 0) > _ONE_ANSWER:
+        raise DataError(
+            f"this rollout has {info['num_turns']} turns, and its agent loop hands on their joined text alone: write "
+            f"the rows with to_parquet(..., agent={TOOL_AGENT!r}), or put the turns into `extra_fields['turns']`"
+        )
     return PolicyAnswers(how).split(text)
+
+
+def _turns(info: Mapping[str, Any]) -> list[wire.ResponseTurn]:
+    """The turns with their reasoning, if there are any."""
+    found = info.get("turns_with_reasoning") or info.get("turns") or []
+    return [wire.ResponseTurn.model_validate(turn) for turn in found]
+
+
+def _trajectory(info: Mapping[str, Any], how: wire.Reasoning | Mapping[str, Any]) -> list[wire.ResponseTurn]:
+    if how == "remove" and "turns_with_reasoning" in info:
+        return [wire.ResponseTurn.model_validate(turn) for turn in info["turns"]]
+    answers = PolicyAnswers(how)
+    return [
+        turn.model_copy(update={"content": answers.split(turn.content).answer}) if turn.role == "assistant" else turn
+        for turn in _turns(info)
+    ]
 
 
 def _client(judging: JudgeConfig) -> RewardClient:

@@ -17,8 +17,8 @@ from trainer_client.data.rows import Row
 from trainer_client.errors import DataError
 from trainer_client.scaffold import Message
 
-AGENT = "rubricd_scaffold"
-"""The name under which verl knows the agent loop; `trainer_client.verl.recipe.agent_loops` registers it."""
+AGENT, TOOL_AGENT = "rubricd_scaffold", "rubricd_tools"
+"""The names under which verl knows the agent loops; `trainer_client.verl.recipe.agent_loops` registers them."""
 
 Split = Literal["train", "val"]
 _BATCH = 1024
@@ -31,7 +31,7 @@ class PromptRow:
     row: Row
     split: Split
 
-    def item(self, response: str) -> wire.Item:
+    def item(self, response: wire.Response) -> wire.Item:
         """One response to this row, to be scored."""
         row = self.row
         prompt = [wire.Message.model_validate(message) for message in row.messages]

@@ -12,6 +12,7 @@ import pytest
 
 from trainer_client.scaffold import Scaffold, Schedule, Wording
 from trainer_client.verl.recipe import agent_loops, overrides
+from trainer_client.verl.rows import TOOL_AGENT
 
 FILES: dict[str, Any] = {"train": "train.parquet", "val": "val.parquet", "agents": "agents.yaml", "judge": "http://j:1"}
 # arXiv 2508.16949, table 3 and the authors' released script: what the paper's runs were trained with.
@@ -93,14 +94,15 @@ def test_the_agents_file_says_the_whole_scaffold() -> None:
     scaffold = Scaffold(
         Schedule(over="power", exponent=3.0), Wording(opener="Söyle: ${x}", warn=False), nested=True, seed=7
     )
-    (loop,) = json.loads(agent_loops(scaffold, ratio="scaffold/scaffold", name="mine"))
+    loop, tools = json.loads(agent_loops(scaffold, ratio="scaffold/scaffold", name="mine"))
     assert (loop["name"], loop["ratio"]) == ("mine", "scaffold/scaffold")
+    assert tools["name"] == TOOL_AGENT
     assert loop["scaffold"]["schedule"]["exponent"] == 3.0
     assert (loop["scaffold"]["nested"], loop["scaffold"]["seed"]) == (True, 7)
     assert loop["scaffold"]["wording"]["warn"] is False
 
 
-@pytest.mark.parametrize("module", ["agent_loop", "sampler"])
+@pytest.mark.parametrize("module", ["agent_loop", "tool_agent_loop", "sampler"])
 def test_without_verl_it_says_what_to_install(module: str) -> None:
     code = f"import sys; sys.modules['verl'] = None; import trainer_client.verl.{module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -99,6 +99,28 @@ async def test_the_answer_is_judged_without_its_reasoning(
     assert service.bodies[-1]["items"][0]["response"] == "Rest."
 
 
+async def test_turns_that_an_agent_loop_hands_on_are_judged_as_such(
+    extra_info: Json, service: Service, made: Made
+) -> None:
+    told = {"role": "tool", "content": "Rest.", "tool_call_id": "1"}
+    said = {"role": "assistant", "content": "<think>Rest.</think>Wait."}
+    await _ask({**extra_info, "turns": [{"role": "assistant", "content": None}, told, said]}, "Rest.Wait.")
+    sent = service.bodies[0]["items"][0]["response"]
+    assert [(turn["role"], turn["content"]) for turn in sent] == [
+        ("assistant", ""),
+        ("tool", "Rest."),
+        ("assistant", "Wait."),
+    ]
+    ended_in_a_tool = await _ask({**extra_info, "turns": [said, told]}, "Rest.Wait.")
+    assert ended_in_a_tool["answer_empty"] == 1.0
+
+
+async def test_joined_text_of_several_turns_is_not_judged(extra_info: Json, service: Service, made: Made) -> None:
+    with pytest.raises(DataError, match=r"4 turns, .* agent='rubricd_tools'"):
+        await compute_score("made-up", SECRET, None, {**extra_info, "num_turns": 4}, url="http://judge")
+    assert service.bodies == []
+
+
 async def test_what_verl_gets_and_what_the_judge_is_asked(extra_info: Json, service: Service, made: Made) -> None:
     told = await _ask(extra_info)
     judged = ["score", "judged", "coverage", "met_share"]

@@ -84,12 +84,13 @@ def test_the_agents_file_makes_the_scaffold_that_was_meant(tmp_path: Path) -> No
         seed=7,
     )
     (tmp_path / "agents.yaml").write_text(agent_loops(meant), encoding="utf-8")
-    (loop,) = OmegaConf.load(tmp_path / "agents.yaml")
+    loop, tools = OmegaConf.load(tmp_path / "agents.yaml")
     made = hydra.utils.instantiate(loop.scaffold)
     assert made == meant
     # omegaconf calls a mapping equal to a dataclass with its values.
     assert [type(one) for one in (made, made.schedule, made.wording)] == [Scaffold, Schedule, Wording]
     assert hydra.utils.get_class(loop._target_).__name__ == "ScaffoldAgentLoop"
+    assert hydra.utils.get_class(tools._target_).__name__ == "TurnsToolAgentLoop"
 
 
 def test_verl_composes_the_command_that_the_recipe_prints(tmp_path: Path) -> None:
@@ -98,4 +99,4 @@ def test_verl_composes_the_command_that_the_recipe_prints(tmp_path: Path) -> Non
     config = _composed(told)
     assert Path(config.data.train_files).is_file() and Path(config.data.val_files).is_file()
     agents = OmegaConf.load(config.actor_rollout_ref.rollout.agent.agent_loop_config_path)
-    assert [one.name for one in agents] == [config.actor_rollout_ref.rollout.agent.default_agent_loop]
+    assert agents[0].name == config.actor_rollout_ref.rollout.agent.default_agent_loop
