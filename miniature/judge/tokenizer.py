@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast
 
 from miniature.world.cases import training
-from service.prompting import template
+from service.prompting.wording import shipped_prompt
 
 LONGEST = 4096
 LABELS = ("Yes", "No")
@@ -49,15 +49,15 @@ def train_tokenizer(
 
 
 def _corpus(cases: int) -> Iterator[str]:
-    instructions, question = template.rubricd_texts("verdict", LABELS)
+    wording = shipped_prompt().in_words(LABELS)
     for index in range(cases):
         case = training(-1, index)
         yield from (text for _, text in case.turns)
         yield case.response
         yield from (criterion.text for criterion in case.criteria)
         if index % 10 == 0:
-            yield instructions
-            yield f"\n\n{question}"
+            yield wording.instructions
+            yield f"\n\n{wording.question}"
             yield "system\nuser\nassistant\n# Conversation\nuser:\nassistant:\n"
             yield "# Response\n# Criterion\n# Reference answer\n"
             yield from (f"Answer: {label}" for label in LABELS)

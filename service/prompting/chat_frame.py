@@ -6,7 +6,7 @@ one token closes the reasoning before the answer.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -35,6 +35,21 @@ _BLOCKS = (
 _OPENED = {end: re.compile(rf"{re.escape(opening)}(?!.*{re.escape(end)})\s*$", re.DOTALL) for opening, end in _BLOCKS}
 
 
+Message = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleTurns:
+    """Worked examples as chat turns: `fenced` with a turn for each text, `joined` with one turn of the user for each
+    example, for templates that refuse two turns of the user in a row."""
+
+    fenced: Sequence[Message] = ()
+    joined: Sequence[Message] = ()
+
+
+NO_EXAMPLES = ExampleTurns()
+
+
 @dataclass(frozen=True, slots=True)
 class ChatFrame:
     """`head` stands before the first part of the prompt and `tail` after the last one. `fence` is the template's own
@@ -56,15 +71,21 @@ class ChatFrame:
         return self.tail if end is None else f"{self.tail.rstrip()}\n\n{end}\n\n"
 
 
-def frame_chat(tokenizer: ChatTokenizer, instructions: str, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> ChatFrame:
+def frame_chat(
+    tokenizer: ChatTokenizer,
+    instructions: str,
+    arguments: Mapping[str, Any] = NO_ARGUMENTS,
+    examples: ExampleTurns = NO_EXAMPLES,
+) -> ChatFrame:
     """Returns the frame with the instructions as system turn, or before the user's text where a template has no such
-    turn. Raises ConfigurationError where the template cannot carry them, or has no such argument."""
+    turn, and then the examples. Raises ConfigurationError where the template cannot carry them, or has no such
+    argument."""
     _refuse_unknown(tokenizer, arguments)
     failure: Exception | None = None
     for turns in (3, 1):
-        for messages, opening in _chats(instructions, turns):
+        for messages in _chats(instructions, examples.fenced if turns > 1 else examples.joined, turns):
             try:
-                frame = _frame(tokenizer, messages, opening, arguments)
+                frame = _frame(tokenizer, messages, arguments)
             except (jinja2.TemplateError, ValueError, TypeError, AttributeError) as error:
                 failure = error
                 continue
@@ -82,7 +103,7 @@ def frame_message(
     _refuse_unknown(tokenizer, arguments)
     message = [{"role": "user", "content": f"{before}{_HOLES[0]}{after}"}]
     try:
-        frame = _frame(tokenizer, message, before.strip(), arguments)
+        frame = _frame(tokenizer, message, arguments)
     except (jinja2.TemplateError, ValueError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"the judge's chat template cannot be rendered: {error}") from error
     if frame is None:
@@ -90,25 +111,44 @@ def frame_message(
     return frame
 
 
-def _chats(instructions: str, turns: int) -> Iterator[tuple[list[dict[str, str]], str]]:
-    users = [{"role": "user", "content": hole} for hole in _HOLES[:turns]]
-    yield [{"role": "system", "content": instructions}, *users], instructions
-    yield [{"role": "user", "content": f"{instructions}\n\n{_HOLES[0]}"}, *users[1:]], instructions
+def _chats(instructions: str, examples: Sequence[Message], turns: int) -> Iterator[list[Message]]:
+    """The instructions as a system turn, then at the beginning of the first user's."""
+    users = [*examples, *({"role": "user", "content": hole} for hole in _HOLES[:turns])]
+    yield [{"role": "system", "content": instructions}, *users]
+    yield [{"role": "user", "content": f"{instructions}\n\n{users[0]['content']}"}, *users[1:]]
 
 
-def _frame(
-    tokenizer: ChatTokenizer, messages: Sequence[dict[str, str]], opening: str, arguments: Mapping[str, Any]
-) -> ChatFrame | None:
+def _frame(tokenizer: ChatTokenizer, messages: Sequence[Message], arguments: Mapping[str, Any]) -> ChatFrame | None:
     """Cuts the rendered chat at its holes. Returns None where a text is lost, merged or repeated."""
     rendered = _render(tokenizer, messages, arguments)
     holes = [hole for hole in _HOLES if any(hole in message["content"] for message in messages)]
-    if any(rendered.count(hole) != 1 for hole in holes) or opening not in rendered.partition(_HOLES[0])[0]:
+    before, _, _ = rendered.partition(_HOLES[0])
+    if any(rendered.count(hole) != 1 for hole in holes) or not _in_order(_texts_before_the_hole(messages), before):
         return None
     head, *fences, tail = re.split("|".join(map(re.escape, holes)), rendered)
     if fences and not _is_fence(tokenizer, fences):
         return None
     tail = _with_answer_opened(tokenizer, messages, holes[-1], tail, arguments)
     return ChatFrame(head=head, tail=tail, fence=fences[0] if fences else None)
+
+
+def _texts_before_the_hole(messages: Sequence[Message]) -> Iterator[str]:
+    for message in messages:
+        text, hole, _ = message["content"].partition(_HOLES[0])
+        yield text.strip()
+        if hole:
+            return
+
+
+def _in_order(texts: Iterable[str], rendered: str) -> bool:
+    """Whether all texts stand in the rendered one, one after the other."""
+    place = 0
+    for text in texts:
+        found = rendered.find(text, place)
+        if found < 0:
+            return False
+        place = found + len(text)
+    return True
 
 
 def _is_fence(tokenizer: ChatTokenizer, fences: Sequence[str]) -> bool:
@@ -125,7 +165,7 @@ def _open_block(tail: str) -> str | None:
 
 def _with_answer_opened(
     tokenizer: ChatTokenizer,
-    messages: Sequence[dict[str, str]],
+    messages: Sequence[Message],
     last_hole: str,
     tail: str,
     arguments: Mapping[str, Any],
@@ -150,7 +190,7 @@ def _with_answer_opened(
 
 def _render(
     tokenizer: ChatTokenizer,
-    messages: Sequence[dict[str, str]],
+    messages: Sequence[Message],
     arguments: Mapping[str, Any],
     *,
     add_generation_prompt: bool = True,

@@ -15,8 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import ConfigurationError
-from service.prompting.chat_frame import NO_ARGUMENTS, ChatFrame, frame_chat, frame_message
+from service.prompting.chat_frame import (
+    NO_ARGUMENTS,
+    NO_EXAMPLES,
+    ChatFrame,
+    ExampleTurns,
+    Message,
+    frame_chat,
+    frame_message,
+)
 from service.prompting.tokenization import ChatTokenizer
+from service.prompting.wording import Example, Wording, shipped_prompt
 
 Mode = str
 YES_NO = ("Yes", "No")
@@ -25,8 +34,9 @@ RATING_DIGITS = tuple("0123456789")
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLACES = re.compile(r"<<conversation>>(?P<between>.*)<<rubric_item>>", re.DOTALL)
 # What may end the tail, and begin the label. Most tokenizers have a word with the space before it as one token, and a
-# digit without it; where neither is so, the label begins a line.
+# digit without it; where neither is so, the label begins a line. An answer without an opening begins with its label.
 _BEFORE_WORD = (("", " "), (" ", ""), ("\n", ""))
+_AT_THE_BEGINNING = (("", ""), ("", " "))
 _BEFORE_DIGIT = ((" ", ""), ("\n", ""))
 
 
@@ -81,15 +91,20 @@ def build_skeleton(
     layout: str = "rubricd",
     mode: Mode = "verdict",
     *,
+    wording: Wording | None = None,
+    asks_opposite: bool = False,
     grader: str | None = None,
     labels: tuple[str, str] = YES_NO,
     arguments: Mapping[str, Any] = NO_ARGUMENTS,
 ) -> Skeleton:
-    """Builds the layout's skeleton for the mode, in the model's chat template, which gets `arguments`. `grader`
-    replaces the text of layout `healthbench`, `labels` the words that mode `verdict` asks for. Raises
-    ConfigurationError where the template cannot carry it, or the layout has no such mode."""
+    """Builds the layout's skeleton for the mode, in the model's chat template, which gets `arguments`. `wording` is the
+    prompt of mode `verdict` in layout `rubricd`, the shipped default where None, with its opposite question if
+    `asks_opposite`; `labels` are the words that it asks for where it has none. `grader` replaces the text of layout
+    `healthbench`. Raises ConfigurationError where the template cannot carry it, or the layout has no such mode."""
     builders: dict[tuple[str, Mode], Callable[[], Skeleton]] = {
-        ("rubricd", "verdict"): lambda: _verdict(tokenizer, labels, arguments),
+        ("rubricd", "verdict"): lambda: _verdict(
+            tokenizer, (wording or shipped_prompt()).in_words(labels), asks_opposite, arguments
+        ),
         ("rubricd", "reasoned"): lambda: _reasoned(tokenizer, arguments),
         ("rubricd", "implicit"): lambda: _rating(tokenizer, "implicit", arguments),
         ("rubricd", "likert"): lambda: _rating(tokenizer, "likert", arguments),
@@ -103,28 +118,59 @@ def build_skeleton(
     return builders[layout, mode]()
 
 
-def rubricd_texts(mode: Mode, labels: tuple[str, str] = YES_NO) -> tuple[str, str]:
-    """Returns the instructions and the question of a mode in layout `rubricd`, with the labels put in."""
+def _texts(mode: Mode) -> tuple[str, str]:
+    """Returns the instructions and the question of a mode in layout `rubricd` that has one prompt."""
     text = (_TEMPLATES / f"rubricd_{mode}.txt").read_text(encoding="utf-8")
-    instructions, _, question = (
-        text.replace("<<met>>", labels[0]).replace("<<unmet>>", labels[1]).partition("<<material>>")
-    )
+    instructions, _, question = text.partition("<<material>>")
     return instructions.strip(), question.strip()
 
 
-def _verdict(tokenizer: ChatTokenizer, labels: tuple[str, str], arguments: Mapping[str, Any]) -> Skeleton:
-    skeleton, frame = _rubricd(tokenizer, rubricd_texts("verdict", labels), arguments)
-    tail = f"{skeleton.tail}{frame.tail_after_reasoning}Answer:"
-    return replace(skeleton, tail=tail, labels=labels, label_gaps=_BEFORE_WORD)
+def _verdict(tokenizer: ChatTokenizer, wording: Wording, asks_opposite: bool, arguments: Mapping[str, Any]) -> Skeleton:
+    question = wording.opposite if asks_opposite else wording.question
+    if question is None or wording.labels is None:
+        raise ConfigurationError(f"prompt `{wording.name}` has no question `opposite`")
+    examples = ExampleTurns(
+        fenced=[turn for one in wording.examples for turn in _example(tokenizer, wording, one, fenced=True)],
+        joined=[turn for one in wording.examples for turn in _example(tokenizer, wording, one, fenced=False)],
+    )
+    skeleton, frame = _rubricd(tokenizer, (wording.instructions, question), arguments, examples)
+    return replace(
+        skeleton,
+        tail=f"{skeleton.tail}{frame.tail_after_reasoning}{wording.opening}",
+        labels=wording.labels,
+        label_gaps=_BEFORE_WORD if wording.opening else _AT_THE_BEGINNING,
+    )
+
+
+def _example(tokenizer: ChatTokenizer, wording: Wording, example: Example, *, fenced: bool) -> list[Message]:
+    """The turns of a worked example, as the judge will see the real material."""
+    labels = wording.labels or YES_NO
+
+    def headed(header: str, text: str) -> str:
+        return f"{header.replace('{length}', str(_tokens(tokenizer, text)))}{text}"
+
+    made = _headers("\n\n", lengths=not fenced)
+    parts = [
+        made.conversation + headed(made.turn.replace("{role}", "user"), example.prompt.strip()),
+        headed(made.response, example.response.strip()),
+        f"{headed(made.criterion, example.criterion.strip())}\n\n{wording.question}",
+    ]
+    users = [part.strip() for part in parts] if fenced else ["".join(parts)]
+    answer = f"{wording.opening} {labels[0] if example.met else labels[1]}".strip()
+    return [*({"role": "user", "content": text} for text in users), {"role": "assistant", "content": answer}]
+
+
+def _tokens(tokenizer: ChatTokenizer, text: str) -> int:
+    return len(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def _reasoned(tokenizer: ChatTokenizer, arguments: Mapping[str, Any]) -> Skeleton:
-    skeleton, frame = _rubricd(tokenizer, rubricd_texts("reasoned"), arguments)
+    skeleton, frame = _rubricd(tokenizer, _texts("reasoned"), arguments)
     return replace(skeleton, tail=skeleton.tail + frame.tail, reasoning_end=frame.reasoning_end)
 
 
 def _rating(tokenizer: ChatTokenizer, mode: Mode, arguments: Mapping[str, Any]) -> Skeleton:
-    skeleton, frame = _rubricd(tokenizer, rubricd_texts(mode), arguments)
+    skeleton, frame = _rubricd(tokenizer, _texts(mode), arguments)
     return replace(
         skeleton,
         criterion="",
@@ -136,16 +182,26 @@ def _rating(tokenizer: ChatTokenizer, mode: Mode, arguments: Mapping[str, Any]) 
 
 
 def _rubricd(
-    tokenizer: ChatTokenizer, texts: tuple[str, str], arguments: Mapping[str, Any]
+    tokenizer: ChatTokenizer,
+    texts: tuple[str, str],
+    arguments: Mapping[str, Any],
+    examples: ExampleTurns = NO_EXAMPLES,
 ) -> tuple[Skeleton, ChatFrame]:
     """Returns the skeleton whose tail is the question alone, and the frame whose tail belongs behind it."""
     instructions, question = texts
-    frame = frame_chat(tokenizer, instructions, arguments)
-    gap, length = ("\n\n", " ({length} tokens)") if frame.fence is None else (frame.fence, "")
-    skeleton = Skeleton(
+    frame = frame_chat(tokenizer, instructions, arguments, examples)
+    headers = _headers("\n\n", lengths=True) if frame.fence is None else _headers(frame.fence, lengths=False)
+    return replace(headers, head=frame.head, tail=f"\n\n{question}"), frame
+
+
+def _headers(gap: str, *, lengths: bool) -> Skeleton:
+    """Layout `rubricd` without head and tail. Before each text but the first stand `gap` and its header, which says the
+    text's length if `lengths`."""
+    length = " ({length} tokens)" if lengths else ""
+    return Skeleton(
         name="rubricd",
-        head=frame.head,
-        tail=f"\n\n{question}",
+        head="",
+        tail="",
         turn=f"{{role}}{length}:\n",
         between_turns=gap,
         reference=f"{gap}# Reference answer{length}\n",
@@ -153,7 +209,6 @@ def _rubricd(
         trajectory=f"{gap}# Response, turn by turn. What a tool says is not said by the assistant.\n",
         criterion=f"{gap}# Criterion{length}\n",
     )
-    return skeleton, frame
 
 
 def _healthbench(

@@ -9,6 +9,7 @@ import pytest
 from service.prompting.renderer import Renderer
 from service.prompting.template import Skeleton, build_skeleton
 from service.prompting.tokenization import Segmenter
+from service.prompting.wording import prompts_for
 from service.rubrics.rubric import CALL, Candidate, Criterion, Turn
 from testkit.tokenizer_families import FAMILIES, family
 
@@ -63,10 +64,10 @@ def _trajectory(turns: list[str], roles: list[str], parts: list[str]) -> Candida
     return replace(_candidate(turns, None, "", ["d"]), trajectory=made)
 
 
-def _trades(reader: Reader, random: Random) -> Iterator[Candidate]:
+def _trades(reader: Reader, random: Random, trades: int) -> Iterator[Candidate]:
     """Candidates that differ in which of their headers are real, and ones that are drawn from the same few pieces."""
     made, pieces = reader.skeleton, _pieces(reader)
-    for _ in range(TRADES):
+    for _ in range(trades):
         a, b, c = ("".join(random.choices(pieces, k=random.randint(0, 3))) for _ in range(3))
         between = made.between_turns + made.turn
         response, criterion = made.response, made.item or made.criterion
@@ -123,12 +124,12 @@ def _pieces(reader: Reader) -> list[str]:
     ]
 
 
-def _collisions(reader: Reader, seed: int) -> tuple[int, list[tuple[object, object]]]:
+def _collisions(reader: Reader, seed: int, trades: int = TRADES) -> tuple[int, list[tuple[object, object]]]:
     """How many different requests were tried, and the pairs of them with equal ids."""
     seen: dict[tuple[int, ...], object] = {}
     read: set[object] = set()
     equal: list[tuple[object, object]] = []
-    for candidate in _trades(reader, Random(seed)):
+    for candidate in _trades(reader, Random(seed), trades):
         segments = reader.segments(candidate)
         read.add(segments)
         other = seen.setdefault(reader.ids(candidate), segments)
@@ -145,6 +146,15 @@ def test_different_requests_never_have_the_same_ids(name: str, mode: str) -> Non
     tried, equal = _collisions(reader, seed=1)
     assert equal == []
     assert tried > 8 * TRADES
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_prompt_gives_different_requests_the_same_ids(name: str) -> None:
+    """Of 8 families and each shipped prompt, every second one with its opposite question, some 230 requests each."""
+    for n, wording in enumerate(prompts_for("question").values()):
+        made = build_skeleton(family(name), wording=wording, asks_opposite=n % 2 == 1)
+        tried, equal = _collisions(Reader(name, made), seed=2, trades=10)
+        assert (equal, tried > 8 * 10) == ([], True), wording.name
 
 
 def test_the_same_requests_collide_where_headers_are_plain_text() -> None:
