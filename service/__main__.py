@@ -3,13 +3,14 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_settings import CliApp, CliSettingsSource
 
 from service.errors import ConfigurationError
-from service.settings import Settings
+from service.settings import Settings, unknown_variables
 from service.tenancy import keys_cli
 
 _SERVE = "Run the service until a signal stops it. Exit status: 0 after a graceful stop, 1 when the judge cannot serve."
@@ -26,13 +27,21 @@ _ENVIRONMENT = (
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of the command. 2 for flags or settings that make no sense, before anything is loaded."""
     parser, sources = _parser()
-    flags = vars(parser.parse_args(argv))
+    known, unknown = parser.parse_known_args(argv)
+    flags = vars(known)
     command = flags.pop("command")
+    if unknown:
+        parser.error(_unknown_flag(unknown[0]))
     if command is None:
         parser.print_help(sys.stderr)
         return 2
     if command == "keys":
         return keys_cli.run(argparse.Namespace(**flags))
+    misspelt = [(name, near) for name, near in unknown_variables(Settings.model_fields).items() if near is not None]
+    for name, near in misspelt:
+        print(f"rubricd does not start: {name} is no setting; did you mean {near}?", file=sys.stderr)
+    if misspelt:
+        return 2
     try:
         settings = CliApp.run(Settings, cli_args=argparse.Namespace(**flags), cli_settings_source=sources[command])
         # Imported only now: neither help nor `keys` waits for the web framework.
@@ -68,9 +77,18 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, CliSettingsSource[A
     return parser, sources
 
 
+def _unknown_flag(flag: str) -> str:
+    name = flag.partition("=")[0]
+    near = get_close_matches(name, [f"--{one.replace('_', '-')}" for one in Settings.model_fields], n=1)
+    return f"unknown argument {name}{f'; did you mean {near[0]}?' if near else ''}"
+
+
 def _wrong(error: ValidationError) -> str:
     """Each setting that is wrong, without its value: a URL may hold a password."""
-    return "; ".join(f"`{'.'.join(map(str, one['loc']))}`: {one['msg']}" for one in error.errors(include_input=False))
+    return "; ".join(
+        f"`{'.'.join(map(str, one['loc']))}`: {one['msg'].removeprefix('Value error, ')}"
+        for one in error.errors(include_input=False)
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from service.http.server import HttpServer
 from service.lifecycle import Lifecycle
 from service.observability.logging_setup import adopt, configure
 from service.scoring.scorer import Scorer
-from service.settings import Settings
+from service.settings import Settings, unknown_variables
 
 log = logging.getLogger("rubricd")
 
@@ -118,6 +118,8 @@ def serve(settings: Settings) -> int:
     """Runs until a signal comes. Exit status: 0 after a graceful stop, 1 when the judge could not serve. Raises
     ConfigurationError for settings that make no sense, before anything is loaded."""
     configure(settings.log_format)
+    for name in unknown_variables(Settings.model_fields):
+        log.warning("the variable %s is no setting of this service and changes nothing", name)
     if settings.teams is None:
         check_host(settings.host)
         check_host(_metrics_host(settings), "metrics_host")
@@ -142,7 +144,11 @@ def serve(settings: Settings) -> int:
     telemetry = telemetry_of(app)
     table = ConnectionTable(limits, telemetry.count_connection, telemetry.set_connections)
     listener = open_listener(settings.host, settings.port)
-    metrics = _listen_for_metrics(settings)
+    try:
+        metrics = _listen_for_metrics(settings)
+    except ConfigurationError:
+        listener.close()
+        raise
     others = [] if metrics is None else [(metrics_of(app), metrics)]
     log.info("listening on %s; the playground is at /, the contract at /openapi.json", url_of(listener))
     server = _Server(app, table, others, lifecycle, clock, settings.drain_s)

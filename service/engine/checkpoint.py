@@ -41,7 +41,7 @@ def load_checkpoint(
 ) -> LoadedCheckpoint:
     """Loads a model from a folder, from the hub's cache or from the hub. `auto` is float32 on a CPU, else bfloat16."""
     folder, revision = resolve(path_or_name, revision)
-    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    target = _device(device)
     chosen = ("float32" if target.type == "cpu" else "bfloat16") if dtype == "auto" else dtype
     # First, because it refuses a folder without a complete set of safetensors.
     facts = checkpoint_facts(folder)
@@ -69,6 +69,19 @@ def load_checkpoint(
         vocabulary_size=model.get_input_embeddings().weight.shape[0],
         folder=folder,
     )
+
+
+def _device(name: str | None) -> torch.device:
+    """The device with this name, by default the best one. Raises ConfigurationError where torch cannot use it."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except Exception as error:  # torch raises AssertionError for a build without GPUs, RuntimeError for the rest
+        raise ConfigurationError(
+            f"`device`: torch cannot compute on {name!r} here ({' '.join(str(error).split())[:200]}); set `device` to "
+            "cpu, or install a build of torch for your GPU"
+        ) from None
+    return device
 
 
 def refuse_missing_weights(folder: Path) -> None:

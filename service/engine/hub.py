@@ -28,6 +28,6 @@ def resolve(
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigurationError(
             f"{path_or_name!r} is neither a folder here nor a model that the hub gives ({type(error).__name__}): "
-            "change the judge's model or revision"
+            "change the judge's model or revision, or look at the network and HF_TOKEN"
         ) from error
     return folder, folder.name

@@ -56,7 +56,7 @@ def load_tokenizer(path_or_name: str, revision: str | None) -> CheckpointTokeniz
         template = _chat_template(folder, settings)
         special = _special_tokens(folder, settings)
     except Exception as error:  # tokenizers raises nothing narrower
-        raise ConfigurationError(f"no tokenizer could be loaded from {path_or_name}: {error}") from error
+        raise _not_loaded(path_or_name, error) from error
     if not template:
         raise _no_template(path_or_name)
     _add_missing(backend, settings, path_or_name)
@@ -118,7 +118,15 @@ def _auto_tokenizer(folder: Path, name: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"no tokenizer could be loaded from {name}: {error}") from error
+        raise _not_loaded(name, error) from error
+
+
+def _not_loaded(name: str, error: Exception) -> ConfigurationError:
+    """The error in one line: transformers writes paragraphs."""
+    why = " ".join(str(error).split())[:200]
+    return ConfigurationError(
+        f"no tokenizer could be loaded from {name}; download the whole model, with its tokenizer.json ({why})"
+    )
 
 
 def _no_template(name: str) -> ConfigurationError:

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.settings.judge import EngineName, EngineSettings, Label, LabelSettings, ModeSettings
 from service.settings.process import ObservabilitySettings, ServerSettings
 from service.settings.requests import ApiSettings, TeamsFileSettings, TenancySettings
+from service.settings.variables import PREFIX, unknown_variables
 from service.settings.work import CacheSettings, RuleSettings, SchedulingSettings
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Settings",
     "TeamsFileSettings",
     "TenancySettings",
+    "unknown_variables",
 ]
 
 
@@ -48,7 +50,7 @@ class Settings(
     """Every setting of the service."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RUBRICD_",
+        env_prefix=PREFIX,
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,  # a URL or a key may be in it
@@ -62,7 +64,7 @@ class Settings(
 class KeysSettings(TeamsFileSettings, BaseSettings):
     """The one setting that `python -m service keys` reads from the environment. The others may be wrong."""
 
-    model_config = SettingsConfigDict(env_prefix="RUBRICD_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
 
 class PrometheusSettings(BaseSettings):

@@ -1,7 +1,7 @@
 """The settings of the judge: the engine that runs it, its labels, and the modes in which it is asked."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, field_validator
 
@@ -19,6 +19,13 @@ class LabelSettings(Floor):
         description="The judge is asked to answer the first label for met and the second for not met. Each is one "
         "token where the answer stands, with the space before it that the tokenizer wants there.",
     )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _two(cls, labels: Any) -> Any:
+        if isinstance(labels, list | tuple) and len(labels) != 2:
+            raise ValueError("must be two labels, such as Yes,No")
+        return labels
 
 
 class EngineSettings(LabelSettings):

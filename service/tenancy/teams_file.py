@@ -52,7 +52,8 @@ def read(file: Path, spare: SpareDescriptor | None = None) -> bytes:
     try:
         return read_bounded(file, _MAX_BYTES, spare)
     except OSError as error:
-        raise ConfigurationError(f"the teams file {file} cannot be read: {error.strerror}") from error
+        remedy = "; `python -m service keys new TEAM` makes one" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigurationError(f"the teams file {file} cannot be read: {error.strerror}{remedy}") from error
 
 
 def warning(file: Path) -> str | None:

@@ -130,3 +130,9 @@ def test_a_kernel_that_a_checkpoint_names_is_not_fetched(
     assert load(folder).identity.facts["attention"] == "sdpa"
     module.refuse_missing_weights(folder)
     assert fetched == []
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_here_is_named_before_anything_is_loaded(tmp_path: Path, device: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"`device`: torch cannot compute on '{device}' here .* set `device`"):
+        load(tmp_path, device=device)
