@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Sequence
 
 from trainer_client.cli import score, size, train
+from trainer_client.cli.arguments import Parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,18 +19,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """The parser of the command and its subcommands."""
-    whole = argparse.ArgumentParser(prog="rubricd", description="Get rubric rewards from a judge service.")
+    whole = Parser(prog="rubricd", description="Get rubric rewards from a judge service.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     scoring = commands.add_parser("score", help="score a file of responses", description=score.DESCRIPTION)
     score.add_arguments(scoring)
-    scoring.set_defaults(run=score.run)
+    scoring.set_defaults(run=score.run, parser=scoring)
     training = commands.add_parser("train", help="train a policy on rewards", description=train.DESCRIPTION)
     train.add_arguments(training)
-    training.set_defaults(run=train.run)
+    training.set_defaults(run=train.run, parser=training)
     report = commands.add_parser("report", help="write a run's report again", description=train.REPORT)
     train.add_report_arguments(report)
-    report.set_defaults(run=train.run_report)
+    report.set_defaults(run=train.run_report, parser=report)
     sizing = commands.add_parser("size", help="calculate how many GPUs a judge needs", description=size.DESCRIPTION)
     size.add_arguments(sizing)
-    sizing.set_defaults(run=size.run)
+    sizing.set_defaults(run=size.run, parser=sizing)
     return whole

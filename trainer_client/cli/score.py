@@ -161,6 +161,10 @@ def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
     if not args.quiet:
         _require_rich()
     out = _out(args)
+    if not out.parent.is_dir():
+        raise _Misuse(
+            f"{out.parent}: there is no such folder for the results; make it, or name another file with --out"
+        )
     if out.exists() and not (args.force or args.resume):
         raise _Misuse(
             f"{out} exists; name another file with --out, continue it with --resume, or overwrite it with --force"
@@ -202,7 +206,7 @@ async def _scored(args: argparse.Namespace, work: results_file.Work) -> list[Out
     except ValueError as error:
         raise _Misuse(str(error)) from None
     async with client:
-        await _fit_batches(client, args.token_env)
+        await _prepare(client, args)
         with work.writing() as write, _progress(len(work.places), args.quiet) as advance:
 
             def record(place: int, outcome: Outcome) -> None:
@@ -213,14 +217,18 @@ async def _scored(args: argparse.Namespace, work: results_file.Work) -> list[Out
             return await client.score(work.items.values(), deadline_s=args.deadline, on_outcome=record, **options)
 
 
-async def _fit_batches(client: JudgeClient, token_env: str) -> None:
-    """Fits the batches to the judge's limits. A wrong address or key is found here, before any work."""
+async def _prepare(client: JudgeClient, args: argparse.Namespace) -> None:
+    """Fits the batches to the judge's limits. A wrong address or key, and a mode or layout that this judge does not
+    have, are found here, before any work."""
     try:
-        limits = (await client.judge()).limits
+        info = await client.judge()
     except RubricdClientError as error:
-        raise _Misuse(f"{_explained(error, token_env)} [{error.code}]") from None
-    client.batch_items = min(client.batch_items, limits.max_items)
-    client.batch_bytes = max(1, min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES))
+        raise _Misuse(f"{_explained(error, args.token_env)} [{error.code}]") from None
+    for option, wanted, offered in (("mode", args.mode, info.modes), ("layout", args.layout, info.layouts)):
+        if wanted not in offered:
+            raise _Misuse(f"--{option}: this judge has {', '.join(offered)}, and not {wanted}")
+    client.batch_items = min(client.batch_items, info.limits.max_items)
+    client.batch_bytes = max(1, min(client.batch_bytes, info.limits.max_body_bytes - _ENVELOPE_BYTES))
 
 
 def _options(args: argparse.Namespace) -> Any:

@@ -234,7 +234,9 @@ def deadline_ms(left_s: float | None) -> int | None:
 def _transport_error(error: httpx.HTTPError, url: httpx.URL) -> TransportError:
     where, reason = url.netloc.decode(), str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return ConnectFailed(f"cannot connect to {where}: {reason}")
+        plain = url.scheme == "https" and "WRONG_VERSION_NUMBER" in reason
+        remedy = "write http:// in its url" if plain else "start the service there, or correct its url"
+        return ConnectFailed(f"cannot connect to {where} ({reason}); {remedy}")
     if isinstance(error, httpx.TimeoutException):
         return AnswerTimedOut(f"{where}: {reason}")
     return ConnectionBroken(f"{where}: {reason}")

@@ -21,6 +21,8 @@ NDJSON = "application/x-ndjson"
 _TYPE = "urn:rubricd:problem:"
 _SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
 _SLACK = 1e-9
+_ROUTE_TWICE = re.compile(r"(/v1(?:/.*|)|/score)(?=/v1/)")
+"""A route of the service that the caller's url already had."""
 # Statuses that one item may cause for the whole request: a body that is too large, a request that is not valid.
 _ABOUT_ITEMS = (413, 422)
 
@@ -53,7 +55,7 @@ def refusal(response: httpx.Response) -> RubricdClientError:
     except ValidationError:
         if status < 400 or status in (404, 405):
             detail = f"{response.request.url.path} answered {status}: there is no rubric judge at this address"
-            return ContractError(detail, request_id=request_id)
+            return ContractError(f"{detail}; {_remedy(response.request.url.path)}", request_id=request_id)
         detail = f"answered {status} without a problem document"
         if status == 500:  # The service's own errors are documents: this is a proxy's, whose replica died meanwhile.
             return Unavailable(detail, status=status, **facts)
@@ -62,6 +64,14 @@ def refusal(response: httpx.Response) -> RubricdClientError:
     facts["request_id"] = request_id or problem.request_id
     errors = tuple((tuple(place.loc), place.msg) for place in problem.errors)
     return refused(code, status, problem.detail or problem.title, errors=errors, **facts)
+
+
+def _remedy(path: str) -> str:
+    """What to change in an address at which the service's own path led nowhere."""
+    extra = _ROUTE_TWICE.search(path)
+    if extra is not None:
+        return f"leave `{extra[1]}` off its url"
+    return "write the url of the service alone, like http://host:port"
 
 
 def check(request: wire.ScoreRequest, answer: wire.ScoreResponse) -> None:

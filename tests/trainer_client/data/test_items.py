@@ -243,7 +243,7 @@ def test_a_line_that_is_not_utf8(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     assert "No such file" in _slip(tmp_path / "none.jsonl")
-    assert "not readable as parquet" in _slip(tmp_path / "none.parquet")
+    assert "No such file" in _slip(tmp_path / "none.parquet")
     assert "not readable as parquet" in _slip(_lines(tmp_path, ITEM, name="text.parquet"))
     assert "must end in one of .jsonl, " in _slip(_lines(tmp_path, ITEM, name="in.txt"))
 

@@ -11,6 +11,7 @@ import sys
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any
 
@@ -91,6 +92,9 @@ def _unpacked(file: IO[bytes]) -> Iterator[IO[bytes]]:
 
 def _files(path: Path) -> list[Path]:
     """The files that the path means, in order."""
+    if not path.exists():
+        near = get_close_matches(path.name, _names(path.parent), n=1)
+        raise DataError(f"{path}: No such file or directory{f'; did you mean {near[0]}?' if near else ''}")
     if not path.is_dir():
         return [path]
     if (path / "dataset_dict.json").exists():
@@ -106,6 +110,10 @@ def _files(path: Path) -> list[Path]:
     if not shards:
         raise DataError(f"{path}: a folder without rows; it must hold files that end in one of {KINDS}")
     return shards
+
+
+def _names(folder: Path) -> list[str]:
+    return [one.name for one in folder.iterdir()] if folder.is_dir() else []
 
 
 def _listed(path: Path) -> Any:
