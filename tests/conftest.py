@@ -33,6 +33,7 @@ NEEDS = {
         "e2e/test_study.py",
         "miniature/judge/test_make.py",
         "miniature/policy/test_make.py",
+        "trainer_client/training/test_loops.py",
         "trainer_client/training/test_train.py",
         "trainer_client/trl",
         "trainer_client/verl",

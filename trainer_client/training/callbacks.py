@@ -40,6 +40,14 @@ class MetricsFile(TrainerCallback):
             file.write(f"{json.dumps(line, ensure_ascii=False)}\n")
 
 
+class OwnIntervals(TrainerCallback):
+    """Takes the steps between two logs, checkpoints and evaluations from the run config. transformers takes them from
+    the checkpoint that a run continues from, and says nothing where these differ."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        state.compute_steps(args, state.max_steps)
+
+
 class ProgressLine(ProgressCallback):
     """transformers' progress bar, with one short line instead of all metrics."""
 
