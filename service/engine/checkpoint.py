@@ -22,6 +22,8 @@ from service.errors import ConfigurationError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 _ATTENTION = ("eager", "sdpa")
+# As safetensors names types.
+_PLAIN = ("BF16", "F16", "F32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,19 @@ def refuse_missing_weights(folder: Path) -> None:
     # A name that transformers does not know is one that it would convert into others.
     if (missing := wanted - present) and present <= wanted | tied:
         raise _incomplete(folder, sorted(missing))
+
+
+def quantises_head(folder: Path) -> bool:
+    """Whether the checkpoint holds its head as anything but numbers of 16 or 32 bits. Reads names and types only."""
+    for path in weight_files(folder):
+        for name in _names(path):
+            module, _, tensor = name.rpartition(".")
+            if module.rpartition(".")[2] != "lm_head":
+                continue
+            with safe_open(path, framework="pt") as file:
+                if tensor not in ("weight", "bias") or file.get_slice(name).get_dtype() not in _PLAIN:
+                    return True
+    return False
 
 
 def _names(path: Path) -> list[str]:

@@ -3,10 +3,10 @@
 What prompts of a batch begin with is computed once: the instructions for all, the conversation for all its responses,
 a response for all its criteria. A label is read without a token being decoded.
 
-Guarantees: probabilities are over the whole vocabulary, in float32. Worker threads do all the work, so the event loop
-does not wait for the model. A forward pass that fails (no memory, for one) fails the prompts in it and nobody else, and
-the engine stays usable. Before each pass and each decoded token a worker checks whether the caller has left or the
-prompt was cancelled.
+Guarantees: probabilities are over the whole vocabulary, in float32, from logits in float32 (`head.py`). Worker threads
+do all the work, so the event loop does not wait for the model. A forward pass that fails (no memory, for one) fails the
+prompts in it and nobody else, and the engine stays usable. Before each pass and each decoded token a worker checks
+whether the caller has left or the prompt was cancelled.
 """
 
 import asyncio
@@ -76,7 +76,11 @@ class LocalEngine:
         if way is TREES:
             budget = _MAX_BATCH_TOKENS.get(checkpoint.device.type, _MAX_BATCH_TOKENS_ELSEWHERE)
         self._limits = Limits(checkpoint.max_model_len, max_batch_tokens or budget, checkpoint.vocabulary_size)
-        facts = {"share_prefix": str(shared).lower(), "attention": runner.attention}
+        facts = {
+            "share_prefix": str(shared).lower(),
+            "attention": runner.attention,
+            "head_dtype": runner.head_dtype,
+        }
         if way is ALONE:
             facts["batched"] = "false"
         self.identity = replace(checkpoint.identity, facts={**checkpoint.identity.facts, **facts})

@@ -27,6 +27,7 @@ from service.engine.local.attention import (
     attend_tree,
     use_attention,
 )
+from service.engine.local.head import compute_in_float32
 from service.engine.local.plan import TreePass
 from service.errors import EngineFailed
 
@@ -58,6 +59,7 @@ class ModelRunner:
         self.way = ALONE
         self._last_positions: torch.Tensor | None = None
         self._native_attention = model.config._attn_implementation
+        self.head_dtype = compute_in_float32(model)
         # The head of a large vocabulary is the dearest layer of a small model. `logits_to_keep` takes positions, but
         # the same ones for every row; ragged rows need one each.
         model.get_output_embeddings().register_forward_pre_hook(self._select_last_tokens)

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
+from service.engine.checkpoint import quantises_head
 from service.engine.identity import hash_files
 from service.engine.longrope import factors_facts
 from service.errors import ConfigurationError
@@ -89,6 +90,7 @@ def engine_arguments(folder: Path, options: Options, *, cpu: bool) -> dict[str, 
         "model": str(folder),
         "served_model_name": "judge",
         "dtype": dtype,
+        "hf_overrides": {"head_dtype": _head_dtype(folder)},
         "enforce_eager": _eager(options, cpu),
         "max_model_len": options.max_model_len,
         "tensor_parallel_size": options.tensor_parallel_size,
@@ -121,6 +123,7 @@ def facts(config: Any, folder: Path, options: Options) -> Mapping[str, str]:
     generation = folder / "generation_config.json"
     return {
         "dtype": str(config.model_config.dtype).removeprefix("torch."),
+        "head_dtype": str(config.model_config.head_dtype).removeprefix("torch."),
         "device": "cpu" if on_cpu() else str(config.device_config.device_type),
         "vllm": str(vllm.__version__),
         "torch": str(torch.__version__),
@@ -146,6 +149,12 @@ def on_cpu() -> bool:
 
 def _eager(options: Options, cpu: bool) -> bool:
     return cpu if options.enforce_eager is None else options.enforce_eager
+
+
+def _head_dtype(folder: Path) -> str:
+    """In bfloat16 P(met) would have steps, and labels would tie. A quantised head can be computed as it is only: vLLM
+    (0.32) raises an error at its first prompt otherwise."""
+    return "model" if quantises_head(folder) else "float32"
 
 
 def _rank(lora: Path) -> int:

@@ -13,8 +13,10 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     AutoModelForCausalLM,
+    CohereConfig,
     Gemma2Config,
     Gemma3TextConfig,
+    GraniteConfig,
     Lfm2Config,
     Llama4TextConfig,
     LlamaConfig,
@@ -22,6 +24,7 @@ from transformers import (
     MistralConfig,
     MixtralConfig,
     Phi3Config,
+    PhiConfig,
     Qwen2Config,
     Qwen3Config,
 )
@@ -78,6 +81,10 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     # Two sets of factors, and frequencies that grow with the longest prompt of a pass.
     "phi3": lambda: Phi3Config(**_SMALL, original_max_position_embeddings=64, **_rescaled(LONGROPE)),
     "dynamic": lambda: LlamaConfig(**_SMALL, **_rescaled({"rope_type": "dynamic", "factor": 4.0})),
+    # What happens to logits behind the head: a scale, another one, a bias. (Gemma 2 caps them.)
+    "granite": lambda: GraniteConfig(**_SMALL, logits_scaling=8.0),
+    "cohere": lambda: CohereConfig(**_SMALL, logit_scale=0.25),
+    "phi": lambda: PhiConfig(**_SMALL),
     # Layers whose state is no list of keys and values: nothing to repeat.
     "mamba": lambda: MambaConfig(vocab_size=VOCABULARY, hidden_size=64, num_hidden_layers=2, state_size=8),
     "lfm2": lambda: Lfm2Config(**_SMALL, layer_types=["conv", "full_attention"]),

@@ -5,8 +5,11 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from service.engine.build import MINIATURE
 from service.engine.vllm.engine import VllmEngine
@@ -30,18 +33,31 @@ def adapter(tmp_path: Path) -> Path:
 
 
 def test_no_code_and_no_pickle_of_a_checkpoint_is_run_and_nothing_is_logged() -> None:
-    given = engine_arguments(Path("judge"), Options(), cpu=True)
+    given = engine_arguments(MINIATURE, Options(), cpu=True)
     assert given["trust_remote_code"] is False and given["load_format"] == "safetensors"
     assert given["enable_log_requests"] is False and given["enable_prefix_caching"] is True
 
 
 def test_a_cpu_and_a_gpu_have_their_own_defaults() -> None:
-    cpu, gpu = (engine_arguments(Path("judge"), Options(), cpu=on_cpu) for on_cpu in (True, False))
+    cpu, gpu = (engine_arguments(MINIATURE, Options(), cpu=on_cpu) for on_cpu in (True, False))
     assert (cpu["dtype"], cpu["enforce_eager"], cpu["kv_cache_memory_bytes"]) == ("float32", True, 4 * 1024**3)
     assert (gpu["dtype"], gpu["enforce_eager"], gpu["kv_cache_memory_bytes"]) == ("bfloat16", False, None)
     chosen = Options(dtype="bfloat16", enforce_eager=False, kv_cache_gb=0.5)
-    given = engine_arguments(Path("judge"), chosen, cpu=True)
+    given = engine_arguments(MINIATURE, chosen, cpu=True)
     assert (given["dtype"], given["enforce_eager"], given["kv_cache_memory_bytes"]) == ("bfloat16", False, 1024**3 // 2)
+
+
+def test_logits_are_float32_where_the_checkpoint_does_not_quantise_them(tmp_path: Path) -> None:
+    def given(tensors: dict[str, torch.Tensor]) -> Any:
+        save_file(tensors, tmp_path / "model.safetensors")
+        return engine_arguments(tmp_path, Options(), cpu=False)["hf_overrides"]["head_dtype"]
+
+    plain = torch.zeros(2, dtype=torch.bfloat16)
+    assert given({"model.embed_tokens.weight": plain}) == "float32", "a tied head"
+    assert given({"lm_head.weight": plain, "lm_head.bias": plain + 1}) == "float32"
+    assert given({"model.layers.0.up_proj.qweight": plain.int(), "lm_head.weight": plain}) == "float32"
+    assert given({"lm_head.qweight": plain.int(), "lm_head.scales": plain + 1}) == "model"
+    assert given({"language_model.lm_head.weight": plain.to(torch.float8_e4m3fn)}) == "model"
 
 
 def test_compiling_is_switched_off_where_nothing_is_to_be_compiled_on_a_cpu() -> None:
@@ -62,7 +78,7 @@ def test_nothing_is_reported_home_and_verdicts_may_be_batch_invariant(tmp_path: 
 
 
 def test_an_adapter_is_loaded_with_room_for_its_rank(adapter: Path) -> None:
-    given = engine_arguments(Path("judge"), Options(lora=str(adapter)), cpu=True)
+    given = engine_arguments(MINIATURE, Options(lora=str(adapter)), cpu=True)
     assert given["enable_lora"] is True and given["max_lora_rank"] == 16
 
 
@@ -70,14 +86,14 @@ def test_an_adapter_is_loaded_with_room_for_its_rank(adapter: Path) -> None:
 def test_what_is_no_adapter_in_safetensors_is_refused(adapter: Path, lacking: str) -> None:
     (adapter / lacking).unlink()
     with pytest.raises(ConfigurationError, match=lacking):
-        engine_arguments(Path("judge"), Options(lora=str(adapter)), cpu=True)
+        engine_arguments(MINIATURE, Options(lora=str(adapter)), cpu=True)
 
 
 @pytest.mark.parametrize("config", ["{}", '{"r": 4096}', '{"r": "many"}', "no json"])
 def test_an_adapter_without_a_possible_rank_is_refused(adapter: Path, config: str) -> None:
     (adapter / "adapter_config.json").write_text(config)
     with pytest.raises(ConfigurationError, match="rank"):
-        engine_arguments(Path("judge"), Options(lora=str(adapter)), cpu=True)
+        engine_arguments(MINIATURE, Options(lora=str(adapter)), cpu=True)
 
 
 async def test_without_vllm_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
