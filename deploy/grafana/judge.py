@@ -107,10 +107,12 @@ _VERDICT: tuple[Panel, ...] = (
     Lines(
         "Uncertainty",
         "Fractions of the judge's verdicts: with P(met) between 0.3 and 0.7, and with a label mass below 0.9, where "
-        "the judge put probability on other tokens than its labels.",
+        "the judge put probability on other tokens than its labels. Ties, with P(met) at the threshold, count as met; "
+        "more than a few mean that the judge's logits are rounded: see fact `head_dtype`.",
         (
             Query(_UNCERTAIN, "P(met) 0.3 to 0.7"),
             Query(_LOW_MASS, "label mass below 0.9"),
+            Query(f"{rate('rubricd_threshold_ties_total')} / {rate(f'{_P}_count')}", "tie with the threshold"),
         ),
         unit="percentunit",
     ),

@@ -26,14 +26,16 @@ class RequestSummary:
     numbers: Mapping[str, int] = field(default_factory=dict)
 
 
-async def record(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored], usage: Usage) -> RequestSummary:
+async def record(
+    telemetry: Telemetry, team: str, mode: str, threshold: float, scored: Sequence[Scored], usage: Usage
+) -> RequestSummary:
     """Counts a request's results, a part at a time: the event loop goes on between them. In the summary `tokens` are
     those that the judge computed and wrote for it."""
     parts = list(_parts(scored))
     for n, part in enumerate(parts):
         if n:
             await asyncio.sleep(0)
-        _count(telemetry, team, mode, part)
+        _count(telemetry, team, mode, threshold, part)
     for members in by_group(scored).values():
         if len(members) > 1:  # one response has no spread
             telemetry.count_groups([spread(members)], criteria_spreads(members))
@@ -77,15 +79,17 @@ def _parts(scored: Sequence[Scored]) -> Iterator[Sequence[Scored]]:
         yield scored[first:]
 
 
-def _count(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored]) -> None:
+def _count(telemetry: Telemetry, team: str, mode: str, threshold: float, scored: Sequence[Scored]) -> None:
     outcomes: list[tuple[str, str]] = []
     p_raw: list[float] = []
     label_mass: list[float] = []
+    ties = 0
     for one in scored:
         for judgement in one.judgements:
             outcomes.append((judgement.source, outcome(judgement)))
             if judgement.source != "judge":  # a cached verdict was observed when it was judged
                 continue
+            ties += judgement.p == threshold
             if judgement.p_raw is not None:
                 p_raw.append(judgement.p_raw)
             if judgement.label_mass is not None:
@@ -94,6 +98,7 @@ def _count(telemetry: Telemetry, team: str, mode: str, scored: Sequence[Scored])
     telemetry.count_reasoning([one.candidate.reasoning for one in scored if one.candidate.reasoning != "none"])
     telemetry.count_judgements(mode, outcomes)
     telemetry.observe_probabilities(p_raw, label_mass)
+    telemetry.count_threshold_ties(ties)
 
 
 def outcome(judgement: Judgement) -> str:

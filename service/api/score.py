@@ -22,7 +22,7 @@ from service.api.accept import JSON, NDJSON, wants_lines
 from service.api.dependencies import Dependencies
 from service.api.metering import charged_body, identified
 from service.api.request_body import ParsedRequest, RequestParser, invalid_at, is_small, parse_score_request
-from service.api.request_metrics import count_use, record
+from service.api.request_metrics import RequestSummary, count_use, record
 from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch
 from service.idempotency import Running, Stored
@@ -136,12 +136,15 @@ class ScoreRoute:
         )
         return _Call(str(request.state.request_id), team, parsed, candidates, judge, options, small=False)
 
+    async def _record(self, call: _Call, scored: Sequence[Scored], usage: Usage) -> RequestSummary:
+        options = call.options
+        telemetry = self._dependencies.telemetry
+        return await record(telemetry, call.team.name, options.mode, options.threshold, scored, usage)
+
     async def _whole(self, request: Request, call: _Call, scorer: Scorer, running: Running | None) -> Response:
         work = scorer.score(call.candidates, call.options)
         scored, usage = await unless_disconnected(request.receive, work)
-        request.state.summary = await record(
-            self._dependencies.telemetry, call.team.name, call.options.mode, scored, usage
-        )
+        request.state.summary = await self._record(call, scored, usage)
         count_use(self._dependencies.uses.of(call.team.name), len(scored), usage)
         small = call.small and sum(len(one.judgements) for one in scored) <= _SMALL_ANSWER
         body = await self._threads.run(call.team.name, partial(_write, call, scored, usage), small=small)
@@ -172,9 +175,7 @@ class ScoreRoute:
                 lines.append(translate.line(index, one, call.judge).model_dump_json().encode() + b"\n")
                 yield lines[-1]
         scored = [found[index] for index in sorted(found)]
-        request.state.summary = await record(
-            self._dependencies.telemetry, call.team.name, call.options.mode, scored, job.usage
-        )
+        request.state.summary = await self._record(call, scored, job.usage)
         count_use(self._dependencies.uses.of(call.team.name), len(scored), job.usage)
         end = translate.end(call.id, call.judge, scored, job.usage)
         lines.append(end.model_dump_json().encode() + b"\n")

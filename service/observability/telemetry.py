@@ -115,6 +115,9 @@ class Telemetry:
         self._metrics.p_met.observe(p_met)
         self._metrics.label_mass.observe(label_mass)
 
+    def count_threshold_ties(self, ties: int) -> None:
+        self._metrics.threshold_ties.inc(ties)
+
     def count_groups(self, spreads: Iterable[str], criterion_spreads: Iterable[str]) -> None:
         """`spreads` has one value for each group, `criterion_spreads` one for each criterion of each group."""
         for spread, count in Tally(spreads).items():
