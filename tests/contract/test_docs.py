@@ -23,6 +23,7 @@ ROOT = DOCS.parent
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",
+    "labelled/README.md",
     "miniature/README.md",
     *sorted(str(path.relative_to(ROOT)) for path in DOCS.rglob("*.md") if path.name != "EXPERIMENTS.md"),
 ]
@@ -94,7 +95,7 @@ def test_pages_link_and_name_only_files_that_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     named = re.findall(
-        r"`((?:service|trainer_client|miniature|loadtests|deploy|docs|testkit|tests|tools)/[\w./]+\.(?:py|md|txt|json|html|ya?ml|conf))`",
+        r"`((?:service|trainer_client|labelled|miniature|loadtests|deploy|docs|testkit|tests|tools)/[\w./]+\.(?:py|md|txt|json|html|ya?ml|conf))`",
         text,
     )
     missing = [name for name in named if not (ROOT / name).exists()]
