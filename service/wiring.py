@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from service.api.calibration_file import read_calibration_file
 from service.api.dependencies import Dependencies
 from service.cache.memory import MemoryCache
 from service.cache.redis import RedisCache
@@ -22,6 +23,7 @@ from service.engine.build import LoadedJudge
 from service.errors import ConfigurationError, RubricdError, Unparseable
 from service.idempotency import IdempotencyStore, MemoryIdempotencyStore, RedisIdempotencyStore
 from service.lifecycle import Lifecycle
+from service.modes.calibrated import calibrated_modes
 from service.modes.escalation import Escalation
 from service.modes.modes import ModeResult
 from service.modes.registry import judging_modes, readable_modes
@@ -180,11 +182,14 @@ async def _load(
     """The engine, the modes, the queue and the scorer; then the canary gives its first verdict, or this raises. What is
     opened closes with `stack`, in reverse."""
     telemetry = parts.telemetry
+    calibrations = read_calibration_file(settings.calibration)  # before the judge, which may take minutes to load
     built = await build(settings)
     stack.push_async_callback(built.engine.stop)
     grader = _grader(settings.healthbench_template)
     modes = judging_modes(built.engine.identity, built.tokenizer, settings, grader, built.unserved)
     modes = readable_modes(modes, built.check_labels)
+    escalation = Escalation.of(settings)
+    modes = calibrated_modes(modes, calibrations, escalates=escalation.band > 0)
     rules = RulePool(settings, telemetry)
     stack.push_async_callback(rules.stop)
     scheduler = Scheduler(built.engine, parts.clock, settings, telemetry)
@@ -205,7 +210,7 @@ async def _load(
         scheduler=scheduler,
         rules=rules,
         clock=parts.clock,
-        escalation=Escalation.of(settings),
+        escalation=escalation,
     )
 
 

@@ -135,6 +135,8 @@ def judge(judge: JudgeIdentity) -> wire.Judge:
             "layout": judge.layout,
             "fingerprint": judge.fingerprint,
             "toy": judge.identity.toy,
+            "calibration": None if judge.calibration is None else judge.calibration.name,
+            "uncalibrated": judge.uncalibrated,
         }
     )
 
@@ -156,6 +158,8 @@ def judge_info(judges: Sequence[JudgeIdentity], limits: wire.Limits) -> wire.Jud
             "label_mass_floor": default.mass_floor,
             "facts": dict(default.identity.facts),
             "limits": limits,
+            "calibration": None if default.calibration is None else default.calibration.name,
+            "calibrations": [one.calibration.document for one in judges if one.calibration is not None],
         }
     )
 

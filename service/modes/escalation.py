@@ -39,7 +39,7 @@ class Escalation:
         """Distance of P(met) from one half; an abstention is as uncertain as can be."""
         if judgement.status == "abstained":
             return 0.0
-        return math.inf if judgement.p_raw is None else abs(judgement.p_raw - 0.5)
+        return math.inf if judgement.p is None else abs(judgement.p - 0.5)
 
 
 OFF = Escalation()

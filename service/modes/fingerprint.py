@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from service.engine.base import EngineIdentity
+from service.modes.calibration import Calibration
 from service.prompting.template import Skeleton
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeIdentity:
-    """A judge in one mode and layout. A verdict's label mass below `mass_floor` is an abstention."""
+    """A judge in one mode and layout. A verdict's label mass below `mass_floor` is an abstention. `uncalibrated` is its
+    fingerprint without any calibration: that of the verdicts which are kept."""
 
     identity: EngineIdentity
     mode: str
@@ -23,6 +25,8 @@ class JudgeIdentity:
     label_ids: tuple[int, ...]
     mass_floor: float
     fingerprint: str
+    uncalibrated: str
+    calibration: Calibration | None = None
 
 
 def name_judge(
@@ -52,6 +56,7 @@ def name_judge(
     for field in fields:
         raw = field.encode("utf-8")
         digest.update(len(raw).to_bytes(8, "big") + raw)
+    fingerprint = digest.hexdigest()[:16]
     return JudgeIdentity(
         identity=identity,
         mode=mode,
@@ -59,5 +64,6 @@ def name_judge(
         labels=labels,
         label_ids=label_ids,
         mass_floor=mass_floor,
-        fingerprint=digest.hexdigest()[:16],
+        fingerprint=fingerprint,
+        uncalibrated=fingerprint,
     )

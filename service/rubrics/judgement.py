@@ -25,7 +25,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The outcome of one criterion. `p` is P(met), `p_raw` the same where an abstention has no `p`."""
+    """The outcome of one criterion. `p` is P(met), calibrated where the judge has a calibration; `p_raw` is what the
+    judge gave, which an abstention has, too."""
 
     status: str
     source: Source
@@ -57,15 +58,19 @@ def abstention(label_mass: float | None, mass_floor: float, source: Source, p_ra
     )
 
 
-def decide(verdict: Verdict, *, threshold: float, mass_floor: float, source: Source) -> Judgement:
-    """Met at or above `threshold`; an abstention where the labels' mass is below `mass_floor`."""
+def decide(
+    verdict: Verdict, *, threshold: float, mass_floor: float, source: Source, p: float | None = None
+) -> Judgement:
+    """Met where `p`, the verdict's own P(met) if it is None, is at or above `threshold`; an abstention where the labels
+    hold less mass than `mass_floor`."""
     if abstains(verdict.label_mass, mass_floor):
         return abstention(verdict.label_mass, mass_floor, source, p_raw=verdict.p_met)
+    p = verdict.p_met if p is None else p
     return Judgement(
         status="ok",
         source=source,
-        met=verdict.p_met >= threshold,
-        p=verdict.p_met,
+        met=p >= threshold,
+        p=p,
         p_raw=verdict.p_met,
         label_mass=verdict.label_mass,
         explanation=verdict.explanation,

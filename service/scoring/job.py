@@ -9,16 +9,20 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Self
 
 from service.clock import Clock, Turns
 from service.errors import RequestError
 from service.modes.escalation import SecondOpinion
+from service.modes.fingerprint import JudgeIdentity
 from service.modes.modes import JudgingMode, Query, RatingMode
 from service.rubrics.aggregation import aggregate
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.evaluator import Evaluator, release_all
+from service.scoring.prior_queries import PriorQueries
 from service.scoring.request import Options, Usage
 from service.scoring.results import Pending, Scored, judge_votes, judged_by_rule, rated
 from service.verifiers.checks import Check, RuleChecks, unmetered
@@ -133,17 +137,20 @@ class ScoringJob:
         return left
 
     async def _evaluate(self, results: "OpenResults", judging_mode: JudgingMode, places: Sequence[Place]) -> None:
-        """As many queries for each place as there are votes."""
+        """As many queries for each place as there are votes, and the priors that the judge's calibration weighs."""
         votes = (0,) if self._options.votes == 1 else range(1, self._options.votes + 1)
         turns = Turns()
         queries: list[Query] = []
-        for n, (i, j) in enumerate(places):
-            candidate = self._candidates[i]
-            results.places[i, j] = len(queries)
-            for vote in votes:
-                queries.append(Query(candidate, candidate.criteria[j], vote))
-            if not n % _PART:
-                await turns.rest()
+        priors = PriorQueries.of(judging_mode.judge.calibration, queries)
+        for i, of_one in groupby(places, itemgetter(0)):
+            candidate, own = self._candidates[i], [j for _, j in of_one]
+            for j in own:
+                results.places[i, j] = len(queries)
+                for vote in votes:
+                    queries.append(Query(candidate, candidate.criteria[j], vote))
+            if priors is not None:  # after the candidate's own, with which they may share a prefix
+                results.priors.update(((i, j), priors.index(candidate, candidate.criteria[j])) for j in own)
+            await turns.rest()
         results.votes = len(votes)
         results.pending = await self._evaluator.evaluate(judging_mode, queries, self._options, self.usage)
 
@@ -158,13 +165,21 @@ class ScoringJob:
 
     def _judgements(self, i: int) -> list[Judgement]:
         judgements = []
-        mass_floor = self._judging_mode.judge.mass_floor
+        judge = self._judging_mode.judge
         for j in range(len(self._candidates[i].criteria)):
             if (check := self._open.checks.get((i, j))) is not None:
                 judgements.append(judged_by_rule(check))
             else:
-                judgements.append(judge_votes(self._open.of((i, j)), self._options.threshold, mass_floor))
+                judgements.append(self._judgement(self._open, judge, (i, j)))
         return judgements
+
+    def _judgement(self, results: "OpenResults", judge: JudgeIdentity, place: Place) -> Judgement:
+        curve = prior = None
+        if judge.calibration is not None:
+            i, j = place
+            curve = judge.calibration.curve_of(self._candidates[i].criteria[j])
+            prior = results.prior_of(place)
+        return judge_votes(results.of(place), self._options.threshold, judge.mass_floor, curve, prior)
 
     def _score(self, i: int, judgements: Sequence[Judgement]) -> Scored:
         candidate, options = self._candidates[i], self._options
@@ -194,9 +209,8 @@ class ScoringJob:
             async with aclosing(self._finished(results)) as finished:
                 async for _ in finished:
                     pass
-            mass_floor = second.judging_mode.judge.mass_floor
             for i, j in again:
-                written = judge_votes(results.of((i, j)), self._options.threshold, mass_floor)
+                written = self._judgement(results, second.judging_mode.judge, (i, j))
                 if written.ok:
                     judgements[i][j] = written
         except RequestError:  # no capacity for a second opinion: the first ones stand
@@ -208,10 +222,11 @@ class ScoringJob:
 
 class OpenResults:
     """The queries and rule checks that one request waits for. `places` has the index of each place's first query among
-    `pending`, where its `votes` stand together."""
+    `pending`, where its `votes` stand together, and `priors` that of the prior which its calibration weighs."""
 
     def __init__(self) -> None:
         self.places: dict[Place, int] = {}
+        self.priors: dict[Place, int] = {}
         self.votes = 1
         self.pending: list[Pending] = []
         self.checks: dict[Place, asyncio.Future[bool]] = {}
@@ -220,6 +235,9 @@ class OpenResults:
     def of(self, place: Place) -> list[Pending]:
         start = self.places[place]
         return self.pending[start : start + self.votes]
+
+    def prior_of(self, place: Place) -> Pending | None:
+        return self.pending[self.priors[place]] if place in self.priors else None
 
     async def finished(self, candidates: int, clock: Clock, deadline_s: float | None) -> AsyncGenerator[int, None]:
         """The candidates' indexes in the order of finishing; at the deadline those that are left, in their order."""
@@ -234,7 +252,8 @@ class OpenResults:
 
         turns = Turns()
         for n, (i, j) in enumerate(self.places):
-            for one in self.of((i, j)):
+            prior = self.prior_of((i, j))
+            for one in self.of((i, j)) if prior is None else (*self.of((i, j)), prior):
                 if one.flight is not None and not one.flight.future.done():
                     left[i] += 1
                     one.flight.future.add_done_callback(partial(one_less, i))

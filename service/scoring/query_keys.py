@@ -37,7 +37,8 @@ class QueryKeys:
     def __init__(self, judging_mode: JudgingMode, scope: str, limit_tokens: int) -> None:
         self.too_long = TooLong(f"a text is certainly more than the {limit_tokens} tokens that the judge reads")
         self._segmenter = judging_mode.renderer.segmenter
-        self._fingerprint = judging_mode.judge.fingerprint
+        # A verdict is kept as the judge gave it, so the calibration decides nothing of it.
+        self._fingerprint = judging_mode.judge.uncalibrated
         self._scope = scope
         self._limit_tokens = limit_tokens
         # By identity: the request's texts live as long as this, and its candidates share them as objects.

@@ -11,6 +11,7 @@ from typing import Literal
 
 from service.cache.single_flight import Flight
 from service.errors import JudgementError, RequestError, SharedRequestRejected, TimedOut
+from service.modes.calibration import Line, Steps
 from service.modes.modes import ModeResult
 from service.modes.rating import Norm, Rating
 from service.rubrics.aggregation import Score
@@ -70,8 +71,15 @@ class Scored:
 WHOLE = Criterion(id="rating", text="", points=1.0)
 
 
-def judge_votes(votes: Sequence[Pending], threshold: float, mass_floor: float) -> Judgement:
-    """One criterion's judgement from its votes, of which there is one where chance plays no part."""
+def judge_votes(
+    votes: Sequence[Pending],
+    threshold: float,
+    mass_floor: float,
+    curve: Line | Steps | None = None,
+    prior: Pending | None = None,
+) -> Judgement:
+    """One criterion's judgement from its votes, of which there is one where chance plays no part. `curve` calibrates
+    one verdict, with the `prior` that it weighs; of several votes P(met) is their share, as no curve was made for."""
     verdicts: list[Verdict] = []
     missing: list[JudgementError] = []
     for vote in votes:
@@ -87,7 +95,16 @@ def judge_votes(votes: Sequence[Pending], threshold: float, mass_floor: float) -
         return combine_votes(verdicts, missing, threshold=threshold, source=source)
     if missing:
         return failed(missing[0], source)
-    return decide(verdicts[0], threshold=threshold, mass_floor=mass_floor, source=source)
+    if curve is None or abstains(verdicts[0].label_mass, mass_floor):
+        return decide(verdicts[0], threshold=threshold, mass_floor=mass_floor, source=source)
+    try:
+        bias = None if prior is None else prior.result()
+    except JudgementError as error:  # P(met) without its prior is of another scale, and no substitute
+        return failed(error.with_traceback(None), source)
+    if bias is not None and (not isinstance(bias, Verdict) or abstains(bias.label_mass, mass_floor)):
+        return abstention(bias.label_mass, mass_floor, source, p_raw=verdicts[0].p_met)
+    p = curve(verdicts[0].p_met, None if bias is None else bias.p_met)
+    return decide(verdicts[0], threshold=threshold, mass_floor=mass_floor, source=source, p=p)
 
 
 def judged_by_rule(check: asyncio.Future[bool]) -> Judgement:

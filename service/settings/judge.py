@@ -150,6 +150,11 @@ class ModeSettings(LabelSettings):
         description="A file has the text of layout `healthbench`, for example the published grader's, with "
         "`<<conversation>>` and `<<rubric_item>>` in it. A text of the same structure is used if not set.",
     )
+    calibration: Path | None = Field(
+        default=None,
+        description="The calibration file, as `rubricd calibrate` writes it: what P(met) of this judge means, and how "
+        "often it errs. It is part of the judge. P(met) stays as the judge gives it if not set.",
+    )
     escalate_band: float = Field(
         default=0.0,
         ge=0,

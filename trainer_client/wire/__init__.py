@@ -1,10 +1,26 @@
 """Defines the contract between a training job and the service: the one definition of `POST /v1/score` in code.
 
 It needs pydantic only. `json_text` reads JSON strictly, `reasoning` splits what a policy wrote; `models` holds what the
-parts share; `turns`, `verifiers`, `rubric` and `request` hold what a caller
-sends, `response` what the service answers. Use the names from here: `from trainer_client import wire`.
+parts share; `turns`, `verifiers`, `rubric` and `request` hold what a caller sends,
+`response` what the service answers, `calibration` the file that calibrates a judge. Use the names from
+here: `from trainer_client import wire`.
 """
 
+from trainer_client.wire.calibration import (
+    Calibration,
+    CalibrationCurve,
+    CalibrationData,
+    Certificate,
+    Gain,
+    Interval,
+    Line,
+    Method,
+    Prior,
+    SignRates,
+    Steps,
+    read_calibrations,
+    write_calibrations,
+)
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
 from trainer_client.wire.models import Aggregation, Answer, CacheUse, Layout, Mode, Strict, Unjudged, says_something
 from trainer_client.wire.reasoning import Split, Tags, begins_with_open_tag, begins_with_reasoning, opened_in, split
@@ -62,7 +78,11 @@ __all__ = [
     "Aggregation",
     "Answer",
     "CacheUse",
+    "Calibration",
+    "CalibrationCurve",
+    "CalibrationData",
     "Category",
+    "Certificate",
     "Choice",
     "Contains",
     "Criterion",
@@ -70,7 +90,9 @@ __all__ = [
     "CriterionStatus",
     "Exact",
     "Finding",
+    "Gain",
     "Group",
+    "Interval",
     "Item",
     "JsonFault",
     "JsonSchema",
@@ -79,14 +101,17 @@ __all__ = [
     "Layout",
     "Length",
     "Limits",
+    "Line",
     "LintRequest",
     "LintResponse",
     "MathVerify",
     "Message",
+    "Method",
     "Mode",
     "Pitfalls",
     "Place",
     "Polarity",
+    "Prior",
     "Priority",
     "Problem",
     "Quota",
@@ -104,8 +129,10 @@ __all__ = [
     "Rubric",
     "ScoreRequest",
     "ScoreResponse",
+    "SignRates",
     "Source",
     "Split",
+    "Steps",
     "StreamEnd",
     "StreamedResult",
     "Strict",
@@ -120,10 +147,12 @@ __all__ = [
     "check_keys",
     "holds_one_item",
     "opened_in",
+    "read_calibrations",
     "read_json",
     "says_something",
     "split",
     "structure",
     "tags_of_verifier",
     "values_at_most",
+    "write_calibrations",
 ]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from trainer_client.wire.calibration import Calibration
 from trainer_client.wire.models import Answer, Layout, Mode
 
 CriterionStatus = Literal[
@@ -34,6 +35,12 @@ class Judge(Answer):
     layout: Layout
     fingerprint: str
     toy: bool = Field(default=False, description="The judge is for demonstrations and tests: believe no verdict of it.")
+    calibration: str | None = Field(
+        default=None, description="The name of the calibration that made `p` of `p_raw`; null where none is loaded."
+    )
+    uncalibrated: str | None = Field(
+        default=None, description="The fingerprint that this judge has without any calibration. Older services: null."
+    )
 
 
 class CriterionResult(Answer):
@@ -180,7 +187,10 @@ class JudgeInfo(Answer):
     labels: dict[str, int] = Field(description="The label tokens and their ids.")
     label_mass_floor: float = Field(description="Below it a criterion abstains.")
     limits: Limits
-    calibration: str | None = None
+    calibration: str | None = Field(default=None, description="Its name, in the default mode and layout.")
+    calibrations: list[Calibration] = Field(
+        default_factory=list, description="Those that are loaded, each with the certificate of its judge."
+    )
     facts: dict[str, str] = Field(
         default_factory=dict, description="Everything that the fingerprint names besides prompts and labels."
     )

@@ -10,7 +10,7 @@ from service.cache.shared import Lookup
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine
 from service.errors import QuotaExceeded
-from service.modes.modes import ModeResult
+from service.modes.modes import JudgingMode, ModeResult
 from service.modes.registry import judging_modes
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
@@ -21,6 +21,8 @@ from testkit.tokenizer_families import family
 
 Known = Callable[[bytes, ModeResult], None]
 Mine = Callable[[Sequence[bytes]], None]
+Modes = dict[tuple[str, str], JudgingMode]
+Calibrate = Callable[[Modes], Modes]
 
 
 class Pool:
@@ -79,14 +81,18 @@ class Sharing:
 
 @asynccontextmanager
 async def replica(
-    engine: FakeEngine, pool: Pool, clock: ManualClock | None = None, limits: SchedulingSettings | None = None
+    engine: FakeEngine,
+    pool: Pool,
+    clock: ManualClock | None = None,
+    limits: SchedulingSettings | None = None,
+    calibrate: Calibrate = lambda modes: modes,
 ) -> AsyncIterator[tuple[Scorer, Sharing]]:
     clock = clock or ManualClock()
     scheduler = Scheduler(engine, clock, limits or SchedulingSettings())
     scheduler.start()
     rules, shared = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=2.0)), pool.member()
     evaluator = Evaluator(scheduler, MemoryCache[ModeResult](10_000), shared)
-    asked = judging_modes(engine.identity, family("qwen"), ModeSettings())
+    asked = calibrate(judging_modes(engine.identity, family("qwen"), ModeSettings()))
     yield Scorer(judging_modes=asked, evaluator=evaluator, scheduler=scheduler, rules=rules, clock=clock), shared
     await scheduler.drain(0)
     await rules.stop()

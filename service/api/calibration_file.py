@@ -1,0 +1,48 @@
+"""Reads the calibration file of a deployment into calibrations.
+
+Guarantees: a file that cannot be read, or that is no calibration file of this version, stops the start with a reason.
+"""
+
+from pathlib import Path
+
+from service.errors import ConfigurationError
+from service.modes.calibration import Calibration, Line, Prior, SelectedCurve, Steps
+from service.tenancy.regular_file import read_bounded
+from trainer_client import wire
+
+_MOST_BYTES = 16 * 1024 * 1024
+
+
+def read_calibration_file(file: Path | None) -> list[Calibration]:
+    """None without a file. Raises ConfigurationError."""
+    if file is None:
+        return []
+    try:
+        text = read_bounded(file, _MOST_BYTES)
+    except OSError as error:
+        raise ConfigurationError(f"`calibration` cannot be read: {error}") from None
+    if len(text) > _MOST_BYTES:
+        raise ConfigurationError(f"`calibration`: {file} is larger than {_MOST_BYTES} bytes")
+    try:
+        found = wire.read_calibrations(text)
+    except ValueError as error:
+        raise ConfigurationError(f"`calibration`: {file} is no calibration file: {error}") from None
+    return [_calibration(one) for one in found]
+
+
+def _calibration(one: wire.Calibration) -> Calibration:
+    return Calibration(
+        name=one.name,
+        judge=one.judge,
+        mode=one.mode,
+        layout=one.layout,
+        curves=tuple(SelectedCurve(_curve(each.curve), each.sign, each.tag) for each in one.curves),
+        prior=None if one.prior is None else Prior(one.prior.of, one.prior.text),
+        document=one.model_dump(mode="json"),
+    )
+
+
+def _curve(curve: wire.Line | wire.Steps) -> Line | Steps:
+    if isinstance(curve, wire.Line):
+        return Line(curve.slope, curve.offset, curve.prior_weight)
+    return Steps(tuple(at for at, _ in curve.knots), tuple(p for _, p in curve.knots))

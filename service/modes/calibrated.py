@@ -1,0 +1,64 @@
+"""Gives each judging mode the calibration that was made for it. Pure.
+
+Guarantees: a judge with a calibration has another fingerprint than without, and another one with every other
+calibration. A calibration that was made for no judge that is served is refused.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from service.errors import ConfigurationError
+from service.modes.calibration import Calibration
+from service.modes.modes import JudgingMode, ReasonedMode, VerdictMode
+
+Key = TypeVar("Key")
+
+
+def calibrated_modes(
+    modes: Mapping[Key, JudgingMode], calibrations: Sequence[Calibration], *, escalates: bool
+) -> dict[Key, JudgingMode]:
+    """`escalates` says whether mode `verdict` takes verdicts of mode `reasoned`, so that these are a part of its judge.
+    Raises ConfigurationError."""
+    by_judge = {one.judge: one for one in calibrations}
+    for one in calibrations:
+        _check_served(one, modes.values())
+    found: dict[Key, JudgingMode] = {}
+    for key, mode in modes.items():
+        own = by_judge.get(mode.judge.uncalibrated)
+        parts = [] if own is None else [own.name]
+        if escalates and isinstance(mode, VerdictMode):
+            parts += _second_opinions(mode, modes.values(), by_judge)
+        found[key] = mode
+        if parts and isinstance(mode, VerdictMode | ReasonedMode):
+            judge = mode.judge
+            fingerprint = _fingerprint(judge.uncalibrated, parts)
+            found[key] = replace(mode, judge=replace(judge, fingerprint=fingerprint, calibration=own))
+    return found
+
+
+def _second_opinions(mode: VerdictMode, modes: Iterable[JudgingMode], by_judge: Mapping[str, Calibration]) -> list[str]:
+    written = [one for one in modes if isinstance(one, ReasonedMode) and one.judge.layout == mode.judge.layout]
+    return [f"second {by_judge[id].name}" for id in (one.judge.uncalibrated for one in written) if id in by_judge]
+
+
+def _check_served(calibration: Calibration, modes: Iterable[JudgingMode]) -> None:
+    same = [one.judge for one in modes if (one.judge.mode, one.judge.layout) == (calibration.mode, calibration.layout)]
+    if any(judge.uncalibrated == calibration.judge for judge in same):
+        return
+    place = f"mode `{calibration.mode}` and layout `{calibration.layout}`"
+    served = ", ".join(judge.uncalibrated for judge in same)
+    raise ConfigurationError(
+        f"`calibration` has one that was made for judge {calibration.judge} in {place}, "
+        + (f"where this service has judge {served}" if same else "which this service does not serve")
+        + ": make it again with `rubricd calibrate`, or leave it out"
+    )
+
+
+def _fingerprint(uncalibrated: str, parts: Sequence[str]) -> str:
+    digest = hashlib.sha256(b"calibrated")
+    for field in (uncalibrated, *parts):
+        raw = field.encode()
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,141 @@
+"""A calibrated judge, from the file to the answer."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.app import lifecycle_of
+from service.engine.fake import FakeEngine
+from testkit.apps import CANARIES, app_of, client_of, fake_settings, item, serving
+from testkit.calibrations import calibration, line
+from trainer_client import wire
+
+HALVED = line(0.5, 0.25)
+
+
+async def judge_of(client: httpx.AsyncClient) -> wire.JudgeInfo:
+    return wire.JudgeInfo.model_validate_json((await client.get("/v1/judge")).content)
+
+
+async def score(client: httpx.AsyncClient, *items: object, **options: object) -> wire.ScoreResponse:
+    answer = await client.post("/v1/score", json={"items": items, **options})
+    assert answer.status_code == 200, answer.text
+    return wire.ScoreResponse.model_validate_json(answer.content)
+
+
+async def written(folder: Path, *curves: wire.CalibrationCurve, **changes: object) -> Path:
+    """A calibration file for the fake judge of `serving`."""
+    async with serving() as client:
+        judge = (await judge_of(client)).fingerprint
+    file = folder / "calibration.json"
+    file.write_text(wire.write_calibrations([calibration(judge, *curves, **changes)]))
+    return file
+
+
+async def test_p_is_calibrated_beside_p_raw_and_decides(tmp_path: Path) -> None:
+    file = await written(tmp_path, line(0.5, 0.25, sign="negative"), line(1.0, 20.0))
+    async with serving() as client:
+        plain = (await score(client, item())).results[0].criteria
+    async with serving(settings=fake_settings(calibration=file)) as client:
+        answer = await score(client, item())
+        strict = await score(client, item(), threshold=plain[1].p)
+    wanted, fault = answer.results[0].criteria
+    assert [wanted.p_raw, fault.p_raw] == [one.p for one in plain] == [one.p_raw for one in plain]
+    assert wanted.p is not None and wanted.p_raw is not None and fault.p is not None and fault.p_raw is not None
+    assert wanted.p > 0.999 and wanted.met
+    odds = (fault.p_raw / (1 - fault.p_raw)) ** 0.5 * 2.718281828459045**0.25
+    assert fault.p == pytest.approx(odds / (1 + odds))
+    assert fault.met is (fault.p >= 0.5)
+    [named] = wire.read_calibrations(file.read_bytes())
+    assert answer.judge.calibration == named.name
+    assert strict.results[0].criteria[1].met is (fault.p >= (plain[1].p or 0))
+
+
+async def test_a_job_that_names_the_judge_without_its_calibration_gets_409(tmp_path: Path) -> None:
+    file = await written(tmp_path, HALVED)
+    async with serving() as client:
+        before = (await judge_of(client)).fingerprint
+    async with serving(settings=fake_settings(calibration=file)) as client:
+        info = await judge_of(client)
+        refused = await client.post("/v1/score", json={"items": [item()], "expect_judge": before})
+        served = await client.post("/v1/score", json={"items": [item()], "expect_judge": info.fingerprint})
+    assert (refused.status_code, served.status_code) == (409, 200)
+    assert info.fingerprint in refused.json()["detail"]
+    assert info.fingerprint != before == info.judges[0].uncalibrated
+
+
+async def test_the_judge_is_described_with_its_calibration_and_certificate(tmp_path: Path) -> None:
+    file = await written(tmp_path, HALVED)
+    [made] = wire.read_calibrations(file.read_bytes())
+    async with serving(settings=fake_settings(calibration=file)) as client:
+        info = await judge_of(client)
+    assert info.calibration == made.name
+    assert info.calibrations == [made]
+    assert [one.calibration for one in info.judges] == [made.name] + [None] * (len(info.judges) - 1)
+    async with serving() as client:
+        info = await judge_of(client)
+    assert (info.calibration, info.calibrations) == (None, [])
+
+
+async def test_a_calibration_of_another_judge_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "calibration.json"
+    file.write_text(wire.write_calibrations([calibration("0123456789abcdef", HALVED)]))
+    async with serving(settings=fake_settings(calibration=file)) as client:
+        assert lifecycle_of(app_of(client)).state == "failed"
+        assert (await client.get("/readyz")).status_code == 503
+
+
+@pytest.mark.parametrize(("of", "text", "queries"), [("criterion", "N/A", 2 * 3), ("response", "", 2 * 2 + 2)])
+async def test_a_prior_is_judged_once_and_kept(tmp_path: Path, of: str, text: str, queries: int) -> None:
+    """Two criteria on two responses: one prior a response, or one a criterion."""
+    prior = {"of": of, "text": text}
+    file = await written(tmp_path, line(1.0, 0.0, 1.0), prior=prior, method="contextual")
+    asked = item(responses=["Rest it.", "Run."])
+    del asked["response"]
+    content_free = [
+        item(response=response, rubric=[{"text": text or one["text"], "points": 1}])
+        for response in (["Rest it.", "Run."] if of == "criterion" else [""] * 2)
+        for one in item()["rubric"]
+    ]
+    async with serving() as client:
+        raw = await score(client, *content_free)
+    priors = [result.criteria[0].p for result in raw.results]
+    if of == "response":
+        priors = priors[:2] * 2
+    engine = FakeEngine()
+    async with serving(engine, settings=fake_settings(calibration=file)) as client:
+        answer = await score(client, asked)
+        again = await score(client, asked)
+    assert engine.prompts == CANARIES + queries
+    assert (answer.usage.judgements, again.usage.cache_hits) == (queries, queries)
+    criteria = [one for result in answer.results for one in result.criteria]
+    for one, bias in zip(criteria, priors, strict=True):
+        assert one.p is not None and one.p_raw is not None and bias is not None
+        odds = one.p_raw / (1 - one.p_raw) / (bias / (1 - bias))
+        assert one.p == pytest.approx(odds / (1 + odds))
+    assert [one.p for result in again.results for one in result.criteria] == [one.p for one in criteria]
+
+
+async def test_rules_and_votes_are_not_calibrated(tmp_path: Path) -> None:
+    rule = [{"text": "Has rest.", "points": 1, "verifier": {"rule": "contains", "text": "rest"}}]
+    async with serving() as client:
+        info = await judge_of(client)
+    reasoned = next(one.fingerprint for one in info.judges if (one.mode, one.layout) == ("reasoned", "rubricd"))
+    file = tmp_path / "calibration.json"
+    made = calibration(info.fingerprint, HALVED), calibration(reasoned, HALVED, mode="reasoned")
+    file.write_text(wire.write_calibrations(made))
+    async with serving(settings=fake_settings(calibration=file)) as client:
+        [ruled] = (await score(client, item(rubric=rule))).results[0].criteria
+        voted = (await score(client, item(), mode="reasoned", votes=4)).results[0].criteria
+        alone = (await score(client, item(), mode="reasoned")).results[0].criteria
+    assert (ruled.source, ruled.p, ruled.met) == ("rule", 1.0, True)
+    assert [one.p for one in voted] == [one.p_raw for one in voted]
+    assert all(one.p != one.p_raw for one in alone if one.p is not None)
+
+
+async def test_nothing_is_calibrated_in_the_app_of_another_file() -> None:
+    async with serving() as client, client_of(app_of(client)) as second:
+        answer = await score(second, item())
+    assert answer.judge.calibration is None
+    assert [one.p for one in answer.results[0].criteria] == [one.p_raw for one in answer.results[0].criteria]
