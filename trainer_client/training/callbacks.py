@@ -5,6 +5,8 @@ Guarantees: a metric without a value is null in the file, not 0 and not NaN. The
 
 import json
 import math
+import sys
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ _WATCHED = (
     ("completions/clipped_ratio", "cut"),
     ("eval_reward", "held-out reward"),
 )
+_LARGEST_BOUNDED, _LOGS, _CLIPPED = 10.0, 20, 0.5
 
 
 class MetricsFile(TrainerCallback):
@@ -49,12 +52,50 @@ class OwnIntervals(TrainerCallback):
 
 
 class ProgressLine(ProgressCallback):
-    """transformers' progress bar, with one short line instead of all metrics."""
+    """transformers' progress bar, with one short line instead of all metrics. It counts batches, as a run config does,
+    and not the optimiser steps that a batch is used for."""
+
+    def __init__(self, updates: int) -> None:
+        super().__init__()
+        self._updates = updates
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         line = progress_line(logs or {})
         if state.is_world_process_zero and self.training_bar is not None and line:
-            self.training_bar.write(f"step {state.global_step}/{state.max_steps}  {line}")
+            batch, batches = (-(-steps // self._updates) for steps in (state.global_step, state.max_steps))
+            self.training_bar.write(f"batch {batch}/{batches}  {line}")
+
+
+class UpdateWatch(TrainerCallback):
+    """Warns, once each, where single tokens' KL or the clipping of gradients decides the updates."""
+
+    def __init__(self) -> None:
+        self._clipped: deque[float] = deque(maxlen=_LOGS)
+        self._said: set[str] = set()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        if not state.is_world_process_zero or not logs:
+            return
+        mean, largest = logs.get("kl") or 0.0, logs.get("kl/max") or 0.0
+        if mean > _LARGEST_BOUNDED:  # a bounded term has no such mean
+            self._warn(
+                "kl",
+                f"step {state.global_step}: the KL of single tokens decides the update: it is {largest:.3g} for one, "
+                f"and {mean:.3g} on average; set `kl: clamped`",
+            )
+        self._clipped.extend(share for name, share in logs.items() if name == "grad_norm/clipped_share")
+        clipped = sum(self._clipped) / _LOGS
+        if clipped > _CLIPPED:
+            self._warn(
+                "clipped",
+                f"step {state.global_step}: trl.max_grad_norm ({args.max_grad_norm:g}) cut {clipped:.0%} of the "
+                f"updates in the last {_LOGS} logs, and so decides their size; raise it, or lower trl.learning_rate",
+            )
+
+    def _warn(self, kind: str, what: str) -> None:
+        if kind not in self._said:
+            self._said.add(kind)
+            print(f"rubricd: {what}", file=sys.stderr, flush=True)
 
 
 def progress_line(logs: Mapping[str, Any]) -> str:

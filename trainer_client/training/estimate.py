@@ -19,7 +19,7 @@ def lines(plan: Plan, prompt_tokens: Mapping[str, int], answer_tokens: int) -> l
     """The estimate as lines for a person. `prompt_tokens` are by row."""
     run = plan.run
     rollouts = plan.steps * run.prompts_per_batch * run.group
-    updates = plan.steps * (run.prompts_per_batch // run.mini_batch) * int(run.trl.get("num_iterations", 1))
+    updates = plan.steps * run.updates
     lengths = [prompt_tokens[row.id] for row in plan.order]
     mean = sum(lengths) / len(lengths)
     judged = judgements(plan)

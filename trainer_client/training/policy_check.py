@@ -104,11 +104,10 @@ def _config(plan: Plan) -> Any:
     if own and run.rewards.several:
         raise RunConfigError(f"`trl.{own[0]}` is computed from `rewards`; leave it out")
     more["model_init_kwargs"] = {"dtype": run.dtype, **(more.get("model_init_kwargs") or {})}
-    updates = run.prompts_per_batch // run.mini_batch * int(more.get("num_iterations", 1))
     if plan.eval_rows and run.eval_every is not None:
         more = {
             "eval_strategy": "steps",
-            "eval_steps": run.eval_every * updates,
+            "eval_steps": run.eval_every * run.updates,
             "per_device_eval_batch_size": run.per_device,
             "num_generations_eval": 1,
             **more,

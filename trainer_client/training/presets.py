@@ -65,6 +65,7 @@ _RUSCARL_RECIPE: Mapping[str, Any] = {
     "epochs": 5,
     "save_every": 20,
     "eval_every": 5,
+    "kl": "clamped",
 }
 _RUSCARL_TRL: Mapping[str, Any] = {
     "learning_rate": 1e-6,

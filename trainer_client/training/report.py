@@ -63,6 +63,13 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, f
     ),
     ("Distance from the start", "KL divergence from the first policy.", (("one", "KL", "kl"),), 0.0, None),
     (
+        "Updates that were cut",
+        "Share of the updates whose gradient was clipped, and of the tokens whose KL is beyond the bound of 10.",
+        (("one", "clipped", "grad_norm/clipped_share"), ("two", "tokens beyond the KL's bound", "kl/beyond_share")),
+        0.0,
+        1.0,
+    ),
+    (
         "Answers cut off",
         "Share of the answers that reached the greatest length before they ended.",
         (("two", "cut off", "completions/clipped_ratio"), ("three", "held-out rows", "eval_completions/clipped_ratio")),

@@ -179,6 +179,9 @@ class RunConfig(Section):
     scaffold: ScaffoldSection = Field(default=ScaffoldSection(), description="How much of its rubric a rollout sees.")
     rewards: RewardsSection = Field(default=RewardsSection(), description="One reward of a rollout, or several.")
     ratio: Ratio = Field(default="bare/bare", description="Prompts of the importance ratio, numerator/denominator.")
+    kl: Literal["clamped", "plain"] = Field(
+        default="clamped", description="TRL's KL term: `clamped` to 10 a token as in the paper's code, or `plain`."
+    )
     steps: int | None = Field(default=None, ge=1, description="Batches of rollouts. Give this or `epochs`.")
     epochs: int | None = Field(default=None, ge=1, description="Passes over all rows. Give this or `steps`.")
     group: int = Field(default=8, ge=2, description="Rollouts of a prompt.")
@@ -212,6 +215,11 @@ class RunConfig(Section):
         if self.judging.mode != "likert" and self.rubric == "none":
             raise ValueError(f"judging.mode `{self.judging.mode}` needs a rubric: set `rubric` to own or generic")
         return self
+
+    @property
+    def updates(self) -> int:
+        """The optimiser steps that a batch of rollouts is used for."""
+        return self.prompts_per_batch // self.mini_batch * int(self.trl.get("num_iterations", 1))
 
     def scaffolding(self) -> Scaffold:
         """The scaffold that the fields describe."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_client.data.rows import Row
-from trainer_client.training import run_config
+from trainer_client.training import run_config, yaml_fields
 from trainer_client.training.run_config import RunConfig, RunConfigError
 
 CHECKPOINT, STATE = "checkpoint-", "trainer_state.json"
@@ -65,6 +65,8 @@ def check_same(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
     """Raises RunConfigError where the folder holds another run."""
     first = run_config.read(out / "run.yaml")
     before, now = dict(_flat(first.model_dump(mode="json"))), dict(_flat(run.model_dump(mode="json")))
+    if "kl" not in yaml_fields.loaded(out / "run.yaml"):
+        before["kl"] = "plain"  # the run began before there was another
     changed = [
         f"{place} was {before.get(place)!r} and is {now.get(place)!r}"
         for place in sorted(before.keys() | now.keys())

@@ -20,7 +20,7 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
     """Returns TRL's trainer with the policy loaded, ready to train. Raises RunConfigError."""
     from transformers.trainer_callback import ProgressCallback
 
-    from trainer_client.training.callbacks import MetricsFile, OwnIntervals, ProgressLine
+    from trainer_client.training.callbacks import MetricsFile, OwnIntervals, ProgressLine, UpdateWatch
     from trainer_client.trl.trainer import build
 
     run, config = plan.run, checked.config
@@ -39,13 +39,14 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
             lora=_lora(plan),
             by=run.rewards.by,
             beside=checked.beside,
-            callbacks=[MetricsFile(plan.out / "metrics.jsonl"), OwnIntervals()],
+            kl=run.kl,
+            callbacks=[MetricsFile(plan.out / "metrics.jsonl"), OwnIntervals(), UpdateWatch()],
         )
     # TRL's own card names no policy that is a folder.
     trainer.create_model_card = lambda *_, **__: _write_card(plan, trainer, plan.out)
     if not config.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
-        trainer.add_callback(ProgressLine)
+        trainer.add_callback(ProgressLine(run.updates))
     return trainer
 
 

@@ -89,7 +89,7 @@ class Rollouts:
         rubric = wire.Rubric.model_validate(row["rubric"]).criteria if row["rubric"] else []
         drawn: tuple[int, ...] = ()
         if trainer.model.training:
-            step, total = trainer.state.global_step + 1, trainer.state.max_steps
+            step, total = batch_of(trainer)
             drawn = self._scaffold.reveal(rubric, row=row["id"], member=member, group=group, step=step, total=total)
 
         def ids(revealed: Sequence[int]) -> list[int]:
@@ -119,6 +119,14 @@ class Rollouts:
                 f"but the context ends at {context}; leave the row out or lower max_completion_length"
             )
         return float(room if self._tokens is None else min(room, self._tokens))
+
+
+def batch_of(trainer: Any) -> tuple[int, int]:
+    """The number of the batch of rollouts that is made now, from 1, and of all batches. The paper's schedule counts
+    them, and TRL counts optimiser steps, of which a batch may have several."""
+    args, passes = trainer.args, trainer.args.gradient_accumulation_steps
+    a_batch = args.steps_per_generation * trainer.num_iterations
+    return trainer.state.global_step * passes // a_batch + 1, max(trainer.state.max_steps * passes // a_batch, 1)
 
 
 def _parts(length: int, count: int) -> list[slice]:

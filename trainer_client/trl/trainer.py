@@ -1,7 +1,7 @@
 """Builds TRL's GRPOTrainer for scaffolded GRPO with rewards from a judge service.
 
 Guarantees: rollouts come from the scaffolded prompt and the gradient is taken on the bare one, unless another ratio is
-chosen by name. TRL is used as it is; its private method that this relies on is checked before a run begins.
+chosen by name. The private methods of TRL that this relies on are checked before a run begins, or when they are used.
 """
 
 import inspect
@@ -25,6 +25,7 @@ from trainer_client.trl.config import grpo_config
 from trainer_client.trl.prompt_row import Row, with_row
 from trainer_client.trl.reward import JudgeReward, TooFewJudged
 from trainer_client.trl.rollouts import Rollouts
+from trainer_client.trl.rubric_trainer import Kl, RubricTrainer
 
 __all__ = ["JudgeConfig", "JudgeReward", "Rollouts", "TooFewJudged", "build", "dataset", "grpo_config"]
 
@@ -78,12 +79,12 @@ def rendered(tokenizer: Any, messages: Sequence[Message], template: Mapping[str,
     return told
 
 
-class BareOverScaffold(GRPOTrainer):  # type: ignore[misc]
+class BareOverScaffold(RubricTrainer):
     """Uses the unbiased importance ratio, pi(bare) over the pi(scaffolded) that sampled. It is another algorithm than
     the paper's, which found it to be worse (table 9)."""
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        output = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return output
         device = output["completion_ids"].device
@@ -116,11 +117,13 @@ def build(
     lora: Any = None,
     by: parts.By = "total",
     beside: Sequence[parts.Beside] = (),
+    kl: Kl = "clamped",
     callbacks: Sequence[Any] = (),
-) -> GRPOTrainer:
+) -> RubricTrainer:
     """Returns a trainer over `rows`, which are in the order of training; `.train()` and
     `.train(resume_from_checkpoint=…)` are TRL's. `policy` is a folder or a hub name, `lora` a peft configuration.
-    Raises RuntimeError for another TRL, ValueError for rows or settings that do not fit."""
+    Raises RuntimeError for another TRL, ValueError for rows or settings that do not fit. `kl` is TRL's k3 term with the
+    bounds of the paper's code (`clamped`), or without them (`plain`)."""
     check_engine()
     constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every training to its authors.
     tokenizer = AutoTokenizer.from_pretrained(policy, padding_side="left")
@@ -138,11 +141,11 @@ def build(
     rollouts = Rollouts(
         scaffold, ratio=ratio, tokens=tokens, judge=judge, pipeline_parts=pipeline_parts, template=template
     )
-    kind = BareOverScaffold if ratio == "bare/scaffold" else GRPOTrainer
+    kind = BareOverScaffold if ratio == "bare/scaffold" else RubricTrainer
     with warnings.catch_warnings():
         # TRL warns that the hook is experimental; `check_engine` guards against a change of it.
         warnings.filterwarnings("ignore", message=r"You are using 'rollout_func'", category=UserWarning)
-        trainer: GRPOTrainer = kind(
+        trainer = kind(
             model=policy,
             args=config,
             reward_funcs=functions,
@@ -152,6 +155,7 @@ def build(
             eval_dataset=dataset(eval_rows) if eval_rows else None,
             peft_config=lora,
             callbacks=list(callbacks),
+            kl=kl,
         )
     # A model may have several end tokens, and its tokenizer's own need not be one that it writes. These are the ones by
     # which TRL counts `completions/clipped_ratio`.

@@ -1,6 +1,7 @@
 """What would end a training later ends it before anything is loaded, and says what to change."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -205,6 +206,15 @@ def test_another_run_is_not_resumed_into_a_folder(tmp_path: Path, url: str) -> N
     assert _plan(moved, resume=True).checkpoint is None
     with pytest.raises(RunConfigError, match="began with other rows"):
         _plan(_run(tmp_path, url, [_row(prompt="Else?"), *runs.rows()[1:]]), resume=True)
+
+
+def test_a_run_from_before_there_was_a_bounded_kl_goes_on_without_it(tmp_path: Path, url: str) -> None:
+    begin(_plan(_run(tmp_path, url)))
+    written = tmp_path / "out" / "run.yaml"
+    written.write_text(re.sub("^kl: .*\n", "", written.read_text(), flags=re.M))
+    with pytest.raises(RunConfigError, match="holds another run: kl was 'plain' and is 'clamped'"):
+        _plan(_run(tmp_path, url), resume=True)
+    assert _plan(_run(tmp_path, url, kl="plain"), resume=True).run.kl == "plain"
 
 
 def test_a_run_is_resumed_with_other_logs_limits_and_workers(tmp_path: Path, url: str) -> None:

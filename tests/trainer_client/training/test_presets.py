@@ -16,6 +16,7 @@ RUSCARL: dict[str, Any] = {
     "epochs": 5,
     "save_every": 20,
     "eval_every": 5,
+    "kl": "clamped",  # low_var_kl, by the released script
     "rubric": "own",
     "reference": "hidden",
     "judging": {"mode": "verdict", "aggregation": "healthbench"},

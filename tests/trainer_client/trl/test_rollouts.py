@@ -177,10 +177,13 @@ def test_the_share_is_of_the_criteria_that_count(policy: str) -> None:
     row = Row("r", ({"role": "user", "content": "a"},), wire.Rubric(criteria=criteria), None, "made-up")
     trainer = SimpleNamespace(
         model=SimpleNamespace(training=True, config=SimpleNamespace(max_position_embeddings=4096)),
-        args=SimpleNamespace(use_vllm=False, max_completion_length=8),
+        args=SimpleNamespace(
+            use_vllm=False, max_completion_length=8, steps_per_generation=2, gradient_accumulation_steps=2
+        ),
         state=SimpleNamespace(global_step=0, max_steps=10),
         accelerator=SimpleNamespace(process_index=0),
         num_generations=2,
+        num_iterations=1,
         processing_class=AutoTokenizer.from_pretrained(policy),
         eos_token_ids=[1],
         _generate_single_turn=lambda ids, *_, **__: ([[1]] * len(ids), None),
