@@ -4,7 +4,7 @@
     data.json         the number of rows, and a digest of them in their order
     judge.json        the judges that gave the rewards, each with its first step
     metrics.jsonl     a line for each log
-    completions/      TRL's tables of rollouts, one for each log
+    completions/      TRL's tables of rollouts: completions_N of a training's batch, held_out_N of an evaluation
     checkpoint-N/     TRL's checkpoints, N in optimiser steps
     policy/           the trained policy, or its adapter
     report.html
@@ -106,7 +106,7 @@ def drop_after(out: Path, step: int) -> None:
     if path.exists():
         kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
         _write(path, "".join(f"{line}\n" for line in kept))
-    for table in (out / "completions").glob("completions_*.parquet"):
+    for table in (out / "completions").glob("*_*.parquet"):
         if int(table.stem.rpartition("_")[2]) > step:
             table.unlink()
 

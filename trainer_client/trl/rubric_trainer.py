@@ -1,12 +1,16 @@
-"""Adds to TRL's GRPOTrainer the paper's bounded KL term, and figures about it.
+"""Adds to TRL's GRPOTrainer the paper's bounded KL term, tables of held-out rollouts, and figures about both.
 
 TRL's k3 term, exp(r) - r - 1 with r = ref - logp, has no bound. A rollout that was generated under a scaffold has
 tokens that the bare policy hardly ever writes, of which a single one can reach 1e9 and take the whole update. The
 paper's code (verl's `low_var_kl`) bounds r to +-20 and the term to 10; beyond that a token has no KL gradient.
 
-Guarantees: with `clamped` the loss is verl's.
+Guarantees: with `clamped` the loss is verl's. A table of training rollouts holds no held-out ones.
 """
 
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -32,6 +36,9 @@ class RubricTrainer(GRPOTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, kl: Kl = "clamped", **more: Any) -> None:
         self._kl = kl
         self._loss_inputs: dict[str, Any] | None = None
+        self._held_out: dict[str, Any] | None = None
+        self._logs: dict[str, Any]
+        self.log_completions: bool
         super().__init__(*args, **more)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
@@ -72,8 +79,54 @@ class RubricTrainer(GRPOTrainer):  # type: ignore[misc]
             self._metrics["train"]["grad_norm/clipped_share"].append(float(float(norm) > self.args.max_grad_norm))
         return norm
 
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.model.training:
+            made: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            return made
+        # TRL's own logs hold as many rollouts as a training batch has, and mix both kinds.
+        self._held_out = self._held_out or _like(self._logs)
+        with self._logging_to(self._held_out):
+            held_out: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        return held_out
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's log. The table of held-out rollouts is `completions/held_out_<step>.parquet`."""
         for metrics in self._metrics.values():
             if "kl/max" in metrics:
                 metrics["kl/max"] = [max(metrics["kl/max"])]
-        super().log(logs, start_time)
+        if self.model.training or not self.log_completions:
+            super().log(logs, start_time)
+            return
+        held_out, self._held_out = self._held_out, None
+        self.log_completions = held_out is not None
+        with self._logging_to(held_out or self._logs), self._table_kept(held_out is not None):
+            super().log(logs, start_time)
+        self.log_completions = True
+
+    @contextmanager
+    def _logging_to(self, logs: dict[str, Any]) -> Iterator[None]:
+        before, self._logs = self._logs, logs
+        try:
+            yield
+        finally:
+            self._logs = before
+
+    @contextmanager
+    def _table_kept(self, written: bool) -> Iterator[None]:
+        """Gives the table that TRL writes now a name of its own: it has that of the training's table of this step."""
+        folder, name = Path(self.args.output_dir, "completions"), f"{self.state.global_step:05d}.parquet"
+        table, aside = folder / f"completions_{name}", folder / f"completions_{name}.aside"
+        if not (written and self.accelerator.is_main_process):
+            yield
+            return
+        if table.exists():
+            table.replace(aside)
+        yield
+        table.replace(folder / f"held_out_{name}")
+        if aside.exists():
+            aside.replace(table)
+
+
+def _like(logs: dict[str, Any]) -> dict[str, Any]:
+    """Empty logs of the same kind, without a limit."""
+    return {name: defaultdict(deque) if isinstance(one, dict) else deque() for name, one in logs.items()}

@@ -1,8 +1,9 @@
-"""The bounded KL term against verl's formula, written here once more, and its figures."""
+"""The bounded KL term against verl's formula, written here once more, and the tables of held-out rollouts."""
 
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -119,3 +120,29 @@ def test_the_schedule_counts_batches(tmp_path: Path, policy: str, judging: Judge
     seen.watch(trainer).train()
     shares = [set(rollout["revealed_share"]) for rollout in seen.rollouts]
     assert shares == [{1.0}, {0.75}, {0.25}, {0.0}]
+
+
+def test_held_out_rollouts_have_tables_of_their_own(tmp_path: Path, policy: str, judging: JudgeConfig) -> None:
+    """Of nine held-out rows, more than a training batch has rollouts, and as often as TRL evaluates."""
+    config = configured(
+        tmp_path,
+        steps=2,
+        log_completions=True,
+        eval_strategy="steps",
+        eval_steps=1,
+        num_generations_eval=1,
+        per_device_eval_batch_size=3,
+    )
+    held_out = rows(9)
+    trainer = build(policy, rows(4), judging=judging, config=config, scaffold=EVEN, eval_rows=held_out)
+    trainer.train()
+    tables = {file.name: pq.read_table(file).to_pydict() for file in (tmp_path / "completions").iterdir()}
+    assert sorted(tables) == [f"{kind}_0000{n}.parquet" for kind in ("completions", "held_out") for n in (1, 2)]
+    for n in (1, 2):
+        assert sorted(tables[f"held_out_0000{n}.parquet"]["row"]) == sorted(row.id for row in held_out)
+        assert len(tables[f"completions_0000{n}.parquet"]["row"]) == 8
+        assert set(tables[f"held_out_0000{n}.parquet"]["step"]) == {n}
+    logs = [one for one in trainer.state.log_history if "eval_reward" in one]
+    assert [one["step"] for one in logs] == [1, 2]
+    scores = tables["held_out_00002.parquet"]["score"]
+    assert logs[1]["eval_reward"] == pytest.approx(sum(scores) / len(scores), abs=1e-5)
