@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from trainer_client.training.presets import PRESETS, settings
-from trainer_client.training.run_config import (
+from trainer_client.training.run_config import RunConfig
+from trainer_client.training.run_sections import (
     JudgingSection,
     LoraSection,
     RewardsSection,
-    RunConfig,
     ScaffoldSection,
     WordingSection,
 )

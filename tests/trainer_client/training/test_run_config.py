@@ -8,13 +8,8 @@ import pytest
 from trainer_client.client import ScoreOptions
 from trainer_client.scaffold import Schedule, Wording
 from trainer_client.training import run_config
-from trainer_client.training.run_config import (
-    JudgingSection,
-    RunConfig,
-    RunConfigError,
-    ScaffoldSection,
-    WordingSection,
-)
+from trainer_client.training.run_config import RunConfig, RunConfigError
+from trainer_client.training.run_sections import JudgingSection, ScaffoldSection, WordingSection
 
 LEAST = "policy: Qwen/Qwen3-4B\ndata: train.jsonl\nout: runs/a\njudging: {url: 'http://judge:8000'}\n"
 

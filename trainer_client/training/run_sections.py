@@ -1,0 +1,145 @@
+"""Defines the sections of a run config: the scaffold, the judge, the rewards, the adapter.
+
+Guarantees: an unknown field and a value of another type are errors, and every field has a sentence of its own.
+"""
+
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from trainer_client import wire
+from trainer_client.scaffold import Over, Place, Schedule, Within, Wording
+
+_SCHEDULE, _WORDING = Schedule(), Wording()
+
+
+class Section(BaseModel):
+    """A part of the run config. Unknown fields and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, hide_input_in_errors=True)
+
+
+class WordingSection(Section):
+    """The words of the scaffold."""
+
+    opener: str = Field(default=_WORDING.opener, description="Its first sentence.")
+    include: str = Field(default=_WORDING.include, description="Heading of the criteria with positive points.")
+    avoid: str = Field(default=_WORDING.avoid, description="Heading of the criteria with negative points.")
+    closing: str = Field(default=_WORDING.closing, description="The request after the criteria.")
+    warning: str = Field(default=_WORDING.warning, description="The warning not to mention the criteria.")
+    points: bool = Field(default=True, description="Whether each criterion's points are revealed.")
+    warn: bool = Field(default=True, description="Whether the warning is given.")
+
+
+class ScaffoldSection(Section):
+    """The scaffold: how much of its rubric a rollout reveals."""
+
+    within: Within = Field(default="linear", description="Within a group: `linear`, from all to nothing, or `binary`.")
+    over: Over = Field(
+        default="sigmoid", description="Over the training: `sigmoid`, `linear`, `power`, `constant`, `none`."
+    )
+    full: int | None = Field(default=None, ge=0, description="`binary`: members that see all; null: the whole group.")
+    start: float = Field(
+        default=_SCHEDULE.start, description="`sigmoid`: the progress (0..1) at which half is revealed."
+    )
+    steepness: float = Field(default=_SCHEDULE.steepness, ge=0, description="`sigmoid`: its slope.")
+    exponent: float = Field(default=_SCHEDULE.exponent, ge=0, description="`power`: its exponent.")
+    nested: bool = Field(default=False, description="Each member sees a part of what the one before sees.")
+    place: Place = Field(
+        default="auto",
+        description="Turn with the criteria: `system`, `user` (the first), `auto`: system if the template takes one.",
+    )
+    tokens: int | None = Field(default=None, ge=0, description="Tokens that it may add to a prompt; null: no limit.")
+    wording: WordingSection = Field(default=WordingSection(), description="The words of the scaffold.")
+
+
+class JudgingSection(Section):
+    """The judge service, and the options of its scores."""
+
+    url: str = Field(description="Address of the judge service.")
+    token_env: str = Field(default="RUBRICD_KEY", description="Environment variable with the key.")
+    judge_timeout_s: float = Field(
+        default=600.0, gt=0, description="Seconds that a batch of rollouts waits for its judge."
+    )
+    concurrency: int = Field(default=8, ge=1, description="Requests at once, in each process.")
+    timeout_s: float = Field(default=300.0, gt=0, description="Seconds that one request may take.")
+    max_missing_fraction: float = Field(
+        default=0.5, ge=0, le=1, description="A larger share of rollouts without a reward ends the run."
+    )
+    truncation_penalty: float | None = Field(
+        default=0.0, ge=0, description="Reward of a truncated answer: min(score, 0) minus this; null: its score."
+    )
+    reasoning: wire.Reasoning = Field(
+        default="remove",
+        description="The policy's reasoning: `remove`, by the tags of its tokenizer and template; `keep`; or "
+        "`{open, close}`.",
+    )
+    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next ten.")
+    aggregation: wire.Aggregation = Field(default="healthbench", description="How verdicts become a score.")
+    layout: wire.Layout = Field(default="rubricd", description="The prompt's layout.")
+    votes: int = Field(default=1, ge=1, le=16, description="Mode `reasoned`: samples a criterion.")
+    rating_norm: wire.RatingNorm = Field(default="(r-1)/9", description="How a rating of 1..10 becomes the score.")
+    soft: bool = Field(default=False, description="Whether P(met) counts instead of 0 and 1.")
+    threshold: float = Field(default=0.5, ge=0, le=1, description="P(met) from which a criterion is met.")
+    min_coverage: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the points that must be judged for a score."
+    )
+    unjudged: wire.Unjudged | None = Field(
+        default=None,
+        description="Score where some but enough was judged: `lower` or `middle` of its bounds; null: none.",
+    )
+    priority: wire.Priority = Field(default="train", description="Scheduling class in the service.")
+    expect_judge: str | None = Field(
+        default=None, min_length=1, description="Fingerprint of the judge; null: the one that answers at the start."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be a URL like http://127.0.0.1:8000")
+        if parts.username or parts.password:
+            raise ValueError("holds a key, and the run config is kept: put the key into the variable of `token_env`")
+        return url
+
+
+class LoraSection(Section):
+    """A LoRA adapter."""
+
+    r: int = Field(default=16, ge=1, description="Rank.")
+    alpha: float = Field(default=32.0, gt=0, description="The adapter is scaled by alpha / r.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout of the adapter's input.")
+    target_modules: str | list[str] = Field(default="all-linear", description="Modules that get an adapter.")
+
+
+class FunctionSection(Section):
+    """A reward function beside the judge."""
+
+    call: str = Field(pattern=r"^[^:]+:[A-Za-z_]\w*$", description="`module:function`, or `file.py:function`.")
+    weight: float = Field(default=1.0, description="Its weight in the sum.")
+    none: Literal["no_opinion", "zero"] = Field(default="no_opinion", description="What its None means.")
+
+
+class RewardsSection(Section):
+    """The rewards of a rollout."""
+
+    by: Literal["total", "tag", "criterion"] = Field(
+        default="total", description="One reward (`total`), or one for each `tag` or `criterion`."
+    )
+    functions: list[FunctionSection] = Field(
+        default_factory=list, description="Functions beside the judge, each {call, weight, none}."
+    )
+
+    @property
+    def several(self) -> bool:
+        """Returns whether TRL adds up more than one reward."""
+        return self.by != "total" or bool(self.functions)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [one.call.rpartition(":")[2] for one in self.functions]
+        if len(set(names) | {"judge"}) <= len(names):
+            raise ValueError("functions must have distinct names, and none may be `judge`")
+        return self
