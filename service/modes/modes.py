@@ -19,10 +19,11 @@ from service.engine.base import (
     Sampling,
 )
 from service.errors import Unparseable
+from service.modes.explanation import TemplateWords, why_no_explanation
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.label_verdict import read_verdict
 from service.modes.rating import Rating, Scale, read_rating
-from service.modes.written_verdict import read_written_verdict
+from service.modes.written_verdict import document_up_to_verdict, read_explanation
 from service.prompting.renderer import Renderer, rubric_items
 from service.rubrics.judgement import Verdict
 from service.rubrics.rubric import Candidate, Criterion
@@ -49,10 +50,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One engine query on the way to a query's result, and what an earlier step read."""
+    """One engine query on the way to a query's result, and what earlier steps read: labels, or an explanation. `about`
+    is the candidate, for a mode that compares what the judge writes with what it was shown."""
 
     query: EngineQuery
     earlier: LabelLogprobs | None = None
+    explanation: str | None = None
+    about: Candidate | None = None
 
 
 class JudgingMode(Protocol):
@@ -108,12 +112,18 @@ class RatingMode:
 
 @dataclass(frozen=True, slots=True)
 class ReasonedMode:
-    """Mode `reasoned`: the judge writes its reasons and then its verdict. A model that reasons before it answers does
-    so within `max_reasoning_tokens`; reasoning that does not end gives no verdict."""
+    """Mode `reasoned`: the judge writes its reasons and then its verdict, and P(met) is read from the labels'
+    probabilities at the verdict's place. A model that reasons before it answers does so within `max_reasoning_tokens`;
+    reasoning that does not end gives no verdict.
+
+    `verdict_key` ends the document before its verdict. `labels` are words that explain nothing by themselves.
+    """
 
     judge: JudgeIdentity
     renderer: Renderer
+    template: TemplateWords
     labels: tuple[str, ...]
+    verdict_key: str
     greedy: Sampling
     temperature: float
     max_reasoning_tokens: int
@@ -126,20 +136,36 @@ class ReasonedMode:
         if self.reasoning_end_id is not None:  # first the reasoning alone, free of the schema
             stop, most = (self.reasoning_end_id,), self.max_reasoning_tokens
             sampling = replace(sampling, max_tokens=most, json_schema=None, stop_ids=stop)
-        return Step(GenerationQuery(prompt, sampling))
+        return Step(GenerationQuery(prompt, sampling), about=query.candidate)
 
     def next_step(self, step: Step, result: EngineResult) -> Step | Verdict:
-        if not isinstance(result, Generation) or not isinstance(step.query, GenerationQuery):
+        if isinstance(step.query, LabelQuery):
+            return replace(read_verdict(as_label_logprobs(result)), explanation=step.explanation)
+        if not isinstance(result, Generation):
             raise Unparseable("the engine wrote nothing")
-        sampling = step.query.sampling
-        if sampling.json_schema is not None:
-            return read_written_verdict(result, self.labels)
-        if not result.finished:
+        if step.query.sampling.json_schema is None:
+            return self._after_reasoning(step, step.query, result)
+        return self._at_verdict(step, result)
+
+    def _after_reasoning(self, step: Step, query: GenerationQuery, reasoning: Generation) -> Step:
+        if not reasoning.finished:
             raise Unparseable("the judge's reasoning did not end: raise `max_reasoning_tokens`")
         prompt = self.renderer.continue_prompt(
-            step.query.prompt, result.text, f"{self.renderer.skeleton.reasoning_end}\n\n"
+            query.prompt, reasoning.text, f"{self.renderer.skeleton.reasoning_end}\n\n"
         )
-        return Step(GenerationQuery(prompt, replace(self.greedy, temperature=sampling.temperature, seed=sampling.seed)))
+        sampling = replace(self.greedy, temperature=query.sampling.temperature, seed=query.sampling.seed)
+        return replace(step, query=GenerationQuery(prompt, sampling))
+
+    def _at_verdict(self, step: Step, document: Generation) -> Step:
+        """The judge is asked for its verdict behind the explanation that it wrote. Raises Unparseable where that is
+        none."""
+        explanation = read_explanation(document)
+        if step.about is not None:
+            reason = why_no_explanation(explanation, self.labels, step.about, self.template)
+            if reason is not None:
+                raise Unparseable(reason)
+        prompt = self.renderer.continue_prompt(step.query.prompt, document_up_to_verdict(explanation), self.verdict_key)
+        return Step(LabelQuery(prompt, self.judge.label_ids), explanation=explanation)
 
 
 def render_prompts(renderer: Renderer, queries: Sequence[Query], salt: str, priority: int) -> list[Prompt]:

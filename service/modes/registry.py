@@ -13,10 +13,11 @@ from itertools import product
 from service.engine.base import EngineIdentity, Sampling
 from service.errors import ConfigurationError
 from service.modes.escalation import Escalation
+from service.modes.explanation import TemplateWords
 from service.modes.fingerprint import name_judge
 from service.modes.modes import JudgingMode, RatingMode, ReasonedMode, VerdictMode
 from service.modes.rating import find_scale
-from service.modes.written_verdict import verdict_schema
+from service.modes.written_verdict import BOOLEANS, VERDICT_KEY, verdict_schema
 from service.prompting.renderer import Renderer
 from service.prompting.template import build_skeleton
 from service.prompting.tokenization import ChatTokenizer, Segmenter
@@ -112,15 +113,17 @@ def _by_reasons(
 ) -> JudgingMode:
     greedy = Sampling(max_tokens=settings.reasoned_tokens, json_schema=verdict_schema(settings.explanation_chars))
     reasoning_end = renderer.skeleton.reasoning_end
+    verdict_key, label_ids = renderer.place_words(VERDICT_KEY, BOOLEANS)
     judge = name_judge(
         identity,
         renderer.skeleton,
         mode="reasoned",
-        labels=(),
-        label_ids=(),
-        mass_floor=0.0,
+        labels=BOOLEANS,
+        label_ids=label_ids,
+        mass_floor=settings.label_mass_floor,
         decoding={  # these names are part of the fingerprint: with another one every judge would be a new judge
             "schema": greedy.json_schema or "",
+            "verdict_key": verdict_key,
             "reasoned_tokens": str(greedy.max_tokens),
             "thought_tokens": str(settings.max_reasoning_tokens) if reasoning_end else "none",
             "temperature": f"0 or {settings.vote_temperature!r} for votes",
@@ -129,7 +132,9 @@ def _by_reasons(
     return ReasonedMode(
         judge,
         renderer,
+        template=TemplateWords("\n".join(renderer.skeleton.fixed_text)),
         labels=settings.labels,
+        verdict_key=verdict_key,
         greedy=greedy,
         temperature=settings.vote_temperature,
         max_reasoning_tokens=settings.max_reasoning_tokens,

@@ -12,7 +12,7 @@ from typing import Self
 
 from service.engine.base import Prompt
 from service.errors import ConfigurationError
-from service.prompting.template import Skeleton
+from service.prompting.template import BEFORE_WORD, Skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
 
@@ -85,6 +85,20 @@ class Renderer:
         if added is None:
             raise ConfigurationError(f"the label {label!r} runs into the judge's prompt; set other `labels`")
         return added
+
+    def place_words(self, text: str, words: Sequence[str]) -> tuple[str, tuple[int, ...]]:
+        """The text, ended so that each word is one token behind it, and the words' token ids. Where this tokenizer cuts
+        the words everywhere, these are the tokens that they begin with. Raises ConfigurationError where those are not
+        distinct."""
+        for whole in (True, False):
+            for end, start in BEFORE_WORD:
+                if start and not whole:
+                    continue  # the beginning may be the space alone
+                added = [self._ids_behind(text + end, start + word) for word in words]
+                ids = tuple([each[0] for each in added if each and not (whole and len(each) > 1)])
+                if len(set(ids)) == len(words):
+                    return text + end, ids
+        raise ConfigurationError(f"the words {list(words)} do not begin with distinct tokens of this judge")
 
     def control_id(self, text: str) -> int:
         """The id of a control token. Raises ConfigurationError where this tokenizer has none of that name."""

@@ -35,7 +35,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _PLACES = re.compile(r"<<conversation>>(?P<between>.*)<<rubric_item>>", re.DOTALL)
 # What may end the tail, and begin the label. Most tokenizers have a word with the space before it as one token, and a
 # digit without it; where neither is so, the label begins a line. An answer without an opening begins with its label.
-_BEFORE_WORD = (("", " "), (" ", ""), ("\n", ""))
+BEFORE_WORD = (("", " "), (" ", ""), ("\n", ""))
 _AT_THE_BEGINNING = (("", ""), ("", " "))
 _BEFORE_DIGIT = ((" ", ""), ("\n", ""))
 
@@ -138,7 +138,7 @@ def _verdict(tokenizer: ChatTokenizer, wording: Wording, asks_opposite: bool, ar
         skeleton,
         tail=f"{skeleton.tail}{frame.tail_after_reasoning}{wording.opening}",
         labels=wording.labels,
-        label_gaps=_BEFORE_WORD if wording.opening else _AT_THE_BEGINNING,
+        label_gaps=BEFORE_WORD if wording.opening else _AT_THE_BEGINNING,
     )
 
 

@@ -4,6 +4,7 @@ Guarantees: `met` and `p` are None unless the status is "ok". A verdict whose la
 vocabulary's mass is an abstention, and a failure keeps its code as status; neither becomes a number.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +17,7 @@ Source = Literal["judge", "cache", "rule"]
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A judge's result on one criterion, before any request's threshold, so that a cache may keep it. A written verdict
-    has an explanation and no label mass."""
+    has an explanation."""
 
     p_met: float
     label_mass: float | None
@@ -43,8 +44,7 @@ class Judgement:
 
 
 def abstains(label_mass: float | None, mass_floor: float) -> bool:
-    """Returns whether the labels hold too little of the vocabulary's mass. A written verdict has none and does not
-    abstain."""
+    """Returns whether the labels hold too little of the vocabulary's mass; without labels there is none to hold."""
     return label_mass is not None and (label_mass < mass_floor or label_mass <= 0.0)
 
 
@@ -77,19 +77,27 @@ def decide(
     )
 
 
-def combine_votes(
-    votes: Sequence[Verdict], missing: Sequence[JudgementError], *, threshold: float, source: Source
-) -> Judgement:
-    """Independent written verdicts as one judgement: P(met) is the share of the given votes that are met. Where the
-    missing votes could have turned the decision there is none, and the first one's reason is its status."""
-    cast = sum(vote.p_met for vote in votes)
-    total = len(votes) + len(missing)
-    met = cast / total >= threshold
-    if not votes or met is not ((cast + len(missing)) / total >= threshold):
-        return failed(missing[0], source)
-    p = cast / len(votes)
-    explanation = next((vote.explanation for vote in votes if (vote.p_met >= 0.5) is met), votes[0].explanation)
-    return Judgement(status="ok", source=source, met=met, p=p, p_raw=p, explanation=explanation)
+def combine_votes(votes: Sequence[Judgement], *, threshold: float) -> Judgement:
+    """Independent votes on one criterion as one judgement: P(met) is the mean of those that were given. Where the
+    others could have turned the decision there is none, and the first one's reason is the status."""
+    given = [vote for vote in votes if vote.ok]
+    missing = [vote for vote in votes if not vote.ok]
+    probabilities = [vote.p for vote in given if vote.p is not None]
+    cast = math.fsum(probabilities)
+    met = cast / len(votes) >= threshold
+    if not given or met is not ((cast + len(missing)) / len(votes) >= threshold):
+        return missing[0]
+    p = cast / len(given)
+    masses = [vote.label_mass for vote in given if vote.label_mass is not None]
+    return Judgement(
+        status="ok",
+        source=votes[0].source,
+        met=met,
+        p=p,
+        p_raw=p,
+        label_mass=math.fsum(masses) / len(masses) if masses else None,
+        explanation=next((vote.explanation for vote in given if vote.met is met), given[0].explanation),
+    )
 
 
 def failed(error: JudgementError, source: Source) -> Judgement:

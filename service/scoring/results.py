@@ -79,32 +79,31 @@ def judge_votes(
     prior: Pending | None = None,
 ) -> Judgement:
     """One criterion's judgement from its votes, of which there is one where chance plays no part. `curve` calibrates
-    one verdict, with the `prior` that it weighs; of several votes P(met) is their share, as no curve was made for."""
-    verdicts: list[Verdict] = []
-    missing: list[JudgementError] = []
-    for vote in votes:
-        try:
-            verdict = vote.result()
-        except JudgementError as error:
-            missing.append(error.with_traceback(None))  # whose frames would hold the request until the next collection
-        else:
-            if isinstance(verdict, Verdict):
-                verdicts.append(verdict)
-    source = votes[0].source
+    one verdict, with the `prior` that it weighs; several votes are sampled, which no curve was made for."""
     if len(votes) > 1:
-        return combine_votes(verdicts, missing, threshold=threshold, source=source)
-    if missing:
-        return failed(missing[0], source)
-    if curve is None or abstains(verdicts[0].label_mass, mass_floor):
-        return decide(verdicts[0], threshold=threshold, mass_floor=mass_floor, source=source)
+        return combine_votes([_judge(vote, threshold, mass_floor) for vote in votes], threshold=threshold)
+    return _judge(votes[0], threshold, mass_floor, curve, prior)
+
+
+def _judge(
+    vote: Pending, threshold: float, mass_floor: float, curve: Line | Steps | None = None, prior: Pending | None = None
+) -> Judgement:
+    source = vote.source
+    try:
+        verdict = vote.result()
+    except JudgementError as error:
+        return failed(error.with_traceback(None), source)  # the frames would hold the request for a while
+    assert isinstance(verdict, Verdict)
+    if curve is None or abstains(verdict.label_mass, mass_floor):
+        return decide(verdict, threshold=threshold, mass_floor=mass_floor, source=source)
     try:
         bias = None if prior is None else prior.result()
     except JudgementError as error:  # P(met) without its prior is of another scale, and no substitute
         return failed(error.with_traceback(None), source)
     if bias is not None and (not isinstance(bias, Verdict) or abstains(bias.label_mass, mass_floor)):
-        return abstention(bias.label_mass, mass_floor, source, p_raw=verdicts[0].p_met)
-    p = curve(verdicts[0].p_met, None if bias is None else bias.p_met)
-    return decide(verdicts[0], threshold=threshold, mass_floor=mass_floor, source=source, p=p)
+        return abstention(bias.label_mass, mass_floor, source, p_raw=verdict.p_met)
+    p = curve(verdict.p_met, None if bias is None else bias.p_met)
+    return decide(verdict, threshold=threshold, mass_floor=mass_floor, source=source, p=p)
 
 
 def judged_by_rule(check: asyncio.Future[bool]) -> Judgement:

@@ -1,6 +1,7 @@
 """Every mode over the real queue, cache and flights, with the fake engine as oracle."""
 
 import asyncio
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,11 +9,13 @@ from dataclasses import replace
 import pytest
 
 from service.clock import ManualClock
-from service.engine.base import Generation, GenerationOutcome, Prompt, Sampling
+from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt, Sampling
 from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import InvalidRequest
 from service.modes.escalation import Escalation
+from service.modes.label_verdict import read_verdict
 from service.modes.registry import judging_modes
+from service.modes.written_verdict import BOOLEANS, VERDICT_KEY, document_up_to_verdict
 from service.prompting.tokenization import Segmenter
 from service.rubrics.judgement import Judgement
 from service.scheduling import Scheduler
@@ -30,11 +33,57 @@ async def test_a_written_verdict_has_an_explanation_and_is_kept() -> None:
     async with scoring(engine) as scorer:
         [first], usage = await scorer.score([candidate()], REASONED)
         [second], known = await scorer.score([candidate()], REASONED)
-    assert all(j.ok and j.explanation and j.p in (0.0, 1.0) and j.label_mass is None for j in first.judgements)
+    assert all(j.ok and j.explanation and 0.9 <= (j.label_mass or 0.0) <= 1.0 for j in first.judgements)
     assert {j.met for j in first.judgements} == {True, False}
     assert [j.explanation for j in second.judgements] == [j.explanation for j in first.judgements]
     assert (usage.judgements, known.judgements, known.cache_hits) == (12, 0, 12)
     assert usage.completion_tokens > 12
+
+
+async def test_a_written_verdict_is_the_labels_probability_behind_its_own_explanation() -> None:
+    async with scoring(FakeEngine()) as scorer:
+        asked = candidate(criteria=3)
+        [scored], _ = await scorer.score([asked], REASONED)
+        mode = scorer.judging_modes["reasoned", "rubricd"]
+        [prompts] = mode.renderer.render([(asked, asked.criteria)])
+    closing, ids = mode.renderer.place_words(VERDICT_KEY, BOOLEANS)
+    assert ids == mode.judge.label_ids
+    for prompt, judgement in zip(prompts, scored.judgements, strict=True):
+        document = document_up_to_verdict(judgement.explanation or "")
+        read = read_verdict(oracle(mode.renderer.continue_prompt(prompt, document, closing).ids))
+        assert (judgement.p, judgement.label_mass) == (read.p_met, read.label_mass)
+
+
+async def test_a_judge_that_would_say_something_else_at_its_verdicts_place_abstains() -> None:
+    engine = FakeEngine(plan=FaultPlan(rates={"low_mass": 1.0}))
+    async with scoring(engine) as scorer:
+        [scored], _ = await scorer.score([candidate(criteria=1)], REASONED)
+    assert [(j.status, j.met, j.p) for j in scored.judgements] == [("abstained", None, None)]
+
+
+class Echo(FakeEngine):
+    """A judge that writes what it was shown where its explanation belongs, or nothing. It says met of everything."""
+
+    def __init__(self, explanation: str) -> None:
+        super().__init__()
+        self.explanation = explanation
+
+    async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
+        return [LabelLogprobs((-0.01, -5.0)) for _ in prompts]
+
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
+        document = json.dumps({"explanation": self.explanation, "criteria_met": True})
+        return [Generation(document, finished=True, tokens=9) for _ in prompts]
+
+
+@pytest.mark.parametrize("explanation", ["", "Rest it.", "Criterion number 1.", "your reasons", "true true"])
+async def test_an_echo_is_no_verdict(explanation: str) -> None:
+    async with scoring(Echo(explanation)) as scorer:
+        [scored], _ = await scorer.score([candidate(criteria=3)], REASONED)
+        [voted], _ = await scorer.score([candidate(criteria=3)], replace(REASONED, votes=3))
+    for judged in (scored, voted):
+        assert {(j.status, j.met, j.p) for j in judged.judgements} == {("unparseable", None, None)}
+        assert judged.score.value is None
 
 
 async def test_votes_are_independent_answers_and_more_votes_reuse_the_fewer() -> None:
@@ -43,8 +92,8 @@ async def test_votes_are_independent_answers_and_more_votes_reuse_the_fewer() ->
         [four], usage = await scorer.score([candidate()], replace(REASONED, votes=4))
         [eight], more = await scorer.score([candidate()], replace(REASONED, votes=8))
     assert (usage.judgements, more.judgements, more.cache_hits) == (48, 48, 48)
-    assert {j.p for j in four.judgements} <= {0.0, 0.25, 0.5, 0.75, 1.0}
-    assert len({j.p for j in eight.judgements}) > 2
+    assert len({j.p for j in (*four.judgements, *eight.judgements)}) == 24
+    assert all(0.0 < (j.p or 0) < 1.0 for j in eight.judgements)
     assert all(j.met == ((j.p or 0) >= 0.5) for j in eight.judgements)
 
 
@@ -111,8 +160,7 @@ async def test_uncertain_verdicts_are_asked_again_within_the_budget() -> None:
     async with scoring(engine, mode_settings=mode_settings) as scorer:
         [scored], usage = await scorer.score([candidate()], Options())
     again = [j for j in scored.judgements if j.explanation is not None]
-    assert (len(again), usage.judgements, engine.prompts) == (3, 15, 15)
-    assert all(j.p in (0.0, 1.0) for j in again)
+    assert (len(again), usage.judgements, engine.prompts) == (3, 15, 12 + 2 * 3)
     kept = [abs((j.p or 0) - 0.5) for j in scored.judgements if j.explanation is None]
     assert len(kept) == 9
 

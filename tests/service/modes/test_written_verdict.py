@@ -1,4 +1,4 @@
-"""A written verdict is a whole document of the schema, or none."""
+"""A written verdict's document is a whole one of the schema, or none."""
 
 import json
 
@@ -6,8 +6,7 @@ import pytest
 
 from service.engine.base import Generation
 from service.errors import Unparseable
-from service.modes.written_verdict import read_written_verdict, verdict_schema
-from service.rubrics.judgement import Verdict
+from service.modes.written_verdict import VERDICT_KEY, document_up_to_verdict, read_explanation, verdict_schema
 
 GOOD = '{"explanation":"It says so.","criteria_met":true}'
 
@@ -18,8 +17,14 @@ def test_reasons_come_first_and_are_bounded() -> None:
     assert made["properties"]["explanation"]["maxLength"] == 99
 
 
-def test_a_whole_document_is_a_verdict() -> None:
-    assert read_written_verdict(Generation(GOOD, finished=True, tokens=9)) == Verdict(1.0, None, "It says so.")
+def test_a_whole_document_has_an_explanation() -> None:
+    assert read_explanation(Generation(GOOD, finished=True, tokens=9)) == "It says so."
+
+
+@pytest.mark.parametrize("explanation", ["It says so.", 'He said "no", and left.\n', "Ünïcödé 日本語 \\ {}"])
+def test_the_document_up_to_its_verdict_is_the_one_that_it_was_read_from(explanation: str) -> None:
+    text = document_up_to_verdict(explanation) + VERDICT_KEY + " true}"
+    assert read_explanation(Generation(text, finished=True, tokens=9)) == explanation
 
 
 @pytest.mark.parametrize(
@@ -44,29 +49,12 @@ def test_a_whole_document_is_a_verdict() -> None:
 )
 def test_anything_else_is_unparseable_and_never_false(text: str) -> None:
     with pytest.raises(Unparseable):
-        read_written_verdict(Generation(text, finished=True, tokens=9))
-
-
-@pytest.mark.parametrize(
-    "explanation", ["", "  ", "...", "YesYesNoYes", "Yes No\nYes", "not met", "true, TRUE", "Ja Ja"]
-)
-def test_labels_explain_nothing(explanation: str) -> None:
-    text = json.dumps({"explanation": explanation, "criteria_met": True})
-    with pytest.raises(Unparseable, match="repeated the labels"):
-        read_written_verdict(Generation(text, finished=True, tokens=9), ("Ja", " Nein"))
-
-
-@pytest.mark.parametrize(
-    "explanation", ["Yes, it names a doctor.", "x", "Nothing is said.", "不符合", "Nope", "notmetal"]
-)
-def test_words_explain(explanation: str) -> None:
-    text = json.dumps({"explanation": explanation, "criteria_met": False})
-    assert read_written_verdict(Generation(text, finished=True, tokens=9), ("Yes", "No")).explanation == explanation
+        read_explanation(Generation(text, finished=True, tokens=9))
 
 
 def test_every_cut_of_a_document_is_unparseable() -> None:
     for end in range(len(GOOD)):
         with pytest.raises(Unparseable):
-            read_written_verdict(Generation(GOOD[:end], finished=True, tokens=9))
+            read_explanation(Generation(GOOD[:end], finished=True, tokens=9))
     with pytest.raises(Unparseable, match="ran out"):
-        read_written_verdict(Generation(GOOD, finished=False, tokens=512))
+        read_explanation(Generation(GOOD, finished=False, tokens=512))

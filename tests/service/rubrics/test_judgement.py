@@ -53,21 +53,33 @@ def test_a_judgement_cannot_be_changed() -> None:
         failed(Unparseable("x"), "judge").met = False  # type: ignore[misc]
 
 
-def votes(*met: int) -> list[Verdict]:
-    return [Verdict(float(m), None, f"vote {n}") for n, m in enumerate(met)]
+def votes(*p: float) -> list[Judgement]:
+    cast = [Verdict(each, 0.9, f"vote {n}") for n, each in enumerate(p)]
+    return [decide(vote, threshold=0.5, mass_floor=0.5, source="judge") for vote in cast]
 
 
-def test_votes_are_a_share_and_a_majority_with_its_explanation() -> None:
-    found = combine_votes(votes(0, 1, 1, 0, 1), [], threshold=0.5, source="judge")
+GONE = failed(EngineFailed("gone"), "judge")
+
+
+def test_votes_are_averaged_and_have_the_explanation_of_their_majority() -> None:
+    found = combine_votes(votes(0, 1, 1, 0, 1), threshold=0.5)
     assert (found.status, found.p, found.met, found.explanation) == ("ok", 0.6, True, "vote 1")
-    assert combine_votes(votes(0, 1), [], threshold=0.5, source="judge").met is True
-    assert combine_votes(votes(1, 0, 0), [], threshold=0.5, source="judge").explanation == "vote 1"
+    assert combine_votes(votes(0, 1), threshold=0.5).met is True
+    assert combine_votes(votes(1, 0, 0), threshold=0.5).explanation == "vote 1"
+    graded = combine_votes(votes(0.9, 0.4, 0.8), threshold=0.5)
+    assert graded.p == pytest.approx(0.7) and graded.p_raw == graded.p and graded.met is True
+    assert graded.label_mass == pytest.approx(0.9)
 
 
 def test_a_missing_vote_that_could_turn_the_decision_leaves_none() -> None:
-    gone = [EngineFailed("gone")]
-    assert combine_votes(votes(1, 1, 1), gone, threshold=0.5, source="judge").met is True
-    assert combine_votes(votes(0, 0, 0), gone, threshold=0.5, source="judge").met is False
-    open_ = combine_votes(votes(1, 0), gone, threshold=0.5, source="judge")
+    assert combine_votes([*votes(1, 1, 1), GONE], threshold=0.5).met is True
+    assert combine_votes([*votes(0, 0, 0), GONE], threshold=0.5).met is False
+    open_ = combine_votes([*votes(1, 0), GONE], threshold=0.5)
     assert (open_.status, open_.met, open_.p) == ("engine_error", None, None)
-    assert combine_votes([], gone * 3, threshold=0.5, source="judge").status == "engine_error"
+    assert combine_votes([GONE] * 3, threshold=0.5).status == "engine_error"
+
+
+def test_a_vote_that_abstains_is_a_missing_one() -> None:
+    [unsure] = [decide(Verdict(1.0, 0.1, "x"), threshold=0.5, mass_floor=0.5, source="judge")]
+    assert combine_votes([*votes(1, 1), unsure], threshold=0.5).p == 1.0
+    assert combine_votes([*votes(1, 0), unsure, unsure], threshold=0.5).status == "abstained"
