@@ -1,12 +1,13 @@
 """Runs the command `rubricd`.
 
-Exit codes: 0 done, 1 a response has no score or a training ended early, 2 wrong use, 130 interrupted.
+Exit codes: 0 done, 1 a response has no score, a check of an audit failed or a training ended
+early, 2 wrong use, 130 interrupted.
 """
 
 import argparse
 from collections.abc import Sequence
 
-from trainer_client.cli import score, size, train
+from trainer_client.cli import audit, score, size, train
 from trainer_client.cli.arguments import Parser
 
 
@@ -30,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write a run's report again", description=train.REPORT)
     train.add_report_arguments(report)
     report.set_defaults(run=train.run_report, parser=report)
+    auditing = commands.add_parser("audit", help="measure how a judge behaves", description=audit.DESCRIPTION)
+    audit.add_arguments(auditing)
+    auditing.set_defaults(run=audit.run, parser=auditing)
     sizing = commands.add_parser("size", help="calculate how many GPUs a judge needs", description=size.DESCRIPTION)
     size.add_arguments(sizing)
     sizing.set_defaults(run=size.run, parser=sizing)

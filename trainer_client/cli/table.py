@@ -66,6 +66,16 @@ def progress(total: int) -> Iterator[Callable[[Outcome], None]]:
         yield advance
 
 
+@contextlib.contextmanager
+def count_progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr that is told how much is done."""
+    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        bar = bars.add_task("", total=total)
+        yield lambda done: bars.update(bar, completed=done)
+
+
 def show(items: Sequence[wire.Item], outcomes: Sequence[Outcome], console: Console | None = None) -> None:
     """Prints every verdict of a few criteria; of many how often each is met, by text, or by axis and sign where texts
     differ."""

@@ -1,0 +1,178 @@
+"""Runs `rubricd audit FILE`: it measures how a judge behaves where its verdicts should not change, and writes a page.
+
+Guarantees: nothing is asked before the whole file has been read. What the judge answered is kept in the audit's folder,
+so that the same command goes on after an interrupt. The cache of the service is neither read nor filled.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from trainer_client import wire
+from trainer_client.audit.askings import Asking, Rows, audit_rows
+from trainer_client.audit.audit import Audit, as_json, audit, checks_in
+from trainer_client.audit.checks import askings_of
+from trainer_client.audit.collection import Answers, collect
+from trainer_client.audit.page import page
+from trainer_client.audit.rivals import rivals
+from trainer_client.client import JudgeClient
+from trainer_client.data import notes
+from trainer_client.data.files import sources
+from trainer_client.data.items import read_items
+from trainer_client.data.reader import Law
+from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.labels import read_labels
+
+DESCRIPTION = (
+    "Measure how a judge behaves where its verdicts should not change (repeats, order, wording, negation, length, "
+    "format), and on answers without content. Exit code: 0 no check failed, 1 a check failed, 2 wrong use."
+)
+_RATING_MODES = ("implicit", "likert")
+_ENVELOPE_BYTES = 1024
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help=f"responses with rubrics: rows in {sources.KINDS}, as `rubricd score`")
+    add("--url", default="http://127.0.0.1:8000", metavar="URL", help="address of the judge service (%(default)s)")
+    add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
+    add("--mode", default="verdict", choices=get_args(wire.Mode), help="judging mode (%(default)s)")
+    add("--layout", default="rubricd", choices=get_args(wire.Layout), help="prompt layout (%(default)s)")
+    add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
+    add(
+        "--against",
+        metavar="FILE",
+        help="labelled answers of another policy to the same prompts; FILE then needs labels, too (docs/guide/"
+        "judge-quality.md)",
+    )
+    add("--rows", default=50, type=_count, metavar="N", help="how many responses, from as many prompts (%(default)s)")
+    add("--out", type=Path, metavar="FOLDER", help="the audit's folder (beside the first FILE: its stem + .audit)")
+    add("--json", type=Path, metavar="FILE", help="write the findings as JSON, too")
+    add("--quiet", action="store_true", help="show no progress")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The exit code: 0 if no check failed, 1 if one did, 2 for misuse, 130 for an interrupt."""
+    try:
+        out = _out(args)
+        chosen = _rows(args)
+        out.mkdir(parents=True, exist_ok=True)
+        done = asyncio.run(_audited(args, chosen, out))
+        _write(out / "report.html", page(done))
+        if args.json is not None:
+            _write(args.json, json.dumps(as_json(done), indent=1))
+    except KeyboardInterrupt:
+        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (DataError, RubricdClientError, ValueError, OSError) as error:
+        print(f"rubricd: {error}", file=sys.stderr)
+        return 2
+    for line in lines(done):
+        print(line)
+    print(f"rubricd: {done.verdict}; report {out / 'report.html'}")
+    return 1 if done.verdict == "fail" else 0
+
+
+def _out(args: argparse.Namespace) -> Path:
+    if args.out is None and args.files[0] == sources.STANDARD_INPUT:
+        raise DataError("standard input has no name for the audit's folder; name it with --out")
+    first = Path(args.files[0])
+    out: Path = args.out or first.with_name(f"{sources.stem(first)}.audit")
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file; name a folder with --out")
+    return out
+
+
+def _rows(args: argparse.Namespace) -> Rows:
+    law = Law(pitfalls=args.pitfalls, say=notes.once())
+    pairs = None
+    if args.against is None:
+        items = list(read_items(*args.files, law=law))
+    else:
+        own = read_labels(args.files, law=law)
+        items = [one.item for one in own.items]
+        pairs = rivals(own, read_labels([args.against], law=law))
+    name = ", ".join(args.files)
+    bare = next((place for place, item in enumerate(items) if item.rubric is None), None)
+    if bare is not None and args.mode != "likert":
+        raise DataError(f"{name}, item {bare} (the first is 0): no `rubric`; mode `{args.mode}` needs one")
+    chosen = audit_rows(items, args.rows, rates=args.mode in _RATING_MODES, rivals=pairs)
+    if not chosen.rows:
+        why = ", ".join(f"{count} {reason}" for reason, count in chosen.left_out.items())
+        raise DataError(f"{name}: holds no row that can be audited ({why or 'it is empty'})")
+    return chosen
+
+
+async def _audited(args: argparse.Namespace, chosen: Rows, out: Path) -> Audit:
+    token = os.environ.get(args.token_env) or None
+    async with JudgeClient(args.url, token=token) as client:
+        info = await client.judge()
+        client.batch_items = min(client.batch_items, info.limits.max_items)
+        client.batch_bytes = max(1, min(client.batch_bytes, info.limits.max_body_bytes - _ENVELOPE_BYTES))
+        judge = _judge(info, args.mode, args.layout)
+        askings = list(askings_of(checks_in(judge.mode), chosen.rows).values())
+        options = {"mode": args.mode, "layout": args.layout, "expect_judge": judge.fingerprint}
+        answers = await _collected(args, client, askings, options, out)
+    if not answers.by_key and answers.first_error is not None:
+        raise answers.first_error
+    return audit(judge, chosen, answers.by_key, answers.missing)
+
+
+def _judge(info: wire.JudgeInfo, mode: str, layout: str) -> wire.Judge:
+    for judge in info.judges:
+        if (judge.mode, judge.layout) == (mode, layout):
+            return judge
+    raise DataError(
+        f"this judge offers the modes {', '.join(info.modes)} and the layouts {', '.join(info.layouts)}, not {mode} "
+        f"in {layout}; choose another --mode or --layout"
+    )
+
+
+async def _collected(
+    args: argparse.Namespace, client: JudgeClient, askings: Sequence[Asking], options: dict[str, Any], out: Path
+) -> Answers:
+    store = out / "answers.jsonl"
+    if args.quiet or not sys.stderr.isatty():
+        return await collect(client, askings, options, store)
+    from trainer_client.cli import table
+
+    with table.count_progress(len(askings)) as told:
+        return await collect(client, askings, options, store, told)
+
+
+def lines(done: Audit) -> list[str]:
+    """A line for each measure: the check, its verdict, the mean, its interval and the limit."""
+    found = []
+    for finding in done.findings:
+        if finding.why_not:
+            found.append(f"{finding.check.name:16} {finding.verdict:8} {finding.why_not}")
+        for one in finding.estimates:
+            value = "no value" if one.mean is None else f"{_shown(one.mean):>6} [{_shown(one.low)}, {_shown(one.high)}]"
+            limit = {"near zero": "+-", "low": "<=", "high": ">="}[one.measure.good]
+            found.append(
+                f"{finding.check.name:16} {one.verdict:8} {value} {limit} {one.measure.limit:g}  {one.measure.about}"
+            )
+    return found
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}".replace("-0.000", "0.000")
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes the whole file or leaves it as it was."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
