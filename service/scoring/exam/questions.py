@@ -1,0 +1,67 @@
+"""Holds questions to a judge whose answers are known, and the pairs of them that differ in the response alone. Pure.
+
+Guarantees: both questions of a pair have the same conversation and the same criterion; the first one is met, the second
+one is not.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from service.modes.modes import Query
+from service.rubrics.rubric import Candidate, Criterion
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One criterion of a candidate, and whether the candidate meets it."""
+
+    candidate: Candidate
+    criterion: Criterion
+    met: bool
+
+    @property
+    def on_empty(self) -> bool:
+        """Whether it asks of an empty response for something that is not there."""
+        return not self.met and not self.candidate.response and not self.candidate.trajectory
+
+    def query(self, mode: str) -> Query:
+        """As the mode asks it. In mode `implicit` the criterion is the whole rubric; mode `likert` sees none."""
+        if mode == "implicit":
+            return Query(replace(self.candidate, criteria=(self.criterion,)), None)
+        if mode == "likert":
+            return Query(replace(self.candidate, criteria=()), None)
+        return Query(self.candidate, self.criterion)
+
+
+Pair = tuple[int, int]
+"""Places of two questions: the one that is met, and the one that is not."""
+
+
+def pairs_of(questions: Sequence[Question]) -> list[Pair]:
+    asked: defaultdict[object, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    for place, one in enumerate(questions):
+        met, unmet = asked[one.candidate.turns, one.candidate.reference, one.criterion.text]
+        (met if one.met else unmet).append(place)
+    return [(one, other) for met, unmet in asked.values() for one in met for other in unmet]
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """The built-in questions. Of the two criteria of a prompt the good response meets `WANTED` alone, and the poor one
+    the other alone: a judge that looks at the response without the criterion, or at the criterion without the response,
+    is right in no more than half of the pairs."""
+
+    questions: tuple[Question, ...]
+
+    def for_mode(self, mode: str) -> tuple[Question, ...]:
+        """Mode `reasoned` writes a document a question, and gets fewer of them. Without a rubric there is a good and a
+        poor response alone."""
+        if mode == "likert":
+            return tuple(one for one in self.questions if one.criterion.id == WANTED)
+        return self.questions[:WRITTEN] if mode == "reasoned" else self.questions
+
+
+WANTED = "wanted"
+WRITTEN = 48
+"""Questions for mode `reasoned`: those of the first twelve prompts."""
