@@ -38,6 +38,7 @@ class ScoreOptions(TypedDict, total=False):
     votes: int
     soft: bool
     threshold: float
+    debias: bool
     rating_norm: wire.RatingNorm
     min_coverage: float
     reasoning: wire.Reasoning | dict[str, Any]

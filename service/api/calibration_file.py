@@ -7,6 +7,7 @@ from pathlib import Path
 
 from service.errors import ConfigurationError
 from service.modes.calibration import Calibration, Line, Prior, SelectedCurve, Steps
+from service.rubrics.debias import ErrorRates
 from service.tenancy.regular_file import read_bounded
 from trainer_client import wire
 
@@ -38,8 +39,17 @@ def _calibration(one: wire.Calibration) -> Calibration:
         layout=one.layout,
         curves=tuple(SelectedCurve(_curve(each.curve), each.sign, each.tag) for each in one.curves),
         prior=None if one.prior is None else Prior(one.prior.of, one.prior.text),
+        threshold=one.certificate.threshold,
+        rates={"positive": _rates(one.certificate.positive), "negative": _rates(one.certificate.negative)},
         document=one.model_dump(mode="json"),
     )
+
+
+def _rates(found: wire.SignRates) -> ErrorRates | None:
+    positive, negative, informedness = found.false_positive, found.false_negative, found.informedness
+    if positive is None or negative is None or informedness is None:
+        return None
+    return ErrorRates(positive.value, negative.value, positive.high, negative.high, informedness.low)
 
 
 def _curve(curve: wire.Line | wire.Steps) -> Line | Steps:

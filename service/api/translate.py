@@ -117,6 +117,7 @@ def options(request: wire.ScoreRequest, team: Team, arrived_s: float) -> Options
         threshold=request.threshold,
         min_coverage=request.min_coverage,
         unjudged=request.unjudged,
+        debias=request.debias,
         deadline_s=None if request.deadline_ms is None else arrived_s + request.deadline_ms / 1000,
         scope=team.scope,
         tenant=Tenant(team.name, team.weight, request.priority),

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from service.rubrics.debias import Rates, Sign
 from service.rubrics.rubric import Criterion
 
-Sign = Literal["positive", "negative"]
 NEAREST = 1e-9
 """P(met) counts as no nearer to 0 and 1 than this, so that its log-odds are finite."""
 _FURTHEST = 700.0
@@ -87,7 +87,8 @@ class Prior:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The calibration of the judge whose fingerprint without one is `judge`. `document` is what a caller is shown."""
+    """The calibration of the judge whose fingerprint without one is `judge`. `rates` are the judge's errors where it
+    decides at `threshold`. `document` is what a caller is shown."""
 
     name: str
     judge: str
@@ -95,6 +96,8 @@ class Calibration:
     layout: str
     curves: tuple[SelectedCurve, ...]
     prior: Prior | None = None
+    threshold: float = 0.5
+    rates: Rates = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict)
 
     def curve_of(self, criterion: Criterion) -> Line | Steps:

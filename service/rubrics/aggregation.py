@@ -12,12 +12,13 @@ Throughout, c is a criterion's value (0 or 1, or P(met) when soft), and g its go
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Literal
 
 from service.errors import InvalidRequest
+from service.rubrics.debias import LINEAR, Rates, Sign, most_error
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import CATEGORIES, Category, Criterion
 
@@ -58,6 +59,11 @@ class _Mark:
     weight: Exact
     value: Exact
     met: bool
+    by_judge: bool = False
+
+    @property
+    def sign(self) -> Sign:
+        return "positive" if self.points > 0 else "negative"
 
     @property
     def size(self) -> Exact:
@@ -164,13 +170,15 @@ def aggregate(
     min_coverage: float = 1.0,
     unjudged: Unjudged | None = None,
     weights: Mapping[Category, float] = RAR_WEIGHTS,
+    rates: Rates | None = None,
 ) -> Score:
     """The score of one response: `judgements[i]` is of `criteria[i]`. Criteria with 0 points do not count.
 
     `bounds` is the aggregation over all of them with the unjudged at their worst and at their best. `value` is it where
     all were judged. Where some were and `coverage` reaches `min_coverage`, it is what `unjudged` says: the lower bound,
-    the middle of the bounds, or None. Raises InvalidRequest as `check` does, and ValueError for lengths that differ or
-    numbers that no judge may give.
+    the middle of the bounds, or None. With `rates` the value is corrected for the judge's errors, so that its mean is
+    right and it may lie outside of the aggregation's range; the bounds then hold the score without errors with 95 %.
+    Raises InvalidRequest as `check` does, and ValueError for lengths that differ or numbers that no judge may give.
     """
     check(name, criteria)
     function = _TABLE[name]
@@ -192,11 +200,18 @@ def aggregate(
             wanted = points > 0
             worst.append(_Mark(criterion.category, points, weight, int(not wanted), met=not wanted))
             best.append(_Mark(criterion.category, points, weight, int(wanted), met=wanted))
-    if not worst:
+    if not worst and (not judged or rates is None):
         value = _rounded(function(judged)) if judged else None
         return Score(value=value, bounds=None if value is None else (value, value), coverage=1.0, status="ok")
 
     low, high = function(judged + worst), function(judged + best)
+    if rates is not None:
+        if name not in LINEAR:
+            raise ValueError("a correction needs an aggregation that is a weighted sum")
+        low, high = _widened(name, judged, worst, best, rates)
+        if not worst:
+            value = _rounded(function([_corrected(mark, rates) for mark in judged]))
+            return Score(value=value, bounds=(_rounded(low), _rounded(high)), coverage=1.0, status="ok")
     size = sum(mark.size for mark in judged)
     coverage = _rounded(Fraction(size, size + sum(mark.size for mark in worst)))
     value = None
@@ -220,10 +235,54 @@ def _judged(criterion: Criterion, points: Exact, weight: Exact, judgement: Judge
     if judgement.met is None:
         raise ValueError("a judgement that is ok has no verdict")
     if not soft or judgement.p is None:  # a rule has a verdict and no probability
-        return _Mark(criterion.category, points, weight, int(judgement.met), judgement.met)
+        by_judge = judgement.source != "rule"
+        return _Mark(criterion.category, points, weight, int(judgement.met), judgement.met, by_judge)
     if not 0 <= judgement.p <= 1:
         raise ValueError("P(met) is not a probability")
     return _Mark(criterion.category, points, weight, _exact(judgement.p), judgement.met)
+
+
+def _corrected(mark: _Mark, rates: Rates) -> _Mark:
+    """The verdict's value, so that its mean is the truth. A rule makes no errors."""
+    known = rates[mark.sign] if mark.by_judge else None
+    if known is None:
+        return mark
+    return replace(mark, value=(int(mark.met) - _exact(known.false_positive)) / Fraction(known.informedness))
+
+
+def _widened(
+    name: str, judged: Sequence[_Mark], worst: Sequence[_Mark], best: Sequence[_Mark], rates: Rates
+) -> tuple[Exact, Exact]:
+    """The bounds by the verdicts, moved by as much as errors can have moved the score, within what is possible at all.
+    How far errors can raise the score is taken of the truth under which they raise it most."""
+    function, marks = _TABLE[name], [*judged, *worst]
+    raised: list[tuple[float, float]] = []
+    lowered: list[tuple[float, float]] = []
+    whole = float(sum(_part(name, mark) for mark in marks))
+    if name == "healthbench":
+        whole = float(sum(mark.size for mark in marks if mark.points > 0) or whole)
+    for mark in judged:
+        known = rates[mark.sign] if mark.by_judge else None
+        if known is None:
+            continue
+        part = float(_part(name, mark)) / whole
+        up, down = known.most_false_positive, known.most_false_negative
+        raised.append((part, up if mark.points > 0 else down))
+        lowered.append((part, down if mark.points > 0 else up))
+    low = function([*judged, *worst]) - _exact(most_error(raised))
+    high = function([*judged, *best]) + _exact(most_error(lowered))
+    least = function([_at(mark, good=not mark.by_judge and mark.passed) for mark in judged] + list(worst))
+    most = function([_at(mark, good=mark.by_judge or mark.passed) for mark in judged] + list(best))
+    return max(low, least), min(high, most)
+
+
+def _part(name: str, mark: _Mark) -> Exact:
+    return 1 if name == "mean" else mark.size if name == "healthbench" else mark.weight
+
+
+def _at(mark: _Mark, good: bool) -> _Mark:
+    met = good is (mark.points > 0)
+    return replace(mark, value=int(met), met=met)
 
 
 def _exact(number: float) -> Exact:

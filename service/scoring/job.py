@@ -57,6 +57,8 @@ class ScoringJob:
         self._judging_mode = judging_mode
         self._candidates = candidates
         self._options = options
+        calibration = judging_mode.judge.calibration
+        self._error_rates = calibration.rates if options.debias and calibration is not None else None
         self._rates = isinstance(judging_mode, RatingMode)  # one rating a candidate, not a verdict a criterion
         self._evaluator = evaluator
         self._rules = rules
@@ -190,6 +192,7 @@ class ScoringJob:
             soft=options.soft,
             min_coverage=options.min_coverage,
             unjudged=options.unjudged,
+            rates=self._error_rates,
         )
         return Scored(candidate, candidate.criteria, tuple(judgements), score)
 

@@ -86,4 +86,5 @@ class Options(RequestContext):
     threshold: float = 0.5
     min_coverage: float = 1.0
     unjudged: Unjudged | None = None
+    debias: bool = False
     norm: Norm = "(r-1)/9"

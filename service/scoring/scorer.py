@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from service.clock import Clock
 from service.errors import InvalidRequest
+from service.modes.calibration import Calibration, sign_of
 from service.modes.escalation import OFF, Escalation, SecondOpinion
 from service.modes.modes import JudgingMode, RatingMode
 from service.rubrics import aggregation
+from service.rubrics.debias import check_rates
 from service.rubrics.rubric import Candidate, Criterion
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
@@ -121,3 +123,16 @@ class Scorer:
             if candidate.criteria is not checked:  # responses of one item share their criteria
                 checked = candidate.criteria
                 aggregation.check(options.aggregation, checked)
+                if options.debias:
+                    _check_debias(options, judging_mode.judge.calibration, checked)
+
+
+def _check_debias(options: Options, calibration: Calibration | None, criteria: Sequence[Criterion]) -> None:
+    """Raises InvalidRequest where no certificate says how often this judge errs with these options."""
+    if calibration is None:
+        message = "`debias` needs a judge with a certificate: load the `calibration` that `rubricd calibrate` wrote"
+        raise InvalidRequest(message, ((("debias",), message),))
+    if options.threshold != calibration.threshold:
+        message = f"the judge's certificate holds at a threshold of {calibration.threshold:g}; `debias` needs that one"
+        raise InvalidRequest(message, ((("threshold",), message),))
+    check_rates(calibration.rates, {sign_of(one) for one in criteria if one.counted and one.rule is None})

@@ -22,7 +22,17 @@ from trainer_client.wire.calibration import (
     write_calibrations,
 )
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
-from trainer_client.wire.models import Aggregation, Answer, CacheUse, Layout, Mode, Strict, Unjudged, says_something
+from trainer_client.wire.models import (
+    LINEAR,
+    Aggregation,
+    Answer,
+    CacheUse,
+    Layout,
+    Mode,
+    Strict,
+    Unjudged,
+    says_something,
+)
 from trainer_client.wire.reasoning import Split, Tags, begins_with_open_tag, begins_with_reasoning, opened_in, split
 from trainer_client.wire.request import (
     Item,
@@ -73,6 +83,7 @@ from trainer_client.wire.verifiers import (
 
 __all__ = [
     "CATEGORIES",
+    "LINEAR",
     "NO_TEXT",
     "POLARITY_OF",
     "Aggregation",

@@ -23,6 +23,8 @@ Aggregation = Literal[
     "min",
     "gated",
 ]
+LINEAR: tuple[Aggregation, ...] = ("healthbench", "rar_explicit", "weighted_abs", "mean")
+"""The aggregations that are weighted sums of the criteria's values."""
 
 MAX_POINTS = 1e6
 MIN_POINTS = 1e-6

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from trainer_client.wire.models import (
+    LINEAR,
     MAX_DEADLINE_MS,
     Aggregation,
     CacheUse,
@@ -145,6 +146,11 @@ class ScoreRequest(Strict):
         description="The score where `coverage` is below 1 and at least `min_coverage`: the lower bound, the middle of "
         "the bounds, or null. Its `status` is `partial`.",
     )
+    debias: bool = Field(
+        default=False,
+        description="Correct the score for the judge's errors by its certificate, so that its mean is right; the "
+        "bounds then hold the score without errors with 95 %.",
+    )
     reasoning: Reasoning = Field(
         default="keep",
         description="Whether the reasoning in a response is taken off before anybody, rules included, sees it: `keep`, "
@@ -182,6 +188,10 @@ class ScoreRequest(Strict):
             raise ValueError(f"mode `{self.mode}` needs a `rubric` in every item")
         if self.votes != 1 and self.mode != "reasoned":
             raise ValueError("`votes` has a meaning in mode `reasoned` only")
+        if self.debias and (self.soft or self.votes != 1 or self.mode not in ("verdict", "reasoned")):
+            raise ValueError("`debias` corrects hard verdicts, one a criterion: without `soft`, `votes`, rating modes")
+        if self.debias and self.aggregation not in LINEAR:
+            raise ValueError(f"`debias` needs an aggregation that is a weighted sum: {', '.join(LINEAR)}")
         if self.rating_norm != "(r-1)/9" and self.mode not in ("implicit", "likert"):
             raise ValueError("`rating_norm` has a meaning in modes `implicit` and `likert` only")
         if self.pitfalls is None and (place := self._unsigned_pitfall()) is not None:

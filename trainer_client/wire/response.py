@@ -80,7 +80,8 @@ class Result(Answer):
     status: ResultStatus
     score: float | None
     score_bounds: tuple[float, float] | None = Field(
-        description="The score if every unjudged criterion went the worst and the best way; null if nothing counts."
+        description="The score if every unjudged criterion went the worst and the best way; null if nothing counts. "
+        "With `debias` they hold the score without errors of the judge with 95 %, and `score` may lie outside of them."
     )
     coverage: float = Field(description="Share of the counted |points| that was judged.")
     criteria: list[CriterionResult] = Field(

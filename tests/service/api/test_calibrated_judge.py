@@ -8,7 +8,7 @@ import pytest
 from service.app import lifecycle_of
 from service.engine.fake import FakeEngine
 from testkit.apps import CANARIES, app_of, client_of, fake_settings, item, serving
-from testkit.calibrations import calibration, line
+from testkit.calibrations import calibration, line, sign_rates
 from trainer_client import wire
 
 HALVED = line(0.5, 0.25)
@@ -132,6 +132,47 @@ async def test_rules_and_votes_are_not_calibrated(tmp_path: Path) -> None:
     assert (ruled.source, ruled.p, ruled.met) == ("rule", 1.0, True)
     assert [one.p for one in voted] == [one.p_raw for one in voted]
     assert all(one.p != one.p_raw for one in alone if one.p is not None)
+
+
+async def test_a_score_is_corrected_by_the_certificate(tmp_path: Path) -> None:
+    """Of 10 % false positives and 20 % false negatives."""
+    file = await written(tmp_path)
+    async with serving(settings=fake_settings(calibration=file)) as client:
+        plain = (await score(client, item())).results[0]
+        found = (await score(client, item(), debias=True)).results[0]
+    value = sum(one.points * (bool(one.met) - 0.1) / 0.7 for one in found.criteria) / 5
+    assert found.score == pytest.approx(value)
+    assert [one.met for one in found.criteria] == [one.met for one in plain.criteria]
+    assert found.score_bounds is not None and plain.score is not None
+    assert found.score_bounds[0] <= plain.score <= found.score_bounds[1]
+
+
+WEAK = calibration("any").certificate.model_copy(update={"negative": sign_rates(0.5, 0.4)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "why"),
+    [
+        (None, {}, "needs a judge with a certificate"),
+        ({}, {"threshold": 0.6}, "threshold of 0.5"),
+        ({}, {"soft": True}, "without `soft`"),
+        ({}, {"aggregation": "min"}, "weighted sum"),
+        ({"certificate": WEAK}, {}, "with negative points"),
+    ],
+)
+async def test_what_cannot_be_corrected_is_refused_before_anything_is_judged(
+    tmp_path: Path, changes: dict[str, object] | None, options: dict[str, object], why: str
+) -> None:
+    file = None if changes is None else await written(tmp_path, **changes)
+    engine = FakeEngine()
+    async with serving(engine, settings=fake_settings(calibration=file)) as client:
+        refused = await client.post("/v1/score", json={"items": [item()], "debias": True, **options})
+        positive = item(rubric=item()["rubric"][:1])
+        other = await client.post("/v1/score", json={"items": [positive], "debias": True})
+    assert refused.status_code == 422
+    assert why in refused.text
+    assert engine.prompts == CANARIES + (other.status_code == 200)
+    assert other.status_code == (422 if changes is None else 200)
 
 
 async def test_nothing_is_calibrated_in_the_app_of_another_file() -> None:
