@@ -3,7 +3,9 @@
 import gzip
 import json
 import random
+import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,14 @@ from service.errors import BodyTooLarge, InvalidRequest
 from testkit.apps import fake_settings, item, serving
 from testkit.teams_file import auth, team, write
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 GZIP = {"content-encoding": "gzip"}
+PACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd.compress}
+packings = pytest.mark.parametrize("packing", PACK)
 
 
 async def unpacked(messages: list[bytes], most: int = 10**9, encoding: bytes = b"gzip") -> tuple[bytes, int]:
@@ -33,54 +42,86 @@ async def unpacked(messages: list[bytes], most: int = 10**9, encoding: bytes = b
             return body, longest
 
 
-async def test_packed_and_plain_are_judged_alike() -> None:
+@packings
+async def test_packed_and_plain_are_judged_alike(packing: str) -> None:
+    pack, headers = PACK[packing], {"content-encoding": packing}
     body = json.dumps({"items": [item()] * 4}).encode()
     async with serving() as client:
         plain = (await client.post("/v1/score", content=body)).json()
-        packed = await client.post("/v1/score", content=gzip.compress(body), headers=GZIP)
+        packed = await client.post("/v1/score", content=pack(body), headers=headers)
         lint = json.dumps({"rubric": [{"text": "Is kind.", "points": 1}]}).encode()
-        linted = await client.post("/v1/rubrics/lint", content=gzip.compress(lint), headers=GZIP)
+        linted = await client.post("/v1/rubrics/lint", content=pack(lint), headers=headers)
     assert packed.status_code == linted.status_code == 200
     assert [one["score"] for one in packed.json()["results"]] == [one["score"] for one in plain["results"]]
 
 
-async def test_however_a_body_is_cut_it_is_whole() -> None:
-    """200 bodies of one to three members in random pieces: 200 whole."""
+@packings
+async def test_however_a_body_is_cut_it_is_whole(packing: str) -> None:
+    """200 bodies of one to three parts in random pieces: 200 whole."""
     rng = random.Random(7)
     for _ in range(200):
         parts = [rng.randbytes(rng.randrange(3000)) * rng.randrange(1, 200) for _ in range(rng.randrange(1, 4))]
-        packed = b"".join(map(gzip.compress, parts))
+        packed = b"".join(map(PACK[packing], parts))
         cuts = sorted(rng.sample(range(len(packed) + 1), rng.randrange(4)))
         messages = [packed[a:b] for a, b in zip([0, *cuts], [*cuts, len(packed)], strict=True)]
-        body, longest = await unpacked(messages)
+        body, longest = await unpacked(messages, encoding=packing.encode())
         assert body == b"".join(parts) and longest <= PIECE_BYTES
 
 
-async def test_what_unpacks_to_more_than_the_limit_is_refused_when_it_gets_there() -> None:
-    bomb = gzip.compress(b"\x00" * 50_000_000)
+@packings
+@pytest.mark.parametrize("size", [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])
+async def test_a_body_that_ends_where_a_piece_does_is_whole(packing: str, size: int) -> None:
+    for body in (b"a" * size, random.Random(1).randbytes(size)):
+        assert (await unpacked([PACK[packing](body)], encoding=packing.encode()))[0] == body
+
+
+@packings
+async def test_what_unpacks_to_more_than_the_limit_is_refused_when_it_gets_there(packing: str) -> None:
+    bomb = PACK[packing](b"\x00" * 50_000_000)
     with pytest.raises(BodyTooLarge):
-        await unpacked([bomb], most=10_000_000)
+        await unpacked([bomb], most=10_000_000, encoding=packing.encode())
     async with serving(settings=fake_settings(max_body_bytes=100_000)) as client:
-        answer = await client.post("/v1/score", content=bomb[:90_000], headers=GZIP)
+        answer = await client.post("/v1/score", content=bomb[:90_000], headers={"content-encoding": packing})
     assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (413, "body_too_large")
 
 
-@pytest.mark.parametrize(
-    "wrong", [b"{}", b"", zlib.compress(b"{}"), gzip.compress(b"{}")[:-3], gzip.compress(b"{}") + b"x"]
-)
-async def test_what_is_no_whole_gzip_is_refused(wrong: bytes) -> None:
-    with pytest.raises(InvalidRequest, match="gzip"):
-        await unpacked([wrong])
+@packings
+async def test_a_body_of_many_empty_parts_is_refused_by_their_number(packing: str) -> None:
+    empty = PACK[packing](b"")
+    assert (await unpacked([empty * 1024], encoding=packing.encode()))[0] == b""
+    with pytest.raises(InvalidRequest, match=f"more than 1024 parts of {packing}; send it as one"):
+        await unpacked([empty * 1025], encoding=packing.encode())
+
+
+async def test_a_body_may_not_choose_how_much_memory_unpacking_takes() -> None:
+    large: dict[int, int] = {zstd.CompressionParameter.window_log: 24}
+    frame = zstd.ZstdCompressor(options=large)
+    packed = frame.compress(b"a" * 2**24) + frame.flush()
+    with pytest.raises(InvalidRequest, match="not zstd"):
+        await unpacked([packed], encoding=b"zstd")
+
+
+WRONG = {
+    "gzip": [b"{}", b"", zlib.compress(b"{}"), gzip.compress(b"{}")[:-3], gzip.compress(b"{}") + b"x"],
+    "zstd": [b"{}", b"", gzip.compress(b"{}"), zstd.compress(b"{}")[:-1], zstd.compress(b"{}") + b"x"],
+}
+
+
+@pytest.mark.parametrize(("packing", "wrong"), [(packing, wrong) for packing, all in WRONG.items() for wrong in all])
+async def test_what_is_not_whole_in_its_packing_is_refused(packing: str, wrong: bytes) -> None:
+    with pytest.raises(InvalidRequest, match=packing):
+        await unpacked([wrong], encoding=packing.encode())
     async with serving() as client:
-        assert (await client.post("/v1/score", content=wrong, headers=GZIP)).status_code == 422
+        answer = await client.post("/v1/score", content=wrong, headers={"content-encoding": packing})
+    assert answer.status_code == 422
 
 
 async def test_another_packing_is_named() -> None:
     body = json.dumps({"items": [item()]}).encode()
     async with serving() as client:
-        for encoding in ("br", "zstd", "gzip, gzip", "deflate"):
+        for encoding in ("br", "gzip, gzip", "zstd, gzip", "deflate"):
             answer = await client.post("/v1/score", content=body, headers={"content-encoding": encoding})
-            assert answer.status_code == 422 and "send gzip, or none" in answer.json()["detail"]
+            assert answer.status_code == 422 and "send gzip or zstd, or none" in answer.json()["detail"]
         assert (await client.post("/v1/score", content=body, headers={"content-encoding": "identity"})).is_success
 
 
