@@ -118,6 +118,17 @@ def test_reasoning_that_is_removed_is_not_judged(bundled: Running, tmp_path: Pat
     assert [line["score"] for line in removed] == [1.0, 1.0]
 
 
+def test_rubrics_of_any_format_are_examined(
+    bundled: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    double = [{"criterion": "Does not ignore the pain.", "points": -5}, RUBRIC[0]]
+    rows = [OWN["rubrichub"], {**OWN["healthbench"], "rubrics": double}]
+    assert main(["lint", str(_file(tmp_path, *rows)), "--url", bundled.url]) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert "rows.jsonl, line 2, criterion 0 (Does not ignore the pain.): warning double_negation: " in first
+    assert last == "2 rows, 2 distinct rubrics, 4 criteria; 0 errors; 1 warning (1 double_negation)"
+
+
 @needs_cases
 @pytest.mark.parametrize("name", sorted(ALONE))
 def test_a_shared_case_gets_its_score(bundled: Running, tmp_path: Path, name: str) -> None:

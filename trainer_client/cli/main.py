@@ -1,20 +1,28 @@
 """Runs the command `rubricd`.
 
-Exit codes: 0 done, 1 a response has no score, a check of an audit failed or a training ended
+Exit codes: 0 done, 1 a response has no score, a rubric has an error, a check of an audit failed or a training ended
 early, 2 wrong use, 130 interrupted.
 """
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 
-from trainer_client.cli import audit, score, size, train
+from trainer_client.cli import audit, lint, score, size, train
 from trainer_client.cli.arguments import Parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code of the command with these arguments, by default those of the process."""
     args = _parser().parse_args(argv)
-    code: int = args.run(args)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read the output has left, as `head` does. What Python still holds of it goes nowhere, quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return code
 
 
@@ -25,6 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     scoring = commands.add_parser("score", help="score a file of responses", description=score.DESCRIPTION)
     score.add_arguments(scoring)
     scoring.set_defaults(run=score.run, parser=scoring)
+    linting = commands.add_parser("lint", help="find what to look at in rubrics", description=lint.DESCRIPTION)
+    lint.add_arguments(linting)
+    linting.set_defaults(run=lint.run, parser=linting)
     training = commands.add_parser("train", help="train a policy on rewards", description=train.DESCRIPTION)
     train.add_arguments(training)
     training.set_defaults(run=train.run, parser=training)

@@ -21,13 +21,14 @@ from pydantic import ValidationError
 
 from trainer_client import wire
 from trainer_client.cli import results_file
+from trainer_client.cli.service_arguments import add_service, count, explained
 from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.items import read_items
 from trainer_client.data.joined import Rubrics
 from trainer_client.data.reader import Law
-from trainer_client.errors import DataError, Forbidden, RubricdClientError, Unauthorized
+from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.reward_client import why_missing
 
 _OPTIONS = (
@@ -68,13 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"rows in {sources.KINDS} (also .gz), a folder of them, a saved Hugging Face dataset, or - for standard "
         "input; formats: docs/guide/files.md",
     )
-    add("--url", default="http://127.0.0.1:8000", metavar="URL", help="address of the judge service (%(default)s)")
-    add(
-        "--token-env",
-        default="RUBRICD_KEY",
-        metavar="NAME",
-        help="environment variable that holds the key (%(default)s)",
-    )
+    add_service(parser)
     add("--out", type=Path, metavar="RESULTS", help="results file (beside the first FILE: its stem + .results.jsonl)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="overwrite the results file")
@@ -85,9 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rubrics", type=Path, metavar="FILE", help="rubrics for rows without one: their rows, or a Harbor judge.toml")
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add("--strict", action="store_true", help="refuse columns that are not read, which are else carried as metadata")
-    add("--limit", type=_count, metavar="N", help="score only the first N items")
-    add("--batch", type=_count, default=32, metavar="N", help="responses in one request (%(default)s)")
-    add("--concurrency", type=_count, default=8, metavar="N", help="requests at the same time (%(default)s)")
+    add("--limit", type=count, metavar="N", help="score only the first N items")
+    add("--batch", type=count, default=32, metavar="N", help="responses in one request (%(default)s)")
     add(
         "--deadline",
         type=_seconds,
@@ -152,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"rubricd: {line}", file=sys.stderr)
     for code, first in _first_of_each(outcomes).items():
         later = "; --resume scores the rest" if first.retryable else ""
-        print(f"rubricd: the first {code}: {_explained(first, args.token_env)}{later}", file=sys.stderr)
+        print(f"rubricd: the first {code}: {explained(first, args.token_env)}{later}", file=sys.stderr)
     return 0 if work.all_kept_scored and all(reward(outcome) is not None for outcome in outcomes) else 1
 
 
@@ -223,7 +217,7 @@ async def _prepare(client: JudgeClient, args: argparse.Namespace) -> None:
     try:
         info = await client.judge()
     except RubricdClientError as error:
-        raise _Misuse(f"{_explained(error, args.token_env)} [{error.code}]") from None
+        raise _Misuse(f"{explained(error, args.token_env)} [{error.code}]") from None
     for option, wanted, offered in (("mode", args.mode, info.modes), ("layout", args.layout, info.layouts)):
         if wanted not in offered:
             raise _Misuse(f"--{option}: this judge has {', '.join(offered)}, and not {wanted}")
@@ -275,19 +269,6 @@ def _first_of_each(outcomes: Sequence[Outcome]) -> dict[str, RubricdClientError]
     return {error.code: error for error in reversed(failures)}
 
 
-def _explained(error: RubricdClientError, token_env: str) -> str:
-    """The error's message, with hints that the service cannot give: the source of the key, and when to come back."""
-    text = str(error)
-    if isinstance(error, Unauthorized):
-        held = "holds the key that was sent" if os.environ.get(token_env) else "is not set, so no key was sent"
-        text += f" (the environment variable {token_env} {held})"
-    elif isinstance(error, Forbidden):
-        text += " (the key is known; the operator of the service decides what it may do)"
-    if error.retry_after_s is not None:
-        text += f" (come back in {error.retry_after_s:g} s)"
-    return text
-
-
 @contextlib.contextmanager
 def _progress(total: int, quiet: bool) -> Iterator[Callable[[Outcome], None]]:
     if quiet:
@@ -313,13 +294,6 @@ def _reasoning(text: str) -> Any:
     if len(tags) != 2 or not all(tags):
         raise argparse.ArgumentTypeError("must be keep, remove or OPEN...CLOSE, such as '<think>...</think>'")
     return dict(zip(("open", "close"), tags, strict=True))
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def _seconds(text: str) -> float:

@@ -5,7 +5,7 @@ guessed from its words. The same rows, seed and batch give the same order.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -37,6 +37,13 @@ class Row:
 def read_rows(*paths: str | Path, law: Law = LENIENT) -> Iterator[Row]:
     """Yields the rows of files or folders, in order; responses in them are ignored. Raises DataError at the first row
     that cannot be read."""
+    with contextlib.closing(placed_rows(*paths, law=law)) as found:
+        for _, row in found:
+            yield row
+
+
+def placed_rows(*paths: str | Path, law: Law = LENIENT) -> Generator[tuple[str, Row]]:
+    """As `read_rows`, each row with the file and the line or row where it stands."""
     places: dict[str, str] = {}
     found = sources.rows(paths, None if law.strict else table.TRAINING_COLUMNS)
     name = sources.stem(paths[0]) if paths else ""
@@ -52,7 +59,7 @@ def read_rows(*paths: str | Path, law: Law = LENIENT) -> Iterator[Row]:
             except RowError as error:
                 raise DataError(f"{place}: {error}") from None
             places[row.id] = place
-            yield row
+            yield place, row
 
 
 def _row(record: Any, index: int, name: str, law: Law) -> Row:
