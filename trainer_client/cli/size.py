@@ -8,14 +8,19 @@ import dataclasses
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trainer_client.cli.lengths import Lengths, lengths
+from trainer_client.errors import DataError
 from trainer_client.sizing.hardware import GPUS, JUDGES, Gpu, JudgeModel, SizingError, judge_of
-from trainer_client.sizing.model import Size, Work, size
+from trainer_client.sizing.model import CHARS_A_TOKEN, Size, Work, size
 
 _WRITTEN = 150
 _GPU = "H100"
+_ASSUMED = {"conversation": 600, "response": 600, "criterion": 40, "criteria": 12, "group": 8}
+"""What is taken where neither a flag nor a file says it."""
 DESCRIPTION = (
     "Calculate how many GPUs judge a training step in time, from the judge's shape and the lengths of its prompts. The "
     "figures are published ones (docs/operate/sizing.md), not measured: --measured-tokens-per-s replaces them by yours."
@@ -23,6 +28,13 @@ DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        type=Path,
+        nargs="*",
+        metavar="FILE",
+        help="rows whose mean lengths of conversation, response and criteria are taken in place of those assumed below",
+    )
     add = parser.add_argument_group("the judge and its GPU").add_argument
     add(
         "--judge",
@@ -44,21 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--block", type=_count, default=16, metavar="N", help="tokens in a block of the prefix cache (%(default)s)")
     add = parser.add_argument_group("the work, in tokens").add_argument
     add("--instructions", type=_count, default=100, metavar="N", help="the judge's instructions (%(default)s)")
-    add(
-        "--conversation",
-        type=_count,
-        default=600,
-        metavar="N",
-        help="the conversation before the response (%(default)s)",
-    )
-    add("--response", type=_count, default=600, metavar="N", help="one response (%(default)s)")
-    add(
-        "--criterion",
-        type=_count,
-        default=40,
-        metavar="N",
-        help="one criterion, with the question and closing after it (%(default)s)",
-    )
+    _add_measured(add, "conversation", "the conversation before the response")
+    _add_measured(add, "response", "one response")
+    _add_measured(add, "criterion", "one criterion, with the question and closing after it")
     add(
         "--written",
         type=_count,
@@ -67,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument_group("the amount of work, and its time").add_argument
     add("--mode", default="verdict", choices=["verdict", "reasoned"], help="judging mode (%(default)s)")
-    add("--criteria", type=_count, default=12, metavar="N", help="criteria of one response (%(default)s)")
-    add("--group", type=_count, default=8, metavar="N", help="responses to one conversation (%(default)s)")
+    _add_measured(add, "criteria", "criteria of one response")
+    _add_measured(add, "group", "responses to one conversation")
     add("--responses", type=_count, default=512, metavar="N", help="responses of one training step (%(default)s)")
     add("--seconds", type=_above_0, default=30.0, metavar="S", help="time in which a step must be judged (%(default)g)")
     add(
@@ -81,13 +81,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
+def _add_measured(add: Callable[..., Any], name: str, about: str) -> None:
+    add(f"--{name}", type=_count, metavar="N", help=f"{about} ({_ASSUMED[name]}, or as FILE has it)")
+
+
 def run(args: argparse.Namespace) -> int:
     """The exit code: 0, or 2 for what cannot be sized."""
     try:
+        measured = lengths(args.files, Path(args.judge)) if args.files else None
         found = size(
             _judge(args.judge),
             _gpu(args),
-            _work(args),
+            _work(args, measured),
             dtype=args.dtype,
             responses=args.responses,
             seconds=args.seconds,
@@ -95,23 +100,28 @@ def run(args: argparse.Namespace) -> int:
             measured=args.measured_tokens_per_s,
         )
         if args.json:
-            print(json.dumps(dataclasses.asdict(found), indent=1))
+            file = {} if measured is None else {"file": dataclasses.asdict(measured)}
+            print(json.dumps({**dataclasses.asdict(found), **file}, indent=1))
         else:
-            _show(found, args)
-    except SizingError as error:
+            _show(found, args, measured)
+    except (SizingError, DataError) as error:
         print(f"rubricd: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _work(args: argparse.Namespace) -> Work:
+def _work(args: argparse.Namespace, measured: Lengths | None) -> Work:
+    def taken(name: str) -> int:
+        """By the flag, else by the file, else as assumed."""
+        return getattr(args, name) or getattr(measured, name, None) or _ASSUMED[name]
+
     return Work(
         instructions=args.instructions,
-        conversation=args.conversation,
-        response=args.response,
-        criterion=args.criterion,
-        criteria=args.criteria,
-        group=args.group,
+        conversation=taken("conversation"),
+        response=taken("response"),
+        criterion=taken("criterion"),
+        criteria=taken("criteria"),
+        group=taken("group"),
         written=_written(args),
         cached=args.cached,
     )
@@ -159,7 +169,7 @@ def _known() -> str:
     return ", ".join(GPUS)
 
 
-def _show(found: Size, args: argparse.Namespace) -> None:
+def _show(found: Size, args: argparse.Namespace, measured: Lengths | None) -> None:
     try:
         from rich.console import Console
         from rich.table import Table
@@ -174,6 +184,8 @@ def _show(found: Size, args: argparse.Namespace) -> None:
     console = Console()
     console.print(table)
     console.print(f"\n{_basis(found)}", highlight=False)
+    if measured is not None:
+        console.print(_of_the_file(measured), highlight=False)
 
 
 def _rows(found: Size, args: argparse.Namespace) -> list[tuple[str, str, str]]:
@@ -204,6 +216,17 @@ def _basis(found: Size) -> str:
     return (
         "Calculated, not measured, from published peaks and efficiencies (docs/operate/sizing.md). Begin with it, then "
         "measure and give --measured-tokens-per-s."
+    )
+
+
+def _of_the_file(measured: Lengths) -> str:
+    how = "counted by the judge's tokenizer" if measured.counted else f"estimated at {CHARS_A_TOKEN} characters a token"
+    answers = (
+        "it has no responses" if measured.response is None else f"{measured.group} responses of {measured.response}"
+    )
+    return (
+        f"Of {measured.rows:,} rows, as means: a conversation of {measured.conversation} tokens, {answers}, "
+        f"{measured.criteria} criteria of {measured.criterion}; {how}."
     )
 
 
