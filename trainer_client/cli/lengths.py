@@ -40,8 +40,11 @@ def lengths(paths: Sequence[Path], judge: Path) -> Lengths:
     """The lengths of the rows of files. `judge` is the judge's folder, if it is one. Raises DataError."""
     exact = _tokenizer(judge)
     count = cache(exact or (lambda text: -(-len(text) // CHARS_A_TOKEN)))
-    conversations, criteria, responses, groups = [], [], [], []
+    conversations: list[int] = []
+    criteria: list[int] = []
     counts: list[int] = []
+    responses: list[int] = []
+    groups: list[int] = []
     for place, raw in sources.rows(paths):
         try:
             row = reader.for_training(raw, _LAW).item

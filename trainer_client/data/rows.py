@@ -45,10 +45,8 @@ def read_rows(*paths: str | Path, law: Law = LENIENT) -> Iterator[Row]:
 def placed_rows(*paths: str | Path, law: Law = LENIENT) -> Generator[tuple[str, Row]]:
     """As `read_rows`, each row with the file and the line or row where it stands."""
     places: dict[str, str] = {}
-    found = sources.rows(paths, None if law.strict else table.TRAINING_COLUMNS)
-    name = sources.stem(paths[0]) if paths else ""
-    with contextlib.closing(found):
-        for index, (place, record) in enumerate(found):
+    with contextlib.closing(_records(paths, law)) as found:
+        for index, (name, place, record) in enumerate(found):
             try:
                 row = _row(record, index, name, law)
                 if row.id in places:
@@ -60,6 +58,14 @@ def placed_rows(*paths: str | Path, law: Law = LENIENT) -> Generator[tuple[str, 
                 raise DataError(f"{place}: {error}") from None
             places[row.id] = place
             yield place, row
+
+
+def _records(paths: Sequence[str | Path], law: Law) -> Generator[tuple[str, str, Any]]:
+    """Each row with the name that its path gives to its data set, and with its place."""
+    for path in paths:
+        with contextlib.closing(sources.rows([path], None if law.strict else table.TRAINING_COLUMNS)) as found:
+            for place, record in found:
+                yield sources.stem(path), place, record
 
 
 def _row(record: Any, index: int, name: str, law: Law) -> Row:

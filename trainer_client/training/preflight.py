@@ -18,7 +18,7 @@ from trainer_client import wire
 from trainer_client.client import Failed, reward
 from trainer_client.data import notes
 from trainer_client.data.reader import Law
-from trainer_client.data.rows import Row, read_rows, training_order
+from trainer_client.data.rows import Row, placed_rows, training_order
 from trainer_client.errors import DataError, JudgeMismatch
 from trainer_client.reward_client import JudgeConfig, why_missing
 from trainer_client.training import run_dir
@@ -132,27 +132,27 @@ def _check_folder(out: Path, resume: bool) -> None:
         raise RunConfigError(f"{out} exists; continue it with --resume, or name another folder with --out")
 
 
-def rows_of(run: RunConfig, path: str) -> list[Row]:
-    """The file's rows with the rubric and the reference that this run uses. Raises DataError."""
+def rows_of(run: RunConfig, paths: Sequence[str]) -> list[Row]:
+    """The rows of the files with the rubric and the reference that this run uses. Raises DataError."""
     law = Law(pitfalls=run.pitfalls)
     if Processes.of(os.environ).first:
         law = replace(law, say=notes.once())
-    rows = [_prepared(run, path, row) for row in read_rows(path, law=law)]
+    rows = [_prepared(run, place, row) for place, row in placed_rows(*paths, law=law)]
     if not rows:
-        raise DataError(f"{path}: holds no rows")
+        raise DataError(f"{', '.join(paths)}: holds no rows")
     return rows
 
 
-def _prepared(run: RunConfig, path: str, row: Row) -> Row:
+def _prepared(run: RunConfig, place: str, row: Row) -> Row:
     rubric, reference = row.rubric, row.reference if run.reference == "needed" else None
     if run.rubric == "generic":
         rubric = wire.Rubric.model_validate({"criteria": [dict(one) for one in GENERIC]})
     elif run.rubric == "none":
         rubric = None
     if run.reference == "needed" and reference is None:
-        raise DataError(f"{path}, row {row.id}: has no reference answer; leave the row out or set `reference: hidden`")
+        raise DataError(f"{place}, row {row.id}: has no reference answer; leave the row out or set `reference: hidden`")
     if run.rubric == "own" and (problem := _no_score(run, rubric)):
-        raise DataError(f"{path}, row {row.id}: {problem}")
+        raise DataError(f"{place}, row {row.id}: {problem}")
     return replace(row, rubric=rubric, reference=reference)
 
 
@@ -175,8 +175,8 @@ def _order(run: RunConfig, rows: Sequence[Row]) -> tuple[int, list[Row]]:
     batches = len(rows) // run.prompts_per_batch
     if not batches:
         raise DataError(
-            f"{run.data}: holds {len(rows)} rows and a batch takes {run.prompts_per_batch}; lower `prompts_per_batch` "
-            "and `mini_batch`"
+            f"{', '.join(run.data)}: holds {len(rows)} rows and a batch takes {run.prompts_per_batch}; lower "
+            "`prompts_per_batch` and `mini_batch`"
         )
     steps = run.steps if run.steps is not None else batches * (run.epochs or 1)
     order = training_order(rows, epochs=math.ceil(steps / batches), seed=run.seed, batch=run.prompts_per_batch)

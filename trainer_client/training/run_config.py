@@ -24,6 +24,7 @@ from trainer_client.training.run_sections import (
     FunctionSection,
     JudgingSection,
     LoraSection,
+    OneOrMore,
     RewardsSection,
     ScaffoldSection,
     Section,
@@ -41,11 +42,13 @@ class RunConfig(Section):
     """A training, with a value for every field."""
 
     policy: str = Field(description="Folder, relative to this file, or hub name of the model to train.")
-    data: str = Field(description="Training rows, .jsonl or .parquet.")
+    data: OneOrMore = Field(description="Training rows: a file or folder of them (files.md), or a list of these.")
     out: str = Field(description="The run's folder.")
     judging: JudgingSection = Field(description="The judge service.")
     preset: str = Field(default="ruscarl", description="Gives the fields that the file leaves out.")
-    eval_data: str | None = Field(default=None, description="Held-out rows, evaluated from the bare prompt.")
+    eval_data: OneOrMore | None = Field(
+        default=None, description="Held-out rows, evaluated from the bare prompt; like `data`."
+    )
     pitfalls: Pitfalls | None = Field(
         default=None, description="Whether a met RaR pitfall is good: `met_is_good` or `met_is_bad`."
     )
@@ -119,7 +122,7 @@ class RunConfig(Section):
         # What is sent are answers, so that the service keeps them as they are.
         options |= {"expect_judge": expect_judge, "pitfalls": self.pitfalls, "reasoning": "keep"}
         return JudgeConfig(
-            url=part.url,
+            url=tuple(part.url),
             token=environment.get(part.token_env) or None,
             options=options,
             judge_timeout_s=part.judge_timeout_s,
@@ -197,15 +200,15 @@ def _with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def _paths(run: RunConfig, folder: Path) -> dict[str, str | None]:
+def _paths(run: RunConfig, folder: Path) -> dict[str, Any]:
     """The paths, taken as relative to the file's folder. A policy that is no folder there is a hub name."""
     policy = folder / run.policy
     if not policy.is_dir() and (run.policy.startswith((".", "/", "~")) or run.policy.count("/") > 1):
         raise RunConfigError(f"`policy`: no folder {policy}")
     return {
         "policy": str(policy.resolve()) if policy.is_dir() else run.policy,
-        "data": str(folder / run.data),
-        "eval_data": None if run.eval_data is None else str(folder / run.eval_data),
+        "data": [str(folder / one) for one in run.data],
+        "eval_data": None if run.eval_data is None else [str(folder / one) for one in run.eval_data],
         "out": str(folder / run.out),
     }
 

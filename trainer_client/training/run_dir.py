@@ -75,7 +75,7 @@ def check_same(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
     if changed:
         raise RunConfigError(f"{out} holds another run: {'; '.join(changed)}. Undo that, or name another --out")
     if json.loads((out / "data.json").read_text(encoding="utf-8")) != data:
-        raise RunConfigError(f"{out} began with other rows than {run.data} holds now; bring those rows back")
+        raise RunConfigError(f"{out} began with other rows than {', '.join(run.data)} holds now; bring those rows back")
 
 
 def judges(out: Path) -> Judges:

@@ -3,15 +3,27 @@
 Guarantees: an unknown field and a value of another type are errors, and every field has a sentence of its own.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from trainer_client import wire
 from trainer_client.scaffold import Over, Place, Schedule, Within, Wording
 
 _SCHEDULE, _WORDING = Schedule(), Wording()
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, list) or value is None:
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"is {value!r}; write a text, or a list of texts")
+    return [value]
+
+
+OneOrMore = Annotated[list[str], Field(min_length=1), BeforeValidator(_listed)]
+"""A text, or a list of texts; it is kept as a list."""
 
 
 class Section(BaseModel):
@@ -57,7 +69,7 @@ class ScaffoldSection(Section):
 class JudgingSection(Section):
     """The judge service, and the options of its scores."""
 
-    url: str = Field(description="Address of the judge service.")
+    url: OneOrMore = Field(description="Address of the judge service, or a list of addresses of the same judge.")
     token_env: str = Field(default="RUBRICD_KEY", description="Environment variable with the key.")
     judge_timeout_s: float = Field(
         default=600.0, gt=0, description="Seconds that a batch of rollouts waits for its judge."
@@ -96,13 +108,15 @@ class JudgingSection(Section):
 
     @field_validator("url")
     @classmethod
-    def _plain(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be a URL like http://127.0.0.1:8000")
-        if parts.username or parts.password:
-            raise ValueError("holds a key, and the run config is kept: put the key into the variable of `token_env`")
-        return url
+    def _plain(cls, urls: list[str]) -> list[str]:
+        for parts in map(urlsplit, urls):
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("must be a URL like http://127.0.0.1:8000")
+            if parts.username or parts.password:
+                raise ValueError(
+                    "holds a key, and the run config is kept: put the key into the variable of `token_env`"
+                )
+        return urls
 
 
 class LoraSection(Section):

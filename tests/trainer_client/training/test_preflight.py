@@ -112,7 +112,7 @@ def test_rows_that_can_have_no_score_are_refused(tmp_path: Path, url: str, field
 
 def test_what_becomes_of_rubric_and_reference(tmp_path: Path, url: str) -> None:
     rows = [_row(id=str(n), reference="Rest.") for n in range(2)]
-    own = rows_of(_run(tmp_path, url, rows), str(tmp_path / "train.jsonl"))[0]
+    own = rows_of(_run(tmp_path, url, rows), [str(tmp_path / "train.jsonl")])[0]
     assert own.reference is None and own.rubric is not None and len(own.rubric.criteria) == 3
     for preset, reference, criteria in (
         ("direct-likert", None, 0),
@@ -293,6 +293,39 @@ def test_a_judge_that_cannot_judge_the_first_row_is_a_doubt(tmp_path: Path, url:
 
     service.answer = answer
     assert _plan(_run(tmp_path, url, out="b")).trial_failure == "abstained"
+
+
+def test_rows_may_stand_in_several_files(tmp_path: Path, url: str) -> None:
+    first, second = runs.rows()[:5], runs.rows()[5:]
+    runs.lines(tmp_path / "more.jsonl", *second)
+    run = _run(tmp_path, url, first, data=["train.jsonl", "more.jsonl"], eval_data=["more.jsonl"], eval_every=1)
+    assert [(row.id, row.source) for row in rows_of(run, run.data)] == [
+        *((row["id"], "train") for row in first),
+        *((row["id"], "more") for row in second),
+    ]
+    plan = _plan(run)
+    assert len(plan.order) == 8 and len(plan.eval_rows) == 3
+    assert run_config.read(plan.out / "run.yaml") == run
+    runs.lines(tmp_path / "more.jsonl", {**second[0], "rubric": None})
+    with pytest.raises(DataError, match=r"more\.jsonl, line 1, row itchy-ankle: has no `rubric`"):
+        rows_of(run, run.data)
+
+
+def test_a_run_may_have_several_addresses_of_its_judge(tmp_path: Path, url: str) -> None:
+    other = Service()
+    with served(other) as second:
+        plan = _plan(_run(tmp_path, url, judging={"url": [url, second]}))
+        assert plan.judging.url == (url, second) and plan.judging.options["expect_judge"] == FINGERPRINT
+    assert [request.url.path for request in other.requests].count("/v1/judge") >= 1
+
+
+def test_addresses_of_two_judges_are_refused(tmp_path: Path, url: str) -> None:
+    class Another(Service):
+        def respond(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, content=super().respond(request).content.replace(b"judge-1", b"judge-2"))
+
+    with served(Another()) as second, pytest.raises(JudgeMismatch, match="judge-1"):
+        _plan(_run(tmp_path, url, judging={"url": [url, second]}))
 
 
 def test_the_digest_sees_every_part_of_a_row_and_their_order(tmp_path: Path, url: str) -> None:

@@ -54,7 +54,7 @@ trl: {learning_rate: 1e-6, bf16: no}
     assert run.trl["learning_rate"] == 0.000001 and run.trl["lr_scheduler_type"] == "constant_with_warmup"
     assert (run.steps, run.epochs, run.group) == (7, None, 16)
     assert (run.scaffold.over, run.scaffold.wording.warn, run.scaffold.wording.points) == ("linear", False, True)
-    assert run.judging.mode == "implicit" and run.judging.url == "http://judge:8000"
+    assert run.judging.mode == "implicit" and run.judging.url == ["http://judge:8000"]
 
 
 def test_an_adapter_has_a_learning_rate_of_its_own(tmp_path: Path) -> None:
@@ -96,8 +96,9 @@ def test_what_was_written_is_read_as_the_same_run(tmp_path: Path) -> None:
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     run = run_config.read(_file(tmp_path, "eval_data: ../held.jsonl\n"))
-    assert (run.data, run.out) == (str(tmp_path / "train.jsonl"), str(tmp_path / "runs/a"))
-    assert run.eval_data is not None and Path(run.eval_data).resolve() == tmp_path.parent / "held.jsonl"
+    assert (run.data, run.out) == ([str(tmp_path / "train.jsonl")], str(tmp_path / "runs/a"))
+    assert run.eval_data is not None
+    assert [Path(one).resolve() for one in run.eval_data] == [tmp_path.parent / "held.jsonl"]
     assert run.policy == "Qwen/Qwen3-4B"
     (tmp_path / "mine").mkdir()
     assert run_config.read(_file(tmp_path), changes=["policy=mine"]).policy == str(tmp_path / "mine")
@@ -134,6 +135,9 @@ def test_changes_are_as_if_they_stood_in_the_file(tmp_path: Path) -> None:
         ("scaffold: {wording: {oppener: x}}\n", "`scaffold.wording.oppener`: unknown field; did you mean `opener`?"),
         ("learning_rat: 1\n", "`learning_rat`: unknown field; did you mean `trl.learning_rate`? known here: policy"),
         ("start: 0.1\n", "`start`: unknown field; did you mean `scaffold.start`? "),
+        ("eval_data: []\n", "`eval_data`: List should have at least 1 item"),
+        ("eval_data: 7\n", "`eval_data`: is 7; write a text, or a list of texts"),
+        ("eval_data: [a, 7]\n", "`eval_data.1`: Input should be a valid string"),
         ("urll: x\n", "`urll`: unknown field; did you mean `judging.url`? "),
         ("zzz: 1\n", "`zzz`: unknown field; settings of TRL's GRPOConfig stand under `trl`; known here: policy"),
         ("eval_data: a.jsonl\neval_every: null\n", "`eval_data` would never be used: set `eval_every`"),
