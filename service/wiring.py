@@ -20,7 +20,7 @@ from service.cache.redis import RedisCache
 from service.clock import Clock
 from service.engine.base import Engine
 from service.engine.build import LoadedJudge
-from service.errors import ConfigurationError, RubricdError, Unparseable
+from service.errors import ConfigurationError, RubricdError
 from service.idempotency import IdempotencyStore, MemoryIdempotencyStore, RedisIdempotencyStore
 from service.lifecycle import Lifecycle
 from service.modes.calibrated import calibrated_modes
@@ -31,9 +31,10 @@ from service.observability import GaugeValues, Telemetry, monitor_event_loop
 from service.observability.tracing import Tracing
 from service.redis_client import RedisClient
 from service.scheduling import Scheduler
+from service.scoring.answering import answering_modes
 from service.scoring.canary import Canary
 from service.scoring.evaluator import Evaluator
-from service.scoring.scorer import DEFAULT, Scorer
+from service.scoring.scorer import Scorer
 from service.scoring.verdict_codec import decode, encode
 from service.settings import ObservabilitySettings, PrometheusSettings, Settings, TeamsFileSettings
 from service.tenancy.authentication import Authentication, NoAuthentication, TeamsFileAuthentication
@@ -189,17 +190,16 @@ async def _load(
     modes = judging_modes(built.engine.identity, built.tokenizer, settings, grader, built.unserved)
     modes = readable_modes(modes, built.check_labels)
     escalation = Escalation.of(settings)
-    modes = calibrated_modes(modes, calibrations, escalates=escalation.band > 0)
+    modes = modes.replaced(calibrated_modes(modes.ways, calibrations, escalates=escalation.band > 0))
     rules = RulePool(settings, telemetry)
     stack.push_async_callback(rules.stop)
     scheduler = Scheduler(built.engine, parts.clock, settings, telemetry)
     scheduler.start()
     stack.push_async_callback(scheduler.drain, 0.0)
-    canary = Canary(modes[DEFAULT], scheduler)
-    await _first_verdict(canary)
+    modes, canary = await answering_modes(modes, scheduler)
     store = MemoryCache[ModeResult](settings.cache_entries)
     telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(built.engine, scheduler, store, rules)))
-    judge = modes[DEFAULT].judge
+    judge = modes.first.judge
     telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
     if settings.canary_every_s > 0:
         _run(stack, _watch_canary(canary, settings.canary_every_s, parts), "canary")
@@ -219,17 +219,6 @@ def _grader(file: Path | None) -> str | None:
         return None if file is None else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"`healthbench_template` cannot be read: {error}") from error
-
-
-async def _first_verdict(canary: Canary) -> None:
-    """Raises ConfigurationError where the judge gives no verdict: then it does not serve."""
-    try:
-        await canary.check()
-    except RubricdError as error:
-        why = f"the judge gave no verdict on a canary: {error.code}: {error}"
-        if isinstance(error, Unparseable) and (wanted := await canary.wanted()) is not None:
-            why += f"; its answer would begin with {wanted!r}, so set `labels` to what it says, or name another `judge`"
-        raise ConfigurationError(f"{why}. Is it a chat model that can answer with one of the `labels`?") from error
 
 
 async def _watch_canary(canary: Canary, every_s: float, parts: Dependencies) -> None:

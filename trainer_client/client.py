@@ -35,6 +35,7 @@ class ScoreOptions(TypedDict, total=False):
     mode: wire.Mode
     aggregation: wire.Aggregation
     layout: wire.Layout
+    judge_prompt: str | None
     votes: int
     soft: bool
     threshold: float

@@ -41,8 +41,8 @@ class Routes:
         """Describe the judge that serves, its modes and layouts, and the limits of a request."""
         with identified(self._dependencies, request) as team:
             await self._dependencies.ledger.admit(team)
-            judging_modes = self._dependencies.lifecycle.judge().judging_modes.values()
-            return _json(translate.judge_info([one.judge for one in judging_modes], self._limits()))
+            judging_modes = self._dependencies.lifecycle.judge().judging_modes
+            return _json(translate.judge_info(judging_modes, self._limits()))
 
     async def usage(self, request: Request) -> Response:
         """Return the quota of the key's team, and what it used in this process since the start."""

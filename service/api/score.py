@@ -118,9 +118,9 @@ class ScoreRoute:
     ) -> _Call:
         """Raises for what the contract allows but this judge or this team does not."""
         wanted = parsed.request
-        judge = scorer.judging_mode(wanted.mode, wanted.layout).judge
+        judge = scorer.judging_modes.choose(wanted.mode, wanted.layout, wanted.judge_prompt).judge
         if wanted.expect_judge not in (None, judge.fingerprint):
-            raise JudgeMismatch(f"the judge of this mode and layout is {judge.fingerprint}")
+            raise JudgeMismatch(f"the judge of this mode, layout and prompt is {judge.fingerprint}")
         if wanted.priority not in team.classes:
             allowed = ", ".join(sorted(team.classes))
             raise Forbidden(f"team {team.name} may not use this `priority`; allowed: {allowed}")

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.modes.fingerprint import JudgeIdentity
+from service.modes.served import PROMPTED, JudgingModes, Way
+from service.prompting.wording import Wording
 from service.rubrics.lint import Finding
 from service.rubrics.rubric import CALL, Candidate, Criterion, ReasoningFound, Rule, Turn
 from service.scheduling import Tenant
@@ -110,6 +112,7 @@ def options(request: wire.ScoreRequest, team: Team, arrived_s: float) -> Options
     return Options(
         mode=request.mode,
         layout=request.layout,
+        prompt=request.judge_prompt,
         votes=request.votes,
         norm=request.rating_norm,
         aggregation=request.aggregation,
@@ -134,6 +137,7 @@ def judge(judge: JudgeIdentity) -> wire.Judge:
             "engine": judge.identity.engine,
             "mode": judge.mode,
             "layout": judge.layout,
+            "prompt": judge.prompt,
             "fingerprint": judge.fingerprint,
             "toy": judge.identity.toy,
             "calibration": None if judge.calibration is None else judge.calibration.name,
@@ -142,9 +146,8 @@ def judge(judge: JudgeIdentity) -> wire.Judge:
     )
 
 
-def judge_info(judges: Sequence[JudgeIdentity], limits: wire.Limits) -> wire.JudgeInfo:
-    """`judges` by mode and layout, the default first."""
-    default = judges[0]
+def judge_info(modes: JudgingModes, limits: wire.Limits) -> wire.JudgeInfo:
+    judges, default = [one.judge for one in modes.ways.values()], modes.first.judge
     return wire.JudgeInfo.model_validate(
         {
             "model": default.identity.model,
@@ -155,6 +158,8 @@ def judge_info(judges: Sequence[JudgeIdentity], limits: wire.Limits) -> wire.Jud
             "modes": list(dict.fromkeys(one.mode for one in judges)),
             "layouts": list(dict.fromkeys(one.layout for one in judges)),
             "judges": [judge(one) for one in judges],
+            "prompts": [_prompt(modes, wording) for wording in modes.wordings.values()],
+            "unserved": [{**way._asdict(), "reason": reason} for way, reason in modes.refused.items()],
             "labels": dict(zip(default.labels, default.label_ids, strict=True)),
             "label_mass_floor": default.mass_floor,
             "facts": dict(default.identity.facts),
@@ -163,6 +168,21 @@ def judge_info(judges: Sequence[JudgeIdentity], limits: wire.Limits) -> wire.Jud
             "calibrations": [one.calibration.document for one in judges if one.calibration is not None],
         }
     )
+
+
+def _prompt(modes: JudgingModes, wording: Wording) -> dict[str, Any]:
+    way = Way(*PROMPTED, wording.name)
+    served = modes.ways.get(way)
+    return {
+        "name": wording.name,
+        "description": wording.description,
+        "labels": list(served.judge.labels if served is not None else wording.labels or ()),
+        "reading": wording.reading,
+        "examples": len(wording.examples),
+        "label_mass": modes.label_mass.get(way),
+        "served": served is not None,
+        "reason": modes.refused.get(way),
+    }
 
 
 def team_usage(team: Team, use: TeamUse, reserved_tokens: int) -> wire.TeamUsage:

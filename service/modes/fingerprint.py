@@ -15,12 +15,14 @@ from service.prompting.template import Skeleton
 
 @dataclass(frozen=True, slots=True)
 class JudgeIdentity:
-    """A judge in one mode and layout. A verdict's label mass below `mass_floor` is an abstention. `uncalibrated` is its
-    fingerprint without any calibration: that of the verdicts which are kept."""
+    """A judge in one mode, layout and prompt; the prompt's name is None where there is one only. A verdict's label mass
+    below `mass_floor` is an abstention. `uncalibrated` is its fingerprint without any calibration: that of the verdicts
+    which are kept."""
 
     identity: EngineIdentity
     mode: str
     layout: str
+    prompt: str | None
     labels: tuple[str, ...]
     label_ids: tuple[int, ...]
     mass_floor: float
@@ -34,6 +36,7 @@ def name_judge(
     skeleton: Skeleton,
     *,
     mode: str,
+    prompt: str | None = None,
     labels: tuple[str, ...],
     label_ids: tuple[int, ...],
     mass_floor: float,
@@ -61,6 +64,7 @@ def name_judge(
         identity=identity,
         mode=mode,
         layout=skeleton.name,
+        prompt=prompt,
         labels=labels,
         label_ids=label_ids,
         mass_floor=mass_floor,

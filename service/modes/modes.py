@@ -75,10 +75,13 @@ class JudgingMode(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VerdictMode:
-    """Mode `verdict`: one forward pass, P(met) from the labels' probabilities."""
+    """Mode `verdict`: one forward pass, P(met) from the labels' probabilities. `opposite` asks whether the criterion is
+    false, in the same mode; `reads_both` where the prompt's verdict is that of both askings."""
 
     judge: JudgeIdentity
     renderer: Renderer
+    opposite: "VerdictMode | None" = None
+    reads_both: bool = False
 
     def first_step(self, prompt: Prompt, query: Query) -> Step:
         return Step(LabelQuery(prompt, self.judge.label_ids))

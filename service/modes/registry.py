@@ -1,14 +1,15 @@
-"""The registry holds every mode and layout that one judge's tokenizer and chat template can carry.
+"""The registry holds every mode, layout and prompt that one judge's tokenizer and chat template can carry.
 
-Guarantees: mode `verdict` in layout `rubricd` is among them, or the service does not start. A mode that this judge
-cannot carry is left out, and the log has the reason.
+Guarantees: mode `verdict` in layout `rubricd` and the default prompt is among them, or the service does not start. What
+this judge cannot carry is left out, and the reason is kept.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from types import MappingProxyType
 
 from service.engine.base import EngineIdentity, Sampling
 from service.errors import ConfigurationError
@@ -17,10 +18,12 @@ from service.modes.explanation import TemplateWords
 from service.modes.fingerprint import name_judge
 from service.modes.modes import JudgingMode, RatingMode, ReasonedMode, VerdictMode
 from service.modes.rating import find_scale
+from service.modes.served import PROMPTED, JudgingModes, Way
 from service.modes.written_verdict import BOOLEANS, VERDICT_KEY, verdict_schema
 from service.prompting.renderer import Renderer
 from service.prompting.template import build_skeleton
 from service.prompting.tokenization import ChatTokenizer, Segmenter
+from service.prompting.wording import Wording, prompts_for
 from service.settings import ModeSettings
 
 log = logging.getLogger(__name__)
@@ -36,64 +39,119 @@ def judging_modes(
     settings: ModeSettings,
     grader: str | None = None,
     unserved: Collection[str] = (),
-) -> dict[tuple[str, str], JudgingMode]:
-    """By mode and layout, without the modes `unserved`. `grader` is the text of layout `healthbench`, ours where None.
-    Raises ConfigurationError where not even mode `verdict` can be served."""
+) -> JudgingModes:
+    """Every mode, layout and prompt, without the modes `unserved`. `grader` is the text of layout `healthbench`, ours
+    where None. Raises ConfigurationError where the default cannot be served, or the setting `prompt` names none."""
     segmenter = Segmenter(tokenizer)
     # Not the files' hash: what a file was read as is what decides the ids.
     identity = replace(identity, facts={**identity.facts, "tokenizer": segmenter.fingerprint})
-    found: dict[tuple[str, str], JudgingMode] = {}
-    for layout, mode in product(LAYOUTS, _MAKERS):
-        if mode in unserved:
+    wordings = prompts_for(settings.prompt)
+    default = Way(*PROMPTED, next(iter(wordings)))
+
+    def rendered(way: Way, *, asks_opposite: bool = False) -> Renderer:
+        skeleton = build_skeleton(
+            tokenizer,
+            way.layout,
+            way.mode,
+            wording=None if way.prompt is None else wordings[way.prompt],
+            asks_opposite=asks_opposite,
+            grader=grader,
+            labels=settings.labels,
+            arguments=settings.chat_template_kwargs,
+        )
+        return Renderer(segmenter, skeleton)
+
+    found: dict[Way, JudgingMode] = {}
+    refused: dict[Way, str] = {}
+    for way in _ways(wordings):
+        if way.mode in unserved:
+            refused[way] = "this judge has learned labels alone, and what it would write is noise"
             continue
         try:
-            skeleton = build_skeleton(
-                tokenizer, layout, mode, grader=grader, labels=settings.labels, arguments=settings.chat_template_kwargs
-            )
-            renderer = Renderer(segmenter, skeleton)
-            found[mode, layout] = _MAKERS[mode](identity, renderer, settings, found.get(("reasoned", layout)))
+            reasoned = found.get(Way("reasoned", way.layout))
+            if way.prompt is not None:
+                opposite = rendered(way, asks_opposite=True) if wordings[way.prompt].opposite else None
+                found[way] = _by_prompt(identity, rendered(way), opposite, settings, reasoned, wordings[way.prompt])
+            else:
+                found[way] = _MAKERS[way.mode](identity, rendered(way), settings, reasoned)
         except ConfigurationError as error:
-            if (mode, layout) == ("verdict", "rubricd"):
+            if way == default:
                 raise
-            log.info("mode %s in layout %s is not served: %s", mode, layout, error)
-    return {key: found[key] for key in product(MODES, LAYOUTS) if key in found}
+            log.info("%s is not served: %s", way.described, error)
+            refused[way] = str(error)
+    served = sorted(found, key=lambda way: (MODES.index(way.mode), LAYOUTS.index(way.layout)))
+    return JudgingModes({way: found[way] for way in served}, wordings, refused)
 
 
-def readable_modes(
-    modes: Mapping[tuple[str, str], JudgingMode], check_labels: Callable[[tuple[int, ...]], None]
-) -> dict[tuple[str, str], JudgingMode]:
+def readable_modes(modes: JudgingModes, check_labels: Callable[[tuple[int, ...]], None]) -> JudgingModes:
     """The modes whose labels the engine can read. `check_labels` raises ConfigurationError for labels that it cannot;
-    so does this where it is mode `verdict` in layout `rubricd`."""
-    found = dict(modes)
-    for (mode, layout), judging_mode in modes.items():
+    so does this for the default."""
+    refused: dict[Way, str] = {}
+    for way, judging_mode in modes.ways.items():
         try:
             check_labels(judging_mode.judge.label_ids)
         except ConfigurationError as error:
-            if (mode, layout) == ("verdict", "rubricd"):
+            if way == Way(*PROMPTED, modes.default_prompt):
                 raise
-            log.info("mode %s in layout %s is not served: %s", mode, layout, error)
-            del found[mode, layout]
-    return found
+            log.info("%s is not served: %s", way.described, error)
+            refused[way] = str(error)
+    return modes.without(refused)
+
+
+def _ways(wordings: Mapping[str, Wording]) -> Iterator[Way]:
+    """Every mode, layout and prompt, mode `reasoned` of a layout before its other modes."""
+    for layout, mode in product(LAYOUTS, _MAKERS):
+        if (mode, layout) == PROMPTED:
+            yield from (Way(mode, layout, name) for name in wordings)
+        else:
+            yield Way(mode, layout)
 
 
 def _by_labels(
-    identity: EngineIdentity, renderer: Renderer, settings: ModeSettings, reasoned: JudgingMode | None
-) -> JudgingMode:
-    labels = settings.labels if renderer.skeleton.name == "rubricd" else _BOOLEANS
+    identity: EngineIdentity,
+    renderer: Renderer,
+    settings: ModeSettings,
+    reasoned: JudgingMode | None,
+    prompt: str | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> VerdictMode:
+    """`more` is what else decides the verdicts, for the fingerprint."""
+    labels = renderer.skeleton.labels or _BOOLEANS
     escalation = Escalation.of(settings)
-    decoding = {}
+    decoding = dict(more)
     if escalation.band > 0 and reasoned is not None:
         decoding["escalation"] = f"{escalation.band!r} {escalation.share!r} {reasoned.judge.fingerprint}"
     judge = name_judge(
         identity,
         renderer.skeleton,
         mode="verdict",
+        prompt=prompt,
         labels=labels,
         label_ids=renderer.label_ids(labels),
         mass_floor=settings.label_mass_floor,
         decoding=decoding,
     )
     return VerdictMode(judge, renderer)
+
+
+def _by_prompt(
+    identity: EngineIdentity,
+    renderer: Renderer,
+    opposite: Renderer | None,
+    settings: ModeSettings,
+    reasoned: JudgingMode | None,
+    wording: Wording,
+) -> VerdictMode:
+    """Mode `verdict` in one prompt. `opposite` renders the opposite question, where the prompt has one."""
+    if opposite is None:
+        return _by_labels(identity, renderer, settings, reasoned, wording.name)
+    reads_both = wording.reading == "opposite"
+    both = {"opposite": opposite.skeleton.tail} if reads_both else {}
+    return replace(
+        _by_labels(identity, renderer, settings, reasoned, wording.name, both),
+        opposite=_by_labels(identity, opposite, settings, reasoned, wording.name),
+        reads_both=reads_both,
+    )
 
 
 def _by_rating(

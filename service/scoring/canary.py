@@ -48,6 +48,8 @@ class Canary:
             Query(candidate, criterion) for candidate in CANARY_CANDIDATES for criterion in candidate.criteria
         ]
         self._at_start: Sequence[Verdict] | None = None
+        self.label_mass: float | None = None
+        """On the first query, when it was last judged."""
 
     async def check(self) -> float:
         """The largest |difference of P(met)| from the first time; 0 the first time. Raises JudgementError where the
@@ -77,6 +79,7 @@ class Canary:
         await asyncio.wait([ticket.future for ticket in tickets])
         verdicts = [read_verdict(as_label_logprobs(ticket.future.result())) for ticket in tickets]
         floor = self._judging_mode.judge.mass_floor
+        self.label_mass = verdicts[0].label_mass
         if (verdicts[0].label_mass or 0.0) < floor:
             raise Unparseable(
                 f"on a plain query its labels hold {verdicts[0].label_mass:.2g} of the vocabulary's mass, "

@@ -80,6 +80,7 @@ class Options(RequestContext):
 
     mode: str = "verdict"
     layout: str = "rubricd"
+    prompt: str | None = None
     votes: int = 1
     aggregation: str = "healthbench"
     soft: bool = False

@@ -4,13 +4,14 @@ Guarantees: each criterion of each candidate ends as one judgement, or with the 
 aggregated, or is not admitted, is refused before anything is judged.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from service.clock import Clock
 from service.errors import InvalidRequest
 from service.modes.calibration import Calibration, sign_of
 from service.modes.escalation import OFF, Escalation, SecondOpinion
 from service.modes.modes import JudgingMode, RatingMode
+from service.modes.served import JudgingModes
 from service.rubrics import aggregation
 from service.rubrics.debias import check_rates
 from service.rubrics.rubric import Candidate, Criterion
@@ -25,13 +26,12 @@ DEFAULT = ("verdict", "rubricd")
 
 
 class Scorer:
-    """`judging_modes` are by mode and layout; ("verdict", "rubricd") must be among them. `evaluator` shows what is
-    open."""
+    """`judging_modes` are the ways in which this judge is asked. `evaluator` shows what is open."""
 
     def __init__(
         self,
         *,
-        judging_modes: Mapping[tuple[str, str], JudgingMode],
+        judging_modes: JudgingModes,
         evaluator: Evaluator,
         scheduler: Scheduler,
         rules: RulePool,
@@ -71,17 +71,6 @@ class Scorer:
         await self._scheduler.drain(grace_s)
         await self.evaluator.drain(self._clock, until_s)
 
-    def judging_mode(self, mode: str, layout: str) -> JudgingMode:
-        """Raises InvalidRequest where this judge does not serve the mode in the layout."""
-        try:
-            return self.judging_modes[mode, layout]
-        except KeyError:
-            layouts = [served for name, served in self.judging_modes if name == mode]
-            place, named = ("layout", f"layout `{layout}`") if layouts else ("mode", f"mode `{mode}`")
-            with_layouts = f" in mode `{mode}`; it serves {', '.join(layouts)}" if layouts else ""
-            message = f"this judge does not serve {named}{with_layouts}"
-            raise InvalidRequest(message, (((place,), message),)) from None
-
     async def score(self, candidates: Sequence[Candidate], options: Options) -> tuple[list[Scored], Usage]:
         """One Scored for each candidate, in order. Raises as `start`."""
         job = await self.start(candidates, options)
@@ -94,7 +83,7 @@ class Scorer:
         """The request, admitted; iterate over `scored` once, or `close` it. Raises InvalidRequest for what cannot be
         scored with these options, Overloaded, QuotaExceeded or Unavailable where the judge or the rules cannot take the
         work."""
-        judging_mode = self.judging_mode(options.mode, options.layout)
+        judging_mode = self.judging_modes.choose(options.mode, options.layout, options.prompt)
         self._check(candidates, options, judging_mode)
         second_opinion = None
         if self._escalation.band > 0 and options.mode == "verdict":

@@ -122,6 +122,11 @@ class EngineSettings(LabelSettings):
 class ModeSettings(LabelSettings):
     """The judging modes: what the judge is shown, and how long its answers may be."""
 
+    prompt: str = Field(
+        default="question",
+        description="The judge's prompt in mode `verdict` and layout `rubricd`: the name of one of ours, or a TOML "
+        "file with one. A request may name another one that is served as `judge_prompt`.",
+    )
     label_mass_floor: float = Field(
         default=0.5,
         ge=0,

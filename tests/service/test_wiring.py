@@ -19,7 +19,7 @@ from service.tenancy.authentication import NoAuthentication, TeamsFileAuthentica
 from service.tenancy.quota import MemoryLedger
 from service.tenancy.redis_quota import RedisLedger
 from service.wiring import Composition, compose
-from testkit.apps import fake_settings
+from testkit.apps import fake_settings, item, serving
 from testkit.teams_file import team, write
 from testkit.tokenizer_families import family
 
@@ -136,3 +136,34 @@ async def test_a_template_that_cannot_be_read_is_named(tmp_path: Path) -> None:
             await settle()
     [failure] = failures
     assert isinstance(failure, ConfigurationError) and "`healthbench_template`" in str(failure)
+
+
+class Choosy(FakeEngine):
+    """A judge that answers with its labels where worked examples showed it how: after a long prompt."""
+
+    async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
+        read = await super().read_labels(prompts, label_ids)
+        return [
+            one if len(prompt) > 600 else LabelLogprobs((-6.0, -7.0)) for one, prompt in zip(read, prompts, strict=True)
+        ]
+
+
+async def test_a_judge_whose_default_prompt_fails_serves_the_others_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(Choosy()) as client:
+        info = (await client.get("/v1/judge")).json()
+        refused = await client.post("/v1/score", json={"items": [item()]})
+        judged = await client.post("/v1/score", json={"items": [item()], "judge_prompt": "examples"})
+    by_name = {one["name"]: one for one in info["prompts"]}
+    served = {name for name, one in by_name.items() if one["served"]}
+    assert served == {"examples", "examples_bare"}
+    assert by_name["question"]["label_mass"] == pytest.approx(0.0034, abs=1e-4)
+    assert by_name["examples"]["label_mass"] > 0.9
+    assert "hold 0.0034 of the vocabulary's mass" in by_name["question"]["reason"]
+    assert info["fingerprint"] == judged.json()["judge"]["fingerprint"]
+    assert judged.json()["judge"]["prompt"] == "examples" and judged.json()["results"][0]["status"] == "ok"
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["judge_prompt"])
+    assert "name another one as `judge_prompt`: examples, examples_bare" in refused.json()["detail"]
+    assert {"question", "bare", "opposite"} < {one["prompt"] for one in info["unserved"]}
+    assert "prompt `question` is not served: unparseable" in caplog.text

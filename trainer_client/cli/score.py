@@ -35,6 +35,7 @@ _OPTIONS = (
     "mode",
     "aggregation",
     "layout",
+    "judge_prompt",
     "votes",
     "soft",
     "threshold",
@@ -104,6 +105,7 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     names = get_args(wire.Aggregation)
     add("aggregation", f"how verdicts become a score: {', '.join(names)}", choices=names, metavar="NAME")
     add("layout", "prompt layout", choices=get_args(wire.Layout))
+    add("judge_prompt", "mode verdict: the judge's prompt, one that it serves (its default)", metavar="NAME")
     add("votes", "mode reasoned: independent samples for each criterion", type=int, metavar="N")
     add("soft", "aggregate P(met) instead of 0 and 1", action="store_true")
     add("threshold", "P(met) at or above which a criterion is met", type=float, metavar="P")

@@ -221,9 +221,9 @@ class BatchScorer:
         info = await self._transport.call(
             "GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo), deadline=self._deadline
         )
-        judge = next((one for one in info.judges if (one.mode, one.layout) == (request.mode, request.layout)), None)
+        judge = next((one for one in info.judges if validation.is_asked(request, one)), None)
         if judge is None:
-            raise InvalidRequest(f"this judge does not offer mode {request.mode} with layout {request.layout}")
+            raise InvalidRequest(f"this judge does not offer {validation.asked_in(request)}")
         if request.expect_judge not in (None, judge.fingerprint):
             raise JudgeMismatch(f"expected judge {request.expect_judge}, the service has {judge.fingerprint}")
         return judge

@@ -5,7 +5,7 @@ another judge refuses it before any work. Addresses that serve different judges 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from trainer_client import wire
 from trainer_client.errors import JudgeMismatch, RubricdClientError
@@ -14,14 +14,16 @@ from trainer_client.http.addresses import Address
 from trainer_client.http.transport import Transport
 
 _Answer = tuple[Address, wire.JudgeInfo | RubricdClientError]
+_Way = tuple[str, str, str | None]
+"""Mode, layout, and the prompt that is named."""
 
 
 class OneJudge:
-    """The judge of one client in each mode and layout, from the first time on that it is asked for there."""
+    """The judge of one client in each mode, layout and prompt, from the first time on that it is asked for there."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._known: dict[tuple[str, str], str] = {}
+        self._known: dict[_Way, str] = {}
 
     async def pinned(
         self, request: wire.ScoreRequest, deadline: float | None, *, wait_for_judge: bool
@@ -30,7 +32,7 @@ class OneJudge:
         is where the judge does not offer its mode, which the service refuses better. Raises RubricdClientError."""
         if len(self._transport.addresses.all) == 1 or request.expect_judge is not None:
             return request
-        asked_in = (request.mode, request.layout)
+        asked_in = (request.mode, request.layout, request.judge_prompt)
         if asked_in not in self._known:
 
             async def once() -> None:
@@ -55,13 +57,24 @@ class OneJudge:
         answered = [(address, info) for address, info in answers if isinstance(info, wire.JudgeInfo)]
         if not answered:
             raise next(error for _, error in answers if isinstance(error, RubricdClientError))
-        found: dict[tuple[str, str], tuple[str, Address]] = {}
+        found: dict[_Way, tuple[str, Address]] = {}
         for address, info in answered:
-            for judge in info.judges:
-                fingerprint, first = found.setdefault((judge.mode, judge.layout), (judge.fingerprint, address))
+            for asked_in, judge in _ways(info):
+                fingerprint, first = found.setdefault(asked_in, (judge.fingerprint, address))
                 if fingerprint != judge.fingerprint:
                     raise JudgeMismatch(
                         f"{first.url} serves judge {fingerprint} and {address.url} serves {judge.fingerprint} in mode "
                         f"{judge.mode}: scores of two judges cannot be compared; give addresses of one judge"
                     )
         self._known |= {asked_in: fingerprint for asked_in, (fingerprint, _) in found.items()}
+
+
+def _ways(info: wire.JudgeInfo) -> Iterator[tuple[_Way, wire.Judge]]:
+    """Each judge by mode, layout and prompt; the first of a mode and layout is also that of no named prompt."""
+    unnamed: set[tuple[str, str]] = set()
+    for judge in info.judges:
+        if (judge.mode, judge.layout) not in unnamed:
+            unnamed.add((judge.mode, judge.layout))
+            yield (judge.mode, judge.layout, None), judge
+        if judge.prompt is not None:
+            yield (judge.mode, judge.layout, judge.prompt), judge

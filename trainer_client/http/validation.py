@@ -138,10 +138,21 @@ def _expected(request: wire.ScoreRequest) -> list[tuple[wire.Item, str]]:
 def _check_judge(request: wire.ScoreRequest, judge: wire.Judge) -> None:
     if request.expect_judge is not None and judge.fingerprint != request.expect_judge:
         raise ContractError(f"expected judge {request.expect_judge}, and {judge.fingerprint} answered")
-    if (judge.mode, judge.layout) != (request.mode, request.layout):
+    if not is_asked(request, judge):
         raise ContractError(
-            f"requested mode {request.mode}, layout {request.layout}; answered in {judge.mode}, {judge.layout}"
+            f"requested {asked_in(request)}; answered in {judge.mode}, {judge.layout}, {judge.prompt or 'no prompt'}"
         )
+
+
+def is_asked(request: wire.ScoreRequest, judge: wire.Judge) -> bool:
+    """Whether the judge is in the mode, layout and prompt of the request; one without a prompt takes the default."""
+    same_prompt = request.judge_prompt in (None, judge.prompt)
+    return same_prompt and (judge.mode, judge.layout) == (request.mode, request.layout)
+
+
+def asked_in(request: wire.ScoreRequest) -> str:
+    prompt = "" if request.judge_prompt is None else f", prompt {request.judge_prompt}"
+    return f"mode {request.mode}, layout {request.layout}{prompt}"
 
 
 def _check_result(request: wire.ScoreRequest, item: wire.Item, id: str, result: wire.Result, place: str) -> None:

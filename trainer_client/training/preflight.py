@@ -209,7 +209,9 @@ async def _judge(run: RunConfig, judging: JudgeConfig, rows: Sequence[Row]) -> t
         (outcome,) = await client.score([item], **judging.options)
         if isinstance(outcome, Failed):
             raise outcome.error
-    identity = info.model_dump(mode="json", exclude={"judges", "modes", "layouts", "limits", "fingerprint"})
+    identity = info.model_dump(
+        mode="json", exclude={"judges", "modes", "layouts", "prompts", "unserved", "limits", "fingerprint"}
+    )
     judge = {"fingerprint": outcome.judge.fingerprint, "mode": mode, "layout": layout, **identity}
     return judge, None if reward(outcome) is not None else why_missing(outcome)
 

@@ -51,6 +51,7 @@ from trainer_client.wire.response import (
     Group,
     Judge,
     JudgeInfo,
+    JudgePrompt,
     Limits,
     LintResponse,
     Place,
@@ -65,6 +66,7 @@ from trainer_client.wire.response import (
     StreamedResult,
     StreamEnd,
     TeamUsage,
+    Unserved,
     Usage,
 )
 from trainer_client.wire.rubric import CATEGORIES, POLARITY_OF, Category, Criterion, Pitfalls, Polarity, Rubric
@@ -109,6 +111,7 @@ __all__ = [
     "JsonSchema",
     "Judge",
     "JudgeInfo",
+    "JudgePrompt",
     "Layout",
     "Length",
     "Limits",
@@ -151,6 +154,7 @@ __all__ = [
     "TeamUsage",
     "ToolCall",
     "Unjudged",
+    "Unserved",
     "Usage",
     "Verifier",
     "begins_with_open_tag",

@@ -134,6 +134,10 @@ class ScoreRequest(Strict):
     mode: Mode = "verdict"
     aggregation: Aggregation = "healthbench"
     layout: Layout = "rubricd"
+    judge_prompt: Id | None = Field(
+        default=None,
+        description="Mode `verdict` in layout `rubricd`: the name of a prompt that is served; null: the default.",
+    )
     votes: int = Field(default=1, ge=1, le=16)
     rating_norm: RatingNorm = Field(default="(r-1)/9", description="Rating modes: how 1..10 becomes the score.")
     soft: bool = False
@@ -192,6 +196,8 @@ class ScoreRequest(Strict):
             raise ValueError("`debias` corrects hard verdicts, one a criterion: without `soft`, `votes`, rating modes")
         if self.debias and self.aggregation not in LINEAR:
             raise ValueError(f"`debias` needs an aggregation that is a weighted sum: {', '.join(LINEAR)}")
+        if self.judge_prompt is not None and (self.mode, self.layout) != ("verdict", "rubricd"):
+            raise ValueError("`judge_prompt` has a meaning in mode `verdict` and layout `rubricd` only")
         if self.rating_norm != "(r-1)/9" and self.mode not in ("implicit", "likert"):
             raise ValueError("`rating_norm` has a meaning in modes `implicit` and `likert` only")
         if self.pitfalls is None and (place := self._unsigned_pitfall()) is not None:

@@ -26,13 +26,14 @@ Source = Literal["judge", "cache", "rule"]
 
 
 class Judge(Answer):
-    """The judge that answered. Its fingerprint names it in this mode and layout; any change makes a new judge."""
+    """The judge that answered. Its fingerprint names it in this mode, layout and prompt; any change is a new judge."""
 
     model: str
     revision: str
     engine: str
     mode: Mode
     layout: Layout
+    prompt: str | None = Field(default=None, description="Its prompt's name; null where mode and layout have one only.")
     fingerprint: str
     toy: bool = Field(default=False, description="The judge is for demonstrations and tests: believe no verdict of it.")
     calibration: str | None = Field(
@@ -172,19 +173,45 @@ class Limits(Answer):
     max_queued_tokens: int
 
 
+class JudgePrompt(Answer):
+    """A prompt of mode `verdict` in layout `rubricd`, which a request names as `judge_prompt`."""
+
+    name: str
+    description: str
+    labels: list[str]
+    reading: Literal["single", "opposite"] = Field(
+        description="`opposite`: the criterion is asked twice, whether it is true and whether it is false."
+    )
+    examples: int = Field(description="Worked examples in it.")
+    label_mass: float | None = Field(default=None, description="What its labels held on a canary, if tried.")
+    served: bool
+    reason: str | None = Field(default=None, description="Why it is not served.")
+
+
+class Unserved(Answer):
+    """A mode, layout and prompt that this judge does not serve, and why."""
+
+    mode: Mode
+    layout: Layout
+    prompt: str | None = None
+    reason: str
+
+
 class JudgeInfo(Answer):
     """The answer of `GET /v1/judge`."""
 
     model: str
     revision: str
     engine: str
-    fingerprint: str = Field(description="In the default mode and layout.")
+    fingerprint: str = Field(description="In the default mode, layout and prompt.")
     toy: bool = Field(default=False, description="As in every answer's `judge`.")
     modes: list[Mode]
     layouts: list[Layout]
     judges: list[Judge] = Field(
-        default_factory=list, description="One for each mode and layout that this judge offers."
+        default_factory=list, description="One for each mode, layout and prompt that this judge offers."
     )
+    prompts: list[JudgePrompt] = Field(default_factory=list, description="The default one first.")
+    unserved: list[Unserved] = Field(default_factory=list, description="The modes, layouts and prompts that it lacks.")
     labels: dict[str, int] = Field(description="The label tokens and their ids.")
     label_mass_floor: float = Field(description="Below it a criterion abstains.")
     limits: Limits

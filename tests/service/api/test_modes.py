@@ -16,7 +16,7 @@ async def test_a_written_verdict_carries_its_explanation_and_its_judge() -> None
         info = (await client.get("/v1/judge")).json()
     assert all(c.explanation for c in answer.results[0].criteria)
     assert answer.judge.mode == "reasoned"
-    names = {(one["mode"], one["layout"]): one["fingerprint"] for one in info["judges"]}
+    names = {(one["mode"], one["layout"]): one["fingerprint"] for one in reversed(info["judges"])}
     assert answer.judge.fingerprint == names["reasoned", "rubricd"]
     assert answer.usage.completion_tokens > 0
     assert info["fingerprint"] == names["verdict", "rubricd"]
@@ -49,12 +49,46 @@ async def test_expect_judge_means_the_judge_asked_so() -> None:
     engine = FakeEngine()
     async with serving(engine) as client:
         info = (await client.get("/v1/judge")).json()
-        names = {(one["mode"], one["layout"]): one["fingerprint"] for one in info["judges"]}
+        names = {(one["mode"], one["layout"]): one["fingerprint"] for one in reversed(info["judges"])}
         asked = engine.prompts
         body = {"items": [item()], "mode": "reasoned", "expect_judge": names["verdict", "rubricd"]}
         assert (await client.post("/v1/score", json=body)).status_code == 409
         assert engine.prompts == asked
         await score(client, item(), mode="reasoned", expect_judge=names["reasoned", "rubricd"])
+
+
+async def test_a_prompt_is_chosen_by_name_and_is_another_judge_with_verdicts_of_its_own() -> None:
+    engine = FakeEngine()
+    async with serving(engine) as client:
+        before = engine.prompts
+        plain = await score(client, item())
+        named = await score(client, item(), judge_prompt="question")
+        bare = await score(client, item(), judge_prompt="bare")
+        again = await score(client, item(), judge_prompt="bare", expect_judge=bare.judge.fingerprint)
+        wrong = await client.post(
+            "/v1/score", json={"items": [item()], "judge_prompt": "bare", "expect_judge": plain.judge.fingerprint}
+        )
+        info = (await client.get("/v1/judge")).json()
+    assert (plain.judge.prompt, bare.judge.prompt) == ("question", "bare")
+    assert named.judge == plain.judge != bare.judge
+    assert (named.usage.cache_hits, bare.usage.cache_hits, again.usage.cache_hits) == (2, 0, 2)
+    assert engine.prompts == before + 4
+    assert [c.p for c in bare.results[0].criteria] != [c.p for c in plain.results[0].criteria]
+    assert wrong.status_code == 409
+    listed = [one["prompt"] for one in info["judges"] if (one["mode"], one["layout"]) == ("verdict", "rubricd")]
+    assert listed == ["question", "bare", "examples", "examples_bare", "opposite"]
+    about = {one["name"]: one for one in info["prompts"]}
+    assert about["examples"]["examples"] == 4 and about["opposite"]["reading"] == "opposite"
+    assert (about["true_false"]["served"], about["true_false"]["labels"]) == (False, ["true", "false"])
+    assert "not one token" in about["true_false"]["reason"]
+
+
+@pytest.mark.parametrize("other", [{"mode": "likert"}, {"mode": "reasoned"}, {"layout": "healthbench"}])
+async def test_a_prompt_that_is_named_where_there_is_one_only_is_refused(other: dict[str, str]) -> None:
+    async with serving() as client:
+        refused = await client.post("/v1/score", json={"items": [item()], "judge_prompt": "bare", **other})
+    assert refused.status_code == 422
+    assert "mode `verdict` and layout `rubricd` only" in refused.json()["errors"][0]["msg"]
 
 
 async def test_escalation_is_off_unless_asked_for_and_changes_the_judge() -> None:

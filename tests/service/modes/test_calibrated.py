@@ -17,7 +17,7 @@ VERDICT, REASONED = ("verdict", "rubricd"), ("reasoned", "rubricd")
 
 
 def modes(**settings: Any) -> dict[tuple[str, str], JudgingMode]:
-    return judging_modes(FakeEngine().identity, family("qwen"), ModeSettings(**settings))
+    return dict(judging_modes(FakeEngine().identity, family("qwen"), ModeSettings(**settings)))
 
 
 def made_for(mode: JudgingMode, name: str = "platt-1") -> Calibration:

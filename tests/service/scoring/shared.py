@@ -10,8 +10,9 @@ from service.cache.shared import Lookup
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine
 from service.errors import QuotaExceeded
-from service.modes.modes import JudgingMode, ModeResult
+from service.modes.modes import ModeResult
 from service.modes.registry import judging_modes
+from service.modes.served import JudgingModes
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import Scorer
@@ -21,7 +22,7 @@ from testkit.tokenizer_families import family
 
 Known = Callable[[bytes, ModeResult], None]
 Mine = Callable[[Sequence[bytes]], None]
-Modes = dict[tuple[str, str], JudgingMode]
+Modes = JudgingModes
 Calibrate = Callable[[Modes], Modes]
 
 

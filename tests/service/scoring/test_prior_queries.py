@@ -23,7 +23,7 @@ def calibrating(curve: Line, prior: Prior | None = None) -> Calibrate:
     def calibrate(modes: Modes) -> Modes:
         judge = modes["verdict", "rubricd"].judge
         made = Calibration("x", judge.fingerprint, "verdict", "rubricd", (SelectedCurve(curve),), prior)
-        return calibrated_modes(modes, [made], escalates=False)
+        return modes.replaced(calibrated_modes(modes.ways, [made], escalates=False))
 
     return calibrate
 

@@ -47,10 +47,10 @@ def test_what_is_served_by_text_has_labels_of_its_own_in_every_mode_and_layout(n
     texts = TokenTexts(tokenizer)
     modes = judging_modes(IDENTITY, tokenizer, ModeSettings())
     try:
-        served = readable_modes(modes, texts.check)
+        served = set(readable_modes(modes, texts.check).ways)
     except ConfigurationError:
-        served = {}
-    for key, judging_mode in modes.items():
+        served = set()
+    for key, judging_mode in modes.ways.items():
         judge = judging_mode.judge
         told = texts(judge.label_ids)
         alike = [id for id in range(len(tokenizer)) if tokenizer.decode([id]) in told]
