@@ -106,13 +106,18 @@ def _print_plan(plan: Plan, cut: int, rows: int) -> None:
     print(
         f"rubricd: {plan.run.preset}, {plan.steps} batches of {plan.run.prompts_per_batch} prompts x "
         f"{plan.run.group} rollouts{start}; {_rate(plan)}judge {plan.judge['model']} {plan.judge['fingerprint']}"
-        f"{' (a toy)' if plan.judge['toy'] else ''}; "
+        f"{' (a toy)' if plan.judge['toy'] else ''}; {_examiner(plan)}"
         f"run folder {plan.out}"
     )
     if plan.trial_failure is not None:
         print(f"rubricd: an empty answer to the first row has no score ({plan.trial_failure}); others may lack one too")
     if cut:
         print(f"rubricd: the rubrics of {cut} of {rows} rows do not fit; a part of their criteria is revealed")
+
+
+def _examiner(plan: Plan) -> str:
+    one = plan.examiner
+    return "" if one is None else f"examiner {one['model']} {one['fingerprint']}{' (a toy)' if one['toy'] else ''}; "
 
 
 def _rate(plan: Plan) -> str:

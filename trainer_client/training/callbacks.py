@@ -25,6 +25,7 @@ _WATCHED = (
     ("completions/mean_length", "tokens"),
     ("completions/clipped_ratio", "cut"),
     ("eval_reward", "held-out reward"),
+    ("eval_examiner/reward/bare", "by the examiner"),
 )
 _LARGEST_BOUNDED, _LOGS, _CLIPPED = 10.0, 20, 0.5
 

@@ -48,7 +48,8 @@ def check(plan: Plan) -> Checked:
     config = _config(plan)
     try:
         check_engine()
-        check_waits(plan.judging, config)
+        for judging in filter(None, (plan.judging, plan.examining)):
+            check_waits(judging, config)
     except (RuntimeError, ValueError) as error:
         raise RunConfigError(str(error)) from None
     tokenizer, context = _policy(plan, config)

@@ -24,6 +24,7 @@ from trainer_client.reward_client import JudgeConfig, why_missing
 from trainer_client.training import run_dir
 from trainer_client.training.presets import GENERIC
 from trainer_client.training.run_config import RunConfig, RunConfigError
+from trainer_client.training.run_sections import JudgingSection
 from trainer_client.trl import reporting
 
 
@@ -57,6 +58,8 @@ class Plan:
     judge: dict[str, Any]
     trial_failure: str | None
     """The reason why an empty answer to the first row has no score; None if it has one."""
+    examining: JudgeConfig | None
+    examiner: dict[str, Any] | None
     checkpoint: Path | None
     processes: Processes
     data: Mapping[str, Any]
@@ -84,16 +87,42 @@ def prepare(run: RunConfig, *, resume: bool, another_judge: bool = False, toy_ju
     if processes.first and started:
         run_dir.check_same(out, run, data)
     checkpoint = run_dir.checkpoint(out) if resume else None
-    judging = run.judge(os.environ, expect_judge=run.judging.expect_judge)
-    judge, trial_failure = asyncio.run(_judge(run, judging, [*rows, *eval_rows]))
+    judge, judging, trial_failure = _checked(run, "judging", run.judging, [*rows, *eval_rows], toy_judge)
+    _check_judge(run_dir.judges(out) if checkpoint else [], judge, another_judge)
+    examiner = examining = None
+    if run.examiner is not None:
+        _check_categories(run.examiner, str(run.eval_data), eval_rows)
+        examiner, examining, _ = _checked(run, "examiner", run.examiner, eval_rows, toy_judge)
+        _check_judge(run_dir.judges(out, "examiners") if checkpoint else [], examiner, another_judge)
+    return Plan(
+        run=run,
+        out=out,
+        order=order,
+        eval_rows=eval_rows,
+        steps=steps,
+        judging=judging,
+        judge=judge,
+        trial_failure=trial_failure,
+        examining=examining,
+        examiner=examiner,
+        checkpoint=checkpoint,
+        processes=processes,
+        data=data,
+    )
+
+
+def _checked(
+    run: RunConfig, name: str, part: JudgingSection, rows: Sequence[Row], toy_judge: bool
+) -> tuple[dict[str, Any], JudgeConfig, str | None]:
+    """The judge's identity, its config with that fingerprint, and why an empty answer has no score."""
+    asked = part.config(os.environ, expect_judge=part.expect_judge, pitfalls=run.pitfalls)
+    judge, trial_failure = asyncio.run(_judge(name, part, asked, rows))
     if judge["toy"] and not toy_judge:
         raise RunConfigError(
-            f"`judging`: the service's judge, {judge['model']}, is a toy and its rewards mean nothing; start the "
+            f"`{name}`: the service's judge, {judge['model']}, is a toy and its rewards mean nothing; start the "
             "service with a real `judge`, or say --toy-judge for a demonstration"
         )
-    _check_judge(run_dir.judges(out) if checkpoint else [], judge, another_judge)
-    judging = run.judge(os.environ, expect_judge=judge["fingerprint"])
-    return Plan(run, out, order, eval_rows, steps, judging, judge, trial_failure, checkpoint, processes, data)
+    return judge, part.config(os.environ, expect_judge=judge["fingerprint"], pitfalls=run.pitfalls), trial_failure
 
 
 def begin(plan: Plan) -> None:
@@ -103,6 +132,8 @@ def begin(plan: Plan) -> None:
     step = 0 if plan.checkpoint is None else run_dir.step_of(plan.checkpoint)
     run_dir.start(plan.out, plan.run, plan.data)
     run_dir.write_judge(plan.out, plan.judge, step)
+    if plan.examiner is not None:
+        run_dir.write_judge(plan.out, plan.examiner, step, "examiners")
     run_dir.drop_after(plan.out, step)
 
 
@@ -162,12 +193,22 @@ def _no_score(run: RunConfig, rubric: wire.Rubric | None) -> str | None:
         return None if run.judging.mode == "likert" else "has no `rubric`; leave the row out or set `rubric: generic`"
     if not rubric.counted():
         return "every criterion has 0 points; leave the row out or give it points"
-    if run.judging.aggregation == "rar_explicit" and (lacking := rubric.lacking_category()):
+    return _no_category(run.judging, rubric)
+
+
+def _no_category(part: JudgingSection, rubric: wire.Rubric) -> str | None:
+    if part.aggregation == "rar_explicit" and (lacking := rubric.lacking_category()):
         return (
             f"`rar_explicit` weighs by category and criterion {lacking[0]} has none; begin its text with "
             "`Essential Criteria: ` or another category, or give it the tag `category`"
         )
     return None
+
+
+def _check_categories(examiner: JudgingSection, path: str, rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row.rubric is not None and (problem := _no_category(examiner, row.rubric)):
+            raise DataError(f"{path}, row {row.id}: {problem}")
 
 
 def _order(run: RunConfig, rows: Sequence[Row]) -> tuple[int, list[Row]]:
@@ -183,15 +224,17 @@ def _order(run: RunConfig, rows: Sequence[Row]) -> tuple[int, list[Row]]:
     return steps, order[: steps * run.prompts_per_batch]
 
 
-async def _judge(run: RunConfig, judging: JudgeConfig, rows: Sequence[Row]) -> tuple[dict[str, Any], str | None]:
+async def _judge(
+    name: str, part: JudgingSection, judging: JudgeConfig, rows: Sequence[Row]
+) -> tuple[dict[str, Any], str | None]:
     """Returns the judge's identity, and the reason why an empty answer to the first row has no score, if it has none.
     It is scored so that a wrong key or option is found now."""
-    mode, layout = run.judging.mode, run.judging.layout
+    mode, layout = part.mode, part.layout
     async with judging.client() as client:
         info = await client.judge()
         if mode not in info.modes or layout not in info.layouts:
             raise RunConfigError(
-                f"`judging`: this judge offers the modes {', '.join(info.modes)} and the layouts "
+                f"`{name}`: this judge offers the modes {', '.join(info.modes)} and the layouts "
                 f"{', '.join(info.layouts)}, not {mode} and {layout}"
             )
         longest = max(rows, key=lambda row: len(row.rubric.criteria) if row.rubric else 0)

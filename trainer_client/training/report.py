@@ -34,6 +34,13 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, f
         None,
     ),
     (
+        "By the examiner",
+        "Mean score of the held-out rows, from the bare prompt, by a second judge who gives no rewards.",
+        (("three", "held-out rows, bare prompt", "eval_examiner/reward/bare"),),
+        0.0,
+        None,
+    ),
+    (
         "Rubric revealed",
         "Share of its rubric that a rollout saw, mean.",
         (("two", "revealed share", "scaffold/revealed_share"),),
@@ -108,9 +115,7 @@ def page(folder: Path) -> str:
         ),
         tiles="\n".join(_tiles(logs, rollouts)),
         charts="\n".join(_chart(logs, *chart) for chart in _CHARTS if any(_has(logs, one[2]) for one in chart[2])),
-        tables="\n".join(
-            filter(None, (_criteria(logs), rollouts.reasons(), rollouts.examples(), *_facts(folder, judges)))
-        ),
+        tables="\n".join(filter(None, (_criteria(logs), rollouts.reasons(), rollouts.examples(), *_facts(folder)))),
     )
 
 
@@ -245,8 +250,10 @@ def _last_text(turns: Any) -> str:
     return str(turns[-1]["content"]) if turns else ""
 
 
-def _facts(folder: Path, judges: run_dir.Judges) -> Iterable[str]:
-    for judge in judges:
+def _facts(folder: Path) -> Iterable[str]:
+    named = [("Judge", one) for one in run_dir.judges(folder)]
+    named += [("Examiner", one) for one in run_dir.judges(folder, "examiners")]
+    for kind, judge in named:
         rows = [
             f'<tr><td class="name">{escape(name)}</td><td class="text">{escape(_plain(value))}</td></tr>'
             for name, value in judge.items()
@@ -254,7 +261,9 @@ def _facts(folder: Path, judges: run_dir.Judges) -> Iterable[str]:
         ]
         about = f"{judge['model']}, fingerprint {judge['fingerprint']}."
         yield _section(
-            f"Judge from step {judge['from_step']} on", about, _folded("all parts of its fingerprint", _table((), rows))
+            f"{kind} from step {judge['from_step']} on",
+            about,
+            _folded("all parts of its fingerprint", _table((), rows)),
         )
     text = (folder / "run.yaml").read_text(encoding="utf-8")
     yield _section("Run config", "With every field.", _folded("run.yaml", f"<pre>{escape(text)}</pre>"))

@@ -13,7 +13,6 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from trainer_client.client import ScoreOptions
 from trainer_client.data.rows import Pitfalls
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Ratio, Scaffold, Schedule, Wording
@@ -48,6 +47,10 @@ class RunConfig(Section):
     preset: str = Field(default="ruscarl", description="Gives the fields that the file leaves out.")
     eval_data: OneOrMore | None = Field(
         default=None, description="Held-out rows, evaluated from the bare prompt; like `data`."
+    )
+    examiner: JudgingSection | None = Field(
+        default=None,
+        description="A second judge of the held-out rows, who gives no rewards; fields left out are as in `judging`.",
     )
     pitfalls: Pitfalls | None = Field(
         default=None, description="Whether a met RaR pitfall is good: `met_is_good` or `met_is_bad`."
@@ -90,8 +93,13 @@ class RunConfig(Section):
             raise ValueError(f"rewards.by `{self.rewards.by}` needs verdicts: set judging.mode to verdict or reasoned")
         if self.eval_data is not None and self.eval_every is None:
             raise ValueError("`eval_data` would never be used: set `eval_every`, or leave `eval_data` out")
-        if self.judging.mode != "likert" and self.rubric == "none":
-            raise ValueError(f"judging.mode `{self.judging.mode}` needs a rubric: set `rubric` to own or generic")
+        for name, judge in (("judging", self.judging), ("examiner", self.examiner)):
+            if judge is not None and judge.mode != "likert" and self.rubric == "none":
+                raise ValueError(f"{name}.mode `{judge.mode}` needs a rubric: set `rubric` to own or generic")
+        if self.examiner is not None and self.eval_data is None:
+            raise ValueError("`examiner` judges held-out rows alone: set `eval_data`, or leave `examiner` out")
+        if self.examiner is not None and self.examiner.scores_as(self.judging):
+            raise ValueError("`examiner` would score as `judging` does: give it another `url`, `mode` or option")
         return self
 
     @property
@@ -115,29 +123,15 @@ class RunConfig(Section):
         )
 
     def judge(self, environment: Mapping[str, str], *, expect_judge: str | None) -> JudgeConfig:
-        """The judge that the fields describe; its key is read from `environment`."""
-        part = self.judging
-        names = ScoreOptions.__annotations__.keys() - {"cache", "pitfalls", "reasoning"}
-        options: Any = {name: getattr(part, name) for name in names}
-        # What is sent are answers, so that the service keeps them as they are.
-        options |= {"expect_judge": expect_judge, "pitfalls": self.pitfalls, "reasoning": "keep"}
-        return JudgeConfig(
-            url=tuple(part.url),
-            token=environment.get(part.token_env) or None,
-            options=options,
-            judge_timeout_s=part.judge_timeout_s,
-            concurrency=part.concurrency,
-            timeout_s=part.timeout_s,
-            max_missing_fraction=part.max_missing_fraction,
-            reasoning=part.reasoning,
-            truncation_penalty=part.truncation_penalty,
-        )
+        """The judge that gives the rewards; its key is read from `environment`."""
+        return self.judging.config(environment, expect_judge=expect_judge, pitfalls=self.pitfalls)
 
 
 _SECTIONS: Mapping[str, type[Section]] = {
     "scaffold": ScaffoldSection,
     "wording": WordingSection,
     "judging": JudgingSection,
+    "examiner": JudgingSection,
     "rewards": RewardsSection,
     "functions": FunctionSection,
     "lora": LoraSection,
@@ -197,6 +191,10 @@ def _with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in document.items():
         merged = key in _MERGED and isinstance(value, dict)
         whole[key] = {**whole.get(key, {}), **value} if merged else value
+    if isinstance(document.get("examiner"), dict) and isinstance(whole.get("judging"), dict):
+        # No run ends because of it, and another judge has another fingerprint.
+        own = {**whole["judging"], "max_missing_fraction": 1.0, "expect_judge": None}
+        whole["examiner"] = {**own, **document["examiner"]}
     return whole
 
 

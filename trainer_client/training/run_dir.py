@@ -2,7 +2,7 @@
 
     run.yaml          the run config with every field
     data.json         the number of rows, and a digest of them in their order
-    judge.json        the judges that gave the rewards, each with its first step
+    judge.json        the judges that gave the rewards, and the examiners, each with its first step
     metrics.jsonl     a line for each log
     completions/      TRL's tables of rollouts: completions_N of a training's batch, held_out_N of an evaluation
     checkpoint-N/     TRL's checkpoints, N in optimiser steps
@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trainer_client.data.rows import Row
 from trainer_client.training import run_config, yaml_fields
@@ -37,6 +37,7 @@ _MAY_CHANGE_BEFORE = ("trl.logging_", "trl.log_", "trl.hub_", "trl.trackio_", "t
 """Fields, and beginnings of fields, that change neither the algorithm nor the order. Rows have their digest."""
 
 Judges = list[dict[str, Any]]
+Kind = Literal["judges", "examiners"]
 
 
 def checkpoint(out: Path) -> Path | None:
@@ -70,7 +71,7 @@ def check_same(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
     changed = [
         f"{place} was {before.get(place)!r} and is {now.get(place)!r}"
         for place in sorted(before.keys() | now.keys())
-        if place not in _MAY_CHANGE and not place.startswith(_MAY_CHANGE_BEFORE) and before.get(place) != now.get(place)
+        if before.get(place) != now.get(place) and not _may_change(place)
     ]
     if changed:
         raise RunConfigError(f"{out} holds another run: {'; '.join(changed)}. Undo that, or name another --out")
@@ -78,10 +79,19 @@ def check_same(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
         raise RunConfigError(f"{out} began with other rows than {', '.join(run.data)} holds now; bring those rows back")
 
 
-def judges(out: Path) -> Judges:
-    """The judges that gave the rewards, each with `from_step`; empty before the first."""
+def _may_change(place: str) -> bool:
+    place = place.replace("examiner.", "judging.")
+    return place in _MAY_CHANGE or place.startswith(_MAY_CHANGE_BEFORE)
+
+
+def judges(out: Path, kind: Kind = "judges") -> Judges:
+    """The judges that gave the rewards, or the examiners, each with `from_step`; empty before the first."""
+    return _judges(out).get(kind, [])
+
+
+def _judges(out: Path) -> dict[str, Judges]:
     path = out / "judge.json"
-    found: Judges = json.loads(path.read_text(encoding="utf-8"))["judges"] if path.exists() else []
+    found: dict[str, Judges] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return found
 
 
@@ -92,12 +102,12 @@ def start(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
     _write(out / "data.json", json.dumps(dict(data), indent=1))
 
 
-def write_judge(out: Path, judge: Mapping[str, Any], step: int) -> None:
-    """Records that this judge gives the rewards from `step` on."""
-    known = [one for one in judges(out) if one["from_step"] < step or step == 0]
+def write_judge(out: Path, judge: Mapping[str, Any], step: int, kind: Kind = "judges") -> None:
+    """Records that this judge is the one from `step` on."""
+    known = [one for one in judges(out, kind) if one["from_step"] < step or step == 0]
     same = bool(known) and {**known[-1], "from_step": 0} == {**judge, "from_step": 0}
     now = known if same else [*(known if step else []), {"from_step": step, **judge}]
-    _write(out / "judge.json", json.dumps({"judges": now}, indent=1, ensure_ascii=False))
+    _write(out / "judge.json", json.dumps({**_judges(out), kind: now}, indent=1, ensure_ascii=False))
 
 
 def drop_after(out: Path, step: int) -> None:

@@ -3,12 +3,16 @@
 Guarantees: an unknown field and a value of another type are errors, and every field has a sentence of its own.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from trainer_client import wire
+from trainer_client.client import ScoreOptions
+from trainer_client.data.rows import Pitfalls
+from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Over, Place, Schedule, Within, Wording
 
 _SCHEDULE, _WORDING = Schedule(), Wording()
@@ -87,7 +91,7 @@ class JudgingSection(Section):
         description="The policy's reasoning: `remove`, by the tags of its tokenizer and template; `keep`; or "
         "`{open, close}`.",
     )
-    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next eleven.")
+    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next twelve.")
     aggregation: wire.Aggregation = Field(default="healthbench", description="How verdicts become a score.")
     layout: wire.Layout = Field(default="rubricd", description="The prompt's layout.")
     judge_prompt: str | None = Field(
@@ -97,6 +101,7 @@ class JudgingSection(Section):
     rating_norm: wire.RatingNorm = Field(default="(r-1)/9", description="How a rating of 1..10 becomes the score.")
     soft: bool = Field(default=False, description="Whether P(met) counts instead of 0 and 1.")
     threshold: float = Field(default=0.5, ge=0, le=1, description="P(met) from which a criterion is met.")
+    debias: bool = Field(default=False, description="Whether scores are corrected for the judge's known errors.")
     min_coverage: float = Field(
         default=1.0, ge=0, le=1, description="Share of the points that must be judged for a score."
     )
@@ -120,6 +125,34 @@ class JudgingSection(Section):
                     "holds a key, and the run config is kept: put the key into the variable of `token_env`"
                 )
         return urls
+
+    def config(
+        self, environment: Mapping[str, str], *, expect_judge: str | None, pitfalls: Pitfalls | None
+    ) -> JudgeConfig:
+        """The judge that the fields describe; its key is read from `environment`."""
+        names = ScoreOptions.__annotations__.keys() - {"cache", "pitfalls", "reasoning"}
+        options: Any = {name: getattr(self, name) for name in names}
+        # What is sent are answers, so that the service keeps them as they are.
+        options |= {"expect_judge": expect_judge, "pitfalls": pitfalls, "reasoning": "keep"}
+        return JudgeConfig(
+            url=tuple(self.url),
+            token=environment.get(self.token_env) or None,
+            options=options,
+            judge_timeout_s=self.judge_timeout_s,
+            concurrency=self.concurrency,
+            timeout_s=self.timeout_s,
+            max_missing_fraction=self.max_missing_fraction,
+            reasoning=self.reasoning,
+            truncation_penalty=self.truncation_penalty,
+        )
+
+    def scores_as(self, other: "JudgingSection") -> bool:
+        """Returns whether the same service is asked for the same scores."""
+        names = {"url", *ScoreOptions.__annotations__} & JudgingSection.model_fields.keys() - {
+            "priority",
+            "expect_judge",
+        }
+        return all(getattr(self, name) == getattr(other, name) for name in names)
 
 
 class LoraSection(Section):

@@ -29,6 +29,7 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
             run.policy,
             plan.order,
             judging=plan.judging,
+            examining=plan.examining,
             config=config,
             scaffold=run.scaffolding(),
             ratio=run.ratio,

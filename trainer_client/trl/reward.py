@@ -25,6 +25,9 @@ from trainer_client.trl.completions import Response, read_all
 from trainer_client.trl.metrics import DEFAULT, Judged, RewardMetrics, log_columns
 from trainer_client.trl.prompt_row import Prompt, bare, row_of, row_text, rowed
 
+EXAMINER = "examiner"
+"""The name of a second judge of held-out rows, which its metrics and columns begin with."""
+
 
 class TooFewJudged(RuntimeError):
     """Too many rollouts have no reward, so that no step is taken from the rest."""
@@ -54,6 +57,7 @@ class JudgeReward:
         self._tickets = count()
         self._begun: dict[int, tuple[Future[list[Judged]], int]] = {}
         self._metrics = RewardMetrics(name)
+        self._examiner: JudgeReward | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies what it was made with, and neither connections nor what is under way."""
@@ -62,6 +66,13 @@ class JudgeReward:
     def end_at(self, ends: Iterable[int]) -> None:
         """Takes the token ids that finish an answer from the trainer, which knows them once it holds the model."""
         self._ends = frozenset(ends)
+        if self._examiner is not None:
+            self._examiner.end_at(self._ends)
+
+    def examined_by(self, examiner: "JudgeReward") -> None:
+        """Takes a second judge, which is asked about held-out completions as well. It logs, and gives no rewards: TRL
+        would add them up."""
+        self._examiner = examiner
 
     def read_with(self, answers: PolicyAnswers) -> None:
         """Takes what reads the policy's answers from the trainer. Before, the policy counts as unknown."""
@@ -96,6 +107,24 @@ class JudgeReward:
     ) -> list[float | None]:
         """Returns one reward a completion. Raises TooFewJudged, and RubricdClientError where waiting for the judge is
         of no use."""
+        logs: dict[str, Any] = {"log_extra": log_extra, "log_metric": log_metric, **columns}
+        own = self._rewards(prompts, completions, completion_ids, ticket, **logs)
+        if self._examiner is None or not any(columns.get("held_out") or ()):
+            return await own
+        rewards, _ = await asyncio.gather(own, self._examiner(prompts, completions, completion_ids, **logs))
+        return rewards
+
+    async def _rewards(
+        self,
+        prompts: Sequence[str | Prompt],
+        completions: Sequence[str | Prompt],
+        completion_ids: Sequence[Sequence[int]],
+        ticket: Sequence[int] | None,
+        *,
+        log_extra: Callable[[str, list[Any]], None] | None,
+        log_metric: Callable[[str, float], None] | None,
+        **columns: Any,
+    ) -> list[float | None]:
         started = time.monotonic()
         prompts = rowed(prompts, columns, rubrics=self._judging.options.get("mode") != "likert")
         if ticket is None:

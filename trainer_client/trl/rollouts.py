@@ -63,6 +63,7 @@ class Rollouts:
             "member": [start.member for start in starts],
             "revealed": [json.dumps(start.revealed) for start in starts],
             "revealed_share": [start.share for start in starts],
+            "held_out": [not trainer.model.training] * len(starts),
         }
 
     def _generated(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any] | None]:

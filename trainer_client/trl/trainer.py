@@ -23,7 +23,7 @@ from trainer_client.scaffold import Message, Ratio, Scaffold, placed
 from trainer_client.trl import parts
 from trainer_client.trl.config import grpo_config
 from trainer_client.trl.prompt_row import Row, with_row
-from trainer_client.trl.reward import JudgeReward, TooFewJudged
+from trainer_client.trl.reward import EXAMINER, JudgeReward, TooFewJudged
 from trainer_client.trl.rollouts import Rollouts
 from trainer_client.trl.rubric_trainer import Kl, RubricTrainer
 
@@ -107,6 +107,7 @@ def build(
     rows: Sequence[Row],
     *,
     judging: JudgeConfig,
+    examining: JudgeConfig | None = None,
     config: GRPOConfig,
     scaffold: Scaffold,
     ratio: Ratio = "bare/bare",
@@ -122,8 +123,9 @@ def build(
 ) -> RubricTrainer:
     """Returns a trainer over `rows`, which are in the order of training; `.train()` and
     `.train(resume_from_checkpoint=…)` are TRL's. `policy` is a folder or a hub name, `lora` a peft configuration.
-    Raises RuntimeError for another TRL, ValueError for rows or settings that do not fit. `kl` is TRL's k3 term with the
-    bounds of the paper's code (`clamped`), or without them (`plain`)."""
+    `examining` is a second judge of the held-out rows, who gives no rewards: its metrics begin with `examiner/`.
+    `kl` is TRL's k3 term with the bounds of the paper's code (`clamped`), or without them (`plain`). Raises
+    RuntimeError for another TRL, ValueError for rows or settings that do not fit."""
     check_engine()
     constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every training to its authors.
     tokenizer = AutoTokenizer.from_pretrained(policy, padding_side="left")
@@ -136,6 +138,10 @@ def build(
         [*rows, *eval_rows], judging, by=by, beside=beside, ends=[tokenizer.eos_token_id]
     )
     judge.read_with(PolicyAnswers(judging.reasoning, tokenizer, template))
+    if examining is not None:
+        examiner = JudgeReward(examining, ends=[tokenizer.eos_token_id], name=EXAMINER)
+        examiner.read_with(PolicyAnswers(examining.reasoning, tokenizer, template))
+        judge.examined_by(examiner)
     for name, value in settings.items():
         setattr(config, name, value)
     rollouts = Rollouts(

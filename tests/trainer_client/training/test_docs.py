@@ -18,11 +18,14 @@ def test_tables_are_what_the_code_says(head: str) -> None:
     assert TABLES[head]() in TEXT, "run `python -m tools.training_tables`"
 
 
-def test_the_example_is_a_run_config(tmp_path: Path) -> None:
-    whole, lora = _BLOCK.findall(TEXT)
+def test_the_examples_are_run_configs(tmp_path: Path) -> None:
+    whole, examiner, lora = _BLOCK.findall(TEXT)
     (tmp_path / "run.yaml").write_text(whole)
     run = run_config.read(tmp_path / "run.yaml")
     assert run.trl["use_vllm"] is True and run.trl["top_k"] == 0
+    (tmp_path / "run.yaml").write_text(whole + examiner.partition("\n")[2])
+    examined = run_config.read(tmp_path / "run.yaml").examiner
+    assert examined is not None and (examined.mode, examined.aggregation) == ("reasoned", "healthbench")
     (tmp_path / "run.yaml").write_text(whole.replace(whole.splitlines()[-1], lora))
     assert run_config.read(tmp_path / "run.yaml").lora is not None
 

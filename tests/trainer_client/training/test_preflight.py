@@ -173,6 +173,29 @@ def test_another_judge_is_another_reward(tmp_path: Path, url: str, service: Serv
     assert again.judging.options["expect_judge"] == "judge-2"
 
 
+def test_an_examiner_is_checked_and_recorded_as_the_judge_is(tmp_path: Path, url: str) -> None:
+    first, *others = runs.rows()[0]["rubric"]
+    one_weighed = [{**first, "tags": ["category:essential"]}, *others]
+    runs.lines(tmp_path / "held.jsonl", _row(id="held", rubric=one_weighed))
+    fields: Json = {"eval_data": "held.jsonl", "eval_every": 2}
+    with pytest.raises(RunConfigError, match="`examiner`: this judge offers the modes verdict and"):
+        _plan(_run(tmp_path, url, **fields, examiner={"mode": "implicit"}))
+    weighed = {"aggregation": "rar_explicit"}
+    with pytest.raises(DataError, match=r"held\.jsonl, row held: `rar_explicit` weighs by category"):
+        _plan(_run(tmp_path, url, **fields, examiner=weighed))
+    another = Service(lambda body: answered({**scores(body), "judge": {**scores(body)["judge"], "fingerprint": "e-1"}}))
+    with served(another) as strong:
+        run = _run(tmp_path, url, **fields, examiner={"url": strong})
+        plan = _plan(run)
+        assert plan.examining is not None and plan.examining.options["expect_judge"] == "e-1"
+        assert plan.judging.options["expect_judge"] == FINGERPRINT
+        assert [one["fingerprint"] for one in run_dir.judges(plan.out, "examiners")] == ["e-1"]
+        assert [one["fingerprint"] for one in run_dir.judges(plan.out)] == [FINGERPRINT]
+        _checkpoint(plan.out, 2)
+    with served(Service()) as other, pytest.raises(JudgeMismatch, match=r"judged by fake \(e-1\), and the service now"):
+        _plan(_run(tmp_path, url, **fields, examiner={"url": other}), resume=True)
+
+
 def _checkpoint(out: Path, step: int, state: str = "{}") -> None:
     (out / f"checkpoint-{step}").mkdir()
     (out / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
@@ -187,11 +210,13 @@ def test_resuming_takes_the_last_whole_checkpoint_and_forgets_what_came_after(tm
     (out / "metrics.jsonl").write_text("".join(f'{{"step": {n}}}\n' for n in (9, 10, 11)) + '{"step": 1')
     (out / "completions").mkdir()
     for step in (10, 11):
-        (out / "completions" / f"completions_{step:05d}.parquet").touch()
+        for kind in ("completions", "held_out"):
+            (out / "completions" / f"{kind}_{step:05d}.parquet").touch()
     plan = _plan(run, resume=True)
     assert plan.checkpoint == out / "checkpoint-10"
     assert [log["step"] for log in runs.metrics(out)] == [9, 10]
-    assert [path.name for path in (out / "completions").iterdir()] == ["completions_00010.parquet"]
+    kept = sorted(path.name for path in (out / "completions").iterdir())
+    assert kept == ["completions_00010.parquet", "held_out_00010.parquet"]
 
 
 def test_resuming_where_nothing_is_begins(tmp_path: Path, url: str) -> None:

@@ -226,3 +226,21 @@ def test_the_fields_are_those_of_what_they_make(tmp_path: Path) -> None:
         judging.options.keys() == ScoreOptions.__annotations__.keys() - {"cache"}
         and judging.options["expect_judge"] == "me"
     )
+
+
+def test_an_examiner_is_the_judge_but_for_what_it_says(tmp_path: Path) -> None:
+    held_out = "eval_data: held.jsonl\n"
+    judge = "judging: {url: 'http://judge:8000', concurrency: 3, soft: true, expect_judge: a1}\n"
+    least = LEAST.replace("judging: {url: 'http://judge:8000'}\n", judge)
+    run = run_config.read(_file(tmp_path, f"{held_out}examiner: {{mode: reasoned, votes: 3}}\n", least))
+    assert run.examiner is not None
+    changed = {"mode": "reasoned", "votes": 3, "expect_judge": None, "max_missing_fraction": 1.0}
+    assert run.examiner == run.judging.model_copy(update=changed)
+    (tmp_path / "again.yaml").write_text(run_config.written(run))
+    assert run_config.read(tmp_path / "again.yaml") == run
+    assert "`examiner` judges held-out rows alone: set `eval_data`" in _said(tmp_path, "examiner: {mode: reasoned}\n")
+    same = f"{held_out}examiner: {{judge_timeout_s: 9.0, priority: eval}}\n"
+    assert "`examiner` would score as `judging` does: give it another `url`, `mode` or option" in _said(tmp_path, same)
+    rated = f"preset: direct-likert\n{held_out}examiner: {{mode: verdict}}\n"
+    assert "examiner.mode `verdict` needs a rubric" in _said(tmp_path, rated)
+    assert "`examiner.mod`: unknown field; did you mean `mode`?" in _said(tmp_path, f"{held_out}examiner: {{mod: x}}\n")

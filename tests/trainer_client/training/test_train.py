@@ -149,7 +149,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
 def test_with_the_real_service_lora_and_held_out_rows(tmp_path: Path) -> None:
     runs.lines(tmp_path / "held.jsonl", HELD_OUT)
     fields: Json = {"eval_data": "held.jsonl", "eval_every": 2, "lora": {"r": 2}, "pipeline_parts": 2, "steps": 2}
-    fields["rewards"] = {"by": "tag"}
+    fields |= {"rewards": {"by": "tag"}, "examiner": {"soft": True}}
     with real_service("--engine", "fake") as running:
         done = runs.train(runs.run_file(tmp_path, running.url, **fields))
     assert done.returncode == 0, done.stderr
@@ -159,11 +159,15 @@ def test_with_the_real_service_lora_and_held_out_rows(tmp_path: Path) -> None:
     evaluated = [log for log in runs.metrics(out) if "eval_reward" in log]
     assert [log["step"] for log in evaluated] == [2]
     assert evaluated[0]["eval_scaffold/revealed_share"] == 0 and evaluated[0]["eval_judge/none_share"] == 0
+    assert evaluated[0]["eval_examiner/reward/bare"] != evaluated[0]["eval_reward/bare"]
+    assert run_dir.judges(out, "examiners")[0]["fingerprint"] == run_dir.judges(out)[0]["fingerprint"]
+    assert "examiner/score" in pq.read_table(out / "completions" / "held_out_00002.parquet").column_names
     (first, *_) = [log for log in runs.metrics(out) if "reward" in log]
     parts = {name: first[f"rewards/judge/{name}/mean"] for name in ("axis:item", "untagged")}
     assert first["reward"] == pytest.approx(sum(parts.values()), abs=1e-5), "the score itself counts for nothing"
     assert first["rewards/judge/mean"] == pytest.approx(first["reward/bare"] * 0.25 + first["reward/scaffolded"] * 0.75)
     assert first["judge/judgements"] + 3 * first["judge/cached_share"] == pytest.approx(3)
+    assert "By the examiner" in (out / "report.html").read_text(encoding="utf-8")
     assert "held-out rows" in (out / "report.html").read_text(encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.trainer_client.trl.quiet_trl import GRPOTrainer
-from tests.trainer_client.trl.tiny import EVEN, Recorder, configured, rows, save_policy
+from tests.trainer_client.trl.tiny import EVEN, Recorder, configured, judged_by, rows, save_policy, word
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Scaffold, Schedule
 from trainer_client.trl.rubric_trainer import HIGHEST, LOWEST, Kl, bounded
@@ -134,8 +134,11 @@ def test_held_out_rollouts_have_tables_of_their_own(tmp_path: Path, policy: str,
         per_device_eval_batch_size=3,
     )
     held_out = rows(9)
-    trainer = build(policy, rows(4), judging=judging, config=config, scaffold=EVEN, eval_rows=held_out)
-    trainer.train()
+    with judged_by(lambda response: 1 - word(response)) as (examining, asked):
+        parts: dict[str, Any] = {"judging": judging, "examining": examining, "eval_rows": held_out}
+        trainer = build(policy, rows(4), config=config, scaffold=EVEN, **parts)
+        trainer.train()
+    assert sum(len(body["items"]) for body in asked.bodies) == 2 * 9, "it is asked about no training rollout"
     tables = {file.name: pq.read_table(file).to_pydict() for file in (tmp_path / "completions").iterdir()}
     assert sorted(tables) == [f"{kind}_0000{n}.parquet" for kind in ("completions", "held_out") for n in (1, 2)]
     for n in (1, 2):
@@ -146,3 +149,8 @@ def test_held_out_rollouts_have_tables_of_their_own(tmp_path: Path, policy: str,
     assert [one["step"] for one in logs] == [1, 2]
     scores = tables["held_out_00002.parquet"]["score"]
     assert logs[1]["eval_reward"] == pytest.approx(sum(scores) / len(scores), abs=1e-5)
+    examined = tables["held_out_00002.parquet"]["examiner/score"]
+    assert examined == [pytest.approx(1 - score) for score in scores]
+    assert logs[1]["eval_examiner/reward/bare"] == pytest.approx(sum(examined) / len(examined), abs=1e-5)
+    assert "examiner/score" not in tables["completions_00002.parquet"]
+    assert not [name for log in trainer.state.log_history for name in log if name.startswith("examiner/")]

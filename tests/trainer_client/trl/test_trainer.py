@@ -147,6 +147,25 @@ def test_a_judge_alone_in_a_plain_trainer(tmp_path: Path, policy: str, judging: 
     assert logged["reward/bare"] == pytest.approx(logged["reward"], rel=1e-5)
 
 
+def test_two_judges_in_a_plain_trainer_have_names_of_their_own(tmp_path: Path, policy: str) -> None:
+    with judged_by() as (first, _), judged_by(lambda response: 1 - word(response)) as (second, _):
+        named = {"judge": first, "safety": second}
+        judges = [JudgeReward(replace(one, max_missing_fraction=0.0), name=name) for name, one in named.items()]
+        trainer = GRPOTrainer(
+            policy,
+            reward_funcs=judges,
+            args=configured(tmp_path, log_completions=True, reward_weights=[1.0, 0.5]),
+            train_dataset=dataset(rows(2)),
+            processing_class=AutoTokenizer.from_pretrained(policy, padding_side="left"),
+        )
+        trainer.train()
+    logged = trainer.state.log_history[0]
+    assert logged["reward/bare"] + logged["safety/reward/bare"] == pytest.approx(1)
+    assert logged["reward"] == pytest.approx(logged["reward/bare"] + 0.5 * logged["safety/reward/bare"], abs=1e-5)
+    table = pq.read_table(tmp_path / "completions" / "completions_00001.parquet").to_pydict()
+    assert [a + b for a, b in zip(table["score"], table["safety/score"], strict=True)] == [pytest.approx(1)] * 8
+
+
 def test_beside_a_second_reward_an_unjudged_answer_would_count_as_0(tmp_path: Path, policy: str) -> None:
     """Why there is only one reward function: TRL adds up with nansum. If this fails TRL has changed, to the better."""
     values = iter([0.1, None, 0.9, 0.5] * 2)

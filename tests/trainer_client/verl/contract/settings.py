@@ -90,7 +90,7 @@ def test_the_agents_file_makes_the_scaffold_that_was_meant(tmp_path: Path) -> No
     # omegaconf calls a mapping equal to a dataclass with its values.
     assert [type(one) for one in (made, made.schedule, made.wording)] == [Scaffold, Schedule, Wording]
     assert hydra.utils.get_class(loop._target_).__name__ == "ScaffoldAgentLoop"
-    assert hydra.utils.get_class(tools._target_).__name__ == "TurnsToolAgentLoop"
+    assert hydra.utils.get_class(tools["_target_"]).__name__ == "TurnsToolAgentLoop"
 
 
 def test_verl_composes_the_command_that_the_recipe_prints(tmp_path: Path) -> None:
