@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import importlib.util
 import os
+import re
 import typing
 import warnings
 from collections.abc import Mapping, Sequence
@@ -41,11 +42,13 @@ class Checked:
 
 def check(plan: Plan) -> Checked:
     """Raises RunConfigError or DataError. It imports TRL, which takes seconds."""
-    _quiet(plan.run.trl)
+    _quiet()
     from trainer_client.trl import parts
     from trainer_client.trl.trainer import check_engine, check_texts, check_waits
 
     config = _config(plan)
+    if config.use_vllm:
+        check_vllm()
     try:
         check_engine()
         for judging in filter(None, (plan.judging, plan.examining)):
@@ -85,13 +88,29 @@ def function(call: str) -> Any:
     return found
 
 
-def _quiet(trl: Mapping[str, Any]) -> None:
+def _quiet() -> None:
     """Switches off TRL's telemetry, unless the environment sets it, and its warnings about the hook that is used on
-    purpose and about a vLLM that is not used. It must be called before TRL is imported."""
+    purpose and about vLLM's version, which `check_vllm` reads. It must be called before TRL is imported."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    if not trl.get("use_vllm"):
-        warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
+
+
+def check_vllm() -> None:
+    """Raises RunConfigError where the installed TRL does not support the installed vLLM. TRL warns, and fails later:
+    TRL 1.16 with vLLM 0.32 ended on a CPU when it handed over the first weights."""
+    import trl
+    from trl.import_utils import is_vllm_available
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        is_vllm_available()
+    for told in (str(one.message) for one in said):
+        if found := re.search(r"from (\S+) to (\S+)\. You have version (\S+) ", told):
+            raise RunConfigError(
+                f"`trl.use_vllm`: TRL {trl.__version__} supports vLLM {found[1]} to {found[2]}, and {found[3]} is "
+                f"installed; train in an environment of its own with pip install 'vllm>={found[1]},<={found[2]}'"
+            )
 
 
 def _config(plan: Plan) -> Any:

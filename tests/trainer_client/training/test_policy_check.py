@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trl import import_utils
 
 from testkit.scripted_judge import Service, served
 from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client.cli.main import main
-from trainer_client.training.policy_check import function
+from trainer_client.training.policy_check import check_vllm, function
 
 Json = dict[str, Any]
 pytestmark = pytest.mark.timeout(200)
@@ -55,6 +56,18 @@ def _said(capsys: pytest.CaptureFixture[str], path: Path, *options: str) -> str:
 )
 def test_a_setting_of_trl(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str], trl: Json, said: str) -> None:
     assert said in _said(capsys, runs.run_file(tmp_path, url, trl=trl))
+
+
+def test_a_vllm_that_trl_does_not_support(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = runs.run_file(tmp_path, url, trl={"use_vllm": True, "vllm_mode": "colocate"})
+    for version, refused in (("0.21.1", True), ("0.32.0+cu129", True), ("0.31.0", False)):
+        monkeypatch.setattr(import_utils, "_is_package_available", lambda *_, version=version, **__: (True, version))
+        if refused:
+            assert f"supports vLLM 0.22.0 to 0.31.0, and {version} is installed; train in" in _said(capsys, path)
+        else:
+            check_vllm()
 
 
 def test_weights_of_rewards_are_computed(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
