@@ -7,6 +7,7 @@ and the run's folder holds the work until then. Importing this module needs no t
 
 import argparse
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,19 @@ def _train(plan: Plan, trainer: Any) -> int:
         return _fail(f"interrupted; {_how_to_continue(plan.out)}", 130)
     except (TooFewJudged, RubricdClientError) as error:
         return _fail(f"{error}; {_how_to_continue(plan.out)}", 1)
+    except Exception as error:  # of any library below
+        return _fail(f"{_written_down(plan, error)}; {_how_to_continue(plan.out)}", 1)
     return 0
+
+
+def _written_down(plan: Plan, error: Exception) -> str:
+    """One line about an error that nobody foresaw. Its traceback goes into the run's folder."""
+    from trainer_client.training.policy_check import one_line
+
+    path = plan.out / ("error.txt" if plan.processes.first else f"error-{plan.processes.rank}.txt")
+    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    lower = "; lower `per_device` or trl.max_completion_length" if "out of memory" in str(error).lower() else ""
+    return f"the training ended by {type(error).__name__}: {one_line(error)}{lower}; {path} has the traceback"
 
 
 def _print_estimate(plan: Plan, checked: Any) -> int:

@@ -17,6 +17,8 @@ import pytest
 from testkit.processes import service as real_service
 from testkit.scripted_judge import FINGERPRINT, Service, answered, problem, scores, served
 from tests.trainer_client.training import runs
+from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
+from trainer_client.cli.main import main
 from trainer_client.training import run_dir
 
 pytestmark = pytest.mark.timeout(400)
@@ -144,6 +146,24 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "rubricd: interrupted; there is no checkpoint yet, so --resume starts from the beginning" in said
     assert "Traceback" not in said
+
+
+def test_an_error_that_nobody_foresaw_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to\nallocate 9 GiB")
+
+    monkeypatch.setattr("trainer_client.training.train.train", fails)
+    with served(Service()) as url:
+        assert main(["train", str(runs.run_file(tmp_path, url)), "--toy-judge"]) == 1
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rubricd: ")]
+    assert said == (
+        "rubricd: the training ended by RuntimeError: CUDA out of memory. Tried to allocate 9 GiB; lower `per_device` "
+        f"or trl.max_completion_length; {tmp_path / 'out' / 'error.txt'} has the traceback; there is no checkpoint "
+        "yet, so --resume starts from the beginning"
+    )
+    assert (tmp_path / "out" / "error.txt").read_text().startswith("Traceback")
 
 
 def test_with_the_real_service_lora_and_held_out_rows(tmp_path: Path) -> None:
