@@ -24,6 +24,10 @@ class Mistakes:
         place = ".".join(str(part) for part in error["loc"])
         if error["type"] == "missing":
             return f"`{place}`: missing"
+        if error["type"] == "model_type":
+            return (
+                f"`{place}`: must hold fields, as `{place}: {{…}}`; known here: {', '.join(self._fields(error['loc']))}"
+            )
         if error["type"] != "extra_forbidden":
             message = error["msg"].removeprefix("Value error, ")
             return f"`{place}`: {message}" if place else message

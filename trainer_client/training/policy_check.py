@@ -7,11 +7,12 @@ one that leaves no room for the answer are each one error that names the place a
 import dataclasses
 import importlib
 import importlib.util
+import inspect
 import os
 import re
 import typing
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,6 +26,16 @@ from trainer_client.scaffold import Message, Scaffold, placed
 from trainer_client.training.preflight import Plan
 from trainer_client.training.run_config import RunConfigError
 
+_BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "learning_rate": (lambda value: value >= 0, "0 or more"),
+    "beta": (lambda value: value >= 0, "0 or more"),
+    "temperature": (lambda value: value > 0, "above 0"),
+    "top_p": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
+    "top_k": (lambda value: value >= 0, "0 (no limit) or more"),
+    "max_completion_length": (lambda value: value >= 1, "1 or more"),
+    "num_iterations": (lambda value: value >= 1, "1 or more"),
+}
+"""Values with which TRL would begin and end at the first batch, or train nothing."""
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json")
 
 
@@ -47,6 +58,7 @@ def check(plan: Plan) -> Checked:
     from trainer_client.trl.trainer import check_engine, check_texts, check_waits
 
     config = _config(plan)
+    check_words(config)
     if config.use_vllm:
         check_vllm()
     try:
@@ -145,7 +157,8 @@ def _config(plan: Plan) -> Any:
             **{"seed": run.seed, **more},
         )
     except (TypeError, ValueError, ImportError, RuntimeError) as error:
-        raise RunConfigError(f"`trl`: {one_line(error)}") from None
+        ours = str(error).startswith(("mini_batch", "prompts_per_batch"))
+        raise RunConfigError(f"{'' if ours else '`trl`: '}{one_line(error)}") from None
 
 
 def check_fields(trl: Mapping[str, Any], config: type) -> None:
@@ -163,6 +176,30 @@ def check_fields(trl: Mapping[str, Any], config: type) -> None:
             raise RunConfigError(f"`trl.{name}`: {error.errors()[0]['msg']}; here is {value!r}") from None
         except PydanticUserError:
             continue  # a type that pydantic does not know; TRL checks it
+        if name in _BOUNDS and value is not None:
+            allowed, says = _BOUNDS[name]
+            if not allowed(value):
+                raise RunConfigError(f"`trl.{name}`: must be {says}; here is {value!r}")
+
+
+def check_words(config: Any) -> None:
+    """Raises RunConfigError for words of TRL's configuration that TRL itself reads when the first batch is there, and
+    for channels of reports that transformers does not know."""
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+    from trl import GRPOTrainer
+
+    makes, takes = GRPOTrainer._generate_and_score_completions, GRPOTrainer._compute_loss
+    readers = {"scale_rewards": makes, "multi_objective_aggregation": makes}
+    readers |= {"loss_type": takes, "importance_sampling_level": takes}
+    for name, reader in readers.items():
+        word = getattr(config, name, None)
+        if isinstance(word, str) and f'"{word}"' not in inspect.getsource(reader):
+            raise RunConfigError(f"`trl.{name}`: TRL knows no {word!r}; see its GRPOConfig")
+    known = {*INTEGRATION_TO_CALLBACK, "none", "all"}
+    if unknown := [name for name in config.report_to or [] if name not in known]:
+        close = get_close_matches(str(unknown[0]), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+        raise RunConfigError(f"`trl.report_to`: no channel {unknown[0]}; {hint}")
 
 
 def _policy(plan: Plan, config: Any) -> tuple[Any, int | None]:

@@ -176,7 +176,7 @@ def written(run: RunConfig) -> str:
 
 def _with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
     name = document.get("preset", "ruscarl")
-    if name not in presets.PRESETS:
+    if not isinstance(name, str) or name not in presets.PRESETS:
         close = get_close_matches(str(name), presets.PRESETS, n=1)
         hint = f"did you mean {close[0]}? It " if close else ""
         raise RunConfigError(f"`preset`: {hint}must be one of {', '.join(presets.PRESETS)}")

@@ -75,7 +75,7 @@ def check_same(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
     ]
     if changed:
         raise RunConfigError(f"{out} holds another run: {'; '.join(changed)}. Undo that, or name another --out")
-    if json.loads((out / "data.json").read_text(encoding="utf-8")) != data:
+    if _read_json(out / "data.json") != data:
         raise RunConfigError(f"{out} began with other rows than {', '.join(run.data)} holds now; bring those rows back")
 
 
@@ -91,8 +91,16 @@ def judges(out: Path, kind: Kind = "judges") -> Judges:
 
 def _judges(out: Path) -> dict[str, Judges]:
     path = out / "judge.json"
-    found: dict[str, Judges] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found: dict[str, Judges] = _read_json(path) if path.exists() else {}
     return found
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else "not JSON"
+        raise RunConfigError(f"{path}: {what}; bring the file back, or name another --out") from None
 
 
 def start(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trl import import_utils
+from trl import GRPOConfig, import_utils
 
 from testkit.scripted_judge import Service, served
 from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client.cli.main import main
-from trainer_client.training.policy_check import check_vllm, function
+from trainer_client.training.policy_check import check_vllm, check_words, function
 
 Json = dict[str, Any]
 pytestmark = pytest.mark.timeout(200)
@@ -49,6 +49,15 @@ def _said(capsys: pytest.CaptureFixture[str], path: Path, *options: str) -> str:
         ({"zzzz": 1}, "`trl.zzzz`: unknown field; see the documentation of TRL's GRPOConfig"),
         ({"learning_rate": "1e-6"}, "`trl.learning_rate`: Input should be a valid number; here is '1e-6'"),
         ({"bf16": "no"}, "`trl.bf16`: Input should be a valid boolean; here is 'no'"),
+        ({"loss_type": "dapoo"}, "`trl.loss_type`: TRL knows no 'dapoo'"),
+        ({"importance_sampling_level": "tokens"}, "`trl.importance_sampling_level`: TRL knows no 'tokens'"),
+        ({"scale_rewards": "grup"}, "`trl.scale_rewards`: TRL knows no 'grup'"),
+        ({"report_to": ["wandbb"]}, "`trl.report_to`: no channel wandbb; did you mean wandb?"),
+        ({"temperature": 0.0}, "`trl.temperature`: must be above 0; here is 0.0"),
+        ({"top_p": 80.0}, "`trl.top_p`: must be above 0 and at most 1; here is 80.0"),
+        ({"top_k": -1}, "`trl.top_k`: must be 0 (no limit) or more; here is -1"),
+        ({"max_completion_length": 0}, "`trl.max_completion_length`: must be 1 or more; here is 0"),
+        ({"learning_rate": -1.0}, "`trl.learning_rate`: must be 0 or more; here is -1.0"),
         ({"lr_scheduler_type": "constnt"}, "`trl`: constnt is not a valid SchedulerType"),
         ({"num_generations": 4}, "`trl`: trl.num_generations is computed; set `group`"),
         ({"max_completion_length": 99999}, "an answer may have 99999, but the policy's context ends at 4096;"),
@@ -56,6 +65,19 @@ def _said(capsys: pytest.CaptureFixture[str], path: Path, *options: str) -> str:
 )
 def test_a_setting_of_trl(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str], trl: Json, said: str) -> None:
     assert said in _said(capsys, runs.run_file(tmp_path, url, trl=trl))
+
+
+def test_batches_that_do_not_fit_the_processes(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = _said(capsys, runs.run_file(tmp_path, url, per_device=3))
+    assert said.startswith("rubricd: mini_batch x group (8) must be a multiple of per_device x processes (3)")
+
+
+def test_words_that_trl_knows_pass() -> None:
+    losses = ["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
+    for word in losses:
+        check_words(GRPOConfig("out", loss_type=word, report_to=["tensorboard"], bf16=False))
+    for word in ("group", "batch", "none"):
+        check_words(GRPOConfig("out", scale_rewards=word, report_to=[], bf16=False))
 
 
 def test_a_vllm_that_trl_does_not_support(
@@ -94,11 +116,6 @@ def test_a_function_beside_the_judge_is_found_before_the_run(
         path = runs.run_file(tmp_path, url, rewards={"functions": [{"call": call}]})
         line = _said(capsys, path)
         assert "`rewards.functions`: " in line and said in line
-
-
-def test_batches_that_do_not_fit_the_processes(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    line = _said(capsys, runs.run_file(tmp_path, url, per_device=3))
-    assert "mini_batch x group (8) must be a multiple of per_device x processes (3)" in line
 
 
 def test_a_policy_that_cannot_be_had(

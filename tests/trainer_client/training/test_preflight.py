@@ -242,6 +242,19 @@ def test_a_run_from_before_there_was_a_bounded_kl_goes_on_without_it(tmp_path: P
     assert _plan(_run(tmp_path, url, kl="plain"), resume=True).run.kl == "plain"
 
 
+@pytest.mark.parametrize(("name", "text"), [("data.json", None), ("data.json", "{"), ("judge.json", "{")])
+def test_a_folder_with_a_broken_file_is_told_by_the_file(tmp_path: Path, url: str, name: str, text: str | None) -> None:
+    plan = _plan(_run(tmp_path, url))
+    _checkpoint(plan.out, 2)
+    (plan.out / name).unlink()
+    if text is not None:
+        (plan.out / name).write_text(text)
+    with pytest.raises(
+        RunConfigError, match=rf"{name}: (not JSON|No such file.*); bring the file back, or name another"
+    ):
+        _plan(_run(tmp_path, url), resume=True)
+
+
 def test_a_run_is_resumed_with_other_logs_limits_and_workers(tmp_path: Path, url: str) -> None:
     _plan(_run(tmp_path, url))
     log = {"logging_steps": 7, "save_total_limit": 9, "dataloader_num_workers": 2, "report_to": ["tensorboard"]}

@@ -244,3 +244,16 @@ def test_an_examiner_is_the_judge_but_for_what_it_says(tmp_path: Path) -> None:
     rated = f"preset: direct-likert\n{held_out}examiner: {{mode: verdict}}\n"
     assert "examiner.mode `verdict` needs a rubric" in _said(tmp_path, rated)
     assert "`examiner.mod`: unknown field; did you mean `mode`?" in _said(tmp_path, f"{held_out}examiner: {{mod: x}}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("preset: [ruscarl]\n", "`preset`: did you mean ruscarl? It must be one of"),
+        ("lora: true\n", "`lora`: must hold fields, as `lora: {…}`; known here: r, alpha"),
+        ("rewards: tag\n", "`rewards`: must hold fields, as `rewards: {…}`; known here: by, functions"),
+        ("learning_rat: 1e-6\n", "`learning_rat`: unknown field; did you mean `trl.learning_rate`?"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_by_its_place(tmp_path: Path, text: str, said: str) -> None:
+    assert said in _said(tmp_path, text)
