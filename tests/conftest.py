@@ -27,7 +27,11 @@ NEEDS = {
         "service/engine/vllm",
     ),
     "ray": ("deploy/ray", "e2e/ray", "service/hosting/ray"),
-    "browser": ("e2e/test_playground.py", "trainer_client/training/test_report.py"),
+    "browser": (
+        "e2e/test_playground.py",
+        "trainer_client/agreement/test_page_in_browser.py",
+        "trainer_client/training/test_report.py",
+    ),
     "prometheus": ("deploy/test_alerts_fire.py", "deploy/test_rules.py", "testkit/test_prometheus.py"),
     "training": (
         "e2e/test_study.py",

@@ -80,17 +80,20 @@ def _both(criteria: Sequence[JudgedCriterion]) -> tuple[float, float, float] | N
 
 
 def reward_figures(rewards: Rewards, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Figure]:
-    """Correlations over all responses, and within each prompt and rubric the order of pairs and the signs of GRPO's
-    advantages (reward less the mean of the group). A name that ends in `_soft` is of rewards with P(met)."""
+    """Within each prompt and rubric: the order of pairs, the signs of GRPO's advantages (reward less the mean of the
+    group) and the correlation of advantages. Over all responses: the correlation of rewards, which is high already
+    where the rubrics differ much from each other. A name that ends in `_soft` is of rewards with P(met)."""
     draw = partial(figures, resamples=resamples, seed=seed)
-    found = draw(_correlations(rewards.label, rewards.judge, ""), rewards.groups)
-    kept = np.isfinite(rewards.soft)
-    found |= draw(_correlations(rewards.label[kept], rewards.soft[kept], "_soft"), rewards.groups[kept])
-    for ending, of_judge in (("", rewards.judge), ("_soft", rewards.soft)):
-        pairs, pair_groups = _pairs(rewards, of_judge)
+    found: dict[str, Figure] = {}
+    for ending, judge in (("", rewards.judge), ("_soft", rewards.soft)):
+        pairs, pair_groups = _pairs(rewards, judge)
         found |= draw({f"pairwise{ending}": partial(statistics.mean, pairs)}, pair_groups)
-        signs, sign_groups = _signs(rewards, of_judge)
-        found |= draw({f"advantage_sign{ending}": partial(statistics.mean, signs)}, sign_groups)
+        wanted, given, groups = _advantages(rewards, judge)
+        signs, pushed = (_sign(wanted) * _sign(given) + 1) / 2, _sign(wanted) != 0
+        found |= draw({f"advantage_sign{ending}": partial(statistics.mean, signs[pushed])}, groups[pushed])
+        found |= draw(_correlations(wanted, given, f"_within{ending}"), groups)
+        kept = np.isfinite(judge)
+        found |= draw(_correlations(rewards.label[kept], judge[kept], ending), rewards.groups[kept])
     return found
 
 
@@ -115,17 +118,16 @@ def _pairs(rewards: Rewards, judge: Floats) -> tuple[Floats, NDArray[np.intp]]:
     return np.concatenate(found), np.concatenate(groups)
 
 
-def _signs(rewards: Rewards, judge: Floats) -> tuple[Floats, NDArray[np.intp]]:
-    """For each response with an advantage by its label: 1 where the judge's has the same sign, 0.5 for none, else 0."""
-    found: list[Floats] = [np.zeros(0)]
+def _advantages(rewards: Rewards, judge: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
+    """The advantages by label and by the judge of all responses that are in a group, and their groups."""
+    wanted: list[Floats] = [np.zeros(0)]
+    given: list[Floats] = [np.zeros(0)]
     groups: list[NDArray[np.intp]] = [np.zeros(0, dtype=np.intp)]
     for members in _members(rewards, judge):
-        wanted = _sign(rewards.label[members] - rewards.label[members].mean())
-        given = _sign(judge[members] - judge[members].mean())
-        pushed = wanted != 0
-        found.append((wanted * given)[pushed] / 2 + 0.5)
-        groups.append(rewards.groups[members][pushed])
-    return np.concatenate(found), np.concatenate(groups)
+        wanted.append(rewards.label[members] - rewards.label[members].mean())
+        given.append(judge[members] - judge[members].mean())
+        groups.append(rewards.groups[members])
+    return np.concatenate(wanted), np.concatenate(given), np.concatenate(groups)
 
 
 def _members(rewards: Rewards, judge: Floats) -> Iterable[NDArray[np.intp]]:

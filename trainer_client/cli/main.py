@@ -1,7 +1,7 @@
 """Runs the command `rubricd`.
 
-Exit codes: 0 done, 1 a response has no score, a rubric has an error, a check of an audit failed or a training ended
-early, 2 wrong use, 130 interrupted.
+Exit codes: 0 done, 1 a response has no score, a rubric has an error, a figure is beyond a limit, a check of an audit
+failed or a training ended early, 2 wrong use, 130 interrupted.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trainer_client.cli import audit, lint, score, size, train
+from trainer_client.cli import agree, audit, lint, score, size, train
 from trainer_client.cli.arguments import Parser
 
 
@@ -42,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write a run's report again", description=train.REPORT)
     train.add_report_arguments(report)
     report.set_defaults(run=train.run_report, parser=report)
+    agreeing = commands.add_parser("agree", help="measure judges against labels", description=agree.DESCRIPTION)
+    agree.add_arguments(agreeing)
+    agreeing.set_defaults(run=agree.run, parser=agreeing)
     auditing = commands.add_parser("audit", help="measure how a judge behaves", description=audit.DESCRIPTION)
     audit.add_arguments(auditing)
     auditing.set_defaults(run=audit.run, parser=auditing)

@@ -51,18 +51,40 @@ def test_order_correlation_and_advantages_are_those_of_a_loop(tmp_path: Path, so
     assert found[f"pearson{ending}"].value == pytest.approx(stats.pearsonr(flat[:, 0], flat[:, 1])[0])
     rounded = flat.round(9)
     assert found[f"spearman{ending}"].value == pytest.approx(stats.spearmanr(rounded[:, 0], rounded[:, 1])[0])
-    pairs, signs = [], []
+    pairs, signs, wanted, given = [], [], [], []
     for group in groups:
         for (a, x), (b, y) in combinations(group, 2):
             if abs(a - b) > 1e-9:
                 pairs.append(0.5 if abs(x - y) < 1e-9 else float((a > b) == (x > y)))
         mean_label, mean_judge = (sum(column) / len(group) for column in zip(*group, strict=True))
+        wanted += [a - mean_label for a, _ in group]
+        given += [x - mean_judge for _, x in group]
         for a, x in group:
             if abs(a - mean_label) > 1e-9:
                 signs.append(0.5 if abs(x - mean_judge) < 1e-9 else float((a > mean_label) == (x > mean_judge)))
     assert found[f"pairwise{ending}"].value == pytest.approx(np.mean(pairs))
     assert found[f"pairwise{ending}"].n == len(pairs)
     assert found[f"advantage_sign{ending}"].value == pytest.approx(np.mean(signs))
+    assert found[f"pearson_within{ending}"].value == pytest.approx(stats.pearsonr(wanted, given)[0])
+    assert found[f"spearman_within{ending}"].value == pytest.approx(stats.spearmanr(wanted, given)[0], abs=1e-3)
+
+
+def test_a_judge_at_chance_on_rubrics_that_differ_correlates_over_all_prompts_and_not_within(tmp_path: Path) -> None:
+    """Half of the rubrics ask for good things alone and half for faults: that alone makes rewards correlate."""
+    draw = Random(3)
+    rows: list[Json] = []
+    for prompt in range(60):
+        points = (2, 3, 4) if prompt % 2 else (1, -9, -9)
+        rubric = [{"id": str(n), "text": f"Is {n}.", "points": worth} for n, worth in enumerate(points)]
+        for response in range(4):
+            item = {"prompt": f"p{prompt}", "response": f"r{response}", "rubric": rubric}
+            rows.append({"item": item, "met": {str(n): draw.random() < 0.5 for n in range(3)}})
+    labels = labels_of(tmp_path, rows)
+    judged = judged_by(labels, [draw.random() for _ in range(3 * len(rows))])
+    found = reward_figures(rewards_of(labels, judged), resamples=100)
+    over_all, within = found["pearson"].value, found["pearson_within"]
+    assert over_all is not None and over_all > 0.4
+    assert within.low is not None and within.high is not None and within.low < 0 < within.high
 
 
 def test_a_judge_that_is_right_is_right_about_rewards(tmp_path: Path) -> None:

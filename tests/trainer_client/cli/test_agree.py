@@ -1,0 +1,127 @@
+"""`rubricd agree` reads labels, asks judges and says how well they agree, by its exit code too."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from testkit.scripted_judge import FINGERPRINT, Service, answered, items, problem, scores, served
+from trainer_client.cli.main import main
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "labels.jsonl"
+    rows = [{"item": item, "met": {"0": n % 2 == 0, "1": n % 3 == 0}} for n, item in enumerate(items(60))]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return path
+
+
+def _right(body: Json) -> httpx.Response:
+    """Verdicts that are the labels: `answer 4` has number 4."""
+    whole = scores(body)
+    for item, result in zip(body["items"], whole["results"], strict=True):
+        number = int(item["response"].split()[-1])
+        for one, met in zip(result["criteria"], (number % 2 == 0, number % 3 == 0), strict=True):
+            one.update(met=met, p=0.9 if met else 0.1, p_raw=0.9 if met else 0.1)
+    return answered(whole)
+
+
+def _agree(file: Path, *options: str, service: Service | None = None) -> int:
+    with served(service or Service(_right)) as url:
+        return main(["agree", str(file), "--url", url, *options])
+
+
+def test_figures_are_printed_and_written(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = file.with_name("found.json")
+    assert _agree(file, "--json", str(found), "--quiet") == 0
+    said = capsys.readouterr()
+    assert f"verdict: judge fake {FINGERPRINT}; 120 ok" in said.out and said.err == ""
+    assert "accuracy                                                  1.000" in said.out
+    report = file.with_name("labels.agreement.html")
+    assert f"rubricd: report {report}" in said.out and "Agreement of a judge" in report.read_text()
+    written = json.loads(found.read_text())
+    assert written["judges"][0]["figures"]["auroc"]["value"] == 1
+    assert written["judges"][0]["rewards"]["pairwise"]["value"] == 1
+
+
+def test_a_second_run_asks_nothing_and_progress_is_lines_where_there_is_no_terminal(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _agree(file) == 0
+    assert "rubricd: 120 of 120 criteria" in capsys.readouterr().err
+    silent = Service(_right)
+    assert _agree(file, service=silent) == 0
+    assert silent.bodies == []
+
+
+def test_an_interrupted_run_keeps_its_verdicts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = 0
+
+    def ends(body: Json) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        return problem("unauthorized", 401) if asked > 1 else _right(body)
+
+    assert _agree(file, service=Service(ends, max_items=20)) == 2
+    assert "about unauthorized" in capsys.readouterr().err
+    rest = Service(_right, max_items=20)
+    assert _agree(file, service=rest) == 0
+    assert sum(len(body["items"]) for body in rest.bodies) == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--at-least", "accuracy=0.9", "--at-most", "ece=0.2"), 0, ""),
+        (
+            ("--at-least", "accuracy=0.9", "--at-most", "ece=0.05"),
+            1,
+            "verdict: ece is 0.1000, and at most 0.05 is asked",
+        ),
+        (("--at-least", "acuracy=0.9"), 2, "--at-least acuracy=0.9: no such metric; write one of accuracy, "),
+        (("--at-least", "accuracy=high"), 2, "--at-least accuracy=high: write METRIC=VALUE with a number"),
+    ],
+)
+def test_a_limit_is_the_exit_code(
+    file: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], code: int, said: str
+) -> None:
+    assert _agree(file, "--quiet", *options) == code
+    assert said in capsys.readouterr().err
+
+
+def test_two_judges_are_measured_side_by_side(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = file.with_name("found.json")
+    with served(Service(_right)) as good, served(Service()) as poor:
+        separate = str(file.with_name("v.jsonl"))
+        options = ["--url", good, "--url", poor, "--json", str(found), "--store", separate, "--quiet"]
+        # The scripted services have one fingerprint; verdicts of the first would answer for the second.
+        assert main(["agree", str(file), *options]) == 0
+    written = json.loads(found.read_text())
+    assert [one["name"] for one in written["judges"]] == [good.split("//")[1], poor.split("//")[1]]
+    assert len(written["comparisons"]) == 1
+    assert "the same verdict" in capsys.readouterr().out
+
+
+def test_a_mode_that_the_judge_lacks_is_told_and_the_others_are_measured(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _agree(file, "--mode", "verdict", "--mode", "reasoned", "--quiet") == 0
+    said = capsys.readouterr()
+    assert "rubricd: reasoned: this judge does not offer mode reasoned" in said.err and "accuracy" in said.out
+    assert _agree(file, "--mode", "reasoned", "--quiet") == 2
+
+
+def test_a_slip_is_one_sentence(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text('{"prompt": "p", "response": "r"}\n')
+    assert _agree(file) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"rubricd: {file}, line 1: no labels") and said.count("\n") == 1
+    assert main(["agree", "-"]) == 2
+    assert "standard input has no name" in capsys.readouterr().err
+    assert main(["agree", str(file.with_name("none.jsonl"))]) == 2
+    assert "No such file" in capsys.readouterr().err

@@ -1,0 +1,233 @@
+"""Runs `rubricd agree LABELS`: it asks judges about labelled rows and writes how well they agree with the labels.
+
+Guarantees: nothing is asked before all labels have been read. Verdicts are kept in a file beside the labels, so that
+the same command goes on after an interrupt. A figure beyond a limit of the caller is an exit code.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from trainer_client import wire
+from trainer_client.client import JudgeClient, ScoreOptions
+from trainer_client.data import notes
+from trainer_client.data.files import sources
+from trainer_client.data.reader import Law
+from trainer_client.errors import DataError, InvalidRequest, RubricdClientError
+from trainer_client.labels import Judged, Labels, judge_labels, read_labels
+from trainer_client.labels.judging import MODES
+
+if TYPE_CHECKING:
+    from trainer_client.agreement.measured import Asked
+    from trainer_client.agreement.thresholds import Limit
+
+DESCRIPTION = (
+    "Measure how well judges agree with labels, on criteria and on rewards, with 95 % intervals. Exit code: 0 done, 1 "
+    "a figure is beyond a limit (--at-least, --at-most), 2 wrong use."
+)
+_DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("labels", nargs="+", metavar="LABELS", help=f"labelled rows in {sources.KINDS} (docs/guide/judge-quality.md)")
+    add("--url", action="append", metavar="URL", help=f"address of a judge service ({_DEFAULT_URL}); may be repeated")
+    add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
+    add("--mode", action="append", choices=MODES, help="judging mode (verdict); may be repeated")
+    add("--layout", action="append", choices=get_args(wire.Layout), help="prompt layout (rubricd); may be repeated")
+    add("--votes", type=_count, default=1, metavar="N", help="mode reasoned: independent samples (%(default)s)")
+    add(
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="P(met) from which on a criterion is met (%(default)s)",
+    )
+    add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
+    add(
+        "--store", type=Path, metavar="FILE", help="verdicts, to resume from (the first LABELS: stem + .verdicts.jsonl)"
+    )
+    add("--out", type=Path, metavar="FILE", help="the report (beside the first LABELS: its stem + .agreement.html)")
+    add("--json", type=Path, metavar="FILE", help="write all figures as JSON, too")
+    for side in ("least", "most"):
+        add(
+            f"--at-{side}",
+            action="append",
+            default=[],
+            metavar="METRIC=VALUE",
+            help=f"exit with 1 unless each judge's METRIC, a name in the JSON, is at {side} VALUE; may be repeated",
+        )
+    add("--quiet", action="store_true", help="show no progress")
+
+
+@dataclass(frozen=True, slots=True)
+class _Arm:
+    """One judge to ask: a service with the options that make a judge of it."""
+
+    url: str
+    options: ScoreOptions
+
+
+def run(args: argparse.Namespace) -> int:
+    """The exit code: 0 done, 1 if a figure is beyond a limit, 2 for misuse, 130 for an interrupt."""
+    try:
+        limits = _limits(args)
+        store, out = _beside(args, args.store, ".verdicts.jsonl"), _beside(args, args.out, ".agreement.html")
+        labels = read_labels(args.labels, law=Law(pitfalls=args.pitfalls, say=notes.once()))
+        judged = asyncio.run(_judged(args, labels, store))
+    except KeyboardInterrupt:
+        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (DataError, RubricdClientError, ValueError, OSError, ImportError) as error:
+        return _misused(error)
+    try:
+        return _report(args, labels, judged, limits, out)
+    except OSError as error:
+        return _misused(error)
+
+
+def _misused(error: Exception) -> int:
+    print(f"rubricd: {error}", file=sys.stderr)
+    return 2
+
+
+def _report(
+    args: argparse.Namespace, labels: Labels, judged: "Sequence[Asked]", limits: "Sequence[Limit]", out: Path
+) -> int:
+    from trainer_client.agreement.measured import measure
+    from trainer_client.agreement.page import page
+    from trainer_client.agreement.thresholds import beyond
+    from trainer_client.cli.agree_lines import lines
+
+    measured = measure(labels, judged)
+    _write(out, page(measured))
+    if args.json is not None:
+        _write(args.json, json.dumps(measured.as_json(), indent=1, ensure_ascii=False))
+    for line in lines(measured):
+        print(line)
+    print(f"rubricd: report {out}")
+    missed = list(beyond(measured, limits))
+    for sentence in missed:
+        print(f"rubricd: {sentence}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def _limits(args: argparse.Namespace) -> "list[Limit]":
+    try:
+        from trainer_client.agreement.thresholds import KNOWN, Limit
+    except ImportError:
+        raise DataError("the figures need numpy: pip install 'rubricd[cli]'") from None
+    found = []
+    for option, at_least in (("at_least", True), ("at_most", False)):
+        for text in getattr(args, option):
+            metric, _, number = text.partition("=")
+            flag = f"--{option.replace('_', '-')}"
+            if metric not in KNOWN:
+                raise DataError(f"{flag} {text}: no such metric; write one of {', '.join(KNOWN)}, then = and a number")
+            try:
+                found.append(Limit(metric, float(number), at_least))
+            except ValueError:
+                raise DataError(f"{flag} {text}: write METRIC=VALUE with a number, such as {metric}=0.8") from None
+    return found
+
+
+def _beside(args: argparse.Namespace, given: Path | None, ending: str) -> Path:
+    first = args.labels[0]
+    if given is not None:
+        return given
+    if first == sources.STANDARD_INPUT:
+        raise DataError("standard input has no name for the report and the verdicts; name them with --out and --store")
+    return Path(first).with_name(f"{sources.stem(first)}{ending}")
+
+
+async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> "list[Asked]":
+    """Asks the judges one after the other. A mode that one of several lacks is told and left out."""
+    from trainer_client.agreement.measured import Asked
+
+    arms = _arms(args)
+    found: list[tuple[_Arm, Judged]] = []
+    lacking: list[InvalidRequest] = []
+    with _progress(len(arms) * sum(len(one.criteria) for one in labels.items), args.quiet) as told:
+        for arm in arms:
+            async with JudgeClient(arm.url, token=os.environ.get(args.token_env) or None) as client:
+                try:
+                    found.append(
+                        (arm, await judge_labels(client, labels, options=arm.options, store=store, progress=told))
+                    )
+                except InvalidRequest as error:
+                    lacking.append(error)
+                    print(f"rubricd: {_name(arm, arms)}: {error}", file=sys.stderr)
+    if not found:
+        raise lacking[0]
+    return [Asked(_name(arm, arms), judged) for arm, judged in found]
+
+
+def _arms(args: argparse.Namespace) -> list[_Arm]:
+    """Every service in every mode and layout that was asked for."""
+    found = []
+    asked = (args.url or [_DEFAULT_URL], args.mode or ["verdict"], args.layout or ["rubricd"])
+    for url, mode, layout in dict.fromkeys(product(*asked)):
+        votes = args.votes if mode == "reasoned" else 1
+        found.append(_Arm(url, {"mode": mode, "layout": layout, "votes": votes, "threshold": args.threshold}))
+    return found
+
+
+def _name(arm: _Arm, arms: Sequence[_Arm]) -> str:
+    """What tells the judge from the others of the run; its mode where nothing does."""
+    parts: list[tuple[Any, set[Any]]] = [
+        (arm.url.removeprefix("http://").removeprefix("https://"), {one.url for one in arms}),
+        (arm.options["mode"], {one.options["mode"] for one in arms}),
+        (arm.options["layout"], {one.options["layout"] for one in arms}),
+    ]
+    return " ".join(own for own, all_of_them in parts if len(all_of_them) > 1) or str(arm.options["mode"])
+
+
+@contextlib.contextmanager
+def _progress(total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal; elsewhere a line for each tenth."""
+    if quiet:
+        yield lambda criteria: None
+        return
+    done = 0
+    if sys.stderr.isatty():
+        from trainer_client.cli import table
+
+        with table.count_progress(total) as show:
+
+            def moved(criteria: int) -> None:
+                nonlocal done
+                done += criteria
+                show(done)
+
+            yield moved
+        return
+
+    def said(criteria: int) -> None:
+        nonlocal done
+        before, done = done, done + criteria
+        if done * 10 // total > before * 10 // total:
+            print(f"rubricd: {done:,} of {total:,} criteria", file=sys.stderr)
+
+    yield said
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes the whole file or leaves it as it was."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number

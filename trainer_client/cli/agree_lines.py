@@ -1,0 +1,52 @@
+"""Writes the figures of a measurement as lines of text: a row for each figure, a column for each judge.
+
+Guarantees: a figure without a value is a dash.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from trainer_client.agreement import names
+from trainer_client.agreement.bootstrap import Figure
+from trainer_client.agreement.measured import Figures, Measured
+
+_WIDTH = 24
+
+
+def lines(measured: Measured) -> Iterator[str]:
+    labels = measured.labels
+    yield (
+        f"{labels['labelled']} labelled criteria of {labels['responses']} responses to {labels['groups']} prompts; "
+        f"labels {labels['digest'][:16]}"
+    )
+    for one in measured.judges:
+        toy = " (a toy)" if one.judge["toy"] else ""
+        yield f"{one.name}: judge {one.judge['model']} {one.judge['fingerprint']}{toy}; {_counts(one.statuses)}"
+    columns = [(one.name, one.figures) for one in measured.judges]
+    if measured.annotators:
+        columns.append(("annotators", measured.annotators))
+    yield from _table(names.CRITERIA, columns)
+    yield from _table(names.REWARDS, [(one.name, one.rewards) for one in measured.judges])
+    for pair in measured.comparisons:
+        yield from _table(names.COMPARISON, [(f"{pair.one} and {pair.other}", pair.figures)])
+
+
+def _counts(statuses: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+
+
+def _table(rows: Mapping[str, str], columns: Sequence[tuple[str, Figures]]) -> Iterator[str]:
+    shown = [name for name in rows if any(name in figures for _, figures in columns)]
+    first = max(map(len, (rows[name] for name in shown)), default=0)
+    yield ""
+    yield f"{'':{first}}  {'  '.join(f'{name:{_WIDTH}}' for name, _ in columns)}".rstrip()
+    for name in shown:
+        cells = "  ".join(f"{_figure(figures.get(name)):{_WIDTH}}" for _, figures in columns)
+        yield f"{rows[name]:{first}}  {cells}".rstrip()
+
+
+def _figure(figure: Figure | None) -> str:
+    if figure is None or figure.value is None:
+        return "-"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:6.3f}"
+    return f"{figure.value:6.3f} [{figure.low:.3f}, {figure.high:.3f}]"
