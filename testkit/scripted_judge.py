@@ -165,6 +165,7 @@ class Service:
         self.answer = answer or (lambda body: answered(scores(body)))
         self.limits = limits
         self.toy = False
+        self.info: Json = {}
         self.bodies: list[Json] = []
         self.requests: list[httpx.Request] = []
         self.busy = self.busiest = 0
@@ -185,7 +186,7 @@ class Service:
     def respond(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         if request.url.path == "/v1/judge":
-            return answered({**judge_info(**self.limits), "toy": self.toy})
+            return answered({**judge_info(**self.limits), "toy": self.toy, **self.info})
         if request.url.path != "/v1/score":
             return httpx.Response(404, text="not here")
         body = json.loads(request.content)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from trainer_client import wire
 from trainer_client.client import JudgeClient, ScoreOptions
@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
     add("--mode", action="append", choices=MODES, help="judging mode (verdict); may be repeated")
     add("--layout", action="append", choices=get_args(wire.Layout), help="prompt layout (rubricd); may be repeated")
+    add(
+        "--judge-prompt",
+        action="append",
+        metavar="NAME",
+        help="mode verdict, layout rubricd: the judge's prompt (its default); may be repeated",
+    )
     add("--votes", type=_count, default=1, metavar="N", help="mode reasoned: independent samples (%(default)s)")
     add(
         "--threshold",
@@ -171,23 +177,31 @@ async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> "lis
 
 
 def _arms(args: argparse.Namespace) -> list[_Arm]:
-    """Every service in every mode and layout that was asked for."""
+    """Every service in every mode, layout and prompt that was asked for. One mode and layout has prompts to choose."""
     found = []
     asked = (args.url or [_DEFAULT_URL], args.mode or ["verdict"], args.layout or ["rubricd"])
     for url, mode, layout in dict.fromkeys(product(*asked)):
-        votes = args.votes if mode == "reasoned" else 1
-        found.append(_Arm(url, {"mode": mode, "layout": layout, "votes": votes, "threshold": args.threshold}))
+        common: ScoreOptions = {"mode": mode, "layout": layout, "threshold": args.threshold}
+        if mode == "reasoned":
+            common["votes"] = args.votes
+        if (mode, layout) != ("verdict", "rubricd") or not args.judge_prompt:
+            found.append(_Arm(url, common))
+            continue
+        for prompt in dict.fromkeys(args.judge_prompt):
+            found.append(_Arm(url, {**common, "judge_prompt": prompt}))
     return found
 
 
 def _name(arm: _Arm, arms: Sequence[_Arm]) -> str:
     """What tells the judge from the others of the run; its mode where nothing does."""
-    parts: list[tuple[Any, set[Any]]] = [
-        (arm.url.removeprefix("http://").removeprefix("https://"), {one.url for one in arms}),
-        (arm.options["mode"], {one.options["mode"] for one in arms}),
-        (arm.options["layout"], {one.options["layout"] for one in arms}),
-    ]
-    return " ".join(own for own, all_of_them in parts if len(all_of_them) > 1) or str(arm.options["mode"])
+    ways = [_way(one) for one in arms]
+    told = [own for own, others in zip(_way(arm), zip(*ways, strict=True), strict=True) if len(set(others)) > 1]
+    return " ".join(filter(None, told)) or str(arm.options["mode"])
+
+
+def _way(arm: _Arm) -> tuple[str, str, str, str]:
+    address = arm.url.removeprefix("http://").removeprefix("https://")
+    return address, arm.options["mode"], arm.options["layout"], arm.options.get("judge_prompt") or ""
 
 
 @contextlib.contextmanager

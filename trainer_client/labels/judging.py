@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trainer_client import wire
 from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
@@ -175,15 +174,19 @@ def _bytes(item: wire.Item) -> int:
 
 
 def _asked(info: wire.JudgeInfo, options: ScoreOptions) -> wire.Judge:
-    """The judge in the mode and the layout that are asked for. Raises InvalidRequest."""
-    wanted: dict[str, Any] = {"mode": "verdict", "layout": "rubricd"}
-    wanted.update({name: value for name, value in options.items() if name in wire.Judge.model_fields})
-    wanted = {name: value for name, value in wanted.items() if value is not None}
-    for judge in info.judges:
-        if all(getattr(judge, name) == value for name, value in wanted.items()):
+    """The judge in the mode, layout and prompt that are asked for. Raises InvalidRequest."""
+    way = options.get("mode", "verdict"), options.get("layout", "rubricd")
+    prompt = options.get("judge_prompt")
+    # Without a name it is the service's default, which stands first.
+    named = prompt or next((one.name for one in info.prompts), None)
+    offered = [one for one in info.judges if (one.mode, one.layout) == way]
+    for judge in offered:
+        if judge.prompt == named or (prompt is None and judge.prompt is None):
             return judge
-    said = ", ".join(f"{name} {value}" for name, value in wanted.items())
-    raise InvalidRequest(f"this judge does not offer {said}; `rubricd` asks for what `GET /v1/judge` lists")
+    lacking = [one for one in info.unserved if (one.mode, one.layout) == way and prompt in (None, one.prompt)]
+    about = f"mode {way[0]} in layout {way[1]}{f' with prompt {prompt}' if prompt else ''}"
+    why = f": {lacking[0].reason}" if lacking else "; `GET /v1/judge` lists what it offers"
+    raise InvalidRequest(f"this judge does not offer {about}{why}")
 
 
 def _own_fault(error: RubricdClientError) -> bool:

@@ -1,13 +1,16 @@
 """`rubricd agree` reads labels, asks judges and says how well they agree, by its exit code too."""
 
 import json
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from testkit.scripted_judge import FINGERPRINT, Service, answered, items, problem, scores, served
+from testkit.scripted_judge import FINGERPRINT, Service, answered, items, judge_info, problem, scores, served
 from trainer_client.cli.main import main
 
 Json = dict[str, Any]
@@ -60,18 +63,28 @@ def test_a_second_run_asks_nothing_and_progress_is_lines_where_there_is_no_termi
 
 
 def test_an_interrupted_run_keeps_its_verdicts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = 0
+    store = file.with_name("labels.verdicts.jsonl")
+    asked = threading.Lock()
 
     def ends(body: Json) -> httpx.Response:
-        nonlocal asked
-        asked += 1
-        return problem("unauthorized", 401) if asked > 1 else _right(body)
+        if asked.acquire(blocking=False):
+            return _right(body)
+        _wait_until(lambda: store.exists() and len(store.read_text().splitlines()) == 20)
+        return problem("unauthorized", 401)
 
     assert _agree(file, service=Service(ends, max_items=20)) == 2
     assert "about unauthorized" in capsys.readouterr().err
     rest = Service(_right, max_items=20)
     assert _agree(file, service=rest) == 0
     assert sum(len(body["items"]) for body in rest.bodies) == 40
+
+
+def _wait_until(true: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come true")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +125,10 @@ def test_a_mode_that_the_judge_lacks_is_told_and_the_others_are_measured(
 ) -> None:
     assert _agree(file, "--mode", "verdict", "--mode", "reasoned", "--quiet") == 0
     said = capsys.readouterr()
-    assert "rubricd: reasoned: this judge does not offer mode reasoned" in said.err and "accuracy" in said.out
+    assert (
+        "rubricd: reasoned: this judge does not offer mode reasoned in layout rubricd" in said.err
+        and "accuracy" in said.out
+    )
     assert _agree(file, "--mode", "reasoned", "--quiet") == 2
 
 
@@ -125,3 +141,21 @@ def test_a_slip_is_one_sentence(file: Path, capsys: pytest.CaptureFixture[str]) 
     assert "standard input has no name" in capsys.readouterr().err
     assert main(["agree", str(file.with_name("none.jsonl"))]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+def test_prompts_are_measured_side_by_side(file: Path) -> None:
+    def named(body: Json) -> httpx.Response:
+        whole = json.loads(_right(body).content)
+        whole["judge"].update(prompt=body["judge_prompt"], fingerprint=body["judge_prompt"])
+        return answered(whole)
+
+    service = Service(named)
+    names = ["question", "bare"]
+    judges = [{**judge_info()["judges"][0], "prompt": name, "fingerprint": name} for name in names]
+    about = {"description": "", "labels": ["Yes", "No"], "reading": "single", "examples": 0, "served": True}
+    service.info = {"judges": judges, "prompts": [{"name": name, **about} for name in names]}
+    found = file.with_name("found.json")
+    asked = [option for name in reversed(names) for option in ("--judge-prompt", name)]
+    assert _agree(file, *asked, "--json", str(found), "--quiet", service=service) == 0
+    assert [one["name"] for one in json.loads(found.read_text())["judges"]] == ["bare", "question"]
+    assert {body["judge_prompt"] for body in service.bodies} == set(names)

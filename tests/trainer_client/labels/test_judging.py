@@ -5,7 +5,7 @@ from typing import Any, get_args
 import httpx
 import pytest
 
-from testkit.scripted_judge import FINGERPRINT, Service, answered, chance, items, problem, scores
+from testkit.scripted_judge import FINGERPRINT, Service, answered, chance, items, judge_info, problem, scores
 from trainer_client import wire
 from trainer_client.client import JudgeClient
 from trainer_client.errors import DataError, InvalidRequest, Unauthorized
@@ -134,3 +134,23 @@ async def test_a_damaged_store_is_named_with_its_line(labels: Labels, tmp_path: 
 
 def test_the_final_statuses_are_the_contracts() -> None:
     assert set(get_args(wire.CriterionStatus)) >= FINAL
+
+
+async def test_without_a_name_the_judge_is_that_of_the_default_prompt(labels: Labels) -> None:
+    service = Service()
+    judges = [{**judge_info()["judges"][0], "prompt": name, "fingerprint": name} for name in ("bare", "question")]
+    about = {"description": "", "labels": ["Yes", "No"], "reading": "single", "examples": 0, "served": True}
+    unserved = [{"mode": "verdict", "layout": "rubricd", "prompt": "examples", "reason": "its labels are two tokens"}]
+    service.info = {"judges": judges, "prompts": [{"name": "question", **about}], "unserved": unserved}
+
+    def named(body: Json) -> httpx.Response:
+        whole = scores(body)
+        whole["judge"]["fingerprint"] = body["expect_judge"]
+        return answered(whole)
+
+    service.answer = named
+    assert (await judge_labels(_client(service), labels)).judge.fingerprint == "question"
+    with pytest.raises(InvalidRequest, match="with prompt examples: its labels are two tokens"):
+        await judge_labels(_client(service), labels, options={"judge_prompt": "examples"})
+    with pytest.raises(InvalidRequest, match="with prompt none; `GET /v1/judge` lists"):
+        await judge_labels(_client(service), labels, options={"judge_prompt": "none"})
