@@ -6,6 +6,8 @@ so that a difference of two is a paired one. Where a figure or its interval has 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -46,12 +48,13 @@ def figures(
         return {name: Figure(None, None, None, 0) for name in statistics}
     whole = np.ones((1, n))
     values = {name: _number(statistic(whole)[0]) for name, statistic in statistics.items()}
+    count = len(np.unique(groups))
     drawn: dict[str, list[Floats]] = {name: [] for name in statistics}
     for weights in _draws(groups, resamples, seed):
         for name, statistic in statistics.items():
             if values[name] is not None:
                 drawn[name].append(statistic(weights))
-    return {name: Figure(values[name], *interval(drawn[name]), n) for name in statistics}
+    return {name: Figure(values[name], *interval(drawn[name], count), n) for name in statistics}
 
 
 def _draws(groups: NDArray[np.intp], resamples: int, seed: int) -> Iterator[Floats]:
@@ -71,16 +74,30 @@ def _draws(groups: NDArray[np.intp], resamples: int, seed: int) -> Iterator[Floa
         yield times[:, group_of].astype(np.float64)
 
 
-def interval(drawn: list[Floats]) -> tuple[float | None, float | None]:
-    """The middle 95 % of the draws; None where too few of them have a value."""
+def interval(drawn: list[Floats], groups: int) -> tuple[float | None, float | None]:
+    """The middle of the draws over so many groups; None where too few of them have a value."""
     if not drawn:
         return None, None
     values = np.concatenate(drawn)
     defined = values[np.isfinite(values)]
     if defined.size < _DEFINED * values.size:
         return None, None
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    tail = tail_of(groups)
+    low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def tail_of(groups: int) -> float:
+    """The share of the draws beyond each end of an interval. With few groups it is less than 2.5 %, as otherwise the
+    interval would be too narrow: draws have the spread of a sample without the factor n / (n - 1), and a normal
+    distribution's tails in place of Student's (Hesterberg, "What Teachers Should Know about the Bootstrap", 2015)."""
+    z, freedom = NormalDist().inv_cdf((1 + LEVEL) / 2), groups - 1
+    # Student's quantile by its expansion at the normal one (Abramowitz and Stegun, 26.7.5).
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    student = z + first / freedom + second / freedom**2 + third / freedom**3
+    return NormalDist().cdf(-student * sqrt(groups / freedom))
 
 
 def _number(value: Any) -> float | None:

@@ -2,9 +2,10 @@ import time
 from functools import partial
 
 import numpy as np
+from scipy import stats
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import figures, numbered
+from trainer_client.agreement.bootstrap import figures, numbered, tail_of
 
 SIMULATIONS = 500
 
@@ -37,6 +38,21 @@ def test_intervals_cover_in_93_to_97_percent_of_500_simulations() -> None:
             assert figure.low is not None and figure.high is not None
             covered[name] += figure.low <= true[name] <= figure.high
     assert all(0.93 <= count / SIMULATIONS <= 0.97 for count in covered.values()), covered
+
+
+def test_few_groups_have_wider_intervals_and_students_tails() -> None:
+    """Without it, intervals over 20 groups cover in 92 % instead of 95 % of 2,000 simulations."""
+    for groups in (5, 10, 20, 30, 100, 10_000):
+        expected = stats.norm.cdf(-stats.t.ppf(0.975, groups - 1) * np.sqrt(groups / (groups - 1)))
+        assert abs(tail_of(groups) - expected) < 2e-4
+    draw = np.random.default_rng(7)
+    covered = 0
+    for seed in range(SIMULATIONS):
+        values = draw.normal(size=20)
+        figure = figures({"mean": partial(statistics.mean, values)}, np.arange(20), resamples=400, seed=seed)["mean"]
+        assert figure.low is not None and figure.high is not None
+        covered += figure.low <= 0 <= figure.high
+    assert 0.93 <= covered / SIMULATIONS <= 0.97, covered
 
 
 def test_groups_that_hang_together_have_wider_intervals() -> None:
