@@ -130,3 +130,31 @@ async def test_an_ors_environment_and_its_null(judge_url: str, monkeypatch: pyte
         monkeypatch.setitem(rubrics.task_spec, "rubric", [{"text": "word " * 6_000, "points": 1}])
         unjudged = await rubrics.submit(answer)
     assert unjudged.reward is None and json.loads(unjudged.model_dump_json())["reward"] is None
+
+
+class _Rubric:
+    """OpenEnv's Rubric as far as a rubric sees it, read in openenv-core 0.3.0: the package brings 60 others."""
+
+    last_score: float | None = None
+
+    async def __call__(self, action: Any, observation: Any) -> float:
+        self.last_score = await self.forward(action, observation)
+        return self.last_score
+
+    async def forward(self, action: Any, observation: Any) -> float:
+        raise NotImplementedError
+
+
+async def test_an_openenv_rubric_and_what_it_does_without_a_verdict(
+    judge_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("openenv", "openenv.core", "openenv.core.rubrics"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setattr(sys.modules["openenv.core.rubrics"], "Rubric", _Rubric, raising=False)
+    example = _loaded("openenv_rubric")
+    rubric = example.Judged(_first_row())
+    async with example.judge:
+        assert await rubric(ANSWER, None) == pytest.approx(1.0) == rubric.last_score
+        rubric.row["rubric"] = [{"text": "word " * 6_000, "points": 1}]
+        with pytest.raises(RuntimeError, match="the action was not judged: too_long"):
+            await rubric(ANSWER, None)

@@ -129,6 +129,10 @@ def test_the_criteria_of_a_judge_file_are_every_rows_rubric(tmp_path: Path) -> N
     ("content", "said"),
     [
         ('[[criterion]]\ndescription = "How good?"\ntype = "likert"\n', "`criterion[0].type` is the text 'likert'"),
+        (
+            '[[criterion]]\ndescription = "How many?"\ntype = "numeric"\nmin = 0\nmax = 5\n',
+            "`criterion[0].type` is the text 'numeric'; only binary criteria can be judged: write it as a statement",
+        ),
         ("[judge]\n", "no `[[criterion]]`"),
         ("[", "not readable as TOML"),
     ],
