@@ -7,11 +7,12 @@ Guarantees: the same seed, row, step and member see the same criteria. These are
 first user turn where the policy's template takes no system turn. Where nothing is revealed the messages are unchanged.
 """
 
+import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from trainer_client import wire
 
@@ -28,10 +29,36 @@ _PROBE = "Rubrics are revealed here."
 
 
 class Message(TypedDict):
-    """One turn, as chat templates take it."""
+    """One turn. `tool_calls` are an assistant's, with their arguments as JSON text; see `for_template`."""
 
     role: str
     content: str
+    tool_calls: NotRequired[list[dict[str, Any]]]
+
+
+def turn(message: Mapping[str, Any]) -> Message:
+    """What policy and judge see of a turn: nothing else that its program keeps in it, and no nulls of a table."""
+    kept: Message = {"role": message["role"], "content": message["content"]}
+    if message.get("tool_calls"):
+        kept["tool_calls"] = list(message["tool_calls"])
+    return kept
+
+
+def for_template(messages: Sequence[Message]) -> list[Message]:
+    """The turns as chat templates take them: the arguments of a call are an object where they are one."""
+    return [
+        {**one, "tool_calls": list(map(_with_object, one["tool_calls"]))} if one.get("tool_calls") else one
+        for one in messages
+    ]
+
+
+def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    try:
+        arguments = json.loads(function["arguments"])
+    except ValueError:
+        return dict(call)
+    return {**call, "function": {**function, "arguments": arguments}} if isinstance(arguments, dict) else dict(call)
 
 
 @dataclass(frozen=True, slots=True)

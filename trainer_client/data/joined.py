@@ -8,15 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from trainer_client import wire
 from trainer_client.data.formats import harbor, rollouts
 from trainer_client.data.formats.table import has_rubric
 from trainer_client.data.formats.task import conversation
 from trainer_client.data.reader import Law
 from trainer_client.data.records import Raw, RowError, shown
-from trainer_client.data.rows import Row, read_rows
+from trainer_client.data.rows import Row, messages_of, read_rows
 from trainer_client.errors import DataError
+from trainer_client.scaffold import Message
 
 _IDS = ("id", "row")
+_PROMPT: TypeAdapter[str | list[wire.Message]] = TypeAdapter(str | list[wire.Message])
 
 
 class Rubrics:
@@ -62,8 +67,8 @@ class Rubrics:
                 id = str(row[name])
                 return self._one([self._by_id[id]] if id in self._by_id else [], name, id)
         prompt = conversation(row.get("prompt"))
-        turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        return self._one([one for one in self._longest if list(one.messages) == turns], "prompt", prompt)
+        turns = _turns(prompt)
+        return self._one([one for one in self._longest if one.messages == turns], "prompt", prompt)
 
     def _one(self, fits: Sequence[Row], name: str, value: Any) -> Row:
         if len(fits) == 1:
@@ -72,6 +77,14 @@ class Rubrics:
         raise RowError(
             f"`{name}` is {shown(value)} and fits {several} of {self._path}; give the row the `id` of one of its rows"
         )
+
+
+def _turns(prompt: Any) -> tuple[Message, ...] | None:
+    """The turns of a conversation as rows have them; None where it is none."""
+    try:
+        return messages_of(_PROMPT.validate_python(prompt))
+    except ValidationError:
+        return None
 
 
 def _is_dump(row: Raw) -> bool:

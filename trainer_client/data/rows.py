@@ -80,11 +80,24 @@ def _row(record: Any, index: int, name: str, law: Law) -> Row:
 
 
 def _messages(prompt: str | list[wire.Message]) -> tuple[Message, ...]:
-    if isinstance(prompt, str):
-        return (Message(role="user", content=prompt),)
-    if not prompt or prompt[-1].role == "assistant":
+    if not isinstance(prompt, str) and (not prompt or prompt[-1].role == "assistant"):
         raise RowError("`prompt`: must end with a turn that the policy answers; take the last assistant turn off")
-    return tuple(Message(role=turn.role, content=turn.content) for turn in prompt)
+    return messages_of(prompt)
+
+
+def messages_of(prompt: str | list[wire.Message]) -> tuple[Message, ...]:
+    """The turns of a conversation as a row has them; a text is one turn of the user."""
+    return (Message(role="user", content=prompt),) if isinstance(prompt, str) else tuple(map(_message, prompt))
+
+
+def _message(turn: wire.Message) -> Message:
+    message = Message(role=turn.role, content=turn.content)
+    if turn.tool_calls:
+        message["tool_calls"] = [
+            {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in turn.tool_calls
+        ]
+    return message
 
 
 def training_order(rows: Sequence[Row], *, epochs: int, seed: int, batch: int = 1) -> list[Row]:

@@ -94,7 +94,8 @@ class SplitReward(JudgeReward):
 
     def __reduce__(self) -> tuple[Any, ...]:
         more = {"ends": tuple(self._ends), "name": self.__name__}
-        return partial(SplitReward, self._judging, by=self._by, soft=self._soft, **more), ()
+        made = partial(SplitReward, self._judging, by=self._by, soft=self._soft, **more)
+        return made, (), {"_answers": self._answers}
 
     async def __call__(self, *args: Any, **more: Any) -> list[float | None]:
         # TRL starts the functions in their order, and this one is the first.

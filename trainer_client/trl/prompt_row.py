@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from trainer_client import wire
-from trainer_client.scaffold import Message
+from trainer_client.scaffold import Message, turn
 
 ROW = "row"
 """The key of a prompt's last message that holds its row: {"id", "rubric", "reference"} as JSON."""
@@ -70,7 +70,7 @@ def with_row(row: Row) -> list[dict[str, Any]]:
 
 def bare(prompt: Prompt) -> list[Message]:
     """The prompt as the policy and the judge see it, without its row."""
-    return [{"role": message["role"], "content": message["content"]} for message in prompt]
+    return list(map(turn, prompt))
 
 
 def row_of(prompt: Prompt) -> dict[str, Any]:

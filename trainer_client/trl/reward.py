@@ -60,8 +60,10 @@ class JudgeReward:
         self._examiner: JudgeReward | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies what it was made with, and neither connections nor what is under way."""
-        return partial(JudgeReward, self._judging, ends=tuple(self._ends), name=self.__name__), ()
+        """Copies what it was made with and what it has learned of the policy, and neither connections nor what is under
+        way."""
+        made = partial(JudgeReward, self._judging, ends=tuple(self._ends), name=self.__name__)
+        return made, (), {"_answers": self._answers}
 
     def end_at(self, ends: Iterable[int]) -> None:
         """Takes the token ids that finish an answer from the trainer, which knows them once it holds the model."""

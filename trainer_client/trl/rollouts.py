@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer_client import wire
-from trainer_client.scaffold import Message, Ratio, Scaffold, fitted
+from trainer_client.scaffold import Message, Ratio, Scaffold, fitted, for_template
 from trainer_client.trl.prompt_row import bare, row_of
 from trainer_client.trl.reward import JudgeReward
 
@@ -103,7 +103,7 @@ class Rollouts:
 
     def _ids(self, messages: list[Message], trainer: Any) -> list[int]:
         rendered: list[int] = trainer.processing_class.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=False, **self._template
+            for_template(messages), add_generation_prompt=True, tokenize=True, return_dict=False, **self._template
         )
         return rendered
 

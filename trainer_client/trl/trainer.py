@@ -19,7 +19,7 @@ from trl.trainer.utils import pad
 
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig
-from trainer_client.scaffold import Message, Ratio, Scaffold, placed
+from trainer_client.scaffold import Message, Ratio, Scaffold, for_template, placed
 from trainer_client.trl import parts
 from trainer_client.trl.config import grpo_config
 from trainer_client.trl.prompt_row import Row, with_row
@@ -75,7 +75,9 @@ def check_waits(judging: JudgeConfig, config: GRPOConfig) -> None:
 
 def rendered(tokenizer: Any, messages: Sequence[Message], template: Mapping[str, Any]) -> str:
     """The messages as the policy's template writes them."""
-    told: str = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **template)
+    told: str = tokenizer.apply_chat_template(
+        for_template(messages), add_generation_prompt=True, tokenize=False, **template
+    )
     return told
 
 

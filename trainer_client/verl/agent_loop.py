@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from trainer_client import wire
 from trainer_client.policy_answers import PolicyAnswers
-from trainer_client.scaffold import Message, Scaffold, fitted, placed
+from trainer_client.scaffold import Message, Scaffold, fitted, for_template, placed
 from trainer_client.verl.rows import PromptRow, prompt_row
 
 try:
@@ -53,7 +53,8 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
         """Makes one rollout of one row. Raises ValueError for a prompt that does not fit and for a trainer that does
         not pass the member and the step, DataError for a row that is not rubricd's; verl then fails the rollout."""
         own = prompt_row(kwargs["extra_info"])
-        messages: list[Message] = [{"role": one["role"], "content": one["content"]} for one in kwargs["raw_prompt"]]
+        # Not `raw_prompt`, whose column has no calls of tools.
+        messages = list(own.row.messages)
         criteria = own.row.rubric.criteria if own.row.rubric else []
         drawn = self._drawn(own, criteria, kwargs)
         prompt = await asyncio.to_thread(self._prompt, messages, criteria, drawn, own.row.id)
@@ -112,7 +113,7 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
 
         def render(turns: Sequence[Message]) -> list[int]:
             # Not `ct_build_initial_tokens`, which cuts a prompt that is too long from the left.
-            return list(self.continuous_token_builder.build_initial_tokens(list(turns)))
+            return list(self.continuous_token_builder.build_initial_tokens(for_template(turns)))
 
         scaffold = placed(self._scaffold, lambda turns: self.tokenizer.decode(render(turns))) if drawn else None
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from transformers import AutoTokenizer
 
 from service.app import create_app, lifecycle_of
 from service.engine.build import LoadedJudge
@@ -28,7 +29,9 @@ from trainer_client import wire
 from trainer_client.client import JudgeClient, reward
 from trainer_client.data.rows import Row
 from trainer_client.errors import Unauthorized
+from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig
+from trainer_client.trl.parts import SplitReward
 from trainer_client.trl.prompt_row import rowed
 from trainer_client.trl.reward import reward_function
 from trainer_client.trl.trainer import JudgeReward, TooFewJudged, build, dataset, grpo_config
@@ -207,6 +210,24 @@ def test_a_pickled_judge_judges_in_its_new_process() -> None:
         copy = pickle.loads(pickle.dumps(judge))  # noqa: S301  our own
         assert asked(copy, rows(1), ["a"]) == before == [pytest.approx(word("a"))]
         assert asked(copy, rows(1), ["a"], ids=[[5]]) == [-0.5] and copy.__name__ == "safety"
+
+
+def test_a_pickled_judge_reads_the_policys_answers_as_the_first_one_does(policy: str) -> None:
+    """What the trainer told it after it was made: the tokenizer, its tags and the tokens that end an answer."""
+    tokenizer = AutoTokenizer.from_pretrained(policy)
+    tokenizer.chat_template += "{# <think> </think> #}"
+    with judged_by() as (judging, service):
+        judge = JudgeReward(JudgeConfig(judging.url, truncation_penalty=0.5), ends=[99])
+        judge.end_at([END])
+        judge.read_with(PolicyAnswers("remove", tokenizer))
+        split = SplitReward(judging, by="tag", soft=False)
+        split.read_with(PolicyAnswers("remove", tokenizer))
+        for one in (judge, split):
+            copy = pickle.loads(pickle.dumps(one))  # noqa: S301  our own
+            ids = [tokenizer("<think>My knee.</think>Rest.", add_special_tokens=False)["input_ids"] + [END]]
+            before = asked(one, rows(1), [""], ids=ids)
+            assert asked(copy, rows(1), [""], ids=ids) == before
+            assert [body["items"][0]["responses"] for body in service.bodies[-2:]] == [["Rest."]] * 2
 
 
 def test_a_judge_that_nobody_needs_any_more_leaves_no_thread_and_no_connection() -> None:
