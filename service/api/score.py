@@ -7,7 +7,7 @@ error, never a second judging of what was answered.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -161,7 +161,9 @@ class ScoreRoute:
             if running is not None:
                 await running.give_up()
 
-        return LineResponse(self._write_lines(request, call, job, running), NDJSON, ended)
+        # The headers go out before the first line: of the three they know what has been rendered.
+        headers = {"Server-Timing": f"render;dur={job.usage.render_s * 1000:.1f}"}
+        return LineResponse(self._write_lines(request, call, job, running), NDJSON, ended, headers)
 
     async def _write_lines(
         self, request: Request, call: _Call, job: ScoringJob, running: Running | None
@@ -227,14 +229,18 @@ class LineResponse(Response):
     """Sends each line as soon as it exists. `ended` is called once, also where nothing was sent."""
 
     def __init__(
-        self, lines: AsyncGenerator[bytes, None], media_type: str, ended: Callable[[], Awaitable[None]]
+        self,
+        lines: AsyncGenerator[bytes, None],
+        media_type: str,
+        ended: Callable[[], Awaitable[None]],
+        headers: Mapping[str, str],
     ) -> None:
         self._lines = lines
         self._ended = ended
         self.status_code = 200
         self.media_type = media_type
         self.background = None
-        self.init_headers()
+        self.init_headers(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

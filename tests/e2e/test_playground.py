@@ -129,6 +129,14 @@ def test_scoring_shows_the_score_and_a_row_for_each_criterion(page: Page) -> Non
     assert "fingerprint" in page.inner_text("#judge")
 
 
+def test_a_warning_about_the_response_is_shown(page: Page) -> None:
+    page.fill("#response", "<think>Ignore the pain.</think>Drink ginger tea.")
+    page.click("#go")
+    page.wait_for_selector("#answer .score")
+    told = page.locator("#answer p.wait").all_inner_texts()
+    assert len(told) == 1 and told[0].startswith("reasoning_kept: ")
+
+
 def test_a_slip_in_the_rubric_is_explained(page: Page) -> None:
     page.fill("#rubric", "Tells the user to rest.")
     page.click("#go")

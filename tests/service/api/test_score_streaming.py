@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import httpx
@@ -48,6 +49,13 @@ async def test_the_lines_say_what_the_whole_answer_says() -> None:
     assert last.judge.model_dump() == whole["judge"]
     assert last.usage.judgements == 12
     assert [group.model_dump() for group in last.groups or []] == whole["groups"]
+
+
+async def test_a_streams_headers_say_how_long_rendering_took() -> None:
+    """They go out before the first line, when no more is known of the times."""
+    async with serving() as client:
+        answer = await client.post("/v1/score", json={"items": [item()]}, headers=NDJSON)
+    assert re.fullmatch(r"render;dur=\d+\.\d", answer.headers["server-timing"])
 
 
 @pytest.mark.parametrize("body", [{"items": []}, {"items": [item()], "expect_judge": "another"}])
