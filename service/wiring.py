@@ -15,6 +15,7 @@ from pathlib import Path
 
 from service.api.calibration_file import read_calibration_file
 from service.api.dependencies import Dependencies
+from service.api.labelled_rows import built_in_exam
 from service.cache.memory import MemoryCache
 from service.cache.redis import RedisCache
 from service.clock import Clock
@@ -34,6 +35,7 @@ from service.scheduling import Scheduler
 from service.scoring.answering import answering_modes
 from service.scoring.canary import Canary
 from service.scoring.evaluator import Evaluator
+from service.scoring.exam.examiner import NO_EXAM, Examiner
 from service.scoring.scorer import Scorer
 from service.scoring.verdict_codec import decode, encode
 from service.settings import ObservabilitySettings, PrometheusSettings, Settings, TeamsFileSettings
@@ -197,6 +199,9 @@ async def _load(
     scheduler.start()
     stack.push_async_callback(scheduler.drain, 0.0)
     modes, canary = await answering_modes(modes, scheduler)
+    examiner = NO_EXAM if not settings.exam else Examiner(built_in_exam(), scheduler, parts.clock, telemetry)
+    if isinstance(examiner, Examiner):
+        await examiner.examine_first(modes.ways.values())
     store = MemoryCache[ModeResult](settings.cache_entries)
     telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(built.engine, scheduler, store, rules)))
     judge = modes.first.judge
@@ -210,6 +215,7 @@ async def _load(
         scheduler=scheduler,
         rules=rules,
         clock=parts.clock,
+        examiner=examiner,
         escalation=escalation,
     )
 

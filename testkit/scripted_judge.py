@@ -158,6 +158,13 @@ def judge_info(**limits: int) -> Json:
     }
 
 
+def exam(trust: str, reason: str | None) -> Json:
+    """One of the exams in `GET /v1/judge`."""
+    names = {"mode": "verdict", "layout": "rubricd", "fingerprint": FINGERPRINT, "trust": trust, "reason": reason}
+    counts = {"questions": 80, "answered": 80, "pairs": 40, "auroc": 0.5, "met_when_empty": 0.2}
+    return {**names, **counts, "accuracy": {"value": 0.5, "low": 0.34, "high": 0.66}}
+
+
 class Service:
     """Answers `/v1/score` with `answer(body)`. It keeps the bodies of requests and the most requests at one time."""
 
@@ -166,6 +173,8 @@ class Service:
         self.limits = limits
         self.toy = False
         self.info: Json = {}
+        self.exams: list[Json] = []
+        self.unserved: list[Json] = []
         self.bodies: list[Json] = []
         self.requests: list[httpx.Request] = []
         self.busy = self.busiest = 0
@@ -186,7 +195,8 @@ class Service:
     def respond(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         if request.url.path == "/v1/judge":
-            return answered({**judge_info(**self.limits), "toy": self.toy, **self.info})
+            told = {"toy": self.toy, "exams": self.exams, "unserved": self.unserved, **self.info}
+            return answered({**judge_info(**self.limits), **told})
         if request.url.path != "/v1/score":
             return httpx.Response(404, text="not here")
         body = json.loads(request.content)

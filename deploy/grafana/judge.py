@@ -195,6 +195,19 @@ _SAME: tuple[Panel, ...] = (
         soft_max=0.01,
         runbook=("RubricdCanaryDrift", "RubricdCanaryFailing"),
     ),
+    Lines(
+        "Exam",
+        "Share of the exam's pairs that the judge got right, by mode, layout and prompt. One half is chance; it is "
+        "proven where the whole interval lies above two thirds. A mode is examined when it is first asked for.",
+        (
+            Query(
+                f"min by (mode, layout, prompt) ({select('rubricd_exam_accuracy')})", "{{mode}} {{layout}} {{prompt}}"
+            ),
+            Query(f"sum by (mode) ({select('rubricd_judge_proven')})", "proven, {{mode}}", right="short"),
+        ),
+        unit="percentunit",
+        max=1,
+    ),
     Table(
         "Judges in service",
         "One row for each judge. The fingerprint covers weights, tokenizer, template, labels, engine and settings; a "

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from service.api import problems, translate
 from service.api.dependencies import Dependencies
+from service.api.judges import judge_info
 from service.api.metering import charged_body, identified
 from service.api.request_body import parse_lint_request
 from service.api.worker_threads import WorkerThreads
@@ -41,8 +42,8 @@ class Routes:
         """Describe the judge that serves, its modes and layouts, and the limits of a request."""
         with identified(self._dependencies, request) as team:
             await self._dependencies.ledger.admit(team)
-            judging_modes = self._dependencies.lifecycle.judge().judging_modes
-            return _json(translate.judge_info(judging_modes, self._limits()))
+            scorer = self._dependencies.lifecycle.judge()
+            return _json(judge_info(scorer.judging_modes, scorer.examiner.grades, self._limits()))
 
     async def usage(self, request: Request) -> Response:
         """Return the quota of the key's team, and what it used in this process since the start."""

@@ -28,6 +28,7 @@ from service.errors import Forbidden, JudgeMismatch
 from service.idempotency import Running, Stored
 from service.modes.fingerprint import JudgeIdentity
 from service.rubrics.rubric import Candidate
+from service.scoring.exam.grading import Trust
 from service.scoring.job import ScoringJob
 from service.scoring.request import Options, Usage
 from service.scoring.results import Scored
@@ -147,7 +148,8 @@ class ScoreRoute:
         request.state.summary = await self._record(call, scored, usage)
         count_use(self._dependencies.uses.of(call.team.name), len(scored), usage)
         small = call.small and sum(len(one.judgements) for one in scored) <= _SMALL_ANSWER
-        body = await self._threads.run(call.team.name, partial(_write, call, scored, usage), small=small)
+        write = partial(_write, call, scorer.examiner.trust_of(call.judge), scored, usage)
+        body = await self._threads.run(call.team.name, write, small=small)
         if running is not None:
             await running.finish(body)
         return Response(body, media_type=JSON, headers={"Server-Timing": _timing(usage)})
@@ -163,10 +165,10 @@ class ScoreRoute:
 
         # The headers go out before the first line: of the three they know what has been rendered.
         headers = {"Server-Timing": f"render;dur={job.usage.render_s * 1000:.1f}"}
-        return LineResponse(self._write_lines(request, call, job, running), NDJSON, ended, headers)
+        return LineResponse(self._write_lines(request, call, scorer, job, running), NDJSON, ended, headers)
 
     async def _write_lines(
-        self, request: Request, call: _Call, job: ScoringJob, running: Running | None
+        self, request: Request, call: _Call, scorer: Scorer, job: ScoringJob, running: Running | None
     ) -> AsyncGenerator[bytes, None]:
         """A line for each result, then the last one; kept for a replay once it is whole."""
         found: dict[int, Scored] = {}
@@ -179,7 +181,7 @@ class ScoreRoute:
         scored = [found[index] for index in sorted(found)]
         request.state.summary = await self._record(call, scored, job.usage)
         count_use(self._dependencies.uses.of(call.team.name), len(scored), job.usage)
-        end = translate.end(call.id, call.judge, scored, job.usage)
+        end = translate.end(call.id, call.judge, scorer.examiner.trust_of(call.judge), scored, job.usage)
         lines.append(end.model_dump_json().encode() + b"\n")
         if running is not None:
             await running.finish(b"".join(lines))
@@ -203,8 +205,8 @@ def _parse(parse: RequestParser, body: bytes) -> tuple[ParsedRequest, list[Candi
     return parsed, translate.candidates(parsed.request)
 
 
-def _write(call: _Call, scored: Sequence[Scored], usage: Usage) -> bytes:
-    return call.parsed.write(translate.response(call.id, call.judge, scored, usage))
+def _write(call: _Call, trust: Trust, scored: Sequence[Scored], usage: Usage) -> bytes:
+    return call.parsed.write(translate.response(call.id, call.judge, trust, scored, usage))
 
 
 async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

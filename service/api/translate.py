@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from service.api.judges import described
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.served import PROMPTED, JudgingModes, Way
-from service.prompting.wording import Wording
 from service.rubrics.lint import Finding
 from service.rubrics.rubric import CALL, Candidate, Criterion, ReasoningFound, Rule, Turn
 from service.scheduling import Tenant
+from service.scoring.exam.grading import Trust
 from service.scoring.request import Options, Usage
 from service.scoring.results import Scored, by_group
 from service.tenancy.team import Team
@@ -129,62 +129,6 @@ def options(request: wire.ScoreRequest, team: Team, arrived_s: float) -> Options
     )
 
 
-def judge(judge: JudgeIdentity) -> wire.Judge:
-    return wire.Judge.model_validate(
-        {
-            "model": judge.identity.model,
-            "revision": judge.identity.revision,
-            "engine": judge.identity.engine,
-            "mode": judge.mode,
-            "layout": judge.layout,
-            "prompt": judge.prompt,
-            "fingerprint": judge.fingerprint,
-            "toy": judge.identity.toy,
-            "calibration": None if judge.calibration is None else judge.calibration.name,
-            "uncalibrated": judge.uncalibrated,
-        }
-    )
-
-
-def judge_info(modes: JudgingModes, limits: wire.Limits) -> wire.JudgeInfo:
-    judges, default = [one.judge for one in modes.ways.values()], modes.first.judge
-    return wire.JudgeInfo.model_validate(
-        {
-            "model": default.identity.model,
-            "revision": default.identity.revision,
-            "engine": default.identity.engine,
-            "fingerprint": default.fingerprint,
-            "toy": default.identity.toy,
-            "modes": list(dict.fromkeys(one.mode for one in judges)),
-            "layouts": list(dict.fromkeys(one.layout for one in judges)),
-            "judges": [judge(one) for one in judges],
-            "prompts": [_prompt(modes, wording) for wording in modes.wordings.values()],
-            "unserved": [{**way._asdict(), "reason": reason} for way, reason in modes.refused.items()],
-            "labels": dict(zip(default.labels, default.label_ids, strict=True)),
-            "label_mass_floor": default.mass_floor,
-            "facts": dict(default.identity.facts),
-            "limits": limits,
-            "calibration": None if default.calibration is None else default.calibration.name,
-            "calibrations": [one.calibration.document for one in judges if one.calibration is not None],
-        }
-    )
-
-
-def _prompt(modes: JudgingModes, wording: Wording) -> dict[str, Any]:
-    way = Way(*PROMPTED, wording.name)
-    served = modes.ways.get(way)
-    return {
-        "name": wording.name,
-        "description": wording.description,
-        "labels": list(served.judge.labels if served is not None else wording.labels or ()),
-        "reading": wording.reading,
-        "examples": len(wording.examples),
-        "label_mass": modes.label_mass.get(way),
-        "served": served is not None,
-        "reason": modes.refused.get(way),
-    }
-
-
 def team_usage(team: Team, use: TeamUse, reserved_tokens: int) -> wire.TeamUsage:
     queries = use.judgements + use.cache_hits + use.deduplicated
     return wire.TeamUsage(
@@ -216,10 +160,12 @@ def findings(found: Sequence[Finding]) -> wire.LintResponse:
     )
 
 
-def response(id: str, judged_by: JudgeIdentity, scored: Sequence[Scored], usage: Usage) -> wire.ScoreResponse:
+def response(
+    id: str, judged_by: JudgeIdentity, trust: Trust, scored: Sequence[Scored], usage: Usage
+) -> wire.ScoreResponse:
     return wire.ScoreResponse(
         id=id,
-        judge=judge(judged_by),
+        judge=described(judged_by, trust),
         results=[wire.Result(**_result(one, judged_by)) for one in scored],
         groups=_groups(scored),
         usage=_usage(usage),
@@ -231,9 +177,10 @@ def line(index: int, scored: Scored, judged_by: JudgeIdentity) -> wire.StreamedR
     return wire.StreamedResult(index=index, **_result(scored, judged_by))
 
 
-def end(id: str, judged_by: JudgeIdentity, scored: Sequence[Scored], usage: Usage) -> wire.StreamEnd:
+def end(id: str, judged_by: JudgeIdentity, trust: Trust, scored: Sequence[Scored], usage: Usage) -> wire.StreamEnd:
     """The last line of a streamed response."""
-    return wire.StreamEnd(done=True, id=id, judge=judge(judged_by), groups=_groups(scored), usage=_usage(usage))
+    judged = described(judged_by, trust)
+    return wire.StreamEnd(done=True, id=id, judge=judged, groups=_groups(scored), usage=_usage(usage))
 
 
 def _usage(usage: Usage) -> wire.Usage:

@@ -105,6 +105,12 @@ class Metrics:
         self.judge = gauge("rubricd_judge_info", "1 for the judge that serves.", "model", "engine", "fingerprint")
         self.canary_drift = gauge("rubricd_canary_drift", "Largest change of P(met) on the canaries since the start.")
         self.canary_failures = counter("rubricd_canary_failures", "Failures of the canary queries, by code.", "code")
+        self.exam_accuracy = gauge(
+            "rubricd_exam_accuracy", "Share of the exam's pairs that the judge got right.", "mode", "layout", "prompt"
+        )
+        self.judge_proven = gauge(
+            "rubricd_judge_proven", "1 where the judge's exam proves it better than chance.", "mode", "layout", "prompt"
+        )
         self.loop_lag_s = histogram("rubricd_event_loop_lag_seconds", "How late the event loop wakes up.", _LAG_S)
         self._start_at_zero()
 

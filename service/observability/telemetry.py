@@ -182,6 +182,11 @@ class Telemetry:
     def set_canary_drift(self, drift: float) -> None:
         self._metrics.canary_drift.set(drift)
 
+    def record_exam(self, way: tuple[str, str, str], accuracy: float, *, proven: bool) -> None:
+        """`way` is mode, layout and prompt; no prompt is an empty text."""
+        self._metrics.exam_accuracy.labels(*way).set(accuracy)
+        self._metrics.judge_proven.labels(*way).set(proven)
+
     def count_canary_failure(self, code: str) -> None:
         self._metrics.canary_failures.labels(code).inc()
 

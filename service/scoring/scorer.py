@@ -7,7 +7,7 @@ aggregated, or is not admitted, is refused before anything is judged.
 from collections.abc import Sequence
 
 from service.clock import Clock
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, RequestError
 from service.modes.calibration import Calibration, sign_of
 from service.modes.escalation import OFF, Escalation, SecondOpinion
 from service.modes.modes import JudgingMode, RatingMode
@@ -17,6 +17,7 @@ from service.rubrics.debias import check_rates
 from service.rubrics.rubric import Candidate, Criterion
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
+from service.scoring.exam.examiner import NO_EXAM, Examiner, NoExam
 from service.scoring.job import ScoringJob
 from service.scoring.request import Options, Usage
 from service.scoring.results import Scored
@@ -36,9 +37,11 @@ class Scorer:
         scheduler: Scheduler,
         rules: RulePool,
         clock: Clock,
+        examiner: Examiner | NoExam = NO_EXAM,
         escalation: Escalation = OFF,
     ) -> None:
         self.judging_modes = judging_modes
+        self.examiner = examiner
         self.evaluator = evaluator
         self._scheduler = scheduler
         self._rules = rules
@@ -85,10 +88,8 @@ class Scorer:
         work."""
         judging_mode = self.judging_modes.choose(options.mode, options.layout, options.prompt)
         self._check(candidates, options, judging_mode)
-        second_opinion = None
-        if self._escalation.band > 0 and options.mode == "verdict":
-            written = self.judging_modes.get(("reasoned", options.layout))
-            second_opinion = None if written is None else SecondOpinion(written, self._escalation)
+        await self.examiner.admit(judging_mode, options.deadline_s)
+        second_opinion = await self._second_opinion(options)
         job = ScoringJob(
             judging_mode,
             candidates,
@@ -99,6 +100,17 @@ class Scorer:
             second_opinion=second_opinion,
         )
         return await job.start()
+
+    async def _second_opinion(self, options: Options) -> SecondOpinion | None:
+        """None where verdicts are not judged again, or the mode that would do it fails its exam."""
+        written = self.judging_modes.get(("reasoned", options.layout))
+        if self._escalation.band <= 0 or options.mode != "verdict" or written is None:
+            return None
+        try:
+            await self.examiner.admit(written, options.deadline_s)
+        except RequestError:
+            return None
+        return SecondOpinion(written, self._escalation)
 
     def _check(self, candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> None:
         """Raises InvalidRequest for what no judging could make scorable."""

@@ -173,6 +173,11 @@ class ModeSettings(LabelSettings):
         le=1,
         description="At most this share of a request's judgements, rounded up, is judged again in mode `reasoned`.",
     )
+    exam: bool = Field(
+        default=True,
+        description="The judge sits an exam of built-in questions: at the start, and in another mode or layout when "
+        "that is first asked for. Without it no mode is proven, and none that fails is found.",
+    )
     canary_every_s: float = Field(
         default=300.0, ge=0, description="The fixed canary questions are judged every so many seconds. 0: never again."
     )

@@ -222,9 +222,21 @@ async def _prepare(client: JudgeClient, args: argparse.Namespace) -> None:
         raise _Misuse(f"{explained(error, args.token_env)} [{error.code}]") from None
     for option, wanted, offered in (("mode", args.mode, info.modes), ("layout", args.layout, info.layouts)):
         if wanted not in offered:
-            raise _Misuse(f"--{option}: this judge has {', '.join(offered)}, and not {wanted}")
+            raise _Misuse(f"--{option}: this judge has {', '.join(offered)}, and not {wanted}{_why_not(info, wanted)}")
+    for line in doubts(info, args.mode, args.layout):
+        print(line, file=sys.stderr)
     client.batch_items = min(client.batch_items, info.limits.max_items)
     client.batch_bytes = max(1, min(client.batch_bytes, info.limits.max_body_bytes - _ENVELOPE_BYTES))
+
+
+def _why_not(info: wire.JudgeInfo, mode: str) -> str:
+    return next((f" ({one.reason})" for one in info.unserved if one.mode == mode), "")
+
+
+def doubts(info: wire.JudgeInfo, mode: str, layout: str) -> list[str]:
+    """A line where the judge's exam in this mode and layout proves nothing. A toy has its line in the table."""
+    exams = [one for one in info.exams if (one.mode, one.layout, one.trust) == (mode, layout, "unproven")]
+    return [f"WARNING: judge {info.model} is unproven: {one.reason}" for one in exams if not info.toy]
 
 
 def _options(args: argparse.Namespace) -> Any:
@@ -241,7 +253,8 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     parts += _counted("failed", [outcome for outcome in outcomes if isinstance(outcome, Failed)])
     judges = {outcome.judge.fingerprint: outcome.judge for outcome in outcomes if isinstance(outcome, Scored)}
     parts += [
-        f"judge {judge.model} {fingerprint}{' (a toy)' if judge.toy else ''}" for fingerprint, judge in judges.items()
+        f"judge {judge.model} {fingerprint}{f' ({judge.doubt})' if judge.doubt else ''}"
+        for fingerprint, judge in judges.items()
     ]
     if len(judges) > 1:
         parts.append(f"WARNING: {len(judges)} different judges; their scores cannot be compared")

@@ -8,6 +8,7 @@ and the run's folder holds the work until then. Importing this module needs no t
 import argparse
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def _print_plan(plan: Plan, cut: int, rows: int) -> None:
     print(
         f"rubricd: {plan.run.preset}, {plan.steps} batches of {plan.run.prompts_per_batch} prompts x "
         f"{plan.run.group} rollouts{start}; {_rate(plan)}judge {plan.judge['model']} {plan.judge['fingerprint']}"
-        f"{' (a toy)' if plan.judge['toy'] else ''}; {_examiner(plan)}"
+        f"{_doubt(plan.judge)}; {_examiner(plan)}"
         f"run folder {plan.out}"
     )
     if plan.trial_failure is not None:
@@ -130,7 +131,15 @@ def _print_plan(plan: Plan, cut: int, rows: int) -> None:
 
 def _examiner(plan: Plan) -> str:
     one = plan.examiner
-    return "" if one is None else f"examiner {one['model']} {one['fingerprint']}{' (a toy)' if one['toy'] else ''}; "
+    return "" if one is None else f"examiner {one['model']} {one['fingerprint']}{_doubt(one)}; "
+
+
+def _doubt(judge: Mapping[str, Any]) -> str:
+    if judge["toy"]:
+        return " (a toy)"
+    return (
+        " (unproven: compare it with labels before you believe its rewards)" if judge.get("trust") == "unproven" else ""
+    )
 
 
 def _rate(plan: Plan) -> str:

@@ -252,10 +252,10 @@ async def _judge(
         (outcome,) = await client.score([item], **judging.options)
         if isinstance(outcome, Failed):
             raise outcome.error
-    identity = info.model_dump(
-        mode="json", exclude={"judges", "modes", "layouts", "prompts", "unserved", "limits", "fingerprint"}
-    )
-    judge = {"fingerprint": outcome.judge.fingerprint, "mode": mode, "layout": layout, **identity}
+    apart = {"judges", "exams", "modes", "layouts", "prompts", "unserved", "limits", "fingerprint"}
+    identity = info.model_dump(mode="json", exclude=apart)
+    named = {"fingerprint": outcome.judge.fingerprint, "mode": mode, "layout": layout, "trust": outcome.judge.trust}
+    judge = {**named, **identity}
     return judge, None if reward(outcome) is not None else why_missing(outcome)
 
 

@@ -47,6 +47,7 @@ from trainer_client.wire.request import (
 from trainer_client.wire.response import (
     CriterionResult,
     CriterionStatus,
+    Exam,
     Finding,
     Group,
     Judge,
@@ -66,6 +67,7 @@ from trainer_client.wire.response import (
     StreamedResult,
     StreamEnd,
     TeamUsage,
+    Trust,
     Unserved,
     Usage,
 )
@@ -102,6 +104,7 @@ __all__ = [
     "CriterionResult",
     "CriterionStatus",
     "Exact",
+    "Exam",
     "Finding",
     "Gain",
     "Group",
@@ -153,6 +156,7 @@ __all__ = [
     "Tags",
     "TeamUsage",
     "ToolCall",
+    "Trust",
     "Unjudged",
     "Unserved",
     "Usage",

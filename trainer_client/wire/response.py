@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trainer_client.wire.calibration import Calibration
+from trainer_client.wire.calibration import Calibration, Interval
 from trainer_client.wire.models import Answer, Layout, Mode
 
 CriterionStatus = Literal[
@@ -23,6 +23,7 @@ CriterionStatus = Literal[
 ]
 ResultStatus = Literal["ok", "partial", "failed"]
 Source = Literal["judge", "cache", "rule"]
+Trust = Literal["proven", "unproven", "failed"]
 
 
 class Judge(Answer):
@@ -42,6 +43,16 @@ class Judge(Answer):
     uncalibrated: str | None = Field(
         default=None, description="The fingerprint that this judge has without any calibration. Older services: null."
     )
+    trust: Trust | None = Field(
+        default=None,
+        description="`unproven`: in an exam of known answers it did no better than chance can, or it sat none. Older "
+        "services: null.",
+    )
+
+    @property
+    def doubt(self) -> str | None:
+        """Why nobody should believe it without a look at labels."""
+        return "a toy" if self.toy else self.trust if self.trust in ("unproven", "failed") else None
 
 
 class CriterionResult(Answer):
@@ -197,6 +208,26 @@ class Unserved(Answer):
     reason: str
 
 
+class Exam(Answer):
+    """How a judge did in questions whose answers are known. A pair is one criterion about two responses, of which one
+    meets it, and is right where that one has the larger P(met) or rating."""
+
+    mode: Mode
+    layout: Layout
+    prompt: str | None = None
+    fingerprint: str
+    trust: Trust = Field(description="`failed`: the mode is not served in this layout.")
+    reason: str | None = Field(description="What keeps the judge from being proven.")
+    questions: int
+    answered: int = Field(description="Questions with a verdict.")
+    pairs: int
+    accuracy: Interval = Field(description="Share of pairs that are right, with its exact interval. Chance is 0.5.")
+    auroc: float | None = Field(description="Over all questions; null where none was answered.")
+    met_when_empty: float | None = Field(
+        description="Share of what an empty response does not have that was called met; null in the rating modes."
+    )
+
+
 class JudgeInfo(Answer):
     """The answer of `GET /v1/judge`."""
 
@@ -212,6 +243,9 @@ class JudgeInfo(Answer):
     )
     prompts: list[JudgePrompt] = Field(default_factory=list, description="The default one first.")
     unserved: list[Unserved] = Field(default_factory=list, description="The modes, layouts and prompts that it lacks.")
+    exams: list[Exam] = Field(
+        default_factory=list, description="Those that are over, of modes and layouts that failed, too."
+    )
     labels: dict[str, int] = Field(description="The label tokens and their ids.")
     label_mass_floor: float = Field(description="Below it a criterion abstains.")
     limits: Limits

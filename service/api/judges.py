@@ -1,0 +1,99 @@
+"""Describes the judge on the wire: who it is, in which ways it can be asked, and how far it can be trusted.
+
+Guarantees: a way that failed its exam is not offered, and its reason stands where those of other unserved ways stand.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.modes.fingerprint import JudgeIdentity
+from service.modes.served import PROMPTED, JudgingModes, Way
+from service.prompting.wording import Wording
+from service.scoring.exam.grading import Grade, Trust
+from trainer_client import wire
+
+
+def described(judge: JudgeIdentity, trust: Trust) -> wire.Judge:
+    return wire.Judge.model_validate(
+        {
+            "model": judge.identity.model,
+            "revision": judge.identity.revision,
+            "engine": judge.identity.engine,
+            "mode": judge.mode,
+            "layout": judge.layout,
+            "prompt": judge.prompt,
+            "fingerprint": judge.fingerprint,
+            "toy": judge.identity.toy,
+            "calibration": None if judge.calibration is None else judge.calibration.name,
+            "uncalibrated": judge.uncalibrated,
+            "trust": trust,
+        }
+    )
+
+
+def judge_info(modes: JudgingModes, grades: Mapping[str, Grade], limits: wire.Limits) -> wire.JudgeInfo:
+    """`grades` are by fingerprint. A way that failed its exam is not served."""
+    graded = {way: grades[key] for way, one in modes.ways.items() if (key := one.judge.fingerprint) in grades}
+    exams = [_exam(modes.ways[way].judge, grade) for way, grade in graded.items()]
+    modes = modes.without({way: grade.reason or "" for way, grade in graded.items() if grade.trust == "failed"})
+    judges, default = [one.judge for one in modes.ways.values()], modes.first.judge
+    return wire.JudgeInfo.model_validate(
+        {
+            "model": default.identity.model,
+            "revision": default.identity.revision,
+            "engine": default.identity.engine,
+            "fingerprint": default.fingerprint,
+            "toy": default.identity.toy,
+            "modes": list(dict.fromkeys(one.mode for one in judges)),
+            "layouts": list(dict.fromkeys(one.layout for one in judges)),
+            "judges": [described(one, _trust(grades.get(one.fingerprint))) for one in judges],
+            "exams": exams,
+            "prompts": [_prompt(modes, wording) for wording in modes.wordings.values()],
+            "unserved": [{**way._asdict(), "reason": reason} for way, reason in modes.refused.items()],
+            "labels": dict(zip(default.labels, default.label_ids, strict=True)),
+            "label_mass_floor": default.mass_floor,
+            "facts": dict(default.identity.facts),
+            "limits": limits,
+            "calibration": None if default.calibration is None else default.calibration.name,
+            "calibrations": [one.calibration.document for one in judges if one.calibration is not None],
+        }
+    )
+
+
+def _prompt(modes: JudgingModes, wording: Wording) -> dict[str, Any]:
+    way = Way(*PROMPTED, wording.name)
+    served = modes.ways.get(way)
+    return {
+        "name": wording.name,
+        "description": wording.description,
+        "labels": list(served.judge.labels if served is not None else wording.labels or ()),
+        "reading": wording.reading,
+        "examples": len(wording.examples),
+        "label_mass": modes.label_mass.get(way),
+        "served": served is not None,
+        "reason": modes.refused.get(way),
+    }
+
+
+def _trust(grade: Grade | None) -> Trust:
+    return "unproven" if grade is None else grade.trust
+
+
+def _exam(judge: JudgeIdentity, grade: Grade) -> wire.Exam:
+    low, high = grade.interval
+    return wire.Exam.model_validate(
+        {
+            "mode": judge.mode,
+            "layout": judge.layout,
+            "prompt": judge.prompt,
+            "fingerprint": judge.fingerprint,
+            "trust": grade.trust,
+            "reason": grade.reason,
+            "questions": grade.questions,
+            "answered": grade.answered,
+            "pairs": grade.pairs,
+            "accuracy": {"value": grade.accuracy, "low": low, "high": high},
+            "auroc": grade.auroc,
+            "met_when_empty": grade.met_when_empty,
+        }
+    )
