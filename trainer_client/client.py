@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 import httpx
 
@@ -36,6 +36,7 @@ class ScoreOptions(TypedDict, total=False):
     aggregation: wire.Aggregation
     layout: wire.Layout
     judge_prompt: str | None
+    consistency: Literal[1, 2]
     votes: int
     soft: bool
     threshold: float

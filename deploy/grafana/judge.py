@@ -108,11 +108,17 @@ _VERDICT: tuple[Panel, ...] = (
         "Uncertainty",
         "Fractions of the judge's verdicts: with P(met) between 0.3 and 0.7, and with a label mass below 0.9, where "
         "the judge put probability on other tokens than its labels. Ties, with P(met) at the threshold, count as met; "
-        "more than a few mean that the judge's logits are rounded: see fact `head_dtype`.",
+        "more than a few mean that the judge's logits are rounded: see fact `head_dtype`. Disagreement is how far "
+        "apart P(met) is, on average, where a criterion is also asked whether it is false: near 0.5 the judge does not "
+        "read.",
         (
             Query(_UNCERTAIN, "P(met) 0.3 to 0.7"),
             Query(_LOW_MASS, "label mass below 0.9"),
             Query(f"{rate('rubricd_threshold_ties_total')} / {rate(f'{_P}_count')}", "tie with the threshold"),
+            Query(
+                f"{rate('rubricd_disagreement_sum')} / {rate('rubricd_disagreement_count')}",
+                "disagreement of two askings",
+            ),
         ),
         unit="percentunit",
     ),

@@ -83,6 +83,7 @@ def _count(telemetry: Telemetry, team: str, mode: str, threshold: float, scored:
     outcomes: list[tuple[str, str]] = []
     p_raw: list[float] = []
     label_mass: list[float] = []
+    disagreement: list[float] = []
     ties = 0
     for one in scored:
         for judgement in one.judgements:
@@ -94,10 +95,12 @@ def _count(telemetry: Telemetry, team: str, mode: str, threshold: float, scored:
                 p_raw.append(judgement.p_raw)
             if judgement.label_mass is not None:
                 label_mass.append(judgement.label_mass)
+            if judgement.disagreement is not None:
+                disagreement.append(judgement.disagreement)
     telemetry.count_items(team, [one.score.status for one in scored])
     telemetry.count_reasoning([one.candidate.reasoning for one in scored if one.candidate.reasoning != "none"])
     telemetry.count_judgements(mode, outcomes)
-    telemetry.observe_probabilities(p_raw, label_mass)
+    telemetry.observe_probabilities(p_raw, label_mass, disagreement)
     telemetry.count_threshold_ties(ties)
 
 

@@ -27,6 +27,7 @@ from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch
 from service.idempotency import Running, Stored
 from service.modes.fingerprint import JudgeIdentity
+from service.modes.modes import asks_twice
 from service.rubrics.rubric import Candidate
 from service.scoring.exam.grading import Trust
 from service.scoring.job import ScoringJob
@@ -119,13 +120,15 @@ class ScoreRoute:
     ) -> _Call:
         """Raises for what the contract allows but this judge or this team does not."""
         wanted = parsed.request
-        judge = scorer.judging_modes.choose(wanted.mode, wanted.layout, wanted.judge_prompt).judge
+        judging_mode = scorer.judging_modes.choose(wanted.mode, wanted.layout, wanted.judge_prompt)
+        judge = judging_mode.judge
         if wanted.expect_judge not in (None, judge.fingerprint):
             raise JudgeMismatch(f"the judge of this mode, layout and prompt is {judge.fingerprint}")
         if wanted.priority not in team.classes:
             allowed = ", ".join(sorted(team.classes))
             raise Forbidden(f"team {team.name} may not use this `priority`; allowed: {allowed}")
-        judgements, most = wanted.votes * sum([len(one.criteria) for one in candidates]), self._dependencies.settings
+        asked = wanted.votes * (2 if asks_twice(judging_mode, wanted.consistency) else 1)
+        judgements, most = asked * sum([len(one.criteria) for one in candidates]), self._dependencies.settings
         if judgements > most.max_judgements:
             said = f"{judgements} judgements in one request; at most {most.max_judgements}: send fewer items a request"
             raise invalid_at("items", said)

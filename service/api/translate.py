@@ -113,6 +113,7 @@ def options(request: wire.ScoreRequest, team: Team, arrived_s: float) -> Options
         mode=request.mode,
         layout=request.layout,
         prompt=request.judge_prompt,
+        consistency=request.consistency,
         votes=request.votes,
         norm=request.rating_norm,
         aggregation=request.aggregation,
@@ -207,6 +208,7 @@ def _result(scored: Scored, judged_by: JudgeIdentity) -> dict[str, Any]:
             "source": judgement.source,
             "explanation": judgement.explanation,
             "detail": judgement.detail,
+            "disagreement": judgement.disagreement,
         }
         for criterion, judgement in zip(scored.criteria, scored.judgements, strict=True)
     ]

@@ -171,6 +171,11 @@ class ReasonedMode:
         return Step(LabelQuery(prompt, self.judge.label_ids), explanation=explanation)
 
 
+def asks_twice(judging_mode: JudgingMode, consistency: int) -> bool:
+    """Whether each criterion is asked also with the opposite question: because the prompt does so, or the request."""
+    return isinstance(judging_mode, VerdictMode) and (judging_mode.reads_both or consistency == 2)
+
+
 def render_prompts(renderer: Renderer, queries: Sequence[Query], salt: str, priority: int) -> list[Prompt]:
     """One prompt for each query, in order. Queries about one candidate stand together, and share its tokens."""
     runs: list[tuple[Candidate, list[Criterion]]] = []

@@ -63,6 +63,9 @@ class Metrics:
         self.p_met = bulk("rubricd_p_met", "P(met) as the judge returned it.", _FRACTION)
         self.label_mass = bulk("rubricd_label_mass", "Probability that the judge put on its labels.", _MASS)
         self.threshold_ties = counter("rubricd_threshold_ties", "Criteria that were met with P(met) at the threshold.")
+        self.disagreement = bulk(
+            "rubricd_disagreement", "How far apart P(met) is in two askings of one criterion.", _FRACTION
+        )
         self.groups = counter("rubricd_groups", "GRPO groups, by the spread of their scores.", "spread")
         self.group_criteria = counter(
             "rubricd_group_criteria", "Criteria of groups, by the spread of their verdicts.", "spread"

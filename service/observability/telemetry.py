@@ -110,10 +110,13 @@ class Telemetry:
         for (source, outcome), count in Tally(outcomes).items():
             self._metrics.judgements.labels(source, mode, outcome).inc(count)
 
-    def observe_probabilities(self, p_met: Sequence[float], label_mass: Sequence[float]) -> None:
+    def observe_probabilities(
+        self, p_met: Sequence[float], label_mass: Sequence[float], disagreement: Sequence[float] = ()
+    ) -> None:
         """Observes what the judge returned for criteria, before any threshold."""
         self._metrics.p_met.observe(p_met)
         self._metrics.label_mass.observe(label_mass)
+        self._metrics.disagreement.observe(disagreement)
 
     def count_threshold_ties(self, ties: int) -> None:
         self._metrics.threshold_ties.inc(ties)

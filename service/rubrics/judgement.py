@@ -17,11 +17,12 @@ Source = Literal["judge", "cache", "rule"]
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A judge's result on one criterion, before any request's threshold, so that a cache may keep it. A written verdict
-    has an explanation."""
+    has an explanation. `disagreement` is that of two askings, of which this is the verdict."""
 
     p_met: float
     label_mass: float | None
     explanation: str | None = None
+    disagreement: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Judgement:
     label_mass: float | None = None
     explanation: str | None = None
     detail: str | None = None
+    disagreement: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -74,6 +76,7 @@ def decide(
         p_raw=verdict.p_met,
         label_mass=verdict.label_mass,
         explanation=verdict.explanation,
+        disagreement=verdict.disagreement,
     )
 
 

@@ -25,7 +25,7 @@ from service.scheduling import Scheduler
 from service.scoring.query_keys import KeyedRun, QueryKeys
 from service.scoring.rendering import Estimate, Rendering
 from service.scoring.request import RequestContext, Usage
-from service.scoring.results import Pending
+from service.scoring.results import BothAskings, Pending
 from service.scoring.shared_lookup import SharedLookup
 from service.scoring.submission import NewQuery, Submission
 
@@ -209,7 +209,7 @@ class _Joined:
         release_all(self.pending)
 
 
-def release_all(pending: Sequence[Pending], start: int = 0) -> None:
+def release_all(pending: Sequence[Pending | BothAskings], start: int = 0) -> None:
     """Nothing waits for these any more. Very many are released in parts, between which the event loop goes on."""
     for one in pending[start : start + _RUN]:
         one.release()

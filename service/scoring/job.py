@@ -17,14 +17,14 @@ from service.clock import Clock, Turns
 from service.errors import RequestError
 from service.modes.escalation import SecondOpinion
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.modes import JudgingMode, Query, RatingMode
+from service.modes.modes import JudgingMode, Query, RatingMode, VerdictMode, asks_twice
 from service.rubrics.aggregation import aggregate
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.evaluator import Evaluator, release_all
 from service.scoring.prior_queries import PriorQueries
 from service.scoring.request import Options, Usage
-from service.scoring.results import Pending, Scored, judge_votes, judged_by_rule, rated
+from service.scoring.results import BothAskings, Pending, Scored, judge_votes, judged_by_rule, rated
 from service.verifiers.checks import Check, RuleChecks, unmetered
 from service.verifiers.pool import RulePool
 
@@ -155,6 +155,16 @@ class ScoringJob:
             await turns.rest()
         results.votes = len(votes)
         results.pending = await self._evaluator.evaluate(judging_mode, queries, self._options, self.usage)
+        opposite = self._opposite_of(judging_mode)
+        if opposite is not None:
+            # The prompts share everything before their question, and are computed together where a batch has both.
+            again = await self._evaluator.evaluate(opposite, queries, self._options, self.usage)
+            results.pending = [BothAskings(one, other) for one, other in zip(results.pending, again, strict=True)]
+
+    def _opposite_of(self, judging_mode: JudgingMode) -> JudgingMode | None:
+        """The mode of a second asking, where there is one."""
+        both = asks_twice(judging_mode, self._options.consistency)
+        return judging_mode.opposite if both and isinstance(judging_mode, VerdictMode) else None
 
     def _finished(self, results: "OpenResults") -> AsyncGenerator[int, None]:
         return results.finished(len(self._candidates), self._clock, self._options.deadline_s)
@@ -177,7 +187,7 @@ class ScoringJob:
 
     def _judgement(self, results: "OpenResults", judge: JudgeIdentity, place: Place) -> Judgement:
         curve = prior = None
-        if judge.calibration is not None:
+        if judge.calibration is not None and self._options.consistency == 1:  # none was made for P(met) of two askings
             i, j = place
             curve = judge.calibration.curve_of(self._candidates[i].criteria[j])
             prior = results.prior_of(place)
@@ -231,15 +241,15 @@ class OpenResults:
         self.places: dict[Place, int] = {}
         self.priors: dict[Place, int] = {}
         self.votes = 1
-        self.pending: list[Pending] = []
+        self.pending: Sequence[Pending | BothAskings] = []
         self.checks: dict[Place, asyncio.Future[bool]] = {}
         self.rules: RuleChecks | None = None
 
-    def of(self, place: Place) -> list[Pending]:
+    def of(self, place: Place) -> Sequence[Pending | BothAskings]:
         start = self.places[place]
         return self.pending[start : start + self.votes]
 
-    def prior_of(self, place: Place) -> Pending | None:
+    def prior_of(self, place: Place) -> Pending | BothAskings | None:
         return self.pending[self.priors[place]] if place in self.priors else None
 
     async def finished(self, candidates: int, clock: Clock, deadline_s: float | None) -> AsyncGenerator[int, None]:
@@ -257,9 +267,10 @@ class OpenResults:
         for n, (i, j) in enumerate(self.places):
             prior = self.prior_of((i, j))
             for one in self.of((i, j)) if prior is None else (*self.of((i, j)), prior):
-                if one.flight is not None and not one.flight.future.done():
-                    left[i] += 1
-                    one.flight.future.add_done_callback(partial(one_less, i))
+                for flight in one.flights:
+                    if not flight.future.done():
+                        left[i] += 1
+                        flight.future.add_done_callback(partial(one_less, i))
             if not n % _PART:
                 await turns.rest()
         for (i, _), check in self.checks.items():

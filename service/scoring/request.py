@@ -81,6 +81,7 @@ class Options(RequestContext):
     mode: str = "verdict"
     layout: str = "rubricd"
     prompt: str | None = None
+    consistency: Literal[1, 2] = 1
     votes: int = 1
     aggregation: str = "healthbench"
     soft: bool = False

@@ -12,6 +12,7 @@ from typing import Literal
 from service.cache.single_flight import Flight
 from service.errors import JudgementError, RequestError, SharedRequestRejected, TimedOut
 from service.modes.calibration import Line, Steps
+from service.modes.label_verdict import read_both
 from service.modes.modes import ModeResult
 from service.modes.rating import Norm, Rating
 from service.rubrics.aggregation import Score
@@ -51,9 +52,40 @@ class Pending:
             reason = f"another request for the same judgement was refused: {error}; send this one again"
             raise SharedRequestRejected(reason) from None
 
+    @property
+    def flights(self) -> tuple[Flight[ModeResult], ...]:
+        return () if self.flight is None else (self.flight,)
+
     def release(self) -> None:
         if self.flight is not None:
             self.flight.release()
+
+
+@dataclass(frozen=True, slots=True)
+class BothAskings:
+    """The result of a query that was asked twice: whether the criterion is true, and whether it is false."""
+
+    plain: Pending
+    opposite: Pending
+
+    @property
+    def source(self) -> Source:
+        return "cache" if self.plain.source == self.opposite.source == "cache" else "judge"
+
+    @property
+    def flights(self) -> tuple[Flight[ModeResult], ...]:
+        return (*self.plain.flights, *self.opposite.flights)
+
+    def result(self) -> ModeResult:
+        """Raises as `Pending.result` where one of the two has none."""
+        plain, opposite = self.plain.result(), self.opposite.result()
+        if not (isinstance(plain, Verdict) and isinstance(opposite, Verdict)):
+            raise TypeError("two ratings are no verdict")
+        return read_both(plain, opposite)
+
+    def release(self) -> None:
+        self.plain.release()
+        self.opposite.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +104,11 @@ WHOLE = Criterion(id="rating", text="", points=1.0)
 
 
 def judge_votes(
-    votes: Sequence[Pending],
+    votes: Sequence[Pending | BothAskings],
     threshold: float,
     mass_floor: float,
     curve: Line | Steps | None = None,
-    prior: Pending | None = None,
+    prior: Pending | BothAskings | None = None,
 ) -> Judgement:
     """One criterion's judgement from its votes, of which there is one where chance plays no part. `curve` calibrates
     one verdict, with the `prior` that it weighs; several votes are sampled, which no curve was made for."""
@@ -86,7 +118,11 @@ def judge_votes(
 
 
 def _judge(
-    vote: Pending, threshold: float, mass_floor: float, curve: Line | Steps | None = None, prior: Pending | None = None
+    vote: Pending | BothAskings,
+    threshold: float,
+    mass_floor: float,
+    curve: Line | Steps | None = None,
+    prior: Pending | BothAskings | None = None,
 ) -> Judgement:
     source = vote.source
     try:
@@ -116,7 +152,7 @@ def judged_by_rule(check: asyncio.Future[bool]) -> Judgement:
     return Judgement(status="ok", source="rule", met=met, p=float(met))
 
 
-def rated(candidate: Candidate, pending: Pending, norm: Norm, mass_floor: float) -> Scored:
+def rated(candidate: Candidate, pending: Pending | BothAskings, norm: Norm, mass_floor: float) -> Scored:
     """The score of a candidate in the rating modes, from its one rating."""
     lowest = 0.0 if norm == "(r-1)/9" else 0.1
     unrated = Score(value=None, bounds=(lowest, 1.0), coverage=0.0, status="failed")

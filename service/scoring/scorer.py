@@ -114,6 +114,11 @@ class Scorer:
 
     def _check(self, candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> None:
         """Raises InvalidRequest for what no judging could make scorable."""
+        if options.consistency == 2 and getattr(judging_mode, "opposite", None) is None:
+            raise InvalidRequest(
+                f"prompt `{judging_mode.judge.prompt}` has no question `opposite`; leave `consistency` out, or name "
+                "another prompt as `judge_prompt`"
+            )
         rates = isinstance(judging_mode, RatingMode)  # the rubric as a whole: no rule runs, nothing is aggregated
         checked: tuple[Criterion, ...] | None = None
         for candidate in candidates:

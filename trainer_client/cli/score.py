@@ -36,6 +36,7 @@ _OPTIONS = (
     "aggregation",
     "layout",
     "judge_prompt",
+    "consistency",
     "votes",
     "soft",
     "threshold",
@@ -106,6 +107,7 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     add("aggregation", f"how verdicts become a score: {', '.join(names)}", choices=names, metavar="NAME")
     add("layout", "prompt layout", choices=get_args(wire.Layout))
     add("judge_prompt", "mode verdict: the judge's prompt, one that it serves (its default)", metavar="NAME")
+    add("consistency", "2: ask also whether each criterion is false", type=int, choices=(1, 2))
     add("votes", "mode reasoned: independent samples for each criterion", type=int, metavar="N")
     add("soft", "aggregate P(met) instead of 0 and 1", action="store_true")
     add("threshold", "P(met) at or above which a criterion is met", type=float, metavar="P")

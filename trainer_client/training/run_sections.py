@@ -91,12 +91,13 @@ class JudgingSection(Section):
         description="The policy's reasoning: `remove`, by the tags of its tokenizer and template; `keep`; or "
         "`{open, close}`.",
     )
-    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next twelve.")
+    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next thirteen.")
     aggregation: wire.Aggregation = Field(default="healthbench", description="How verdicts become a score.")
     layout: wire.Layout = Field(default="rubricd", description="The prompt's layout.")
     judge_prompt: str | None = Field(
         default=None, min_length=1, description="Mode `verdict`: the judge's prompt, by name; null: its default."
     )
+    consistency: Literal[1, 2] = Field(default=1, description="2: each criterion is also asked whether it is false.")
     votes: int = Field(default=1, ge=1, le=16, description="Mode `reasoned`: samples a criterion.")
     rating_norm: wire.RatingNorm = Field(default="(r-1)/9", description="How a rating of 1..10 becomes the score.")
     soft: bool = Field(default=False, description="Whether P(met) counts instead of 0 and 1.")

@@ -138,6 +138,11 @@ class ScoreRequest(Strict):
         default=None,
         description="Mode `verdict` in layout `rubricd`: the name of a prompt that is served; null: the default.",
     )
+    consistency: Literal[1, 2] = Field(
+        default=1,
+        description="2: each criterion is asked twice, whether it is true and whether it is false. P(met) is of both "
+        "answers, and `disagreement` says how far they are apart. Mode `verdict`, layout `rubricd`.",
+    )
     votes: int = Field(default=1, ge=1, le=16)
     rating_norm: RatingNorm = Field(default="(r-1)/9", description="Rating modes: how 1..10 becomes the score.")
     soft: bool = False
@@ -194,10 +199,14 @@ class ScoreRequest(Strict):
             raise ValueError("`votes` has a meaning in mode `reasoned` only")
         if self.debias and (self.soft or self.votes != 1 or self.mode not in ("verdict", "reasoned")):
             raise ValueError("`debias` corrects hard verdicts, one a criterion: without `soft`, `votes`, rating modes")
+        if self.debias and self.consistency != 1:
+            raise ValueError("`debias` corrects single verdicts, which its certificate is of: without `consistency`")
         if self.debias and self.aggregation not in LINEAR:
             raise ValueError(f"`debias` needs an aggregation that is a weighted sum: {', '.join(LINEAR)}")
         if self.judge_prompt is not None and (self.mode, self.layout) != ("verdict", "rubricd"):
             raise ValueError("`judge_prompt` has a meaning in mode `verdict` and layout `rubricd` only")
+        if self.consistency != 1 and (self.mode, self.layout) != ("verdict", "rubricd"):
+            raise ValueError("`consistency` has a meaning in mode `verdict` and layout `rubricd` only")
         if self.rating_norm != "(r-1)/9" and self.mode not in ("implicit", "likert"):
             raise ValueError("`rating_norm` has a meaning in modes `implicit` and `likert` only")
         if self.pitfalls is None and (place := self._unsigned_pitfall()) is not None:

@@ -68,6 +68,9 @@ class CriterionResult(Answer):
     source: Source
     explanation: str | None = None
     detail: str | None = Field(default=None, description="For a status other than `ok`: the reason, or what to do.")
+    disagreement: float | None = Field(
+        default=None, description="Where it was asked twice: how far apart the two P(met) are, from 0 to 1."
+    )
 
 
 class Rating(Answer):

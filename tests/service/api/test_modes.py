@@ -1,12 +1,19 @@
 """The modes on the wire, with the fake engine."""
 
 import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.engine.base import Outcome, Prompt
 from service.engine.fake import FakeEngine
+from service.errors import EngineFailed
+from service.prompting.tokenization import Segmenter
 from testkit.apps import fake_settings, item, serving
+from testkit.tokenizer_families import family
 from tests.service.api.test_score import score
 
 
@@ -120,3 +127,75 @@ async def test_a_toy_says_so_in_every_answer() -> None:
         assert (await client.post("/v1/score", json={"items": [item()]})).json()["judge"]["toy"] is True
         lines = await client.post("/v1/score", json={"items": [item()]}, headers={"accept": "application/x-ndjson"})
         assert json.loads(lines.text.splitlines()[-1])["judge"]["toy"] is True
+
+
+async def test_a_criterion_that_is_asked_twice_has_one_verdict_and_its_disagreement() -> None:
+    engine = FakeEngine()
+    async with serving(engine) as client:
+        once = await score(client, item())
+        before = engine.prompts
+        twice = await score(client, item(), consistency=2)
+        again = await score(client, item(), consistency=2)
+        page = (await client.get("/metrics")).text
+    assert (engine.prompts - before, twice.usage.cache_hits, again.usage.cache_hits) == (2, 2, 4)
+    assert twice.judge == once.judge
+    for single, both in zip(once.results[0].criteria, twice.results[0].criteria, strict=True):
+        assert single.p is not None and both.p is not None and both.disagreement is not None
+        # The mean of both log-odds tells what the opposite question was answered with.
+        odds = math.log(single.p / (1 - single.p)) - 2 * math.log(both.p / (1 - both.p))
+        opposite = 1 / (1 + math.exp(-odds))
+        assert both.disagreement == pytest.approx(abs(single.p + opposite - 1), abs=1e-6)
+        assert (single.disagreement, both.source) == (None, "judge")
+    assert all(one.source == "cache" for one in again.results[0].criteria)
+    assert "rubricd_disagreement_count 2.0" in page
+
+
+async def test_a_prompt_that_reads_both_answers_asks_twice_without_being_told() -> None:
+    engine = FakeEngine()
+    async with serving(engine) as client:
+        before = engine.prompts
+        answer = await score(client, item(), judge_prompt="opposite")
+        assert engine.prompts - before == 4
+        told = await score(client, item(), judge_prompt="opposite", consistency=2)
+    assert all(one.disagreement is not None for one in answer.results[0].criteria)
+    assert [c.p for c in told.results[0].criteria] == [c.p for c in answer.results[0].criteria]
+    assert engine.prompts - before == 4
+
+
+async def test_both_askings_count_in_the_limit_of_a_request() -> None:
+    async with serving(settings=fake_settings(max_judgements=3)) as client:
+        assert (await client.post("/v1/score", json={"items": [item()]})).status_code == 200
+        refused = await client.post("/v1/score", json={"items": [item()], "consistency": 2})
+        both = await client.post("/v1/score", json={"items": [item()], "judge_prompt": "opposite"})
+    assert [refused.status_code, both.status_code] == [422, 422]
+    assert "4 judgements in one request" in refused.json()["errors"][0]["msg"]
+
+
+async def test_a_prompt_without_an_opposite_question_cannot_be_asked_twice(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('description = ""\ninstructions = "Judge."\nquestion = "<<met>> or <<unmet>>?"\n', encoding="utf-8")
+    async with serving(settings=fake_settings(prompt=str(file))) as client:
+        refused = await client.post("/v1/score", json={"items": [item()], "consistency": 2})
+        wrong = await client.post("/v1/score", json={"items": [item()], "consistency": 2, "mode": "likert"})
+    assert (refused.status_code, wrong.status_code) == (422, 422)
+    assert "prompt `mine` has no question `opposite`" in refused.json()["detail"]
+    assert "mode `verdict` and layout `rubricd` only" in wrong.json()["errors"][0]["msg"]
+
+
+async def test_where_one_of_two_askings_fails_there_is_no_verdict() -> None:
+    """The engine answers the plain question and fails at the opposite one."""
+
+    class Half(FakeEngine):
+        async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
+            read = await super().read_labels(prompts, label_ids)
+            asked = [Segmenter(family("qwen")).decode(prompt.own) for prompt in prompts]
+            return [
+                EngineFailed("not this one") if "Is the opposite true" in text else one
+                for one, text in zip(read, asked, strict=True)
+            ]
+
+    async with serving(Half()) as client:
+        answer = await score(client, item(), consistency=2)
+    found = [(one.status, one.met, one.p, one.disagreement) for one in answer.results[0].criteria]
+    assert found == [("engine_error", None, None, None)] * 2
+    assert answer.results[0].score is None

@@ -199,10 +199,10 @@ async def test_readiness_tells_the_truth_while_loading_and_when_it_failed() -> N
 
 
 async def test_a_judge_that_cannot_answer_with_its_labels_does_not_serve() -> None:
-    engine = FakeEngine(plan=FaultPlan(script=("low_mass",)))
+    engine = FakeEngine(plan=FaultPlan(rates={"low_mass": 1.0}))
     async with serving(engine) as client:
         assert (await client.get("/readyz")).status_code == 503
-        assert engine.calls == 2  # the canaries, and what the judge would say instead
+        assert engine.calls == 6  # the canaries in five prompts, and what the judge would say instead
 
 
 async def test_ready_after_a_canary() -> None:
