@@ -37,6 +37,7 @@ def _calibration(one: wire.Calibration) -> Calibration:
         judge=one.judge,
         mode=one.mode,
         layout=one.layout,
+        prompt=one.prompt,
         curves=tuple(SelectedCurve(_curve(each.curve), each.sign, each.tag) for each in one.curves),
         prior=None if one.prior is None else Prior(one.prior.of, one.prior.text),
         threshold=one.certificate.threshold,

@@ -44,10 +44,12 @@ def _second_opinions(mode: VerdictMode, modes: Iterable[JudgingMode], by_judge: 
 
 
 def _check_served(calibration: Calibration, modes: Iterable[JudgingMode]) -> None:
-    same = [one.judge for one in modes if (one.judge.mode, one.judge.layout) == (calibration.mode, calibration.layout)]
+    wanted = calibration.mode, calibration.layout, calibration.prompt
+    same = [one.judge for one in modes if (one.judge.mode, one.judge.layout, one.judge.prompt) == wanted]
     if any(judge.uncalibrated == calibration.judge for judge in same):
         return
-    place = f"mode `{calibration.mode}` and layout `{calibration.layout}`"
+    prompt = "" if calibration.prompt is None else f" with prompt `{calibration.prompt}`"
+    place = f"mode `{calibration.mode}` and layout `{calibration.layout}`{prompt}"
     served = ", ".join(judge.uncalibrated for judge in same)
     raise ConfigurationError(
         f"`calibration` has one that was made for judge {calibration.judge} in {place}, "

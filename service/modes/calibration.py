@@ -95,6 +95,7 @@ class Calibration:
     mode: str
     layout: str
     curves: tuple[SelectedCurve, ...]
+    prompt: str | None = None
     prior: Prior | None = None
     threshold: float = 0.5
     rates: Rates = field(default_factory=dict)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trainer_client.cli import agree, audit, lint, score, size, train
+from trainer_client.cli import agree, audit, calibrate, lint, score, size, train
 from trainer_client.cli.arguments import Parser
 
 
@@ -48,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     auditing = commands.add_parser("audit", help="measure how a judge behaves", description=audit.DESCRIPTION)
     audit.add_arguments(auditing)
     auditing.set_defaults(run=audit.run, parser=auditing)
+    calibrating = commands.add_parser(
+        "calibrate", help="measure what a judge's P(met) means", description=calibrate.DESCRIPTION
+    )
+    calibrate.add_arguments(calibrating)
+    calibrating.set_defaults(run=calibrate.run, parser=calibrating)
     sizing = commands.add_parser("size", help="calculate how many GPUs a judge needs", description=size.DESCRIPTION)
     size.add_arguments(sizing)
     sizing.set_defaults(run=size.run, parser=sizing)

@@ -27,9 +27,10 @@ async def score(client: httpx.AsyncClient, *items: object, **options: object) ->
 async def written(folder: Path, *curves: wire.CalibrationCurve, **changes: object) -> Path:
     """A calibration file for the fake judge of `serving`."""
     async with serving() as client:
-        judge = (await judge_of(client)).fingerprint
+        judge = (await judge_of(client)).judges[0]
     file = folder / "calibration.json"
-    file.write_text(wire.write_calibrations([calibration(judge, *curves, **changes)]))
+    made = calibration(judge.fingerprint, *curves, prompt=judge.prompt, **changes)
+    file.write_text(wire.write_calibrations([made]))
     return file
 
 
@@ -123,7 +124,8 @@ async def test_rules_and_votes_are_not_calibrated(tmp_path: Path) -> None:
         info = await judge_of(client)
     reasoned = next(one.fingerprint for one in info.judges if (one.mode, one.layout) == ("reasoned", "rubricd"))
     file = tmp_path / "calibration.json"
-    made = calibration(info.fingerprint, HALVED), calibration(reasoned, HALVED, mode="reasoned")
+    first = calibration(info.fingerprint, HALVED, prompt=info.judges[0].prompt)
+    made = first, calibration(reasoned, HALVED, mode="reasoned")
     file.write_text(wire.write_calibrations(made))
     async with serving(settings=fake_settings(calibration=file)) as client:
         [ruled] = (await score(client, item(rubric=rule))).results[0].criteria

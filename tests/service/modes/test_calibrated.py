@@ -22,7 +22,7 @@ def modes(**settings: Any) -> dict[tuple[str, str], JudgingMode]:
 
 def made_for(mode: JudgingMode, name: str = "platt-1") -> Calibration:
     judge = mode.judge
-    return Calibration(name, judge.fingerprint, judge.mode, judge.layout, (SelectedCurve(Line(2.0)),))
+    return Calibration(name, judge.fingerprint, judge.mode, judge.layout, (SelectedCurve(Line(2.0)),), judge.prompt)
 
 
 def test_a_calibration_makes_another_judge_of_its_mode_and_layout_alone() -> None:
@@ -49,7 +49,7 @@ def test_who_takes_calibrated_second_opinions_is_another_judge() -> None:
 
 def test_a_calibration_of_another_judge_is_refused_with_both_names() -> None:
     raw = modes()
-    other = Calibration("platt-1", "0123456789abcdef", "verdict", "rubricd", (SelectedCurve(Line(2.0)),))
+    other = Calibration("platt-1", "0123456789abcdef", "verdict", "rubricd", (SelectedCurve(Line(2.0)),), "brief")
     here = raw[VERDICT].judge.fingerprint
     with pytest.raises(ConfigurationError, match=f"0123456789abcdef.*has judge {here}.*rubricd calibrate"):
         calibrated_modes(raw, [other], escalates=False)

@@ -22,7 +22,7 @@ ABOUT_CRITERION, ABOUT_RESPONSE = Prior("criterion", "N/A"), Prior("response", "
 def calibrating(curve: Line, prior: Prior | None = None) -> Calibrate:
     def calibrate(modes: Modes) -> Modes:
         judge = modes["verdict", "rubricd"].judge
-        made = Calibration("x", judge.fingerprint, "verdict", "rubricd", (SelectedCurve(curve),), prior)
+        made = Calibration("x", judge.fingerprint, "verdict", "rubricd", (SelectedCurve(curve),), judge.prompt, prior)
         return modes.replaced(calibrated_modes(modes.ways, [made], escalates=False))
 
     return calibrate

@@ -1,0 +1,53 @@
+"""The certificate's figures, and intervals that are honest where nothing went wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss
+
+from tests.trainer_client.calibration.shared import made
+from trainer_client.calibration.certificate import certify, gain
+
+
+def test_figures_are_those_of_scikit_learn() -> None:
+    rows = made(0)
+    found = certify(rows, rows.p)
+    assert found.log_loss.value == pytest.approx(log_loss(rows.met, rows.p), abs=1e-9)
+    assert found.brier.value == pytest.approx(brier_score_loss(rows.met, rows.p), abs=1e-9)
+    for rates, chosen in ((found.positive, ~rows.negative), (found.negative, rows.negative)):
+        (tn, fp), (fn, tp) = confusion_matrix(rows.met[chosen], rows.p[chosen] >= 0.5)
+        assert rates.false_positive is not None and rates.false_negative is not None and rates.informedness is not None
+        assert (rates.met, rates.unmet) == (tp + fn, tn + fp)
+        assert rates.false_positive.value == pytest.approx(fp / (tn + fp))
+        assert rates.false_negative.value == pytest.approx(fn / (tp + fn))
+        assert rates.informedness.value == pytest.approx(1 - fp / (tn + fp) - fn / (tp + fn))
+        assert rates.informedness.low < rates.informedness.value < rates.informedness.high
+    assert (found.criteria, found.groups, found.threshold) == (1000, 200, 0.5)
+
+
+def test_a_judge_that_never_erred_is_not_certain() -> None:
+    """The rule of three: of 60 without an error the rate may be 5 to 6 %."""
+    rows = made(0, 40)
+    exact = np.where(rows.met, 0.99, 0.01)
+    for rates in (certify(rows, exact).positive, certify(rows, exact).negative):
+        assert rates.false_positive is not None and rates.informedness is not None
+        assert rates.false_positive.value == 0.0
+        assert rates.false_positive.high == pytest.approx(3.84 / (rates.unmet + 3.84), rel=0.01)
+        assert rates.informedness.low < 1.0
+
+
+def test_a_rate_that_no_label_can_show_is_none() -> None:
+    rows = replace(made(0, 40), negative=np.zeros(200, dtype=np.bool_))
+    found = certify(rows, rows.p)
+    assert (found.negative.false_positive, found.negative.informedness, found.negative.met) == (None, None, 0)
+
+
+def test_a_gain_is_that_over_p_as_the_judge_gave_it() -> None:
+    rows = made(1, sharpness=3.0, leaning=1.0)
+    better = made(1).p
+    found = gain(rows, better)
+    assert found.log_loss.low > 0 and found.ece.low > 0
+    assert found.log_loss.value == pytest.approx(log_loss(rows.met, rows.p) - log_loss(rows.met, better), abs=1e-9)
+    none = gain(rows, rows.p)
+    assert (none.log_loss.value, none.log_loss.low, none.log_loss.high) == (0.0, 0.0, 0.0)

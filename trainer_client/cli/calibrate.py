@@ -1,0 +1,163 @@
+"""Runs `rubricd calibrate LABELS`: it measures what P(met) of a judge means, and writes the file for `--calibration`.
+
+Guarantees: the judge's verdicts are kept beside the file, so that the same command goes on after an interrupt and asks
+nothing twice. Calibrations of other judges in the file stay.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from trainer_client import wire
+from trainer_client.calibration.choice import rounds
+from trainer_client.calibration.collection import collect, queries
+from trainer_client.calibration.made import Made, make, read_file, write_file
+from trainer_client.calibration.rows import PriorOf, Rows
+from trainer_client.cli.service_arguments import add_service, explained
+from trainer_client.client import JudgeClient, ScoreOptions
+from trainer_client.data import notes
+from trainer_client.data.files import sources
+from trainer_client.data.reader import Law
+from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.labels import Judged, Labels, read_labels
+from trainer_client.labels.judging import MODES
+
+DESCRIPTION = (
+    "Measure on labelled rows what P(met) of a judge means, choose a calibration, certify the judge, and write the "
+    "file that the service takes by --calibration. Exit code: 0 done, 2 wrong use or too few labels."
+)
+_PRIORS: dict[str, tuple[PriorOf, ...]] = {
+    "both": ("criterion", "response"),
+    "criterion": ("criterion",),
+    "response": ("response",),
+    "none": (),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("files", nargs="+", metavar="LABELS", help="labelled rows (docs/guide/judge-quality.md)")
+    add_service(parser)
+    add("--mode", default="verdict", choices=MODES, help="judging mode (%(default)s)")
+    add("--layout", default="rubricd", choices=get_args(wire.Layout), help="prompt layout (%(default)s)")
+    add("--judge-prompt", metavar="NAME", help="the judge's prompt, one that it serves (its default)")
+    add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
+    add(
+        "--priors",
+        default="both",
+        choices=tuple(_PRIORS),
+        help="content-free queries to try: the criterion N/A about each response, each criterion about an empty "
+        "response, or both (%(default)s)",
+    )
+    add("--out", type=Path, default=Path("calibration.json"), metavar="FILE", help="the file (%(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write all figures as JSON, too")
+    add("--quiet", action="store_true", help="show no progress")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The exit code: 0, 2 for misuse or too few labels, 130 for an interrupt."""
+    try:
+        read_file(args.out)  # what is no calibration file is refused before the judge is asked
+        labels = read_labels(args.files, law=Law(pitfalls=args.pitfalls, say=notes.once()))
+        judged, rows = asyncio.run(_collected(args, labels))
+        with _bar(args, rounds()) as progress:
+            made = make(judged, rows, progress=progress)
+        write_file(args.out, made.calibration)
+        if args.json is not None:
+            args.json.write_text(json.dumps(as_json(made), indent=1) + "\n", encoding="utf-8")
+    except KeyboardInterrupt:
+        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (DataError, ValueError, OSError) as error:
+        print(f"rubricd: {error}", file=sys.stderr)
+        return 2
+    except RubricdClientError as error:
+        print(f"rubricd: {explained(error, args.token_env)}", file=sys.stderr)
+        return 2
+    for line in lines(made):
+        print(line)
+    print(f"rubricd: {made.calibration.name} for judge {made.calibration.judge} is in {args.out}")
+    return 0
+
+
+async def _collected(args: argparse.Namespace, labels: Labels) -> tuple[Judged, Rows]:
+    options: ScoreOptions = {"mode": args.mode, "layout": args.layout, "pitfalls": args.pitfalls}
+    if args.judge_prompt is not None:
+        options["judge_prompt"] = args.judge_prompt
+    priors = _PRIORS[args.priors] if args.mode == "verdict" else ()
+    store = args.out.with_name(f"{sources.stem(args.out)}.verdicts.jsonl")
+    with _bar(args, queries(labels, priors)) as progress:
+        token = os.environ.get(args.token_env) or None
+        async with JudgeClient(args.url, token=token, concurrency=args.concurrency) as client:
+            return await collect(client, labels, priors, options=options, store=store, progress=progress)
+
+
+@contextlib.contextmanager
+def _bar(args: argparse.Namespace, total: int) -> Iterator[Callable[[int], None]]:
+    """Told how much more is done."""
+    if args.quiet or not sys.stderr.isatty():
+        yield lambda more: None
+        return
+    from trainer_client.cli import table
+
+    done = 0
+    with table.count_progress(total) as told:
+
+        def progress(more: int) -> None:
+            nonlocal done
+            done += more
+            told(done)
+
+        yield progress
+
+
+def lines(made: Made) -> Iterator[str]:
+    """What was tried, what it gained, and the certificate, for a person."""
+    rows, calibration = made.rows, made.calibration
+    left_out = "; ".join(f"{count} {reason}" for reason, count in rows.left_out.items())
+    yield f"{len(rows):,} criteria of {calibration.data.groups:,} prompts, {calibration.data.met:,} of them met" + (
+        f" (left out: {left_out})" if left_out else ""
+    )
+    yield "log loss on rows that it was not fitted to, and by how much it is above the best (1 standard error):"
+    for one in made.chosen.tried:
+        mark = "*" if one.candidate == made.chosen.candidate else " "
+        yield f" {mark} {one.candidate.name:36} {one.log_loss:.4f}   +{one.above_best:.4f} ({one.error:.4f})"
+    yield f"gain: log loss {_shown(calibration.gain.log_loss)}, calibration error {_shown(calibration.gain.ece)}"
+    certificate = calibration.certificate
+    yield (
+        f"certificate at threshold {certificate.threshold:g}: calibration error {_shown(certificate.ece)}, log loss "
+        f"{_shown(certificate.log_loss)}, Brier {_shown(certificate.brier)}"
+    )
+    for sign, rates in (("positive", certificate.positive), ("negative", certificate.negative)):
+        if rates.met + rates.unmet:
+            yield (
+                f"  {sign} points: false positives {_shown(rates.false_positive)} of {rates.unmet:,}, false negatives "
+                f"{_shown(rates.false_negative)} of {rates.met:,}"
+            )
+
+
+def as_json(made: Made) -> dict[str, Any]:
+    tried = [
+        {
+            "name": one.candidate.name,
+            "log_loss": one.log_loss,
+            "above_best": one.above_best,
+            "standard_error": one.error,
+            "chosen": one.candidate == made.chosen.candidate,
+        }
+        for one in made.chosen.tried
+    ]
+    calibration = {"name": made.calibration.name, **made.calibration.model_dump(mode="json")}
+    return {"calibration": calibration, "tried": tried, "left_out": dict(made.rows.left_out)}
+
+
+def _shown(interval: wire.Interval | None) -> str:
+    if interval is None:
+        return "unknown"
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
