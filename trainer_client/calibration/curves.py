@@ -104,8 +104,8 @@ def _loss(at: Floats, targets: Floats) -> float:
 
 
 def fit_isotonic(p: Floats, met: Bools) -> wire.Steps:
-    """Pool adjacent violators on the log-odds. No share is nearer to 0 and 1 than half a label of all, because a share
-    of 0 would cost without bound where it is wrong once."""
+    """Pool adjacent violators on the log-odds. Where the lowest block has no label that is met its share is half a label
+    of the block's, and so at the other end: a share of 0 would cost without bound where it is wrong once."""
     at, index = np.unique(log_odds(p), return_inverse=True)
     counted = np.bincount(index).astype(np.float64)
     some = np.bincount(index, weights=met)
@@ -115,9 +115,11 @@ def fit_isotonic(p: Floats, met: Bools) -> wire.Steps:
         while len(blocks) > 1 and blocks[-2][0] * blocks[-1][1] >= blocks[-1][0] * blocks[-2][1]:
             later = blocks.pop()
             blocks[-1] = [blocks[-1][0] + later[0], blocks[-1][1] + later[1], blocks[-1][2], later[3]]
-    least = 0.5 / (len(p) + 1)
+    lowest, highest = blocks[0], blocks[-1]
+    least = 0.5 / (lowest[1] + 1) if lowest[0] == 0 else 0.0
+    most = 1 - 0.5 / (highest[1] + 1) if highest[0] == highest[1] else 1.0
     knots: list[tuple[float, float]] = []
     for of_met, count, first, last in blocks:
-        share = float(np.clip(of_met / count, least, 1 - least))
+        share = float(min(max(of_met / count, least), most))
         knots += [(float(first), share)] if first == last else [(float(first), share), (float(last), share)]
     return wire.Steps(knots=tuple(knots))
