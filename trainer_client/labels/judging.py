@@ -22,6 +22,8 @@ FINAL = frozenset({"ok", "abstained", "too_long", "unparseable", "verifier_error
 _UNCOUNTED = ("deadline_ms", "priority", "cache", "expect_judge", "aggregation", "min_coverage", "unjudged", "soft")
 """Options that change no verdict."""
 _ENVELOPE_BYTES = 1024
+_REQUEST_ITEMS = 8
+"""Responses in one request: few, so that a slow judge has answered it long before the wait for it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ async def judge_labels(
     options: ScoreOptions | None = None,
     store: Path | None = None,
     progress: Callable[[int], None] = no_progress,
-    wait_for_judge_s: float = 600.0,
+    wait_for_judge_s: float = 1800.0,
     workers: int = 16,
 ) -> Judged:
     """The judge's verdicts on all criteria. `progress` is told the number of criteria of each item that is done.
@@ -148,7 +150,7 @@ def batches(
     labels: Labels, left: Sequence[int], limits: wire.Limits, client: JudgeClient, votes: int
 ) -> Iterator[list[int]]:
     """Indexes of items in requests that the service takes. An item that is too large alone is sent alone."""
-    most_items = min(client.batch_items, limits.max_items)
+    most_items = min(client.batch_items, limits.max_items, _REQUEST_ITEMS)
     most_judgements = limits.max_judgements or limits.max_criteria * most_items
     most_bytes = min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES)
     batch: list[int] = []

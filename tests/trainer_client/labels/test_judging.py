@@ -5,7 +5,17 @@ from typing import Any, get_args
 import httpx
 import pytest
 
-from testkit.scripted_judge import FINGERPRINT, Service, answered, chance, items, judge_info, problem, scores
+from testkit.scripted_judge import (
+    FINGERPRINT,
+    ManualClock,
+    Service,
+    answered,
+    chance,
+    items,
+    judge_info,
+    problem,
+    scores,
+)
 from trainer_client import wire
 from trainer_client.client import JudgeClient
 from trainer_client.errors import DataError, InvalidRequest, Unauthorized
@@ -98,7 +108,8 @@ async def test_a_missing_verdict_is_a_status_and_is_asked_again(labels: Labels, 
         return answered(whole)
 
     store = tmp_path / "verdicts.jsonl"
-    judged = await judge_labels(_client(Service(lacking)), labels, store=store, wait_for_judge_s=0.01)
+    client = JudgeClient("http://judge", transport=Service(lacking).transport, clock=ManualClock().clock)
+    judged = await judge_labels(client, labels, store=store, wait_for_judge_s=60)
     assert {(one.status, one.met, one.p) for one in judged.criteria} == {
         ("timeout", None, None),
         ("abstained", None, None),
