@@ -29,11 +29,13 @@ _PROBE = "Rubrics are revealed here."
 
 
 class Message(TypedDict):
-    """One turn. `tool_calls` are an assistant's, with their arguments as JSON text; see `for_template`."""
+    """One turn. `tool_calls` are an assistant's, with their arguments as JSON text; see `for_template`. `name` is a
+    tool's."""
 
     role: str
     content: str
     tool_calls: NotRequired[list[dict[str, Any]]]
+    name: NotRequired[str]
 
 
 def turn(message: Mapping[str, Any]) -> Message:
@@ -41,6 +43,8 @@ def turn(message: Mapping[str, Any]) -> Message:
     kept: Message = {"role": message["role"], "content": message["content"]}
     if message.get("tool_calls"):
         kept["tool_calls"] = list(message["tool_calls"])
+    if message.get("name"):
+        kept["name"] = message["name"]
     return kept
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from service.api.judges import described
 from service.modes.fingerprint import JudgeIdentity
 from service.rubrics.lint import Finding
-from service.rubrics.rubric import CALL, Candidate, Criterion, ReasoningFound, Rule, Turn
+from service.rubrics.rubric import CALL, NAMED_TOOL, Candidate, Criterion, ReasoningFound, Rule, Turn
 from service.scheduling import Tenant
 from service.scoring.exam.grading import Trust
 from service.scoring.request import Options, Usage
@@ -57,15 +57,17 @@ def candidates(request: wire.ScoreRequest) -> list[Candidate]:
 
 def turns_of(message: wire.Message) -> list[Turn]:
     """The message, and each of its calls as a turn. One that only calls has no text of its own."""
+    if message.name is not None:
+        return [Turn(NAMED_TOOL, f"{_plain_name(message.name, ':')}: {message.content}")]
     if not message.tool_calls:
         return [Turn(message.role, message.content)]
     said = [Turn(message.role, message.content)] if message.content else []
-    return said + [Turn(CALL, f"{_plain_name(call.name)}({call.arguments})") for call in message.tool_calls]
+    return said + [Turn(CALL, f"{_plain_name(call.name, '(')}({call.arguments})") for call in message.tool_calls]
 
 
-def _plain_name(name: str) -> str:
-    """A name from which the arguments can be told apart: in quotes where it holds what would end it."""
-    return json.dumps(name, ensure_ascii=False) if "(" in name or '"' in name else name
+def _plain_name(name: str, end: str) -> str:
+    """A name from which what follows can be told apart: in quotes where it holds what would end it."""
+    return json.dumps(name, ensure_ascii=False) if end in name or '"' in name else name
 
 
 def judged_part(response: wire.Response, how: wire.Reasoning) -> tuple[str, ReasoningFound, tuple[Turn, ...]]:
@@ -78,7 +80,7 @@ def judged_part(response: wire.Response, how: wire.Reasoning) -> tuple[str, Reas
     met: set[ReasoningFound] = {"none"}
     for message in response:
         if message.role == "tool":
-            turns, final = [*turns, Turn("tool", message.content)], ""
+            turns, final = [*turns, *turns_of(message)], ""
             continue
         final, found = answer_in(message.content, how)
         met.add("removed" if found == "no_answer" and message.tool_calls else found)

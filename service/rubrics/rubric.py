@@ -43,13 +43,15 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn. Its role is one of the wire's, or `CALL`: a call of a tool that the assistant makes."""
+    """One turn. Its role is one of the wire's, or `CALL`: a call of a tool that the assistant makes, or `NAMED_TOOL`:
+    what a tool says, behind its name."""
 
     role: str
     content: str
 
 
 CALL = "assistant's call of a tool"
+NAMED_TOOL = "tool, with its name"
 
 
 ReasoningFound = Literal["none", "kept", "removed", "unfinished", "no_answer"]

@@ -97,6 +97,8 @@ def _message(turn: wire.Message) -> Message:
             {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in turn.tool_calls
         ]
+    if turn.name is not None:
+        message["name"] = turn.name
     return message
 
 

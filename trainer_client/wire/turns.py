@@ -1,7 +1,7 @@
 """Defines the turns of a conversation and of a trajectory, and reads the shapes in which programs write them.
 
 Guarantees: content is text. Text parts are joined, a call's arguments become text, and a part that is no text is
-refused by its name. What belongs to the program that wrote the turn (ids of calls, names of tools, reasoning that it
+refused by its name. What belongs to the program that wrote the turn (ids of calls, names of users, reasoning that it
 has split off) is left out.
 """
 
@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from trainer_client.wire.models import MAX_TEXT_CHARACTERS, MAX_TURNS, Strict
+from trainer_client.wire.models import MAX_ID_CHARACTERS, MAX_TEXT_CHARACTERS, MAX_TURNS, Strict
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 _TEXT = ("text", "input_text", "output_text")
 NO_TEXT = ("image_url", "input_image", "image", "input_audio", "audio", "audio_url", "video", "video_url", "file")
-_LEFT_OUT = frozenset({"name", "tool_call_id", "reasoning_content", "reasoning", "thinking"})
+_LEFT_OUT = frozenset({"tool_call_id", "reasoning_content", "reasoning", "thinking"})
 _MAY_BE_NULL = frozenset({"tool_calls", "function_call", "refusal", "audio", "annotations"})
 _CALL = frozenset({"id", "type", "index", "function"})
 
@@ -48,6 +48,7 @@ class Message(Strict):
     role: Role
     content: str
     tool_calls: list[ToolCall] | None = Field(default=None, max_length=MAX_TURNS)
+    name: str | None = Field(default=None, max_length=MAX_ID_CHARACTERS, description="Of a tool, the one that answers.")
 
     @model_validator(mode="before")
     @classmethod
@@ -70,6 +71,8 @@ def _plain(turn: dict[str, Any]) -> dict[str, Any]:
         for name, value in turn.items()
         if name not in _LEFT_OUT and not (name in _MAY_BE_NULL and (value is None or value == []))
     }
+    if kept.get("role") != "tool" or not kept.get("name"):
+        kept.pop("name", None)
     if kept.get("tool_calls") and kept.get("role") != "assistant":
         raise ValueError("`tool_calls` are the assistant's; leave them out of other turns")
     content = kept.get("content")

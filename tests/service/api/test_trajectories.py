@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 
 from service.api.translate import candidates
-from service.rubrics.rubric import CALL, Candidate
+from service.rubrics.rubric import CALL, NAMED_TOOL, Candidate
 from testkit.apps import serving
 from trainer_client import wire
 
@@ -83,6 +83,8 @@ async def test_a_trajectory_is_another_response_than_its_text() -> None:
         "Rest.",
         TRAJECTORY,
         [LOOK, {**ANSWERED, "content": "nothing"}, FINAL],
+        [LOOK, {**ANSWERED, "name": "look"}, FINAL],
+        [LOOK, {**ANSWERED, "name": "other"}, FINAL],
         [LOOK, {"role": "assistant", "content": TOOL}, FINAL],
         [LOOK, FINAL],
         [call, FINAL],
@@ -106,6 +108,15 @@ def test_a_call_can_be_read_in_one_way() -> None:
     assert len(made) == len(names)
 
 
+def test_a_named_tools_words_can_be_read_in_one_way() -> None:
+    named = [("a", "b: c"), ("a: b", "c"), ('"a: b"', "c"), ('"a', 'b": c'), (None, "a: b: c"), ("", "a: b: c")]
+    made = [
+        _candidate([LOOK, {"role": "tool", "content": content, "name": name}, FINAL]).trajectory
+        for name, content in named
+    ]
+    assert len(set(made)) == len(named) - 1 and made[-1] == made[-2], "an empty name is none"
+
+
 async def test_calls_and_tools_of_the_conversation_are_shown() -> None:
     prompt = [
         {"role": "developer", "content": [{"type": "text", "text": "Be kind."}]},
@@ -119,5 +130,5 @@ async def test_calls_and_tools_of_the_conversation_are_shown() -> None:
         ("developer", "Be kind."),
         ("user", "My neck hurts."),
         (CALL, 'look({"q": "neck"})'),
-        ("tool", TOOL),
+        (NAMED_TOOL, f"look: {TOOL}"),
     ]

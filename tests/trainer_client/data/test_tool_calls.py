@@ -21,13 +21,13 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "look_up", "argumen
 PROMPT: list[Json] = [
     {"role": "user", "content": "My neck is stiff."},
     {"role": "assistant", "content": None, "tool_calls": [CALL]},
-    {"role": "tool", "tool_call_id": "c1", "content": "ginger tea"},
+    {"role": "tool", "tool_call_id": "c1", "content": "ginger tea", "name": "look_up"},
 ]
 ROW: Json = {"id": "a", "prompt": PROMPT, "rubric": [{"text": "Says tea.", "points": 1}]}
 KEPT: list[Any] = [
     {"role": "user", "content": "My neck is stiff."},
     {"role": "assistant", "content": "", "tool_calls": [{key: CALL[key] for key in ("type", "function")}]},
-    {"role": "tool", "content": "ginger tea"},
+    {"role": "tool", "content": "ginger tea", "name": "look_up"},
 ]
 
 
@@ -43,7 +43,7 @@ def test_a_row_keeps_its_calls(row: Row) -> None:
 
 def test_policy_and_judge_see_them_through_a_table_with_nulls(row: Row) -> None:
     """A data set gives every turn all keys that any turn has."""
-    prompt = [{"tool_calls": None, **message} for message in with_row(row)]
+    prompt = [{"tool_calls": None, "name": None, **message} for message in with_row(row)]
     assert bare(prompt) == KEPT and row_of(prompt)["id"] == "a"
     item = wire.Item.model_validate({"prompt": bare(prompt), "response": ""})
     assert not isinstance(item.prompt, str) and item.prompt[1].tool_calls == [

@@ -30,7 +30,10 @@ READ: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"calls": [("look", '{"q": 1}')]},
     ),
     ({**ASSISTANT, "tool_calls": [{"name": "look"}]}, {"calls": [("look", "")]}),
-    ({"role": "tool", "content": "a", "name": "look", "tool_call_id": "c1"}, {"role": "tool", "content": "a"}),
+    ({"role": "tool", "content": "a", "name": "look", "tool_call_id": "c1"}, {"content": "a", "name": "look"}),
+    ({"role": "tool", "content": "a", "name": ""}, {"name": None}),
+    ({"role": "user", "content": "a", "name": "Ann"}, {"name": None}),
+    ({"role": "assistant", "content": "a", "name": "bot"}, {"name": None}),
     ({"role": "assistant", "content": "a", "reasoning_content": "hidden"}, {"content": "a"}),
     (
         {
@@ -50,7 +53,7 @@ READ: list[tuple[dict[str, Any], dict[str, Any]]] = [
 def test_a_turn_is_read(written: dict[str, Any], read: dict[str, Any]) -> None:
     message = wire.Message.model_validate(written)
     calls = [(call.name, call.arguments) for call in message.tool_calls or []]
-    found = {"role": message.role, "content": message.content, "calls": calls}
+    found = {"role": message.role, "content": message.content, "calls": calls, "name": message.name}
     assert {name: found[name] for name in read} == read
     again = wire.Message.model_validate_json(message.model_dump_json(exclude_none=True))
     assert again == message
