@@ -21,8 +21,9 @@ from trainer_client.http.batching import BatchScorer, Failed, Listener, Outcome,
 from trainer_client.http.one_judge import OneJudge
 from trainer_client.http.retry import Clock, RetryPolicy
 from trainer_client.http.transport import Transport
+from trainer_client.http.usage import ClientUsage
 
-__all__ = ["Failed", "JudgeClient", "Outcome", "ScoreOptions", "Scored", "SyncJudgeClient", "reward"]
+__all__ = ["ClientUsage", "Failed", "JudgeClient", "Outcome", "ScoreOptions", "Scored", "SyncJudgeClient", "reward"]
 
 _T = TypeVar("_T")
 
@@ -107,6 +108,12 @@ class JudgeClient:
     async def aclose(self) -> None:
         """Closes the connections of this event loop. A later call opens new ones."""
         await self._transport.aclose()
+
+    @property
+    def usage(self) -> ClientUsage:
+        """What the answers to this client said that they cost, all together; a later value less an earlier one is what
+        came between."""
+        return self._transport.usage
 
     @classmethod
     def sync(cls, url: str | Sequence[str], **settings: Any) -> "SyncJudgeClient":
@@ -248,6 +255,11 @@ class SyncJudgeClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def usage(self) -> ClientUsage:
+        """As `JudgeClient.usage`."""
+        return self._client.usage
 
     def close(self) -> None:
         """Cancels the calls under way and closes the connections. A later call opens new ones."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer_client import wire
-from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
+from trainer_client.client import ClientUsage, Failed, JudgeClient, Outcome, ScoreOptions
 from trainer_client.errors import DeadlineExceeded
 from trainer_client.http.retry import may_be_judged_later
 
@@ -48,6 +48,11 @@ class RewardClient:
         ContractError: after these no response is judged until a person changes something."""
         config = self._config
         return await self._client.score(items, wait_for_judge_s=config.judge_timeout_s, **config.options)
+
+    @property
+    def usage(self) -> ClientUsage:
+        """As `JudgeClient.usage`."""
+        return self._client.usage
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from trainer_client import wire
 from trainer_client.cli import results_file
 from trainer_client.cli.service_arguments import add_service, count, explained
-from trainer_client.client import Failed, JudgeClient, Outcome, Scored, reward
+from trainer_client.client import ClientUsage, Failed, JudgeClient, Outcome, Scored, reward
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.items import read_items
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
         options = {**_options(args), "expect_judge": None}
         del options["cache"]  # a file may be continued with another
         work = results_file.open_work(items, out, options, resume=args.resume)
-        outcomes = asyncio.run(_scored(args, work)) if work.items else []
+        outcomes, used = asyncio.run(_scored(args, work)) if work.items else ([], ClientUsage())
     except KeyboardInterrupt:
         print("rubricd: interrupted; the results until now are in the results file", file=sys.stderr)
         return 130
@@ -146,6 +146,8 @@ def run(args: argparse.Namespace) -> int:
     took_s = time.monotonic() - started
     before = f" and {len(work.kept)} results of an earlier run" if work.kept else ""
     print(f"{summary(outcomes)}; {took_s:.1f} s; results{before} in {out}")
+    if used.answers:
+        print(cost(used))
     for line in about_reasoning(outcomes):
         print(f"rubricd: {line}", file=sys.stderr)
     for code, first in _first_of_each(outcomes).items():
@@ -193,7 +195,7 @@ def _out(args: argparse.Namespace) -> Path:
     return args.out or first.with_name(f"{sources.stem(first)}.results.jsonl")
 
 
-async def _scored(args: argparse.Namespace, work: results_file.Work) -> list[Outcome]:
+async def _scored(args: argparse.Namespace, work: results_file.Work) -> tuple[list[Outcome], ClientUsage]:
     try:
         client = JudgeClient(
             args.url,
@@ -212,7 +214,8 @@ async def _scored(args: argparse.Namespace, work: results_file.Work) -> list[Out
                 advance(outcome)
 
             options = {**_options(args), "expect_judge": args.expect_judge or work.judge}
-            return await client.score(work.items.values(), deadline_s=args.deadline, on_outcome=record, **options)
+            items = work.items.values()
+            return await client.score(items, deadline_s=args.deadline, on_outcome=record, **options), client.usage
 
 
 async def _prepare(client: JudgeClient, args: argparse.Namespace) -> None:
@@ -261,6 +264,16 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     if len(judges) > 1:
         parts.append(f"WARNING: {len(judges)} different judges; their scores cannot be compared")
     return "; ".join(parts)
+
+
+def cost(used: ClientUsage) -> str:
+    """One line: what the answers said that judging cost."""
+    known = used.cache_hits + used.deduplicated
+    tokens = used.prompt_tokens + used.completion_tokens
+    return (
+        f"the judge made {used.judgements:,} judgements and {known:,} were known; {tokens:,} of its tokens, "
+        f"{used.cached_tokens:,} of them computed before; {used.retries:,} retries"
+    )
 
 
 def about_reasoning(outcomes: Sequence[Outcome]) -> list[str]:

@@ -20,6 +20,7 @@ from trainer_client.http import validation
 from trainer_client.http.one_judge import OneJudge
 from trainer_client.http.retry import HOPELESS, may_be_judged_later
 from trainer_client.http.transport import Body, Transport, deadline_ms
+from trainer_client.http.usage import of_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,8 @@ class BatchScorer:
             )
             if reader is None or not reader.ended:
                 raise ConnectionBroken("the answer ended before its last line")
+            if reader.usage is not None:
+                self._transport.usage += of_answer(reader.usage)
         except ConnectionBroken as error:
             error.began = reader is not None
             raise
@@ -255,6 +258,7 @@ async def _score_once(transport: Transport, request: wire.ScoreRequest, deadline
     response = await transport.send("POST", "/v1/score", body=_body(request), headers=headers, deadline=deadline)
     answer = validation.read(response, wire.ScoreResponse)
     validation.check(request, answer)
+    transport.usage += of_answer(answer.usage)
     return answer
 
 

@@ -31,6 +31,7 @@ from trainer_client.http.addresses import Address, Addresses
 from trainer_client.http.connections import Connections, ConnectionsByLoop
 from trainer_client.http.headers import HEADER, affinity, traced
 from trainer_client.http.retry import Clock, Retries, RetryPolicy
+from trainer_client.http.usage import RETRY, ClientUsage
 from trainer_client.http.validation import NDJSON
 
 _T = TypeVar("_T")
@@ -80,6 +81,7 @@ class Transport:
             transport=transport,
         )
         self._connections = ConnectionsByLoop(open_http, concurrency)
+        self.usage = ClientUsage()
 
     async def aclose(self) -> None:
         """Closes the connections that were opened in this event loop; a later call opens new ones."""
@@ -121,9 +123,18 @@ class Transport:
         """Returns the result of `once`, which makes one attempt. Raises the last attempt's RubricdClientError."""
         here = await self._connections.here()
         await self._within(deadline, here.places.acquire(), "a place was free to send from")
+        attempts = 0
+
+        async def attempt() -> _T:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1:
+                self.usage += RETRY
+            return await once()
+
         try:
             place = partial(self._under_way, here, deadline)
-            return await self._retries.run(once, place, deadline, line=here.line if wait_for_judge else None)
+            return await self._retries.run(attempt, place, deadline, line=here.line if wait_for_judge else None)
         finally:
             here.places.release()
 

@@ -102,6 +102,7 @@ class StreamReader:
         self._id = response.headers.get("x-request-id")
         self._seen: set[int] = set()
         self.ended = False
+        self.usage: wire.Usage | None = None
         if not response.headers.get("content-type", "").startswith(NDJSON):
             raise ContractError("requested an answer in lines, got another media type", request_id=self._id)
 
@@ -111,8 +112,9 @@ class StreamReader:
             if self.ended:
                 raise ContractError("a line came after the last one")
             if len(self._seen) == len(self._expected):
-                _check_judge(self._request, _parsed(line, wire.StreamEnd, self._id).judge)
-                self.ended = True
+                end = _parsed(line, wire.StreamEnd, self._id)
+                _check_judge(self._request, end.judge)
+                self.ended, self.usage = True, end.usage
                 return None
             result = _parsed(line, wire.StreamedResult, self._id)
             self._check(result)

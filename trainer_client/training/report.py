@@ -68,6 +68,17 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, f
         0.0,
         None,
     ),
+    (
+        "Tokens of the judge",
+        "For a batch of rollouts of one process: of the prompts, those of them that were computed before, and written.",
+        (
+            ("one", "prompts", "judge/usage/prompt_tokens"),
+            ("two", "computed before", "judge/usage/cached_tokens"),
+            ("three", "written", "judge/usage/completion_tokens"),
+        ),
+        0.0,
+        None,
+    ),
     ("Distance from the start", "KL divergence from the first policy.", (("one", "KL", "kl"),), 0.0, None),
     (
         "Updates that were cut",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer_client import wire
-from trainer_client.client import Outcome, Scored, reward
+from trainer_client.client import ClientUsage, Outcome, Scored, reward
 from trainer_client.reward_client import why_missing
 from trainer_client.trl.prompt_row import Prompt, row_of
 
@@ -63,6 +63,12 @@ class RewardMetrics:
                 log("reward/scaffolded" if share > 0 else "reward/bare", value)
             if isinstance(one.outcome, Scored):
                 self._measure_criteria(log, one.outcome.result, row_of(prompt))
+
+    def log_usage(self, log: Log, used: ClientUsage) -> None:
+        """What judging cost this process since the last batch."""
+        log = self._named_after_judge(log)
+        for name, number in used.items():
+            log(f"judge/usage/{name}", float(number))
 
     def _named_after_judge(self, log: Log) -> Log:
         return lambda what, value: log(name_of(self._judge, what), value)

@@ -17,7 +17,7 @@ from itertools import count, groupby
 from typing import Any, Unpack
 
 from trainer_client import wire
-from trainer_client.client import Outcome, Scored, ScoreOptions, check_options, reward
+from trainer_client.client import ClientUsage, Outcome, Scored, ScoreOptions, check_options, reward
 from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig, RewardClient, may_change, why_missing
@@ -57,6 +57,7 @@ class JudgeReward:
         self._tickets = count()
         self._begun: dict[int, tuple[Future[list[Judged]], int]] = {}
         self._metrics = RewardMetrics(name)
+        self._logged = ClientUsage()
         self._examiner: JudgeReward | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -140,6 +141,9 @@ class JudgeReward:
         revealed: Sequence[float] = columns.get("revealed_share") or [0.0] * len(rewards)
         if log_metric is not None:
             self._metrics.log(log_metric, judged, rewards, revealed, waited_s, prompts)
+            used = self._client.usage
+            self._metrics.log_usage(log_metric, used - self._logged)
+            self._logged = used
         if log_extra is not None:
             own = {"cut": cut} if self._ends else {}
             log_columns(log_extra, judged, rewards, {**columns, **own}, prompts, self.__name__)

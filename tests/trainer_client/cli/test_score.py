@@ -41,6 +41,7 @@ def test_every_response_gets_a_line_and_a_person_a_table(file: Path, capsys: pyt
     assert {line["judge"] for line in lines} == {FINGERPRINT}
     said = capsys.readouterr().out
     mean = sum(expected_score(f"answer {n}") for n in range(50)) / 50
+    assert "the judge made 0 judgements and 0 were known; 0 of its tokens, 0 of them computed before; 0 retries" in said
     assert "Is kind." in said and f"50 responses; 50 scored; mean score {mean:.3f}; judge fake judge-1" in said
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from transformers import AutoTokenizer
@@ -22,7 +23,7 @@ from service.engine.build import LoadedJudge
 from service.engine.fake import FakeEngine, FaultPlan
 from service.settings import Settings
 from testkit.apps import fake_settings
-from testkit.scripted_judge import Service, problem, served
+from testkit.scripted_judge import Json, Service, answered, problem, served
 from testkit.tokenizer_families import family
 from tests.trainer_client.trl.tiny import EVEN, QUIET, Recorder, judged_by, rows, save_policy, texts, word
 from trainer_client import wire
@@ -322,6 +323,27 @@ def test_metrics() -> None:
     assert told["criteria/c0"] == told["judge/met_share"][::3]
     assert len(told["judge/latency_s"]) == len(told["judge/waited_s"]) == 1
     assert told["judge/coverage"] == [1, 1, 0]
+
+
+def test_what_a_batch_cost_is_logged() -> None:
+    """Of a batch alone, and not of those before it."""
+    with judged_by() as (judging, service):
+        usage = {"judgements": 9, "cache_hits": 2, "prompt_tokens": 70, "cached_tokens": 50, "completion_tokens": 3}
+        plain = service.answer
+
+        def answer(body: Json) -> httpx.Response:
+            whole = plain(body).json()
+            return answered({**whole, "usage": {**whole["usage"], **usage}})
+
+        service.answer = answer
+        judge = JudgeReward(judging)
+        for _ in range(2):
+            log = Log()
+            asked(judge, rows(1), ["a"], log=log)
+            told = {name.removeprefix("judge/usage/"): value for name, value in log.metrics.items() if "usage" in name}
+            assert told == {
+                "answers": [1], "retries": [0], "deduplicated": [0], **{name: [one] for name, one in usage.items()}
+            }  # fmt: skip
 
 
 def test_at_most_64_criteria_are_followed_by_name() -> None:
