@@ -80,7 +80,7 @@ def test_it_holds_the_client_alone(wheel: Path) -> None:
 
 
 PUBLIC = "from trainer_client import Failed, JudgeClient, Outcome, ScoreOptions, Scored, errors, reward, wire"
-IMPORTS = (PUBLIC, "import trainer_client.scaffold", "import trainer_client.cli.train")
+IMPORTS = (PUBLIC, "import trainer_client.scaffold", "import trainer_client.cli.main")
 
 
 @pytest.mark.parametrize("statement", IMPORTS)
@@ -134,3 +134,12 @@ def test_the_command_says_what_is_missing(python: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == f"rubricd: {tmp_path}/run.yaml: reading it needs ruamel.yaml: pip install 'rubricd[train]'\n"
+
+
+@pytest.mark.parametrize("command", ["agree", "audit", "calibrate"])
+def test_what_needs_numpy_says_so(python: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "p", "response": "r", "rubric": [{"text": "t", "points": 1}]}\n')
+    started = [str(python), "-I", "-m", "trainer_client", command, str(tmp_path / "rows.jsonl")]
+    done = subprocess.run(started, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"rubricd: {command} needs numpy: pip install 'rubricd[cli]'\n"

@@ -14,9 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from trainer_client import wire
+from trainer_client.agreement.measured import Asked, measure
+from trainer_client.agreement.page import page
+from trainer_client.agreement.thresholds import KNOWN, Limit, beyond
+from trainer_client.cli.agree_lines import lines
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -24,10 +28,6 @@ from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, InvalidRequest, RubricdClientError
 from trainer_client.labels import Judged, Labels, judge_labels, read_labels
 from trainer_client.labels.judging import MODES
-
-if TYPE_CHECKING:
-    from trainer_client.agreement.measured import Asked
-    from trainer_client.agreement.thresholds import Limit
 
 DESCRIPTION = (
     "Measure how well judges agree with labels, on criteria and on rewards, with 95 % intervals. Exit code: 0 done, 1 "
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    except (DataError, RubricdClientError, ValueError, OSError, ImportError) as error:
+    except (DataError, RubricdClientError, ValueError, OSError) as error:
         return _misused(error)
     try:
         return _report(args, labels, judged, limits, out)
@@ -106,13 +106,8 @@ def _misused(error: Exception) -> int:
 
 
 def _report(
-    args: argparse.Namespace, labels: Labels, judged: "Sequence[Asked]", limits: "Sequence[Limit]", out: Path
+    args: argparse.Namespace, labels: Labels, judged: Sequence[Asked], limits: Sequence[Limit], out: Path
 ) -> int:
-    from trainer_client.agreement.measured import measure
-    from trainer_client.agreement.page import page
-    from trainer_client.agreement.thresholds import beyond
-    from trainer_client.cli.agree_lines import lines
-
     measured = measure(labels, judged)
     _write(out, page(measured))
     if args.json is not None:
@@ -126,11 +121,7 @@ def _report(
     return 1 if missed else 0
 
 
-def _limits(args: argparse.Namespace) -> "list[Limit]":
-    try:
-        from trainer_client.agreement.thresholds import KNOWN, Limit
-    except ImportError:
-        raise DataError("the figures need numpy: pip install 'rubricd[cli]'") from None
+def _limits(args: argparse.Namespace) -> list[Limit]:
     found = []
     for option, at_least in (("at_least", True), ("at_most", False)):
         for text in getattr(args, option):
@@ -154,10 +145,8 @@ def _beside(args: argparse.Namespace, given: Path | None, ending: str) -> Path:
     return Path(first).with_name(f"{sources.stem(first)}{ending}")
 
 
-async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> "list[Asked]":
+async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> list[Asked]:
     """Asks the judges one after the other. A mode that one of several lacks is told and left out."""
-    from trainer_client.agreement.measured import Asked
-
     arms = _arms(args)
     found: list[tuple[_Arm, Judged]] = []
     lacking: list[InvalidRequest] = []

@@ -7,15 +7,48 @@ failed or a training ended early, 2 wrong use, 130 interrupted.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 
-from trainer_client.cli import agree, audit, calibrate, lint, score, size, train
 from trainer_client.cli.arguments import Parser
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """`module` is the one of `trainer_client.cli` that has it; the other names are its description, the function that
+    adds its arguments, and the one that runs it."""
+
+    about: str
+    module: str
+    description: str = "DESCRIPTION"
+    add_arguments: str = "add_arguments"
+    run: str = "run"
+
+
+_COMMANDS: Mapping[str, _Command] = {
+    "score": _Command("score a file of responses", "score"),
+    "lint": _Command("find what to look at in rubrics", "lint"),
+    "train": _Command("train a policy on rewards", "train"),
+    "report": _Command("write a run's report again", "train", "REPORT", "add_report_arguments", "run_report"),
+    "agree": _Command("measure judges against labels", "agree"),
+    "audit": _Command("measure how a judge behaves", "audit"),
+    "calibrate": _Command("measure what a judge's P(met) means", "calibrate"),
+    "size": _Command("calculate how many GPUs a judge needs", "size"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code of the command with these arguments, by default those of the process."""
-    args = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    try:
+        parser = _parser(given[0] if given else "")
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":
+            raise
+        print(f"rubricd: {given[0]} needs numpy: pip install 'rubricd[cli]'", file=sys.stderr)
+        return 2
+    args = parser.parse_args(given)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -26,34 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    """The parser of the command and its subcommands."""
+def _parser(given: str) -> argparse.ArgumentParser:
+    """The parser of the command and its subcommands. Of these it knows the arguments of the one that is given: what
+    another one imports takes time, and may not be installed."""
     whole = Parser(prog="rubricd", description="Get rubric rewards from a judge service.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    scoring = commands.add_parser("score", help="score a file of responses", description=score.DESCRIPTION)
-    score.add_arguments(scoring)
-    scoring.set_defaults(run=score.run, parser=scoring)
-    linting = commands.add_parser("lint", help="find what to look at in rubrics", description=lint.DESCRIPTION)
-    lint.add_arguments(linting)
-    linting.set_defaults(run=lint.run, parser=linting)
-    training = commands.add_parser("train", help="train a policy on rewards", description=train.DESCRIPTION)
-    train.add_arguments(training)
-    training.set_defaults(run=train.run, parser=training)
-    report = commands.add_parser("report", help="write a run's report again", description=train.REPORT)
-    train.add_report_arguments(report)
-    report.set_defaults(run=train.run_report, parser=report)
-    agreeing = commands.add_parser("agree", help="measure judges against labels", description=agree.DESCRIPTION)
-    agree.add_arguments(agreeing)
-    agreeing.set_defaults(run=agree.run, parser=agreeing)
-    auditing = commands.add_parser("audit", help="measure how a judge behaves", description=audit.DESCRIPTION)
-    audit.add_arguments(auditing)
-    auditing.set_defaults(run=audit.run, parser=auditing)
-    calibrating = commands.add_parser(
-        "calibrate", help="measure what a judge's P(met) means", description=calibrate.DESCRIPTION
-    )
-    calibrate.add_arguments(calibrating)
-    calibrating.set_defaults(run=calibrate.run, parser=calibrating)
-    sizing = commands.add_parser("size", help="calculate how many GPUs a judge needs", description=size.DESCRIPTION)
-    size.add_arguments(sizing)
-    sizing.set_defaults(run=size.run, parser=sizing)
+    for name, command in _COMMANDS.items():
+        module = import_module(f"trainer_client.cli.{command.module}") if name == given else None
+        own = commands.add_parser(name, help=command.about, description=getattr(module, command.description, None))
+        if module is not None:
+            getattr(module, command.add_arguments)(own)
+            own.set_defaults(run=getattr(module, command.run), parser=own)
     return whole
