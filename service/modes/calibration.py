@@ -1,7 +1,7 @@
 """A calibration turns P(met) as the judge gave it into the share that is met among verdicts like it. Pure.
 
-Guarantees: a curve keeps the order of verdicts up to ties, its result is a probability, and the same numbers give the
-same result. A calibration that weighs a prior gives nothing without the prior.
+Guarantees: a curve keeps the order of verdicts with equal priors, up to ties; its result is a probability, and the same
+numbers give the same result. A calibration that weighs a prior gives nothing without the prior.
 """
 
 import math

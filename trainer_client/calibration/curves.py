@@ -104,8 +104,8 @@ def _loss(at: Floats, targets: Floats) -> float:
 
 
 def fit_isotonic(p: Floats, met: Bools) -> wire.Steps:
-    """Pool adjacent violators on the log-odds. Where the lowest block has no label that is met its share is half a label
-    of the block's, and so at the other end: a share of 0 would cost without bound where it is wrong once."""
+    """Pool adjacent violators on the log-odds. Where nothing is met in the lowest block its share is that of half a
+    label, and so at the other end: a share of 0 would cost without bound where it is wrong once."""
     at, index = np.unique(log_odds(p), return_inverse=True)
     counted = np.bincount(index).astype(np.float64)
     some = np.bincount(index, weights=met)

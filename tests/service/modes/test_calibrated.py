@@ -1,5 +1,6 @@
 """A judge with a calibration is another judge, and its calibration is its own."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,7 +51,10 @@ def test_who_takes_calibrated_second_opinions_is_another_judge() -> None:
 def test_a_calibration_of_another_judge_is_refused_with_both_names() -> None:
     raw = modes()
     other = Calibration("platt-1", "0123456789abcdef", "verdict", "rubricd", (SelectedCurve(Line(2.0)),), "brief")
+    with pytest.raises(ConfigurationError, match=r"with prompt `brief`, which this service does not serve"):
+        calibrated_modes(raw, [other], escalates=False)
     here = raw[VERDICT].judge.fingerprint
+    other = replace(other, prompt=raw[VERDICT].judge.prompt)
     with pytest.raises(ConfigurationError, match=f"0123456789abcdef.*has judge {here}.*rubricd calibrate"):
         calibrated_modes(raw, [other], escalates=False)
     del raw[VERDICT]
