@@ -138,6 +138,9 @@ def _check_debias(options: Options, calibration: Calibration | None, criteria: S
     if calibration is None:
         message = "`debias` needs a judge with a certificate: load the `calibration` that `rubricd calibrate` wrote"
         raise InvalidRequest(message, ((("debias",), message),))
+    if options.consistency == 2:
+        message = "the judge's certificate is of one asking for each criterion; leave `consistency` or `debias` out"
+        raise InvalidRequest(message, ((("consistency",), message),))
     if options.threshold != calibration.threshold:
         message = f"the judge's certificate holds at a threshold of {calibration.threshold:g}; `debias` needs that one"
         raise InvalidRequest(message, ((("threshold",), message),))

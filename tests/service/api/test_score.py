@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -11,8 +12,11 @@ import pytest
 
 from service.app import lifecycle_of
 from service.clock import ManualClock
+from service.engine.base import LabelLogprobs, Outcome, Prompt
 from service.engine.fake import FakeEngine, Fault, FaultPlan
+from service.prompting.tokenization import Segmenter
 from testkit.apps import CANARIES, app_of, client_of, fake_settings, item, scorer_of, serving
+from testkit.tokenizer_families import family
 from trainer_client import wire
 
 OK: Fault = "ok"
@@ -199,10 +203,16 @@ async def test_readiness_tells_the_truth_while_loading_and_when_it_failed() -> N
 
 
 async def test_a_judge_that_cannot_answer_with_its_labels_does_not_serve() -> None:
-    engine = FakeEngine(plan=FaultPlan(rates={"low_mass": 1.0}))
-    async with serving(engine) as client:
+    asked: set[str] = set()
+
+    class Wordy(FakeEngine):
+        async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
+            asked.update(Segmenter(family("qwen")).decode(prompt.shared[:700]) for prompt in prompts)
+            return [LabelLogprobs((-14.0, -15.0)) for _ in prompts]
+
+    async with serving(Wordy()) as client:
         assert (await client.get("/readyz")).status_code == 503
-        assert engine.calls == 6  # the canaries in five prompts, and what the judge would say instead
+    assert any("How far is the moon?" in text for text in asked), "the prompts with examples were tried too"
 
 
 async def test_ready_after_a_canary() -> None:
