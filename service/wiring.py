@@ -7,7 +7,7 @@ each process keeps verdicts, quotas and replays in its own memory.
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,29 +15,31 @@ from pathlib import Path
 
 from service.api.calibration_file import read_calibration_file
 from service.api.dependencies import Dependencies
-from service.api.labelled_rows import built_in_exam
+from service.api.labelled_rows import built_in_exam, read_labelled_rows
 from service.cache.memory import MemoryCache
 from service.cache.redis import RedisCache
 from service.clock import Clock
 from service.engine.base import Engine
 from service.engine.build import LoadedJudge
-from service.errors import ConfigurationError, RubricdError
+from service.errors import ConfigurationError
 from service.idempotency import IdempotencyStore, MemoryIdempotencyStore, RedisIdempotencyStore
 from service.lifecycle import Lifecycle
 from service.modes.calibrated import calibrated_modes
 from service.modes.escalation import Escalation
-from service.modes.modes import ModeResult
+from service.modes.modes import JudgingMode, ModeResult, RatingMode
 from service.modes.registry import judging_modes, readable_modes
 from service.observability import GaugeValues, Telemetry, monitor_event_loop
 from service.observability.tracing import Tracing
 from service.redis_client import RedisClient
 from service.scheduling import Scheduler
 from service.scoring.answering import answering_modes
-from service.scoring.canary import Canary
 from service.scoring.evaluator import Evaluator
-from service.scoring.exam.examiner import NO_EXAM, Examiner
+from service.scoring.exam.examiner import NO_EXAM, Examiner, NoExam
+from service.scoring.exam.labelled_canaries import LabelledCanaries
+from service.scoring.exam.questions import Question
 from service.scoring.scorer import Scorer
 from service.scoring.verdict_codec import decode, encode
+from service.scoring.watching import watch
 from service.settings import ObservabilitySettings, PrometheusSettings, Settings, TeamsFileSettings
 from service.tenancy.authentication import Authentication, NoAuthentication, TeamsFileAuthentication
 from service.tenancy.quota import Ledger, MemoryLedger, MeteredLedger, quotas_of
@@ -186,6 +188,7 @@ async def _load(
     opened closes with `stack`, in reverse."""
     telemetry = parts.telemetry
     calibrations = read_calibration_file(settings.calibration)  # before the judge, which may take minutes to load
+    canaries = None if settings.canaries is None else read_labelled_rows(settings.canaries, "canaries")
     built = await build(settings)
     stack.push_async_callback(built.engine.stop)
     grader = _grader(settings.healthbench_template)
@@ -206,8 +209,8 @@ async def _load(
     telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(built.engine, scheduler, store, rules)))
     judge = modes.first.judge
     telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
-    if settings.canary_every_s > 0:
-        _run(stack, _watch_canary(canary, settings.canary_every_s, parts), "canary")
+    labelled = _labelled_canaries(canaries, examiner, modes.first, scheduler, telemetry)
+    _run(stack, watch(canary, labelled, settings.canary_every_s, parts.clock, telemetry), "canary")
     log.info("ready: judge %s on %s, fingerprint %s", judge.identity.model, judge.identity.engine, judge.fingerprint)
     return Scorer(
         judging_modes=modes,
@@ -227,17 +230,25 @@ def _grader(file: Path | None) -> str | None:
         raise ConfigurationError(f"`healthbench_template` cannot be read: {error}") from error
 
 
-async def _watch_canary(canary: Canary, every_s: float, parts: Dependencies) -> None:
-    """Judges the canaries again and again. Drift and failures go to the metrics and to the operator."""
-    while True:
-        await parts.clock.sleep(every_s)
-        try:
-            drift = await canary.check()
-        except RubricdError as error:
-            parts.telemetry.count_canary_failure(error.code)
-            log.warning("the canaries were not answered: %s: %s", error.code, error)
-        else:
-            parts.telemetry.set_canary_drift(drift)
+def _labelled_canaries(
+    canaries: Sequence[Question] | None,
+    examiner: Examiner | NoExam,
+    judging_mode: JudgingMode,
+    scheduler: Scheduler,
+    telemetry: Telemetry,
+) -> LabelledCanaries | None:
+    """The operator's, or else those of the exam, whose answers there are already. None without either, and for a way of
+    judging that has no P(met)."""
+    if isinstance(judging_mode, RatingMode):
+        return None
+    if canaries is not None:
+        return LabelledCanaries(judging_mode, canaries, scheduler, telemetry)
+    answers = examiner.answers_of(judging_mode.judge)
+    if answers is None:
+        return None
+    labelled = LabelledCanaries(judging_mode, examiner.questions_for(judging_mode.judge), scheduler, telemetry)
+    labelled.learn(answers)
+    return labelled
 
 
 # What Prometheus reads.

@@ -202,6 +202,19 @@ _SAME: tuple[Panel, ...] = (
         runbook=("RubricdCanaryDrift", "RubricdCanaryFailing"),
     ),
     Lines(
+        "Labelled canaries",
+        "How P(met) agrees with the labels of the canaries: the share that it says as well, its calibration error "
+        "(ECE) and Brier score (left), its log loss and the change of that since the start (right). If it rises the "
+        "judge has changed.",
+        (
+            Query(select("rubricd_labelled_canaries", 'figure!="log_loss"'), "{{figure}}, {{instance}}"),
+            Query(select("rubricd_labelled_canaries", 'figure="log_loss"'), "log loss, {{instance}}", right="short"),
+            Query(select("rubricd_canary_log_loss_change"), "change, {{instance}}", right="short"),
+        ),
+        max=1,
+        runbook=("RubricdCalibrationDrift",),
+    ),
+    Lines(
         "Exam",
         "Share of the exam's pairs that the judge got right, by mode, layout and prompt. One half is chance; it is "
         "proven where the whole interval lies above two thirds. A mode is examined when it is first asked for.",

@@ -108,6 +108,12 @@ class Metrics:
         self.judge = gauge("rubricd_judge_info", "1 for the judge that serves.", "model", "engine", "fingerprint")
         self.canary_drift = gauge("rubricd_canary_drift", "Largest change of P(met) on the canaries since the start.")
         self.canary_failures = counter("rubricd_canary_failures", "Failures of the canary queries, by code.", "code")
+        self.labelled_canaries = gauge(
+            "rubricd_labelled_canaries", "How P(met) agrees with the labels of the canaries.", "figure"
+        )
+        self.log_loss_change = gauge(
+            "rubricd_canary_log_loss_change", "Change of the log loss on the labelled canaries since the start."
+        )
         self.exam_accuracy = gauge(
             "rubricd_exam_accuracy", "Share of the exam's pairs that the judge got right.", "mode", "layout", "prompt"
         )

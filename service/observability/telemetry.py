@@ -190,6 +190,13 @@ class Telemetry:
         self._metrics.exam_accuracy.labels(*way).set(accuracy)
         self._metrics.judge_proven.labels(*way).set(proven)
 
+    def record_labelled_canaries(self, figures: Mapping[str, float], change: float | None) -> None:
+        """`change` is that of their log loss since the first answers; None where there is none to compare."""
+        for figure, value in figures.items():
+            self._metrics.labelled_canaries.labels(figure).set(value)
+        if change is not None:
+            self._metrics.log_loss_change.set(change)
+
     def count_canary_failure(self, code: str) -> None:
         self._metrics.canary_failures.labels(code).inc()
 

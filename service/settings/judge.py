@@ -179,5 +179,13 @@ class ModeSettings(LabelSettings):
         "that is first asked for. Without it no mode is proven, and none that fails is found.",
     )
     canary_every_s: float = Field(
-        default=300.0, ge=0, description="The fixed canary questions are judged every so many seconds. 0: never again."
+        default=300.0,
+        ge=0,
+        description="The fixed canary questions are judged every so many seconds, and the labelled ones each twelfth "
+        "time. 0: never again.",
+    )
+    canaries: Path | None = Field(
+        default=None,
+        description="A file of labelled rows, one JSON object a line, which the judge is asked as labelled canaries. "
+        "The questions of the exam are, if it is not set.",
     )

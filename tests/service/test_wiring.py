@@ -1,5 +1,7 @@
 """Tests of the composition root: what it builds from which settings, and that it serves after a verdict only."""
 
+import asyncio
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from service.tenancy.authentication import NoAuthentication, TeamsFileAuthentica
 from service.tenancy.quota import MemoryLedger
 from service.tenancy.redis_quota import RedisLedger
 from service.wiring import Composition, compose
-from testkit.apps import fake_settings, item, serving
+from testkit.apps import CANARIES, fake_settings, item, serving
+from testkit.metrics_page import Page
 from testkit.teams_file import team, write
 from testkit.tokenizer_families import family
 
@@ -127,6 +130,42 @@ async def test_what_a_judge_only_writes_as_noise_is_not_served() -> None:
         while lifecycle.state == "loading":
             await settle()
         assert {mode for mode, _ in lifecycle.judge().judging_modes} == {"verdict", "implicit", "likert"}
+
+
+async def test_the_judge_sits_its_exam_and_its_answers_are_the_first_of_the_labelled_canaries() -> None:
+    engine = FakeEngine()
+    composition, _ = composed(fake_settings(exam=True), engine)
+    async with composition.running():
+        while composition.dependencies.lifecycle.state == "loading":
+            await settle()
+        scorer = composition.dependencies.lifecycle.judge()
+        [grade] = scorer.examiner.grades.values()
+        figures = Page(composition.dependencies.telemetry.exposition().decode()).named("rubricd_labelled_canaries")
+    assert (grade.trust, grade.questions) == ("unproven", 80)
+    assert set(figures) == {"answered", "agreement", "log_loss", "brier", "ece"}
+    assert engine.prompts == CANARIES + 80, "they were asked once"
+
+
+async def test_an_operators_canaries_are_asked_in_place_of_the_exams(tmp_path: Path) -> None:
+    asked = {"prompt": "x", "response": "y", "rubric": [{"id": "a", "text": "Says y.", "points": 1}]}
+    file = tmp_path / "canaries.jsonl"
+    file.write_text(json.dumps({"item": asked, "met": {"a": True}}) + "\n")
+    engine = FakeEngine()
+    composition, _ = composed(fake_settings(canaries=file), engine)
+    telemetry = composition.dependencies.telemetry
+    async with composition.running():
+        while not Page(telemetry.exposition().decode()).has("rubricd_labelled_canaries", figure="agreement"):
+            await asyncio.sleep(0.001)
+    assert engine.prompts == CANARIES + 1
+
+
+async def test_canaries_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
+    composition, failures = composed(fake_settings(canaries=tmp_path / "none.jsonl"))
+    async with composition.running():
+        while composition.dependencies.lifecycle.state == "loading":
+            await settle()
+    [failure] = failures
+    assert isinstance(failure, ConfigurationError) and "`canaries`" in str(failure)
 
 
 async def test_a_template_that_cannot_be_read_is_named(tmp_path: Path) -> None:

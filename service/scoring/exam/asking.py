@@ -14,10 +14,10 @@ from service.rubrics.judgement import abstains
 from service.scheduling import Scheduler
 from service.scoring.exam.questions import Question
 
+Answers = list[float | None]
 
-async def answers_of(
-    judging_mode: JudgingMode, questions: Sequence[Question], scheduler: Scheduler
-) -> list[float | None]:
+
+async def answers_of(judging_mode: JudgingMode, questions: Sequence[Question], scheduler: Scheduler) -> Answers:
     """P(met) of each question, or its expected rating. Raises Unavailable or Overloaded where the scheduler refuses the
     questions, EngineFailed where the engine failed on one: then nothing is known about the judge."""
     queries = [question.query(judging_mode.judge.mode) for question in questions]

@@ -10,7 +10,7 @@ nothing about the judge, so the exam is asked again.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -21,14 +21,13 @@ from service.modes.fingerprint import JudgeIdentity
 from service.modes.modes import JudgingMode
 from service.observability import Telemetry
 from service.scheduling import Scheduler
-from service.scoring.exam.asking import answers_of
+from service.scoring.exam.asking import Answers, answers_of
 from service.scoring.exam.grading import Grade, Trust, grade
-from service.scoring.exam.questions import Exam
+from service.scoring.exam.questions import Exam, Question
 
 log = logging.getLogger(__name__)
 
 _AGAIN_S = 10.0
-Answers = list[float | None]
 
 
 class NoExam:
@@ -41,6 +40,12 @@ class NoExam:
 
     async def admit(self, judging_mode: JudgingMode, deadline_s: float | None) -> None:
         """Admits every mode."""
+
+    def answers_of(self, judge: JudgeIdentity) -> Answers | None:
+        return None
+
+    def questions_for(self, judge: JudgeIdentity) -> Sequence[Question]:
+        return ()
 
 
 NO_EXAM = NoExam()
@@ -96,6 +101,9 @@ class Examiner:
         """Its answers in the exam; None before the end."""
         sitting = self._sittings.get(judge.fingerprint)
         return sitting.result() if sitting is not None and sitting.done() else None
+
+    def questions_for(self, judge: JudgeIdentity) -> Sequence[Question]:
+        return self._exam.for_mode(judge.mode)
 
     async def _sits(self, judging_mode: JudgingMode, deadline_s: float | None = None) -> str | None:
         """Waits for the way's one exam, until the deadline. Returns why it could not be asked, if it could not."""

@@ -1,0 +1,47 @@
+"""Watches the judge while it serves: the canaries on a timer, and the labelled ones among them now and then.
+
+Guarantees: what fails is counted and logged, and the watch goes on.
+"""
+
+import logging
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from service.clock import Clock
+from service.errors import RubricdError
+from service.observability import Telemetry
+from service.scoring.canary import Canary
+from service.scoring.exam.labelled_canaries import LabelledCanaries
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+LABELLED_EVERY = 12
+"""The labelled canaries are asked each time that the others were asked so often: hourly, by default."""
+
+
+async def watch(
+    canary: Canary, labelled: LabelledCanaries | None, every_s: float, clock: Clock, telemetry: Telemetry
+) -> None:
+    """Asks the labelled canaries at once, where they have no answers yet; then all of them every so many seconds, or
+    never again where that is 0. Runs until it is cancelled."""
+    if labelled is not None and not labelled.answered:
+        await _unless_it_fails(labelled.check(), telemetry)
+    rounds = 0
+    while every_s > 0:
+        await clock.sleep(every_s)
+        rounds += 1
+        drift = await _unless_it_fails(canary.check(), telemetry)
+        if drift is not None:
+            telemetry.set_canary_drift(drift)
+        if labelled is not None and rounds % LABELLED_EVERY == 0:
+            await _unless_it_fails(labelled.check(), telemetry)
+
+
+async def _unless_it_fails(asking: Awaitable[T], telemetry: Telemetry) -> T | None:
+    try:
+        return await asking
+    except RubricdError as error:
+        telemetry.count_canary_failure(error.code)
+        log.warning("the canaries were not answered: %s: %s", error.code, error)
+        return None

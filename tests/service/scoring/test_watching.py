@@ -1,0 +1,68 @@
+"""Canaries are asked on a timer, the labelled ones each twelfth time, and a failure stops nothing."""
+
+import asyncio
+import logging
+
+import pytest
+
+from service.clock import ManualClock, settle
+from service.errors import EngineFailed
+from service.observability import Telemetry
+from service.scoring.watching import LABELLED_EVERY, watch
+from testkit.metrics_page import Page
+
+
+class Counted:
+    """Stands for the canaries, of either sort."""
+
+    answered = False
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.fails = False
+
+    async def check(self) -> float:
+        self.asked += 1
+        if self.fails:
+            raise EngineFailed("gone")
+        return 0.25
+
+
+async def watched(every_s: float, canary: Counted, labelled: Counted | None, telemetry: Telemetry, rounds: int) -> None:
+    clock = ManualClock()
+    watching = asyncio.create_task(watch(canary, labelled, every_s, clock, telemetry))  # type: ignore[arg-type]
+    await settle()
+    for _ in range(rounds):
+        await clock.advance(every_s)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_the_labelled_ones_are_asked_at_once_and_each_twelfth_time() -> None:
+    canary, labelled, telemetry = Counted(), Counted(), Telemetry()
+    await watched(300.0, canary, labelled, telemetry, 2 * LABELLED_EVERY)
+    assert (canary.asked, labelled.asked) == (24, 3)
+    assert Page(telemetry.exposition().decode())("rubricd_canary_drift") == 0.25
+
+
+async def test_what_the_exam_has_answered_is_not_asked_again_at_once() -> None:
+    canary, labelled = Counted(), Counted()
+    labelled.answered = True
+    await watched(300.0, canary, labelled, Telemetry(), LABELLED_EVERY - 1)
+    assert (canary.asked, labelled.asked) == (11, 0)
+
+
+async def test_never_again_is_once() -> None:
+    canary, labelled = Counted(), Counted()
+    await watched(0.0, canary, labelled, Telemetry(), 3)
+    assert (canary.asked, labelled.asked) == (0, 1)
+
+
+async def test_a_failure_is_counted_and_the_watch_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    canary, labelled, telemetry = Counted(), Counted(), Telemetry()
+    canary.fails = labelled.fails = True
+    with caplog.at_level(logging.WARNING):
+        await watched(300.0, canary, labelled, telemetry, LABELLED_EVERY)
+    assert (canary.asked, labelled.asked) == (12, 2)
+    assert Page(telemetry.exposition().decode())("rubricd_canary_failures_total", code="engine_error") == 14
+    assert "the canaries were not answered: engine_error: gone" in caplog.text
