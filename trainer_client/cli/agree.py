@@ -6,11 +6,10 @@ the same command goes on after an interrupt. A figure beyond a limit of the call
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,6 +20,7 @@ from trainer_client.agreement.measured import Asked, measure
 from trainer_client.agreement.page import page
 from trainer_client.agreement.thresholds import KNOWN, Limit, beyond
 from trainer_client.cli.agree_lines import lines
+from trainer_client.cli.progress import criteria_progress
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -150,7 +150,7 @@ async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> list
     arms = _arms(args)
     found: list[tuple[_Arm, Judged]] = []
     lacking: list[InvalidRequest] = []
-    with _progress(len(arms) * sum(len(one.criteria) for one in labels.items), args.quiet) as told:
+    with criteria_progress(len(arms) * sum(len(one.criteria) for one in labels.items), args.quiet) as told:
         for arm in arms:
             async with JudgeClient(arm.url, token=os.environ.get(args.token_env) or None) as client:
                 try:
@@ -191,35 +191,6 @@ def _name(arm: _Arm, arms: Sequence[_Arm]) -> str:
 def _way(arm: _Arm) -> tuple[str, str, str, str]:
     address = arm.url.removeprefix("http://").removeprefix("https://")
     return address, arm.options["mode"], arm.options["layout"], arm.options.get("judge_prompt") or ""
-
-
-@contextlib.contextmanager
-def _progress(total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal; elsewhere a line for each tenth."""
-    if quiet:
-        yield lambda criteria: None
-        return
-    done = 0
-    if sys.stderr.isatty():
-        from trainer_client.cli import table
-
-        with table.count_progress(total) as show:
-
-            def moved(criteria: int) -> None:
-                nonlocal done
-                done += criteria
-                show(done)
-
-            yield moved
-        return
-
-    def said(criteria: int) -> None:
-        nonlocal done
-        before, done = done, done + criteria
-        if done * 10 // total > before * 10 // total:
-            print(f"rubricd: {done:,} of {total:,} criteria", file=sys.stderr)
-
-    yield said
 
 
 def _write(path: Path, text: str) -> None:

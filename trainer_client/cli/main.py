@@ -32,6 +32,7 @@ _COMMANDS: Mapping[str, _Command] = {
     "train": _Command("train a policy on rewards", "train"),
     "report": _Command("write a run's report again", "train", "REPORT", "add_report_arguments", "run_report"),
     "agree": _Command("measure judges against labels", "agree"),
+    "tune": _Command("find the prompt that suits a judge", "tune"),
     "audit": _Command("measure how a judge behaves", "audit"),
     "calibrate": _Command("measure what a judge's P(met) means", "calibrate"),
     "size": _Command("calculate how many GPUs a judge needs", "size"),
