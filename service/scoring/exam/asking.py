@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from service.engine.base import EngineResult
 from service.errors import EngineFailed, JudgementError
-from service.modes.modes import JudgingMode, ModeResult, Query, Step, render_prompts
+from service.modes.label_verdict import read_both
+from service.modes.modes import JudgingMode, ModeResult, Query, Step, VerdictMode, render_prompts
 from service.modes.rating import Rating
-from service.rubrics.judgement import abstains
+from service.rubrics.judgement import Verdict, abstains
 from service.scheduling import Scheduler
 from service.scoring.exam.questions import Question
 
@@ -22,6 +23,9 @@ async def answers_of(judging_mode: JudgingMode, questions: Sequence[Question], s
     questions, EngineFailed where the engine failed on one: then nothing is known about the judge."""
     queries = [question.query(judging_mode.judge.mode) for question in questions]
     results = await ask(judging_mode, queries, scheduler)
+    if isinstance(judging_mode, VerdictMode) and judging_mode.reads_both and judging_mode.opposite is not None:
+        others = await ask(judging_mode.opposite, queries, scheduler)
+        results = [_both(one, other) for one, other in zip(results, others, strict=True)]
     floor = judging_mode.judge.mass_floor
     return [None if isinstance(one, JudgementError) else _number(one, floor) for one in results]
 
@@ -65,6 +69,13 @@ def _take(
         if error.retryable or isinstance(error, EngineFailed):
             raise
         return error.with_traceback(None)
+
+
+def _both(plain: ModeResult | JudgementError, opposite: ModeResult | JudgementError) -> ModeResult | JudgementError:
+    """The verdict of two askings; where one of them has none, its reason."""
+    if isinstance(plain, Verdict) and isinstance(opposite, Verdict):
+        return read_both(plain, opposite)
+    return opposite if isinstance(plain, Verdict) else plain
 
 
 def _number(result: ModeResult, floor: float) -> float | None:

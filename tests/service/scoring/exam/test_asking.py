@@ -17,10 +17,10 @@ from testkit.tokenizer_families import family
 EXAM = built_in_exam()
 
 
-async def asked(engine: FakeEngine, mode: str, *, times: int = 1) -> list[list[float | None]]:
+async def asked(engine: FakeEngine, mode: str, *, times: int = 1, prompt: str = "question") -> list[list[float | None]]:
     scheduler = Scheduler(engine, ManualClock(), SchedulingSettings())
     scheduler.start()
-    judging_mode = judging_modes(engine.identity, family("qwen"), ModeSettings())[mode, "rubricd"]
+    judging_mode = judging_modes(engine.identity, family("qwen"), ModeSettings(prompt=prompt))[mode, "rubricd"]
     try:
         return [await answers_of(judging_mode, EXAM.for_mode(mode), scheduler) for _ in range(times)]
     finally:
@@ -33,6 +33,15 @@ async def test_every_mode_answers_every_question_each_time(mode: str, steps: int
     first, second = await asked(engine, mode, times=2)
     assert first == second and None not in first
     assert engine.prompts == 2 * steps * len(EXAM.for_mode(mode)), "nothing was taken from a cache"
+
+
+async def test_a_prompt_of_two_questions_answers_with_both() -> None:
+    engine = FakeEngine()
+    [both] = await asked(engine, "verdict", prompt="opposite")
+    questions = len(EXAM.for_mode("verdict"))
+    assert engine.prompts == 2 * questions and None not in both
+    [half] = await asked(FakeEngine(plan=FaultPlan(rates={"nan": 0.5})), "verdict", prompt="opposite")
+    assert half.count(None) > 0, "one of the two answers is not enough"
 
 
 @pytest.mark.parametrize("fault", ["low_mass", "nan"])
