@@ -33,7 +33,6 @@ BUDGET = {
     "tests/service/test_idempotency_memory.py": 4,
     "tests/trainer_client/cli/test_results_file.py": 1,
     "tests/trainer_client/cli/test_table.py": 1,
-    "tests/trainer_client/data/test_rows.py": 2,
     "tests/trainer_client/http/test_transport.py": 2,
     "tests/trainer_client/trl/test_reward.py": 1,
     "tests/trainer_client/trl/test_rollouts.py": 3,

@@ -38,13 +38,13 @@ RAR: Json = {
 }
 
 
-def _lines(folder: Path, *rows: Any, name: str = "in.jsonl") -> Path:
+def lines_file(folder: Path, *rows: Any, name: str = "in.jsonl") -> Path:
     path = folder / name
     path.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
     return path
 
 
-def _parquet(folder: Path, *rows: Json) -> Path:
+def parquet_file(folder: Path, *rows: Json) -> Path:
     path = folder / "in.parquet"
     columns = list(dict.fromkeys(name for row in rows for name in row))
     pq.write_table(pa.table({name: [row.get(name) for row in rows] for name in columns}), path)
@@ -62,7 +62,7 @@ def test_items_of_the_contract(tmp_path: Path) -> None:
     grouped = {**ITEM, "id": "g", "responses": ["a", "b"]}
     del grouped["response"]
     items = list(
-        read_items(_lines(tmp_path, ITEM, "", grouped, {"item": ITEM, "note": 1}, {**ITEM, "reference": None}))
+        read_items(lines_file(tmp_path, ITEM, "", grouped, {"item": ITEM, "note": 1}, {**ITEM, "reference": None}))
     )
     assert [item.response for item in items] == ["Hi.", None, "Hi.", "Hi."]
     assert items[1].responses == ["a", "b"]
@@ -71,7 +71,7 @@ def test_items_of_the_contract(tmp_path: Path) -> None:
 def test_verl_rows_from_parquet(tmp_path: Path) -> None:
     bare = {key: VERL[key] for key in ("prompt", "data_source", "response")}
     only_extra = {**bare, "extra_info": {"prompt": VERL["prompt"], "reward_model": VERL["reward_model"]}}
-    first, second = read_items(_parquet(tmp_path, VERL, only_extra))
+    first, second = read_items(parquet_file(tmp_path, VERL, only_extra))
     assert first == second
     assert first.prompt == [wire.Message(role="user", content="My knee hurts.")]
     assert first.rubric is not None
@@ -85,11 +85,11 @@ def test_verl_rows_from_parquet(tmp_path: Path) -> None:
 
 def test_the_same_rows_as_lines_are_the_same_items(tmp_path: Path) -> None:
     for row in (VERL, RAR):
-        assert list(read_items(_lines(tmp_path, row))) == list(read_items(_parquet(tmp_path, row)))
+        assert list(read_items(lines_file(tmp_path, row))) == list(read_items(parquet_file(tmp_path, row)))
 
 
 def test_rar_rows(tmp_path: Path) -> None:
-    (item,) = read_items(_parquet(tmp_path, RAR))
+    (item,) = read_items(parquet_file(tmp_path, RAR))
     assert (item.prompt, item.reference, item.response) == ("What is 2 + 2?", "4", "4")
     assert item.rubric is not None
     (criterion,) = item.rubric.criteria
@@ -98,14 +98,14 @@ def test_rar_rows(tmp_path: Path) -> None:
 
 
 def test_an_empty_reference_is_none(tmp_path: Path) -> None:
-    (item,) = read_items(_lines(tmp_path, {**RAR, "reference_answer": ""}))
+    (item,) = read_items(lines_file(tmp_path, {**RAR, "reference_answer": ""}))
     assert item.reference is None
 
 
 def test_a_rule_in_tags_is_a_rule(tmp_path: Path) -> None:
     tags = ["verifier:rule", "function:math_verify", "parameters:\\frac{1}{2}"]
     model = {"rubrics": [{"criterion": "The answer is right.", "points": 1, "tags": tags}], "ground_truth": "1/2"}
-    (item,) = read_items(_parquet(tmp_path, {**VERL, "reward_model": model}))
+    (item,) = read_items(parquet_file(tmp_path, {**VERL, "reward_model": model}))
     assert item.rubric is not None and item.reference == "1/2"
     assert item.rubric.criteria[0].verifier == wire.MathVerify(rule="math_verify", gold="\\frac{1}{2}")
 
@@ -113,31 +113,31 @@ def test_a_rule_in_tags_is_a_rule(tmp_path: Path) -> None:
 @pytest.mark.parametrize("row", [ITEM, VERL, RAR], ids=["item", "verl", "rar"])
 def test_responses_may_stand_in_another_column(tmp_path: Path, row: Json) -> None:
     moved = {**row, "mine": ["a", "b"]}
-    for path in (_lines(tmp_path, moved), _parquet(tmp_path, moved)):
+    for path in (lines_file(tmp_path, moved), parquet_file(tmp_path, moved)):
         (item,) = read_items(path, law=Law(response_column="mine"))
         assert (item.response, item.responses) == (None, ["a", "b"])
 
 
 def test_a_column_of_bytes_is_no_obstacle(tmp_path: Path) -> None:
-    (item,) = read_items(_parquet(tmp_path, {**ITEM, "picture": b"\xff\xfe"}))
+    (item,) = read_items(parquet_file(tmp_path, {**ITEM, "picture": b"\xff\xfe"}))
     assert (item.response, item.metadata) == ("Hi.", {"picture": "2 bytes"})
 
 
 def test_nulls_in_parquet_are_absent_fields(tmp_path: Path) -> None:
     other = {**ITEM, "id": "b", "rubric": [{"text": "t", "points": 1.5, "id": "c", "tags": {"axis": "x"}}]}
-    first, _ = read_items(_parquet(tmp_path, ITEM, other))
+    first, _ = read_items(parquet_file(tmp_path, ITEM, other))
     assert first.id is None and first.rubric is not None and first.rubric.criteria[0].tags == {}
 
 
 def test_a_null_that_a_rule_needs_is_kept_in_json(tmp_path: Path) -> None:
     rule = {"rule": "json_schema", "schema": {"const": None}}
-    (item,) = read_items(_lines(tmp_path, {**ITEM, "rubric": [{"text": "t", "points": 1, "verifier": rule}]}))
+    (item,) = read_items(lines_file(tmp_path, {**ITEM, "rubric": [{"text": "t", "points": 1, "verifier": rule}]}))
     assert item.rubric is not None and isinstance(item.rubric.criteria[0].verifier, wire.JsonSchema)
     assert item.rubric.criteria[0].verifier.json_schema == {"const": None}
 
 
 def test_rows_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
-    rows = read_items(_lines(tmp_path, ITEM, "{broken"))
+    rows = read_items(lines_file(tmp_path, ITEM, "{broken"))
     assert next(rows).response == "Hi."
     with pytest.raises(DataError):
         next(rows)
@@ -146,7 +146,7 @@ def test_rows_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 def test_an_error_that_is_kept_keeps_no_file_open(tmp_path: Path) -> None:
     """Counted in /proc."""
-    path = _lines(tmp_path, {"text": "?"}, ITEM)
+    path = lines_file(tmp_path, {"text": "?"}, ITEM)
     with pytest.raises(DataError) as kept:
         list(read_items(path))
     open_files = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
@@ -223,16 +223,16 @@ def _without(row: Json, *keys: str) -> Json:
     ],
 )
 def test_a_slip_names_line_field_and_remedy(tmp_path: Path, row: Any, said: str) -> None:
-    assert said in _slip(_lines(tmp_path, ITEM, row))
+    assert said in _slip(lines_file(tmp_path, ITEM, row))
 
 
 def test_a_slip_in_parquet_names_the_row(tmp_path: Path) -> None:
     broken = {**ITEM, "rubric": [{"text": "t"}]}
     assert "row 1 (the first is row 0): `rubric[0].points`: is missing; give a number" in _slip(
-        _parquet(tmp_path, ITEM, broken)
+        parquet_file(tmp_path, ITEM, broken)
     )
     missing = "row 0 (the first is row 0): no `mine`; add the responses to judge"
-    assert missing in _slip(_parquet(tmp_path, VERL), law=Law(response_column="mine"))
+    assert missing in _slip(parquet_file(tmp_path, VERL), law=Law(response_column="mine"))
 
 
 def test_a_line_that_is_not_utf8(tmp_path: Path) -> None:
@@ -244,11 +244,11 @@ def test_a_line_that_is_not_utf8(tmp_path: Path) -> None:
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     assert "No such file" in _slip(tmp_path / "none.jsonl")
     assert "No such file" in _slip(tmp_path / "none.parquet")
-    assert "not readable as parquet" in _slip(_lines(tmp_path, ITEM, name="text.parquet"))
-    assert "must end in one of .jsonl, " in _slip(_lines(tmp_path, ITEM, name="in.txt"))
+    assert "not readable as parquet" in _slip(lines_file(tmp_path, ITEM, name="text.parquet"))
+    assert "must end in one of .jsonl, " in _slip(lines_file(tmp_path, ITEM, name="in.txt"))
 
 
 def test_without_pyarrow_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = _parquet(tmp_path, ITEM)
+    path = parquet_file(tmp_path, ITEM)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert "pip install 'rubricd[cli]'" in _slip(path)

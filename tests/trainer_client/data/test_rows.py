@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.trainer_client.data.test_formats import ALL, COMPLETIONS
-from tests.trainer_client.data.test_items import ITEM, RAR, VERL, _lines, _parquet
+from tests.trainer_client.data.test_items import ITEM, RAR, VERL, lines_file, parquet_file
 from trainer_client import wire
 from trainer_client.data import reader
 from trainer_client.data.formats import table
@@ -34,7 +34,7 @@ def _rubric(row: Row) -> list[wire.Criterion]:
 
 def test_items_need_no_response_and_lose_the_one_they_have(tmp_path: Path) -> None:
     bare = {"id": "a", "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]}
-    first, second = read_rows(_lines(tmp_path, {**bare, "rubric": ITEM["rubric"], "reference": "Hi!"}, ITEM))
+    first, second = read_rows(lines_file(tmp_path, {**bare, "rubric": ITEM["rubric"], "reference": "Hi!"}, ITEM))
     assert first.id == "a" and first.messages == tuple(bare["prompt"]) and first.reference == "Hi!"
     assert (second.id, second.messages) == ("1", ({"role": "user", "content": "Hello?"},))
     assert [(one.text, one.points) for one in _rubric(first)] == [("Is kind.", 5.0)]
@@ -42,10 +42,10 @@ def test_items_need_no_response_and_lose_the_one_they_have(tmp_path: Path) -> No
 
 
 def test_a_row_may_have_no_rubric(tmp_path: Path) -> None:
-    assert _one(_lines(tmp_path, {"prompt": "Hello?"})).rubric is None
+    assert _one(lines_file(tmp_path, {"prompt": "Hello?"})).rubric is None
 
 
-@pytest.mark.parametrize("write", [_lines, _parquet])
+@pytest.mark.parametrize("write", [lines_file, parquet_file])
 def test_verl_rows(tmp_path: Path, write: Any) -> None:
     row = _one(write(tmp_path, {**VERL, "extra_info": {"id": "hb-7"}}))
     assert (row.id, row.source, row.reference) == ("hb-7", "healthbench", None)
@@ -56,7 +56,7 @@ def test_verl_rows(tmp_path: Path, write: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("write", [_lines, _parquet])
+@pytest.mark.parametrize("write", [lines_file, parquet_file])
 def test_rar_rows_keep_their_category_and_say_what_a_pitfall_means(tmp_path: Path, write: Any) -> None:
     path = write(tmp_path, {**RAR, "rubric": [*RAR["rubric"], PITFALL]})
     good, bad = _one(path, law=Law(pitfalls="met_is_good")), _one(path, law=Law(pitfalls="met_is_bad"))
@@ -73,16 +73,16 @@ def test_rar_rows_keep_their_category_and_say_what_a_pitfall_means(tmp_path: Pat
 def test_a_pitfalls_sign_is_never_guessed(tmp_path: Path) -> None:
     rubric = [*RAR["rubric"], PITFALL]
     with pytest.raises(DataError, match=r"line 1: `rubric\[1\]` is a pitfall .* set `pitfalls: met_is_bad`"):
-        _one(_lines(tmp_path, {**RAR, "rubric": rubric}))
+        _one(lines_file(tmp_path, {**RAR, "rubric": rubric}))
     model = {"rubrics": [{"criterion": PITFALL["description"], "points": -2, "tags": []}]}
     with pytest.raises(DataError, match="is a pitfall"):
-        _one(_lines(tmp_path, {**VERL, "reward_model": model}))
+        _one(lines_file(tmp_path, {**VERL, "reward_model": model}))
     said = {**PITFALL, "polarity": "positive"}
-    row = _one(_lines(tmp_path, {**RAR, "rubric": [said]}), law=Law(pitfalls="met_is_bad"))
+    row = _one(lines_file(tmp_path, {**RAR, "rubric": [said]}), law=Law(pitfalls="met_is_bad"))
     assert _rubric(row)[0].polarity == "positive"
     item = {"prompt": "?", "rubric": [{"text": PITFALL["description"], "points": -1}]}
     with pytest.raises(DataError, match=r"`rubric\[0\]` is a pitfall"):
-        _one(_lines(tmp_path, item))
+        _one(lines_file(tmp_path, item))
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ def test_a_pitfalls_sign_is_never_guessed(tmp_path: Path) -> None:
 )
 def test_slips_are_told_with_their_place(tmp_path: Path, row: Any, said: str) -> None:
     with pytest.raises(DataError, match=f"in.jsonl, line 2: {said}"):
-        list(read_rows(_lines(tmp_path, ITEM, row)))
+        list(read_rows(lines_file(tmp_path, ITEM, row)))
 
 
 def test_ids_are_distinct(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 2: `id` is '1', and .*line 1 has the same"):
-        list(read_rows(_lines(tmp_path, {**ITEM, "id": "1"}, ITEM)))
+        list(read_rows(lines_file(tmp_path, {**ITEM, "id": "1"}, ITEM)))
 
 
 def _rows(count: int) -> list[Row]:

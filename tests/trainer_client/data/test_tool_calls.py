@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainer_client.data.test_items import _lines
+from tests.trainer_client.data.test_items import lines_file
 from trainer_client import wire
 from trainer_client.data.items import read_items
 from trainer_client.data.joined import Rubrics
@@ -33,7 +33,7 @@ KEPT: list[Any] = [
 
 @pytest.fixture
 def row(tmp_path: Path) -> Row:
-    (found,) = read_rows(_lines(tmp_path, ROW))
+    (found,) = read_rows(lines_file(tmp_path, ROW))
     return found
 
 
@@ -76,8 +76,8 @@ def test_verls_rows_keep_them(tmp_path: Path, row: Row) -> None:
 
 
 def test_rows_are_joined_by_a_conversation_with_calls(tmp_path: Path) -> None:
-    rubrics = Rubrics(_lines(tmp_path, ROW, {**ROW, "id": "b", "prompt": PROMPT[:1]}, name="train.jsonl"), LENIENT)
+    rubrics = Rubrics(lines_file(tmp_path, ROW, {**ROW, "id": "b", "prompt": PROMPT[:1]}, name="train.jsonl"), LENIENT)
     answer = {"prompt": PROMPT, "response": "Drink tea."}
-    (item,) = read_items(_lines(tmp_path, answer), law=Law(join=rubrics.joined))
+    (item,) = read_items(lines_file(tmp_path, answer), law=Law(join=rubrics.joined))
     assert item.rubric is not None and not isinstance(item.prompt, str)
     assert item.prompt[1].tool_calls == [wire.ToolCall(name="look_up", arguments='{"q": "neck"}')]
