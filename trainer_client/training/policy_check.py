@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
+from trainer_client import reward_parts
 from trainer_client.data.rows import Row
 from trainer_client.errors import DataError
 from trainer_client.scaffold import Message, Scaffold, placed
@@ -69,7 +70,7 @@ def check(plan: Plan) -> Checked:
         raise RunConfigError(str(error)) from None
     tokenizer, context = _policy(plan, config)
     try:
-        parts.names([*plan.order, *plan.eval_rows], plan.run.rewards.by)
+        reward_parts.names([*plan.order, *plan.eval_rows], plan.run.rewards.by)
         check_texts([*plan.order, *plan.eval_rows], tokenizer)
     except ValueError as error:
         raise DataError(str(error)) from None

@@ -19,6 +19,7 @@ from trl.trainer.utils import pad
 
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig
+from trainer_client.reward_parts import By
 from trainer_client.scaffold import Message, Ratio, Scaffold, for_template, placed
 from trainer_client.trl import parts
 from trainer_client.trl.config import grpo_config
@@ -118,7 +119,7 @@ def build(
     template: Mapping[str, Any] | None = None,
     eval_rows: Sequence[Row] = (),
     lora: Any = None,
-    by: parts.By = "total",
+    by: By = "total",
     beside: Sequence[parts.Beside] = (),
     kl: Kl = "clamped",
     callbacks: Sequence[Any] = (),

@@ -166,11 +166,16 @@ def _check(config: Any, ratio: Ratio) -> None:
             f"ratio {ratio}: the sampler's values belong to its own prompt and not to the one that is trained on; "
             f"set {', '.join(needed)}"
         )
-    check_sampler(config)
+    check_trainer(config)
 
 
-def check_sampler(config: Any) -> None:
-    """Raises ValueError for settings of verl's own sampler that have no effect beside rubricd's."""
+def check_trainer(config: Any) -> None:
+    """Raises ValueError for settings that verl's trainer would not heed, or fail of late."""
+    if config.trainer.get("use_v1") and config.algorithm.get("adv_estimator") == "gdpo":
+        raise ValueError(
+            "verl's V1 trainer gives its advantages the score alone, and GDPO would find no parts of it: set "
+            "algorithm.adv_estimator=grpo, or without a scaffold trainer.use_v1=False"
+        )
     sampler = config.trainer.v1.sampler
     own = sampler.get("custom_sampler") or {}
     if own.get("name") != "PairedGroups":

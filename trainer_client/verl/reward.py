@@ -8,7 +8,7 @@ rollout as failed.
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
@@ -17,6 +17,8 @@ from trainer_client.client import Failed, Outcome, Scored, ScoreOptions
 from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig, RewardClient, why_missing
+from trainer_client.reward_parts import By, names_of
+from trainer_client.reward_parts import split as split_score
 from trainer_client.verl.rows import TOOL_AGENT, prompt_row
 
 WhenMissing = Literal["raise", "lower_bound"]
@@ -42,6 +44,8 @@ async def compute_score(
     timeout_s: float = 300.0,
     when_missing: WhenMissing = "raise",
     reasoning: wire.Reasoning | Mapping[str, Any] = "remove",
+    rewards_by: By = "total",
+    parts: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     reward_router_address: str | None = None,
     reward_model_tokenizer: Any = None,
@@ -51,6 +55,8 @@ async def compute_score(
     The rollout's answer is judged, without its reasoning: the answer that our agent loop read with the policy's
     tokenizer, else what `reasoning` says, of which `remove` knows the tags of the common families. Where the agent loop
     hands on `turns`, of `assistant` and `tool`, these are judged as a trajectory.
+    With `rewards_by` `tag` or `criterion` there is a key `reward/<name>` for each of `parts` (`reward_parts.names`),
+    for verl's `algorithm.gdpo_reward_keys`. A part that a row lacks is 0 for its whole group, which moves nothing.
     `concurrency` bounds the requests under way of one of verl's `reward.num_workers` processes. `options` are those of
     `JudgeClient.score`. verl passes the last two where it serves a reward model; they are not used here.
     Raises NotJudged, and RubricdClientError where waiting for the judge is of no use; DataError for several turns whose
@@ -58,9 +64,12 @@ async def compute_score(
     """
     if when_missing not in ("raise", "lower_bound"):
         raise ValueError(f"when_missing is `raise` or `lower_bound`, not {when_missing!r}")
+    if (rewards_by == "total") == bool(parts):
+        raise ValueError("`parts` are the names of the rewards by `rewards_by`: give both, or neither")
     info = extra_info or {}
+    row = prompt_row(info)
     split = _split(solution_str, info, reasoning)
-    item = prompt_row(info).item(_trajectory(info, reasoning) or split.answer)
+    item = row.item(_trajectory(info, reasoning) or split.answer)
     score_options = cast(ScoreOptions, dict(options or {}))
     judging = JudgeConfig(
         url, os.environ.get(token_env) or None, score_options, judge_timeout_s, concurrency, timeout_s
@@ -70,6 +79,7 @@ async def compute_score(
     (outcome,) = outcomes
     return {
         **_scored(outcome, when_missing),
+        **_parts(outcome, row.row.rubric, rewards_by, parts, soft=bool(score_options.get("soft"))),
         "answer_empty": float(not split.answer.strip()),
         "reasoning_unfinished": float(split.ended == "unfinished"),
         "judge_latency_s": time.monotonic() - started,
@@ -126,6 +136,20 @@ def _scored(outcome: Outcome, when_missing: WhenMissing) -> dict[str, float | No
         if when_missing == "lower_bound" and result.score_bounds is not None:
             return _facts(result, result.score_bounds[0], judged=0.0)
     raise NotJudged(_reason(outcome)) from (_error(outcome))
+
+
+def _parts(
+    outcome: Outcome, rubric: wire.Rubric | None, by: By, names: Sequence[str], *, soft: bool
+) -> dict[str, float | None]:
+    if not names or not isinstance(outcome, Scored) or rubric is None:
+        return {f"reward/{name}": 0.0 for name in names}
+    found = split_score(outcome.result, rubric.criteria, by, soft=soft)
+    own = {name for criterion in rubric.counted() for name in names_of(rubric.criteria[criterion], by)}
+    if unknown := own - set(names):
+        raise ValueError(f"`parts` lack {', '.join(sorted(unknown))}: take them from reward_parts.names of all rows")
+    if missing := sorted(own - found.keys()):
+        raise NotJudged(f"no reward: a criterion of {', '.join(missing)} has no verdict ({why_missing(outcome)})")
+    return {f"reward/{name}": found.get(name, 0.0) for name in names}
 
 
 def _facts(result: wire.Result, score: float, *, judged: float) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainer_client.policy_answers import PolicyAnswers
-from trainer_client.verl.agent_loop import check_sampler
+from trainer_client.verl.agent_loop import check_trainer
 
 try:
     from verl.experimental.agent_loop import AgentLoopOutput
@@ -28,7 +28,7 @@ class TurnsToolAgentLoop(ToolAgentLoop):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        check_sampler(self.config)
+        check_trainer(self.config)
         self._answers = PolicyAnswers("remove", self.tokenizer, self.apply_chat_template_kwargs)
         self._data: AgentData
 

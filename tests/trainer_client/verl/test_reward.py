@@ -263,6 +263,53 @@ async def test_a_rating_without_a_rubric(tmp_path: Path, service: Service, made:
     assert "rubric" not in service.bodies[0]["items"][0]
 
 
+TAGGED = [
+    {"text": "Is kind.", "points": 5, "id": "kind", "tags": {"axis": "tone"}},
+    {"text": "Is brief.", "points": 1, "id": "brief", "tags": {"axis": "tone"}},
+    {"text": "Lies.", "points": -3, "id": "lies"},
+]
+PARTS = ["axis:harm", "axis:tone", "untagged"]
+
+
+async def _ask_by_tag(folder: Path, **more: Any) -> dict[str, float | None]:
+    row = Row("r", ROW.messages, wire.Rubric.model_validate(TAGGED), None, "made-up")
+    to_parquet([row], folder / "t.parquet", split="train")
+    (written,) = parquet.read_table(folder / "t.parquet").to_pylist()
+    return await _ask(written["extra_info"], **{"rewards_by": "tag", "parts": PARTS, **more})
+
+
+async def test_the_parts_of_a_score_are_keys_of_their_own(tmp_path: Path, service: Service, made: Made) -> None:
+    told = await _ask_by_tag(tmp_path)
+    kind, brief, lies = (scripted_judge.chance(SECRET, one["text"]) >= 0.5 for one in TAGGED)
+    assert told["reward/axis:tone"] == (5 * kind + brief) / 6
+    assert told["reward/untagged"] == -float(lies)
+    assert told["reward/axis:harm"] == 0.0, "no criterion of this row has it"
+    total = (5 * kind + brief - 3 * lies) / 6
+    assert told["score"] == pytest.approx(total)
+    by_id = await _ask_by_tag(tmp_path, rewards_by="criterion", parts=["brief", "kind", "lies"])
+    assert [by_id[f"reward/{name}"] for name in ("kind", "brief", "lies")] == [kind, brief, -float(lies)]
+
+
+async def test_a_part_without_a_verdict_is_no_reward(tmp_path: Path, service: Service, made: Made) -> None:
+    def answer(body: Json) -> Any:
+        told = scripted_judge.scores(body)
+        first, *others = told["results"][0]["criteria"]
+        told["results"][0]["criteria"] = [{**first, "status": "abstained", "met": None, "p": None}, *others]
+        return scripted_judge.answered(told)
+
+    service.answer = answer
+    with pytest.raises(NotJudged, match="a criterion of axis:tone has no verdict"):
+        await _ask_by_tag(tmp_path)
+
+
+async def test_parts_are_those_of_all_rows(tmp_path: Path, service: Service, made: Made) -> None:
+    with pytest.raises(ValueError, match=r"`parts` lack untagged: take them from reward_parts\.names of all rows"):
+        await _ask_by_tag(tmp_path, parts=["axis:tone"])
+    for wrong in ({"parts": []}, {"rewards_by": "total"}):
+        with pytest.raises(ValueError, match="give both, or neither"):
+            await _ask_by_tag(tmp_path, **wrong)
+
+
 async def test_misuse_is_said(extra_info: Json, made: Made) -> None:
     with pytest.raises(ValueError, match="when_missing is `raise` or `lower_bound`, not 'zero'"):
         await _ask(extra_info, when_missing="zero")

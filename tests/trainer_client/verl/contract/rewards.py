@@ -1,5 +1,7 @@
 """Real verl classes: the way from a finished rollout to its reward, and what becomes of one that has none."""
 
+import inspect
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 import transfer_queue
-from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
+from verl.trainer.config.algorithm import AlgoConfig
+from verl.trainer.ppo.core_algos import compute_gdpo_outcome_advantage, compute_grpo_outcome_advantage
 from verl.trainer.ppo.metric_utils import process_validation_metrics
 from verl.trainer.ppo.v1 import PPOTrainer, replay_buffer
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
@@ -16,7 +19,9 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 from testkit import scripted_judge
 from testkit.scripted_judge import Service
 from tests.trainer_client.verl.contract.world import World, config, criteria, rows, written
+from trainer_client import wire
 from trainer_client.verl import sampler as verl_sampler
+from trainer_client.verl.agent_loop import check_trainer
 
 ANSWER_KEYS = {"answer_empty", "reasoning_unfinished"}
 KEYS = {"score", "judged", "coverage", "met_share", *ANSWER_KEYS, "judge_latency_s", "revealed_share", "revealed"}
@@ -177,6 +182,59 @@ async def test_validation_keeps_what_is_alone(folder: Path, judge: Service, monk
     (uid,) = await world.roll_out("val")
     batch, _ = _buffer(world, monkeypatch).sample(global_steps=1, partition_id="val", batch_size=1)
     assert batch.keys == [f"{uid}_0_0"]
+
+
+PARTS = ["axis:even", "axis:odd", "axis:none"]
+
+
+async def test_gdpo_normalises_the_parts_that_the_reward_gives(
+    folder: Path, judge: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through verl's reward worker and its own estimator; the last part is of no row, and moves nothing."""
+    tagged = [
+        replace(row, rubric=wire.Rubric(criteria=[_tagged(one, n) for n, one in enumerate(criteria(row))]))
+        for row in rows()
+    ]
+    written(folder, train=tagged)
+    options = [f"+reward.custom_reward_function.reward_kwargs.{one}" for one in ("rewards_by=tag", f"parts={PARTS}")]
+    world = World(config(folder, *options), monkeypatch)
+    uids = await world.roll_out()
+    told = [world.store.field(uid, member, "extra_fields")["reward_extra_info"] for uid in uids for member in range(8)]
+    keys = [f"reward/{name}" for name in PARTS]
+    parts = {key: np.array([one[key] for one in told]) for key in keys}
+    mask, groups = torch.ones(16, 1), np.repeat(uids, 8)
+    batch = {"prompts": torch.ones(16, 1), "attention_mask": torch.ones(16, 2, dtype=torch.long)}
+    scores = torch.tensor([[one["score"]] for one in told])
+    config_of = AlgoConfig(adv_estimator="gdpo", gdpo_reward_keys=keys)
+    found, _ = compute_gdpo_outcome_advantage(
+        scores, mask, groups, config=config_of, non_tensor_batch=parts, batch=batch
+    )
+    wanted = torch.zeros(16)
+    for key in keys[:2]:
+        grouped = torch.tensor(parts[key], dtype=torch.float32).view(2, 8)
+        wanted += ((grouped - grouped.mean(1, keepdim=True)) / (grouped.std(1, keepdim=True) + 1e-6)).flatten()
+    assert set(parts[keys[2]]) == {0.0} and wanted.abs().max() > 0.5
+    wanted = (wanted - wanted.mean()) / wanted.std()
+    assert found[:, 0].tolist() == pytest.approx(wanted.tolist(), abs=1e-3)
+
+
+def _tagged(criterion: wire.Criterion, place: int) -> wire.Criterion:
+    return criterion.model_copy(update={"tags": {"axis": "odd" if place % 2 else "even"}})
+
+
+def test_verls_v1_trainer_gives_its_advantages_no_parts(folder: Path) -> None:
+    """Why GDPO is refused beside it. If this fails verl has changed, to the better."""
+    source = inspect.getsource(PPOTrainer._compute_advantage)
+    assert "extra_fields" not in source and "gdpo" not in source.lower()
+    composed = config(folder)
+    check_trainer(composed)
+    composed.algorithm.adv_estimator = "gdpo"
+    with pytest.raises(
+        ValueError, match=r"set algorithm\.adv_estimator=grpo, or without a scaffold trainer.use_v1=False"
+    ):
+        check_trainer(composed)
+    composed.trainer.use_v1 = False
+    check_trainer(composed)
 
 
 def test_verl_counts_a_failed_validation_rollout_as_wrong_under_the_name_acc_only() -> None:
