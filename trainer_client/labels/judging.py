@@ -19,7 +19,9 @@ MODES: tuple[wire.Mode, ...] = ("verdict", "reasoned")
 """The modes that give a verdict for each criterion."""
 FINAL = frozenset({"ok", "abstained", "too_long", "unparseable", "verifier_error"})
 """Statuses that another attempt would not change."""
-_UNCOUNTED = ("deadline_ms", "priority", "cache", "expect_judge", "aggregation", "min_coverage", "unjudged", "soft")
+_UNCOUNTED = frozenset(
+    {"deadline_ms", "priority", "cache", "expect_judge", "aggregation", "min_coverage", "unjudged", "soft", "debias"}
+)
 """Options that change no verdict."""
 _ENVELOPE_BYTES = 1024
 _REQUEST_ITEMS = 8

@@ -24,9 +24,20 @@ from trainer_client import wire
 M = TypeVar("M", bound="ForeignBody")
 Place = tuple[str | int, ...]
 
+
+def _choices(model: type[BaseModel], name: str) -> tuple[Any, ...]:
+    """The types or literals that a field takes."""
+    annotation = model.model_fields[name].annotation
+    return get_args(annotation) or (annotation,)
+
+
 ITEM = frozenset({"rubric", "prompt", "reference"})
 OPTIONS = frozenset(wire.ScoreRequest.model_fields) - {"items", "deadline_ms"}
-_NUMBERS = frozenset({"votes", "soft", "threshold", "min_coverage"})
+_NUMBERS = frozenset(
+    name
+    for name in OPTIONS
+    if all(isinstance(one, int) or one in (bool, int, float) for one in _choices(wire.ScoreRequest, name))
+)
 REMEDY = 'there is no rubric here; give {"rubric": [{"text": "...", "points": 1}]}, as an object or as JSON text'
 COMMON_END_TOKENS = (
     "<|im_end|>",

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.api.protocols.common import options_of
 from service.app import create_app
 from service.clock import ManualClock
 from service.engine.build import LoadedJudge
@@ -259,3 +260,16 @@ async def test_an_answer_is_strict_json(client: httpx.AsyncClient, path: str) ->
     answer = await client.post(path, json=JUDGING[path](), headers={"Accept": "application/x-ndjson"})
     assert answer.headers["content-type"] == "application/json"
     json.loads(answer.content, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_every_number_and_boolean_of_the_contract_is_one_in_a_url() -> None:
+    query = {"debias": "true", "consistency": "2", "votes": "3", "soft": "false", "threshold": "0.25"}
+    expected = {"debias": True, "consistency": 2, "votes": 3, "soft": False, "threshold": 0.25, "min_coverage": 1}
+    assert options_of({**query, "min_coverage": "1"}) == expected
+    assert options_of({"mode": "verdict", "expect_judge": "12"}) == {"mode": "verdict", "expect_judge": "12"}
+
+
+async def test_an_option_that_a_url_turns_on_is_weighed_and_not_misread(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/get_reward?debias=true", json=openrlhf())
+    assert answer.status_code == 422
+    assert "needs a judge with a certificate" in answer.json()["detail"]
