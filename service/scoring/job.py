@@ -143,7 +143,8 @@ class ScoringJob:
         votes = (0,) if self._options.votes == 1 else range(1, self._options.votes + 1)
         turns = Turns()
         queries: list[Query] = []
-        priors = PriorQueries.of(judging_mode.judge.calibration, queries)
+        calibrated = self._options.consistency == 1  # no calibration was made for P(met) of two askings
+        priors = PriorQueries.of(judging_mode.judge.calibration if calibrated else None, queries)
         for i, of_one in groupby(places, itemgetter(0)):
             candidate, own = self._candidates[i], [j for _, j in of_one]
             for j in own:

@@ -182,3 +182,14 @@ async def test_nothing_is_calibrated_in_the_app_of_another_file() -> None:
         answer = await score(second, item())
     assert answer.judge.calibration is None
     assert [one.p for one in answer.results[0].criteria] == [one.p_raw for one in answer.results[0].criteria]
+
+
+async def test_two_askings_are_not_calibrated_and_ask_for_no_prior(tmp_path: Path) -> None:
+    prior = {"of": "criterion", "text": "N/A"}
+    file = await written(tmp_path, line(1.0, 0.0, 1.0), prior=prior, method="contextual")
+    engine = FakeEngine()
+    async with serving(engine, settings=fake_settings(calibration=file)) as client:
+        answer = await score(client, item(), consistency=2)
+    assert engine.prompts == CANARIES + 2 * 2
+    criteria = answer.results[0].criteria
+    assert [one.p for one in criteria] == [one.p_raw for one in criteria]
