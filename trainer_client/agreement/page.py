@@ -14,6 +14,7 @@ from trainer_client.agreement.measured import Comparison, Figures, Measured, Mea
 
 _PAGE = Path(__file__).with_name("page.html")
 _TILES = ("accuracy", "auroc", "ece", "not_judged")
+_JUDGE = ("model", "engine", "mode", "layout", "prompt", "fingerprint", "calibration")
 _SHARES = frozenset({"accuracy", "auroc"})
 
 
@@ -36,7 +37,7 @@ def _sections(measured: Measured) -> Iterator[str]:
     yield _section(
         "Judges",
         "A judge is a model with its mode, layout and prompt; its fingerprint names all of it.",
-        _table(("", "model", "engine", "fingerprint", "calibration"), [_judge_row(one) for one in measured.judges]),
+        _table(("", *_JUDGE), [_judge_row(one) for one in measured.judges]),
     )
     for heading, about, rows, of in (
         (
@@ -88,13 +89,7 @@ def _tiles(judge: MeasuredJudge) -> Iterable[str]:
 def _judge_row(one: MeasuredJudge) -> str:
     judge = one.judge
     toy = " (a toy: believe none of its verdicts)" if judge["toy"] else ""
-    cells = (
-        one.name,
-        f"{Path(str(judge['model'])).name}{toy}",
-        judge["engine"],
-        judge["fingerprint"],
-        judge.get("calibration"),
-    )
+    cells = (one.name, f"{Path(str(judge['model'])).name}{toy}", *(judge.get(name) for name in _JUDGE[1:]))
     return f"<tr>{''.join(_cell(cell) for cell in cells)}</tr>"
 
 

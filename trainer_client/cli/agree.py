@@ -21,6 +21,7 @@ from trainer_client.agreement.page import page
 from trainer_client.agreement.thresholds import KNOWN, Limit, beyond
 from trainer_client.cli.agree_lines import lines
 from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.service_arguments import count, explained
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="mode verdict, layout rubricd: the judge's prompt (its default); may be repeated",
     )
-    add("--votes", type=_count, default=1, metavar="N", help="mode reasoned: independent samples (%(default)s)")
+    add("--votes", type=count, default=1, metavar="N", help="mode reasoned: independent samples (%(default)s)")
     add(
         "--threshold",
         type=float,
@@ -92,16 +93,18 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    except (DataError, RubricdClientError, ValueError, OSError) as error:
-        return _misused(error)
+    except RubricdClientError as error:
+        return _misused(explained(error, args.token_env))
+    except (ValueError, OSError) as error:
+        return _misused(str(error))
     try:
         return _report(args, labels, judged, limits, out)
     except OSError as error:
-        return _misused(error)
+        return _misused(str(error))
 
 
-def _misused(error: Exception) -> int:
-    print(f"rubricd: {error}", file=sys.stderr)
+def _misused(problem: str) -> int:
+    print(f"rubricd: {problem}", file=sys.stderr)
     return 2
 
 
@@ -115,6 +118,8 @@ def _report(
     for line in lines(measured):
         print(line)
     print(f"rubricd: report {out}")
+    if later := sum(one.judged.may_come_later for one in judged):
+        print(f"rubricd: {later} verdicts are missing for the moment; the same command asks for them", file=sys.stderr)
     missed = list(beyond(measured, limits))
     for sentence in missed:
         print(f"rubricd: {sentence}", file=sys.stderr)
@@ -198,10 +203,3 @@ def _write(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from trainer_client import wire
 from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
@@ -19,6 +20,7 @@ MODES: tuple[wire.Mode, ...] = ("verdict", "reasoned")
 """The modes that give a verdict for each criterion."""
 FINAL = frozenset({"ok", "abstained", "too_long", "unparseable", "verifier_error"})
 """Statuses that another attempt would not change."""
+_LATER = frozenset(get_args(wire.CriterionStatus)) - FINAL
 _UNCOUNTED = frozenset(
     {"deadline_ms", "priority", "cache", "expect_judge", "aggregation", "min_coverage", "unjudged", "soft", "debias"}
 )
@@ -58,6 +60,11 @@ class Judged:
     options: ScoreOptions
     criteria: tuple[JudgedCriterion, ...]
     labels_digest: str
+
+    @property
+    def may_come_later(self) -> int:
+        """The number of criteria whose verdict another attempt may bring."""
+        return sum(one.status in _LATER for one in self.criteria)
 
 
 def no_progress(criteria: int) -> None:

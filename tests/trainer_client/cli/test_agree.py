@@ -143,6 +143,24 @@ def test_a_slip_is_one_sentence(file: Path, capsys: pytest.CaptureFixture[str]) 
     assert "No such file" in capsys.readouterr().err
 
 
+def test_what_the_judge_cannot_read_is_not_asked_again(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def too_long(body: Json) -> httpx.Response:
+        whole = json.loads(_right(body).content)
+        lacking = {"status": "too_long", "met": None, "p": None, "p_raw": None, "label_mass": None}
+        for result in whole["results"]:
+            if result["criteria"][0]["met"]:
+                continue
+            result["criteria"][1] |= lacking
+            result |= {"status": "failed", "score": None, "coverage": 0.5, "score_bounds": [0.0, 1.0]}
+        return answered(whole)
+
+    assert _agree(file, "--quiet", service=Service(too_long)) == 0
+    said = capsys.readouterr()
+    assert "90 ok, 30 too_long" in said.out and said.err == ""
+    again = Service(too_long)
+    assert _agree(file, "--quiet", service=again) == 0 and again.bodies == []
+
+
 def test_prompts_are_measured_side_by_side(file: Path) -> None:
     def named(body: Json) -> httpx.Response:
         whole = json.loads(_right(body).content)

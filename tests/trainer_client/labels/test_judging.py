@@ -114,7 +114,7 @@ async def test_a_missing_verdict_is_a_status_and_is_asked_again(labels: Labels, 
         ("timeout", None, None),
         ("abstained", None, None),
     }
-    assert store.read_text() == ""
+    assert store.read_text() == "" and judged.may_come_later == 50
 
 
 async def test_an_item_that_is_refused_is_told_and_the_others_go_on(labels: Labels) -> None:
@@ -127,7 +127,7 @@ async def test_an_item_that_is_refused_is_told_and_the_others_go_on(labels: Labe
 
     judged = await judge_labels(_client(Service(refuses)), labels)
     assert [one.status for one in judged.criteria if one.item == 3] == ["invalid_request"] * 2
-    assert {one.status for one in judged.criteria if one.item != 3} == {"ok"}
+    assert {one.status for one in judged.criteria if one.item != 3} == {"ok"} and judged.may_come_later == 0
 
 
 async def test_a_mode_without_verdicts_is_refused(labels: Labels) -> None:
