@@ -305,7 +305,8 @@ async def test_a_part_without_a_verdict_is_no_reward(tmp_path: Path, service: Se
 async def test_parts_are_those_of_all_rows(tmp_path: Path, service: Service, made: Made) -> None:
     with pytest.raises(ValueError, match=r"`parts` lack untagged: take them from reward_parts\.names of all rows"):
         await _ask_by_tag(tmp_path, parts=["axis:tone"])
-    for wrong in ({"parts": []}, {"rewards_by": "total"}):
+    halves: tuple[dict[str, Any], ...] = ({"parts": []}, {"rewards_by": "total"})
+    for wrong in halves:
         with pytest.raises(ValueError, match="give both, or neither"):
             await _ask_by_tag(tmp_path, **wrong)
 
