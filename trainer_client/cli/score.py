@@ -145,9 +145,9 @@ def run(args: argparse.Namespace) -> int:
         table.show(list(work.items.values()), outcomes)
     took_s = time.monotonic() - started
     before = f" and {len(work.kept)} results of an earlier run" if work.kept else ""
-    print(f"{summary(outcomes)}; {took_s:.1f} s; results{before} in {out}")
-    if used.answers:
+    if used.answers and not args.quiet:
         print(cost(used))
+    print(f"{summary(outcomes)}; {took_s:.1f} s; results{before} in {out}")
     for line in about_reasoning(outcomes):
         print(f"rubricd: {line}", file=sys.stderr)
     for code, first in _first_of_each(outcomes).items():

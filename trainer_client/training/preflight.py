@@ -91,7 +91,7 @@ def prepare(run: RunConfig, *, resume: bool, another_judge: bool = False, toy_ju
     _check_judge(run_dir.judges(out) if checkpoint else [], judge, another_judge)
     examiner = examining = None
     if run.examiner is not None:
-        _check_categories(run.examiner, str(run.eval_data), eval_rows)
+        _check_categories(run.examiner, ", ".join(run.eval_data or []), eval_rows)
         examiner, examining, _ = _checked(run, "examiner", run.examiner, eval_rows, toy_judge)
         _check_judge(run_dir.judges(out, "examiners") if checkpoint else [], examiner, another_judge)
     return Plan(

@@ -1,41 +1,22 @@
 import io
 import json
-import os
-import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from testkit.scripted_judge import FINGERPRINT, Service, answered, expected_score, items, problem, scores, served
+from testkit.scripted_judge import FINGERPRINT, Service, answered, expected_score, items, problem, scores
+from tests.trainer_client.cli.scoring import results_in, scored_by
 from trainer_client.cli.main import main
 
 Json = dict[str, Any]
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "in.jsonl"
-    path.write_text("".join(f"{json.dumps(item)}\n" for item in items(50)))
-    return path
-
-
-def _results(path: Path) -> list[Json]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def _score(file: Path, service: Service, *options: str) -> int:
-    with served(service) as url:
-        return main(["score", str(file), "--url", url, *options])
-
-
 def test_every_response_gets_a_line_and_a_person_a_table(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _score(file, Service()) == 0
-    lines = _results(file.with_name("in.results.jsonl"))
+    assert scored_by(file, Service()) == 0
+    lines = results_in(file.with_name("in.results.jsonl"))
     assert [(line["index"], line["id"]) for line in lines] == [(n, str(n)) for n in range(50)]
     assert [line["score"] for line in lines] == [expected_score(f"answer {n}") for n in range(50)]
     assert {line["judge"] for line in lines} == {FINGERPRINT}
@@ -50,7 +31,7 @@ def test_options_reach_the_service(file: Path, monkeypatch: pytest.MonkeyPatch) 
     options = "--limit 7 --batch 3 --aggregation min --soft --threshold 0.25 --min-coverage 0.5 --deadline 60"
     options += " --unjudged lower --reasoning <plan>...</plan> --quiet"
     service = Service()
-    assert _score(file, service, *options.split(), "--token-env", "MY_KEY") == 0
+    assert scored_by(file, service, *options.split(), "--token-env", "MY_KEY") == 0
     assert sorted(len(body["items"]) for body in service.bodies) == [1, 3, 3]
     assert {request.headers["authorization"] for request in service.requests} == {"Bearer rbd_1"}
     body = service.bodies[0]
@@ -62,7 +43,7 @@ def test_options_reach_the_service(file: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_requests_fit_what_the_service_takes(file: Path) -> None:
     service = Service(max_items=5)
-    assert _score(file, service, "--quiet") == 0
+    assert scored_by(file, service, "--quiet") == 0
     assert max(len(body["items"]) for body in service.bodies) == 5
 
 
@@ -73,17 +54,17 @@ def test_reasoning_that_was_judged_is_a_line(file: Path, capsys: pytest.CaptureF
             result["warnings"] = [{"code": code, "detail": ""}]
         return answered(whole)
 
-    assert _score(file, Service(answer), "--batch", "10", "--quiet") == 0
+    assert scored_by(file, Service(answer), "--batch", "10", "--quiet") == 0
     said = capsys.readouterr().err
     assert "5 of 50 responses begin with reasoning" in said and "--reasoning remove" in said
     assert "5 of 50 responses have reasoning without an end" in said
-    assert _results(file.with_name("in.results.jsonl"))[0]["warnings"][0]["code"] == "reasoning_kept"
+    assert results_in(file.with_name("in.results.jsonl"))[0]["warnings"][0]["code"] == "reasoning_kept"
 
 
 @pytest.mark.parametrize("how", ["drop", "<think>", "...</think>", "a...b...c"])
 def test_a_wrong_choice_of_reasoning_is_refused(how: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        _score(file, Service(), "--reasoning", how)
+        scored_by(file, Service(), "--reasoning", how)
     assert "OPEN...CLOSE" in capsys.readouterr().err
 
 
@@ -96,12 +77,12 @@ def test_what_has_no_score_is_counted_with_its_reason(file: Path, capsys: pytest
         whole["results"][0]["criteria"][0].update(status="timeout", met=None, p=None)
         return answered(whole)
 
-    assert _score(file, Service(answer), "--batch", "10", "--quiet") == 1
+    assert scored_by(file, Service(answer), "--batch", "10", "--quiet") == 1
     said = capsys.readouterr()
     assert "50 responses; 36 scored" in said.out
     assert "4 without a score (4 timeout); 10 failed (10 judge_mismatch)" in said.out
     assert said.err == "rubricd: the first judge_mismatch: about judge_mismatch (request req-9)\n"
-    lines = _results(file.with_name("in.results.jsonl"))
+    lines = results_in(file.with_name("in.results.jsonl"))
     error = {"code": "judge_mismatch", "message": "about judge_mismatch (request req-9)"}
     line = {name: value for name, value in lines[3].items() if name not in ("digest", "item")}
     assert line == {"index": 3, "id": "3", "error": error, "metadata": None}
@@ -116,7 +97,7 @@ def test_different_judges_are_warned_of(file: Path, capsys: pytest.CaptureFixtur
         whole["judge"]["fingerprint"] = f"judge-{body['items'][0]['id']}"
         return answered(whole)
 
-    assert _score(file, Service(answer), "--batch", "25", "--quiet") == 0
+    assert scored_by(file, Service(answer), "--batch", "25", "--quiet") == 0
     assert "WARNING: 2 different judges" in capsys.readouterr().out
 
 
@@ -124,11 +105,11 @@ def test_results_are_not_overwritten_unasked(file: Path, capsys: pytest.CaptureF
     out = file.with_name("mine.jsonl")
     out.write_text("precious\n")
     service = Service()
-    assert _score(file, service, "--out", str(out)) == 2
+    assert scored_by(file, service, "--out", str(out)) == 2
     assert out.read_text() == "precious\n" and service.requests == []
     assert "--force" in capsys.readouterr().err
-    assert _score(file, service, "--out", str(out), "--force", "--quiet") == 0
-    assert len(_results(out)) == 50
+    assert scored_by(file, service, "--out", str(out), "--force", "--quiet") == 0
+    assert len(results_in(out)) == 50
 
 
 @pytest.mark.parametrize(
@@ -143,7 +124,7 @@ def test_misuse_is_told_before_anything_is_sent(
     file: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
 ) -> None:
     service = Service()
-    assert _score(file, service, *options) == 2
+    assert scored_by(file, service, *options) == 2
     assert said in capsys.readouterr().err
     assert service.requests == [] and not file.with_name("in.results.jsonl").exists()
 
@@ -151,9 +132,9 @@ def test_misuse_is_told_before_anything_is_sent(
 def test_a_broken_line_stops_everything_before_anything_is_sent(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(file.read_text() + "{broken\n")
     service = Service()
-    assert _score(file, service) == 2
+    assert scored_by(file, service) == 2
     assert "line 51: not JSON" in capsys.readouterr().err and service.requests == []
-    assert _score(file, service, "--limit", "50", "--quiet") == 0
+    assert scored_by(file, service, "--limit", "50", "--quiet") == 0
 
 
 @pytest.mark.parametrize(
@@ -162,7 +143,7 @@ def test_a_broken_line_stops_everything_before_anything_is_sent(file: Path, caps
 )
 def test_a_file_that_cannot_be_scored(file: Path, capsys: pytest.CaptureFixture[str], content: str, said: str) -> None:
     file.write_text(content)
-    assert _score(file, Service()) == 2
+    assert scored_by(file, Service()) == 2
     assert said in capsys.readouterr().err
 
 
@@ -181,7 +162,7 @@ class Closed(Service):
 def test_the_key_comes_from_the_environment(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUBRICD_KEY", "rbd_7")
     service = Service()
-    assert _score(file, service, "--quiet") == 0
+    assert scored_by(file, service, "--quiet") == 0
     assert {request.headers["authorization"] for request in service.requests} == {"Bearer rbd_7"}
 
 
@@ -192,7 +173,7 @@ def test_a_wrong_key_or_address_is_told_before_any_work(
     monkeypatch.delenv("RUBRICD_KEY", raising=False)
     if key is not None:
         monkeypatch.setenv("RUBRICD_KEY", key)
-    assert _score(file, Closed("unauthorized", 401), "--quiet") == 2
+    assert scored_by(file, Closed("unauthorized", 401), "--quiet") == 2
     said = capsys.readouterr().err
     held = "is not set, so no key was sent" if key is None else "holds the key that was sent"
     assert f"about unauthorized (request req-9) (the environment variable RUBRICD_KEY {held}) [unauthorized]" in said
@@ -217,10 +198,10 @@ def test_a_wrong_key_or_address_is_told_before_any_work(
 def test_who_is_not_served_learns_what_to_do(
     file: Path, capsys: pytest.CaptureFixture[str], refusal: Any, said: str
 ) -> None:
-    assert _score(file, Closed(*refusal), "--quiet") == 2
+    assert scored_by(file, Closed(*refusal), "--quiet") == 2
     assert f"{said} [{refusal[0]}]" in capsys.readouterr().err
     told = problem(refusal[0], refusal[1], retry_after=refusal[2] if len(refusal) > 2 else None)
-    assert _score(file, Service(lambda body: told), "--quiet") == 1
+    assert scored_by(file, Service(lambda body: told), "--quiet") == 1
     later = "" if refusal[0] == "forbidden" else "; --resume scores the rest"
     assert capsys.readouterr().err == f"rubricd: the first {refusal[0]}: {said}{later}\n"
 
@@ -229,9 +210,9 @@ def test_without_rich_the_message_says_what_to_install(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
-    assert _score(file, Service()) == 2
+    assert scored_by(file, Service()) == 2
     assert "pip install 'rubricd[cli]'" in capsys.readouterr().err
-    assert _score(file, Service(), "--quiet") == 0
+    assert scored_by(file, Service(), "--quiet") == 0
 
 
 def test_numbers_that_make_no_sense_are_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,61 +221,6 @@ def test_numbers_that_make_no_sense_are_refused(file: Path, capsys: pytest.Captu
             main(["score", str(file), option, value])
         assert caught.value.code == 2
     capsys.readouterr()
-
-
-def test_lines_stand_in_the_order_of_the_input_whoever_is_done_first(file: Path) -> None:
-    second_done = threading.Event()
-
-    def answer(body: Json) -> httpx.Response:
-        if body["items"][0]["id"] == "0":
-            assert second_done.wait(20)
-        elif body["items"][0]["id"] == "20":
-            second_done.set()
-        return answered(scores(body))
-
-    assert _score(file, Service(answer), "--batch", "10", "--concurrency", "2", "--quiet") == 0
-    assert [line["index"] for line in _results(file.with_name("in.results.jsonl"))] == list(range(50))
-
-
-def _stopped(file: Path, answered_batch: str, how: signal.Signals) -> tuple[int, str]:
-    """Runs the command in a process of its own against a service that answers one batch of ten and lets the others
-    hang, and stops it then. Returns its exit code and what it said."""
-    hanging, released = threading.Semaphore(0), threading.Event()
-
-    def answer(body: Json) -> httpx.Response:
-        if body["items"][0]["id"] != answered_batch:
-            hanging.release()
-            released.wait(20)
-        return answered(scores(body))
-
-    with served(Service(answer)) as url:
-        command = ["score", str(file), "--url", url, "--batch", "10", "--concurrency", "2", "--quiet"]
-        child = subprocess.Popen(
-            [sys.executable, "-m", "trainer_client", *command],
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-            text=True,
-            # A test run that a shell put into the background ignores interrupts, and manual that down.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
-        )
-        # Two places to send from: once both hang, the one batch has been answered and its answer dealt with.
-        assert hanging.acquire(timeout=20) and hanging.acquire(timeout=20)
-        child.send_signal(how)
-        _, said = child.communicate(timeout=20)
-        released.set()
-    return child.returncode, said
-
-
-def test_an_interrupt_keeps_what_was_judged_although_what_comes_before_was_not(file: Path) -> None:
-    code, said = _stopped(file, "10", signal.SIGINT)
-    assert code == 130 and "interrupted" in said
-    assert [line["index"] for line in _results(file.with_name("in.results.jsonl"))] == list(range(10, 20))
-
-
-def test_a_kill_keeps_what_was_written(file: Path) -> None:
-    code, _ = _stopped(file, "0", signal.SIGKILL)
-    assert code == -signal.SIGKILL
-    assert [line["index"] for line in _results(file.with_name("in.results.jsonl"))] == list(range(10))
 
 
 def test_a_results_file_can_be_scored_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -306,13 +232,13 @@ def test_a_results_file_can_be_scored_again(tmp_path: Path, capsys: pytest.Captu
     file = tmp_path / "in.jsonl"
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     service = Service()
-    assert _score(file, service, "--quiet") == 0
-    first = _results(tmp_path / "in.results.jsonl")
+    assert scored_by(file, service, "--quiet") == 0
+    first = results_in(tmp_path / "in.results.jsonl")
     assert [line["metadata"] for line in first] == [{"difficulty": n} for n in range(3)] + [None, None]
     assert all("metadata" not in one or one["metadata"] is None for body in service.bodies for one in body["items"])
     assert first[3]["item"]["rubric"]["criteria"][0]["verifier"] == rule
-    assert _score(tmp_path / "in.results.jsonl", service, "--quiet", "--out", str(tmp_path / "again.jsonl")) == 0
-    again = _results(tmp_path / "again.jsonl")
+    assert scored_by(tmp_path / "in.results.jsonl", service, "--quiet", "--out", str(tmp_path / "again.jsonl")) == 0
+    again = results_in(tmp_path / "again.jsonl")
     same = ("id", "score", "metadata", "item")
     assert [[line[name] for name in same] for line in again] == [[line[name] for name in same] for line in first]
     assert [line["id"] for line in again] == ["0", "1", "2", "7/0", "7/1"]
@@ -323,17 +249,17 @@ def test_standard_input_needs_a_name_for_the_results(
 ) -> None:
     text = "".join(f"{json.dumps(one)}\n" for one in items(2))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-    assert _score(Path("-"), Service(), "--quiet") == 2
+    assert scored_by(Path("-"), Service(), "--quiet") == 2
     assert "--out" in capsys.readouterr().err
-    assert _score(Path("-"), Service(), "--quiet", "--out", str(tmp_path / "out.jsonl")) == 0
-    assert len(_results(tmp_path / "out.jsonl")) == 2
+    assert scored_by(Path("-"), Service(), "--quiet", "--out", str(tmp_path / "out.jsonl")) == 0
+    assert len(results_in(tmp_path / "out.jsonl")) == 2
 
 
 def test_a_strict_run_refuses_what_is_not_read(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(json.dumps({**items(1)[0], "difficulty": 3}))
-    assert _score(file, Service(), "--strict", "--quiet") == 2
+    assert scored_by(file, Service(), "--strict", "--quiet") == 2
     assert "in.jsonl, line 1: `difficulty` is not read; leave it out" in capsys.readouterr().err
-    assert _score(file, Service(), "--quiet") == 0
+    assert scored_by(file, Service(), "--quiet") == 0
 
 
 def test_what_a_pitfall_means_is_asked(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -341,9 +267,9 @@ def test_what_a_pitfall_means_is_asked(file: Path, capsys: pytest.CaptureFixture
     essential = {"description": "Essential Criteria: Says to rest.", "weight": 5}
     file.write_text(json.dumps({"question": "?", "rubric": [essential, pitfall], "response": "Rest."}))
     service = Service()
-    assert _score(file, service, "--quiet") == 2
+    assert scored_by(file, service, "--quiet") == 2
     assert "line 1: `rubric[1]` is a pitfall with negative points" in capsys.readouterr().err
-    assert _score(file, service, "--quiet", "--pitfalls", "met_is_good") == 0
+    assert scored_by(file, service, "--quiet", "--pitfalls", "met_is_good") == 0
     assert service.bodies[0]["items"][0]["rubric"]["criteria"][1]["polarity"] == "positive"
 
 
@@ -353,16 +279,16 @@ def test_rubrics_come_from_another_file(tmp_path: Path, capsys: pytest.CaptureFi
     file = tmp_path / "in.jsonl"
     file.write_text(json.dumps({"id": "a", "response": "answer 0"}))
     service = Service()
-    assert _score(file, service, "--quiet") == 2
+    assert scored_by(file, service, "--quiet") == 2
     assert "line 1: no `prompt`" in capsys.readouterr().err
-    assert _score(file, service, "--quiet", "--rubrics", str(tmp_path / "rows.jsonl")) == 0
+    assert scored_by(file, service, "--quiet", "--rubrics", str(tmp_path / "rows.jsonl")) == 0
     (sent,) = service.bodies[0]["items"]
     assert [one["text"] for one in sent["rubric"]["criteria"]] == [one["text"] for one in whole["rubric"]]
-    assert _score(file, service, "--quiet", "--force", "--rubrics", str(tmp_path / "none.jsonl")) == 2
+    assert scored_by(file, service, "--quiet", "--force", "--rubrics", str(tmp_path / "none.jsonl")) == 2
     assert "none.jsonl: No such file" in capsys.readouterr().err
 
 
 def test_a_note_is_told_once(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text("".join(f"{json.dumps({**one, 'question': 'Other?'})}\n" for one in items(3)))
-    assert _score(file, Service(), "--quiet") == 0
+    assert scored_by(file, Service(), "--quiet") == 0
     assert capsys.readouterr().err == "rubricd: note: `prompt` is the conversation; `question` is not read\n"

@@ -1,10 +1,8 @@
 """What would end a training later ends it before anything is loaded, and says what to change."""
 
 import json
-import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,60 +11,32 @@ import pytest
 
 from testkit.scripted_judge import FINGERPRINT, Service, answered, judge_info, problem, scores, served
 from tests.trainer_client.training import runs
+from tests.trainer_client.training.planned import checkpoint, first_row, planned, run_of
 from trainer_client import wire
 from trainer_client.cli.main import main
 from trainer_client.errors import DataError, JudgeMismatch, RubricdClientError
 from trainer_client.training import run_config, run_dir
-from trainer_client.training.preflight import Plan, Processes, begin, check_packages, prepare, rows_of
-from trainer_client.training.run_config import RunConfig, RunConfigError
+from trainer_client.training.preflight import Processes, check_packages, prepare, rows_of
+from trainer_client.training.run_config import RunConfigError
 
 Json = dict[str, Any]
 
 
-@pytest.fixture
-def service() -> Service:
-    return Service()
-
-
-@pytest.fixture
-def url(service: Service) -> Iterator[str]:
-    with served(service) as url:
-        yield url
-
-
-def _run(folder: Path, url: str, rows: list[Json] | None = None, **fields: Any) -> RunConfig:
-    path = runs.run_file(folder, url, **fields)
-    if rows is not None:
-        runs.lines(folder / "train.jsonl", *rows)
-    return run_config.read(path)
-
-
-def _plan(run: RunConfig, **more: Any) -> Plan:
-    """A plan of a run that has begun."""
-    plan = prepare(run, **{"resume": False, **more})
-    begin(plan)
-    return plan
-
-
-def _row(**changes: Any) -> Json:
-    return {**runs.rows()[0], **changes}
-
-
 def test_a_plan_is_whole_batches_in_the_seeds_order(tmp_path: Path, url: str, service: Service) -> None:
-    plan = _plan(_run(tmp_path, url, steps=7, prompts_per_batch=3, mini_batch=3))
+    plan = planned(run_of(tmp_path, url, steps=7, prompts_per_batch=3, mini_batch=3))
     assert (plan.steps, len(plan.order), plan.checkpoint) == (7, 21, None)
     assert [row.id for row in plan.order] == [
-        row.id for row in _plan(_run(tmp_path, url, steps=7, prompts_per_batch=3, mini_batch=3, out="b")).order
+        row.id for row in planned(run_of(tmp_path, url, steps=7, prompts_per_batch=3, mini_batch=3, out="b")).order
     ]
-    other = _plan(_run(tmp_path, url, steps=7, prompts_per_batch=3, mini_batch=3, out="c", seed=1))
+    other = planned(run_of(tmp_path, url, steps=7, prompts_per_batch=3, mini_batch=3, out="c", seed=1))
     assert [row.id for row in plan.order] != [row.id for row in other.order]
-    assert _plan(_run(tmp_path, url, steps=None, epochs=3, out="d")).steps == 3 * 4
+    assert planned(run_of(tmp_path, url, steps=None, epochs=3, out="d")).steps == 3 * 4
     assert plan.judging.options["expect_judge"] == FINGERPRINT, "a run is judged by one judge"
 
 
 def test_the_folder_says_what_was_begun(tmp_path: Path, url: str) -> None:
-    run = _run(tmp_path, url)
-    plan = _plan(run)
+    run = run_of(tmp_path, url)
+    plan = planned(run)
     assert run_config.read(plan.out / "run.yaml") == run
     assert json.loads((plan.out / "data.json").read_text()) == {
         "train": run_dir.digest(plan.order),
@@ -75,13 +45,13 @@ def test_the_folder_says_what_was_begun(tmp_path: Path, url: str) -> None:
     (judge,) = run_dir.judges(plan.out)
     assert (judge["from_step"], judge["fingerprint"], judge["model"]) == (0, FINGERPRINT, "fake")
     with pytest.raises(RunConfigError, match="exists; continue it with --resume, or name another folder with --out"):
-        _plan(run)
+        planned(run)
 
 
 def test_only_the_first_process_writes(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    plan = _plan(_run(tmp_path, url))
+    plan = planned(run_of(tmp_path, url))
     assert plan.processes == Processes(1, 2) and not plan.out.exists()
     assert plan.judging.options["expect_judge"] == FINGERPRINT
 
@@ -102,17 +72,17 @@ def test_only_the_first_process_writes(tmp_path: Path, url: str, monkeypatch: py
     ],
 )
 def test_rows_that_can_have_no_score_are_refused(tmp_path: Path, url: str, fields: Json, row: Json, said: str) -> None:
-    changed = {key: value for key, value in _row(**row).items() if value is not None}
-    run = _run(tmp_path, url, [changed, runs.rows()[1]], **fields)
+    changed = {key: value for key, value in first_row(**row).items() if value is not None}
+    run = run_of(tmp_path, url, [changed, runs.rows()[1]], **fields)
     with pytest.raises(DataError) as caught:
-        _plan(run)
+        planned(run)
     assert said in str(caught.value) and str(tmp_path / "train.jsonl") in str(caught.value)
     assert not Path(run.out).exists()
 
 
 def test_what_becomes_of_rubric_and_reference(tmp_path: Path, url: str) -> None:
-    rows = [_row(id=str(n), reference="Rest.") for n in range(2)]
-    own = rows_of(_run(tmp_path, url, rows), [str(tmp_path / "train.jsonl")])[0]
+    rows = [first_row(id=str(n), reference="Rest.") for n in range(2)]
+    own = rows_of(run_of(tmp_path, url, rows), [str(tmp_path / "train.jsonl")])[0]
     assert own.reference is None and own.rubric is not None and len(own.rubric.criteria) == 3
     for preset, reference, criteria in (
         ("direct-likert", None, 0),
@@ -120,159 +90,70 @@ def test_what_becomes_of_rubric_and_reference(tmp_path: Path, url: str) -> None:
         ("rar-predefined", None, 4),
         ("rar-explicit", None, 3),
     ):
-        run = _run(tmp_path, url, rows, preset=preset)
+        run = run_of(tmp_path, url, rows, preset=preset)
         row = rows_of(run, run.data)[0]
         assert (row.reference, len(row.rubric.criteria) if row.rubric else 0) == (reference, criteria)
 
 
 def test_empty_files_and_missing_ones(tmp_path: Path, url: str) -> None:
     with pytest.raises(DataError, match="holds no rows"):
-        _plan(_run(tmp_path, url, []))
+        planned(run_of(tmp_path, url, []))
     with pytest.raises(DataError, match="No such file"):
-        _plan(_run(tmp_path, url, data="none.jsonl"))
+        planned(run_of(tmp_path, url, data="none.jsonl"))
 
 
 def test_a_judge_that_is_not_there_or_does_not_know_us(tmp_path: Path, url: str, service: Service) -> None:
     with pytest.raises(RubricdClientError) as caught:
-        _plan(_run(tmp_path, "http://127.0.0.1:9"))
+        planned(run_of(tmp_path, "http://127.0.0.1:9"))
     assert caught.value.code == "connect_failed"
     service.answer = lambda body: problem("unauthorized", 401)
     with pytest.raises(RubricdClientError, match="about unauthorized"):
-        _plan(_run(tmp_path, url))
+        planned(run_of(tmp_path, url))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_judge_is_asked_only_in_its_modes(tmp_path: Path, url: str) -> None:
     with pytest.raises(RunConfigError, match="this judge offers the modes verdict and the layouts rubricd, not impl"):
-        _plan(_run(tmp_path, url, judging={"mode": "implicit"}))
+        planned(run_of(tmp_path, url, judging={"mode": "implicit"}))
 
 
 def test_a_rubric_longer_than_the_judge_takes_is_named(tmp_path: Path) -> None:
     with served(Service(max_criteria=2)) as url, pytest.raises(DataError, match="row stiff-neck: has 3 criteria and"):
-        _plan(_run(tmp_path, url))
-
-
-def test_another_judge_is_another_reward(tmp_path: Path, url: str, service: Service) -> None:
-    run = _run(tmp_path, url)
-    plan = _plan(run)
-    _checkpoint(plan.out, 2)
-
-    def other(body: Json) -> httpx.Response:
-        whole = scores(body)
-        whole["judge"]["fingerprint"] = "judge-2"
-        return answered(whole)
-
-    service.answer = other
-    with pytest.raises(JudgeMismatch, match=r"judged by fake \(judge-1\), and the service now has fake \(judge-2\)"):
-        _plan(run, resume=True)
-    assert [judge["fingerprint"] for judge in run_dir.judges(plan.out)] == ["judge-1"]
-    for _ in range(2):
-        again = _plan(run, resume=True, another_judge=True)
-        judges = [(judge["from_step"], judge["fingerprint"]) for judge in run_dir.judges(plan.out)]
-        assert judges == [(0, "judge-1"), (2, "judge-2")]
-    assert again.judging.options["expect_judge"] == "judge-2"
+        planned(run_of(tmp_path, url))
 
 
 def test_an_examiner_is_checked_and_recorded_as_the_judge_is(tmp_path: Path, url: str) -> None:
     first, *others = runs.rows()[0]["rubric"]
     one_weighed = [{**first, "tags": ["category:essential"]}, *others]
-    runs.lines(tmp_path / "held.jsonl", _row(id="held", rubric=one_weighed))
+    runs.lines(tmp_path / "held.jsonl", first_row(id="held", rubric=one_weighed))
     fields: Json = {"eval_data": "held.jsonl", "eval_every": 2}
     with pytest.raises(RunConfigError, match="`examiner`: this judge offers the modes verdict and"):
-        _plan(_run(tmp_path, url, **fields, examiner={"mode": "implicit"}))
+        planned(run_of(tmp_path, url, **fields, examiner={"mode": "implicit"}))
     weighed = {"aggregation": "rar_explicit"}
     with pytest.raises(DataError, match=r"held\.jsonl, row held: `rar_explicit` weighs by category"):
-        _plan(_run(tmp_path, url, **fields, examiner=weighed))
+        planned(run_of(tmp_path, url, **fields, examiner=weighed))
     another = Service(lambda body: answered({**scores(body), "judge": {**scores(body)["judge"], "fingerprint": "e-1"}}))
     with served(another) as strong:
-        run = _run(tmp_path, url, **fields, examiner={"url": strong})
-        plan = _plan(run)
+        run = run_of(tmp_path, url, **fields, examiner={"url": strong})
+        plan = planned(run)
         assert plan.examining is not None and plan.examining.options["expect_judge"] == "e-1"
         assert plan.judging.options["expect_judge"] == FINGERPRINT
         assert [one["fingerprint"] for one in run_dir.judges(plan.out, "examiners")] == ["e-1"]
         assert [one["fingerprint"] for one in run_dir.judges(plan.out)] == [FINGERPRINT]
-        _checkpoint(plan.out, 2)
+        checkpoint(plan.out, 2)
     with served(Service()) as other, pytest.raises(JudgeMismatch, match=r"judged by fake \(e-1\), and the service now"):
-        _plan(_run(tmp_path, url, **fields, examiner={"url": other}), resume=True)
-
-
-def _checkpoint(out: Path, step: int, state: str = "{}") -> None:
-    (out / f"checkpoint-{step}").mkdir()
-    (out / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
-
-
-def test_resuming_takes_the_last_whole_checkpoint_and_forgets_what_came_after(tmp_path: Path, url: str) -> None:
-    run = _run(tmp_path, url)
-    out = _plan(run).out
-    for step, state in ((2, "{}"), (10, "{}"), (12, '{"cut'), (7, "{}")):
-        _checkpoint(out, step, state)
-    (out / "checkpoint-old").mkdir()
-    (out / "metrics.jsonl").write_text("".join(f'{{"step": {n}}}\n' for n in (9, 10, 11)) + '{"step": 1')
-    (out / "completions").mkdir()
-    for step in (10, 11):
-        for kind in ("completions", "held_out"):
-            (out / "completions" / f"{kind}_{step:05d}.parquet").touch()
-    plan = _plan(run, resume=True)
-    assert plan.checkpoint == out / "checkpoint-10"
-    assert [log["step"] for log in runs.metrics(out)] == [9, 10]
-    kept = sorted(path.name for path in (out / "completions").iterdir())
-    assert kept == ["completions_00010.parquet", "held_out_00010.parquet"]
-
-
-def test_resuming_where_nothing_is_begins(tmp_path: Path, url: str) -> None:
-    assert _plan(_run(tmp_path, url), resume=True).checkpoint is None
-
-
-def test_another_run_is_not_resumed_into_a_folder(tmp_path: Path, url: str) -> None:
-    _plan(_run(tmp_path, url))
-    with pytest.raises(RunConfigError, match=r"holds another run: seed was 0 and is 1; trl.beta was 0.001 and is 0.5"):
-        _plan(_run(tmp_path, url, seed=1, trl={"beta": 0.5}), resume=True)
-    moved = _run(tmp_path, url.replace("127.0.0.1", "localhost"), per_device=4, judging={"judge_timeout_s": 9.0})
-    assert _plan(moved, resume=True).checkpoint is None
-    with pytest.raises(RunConfigError, match="began with other rows"):
-        _plan(_run(tmp_path, url, [_row(prompt="Else?"), *runs.rows()[1:]]), resume=True)
-
-
-def test_a_run_from_before_there_was_a_bounded_kl_goes_on_without_it(tmp_path: Path, url: str) -> None:
-    begin(_plan(_run(tmp_path, url)))
-    written = tmp_path / "out" / "run.yaml"
-    written.write_text(re.sub("^kl: .*\n", "", written.read_text(), flags=re.M))
-    with pytest.raises(RunConfigError, match="holds another run: kl was 'plain' and is 'clamped'"):
-        _plan(_run(tmp_path, url), resume=True)
-    assert _plan(_run(tmp_path, url, kl="plain"), resume=True).run.kl == "plain"
-
-
-@pytest.mark.parametrize(("name", "text"), [("data.json", None), ("data.json", "{"), ("judge.json", "{")])
-def test_a_folder_with_a_broken_file_is_told_by_the_file(tmp_path: Path, url: str, name: str, text: str | None) -> None:
-    plan = _plan(_run(tmp_path, url))
-    _checkpoint(plan.out, 2)
-    (plan.out / name).unlink()
-    if text is not None:
-        (plan.out / name).write_text(text)
-    with pytest.raises(
-        RunConfigError, match=rf"{name}: (not JSON|No such file.*); bring the file back, or name another"
-    ):
-        _plan(_run(tmp_path, url), resume=True)
-
-
-def test_a_run_is_resumed_with_other_logs_limits_and_workers(tmp_path: Path, url: str) -> None:
-    _plan(_run(tmp_path, url))
-    log = {"logging_steps": 7, "save_total_limit": 9, "dataloader_num_workers": 2, "report_to": ["tensorboard"]}
-    assert _plan(_run(tmp_path, url, eval_every=3, trl=log), resume=True).checkpoint is None
-    for changed in ({"learning_rate": 1.0}, {"loss_type": "grpo"}, {"dataloader_drop_last": True}, {"logs": 1}):
-        with pytest.raises(RunConfigError, match=r"holds another run: trl\."):
-            _plan(_run(tmp_path, url, eval_every=3, trl={**log, **changed}), resume=True)
+        planned(run_of(tmp_path, url, **fields, examiner={"url": other}), resume=True)
 
 
 def test_a_check_leaves_nothing(tmp_path: Path, url: str) -> None:
-    run = _run(tmp_path, url)
+    run = run_of(tmp_path, url)
     assert prepare(run, resume=False).data["train"]["rows"] == 8 and not Path(run.out).exists()
 
 
 def test_a_folder_that_cannot_be_made_is_told_before_anything_else(tmp_path: Path, url: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunConfigError, match=r"`out`: .*file is a file; name a folder"):
-        prepare(_run(tmp_path, url, out="file/inner"), resume=False)
+        prepare(run_of(tmp_path, url, out="file/inner"), resume=False)
 
 
 @pytest.mark.parametrize(
@@ -307,13 +188,13 @@ def test_wandb_by_name_needs_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_an_evaluation_that_would_never_come_is_refused(tmp_path: Path, url: str) -> None:
-    runs.lines(tmp_path / "held.jsonl", _row(id="held"))
+    runs.lines(tmp_path / "held.jsonl", first_row(id="held"))
     with pytest.raises(RunConfigError, match=r"`eval_every` \(5\) exceeds the 4 batches of this run; lower it"):
-        _plan(_run(tmp_path, url, eval_data="held.jsonl", eval_every=5))
+        planned(run_of(tmp_path, url, eval_data="held.jsonl", eval_every=5))
 
 
 def test_the_probe_asks_about_the_first_row_as_the_run_will(tmp_path: Path, url: str, service: Service) -> None:
-    _plan(_run(tmp_path, url, judging={"aggregation": "mean", "soft": True}))
+    planned(run_of(tmp_path, url, judging={"aggregation": "mean", "soft": True}))
     (body,) = service.bodies
     assert (body["aggregation"], body["soft"], body["items"][0]["response"]) == ("mean", True, "")
     assert body["items"][0]["prompt"] == [{"role": "user", "content": runs.rows()[0]["prompt"]}]
@@ -321,7 +202,7 @@ def test_the_probe_asks_about_the_first_row_as_the_run_will(tmp_path: Path, url:
 
 
 def test_a_judge_that_cannot_judge_the_first_row_is_a_doubt(tmp_path: Path, url: str, service: Service) -> None:
-    assert _plan(_run(tmp_path, url, out="a")).trial_failure is None
+    assert planned(run_of(tmp_path, url, out="a")).trial_failure is None
 
     def answer(body: Json) -> httpx.Response:
         whole = scores(body)
@@ -330,18 +211,18 @@ def test_a_judge_that_cannot_judge_the_first_row_is_a_doubt(tmp_path: Path, url:
         return answered(whole)
 
     service.answer = answer
-    assert _plan(_run(tmp_path, url, out="b")).trial_failure == "abstained"
+    assert planned(run_of(tmp_path, url, out="b")).trial_failure == "abstained"
 
 
 def test_rows_may_stand_in_several_files(tmp_path: Path, url: str) -> None:
     first, second = runs.rows()[:5], runs.rows()[5:]
     runs.lines(tmp_path / "more.jsonl", *second)
-    run = _run(tmp_path, url, first, data=["train.jsonl", "more.jsonl"], eval_data=["more.jsonl"], eval_every=1)
+    run = run_of(tmp_path, url, first, data=["train.jsonl", "more.jsonl"], eval_data=["more.jsonl"], eval_every=1)
     assert [(row.id, row.source) for row in rows_of(run, run.data)] == [
         *((row["id"], "train") for row in first),
         *((row["id"], "more") for row in second),
     ]
-    plan = _plan(run)
+    plan = planned(run)
     assert len(plan.order) == 8 and len(plan.eval_rows) == 3
     assert run_config.read(plan.out / "run.yaml") == run
     runs.lines(tmp_path / "more.jsonl", {**second[0], "rubric": None})
@@ -352,7 +233,7 @@ def test_rows_may_stand_in_several_files(tmp_path: Path, url: str) -> None:
 def test_a_run_may_have_several_addresses_of_its_judge(tmp_path: Path, url: str) -> None:
     other = Service()
     with served(other) as second:
-        plan = _plan(_run(tmp_path, url, judging={"url": [url, second]}))
+        plan = planned(run_of(tmp_path, url, judging={"url": [url, second]}))
         assert plan.judging.url == (url, second) and plan.judging.options["expect_judge"] == FINGERPRINT
     assert [request.url.path for request in other.requests].count("/v1/judge") >= 1
 
@@ -363,11 +244,11 @@ def test_addresses_of_two_judges_are_refused(tmp_path: Path, url: str) -> None:
             return httpx.Response(200, content=super().respond(request).content.replace(b"judge-1", b"judge-2"))
 
     with served(Another()) as second, pytest.raises(JudgeMismatch, match="judge-1"):
-        _plan(_run(tmp_path, url, judging={"url": [url, second]}))
+        planned(run_of(tmp_path, url, judging={"url": [url, second]}))
 
 
 def test_the_digest_sees_every_part_of_a_row_and_their_order(tmp_path: Path, url: str) -> None:
-    run = _run(tmp_path, url, reference="hidden")
+    run = run_of(tmp_path, url, reference="hidden")
     rows = rows_of(run, run.data)
     digests = [run_dir.digest(some)["sha256"] for some in (rows, rows[::-1], rows[1:], [*rows, rows[0]])]
     changed = runs.rows()
@@ -379,11 +260,11 @@ def test_the_digest_sees_every_part_of_a_row_and_their_order(tmp_path: Path, url
 
 def test_a_toy_trains_for_a_demonstration_alone(tmp_path: Path, url: str, service: Service) -> None:
     service.toy = True
-    run = _run(tmp_path, url)
+    run = run_of(tmp_path, url)
     with pytest.raises(RunConfigError, match=r"judge, fake, is a toy .* say --toy-judge"):
-        _plan(run)
+        planned(run)
     assert not Path(run.out).exists(), "nothing is begun"
-    assert _plan(run, toy_judge=True).judge["toy"] is True
+    assert planned(run, toy_judge=True).judge["toy"] is True
 
 
 def test_misuse_is_one_line_and_status_2(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -401,7 +282,7 @@ def test_misuse_is_one_line_and_status_2(tmp_path: Path, url: str, capsys: pytes
 
 
 def test_what_the_reader_noticed_is_told_once(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run = _run(tmp_path, url, [{**row, "question": "Other?"} for row in runs.rows()])
+    run = run_of(tmp_path, url, [{**row, "question": "Other?"} for row in runs.rows()])
     rows_of(run, run.data)
     assert capsys.readouterr().err == "rubricd: note: `prompt` is the conversation; `question` is not read\n"
 
