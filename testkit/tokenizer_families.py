@@ -1,4 +1,4 @@
-"""Builds tokenizers of eight families with the real families' structure.
+"""Builds tokenizers of eleven families with the real families' structure.
 
 They have the normaliser, pre-tokeniser, byte handling, special and non-special added tokens, and chat template of the
 real ones. Only their vocabularies are small.
@@ -76,6 +76,36 @@ DEEPSEEK = """{{ bos_token }}{%- for m in messages -%}
 PHI = """{%- for m in messages -%}<|{{ m.role }}|>
 {{ m.content }}<|end|>
 {% endfor -%}{%- if add_generation_prompt -%}<|assistant|>
+{% endif -%}"""
+GRANITE = """{%- if messages[0].role == 'system' -%}
+{%- set system, rest = messages[0].content, messages[1:] -%}
+{%- else -%}
+{%- set system, rest = "You are Granite, a helpful AI assistant.", messages -%}
+{%- endif -%}
+<|start_of_role|>system<|end_of_role|>{{ system }}<|end_of_text|>
+{% for m in rest -%}
+<|start_of_role|>{{ m.role }}<|end_of_role|>{{ m.content }}<|end_of_text|>
+{% endfor -%}
+{%- if add_generation_prompt -%}<|start_of_role|>assistant<|end_of_role|>{%- endif -%}"""
+COHERE = """{{ bos_token }}{%- set rest = messages -%}
+{%- if messages[0].role == 'system' -%}{%- set rest = messages[1:] -%}
+<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>{{ messages[0].content }}<|END_OF_TURN_TOKEN|>{%- endif -%}
+{%- for m in rest -%}
+{%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}
+{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}
+{%- endif -%}
+<|START_OF_TURN_TOKEN|><|{{ 'USER' if m.role == 'user' else 'CHATBOT' }}_TOKEN|>{{ m.content.strip() -}}
+<|END_OF_TURN_TOKEN|>{%- endfor -%}
+{%- if add_generation_prompt -%}<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>{%- endif -%}"""
+SMOLLM = """{%- for m in messages -%}
+{%- if loop.first and m.role != 'system' -%}
+<|im_start|>system
+You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>
+{% endif -%}
+<|im_start|>{{ m.role }}
+{{ m.content }}<|im_end|>
+{% endfor -%}
+{%- if add_generation_prompt -%}<|im_start|>assistant
 {% endif -%}"""
 
 _WORDS = Regex(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+")
@@ -191,6 +221,25 @@ def phi() -> PreTrainedTokenizerFast:
     return _wrap(tokenizer, PHI, special=special, plain=[], bos_token="<s>", eos_token="<|end|>")
 
 
+def granite() -> PreTrainedTokenizerFast:
+    special = ["<|end_of_text|>", "<|start_of_role|>", "<|end_of_role|>", "<|tool_call|>", "<fim_prefix>", "<fim_pad>"]
+    tokenizer = _byte_level(None, ignore_merges=False)
+    return _wrap(tokenizer, GRANITE, special=special, plain=[], bos_token=special[0], eos_token=special[0])
+
+
+def cohere() -> PreTrainedTokenizerFast:
+    turns = [f"<|{part}_TOKEN|>" for part in ("START_OF_TURN", "END_OF_TURN", "SYSTEM", "USER", "CHATBOT")]
+    tokenizer = _byte_level(normalizers.NFC(), ignore_merges=False)
+    special = ["<PAD>", "<UNK>", "<BOS_TOKEN>", *turns]
+    return _wrap(tokenizer, COHERE, special=special, plain=[], bos_token="<BOS_TOKEN>", eos_token=turns[1])
+
+
+def smollm() -> PreTrainedTokenizerFast:
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<file_sep>", "<filename>"]
+    tokenizer = _byte_level(None, ignore_merges=False)
+    return _wrap(tokenizer, SMOLLM, special=special, plain=[], bos_token="<|im_start|>", eos_token="<|im_end|>")
+
+
 _BUILDERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "qwen": qwen,
     "llama3": llama3,
@@ -200,6 +249,9 @@ _BUILDERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "harmony": harmony,
     "deepseek": deepseek,
     "phi": phi,
+    "granite": granite,
+    "cohere": cohere,
+    "smollm": smollm,
 }
 FAMILIES = tuple(_BUILDERS)
 

@@ -14,7 +14,7 @@ from service.rubrics.rubric import CALL, NAMED_TOOL, Candidate, Criterion, Turn
 from testkit.tokenizer_families import FAMILIES, family
 
 MODES = ("verdict", "reasoned", "implicit", "likert")
-FENCED = {"qwen", "llama3", "harmony", "deepseek", "phi"}
+FENCED = {"qwen", "llama3", "harmony", "deepseek", "phi", "granite", "smollm"}
 TRADES = 60
 
 

@@ -82,7 +82,7 @@ def test_any_text_round_trips_without_control_ids(name: str, data: st.DataObject
     segmenter = Segmenter(family(name))
     ids = segmenter.encode_untrusted(text)
     assert segmenter.control_ids.isdisjoint(ids)
-    expected = unicodedata.normalize("NFC", text) if name == "qwen" else text
+    expected = unicodedata.normalize("NFC", text) if name in ("qwen", "cohere") else text
     assert segmenter.decode(ids) == expected
 
 

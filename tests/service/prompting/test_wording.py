@@ -18,7 +18,7 @@ instructions = "Judge."
 question = "Well, <<met>> or <<unmet>>?"
 """
 SHIPPED = ("question", "bare", "examples", "examples_bare", "opposite", "sentence", "true_false")
-FENCED = {"qwen", "llama3", "harmony", "deepseek", "phi"}
+FENCED = {"qwen", "llama3", "harmony", "deepseek", "phi", "granite", "smollm"}
 
 
 def _file(tmp_path: Path, text: str, name: str = "mine.toml") -> Path:
