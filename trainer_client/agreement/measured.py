@@ -110,7 +110,11 @@ def _judge(labels: Labels, asked: Asked, verdicts: Verdicts, resamples: int) -> 
     judged = asked.judged
     return MeasuredJudge(
         name=asked.name,
-        judge={**judged.judge.model_dump(mode="json"), "options": dict(judged.options)},
+        judge={
+            **judged.judge.model_dump(mode="json"),
+            "doubt": judged.judge.doubt,
+            "options": dict(judged.options),
+        },
         figures=criteria.criterion_figures(verdicts, resamples=resamples),
         rewards=rewards.reward_figures(rewards.rewards_of(labels, judged), resamples=resamples),
         statuses=Counter(

@@ -14,7 +14,7 @@ from trainer_client.agreement.measured import Comparison, Figures, Measured, Mea
 
 _PAGE = Path(__file__).with_name("page.html")
 _TILES = ("accuracy", "auroc", "ece", "not_judged")
-_JUDGE = ("model", "engine", "mode", "layout", "prompt", "fingerprint", "calibration")
+_JUDGE = ("model", "engine", "mode", "layout", "prompt", "fingerprint", "calibration", "trust")
 _SHARES = frozenset({"accuracy", "auroc"})
 
 
@@ -88,8 +88,8 @@ def _tiles(judge: MeasuredJudge) -> Iterable[str]:
 
 def _judge_row(one: MeasuredJudge) -> str:
     judge = one.judge
-    toy = " (a toy: believe none of its verdicts)" if judge["toy"] else ""
-    cells = (one.name, f"{Path(str(judge['model'])).name}{toy}", *(judge.get(name) for name in _JUDGE[1:]))
+    doubt = f" ({judge['doubt']})" if judge["doubt"] else ""
+    cells = (one.name, f"{Path(str(judge['model'])).name}{doubt}", *(judge.get(name) for name in _JUDGE[1:]))
     return f"<tr>{''.join(_cell(cell) for cell in cells)}</tr>"
 
 

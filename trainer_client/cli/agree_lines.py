@@ -19,8 +19,8 @@ def lines(measured: Measured) -> Iterator[str]:
         f"labels {labels['digest'][:16]}"
     )
     for one in measured.judges:
-        toy = " (a toy)" if one.judge["toy"] else ""
-        yield f"{one.name}: judge {one.judge['model']} {one.judge['fingerprint']}{toy}; {_counts(one.statuses)}"
+        doubt = f" ({one.judge['doubt']})" if one.judge["doubt"] else ""
+        yield f"{one.name}: judge {one.judge['model']} {one.judge['fingerprint']}{doubt}; {_counts(one.statuses)}"
     columns = [(one.name, one.figures) for one in measured.judges]
     if measured.annotators:
         columns.append(("annotators", measured.annotators))

@@ -132,6 +132,14 @@ def test_a_mode_that_the_judge_lacks_is_told_and_the_others_are_measured(
     assert _agree(file, "--mode", "reasoned", "--quiet") == 2
 
 
+def test_a_judge_to_doubt_is_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    service = Service(_right)
+    service.info = {"judges": [{**judge_info()["judges"][0], "trust": "unproven"}]}
+    assert _agree(file, "--quiet", service=service) == 0
+    assert f"judge fake {FINGERPRINT} (unproven); 120 ok" in capsys.readouterr().out
+    assert "fake (unproven)" in file.with_name("labels.agreement.html").read_text()
+
+
 def test_a_slip_is_one_sentence(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text('{"prompt": "p", "response": "r"}\n')
     assert _agree(file) == 2
