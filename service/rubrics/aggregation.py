@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from service.errors import InvalidRequest
-from service.rubrics.debias import LINEAR, Rates, Sign, most_error
+from service.rubrics.debias import LINEAR, Rates, Sign, corrected_value, most_error
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import CATEGORIES, Category, Criterion
 
@@ -247,7 +247,7 @@ def _corrected(mark: _Mark, rates: Rates) -> _Mark:
     known = rates[mark.sign] if mark.by_judge else None
     if known is None:
         return mark
-    return replace(mark, value=(int(mark.met) - _exact(known.false_positive)) / Fraction(known.informedness))
+    return replace(mark, value=corrected_value(mark.met, known))
 
 
 def _widened(

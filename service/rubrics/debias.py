@@ -11,6 +11,7 @@ Guarantees: no correction is made with rates that are unknown, or of a judge tha
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
@@ -62,6 +63,12 @@ def check_rates(rates: Rates, signs: Collection[Sign]) -> None:
 def _refused(why: str) -> InvalidRequest:
     message = f"this judge cannot correct a score: {why}; leave `debias` out"
     return InvalidRequest(message, ((("debias",), message),))
+
+
+@lru_cache(maxsize=256)
+def corrected_value(met: bool, rates: ErrorRates) -> Fraction:
+    """The value of a verdict whose mean is the truth. A judge has two for each sign, and fractions are slow to make."""
+    return (int(met) - Fraction(rates.false_positive)) / Fraction(rates.informedness)
 
 
 def most_error(parts: Collection[tuple[float, float]], tail: float = _TAIL) -> float:

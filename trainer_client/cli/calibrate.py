@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _collected(args: argparse.Namespace, labels: Labels) -> tuple[Judged, Rows]:
-    options: ScoreOptions = {"mode": args.mode, "layout": args.layout, "pitfalls": args.pitfalls}
+    options: ScoreOptions = {"mode": args.mode, "layout": args.layout}
     if args.judge_prompt is not None:
         options["judge_prompt"] = args.judge_prompt
     priors = _PRIORS[args.priors] if args.mode == "verdict" else ()
