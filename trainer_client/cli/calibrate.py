@@ -140,6 +140,11 @@ def lines(made: Made) -> Iterator[str]:
                 f"  {sign} points: false positives {_shown(rates.false_positive)} of {rates.unmet:,}, false negatives "
                 f"{_shown(rates.false_negative)} of {rates.met:,}"
             )
+        if rates.informedness is not None and rates.informedness.low <= 0:
+            yield (
+                f"  on {sign} points this judge may tell nothing: 1 - both rates is {_shown(rates.informedness)}, "
+                "and a coin has 0; no calibration helps that"
+            )
 
 
 def as_json(made: Made) -> dict[str, Any]:

@@ -89,12 +89,20 @@ def test_a_judge_that_is_too_sure_gets_its_line_and_certificate(
     assert made.gain.log_loss.low > 0 and made.gain.ece.low > 0
     assert (made.data.criteria, made.data.groups) == (5 * PROMPTS, PROMPTS)
     said = capsys.readouterr().out
+    assert "may tell nothing" not in said
     assert "600 criteria of 120 prompts" in said and " * platt" in said
     assert f"rubricd: {made.name} for judge {FINGERPRINT} is in {labels.with_name('calibration.json')}" in said
     figures = json.loads(labels.with_name("all.json").read_text())
     assert figures["calibration"]["name"] == made.name
     [chosen] = [one for one in figures["tried"] if one["chosen"]]
     assert chosen["name"].startswith("platt") and chosen["above_best"] <= chosen["standard_error"]
+
+
+def test_a_judge_that_tells_nothing_is_named_so(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert calibrate(labels, service(lambda text, response: Random(f"noise {text}").gauss(0.5, 1.0))) == 0
+    [made] = wire.read_calibrations(labels.with_name("calibration.json").read_bytes())
+    assert made.certificate.positive.informedness is not None and made.certificate.positive.informedness.low <= 0
+    assert "on positive points this judge may tell nothing" in capsys.readouterr().out
 
 
 def test_content_free_queries_are_asked_and_subtracted(labels: Path) -> None:
