@@ -54,7 +54,7 @@ class Rating:
 
 def find_scale(renderer: Renderer) -> Scale:
     """Returns the tokens of the ratings. Raises ConfigurationError where a digit is not one token after the prompt."""
-    digits = renderer.label_ids(_DIGITS)
+    digits = renderer.label_ids(_DIGITS, settable=False)
     ten = renderer.ids_after("10")
     if len(ten) == 1 and ten[0] not in digits:
         return Scale(digits, ten[0])

@@ -127,7 +127,7 @@ def _by_labels(
         mode="verdict",
         prompt=prompt,
         labels=labels,
-        label_ids=renderer.label_ids(labels),
+        label_ids=renderer.label_ids(labels, settable=labels == settings.labels),
         mass_floor=settings.label_mass_floor,
         decoding=decoding,
     )

@@ -71,9 +71,10 @@ class Renderer:
         own = prompt.own + self._segmenter.encode_untrusted(generated) + self._piece(closing)
         return Prompt(prompt.shared, own, prompt.salt, prompt.priority)
 
-    def label_ids(self, labels: Sequence[str]) -> tuple[int, ...]:
-        """The labels' token ids. Raises ConfigurationError unless each is one distinct token after the prompt's end."""
-        ids = [self._label_id(label) for label in labels]
+    def label_ids(self, labels: Sequence[str], *, settable: bool = True) -> tuple[int, ...]:
+        """The labels' token ids. Raises ConfigurationError unless each is one distinct token after the prompt's end,
+        with a pair that would be, where they are `settable`."""
+        ids = [self._label_id(label, settable) for label in labels]
         if len(set(ids)) != len(ids):
             raise ConfigurationError(f"the labels {list(labels)} are not distinct tokens of this judge")
         return tuple(ids)
@@ -107,12 +108,12 @@ class Renderer:
             raise ConfigurationError(f"{text} is not one token of this judge")
         return ids[0]
 
-    def _label_id(self, label: str) -> int:
+    def _label_id(self, label: str, settable: bool) -> int:
         ids = self.ids_after(label)
         if len(ids) != 1:
             raise ConfigurationError(
-                f"the label {label!r} is not one token after the judge's prompt (it makes {len(ids)}); "
-                f"set other `labels` for this judge{self._labels_that_work()}"
+                f"the label {label!r} is not one token after the judge's prompt (it makes {len(ids)})"
+                + (f"; set other `labels` for this judge{self._labels_that_work()}" if settable else "")
             )
         return ids[0]
 

@@ -75,7 +75,7 @@ def test_the_scale_is_found_in_every_family_or_refused(name: str) -> None:
 
 def test_digits_that_cannot_be_told_apart_are_refused() -> None:
     class Odd:
-        def label_ids(self, labels: tuple[str, ...]) -> tuple[int, ...]:
+        def label_ids(self, labels: tuple[str, ...], *, settable: bool) -> tuple[int, ...]:
             return tuple(range(10))
 
         def ids_after(self, label: str) -> tuple[int, ...]:

@@ -48,7 +48,10 @@ def test_another_default_prompt_is_another_first_judge_and_the_same_judges() -> 
 def test_a_prompt_whose_labels_are_no_single_tokens_is_not_served_and_says_why() -> None:
     modes = _modes()
     refusal = _refusal(modes, "verdict", "rubricd", "true_false")
-    assert "does not serve prompt `true_false` (the label 'true' is not one token" in str(refusal)
+    assert (
+        "does not serve prompt `true_false` (the label 'true' is not one token after the judge's prompt (it makes 4)); "
+        in (str(refusal))
+    ), "and no advice on a setting that this prompt does not read"
     assert "name another one as `judge_prompt`: question, bare, examples, examples_bare, opposite" in str(refusal)
     assert refusal.errors[0][0] == ("judge_prompt",)
 
