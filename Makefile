@@ -15,7 +15,7 @@ GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
 .PHONY: help serve real-judge test test-fast check format openapi settings modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
-	dashboards check-dashboards check-image serve-ray bench-ray bench-judge bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
+	dashboards check-dashboards check-image serve-ray bench-ray bench-judge bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -98,6 +98,9 @@ bench-gpu: .venv/dev $(if $(GPU),.venv/vllm)  ## measure the engines on 7B and 3
 
 bench-judge: .venv/dev  ## measure the bundled judge's accuracy and calibration through POST /v1/score, on unseen cases
 	$(BIN)/python -m loadtests.judge $(ARGS)
+
+bench-wordings: .venv/dev .venv/real-judge  ## compare the shipped prompts on the real judge, 40 minutes of one core: ARGS='--answers FILE --rows FILE'
+	$(BIN)/python -m loadtests.wordings --judge "$$($(BIN)/python -m tools.real_judge)" $(ARGS)
 
 bench-local: .venv/dev  ## measure engine `local` with and without a shared prefix, as a ratio
 	$(BIN)/python -m loadtests.local_prefix $(ARGS)

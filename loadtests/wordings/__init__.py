@@ -1,0 +1,1 @@
+"""Compares the shipped prompts on one judge: a service is asked for every label in every prompt."""
