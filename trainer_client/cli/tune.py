@@ -12,9 +12,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trainer_client import wire
+from trainer_client.agreement.bootstrap import Figure
+from trainer_client.calibration.tuning import Asked, Tuned, tune
 from trainer_client.cli.progress import criteria_progress
 from trainer_client.cli.service_arguments import explained
 from trainer_client.client import JudgeClient
@@ -23,10 +24,6 @@ from trainer_client.data.files import sources
 from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.labels import Judged, Labels, judge_labels, read_labels
-
-if TYPE_CHECKING:
-    from trainer_client.agreement.bootstrap import Figure
-    from trainer_client.calibration.tuning import Tuned
 
 DESCRIPTION = (
     "Compare the prompts and label pairs that a judge serves on labelled rows, by AUROC and calibrated log loss, and "
@@ -84,11 +81,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tuned(args: argparse.Namespace) -> "tuple[Tuned, list[_Arm]]":
-    try:
-        from trainer_client.calibration.tuning import Asked, tune
-    except ImportError:
-        raise DataError("the figures need numpy: pip install 'rubricd[cli]'") from None
+def _tuned(args: argparse.Namespace) -> tuple[Tuned, list[_Arm]]:
     store = args.store
     if store is None:
         if args.labels[0] == sources.STANDARD_INPUT:
@@ -130,7 +123,7 @@ def _arms(url: str, info: wire.JudgeInfo, wanted: Sequence[str] | None, *, named
         yield _Arm(f"{prompt} at {url}" if named else prompt, url, prompt, setting)
 
 
-def lines(tuned: "Tuned", arms: Sequence[_Arm]) -> Iterator[str]:
+def lines(tuned: Tuned, arms: Sequence[_Arm]) -> Iterator[str]:
     """The comparison and the setting, for a person."""
     width = max(len(one.name) for one in tuned.compared)
     yield f"{tuned.criteria:,} labelled criteria of {tuned.prompts:,} conversations"
@@ -155,7 +148,7 @@ def lines(tuned: "Tuned", arms: Sequence[_Arm]) -> Iterator[str]:
         yield f"rubricd: set {setting}"
 
 
-def _shown(figure: "Figure") -> str:
+def _shown(figure: Figure) -> str:
     if figure.value is None:
         return "-"
     if figure.low is None or figure.high is None:
