@@ -103,7 +103,7 @@ async def judge_labels(
         left = [index for index, key in enumerate(keys) if key not in verdicts]
         pinned: ScoreOptions = {**options, "expect_judge": judge.fingerprint}
         work = _Work(client, labels, keys, verdicts, pinned, progress, wait_for_judge_s)
-        await work.judge(batches(labels, left, info.limits, client, options.get("votes", 1)), workers)
+        await work.judge(batches(labels, left, info.limits, client, _askings(info, judge, options)), workers)
         criteria = tuple(_criteria(labels, keys, verdicts))
     return Judged(judge, info, options, criteria, labels.digest)
 
@@ -156,7 +156,7 @@ class _Work:
 
 
 def batches(
-    labels: Labels, left: Sequence[int], limits: wire.Limits, client: JudgeClient, votes: int
+    labels: Labels, left: Sequence[int], limits: wire.Limits, client: JudgeClient, askings: int
 ) -> Iterator[list[int]]:
     """Indexes of items in requests that the service takes. An item that is too large alone is sent alone."""
     most_items = min(client.batch_items, limits.max_items, _REQUEST_ITEMS)
@@ -166,7 +166,7 @@ def batches(
     judgements = size = 0
     for index in left:
         one = labels.items[index]
-        more, bytes_more = len(one.criteria) * votes, _bytes(one.item)
+        more, bytes_more = len(one.criteria) * askings, _bytes(one.item)
         full = len(batch) == most_items or judgements + more > most_judgements or size + bytes_more > most_bytes
         if batch and full:
             yield batch
@@ -175,6 +175,12 @@ def batches(
         judgements, size = judgements + more, size + bytes_more
     if batch:
         yield batch
+
+
+def _askings(info: wire.JudgeInfo, judge: wire.Judge, options: ScoreOptions) -> int:
+    """How often each criterion is asked, as the service counts judgements."""
+    reads_both = any(one.name == judge.prompt and one.reading == "opposite" for one in info.prompts)
+    return options.get("votes", 1) * (2 if reads_both or options.get("consistency", 1) == 2 else 1)
 
 
 def _bytes(item: wire.Item) -> int:

@@ -180,7 +180,9 @@ class Limits(Answer):
     max_items: int
     max_criteria: int
     max_judgements: int | None = Field(
-        default=None, description="Criteria of all responses of a request, times `votes`. Older services name none."
+        default=None,
+        description="Criteria of all responses of a request, times `votes`, and twice as many where each is asked "
+        "twice. Older services name none.",
     )
     max_body_bytes: int
     max_model_len: int
