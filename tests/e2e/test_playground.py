@@ -44,6 +44,7 @@ class Guarded:
     def __init__(self, page: Page) -> None:
         self.answer: tuple[int, dict[str, Any], dict[str, str]] = (200, scored(), {})
         self.keys: list[str | None] = []
+        self.judge: dict[str, Any] = {}
         page.route("http://judge.test/**", self._route)
         page.goto("http://judge.test/")
 
@@ -55,7 +56,7 @@ class Guarded:
         if self.keys[-1] != f"Bearer {KEY}":
             route.fulfill(status=401, json=told("No or unknown key", "give a key"))
         elif route.request.url.endswith("/v1/judge"):
-            route.fulfill(json={"model": "m", "engine": "e", "fingerprint": "f", "modes": ["verdict"]})
+            route.fulfill(json={"model": "m", "engine": "e", "fingerprint": "f", "modes": ["verdict"], **self.judge})
         else:
             status, body, headers = self.answer
             route.fulfill(status=status, json=body, headers=headers)
@@ -137,6 +138,21 @@ def test_a_warning_about_the_response_is_shown(page: Page) -> None:
     assert len(told) == 1 and told[0].startswith("reasoning_kept: ")
 
 
+@pytest.mark.parametrize(
+    ("trust", "toy", "shown"), [("unproven", False, True), ("proven", False, False), ("unproven", True, False)]
+)
+def test_an_unproven_judge_is_called_one_above_the_form(
+    blank: Page, guarded: Guarded, trust: str, toy: bool, shown: bool
+) -> None:
+    guarded.judge = {"toy": toy, "judges": [{"fingerprint": "f", "trust": trust}]}
+    blank.wait_for_selector("#key")
+    blank.fill("#key", KEY)
+    blank.click("#go")
+    blank.wait_for_selector(".score")
+    assert blank.is_visible("#unproven") is shown
+    assert blank.is_visible("#toy") is toy
+
+
 def test_a_slip_in_the_rubric_is_explained(page: Page) -> None:
     page.fill("#rubric", "Tells the user to rest.")
     page.click("#go")
@@ -156,6 +172,7 @@ def test_the_judge_can_be_asked_in_every_mode_it_has(page: Page) -> None:
     page.wait_for_selector("#mode option:nth-child(3)", state="attached")
     assert page.locator("#mode option").all_inner_texts() == ["verdict", "implicit", "likert"]
     assert page.inner_text("#toy") == "This judge is a toy: believe none of its verdicts."
+    assert page.is_hidden("#unproven"), "one line is enough"
     for mode, shown in (("implicit", "#answer p.wait"), ("verdict", "#answer table")):
         page.select_option("#mode", mode)
         with page.expect_response("**/v1/score") as answered:
