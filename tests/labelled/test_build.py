@@ -3,11 +3,14 @@ import json
 from collections import defaultdict
 from typing import Any
 
+import numpy as np
 import pytest
 
 from labelled.__main__ import FOLDER, packed
 from labelled.build import SPLITS, Split
 from labelled.rules import RULES
+from labelled.text import words
+from trainer_client.agreement.statistics import auroc
 from trainer_client.labels import read_labels
 
 Json = dict[str, Any]
@@ -64,6 +67,23 @@ def test_a_wording_tells_nothing_about_the_label() -> None:
                 counts[denied][row["met"][criterion["id"]]] += 1
         for no, yes in counts.values():
             assert 0.4 <= yes / (yes + no) <= 0.6
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=lambda split: split.name)
+def test_length_and_word_overlap_are_at_chance(split: Split) -> None:
+    """What a judge that does not read could go by: it has an AUROC of 0.48 to 0.53 on every file."""
+    truth: list[bool] = []
+    guesses: dict[str, list[float]] = {"length": [], "overlap": []}
+    for one in read_labels([_path(split)]).items:
+        assert isinstance(one.item.response, str)
+        found = set(words(one.item.response.lower()))
+        for criterion in one.criteria:
+            asked = words(criterion.text.lower())
+            truth.append(bool(one.met[criterion.id or ""]))
+            guesses["length"].append(len(one.item.response))
+            guesses["overlap"].append(sum(word in found for word in asked) / len(asked))
+    for name, guess in guesses.items():
+        assert 0.46 < float(auroc(np.array(truth), np.array(guess))) < 0.54, name
 
 
 def _questions(split: Split) -> list[str]:
