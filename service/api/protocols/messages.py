@@ -20,15 +20,17 @@ _TEXT = ("text", "input_text", "output_text")  # a tuple bears a `type` that is 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn. `calls` are the assistant's calls of tools, as the contract reads them."""
+    """One turn. `calls` are the assistant's calls of tools, as the contract reads them; `name` is a tool's."""
 
     role: str
     content: str
     calls: tuple[Any, ...] = ()
+    name: str | None = None
 
     def sent(self) -> dict[str, Any]:
         calls = {"tool_calls": list(self.calls)} if self.calls else {}
-        return {"role": self.role, "content": self.content, **calls}
+        name = {} if self.name is None else {"name": self.name}
+        return {"role": self.role, "content": self.content, **calls, **name}
 
 
 def turns(items: Sequence[Any], *place: str | int) -> list[Turn]:
@@ -55,7 +57,8 @@ def _turn(item: Any, place: Place) -> Turn | None:
         )
     content, calls = item.get("content"), item.get("tool_calls")
     if not calls:
-        return Turn(item["role"], text(content, *place, "content"))
+        name = item.get("name") if item["role"] == "tool" and isinstance(item.get("name"), str) else None
+        return Turn(item["role"], text(content, *place, "content"), name=name or None)
     return Turn(item["role"], "" if content is None else text(content, *place, "content"), _calls(calls, place))
 
 

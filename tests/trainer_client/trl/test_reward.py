@@ -234,7 +234,7 @@ def test_a_completion_with_tools_is_sent_turn_by_turn_and_a_tools_words_are_no_a
     calls = [{"name": "look", "arguments": '{"q": "neck"}'}]
     turns = [
         {"role": "assistant", "content": "I look.", "tool_calls": calls},
-        {"role": "tool", "content": PARROT},
+        {"role": "tool", "content": PARROT, "name": "look"},
         {"role": "assistant", "content": "Rest."},
     ]
     assert sent == [turns, turns[:2], "Rest."]
