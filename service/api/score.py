@@ -21,7 +21,14 @@ from service.api import translate
 from service.api.accept import JSON, NDJSON, wants_lines
 from service.api.dependencies import Dependencies
 from service.api.metering import charged_body, identified
-from service.api.request_body import ParsedRequest, RequestParser, invalid_at, is_small, parse_score_request
+from service.api.request_body import (
+    CountedBody,
+    ParsedRequest,
+    RequestParser,
+    invalid_at,
+    is_small,
+    parse_score_request,
+)
 from service.api.request_metrics import RequestSummary, count_use, record
 from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch
@@ -86,7 +93,7 @@ class ScoreRoute:
         self, request: Request, team: Team, arrived_s: float, parse: RequestParser, streams: bool, dialect: str
     ) -> Response:
         scorer = self._dependencies.lifecycle.judge()
-        body = await charged_body(self._dependencies, request, team)
+        body = CountedBody(await charged_body(self._dependencies, request, team))
         media_type = NDJSON if streams else JSON
         running: Running | None = None
         key = request.headers.get("idempotency-key")

@@ -250,3 +250,11 @@ def test_rar_explicit_is_refused_where_the_contract_says_so(criteria: list[wire.
     except InvalidRequest as error:
         refused = [loc[1] for loc, _ in error.errors]
     assert rubric.lacking_category() == refused
+
+
+def test_a_criterion_of_one_shape_alone_is_the_same_as_one_that_is_looked_at() -> None:
+    for more in ({}, {"id": "a"}, {"polarity": "negative"}, {"id": "a", "polarity": "positive"}):
+        plain = {"text": "Pitfall Criteria: Lies.", "points": -3, **more}
+        looked_at = wire.Criterion.model_validate({**plain, "tags": {}, "verifier": None})
+        assert wire.Criterion.model_validate(plain) == looked_at
+        assert looked_at.model_dump_json() == wire.Criterion.model_validate(plain).model_dump_json()

@@ -47,7 +47,8 @@ _BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 def says_something(text: str) -> bool:
     """Returns whether a reader would see anything: white space, control and format characters (such as those of zero
     width) and marks that stand on nothing are not seen."""
-    return any(map(_is_seen, text))
+    first = text[:1]
+    return (first.isascii() and first.isalnum()) or any(map(_is_seen, text))  # nearly all texts begin so
 
 
 def _is_seen(character: str) -> bool:

@@ -33,6 +33,8 @@ CATEGORIES: tuple[Category, ...] = ("essential", "important", "optional", "pitfa
 # "Essential Criteria: …" as RaR's rows begin, and the misspellings that its released rows hold.
 _PREFIX = re.compile(r"^\s*([A-Za-z]{5,12})\s+crit[a-z]{2,8}\s*[:\-\u2013]\s*", re.IGNORECASE)
 _MAX_FIELDS = 32
+_OWN_SHAPE = frozenset({"text", "points", "id", "polarity"})
+"""A criterion with no other fields has one shape alone."""
 _CATEGORY = {
     "enum": [*CATEGORIES],
     "type": "string",
@@ -77,7 +79,7 @@ class Criterion(Strict):
     @model_validator(mode="before")
     @classmethod
     def _other_shapes(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
+        if not isinstance(data, dict) or data.keys() <= _OWN_SHAPE:
             return data
         if len(data) > _MAX_FIELDS:  # each of them would be an error of its own
             raise ValueError(f"more than {_MAX_FIELDS} fields in one criterion")

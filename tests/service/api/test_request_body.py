@@ -166,3 +166,18 @@ def test_one_item_needs_no_list_and_its_faults_have_the_places_that_the_caller_w
     with pytest.raises(InvalidRequest) as refused:
         parse_score_request(b'{"mode": "verdict"}', LIMITS)
     assert refused.value.errors[0][0] == ("items",)
+
+
+async def test_the_values_of_a_body_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    structure = wire.structure
+
+    def count(text: bytes) -> int:
+        counted.append(len(text))
+        return structure(text)
+
+    monkeypatch.setattr(wire, "structure", count)
+    large = body(items=[item(response="word " * 10_000)])
+    async with serving() as client:
+        assert (await client.post("/v1/score", content=large)).status_code == 200
+    assert counted == [len(large)]
