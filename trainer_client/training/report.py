@@ -116,7 +116,8 @@ def write(folder: Path) -> Path:
 
 def page(folder: Path) -> str:
     """The whole page as HTML."""
-    run, logs, rollouts = run_config.read(folder / "run.yaml"), _logs(folder / "metrics.jsonl"), _Rollouts.of(folder)
+    run, rollouts = run_config.read(folder / "run.yaml"), _Rollouts.of(folder)
+    logs = _logs(folder / "metrics.jsonl", run.updates)
     judges = run_dir.judges(folder)
     named = ", then ".join(f"{one['model']} {one['fingerprint']}" for one in judges) or "no judge yet"
     return Template(_PAGE.read_text(encoding="utf-8")).substitute(
@@ -130,9 +131,11 @@ def page(folder: Path) -> str:
     )
 
 
-def _logs(path: Path) -> _Logs:
+def _logs(path: Path, updates: int) -> _Logs:
+    """The lines, with `step` in batches of rollouts, each of which has so many updates."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+    logs = [json.loads(line) for line in lines]
+    return [{**log, "step": log["step"] / updates} for log in logs]
 
 
 def points(logs: _Logs, metric: str) -> Points:
@@ -147,7 +150,7 @@ def _has(logs: _Logs, metric: str) -> bool:
 
 def _tiles(logs: _Logs, rollouts: "_Rollouts") -> Iterable[str]:
     last = max((log["step"] for log in logs), default=0)
-    yield _tile(f"{last:g}", "optimiser steps")
+    yield _tile(f"{last:g}", "batches of rollouts")
     for metric, name in (
         ("reward/bare", "reward, bare prompt, last tenth"),
         ("eval_reward", "held-out reward, last tenth"),

@@ -73,7 +73,7 @@ def _dress(axes: Any, low: float | None, high: float | None) -> None:
     if high is not None:
         top = high if data.y1 <= high else top
     axes.set_ylim(bottom, top if top > bottom else bottom + 1.0)
-    axes.set_xlabel("optimiser step", color=_SOFT)
+    axes.set_xlabel("batch", color=_SOFT)
     axes.grid(axis="y", color=_LINE, linewidth=0.8)
     axes.tick_params(colors=_SOFT, length=0)
     axes.xaxis.get_major_locator().set_params(integer=True)

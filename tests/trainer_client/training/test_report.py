@@ -33,9 +33,9 @@ def _log(step: int, **metrics: float | None) -> Json:
     return {"step": step, **common, "criteria/tea": step / 50, "criteria/<b>boxes": 0.5, **metrics}
 
 
-def _folder(folder: Path, logs: list[Json], statuses: list[str] | None = None) -> Path:
+def _folder(folder: Path, logs: list[Json], statuses: list[str] | None = None, **fields: Any) -> Path:
     out = folder / "out"
-    run_dir.start(out, run_config.read(runs.run_file(folder, "http://judge:8000")), {"train": {}})
+    run_dir.start(out, run_config.read(runs.run_file(folder, "http://judge:8000", **fields)), {"train": {}})
     run_dir.write_judge(out, JUDGE, 0)
     (out / "metrics.jsonl").write_text("".join(f"{json.dumps(log)}\n" for log in logs))
     for step, status in enumerate(statuses or [], start=1):
@@ -68,6 +68,11 @@ def _text(page: str, section: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", found.group(1)))
 
 
+def test_the_page_counts_batches(tmp_path: Path) -> None:
+    out = _folder(tmp_path, [_log(step) for step in (4, 8)], mini_batch=1, trl={"num_iterations": 2})
+    assert '<div class="tile"><b>2</b><span>batches of rollouts' in report.page(out)
+
+
 def test_the_page_says_what_the_folder_holds(out: Path) -> None:
     page = report.page(out)
     for heading in (
@@ -84,7 +89,7 @@ def test_the_page_says_what_the_folder_holds(out: Path) -> None:
     assert "<h2>Distance from the start</h2>" not in page, "this run logged no KL"
     tiles = re.findall(r'<div class="tile"><b>([^<]*)</b><span>([^<]*)', page)
     assert tiles == [
-        ("50", "optimiser steps"),
+        ("50", "batches of rollouts"),
         ("0.480", "reward, bare prompt, last tenth"),
         ("0.250", "held-out reward, last tenth"),
         ("0.125", "of the answers cut off, last tenth"),
