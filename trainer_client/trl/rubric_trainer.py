@@ -80,7 +80,7 @@ class RubricTrainer(GRPOTrainer):  # type: ignore[misc]
         return norm
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        if self.model.training:
+        if self.model.training or not self.log_completions:
             made: dict[str, Any] = super()._generate_and_score_completions(inputs)
             return made
         # TRL's own logs hold as many rollouts as a training batch has, and mix both kinds.
