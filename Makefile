@@ -38,7 +38,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reord
 test: .venv/dev .venv/real-judge .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## run all tests, with real vLLM, Ray, Redis, Prometheus and a browser: 13 minutes
 	$(PYTEST) $(ARGS)
 
-test-fast: .venv/test .venv/redis .venv/peers .venv/deploy .venv/nginx  ## run the tests that need no vLLM, Ray, browser, Prometheus or training: 5 minutes
+test-fast: .venv/test .venv/redis .venv/peers .venv/deploy .venv/nginx  ## run the tests that need no vLLM, Ray, browser, Prometheus, training or real judge: 5 minutes
 	$(PYTEST) --fast $(ARGS)
 
 check: .venv/dev .venv/vllm .venv/deploy  ## check the code: ruff, mypy --strict, import contracts

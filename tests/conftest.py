@@ -23,9 +23,11 @@ NEEDS = {
     "vllm": (
         "e2e/test_serve_vllm.py",
         "loadtests/test_dashboards_live.py",
+        "real/test_engines.py",
         "service/engine/remote/test_live.py",
         "service/engine/vllm",
     ),
+    "real_judge": ("real",),
     "ray": ("deploy/ray", "e2e/ray", "service/hosting/ray"),
     "browser": (
         "e2e/test_playground.py",
@@ -37,6 +39,7 @@ NEEDS = {
         "e2e/test_study.py",
         "miniature/judge/test_make.py",
         "miniature/policy/test_make.py",
+        "real/test_training.py",
         "trainer_client/training/test_loops.py",
         "trainer_client/training/test_train.py",
         "trainer_client/trl",
@@ -46,11 +49,13 @@ NEEDS = {
 """Tests that need what takes long to install or to run, by their files; `--fast` does not even import these."""
 TOGETHER = {
     "ray": ("e2e/ray",),
+    "real_judge": ("real",),
     "vllm": ("e2e/test_sizing.py", "service/engine/vllm/test_engine.py"),
 }
 """Files that share what takes long to start: one worker runs them all. Elsewhere a file stays together."""
 LONGEST = (
     "e2e/ray",
+    "real",
     "deploy/test_alerts_fire.py",
     "e2e/test_sizing.py",
     "service/engine/vllm/test_engine.py",
