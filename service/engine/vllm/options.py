@@ -90,7 +90,7 @@ def engine_arguments(folder: Path, options: Options, *, cpu: bool) -> dict[str, 
         "model": str(folder),
         "served_model_name": "judge",
         "dtype": dtype,
-        "hf_overrides": {"head_dtype": _head_dtype(folder)},
+        "hf_overrides": {"head_dtype": _head_dtype(folder, options)},
         "enforce_eager": _eager(options, cpu),
         "max_model_len": options.max_model_len,
         "tensor_parallel_size": options.tensor_parallel_size,
@@ -151,10 +151,10 @@ def _eager(options: Options, cpu: bool) -> bool:
     return cpu if options.enforce_eager is None else options.enforce_eager
 
 
-def _head_dtype(folder: Path) -> str:
-    """In bfloat16 P(met) would have steps, and labels would tie. A quantised head can be computed as it is only: vLLM
-    (0.32) raises an error at its first prompt otherwise."""
-    return "model" if quantises_head(folder) else "float32"
+def _head_dtype(folder: Path, options: Options) -> str:
+    """In bfloat16 P(met) would have steps, and labels would tie. But vLLM (0.32) raises an error at its first prompt
+    where a quantised head is to be float32, and on a GPU its float32 head goes past its batch-invariant kernels."""
+    return "model" if options.batch_invariant or quantises_head(folder) else "float32"
 
 
 def _rank(lora: Path) -> int:

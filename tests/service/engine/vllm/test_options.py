@@ -48,14 +48,16 @@ def test_a_cpu_and_a_gpu_have_their_own_defaults() -> None:
 
 
 def test_logits_are_float32_where_the_checkpoint_does_not_quantise_them(tmp_path: Path) -> None:
-    def given(tensors: dict[str, torch.Tensor]) -> Any:
+    def given(tensors: dict[str, torch.Tensor], batch_invariant: bool = False) -> Any:
         save_file(tensors, tmp_path / "model.safetensors")
-        return engine_arguments(tmp_path, Options(), cpu=False)["hf_overrides"]["head_dtype"]
+        options = Options(batch_invariant=batch_invariant)
+        return engine_arguments(tmp_path, options, cpu=False)["hf_overrides"]["head_dtype"]
 
     plain = torch.zeros(2, dtype=torch.bfloat16)
     assert given({"model.embed_tokens.weight": plain}) == "float32", "a tied head"
     assert given({"lm_head.weight": plain, "lm_head.bias": plain + 1}) == "float32"
     assert given({"model.layers.0.up_proj.qweight": plain.int(), "lm_head.weight": plain}) == "float32"
+    assert given({"lm_head.weight": plain}, batch_invariant=True) == "model", "what was asked for is kept"
     assert given({"lm_head.qweight": plain.int(), "lm_head.scales": plain + 1}) == "model"
     assert given({"language_model.lm_head.weight": plain.to(torch.float8_e4m3fn)}) == "model"
 
