@@ -5,7 +5,7 @@ than a standard error, so `none` wins ties. What the choice is worth is measured
 neither the fit nor the choice has seen the rows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,28 +40,16 @@ class Chosen:
     cross_fitted: Floats
 
 
-def no_progress(fits: int) -> None:
-    """For a caller that shows none."""
-
-
-def choose(rows: Rows, *, seed: int = 0, progress: Callable[[int], None] = no_progress) -> Chosen:
-    """`progress` is told of each round of folds."""
+def choose(rows: Rows, *, seed: int = 0) -> Chosen:
     offered = candidates(rows)
     tried = compare(rows, offered, seed)
-    progress(1)
     best = simplest(tried)
     cross_fitted = np.full(len(rows), np.nan)
     for fitted, held_out in folds(rows.groups, seed):
         inner = rows.take(fitted)
         chosen = simplest(compare(inner, offered, seed + 1))
         cross_fitted[held_out] = chosen.predict(chosen.fit(inner), rows.take(held_out))
-        progress(1)
     return Chosen(best, best.fit(rows), tried, cross_fitted)
-
-
-def rounds() -> int:
-    """How often `progress` is told."""
-    return FOLDS + 1
 
 
 def compare(rows: Rows, offered: Sequence[Candidate], seed: int) -> tuple[Tried, ...]:

@@ -3,7 +3,6 @@
 Guarantees: too few labels, or labels of one kind alone, make none.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from trainer_client import wire
 from trainer_client.calibration.candidates import CONTENT_FREE, LEAST_OF_EACH
 from trainer_client.calibration.certificate import certify, gain
-from trainer_client.calibration.choice import Chosen, choose, no_progress
+from trainer_client.calibration.choice import Chosen, choose
 from trainer_client.calibration.rows import Rows
 from trainer_client.errors import DataError
 from trainer_client.labels import Judged
@@ -45,10 +44,10 @@ def check_enough(rows: Rows) -> None:
         raise DataError(f"the judge has verdicts on {seen}; a calibration takes {LEAST_GROUPS} prompts, so label more")
 
 
-def make(judged: Judged, rows: Rows, *, progress: Callable[[int], None] = no_progress) -> Made:
-    """`progress` is told of each round of folds. Raises DataError."""
+def make(judged: Judged, rows: Rows) -> Made:
+    """Raises DataError."""
     check_enough(rows)
-    chosen = choose(rows, progress=progress)
+    chosen = choose(rows)
     prior = chosen.candidate.prior
     judge = judged.judge
     calibration = wire.Calibration(

@@ -6,19 +6,18 @@ nothing twice. Calibrations of other judges in the file stay.
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
-from trainer_client.calibration.choice import rounds
 from trainer_client.calibration.collection import collect, queries
 from trainer_client.calibration.made import Made, make, read_file, write_file
 from trainer_client.calibration.rows import PriorOf, Rows
+from trainer_client.cli.progress import criteria_progress
 from trainer_client.cli.service_arguments import add_service, explained
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
@@ -66,8 +65,7 @@ def run(args: argparse.Namespace) -> int:
         read_file(args.out)  # what is no calibration file is refused before the judge is asked
         labels = read_labels(args.files, law=Law(pitfalls=args.pitfalls, say=notes.once()))
         judged, rows = asyncio.run(_collected(args, labels))
-        with _bar(args, rounds()) as progress:
-            made = make(judged, rows, progress=progress)
+        made = make(judged, rows)
         write_file(args.out, made.calibration)
         if args.json is not None:
             args.json.write_text(json.dumps(as_json(made), indent=1) + "\n", encoding="utf-8")
@@ -82,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         return 2
     for line in lines(made):
         print(line)
+    if later := judged.may_come_later:
+        print(f"rubricd: {later} verdicts are missing for the moment; the same command asks for them", file=sys.stderr)
     print(f"rubricd: {made.calibration.name} for judge {made.calibration.judge} is in {args.out}")
     return 0
 
@@ -92,29 +92,10 @@ async def _collected(args: argparse.Namespace, labels: Labels) -> tuple[Judged, 
         options["judge_prompt"] = args.judge_prompt
     priors = _PRIORS[args.priors] if args.mode == "verdict" else ()
     store = args.out.with_name(f"{sources.stem(args.out)}.verdicts.jsonl")
-    with _bar(args, queries(labels, priors)) as progress:
+    with criteria_progress(queries(labels, priors), args.quiet) as progress:
         token = os.environ.get(args.token_env) or None
         async with JudgeClient(args.url, token=token, concurrency=args.concurrency) as client:
             return await collect(client, labels, priors, options=options, store=store, progress=progress)
-
-
-@contextlib.contextmanager
-def _bar(args: argparse.Namespace, total: int) -> Iterator[Callable[[int], None]]:
-    """Told how much more is done."""
-    if args.quiet or not sys.stderr.isatty():
-        yield lambda more: None
-        return
-    from trainer_client.cli import table
-
-    done = 0
-    with table.count_progress(total) as told:
-
-        def progress(more: int) -> None:
-            nonlocal done
-            done += more
-            told(done)
-
-        yield progress
 
 
 def lines(made: Made) -> Iterator[str]:

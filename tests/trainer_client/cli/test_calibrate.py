@@ -72,7 +72,7 @@ def write(path: Path, found: list[dict[str, Any]]) -> Path:
 def calibrate(labels: Path, judge: Service, *options: str) -> int:
     out = labels.with_name("calibration.json")
     with served(judge) as url:
-        return main(["calibrate", str(labels), "--url", url, "--out", str(out), *options])
+        return main(["calibrate", str(labels), "--url", url, "--out", str(out), "--quiet", *options])
 
 
 def test_a_judge_that_is_too_sure_gets_its_line_and_certificate(
@@ -171,6 +171,26 @@ def test_what_cannot_be_written_is_refused_before_anything_is_asked(
     assert calibrate(labels, judge) == 2
     assert "is no calibration file" in capsys.readouterr().err
     assert judge.requests == []
+
+
+def test_what_the_judge_cannot_read_is_left_out_and_counted(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judge = service()
+    whole = judge.answer
+
+    def too_long(body: dict[str, Any]) -> httpx.Response:
+        answer = json.loads(whole(body).content)
+        for item, result in zip(body["items"], answer["results"], strict=True):
+            if int(item["prompt"].split()[1][:-1]) >= 100:
+                result.update(status="failed", score=None, coverage=0.0)
+                for one in result["criteria"]:
+                    one.update(status="too_long", met=None, p=None, p_raw=None, label_mass=None)
+        return answered(answer)
+
+    judge.answer = too_long
+    assert calibrate(labels, judge, "--priors", "none") == 0
+    said = capsys.readouterr()
+    assert "500 criteria of 100 prompts" in said.out and "left out: 100 too_long" in said.out
+    assert said.err == ""
 
 
 def test_a_judge_without_verdicts_is_told(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
