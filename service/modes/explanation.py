@@ -60,7 +60,9 @@ def why_no_explanation(
         return "the judge repeated its instructions where its explanation belongs"
     if any(is_copy(words, words_of(criterion.text)) for criterion in candidate.criteria):
         return "the judge repeated a criterion where its explanation belongs"
-    if any(is_copy(words, words_of(text)) for text in _shown(candidate)):
+    # A copy begins with words that stand in its source side by side; a search for these costs little in a long text.
+    opening = re.compile(r"\W*".join(map(re.escape, words[:_RUN])))
+    if any(opening.search(text.casefold()) and is_copy(words, words_of(text)) for text in _shown(candidate)):
         return "the judge copied the conversation or the response where its explanation belongs"
     return None
 

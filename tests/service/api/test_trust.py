@@ -44,7 +44,7 @@ async def test_a_judge_at_chance_serves_and_is_unproven() -> None:
 
 
 async def test_a_mode_that_fails_is_refused_and_no_longer_offered() -> None:
-    async with serving(ExamJudge(explain=lambda one: "your reasons"), settings=EXAMINED) as client:
+    async with serving(ExamJudge(explain=lambda one: "Answer with the JSON object."), settings=EXAMINED) as client:
         before = (await client.get("/v1/judge")).json()
         refused = await client.post("/v1/score", json={"items": [item()], "mode": "reasoned"})
         again = await client.post("/v1/score", json={"items": [item()], "mode": "reasoned"})

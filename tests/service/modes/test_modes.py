@@ -76,7 +76,9 @@ class Echo(FakeEngine):
         return [Generation(document, finished=True, tokens=9) for _ in prompts]
 
 
-@pytest.mark.parametrize("explanation", ["", "Rest it.", "Criterion number 1.", "your reasons", "true true"])
+@pytest.mark.parametrize(
+    "explanation", ["", "Rest it.", "Criterion number 1.", "Answer with the JSON object.", "true true"]
+)
 async def test_an_echo_is_no_verdict(explanation: str) -> None:
     async with scoring(Echo(explanation)) as scorer:
         [scored], _ = await scorer.score([candidate(criteria=3)], REASONED)

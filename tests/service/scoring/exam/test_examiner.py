@@ -77,7 +77,7 @@ ECHOES: list[Callable[[Question | None], str]] = [
     lambda one: "",
     lambda one: one.criterion.text if one else "",
     lambda one: (one.candidate.response if one else "") or "true",
-    lambda one: "your reasons",
+    lambda one: "Answer with the JSON object.",
 ]
 
 
