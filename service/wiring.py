@@ -34,8 +34,8 @@ from service.redis_client import RedisClient
 from service.scheduling import Scheduler
 from service.scoring.answering import answering_modes
 from service.scoring.evaluator import Evaluator
-from service.scoring.exam.examiner import NO_EXAM, Examiner, NoExam
 from service.scoring.exam.labelled_canaries import LabelledCanaries
+from service.scoring.exam.proctor import NO_EXAM, NoExam, Proctor
 from service.scoring.exam.questions import Question
 from service.scoring.scorer import Scorer
 from service.scoring.verdict_codec import decode, encode
@@ -202,14 +202,14 @@ async def _load(
     scheduler.start()
     stack.push_async_callback(scheduler.drain, 0.0)
     modes, canary = await answering_modes(modes, scheduler)
-    examiner = NO_EXAM if not settings.exam else Examiner(built_in_exam(), scheduler, parts.clock, telemetry)
-    if isinstance(examiner, Examiner):
-        await examiner.examine_first(modes.ways.values())
+    proctor = NO_EXAM if not settings.exam else Proctor(built_in_exam(), scheduler, parts.clock, telemetry)
+    if isinstance(proctor, Proctor):
+        await proctor.examine_first(modes.ways.values())
     store = MemoryCache[ModeResult](settings.cache_entries)
     telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(built.engine, scheduler, store, rules)))
     judge = modes.first.judge
     telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
-    labelled = _labelled_canaries(canaries, examiner, modes.first, scheduler, telemetry)
+    labelled = _labelled_canaries(canaries, proctor, modes.first, scheduler, telemetry)
     _run(stack, watch(canary, labelled, settings.canary_every_s, parts.clock, telemetry), "canary")
     log.info("ready: judge %s on %s, fingerprint %s", judge.identity.model, judge.identity.engine, judge.fingerprint)
     return Scorer(
@@ -218,7 +218,7 @@ async def _load(
         scheduler=scheduler,
         rules=rules,
         clock=parts.clock,
-        examiner=examiner,
+        proctor=proctor,
         escalation=escalation,
     )
 
@@ -232,7 +232,7 @@ def _grader(file: Path | None) -> str | None:
 
 def _labelled_canaries(
     canaries: Sequence[Question] | None,
-    examiner: Examiner | NoExam,
+    proctor: Proctor | NoExam,
     judging_mode: JudgingMode,
     scheduler: Scheduler,
     telemetry: Telemetry,
@@ -243,10 +243,10 @@ def _labelled_canaries(
         return None
     if canaries is not None:
         return LabelledCanaries(judging_mode, canaries, scheduler, telemetry)
-    answers = examiner.answers_of(judging_mode.judge)
+    answers = proctor.answers_of(judging_mode.judge)
     if answers is None:
         return None
-    labelled = LabelledCanaries(judging_mode, examiner.questions_for(judging_mode.judge), scheduler, telemetry)
+    labelled = LabelledCanaries(judging_mode, proctor.questions_for(judging_mode.judge), scheduler, telemetry)
     labelled.learn(answers)
     return labelled
 

@@ -43,7 +43,7 @@ class Routes:
         with identified(self._dependencies, request) as team:
             await self._dependencies.ledger.admit(team)
             scorer = self._dependencies.lifecycle.judge()
-            return _json(judge_info(scorer.judging_modes, scorer.examiner.grades, self._limits()))
+            return _json(judge_info(scorer.judging_modes, scorer.proctor.grades, self._limits()))
 
     async def usage(self, request: Request) -> Response:
         """Return the quota of the key's team, and what it used in this process since the start."""

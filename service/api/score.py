@@ -158,7 +158,7 @@ class ScoreRoute:
         request.state.summary = await self._record(call, scored, usage)
         count_use(self._dependencies.uses.of(call.team.name), len(scored), usage)
         small = call.small and sum(len(one.judgements) for one in scored) <= _SMALL_ANSWER
-        write = partial(_write, call, scorer.examiner.trust_of(call.judge), scored, usage)
+        write = partial(_write, call, scorer.proctor.trust_of(call.judge), scored, usage)
         body = await self._threads.run(call.team.name, write, small=small)
         if running is not None:
             await running.finish(body)
@@ -191,7 +191,7 @@ class ScoreRoute:
         scored = [found[index] for index in sorted(found)]
         request.state.summary = await self._record(call, scored, job.usage)
         count_use(self._dependencies.uses.of(call.team.name), len(scored), job.usage)
-        end = translate.end(call.id, call.judge, scorer.examiner.trust_of(call.judge), scored, job.usage)
+        end = translate.end(call.id, call.judge, scorer.proctor.trust_of(call.judge), scored, job.usage)
         lines.append(end.model_dump_json().encode() + b"\n")
         if running is not None:
             await running.finish(b"".join(lines))

@@ -17,7 +17,7 @@ from service.rubrics.debias import check_rates
 from service.rubrics.rubric import Candidate, Criterion
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
-from service.scoring.exam.examiner import NO_EXAM, Examiner, NoExam
+from service.scoring.exam.proctor import NO_EXAM, NoExam, Proctor
 from service.scoring.job import ScoringJob
 from service.scoring.request import Options, Usage
 from service.scoring.results import Scored
@@ -37,11 +37,11 @@ class Scorer:
         scheduler: Scheduler,
         rules: RulePool,
         clock: Clock,
-        examiner: Examiner | NoExam = NO_EXAM,
+        proctor: Proctor | NoExam = NO_EXAM,
         escalation: Escalation = OFF,
     ) -> None:
         self.judging_modes = judging_modes
-        self.examiner = examiner
+        self.proctor = proctor
         self.evaluator = evaluator
         self._scheduler = scheduler
         self._rules = rules
@@ -88,7 +88,7 @@ class Scorer:
         work."""
         judging_mode = self.judging_modes.choose(options.mode, options.layout, options.prompt)
         self._check(candidates, options, judging_mode)
-        await self.examiner.admit(judging_mode, options.deadline_s)
+        await self.proctor.admit(judging_mode, options.deadline_s)
         second_opinion = await self._second_opinion(options)
         job = ScoringJob(
             judging_mode,
@@ -107,7 +107,7 @@ class Scorer:
         if self._escalation.band <= 0 or options.mode != "verdict" or written is None:
             return None
         try:
-            await self.examiner.admit(written, options.deadline_s)
+            await self.proctor.admit(written, options.deadline_s)
         except RequestError:
             return None
         return SecondOpinion(written, self._escalation)

@@ -139,7 +139,7 @@ async def test_the_judge_sits_its_exam_and_its_answers_are_the_first_of_the_labe
         while composition.dependencies.lifecycle.state == "loading":
             await settle()
         scorer = composition.dependencies.lifecycle.judge()
-        [grade] = scorer.examiner.grades.values()
+        [grade] = scorer.proctor.grades.values()
         figures = Page(composition.dependencies.telemetry.exposition().decode()).named("rubricd_labelled_canaries")
     assert (grade.trust, grade.questions) == ("unproven", 80)
     assert set(figures) == {"answered", "agreement", "log_loss", "brier", "ece"}

@@ -1,4 +1,4 @@
-"""The examiner asks each way of judging the exam once, and says how far its verdicts can be trusted.
+"""The proctor asks each way of judging the exam once, and says how far its verdicts can be trusted.
 
 The default way sits its exam at the start, another one when it is first wanted: written answers, or a long layout, take
 a slow judge minutes.
@@ -51,7 +51,7 @@ class NoExam:
 NO_EXAM = NoExam()
 
 
-class Examiner:
+class Proctor:
     """`grades` are by fingerprint, of the exams that are over."""
 
     def __init__(self, exam: Exam, scheduler: Scheduler, clock: Clock, telemetry: Telemetry) -> None:

@@ -14,7 +14,7 @@ from service.modes.modes import JudgingMode
 from service.modes.registry import judging_modes
 from service.observability import Telemetry
 from service.scheduling import Scheduler
-from service.scoring.exam.examiner import NO_EXAM, Examiner
+from service.scoring.exam.proctor import NO_EXAM, Proctor
 from service.scoring.exam.questions import Question
 from service.settings import ModeSettings, SchedulingSettings
 from testkit.exam_judge import EXAM, ExamJudge
@@ -34,40 +34,40 @@ def says_met(one: Question) -> float:
 @asynccontextmanager
 async def examining(
     engine: FakeEngine, clock: ManualClock | None = None
-) -> AsyncIterator[tuple[Examiner, dict[tuple[str, str], JudgingMode]]]:
+) -> AsyncIterator[tuple[Proctor, dict[tuple[str, str], JudgingMode]]]:
     clock = clock or ManualClock()
     scheduler = Scheduler(engine, clock, SchedulingSettings())
     scheduler.start()
     modes = dict(judging_modes(engine.identity, family("qwen"), ModeSettings()).items())
-    yield Examiner(EXAM, scheduler, clock, Telemetry()), modes
+    yield Proctor(EXAM, scheduler, clock, Telemetry()), modes
     await scheduler.drain(0)
 
 
 @pytest.mark.parametrize("way", [VERDICT, REASONED, IMPLICIT, LIKERT])
 async def test_a_judge_that_knows_the_answers_is_proven_in_every_mode(way: tuple[str, str]) -> None:
-    async with examining(ExamJudge()) as (examiner, modes):
+    async with examining(ExamJudge()) as (proctor, modes):
         judge = modes[way].judge
-        assert examiner.trust_of(judge) == "unproven", "it has sat no exam"
-        await examiner.admit(modes[way], None)
-        assert examiner.trust_of(judge) == "proven"
-        found = examiner.grades[judge.fingerprint]
+        assert proctor.trust_of(judge) == "unproven", "it has sat no exam"
+        await proctor.admit(modes[way], None)
+        assert proctor.trust_of(judge) == "proven"
+        found = proctor.grades[judge.fingerprint]
     assert (found.right, found.answered) == (found.pairs, found.questions)
     assert found.interval[0] > 2 / 3
 
 
 @pytest.mark.parametrize("way", [VERDICT, REASONED, IMPLICIT, LIKERT])
 async def test_a_judge_that_likes_long_responses_is_unproven_and_serves(way: tuple[str, str]) -> None:
-    async with examining(ExamJudge(likes_it_long)) as (examiner, modes):
-        await examiner.admit(modes[way], None)
-        assert examiner.trust_of(modes[way].judge) == "unproven"
+    async with examining(ExamJudge(likes_it_long)) as (proctor, modes):
+        await proctor.admit(modes[way], None)
+        assert proctor.trust_of(modes[way].judge) == "unproven"
 
 
 async def test_the_first_exam_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     for judge, lines in ((ExamJudge(), 0), (ExamJudge(likes_it_long), 1), (FakeEngine(), 1)):
         caplog.clear()
-        async with examining(judge) as (examiner, modes):
+        async with examining(judge) as (proctor, modes):
             with caplog.at_level(logging.INFO, "service.scoring"):
-                await examiner.examine_first(modes.values())
+                await proctor.examine_first(modes.values())
         assert len(caplog.records) == lines
         if lines:
             assert "is unproven" in caplog.text and "where chance is 0.5" in caplog.text
@@ -85,55 +85,55 @@ ECHOES: list[Callable[[Question | None], str]] = [
 async def test_a_mode_that_writes_no_explanations_is_refused_with_the_reason(
     explain: Callable[[Question | None], str],
 ) -> None:
-    async with examining(ExamJudge(explain=explain)) as (examiner, modes):
+    async with examining(ExamJudge(explain=explain)) as (proctor, modes):
         with pytest.raises(InvalidRequest, match=r"mode `reasoned`, layout `rubricd`: it answered \d+ of 48"):
-            await examiner.admit(modes[REASONED], None)
-        assert examiner.trust_of(modes[REASONED].judge) == "failed"
-        await examiner.admit(modes[VERDICT], None)
-        assert examiner.trust_of(modes[VERDICT].judge) == "proven", "the other modes serve"
+            await proctor.admit(modes[REASONED], None)
+        assert proctor.trust_of(modes[REASONED].judge) == "failed"
+        await proctor.admit(modes[VERDICT], None)
+        assert proctor.trust_of(modes[VERDICT].judge) == "proven", "the other modes serve"
 
 
 async def test_a_mode_that_says_met_of_an_empty_response_is_refused() -> None:
-    async with examining(ExamJudge(says_met)) as (examiner, modes):
+    async with examining(ExamJudge(says_met)) as (proctor, modes):
         with pytest.raises(InvalidRequest, match="says met of 100% of what an empty response does not have"):
-            await examiner.admit(modes[REASONED], None)
-        await examiner.admit(modes[VERDICT], None)
+            await proctor.admit(modes[REASONED], None)
+        await proctor.admit(modes[VERDICT], None)
 
 
 async def test_a_judge_that_answers_in_no_way_does_not_serve() -> None:
-    async with examining(ExamJudge(label_mass=lambda labels: 0.1)) as (examiner, modes):
+    async with examining(ExamJudge(label_mass=lambda labels: 0.1)) as (proctor, modes):
         with pytest.raises(ConfigurationError, match="can be asked in no way: mode `verdict`"):
-            await examiner.examine_first(modes.values())
-        assert len(examiner.grades) == len(modes)
+            await proctor.examine_first(modes.values())
+        assert len(proctor.grades) == len(modes)
 
 
 async def test_where_the_default_fails_another_way_serves() -> None:
     judge = ExamJudge(label_mass=lambda labels: 0.1 if labels == 2 else 0.9)
-    async with examining(judge) as (examiner, modes):
-        await examiner.examine_first(modes.values())
+    async with examining(judge) as (proctor, modes):
+        await proctor.examine_first(modes.values())
         with pytest.raises(InvalidRequest):
-            await examiner.admit(modes[VERDICT], None)
-        await examiner.admit(modes[IMPLICIT], None)
+            await proctor.admit(modes[VERDICT], None)
+        await proctor.admit(modes[IMPLICIT], None)
 
 
 async def test_a_toy_fails_nothing_and_is_asked_once() -> None:
     engine = FakeEngine(plan=FaultPlan(rates={"low_mass": 1.0}))
-    async with examining(engine) as (examiner, modes):
-        await examiner.examine_first(modes.values())
+    async with examining(engine) as (proctor, modes):
+        await proctor.examine_first(modes.values())
         asked = engine.prompts
         for judging_mode in modes.values():
-            await examiner.admit(judging_mode, None)
-            assert examiner.trust_of(judging_mode.judge) == "unproven"
+            await proctor.admit(judging_mode, None)
+            assert proctor.trust_of(judging_mode.judge) == "unproven"
     assert engine.prompts == asked == len(EXAM.questions)
 
 
 async def test_many_requests_wait_for_one_exam() -> None:
     clock = ManualClock()
     engine = ExamJudge(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
-    async with examining(engine, clock) as (examiner, modes):
-        waiting = [asyncio.create_task(examiner.admit(modes[VERDICT], None)) for _ in range(50)]
+    async with examining(engine, clock) as (proctor, modes):
+        waiting = [asyncio.create_task(proctor.admit(modes[VERDICT], None)) for _ in range(50)]
         waiting[0].cancel()
-        late = asyncio.create_task(examiner.admit(modes[VERDICT], clock.now() + 0.5))
+        late = asyncio.create_task(proctor.admit(modes[VERDICT], clock.now() + 0.5))
         while engine.calls < 1:
             await asyncio.sleep(0.001)
         await clock.advance(0.6)
@@ -148,12 +148,12 @@ async def test_many_requests_wait_for_one_exam() -> None:
 
 async def test_an_engine_that_fails_is_asked_again_by_the_next_request() -> None:
     engine = ExamJudge(plan=FaultPlan(script=("batch",)))
-    async with examining(engine) as (examiner, modes):
+    async with examining(engine) as (proctor, modes):
         with pytest.raises(Unavailable):
-            await examiner.admit(modes[VERDICT], None)
+            await proctor.admit(modes[VERDICT], None)
         await settle()
-        await examiner.admit(modes[VERDICT], None)
-        assert examiner.trust_of(modes[VERDICT].judge) == "proven"
+        await proctor.admit(modes[VERDICT], None)
+        assert proctor.trust_of(modes[VERDICT].judge) == "proven"
 
 
 async def test_without_an_exam_everything_is_unproven_and_serves() -> None:
