@@ -80,10 +80,10 @@ def _candidates(item: Any) -> list[Candidate]:
 
 
 def _label(word: Any) -> bool | None:
-    """Annotators' words are an object by their names; the label is what more of them say than not."""
-    words = list(word.values()) if isinstance(word, Mapping) else [word]
+    """Annotators' words are a list, or an object by their names; the label is what more of them say than not."""
+    words = list(word.values()) if isinstance(word, Mapping) else word if isinstance(word, list) else [word]
     if not all(one is None or isinstance(one, bool) for one in words):
-        raise _WrongRow("a label in `met` is true, false or null, or an object of them by annotator")
+        raise _WrongRow("a label in `met` is true, false or null, or a list or an object of them by annotator")
     spoken = [one for one in words if one is not None]
     balance = 2 * sum(spoken) - len(spoken)
     return None if balance == 0 else balance > 0

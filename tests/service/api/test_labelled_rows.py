@@ -40,7 +40,7 @@ def test_each_label_is_a_question(tmp_path: Path) -> None:
 
 def test_what_nobody_decided_or_a_rule_decides_asks_nothing(tmp_path: Path) -> None:
     rule = {"id": "c", "text": "Holds 7.", "points": 1, "verifier": {"rule": "contains", "text": "7"}}
-    met = {"a": {"ann": True, "bob": True, "eve": False}, "b": {"ann": True, "bob": False}, "c": True}
+    met = {"a": {"ann": True, "bob": True, "eve": False}, "b": [True, False, None], "c": True}
     row = {"item": {**ITEM, "rubric": [*RUBRIC, rule]}, "met": met}
     [only] = read_labelled_rows(written(tmp_path, row, {"item": ITEM, "met": {"a": None}}), "canaries")
     assert (only.criterion.id, only.met) == ("a", True)
