@@ -1,4 +1,5 @@
-"""The one command line: `python -m service serve` runs the service, `keys` edits keys, `doctor` finds faults."""
+"""The one command line: `python -m service serve` runs the service, `keys` edits keys, `doctor` finds faults, `render`
+writes prompts as token ids."""
 
 import argparse
 import sys
@@ -17,6 +18,10 @@ _SERVE = "Run the service until a signal stops it. Exit status: 0 after a gracef
 _DOCTOR = (
     "Look at this machine with the settings that `serve` would have, and say what is wrong and what to do. "
     "Exit status: 1 when the service could not start."
+)
+_RENDER = (
+    "Read items from standard input, a JSON object a line, and write the prompts of mode `verdict` as token ids, with "
+    "the settings that `serve` would have; for `rubricd distill`. It loads the tokenizer alone."
 )
 _ENVIRONMENT = (
     "Each flag is also an environment variable: --max-batch-tokens is RUBRICD_MAX_BATCH_TOKENS. Flags win. Secrets "
@@ -49,6 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from service.doctor import doctor
 
             return doctor(settings)
+        if command == "render":
+            from service.render import render
+
+            return render(settings, sys.stdin, sys.stdout)
         from service.server import serve
 
         return serve(settings)
@@ -68,6 +77,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, CliSettingsSource[A
     for name, summary, description in (
         ("serve", "run the service", _SERVE),
         ("doctor", "say what would stop the service on this machine, and what to do", _DOCTOR),
+        ("render", "write the prompts of items as token ids", _RENDER),
     ):
         command = commands.add_parser(
             name, help=summary, description=description, epilog=_ENVIRONMENT, allow_abbrev=False

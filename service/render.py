@@ -1,0 +1,78 @@
+"""Renders items as the judge's prompts, as token ids in JSON lines, for who trains a judge on what it will be asked.
+
+Guarantees: the ids are those of `POST /v1/score` in mode `verdict` with the same settings; untrusted text goes through
+the same tokenisation. Only the tokenizer is loaded. A line that is no item ends the command with its number.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
+
+from service.api.request_body import parse_score_request
+from service.api.translate import candidates
+from service.engine.base import EngineIdentity
+from service.engine.build import MINIATURE
+from service.engine.tokenizer import load_tokenizer
+from service.errors import ConfigurationError, RubricdError
+from service.modes.modes import JudgingMode
+from service.modes.registry import judging_modes
+from service.rubrics.rubric import Candidate
+from service.scoring.scorer import DEFAULT
+from service.settings import Settings
+
+
+def render(settings: Settings, lines: TextIO, out: TextIO) -> int:
+    """Reads an item from each line and writes a line for each response, after a first line about the prompt. Raises
+    ConfigurationError, for a line that is no item too."""
+    mode = _mode(settings)
+    print(json.dumps(_about(settings, mode)), file=out)
+    for line in rendered(mode, settings, lines):
+        print(json.dumps(line), file=out)
+    return 0
+
+
+def rendered(mode: JudgingMode, settings: Settings, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """For each response its prompts: the ids that its criteria share, and each criterion's own, null for a rule."""
+    for number, line in enumerate(lines, 1):
+        try:
+            asked = candidates(parse_score_request(line.encode(), settings).request)
+        except RubricdError as error:
+            raise ConfigurationError(f"line {number} of the items: {error}") from error
+        for candidate in asked:
+            yield _prompts(mode, candidate)
+
+
+def _prompts(mode: JudgingMode, candidate: Candidate) -> dict[str, Any]:
+    asked = [criterion for criterion in candidate.criteria if criterion.rule is None]
+    prompts = mode.renderer.render([(candidate, asked)])[0] if asked else []
+    own = {criterion.id: prompt.own for criterion, prompt in zip(asked, prompts, strict=True)}
+    shared = prompts[0].shared if prompts else ()
+    return {"shared": shared, "own": [own.get(criterion.id) for criterion in candidate.criteria]}
+
+
+def _mode(settings: Settings) -> JudgingMode:
+    judge = settings.judge or str(MINIATURE)
+    # The prompt does not depend on the weights, and no fingerprint is written.
+    identity = EngineIdentity(model=judge, revision="", engine="none", facts={})
+    modes = judging_modes(identity, load_tokenizer(judge, settings.revision), settings)
+    if modes.wordings[modes.default_prompt].reading != "single":
+        raise ConfigurationError(
+            f"prompt `{modes.default_prompt}` asks each criterion twice, and a judge is trained for one question: set "
+            "another `prompt`"
+        )
+    return modes[DEFAULT]
+
+
+def _about(settings: Settings, mode: JudgingMode) -> dict[str, Any]:
+    """What the ids were rendered with. `digest` is one of every byte of the template and the labels."""
+    digest = hashlib.sha256(json.dumps([mode.renderer.skeleton.fixed_text, mode.judge.labels]).encode()).hexdigest()
+    return {
+        "judge": settings.judge or str(MINIATURE),
+        "mode": mode.judge.mode,
+        "layout": mode.judge.layout,
+        "labels": mode.judge.labels,
+        "label_ids": mode.judge.label_ids,
+        "prompt": mode.judge.prompt,
+        "digest": digest[:16],
+    }

@@ -1,0 +1,45 @@
+"""`python -m service render` writes prompts of items, and nothing for a line that is none."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from service.errors import ConfigurationError
+from service.render import render
+from service.settings import Settings
+from testkit.apps import item
+
+
+def _rendered(*lines: str, **settings: Any) -> list[dict[str, Any]]:
+    out = io.StringIO()
+    assert render(Settings(**settings), io.StringIO("".join(f"{line}\n" for line in lines)), out) == 0
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_the_first_line_says_what_the_ids_were_rendered_with() -> None:
+    (about,) = _rendered()
+    assert about["labels"] == ["Yes", "No"] and len(about["label_ids"]) == 2
+    assert (about["mode"], about["layout"]) == ("verdict", "rubricd")
+    (other,) = _rendered(labels=("No", "Yes"))
+    assert other["digest"] != about["digest"] and other["prompt"] == about["prompt"] == "question"
+
+
+def test_a_response_is_a_line_and_reasoning_is_taken_off_as_when_it_is_scored() -> None:
+    whole = item(response="<think>So be it.</think>Rest it.", reasoning="remove")
+    group = {key: value for key, value in item().items() if key != "response"} | {"responses": ["Rest it.", "Run."]}
+    _, plain, removed, first, second = _rendered(json.dumps(item()), json.dumps(whole), json.dumps(group))
+    assert plain == removed == first != second
+    assert second["own"] == plain["own"] and second["shared"] != plain["shared"]
+
+
+@pytest.mark.parametrize("line", ["nothing", "{}", json.dumps({"prompt": "a", "response": "b"})])
+def test_a_line_that_is_no_item_ends_the_command_with_its_number(line: str) -> None:
+    with pytest.raises(ConfigurationError, match="line 2 of the items: "):
+        _rendered(json.dumps(item()), line)
+
+
+def test_a_prompt_that_asks_twice_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="prompt `opposite` asks each criterion twice"):
+        _rendered(prompt="opposite")
