@@ -36,11 +36,13 @@ NEEDS = {
     ),
     "prometheus": ("deploy/test_alerts_fire.py", "deploy/test_rules.py", "testkit/test_prometheus.py"),
     "training": (
+        "e2e/test_distill.py",
         "e2e/test_study.py",
         "miniature/judge/test_make.py",
         "miniature/policy/test_make.py",
         "real/test_training.py",
         "trainer_client/training/test_loops.py",
+        "trainer_client/distillation/test_training.py",
         "trainer_client/training/test_train.py",
         "trainer_client/trl",
         "trainer_client/verl",

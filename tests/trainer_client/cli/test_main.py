@@ -6,7 +6,17 @@ import pytest
 
 from trainer_client.cli import main
 
-ARGUMENTS = {"agree": 14, "audit": 12, "calibrate": 13, "score": 21, "lint": 8, "train": 5, "report": 2, "size": 21}
+ARGUMENTS = {
+    "agree": 14,
+    "audit": 12,
+    "calibrate": 13,
+    "distill": 14,
+    "score": 21,
+    "lint": 8,
+    "train": 5,
+    "report": 2,
+    "size": 21,
+}
 """How many arguments each command has at least, `--help` among them."""
 
 

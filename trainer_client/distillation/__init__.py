@@ -1,0 +1,1 @@
+"""Trains a small judge on labels, or on the verdicts of a stronger judge, to answer in one token."""
