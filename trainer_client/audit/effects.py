@@ -6,16 +6,19 @@ the whole interval is on one side of its limit; otherwise it warns.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
+
+from trainer_client.agreement import statistics
+from trainer_client.agreement.bootstrap import figures, numbered
 
 Verdict = Literal["pass", "warn", "fail", "not run"]
 Good = Literal["near zero", "low", "high"]
 
 FEWEST_PROMPTS = 10
 """Of fewer prompts an interval by bootstrap says too little: then nothing passes and nothing fails."""
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +74,14 @@ def estimate(measure: Measure, found: Sequence[Placed]) -> Estimate:
     if not known:
         return Estimate(measure, None, None, None, 0, 0, missing, "not run")
     values = np.array([one.effect.value for one in known], dtype=np.float64)
-    groups = list(dict.fromkeys(one.group for one in known))
-    places = {group: place for place, group in enumerate(groups)}
-    low, high = mean_interval(values, np.array([places[one.group] for one in known]))
-    verdict = verdict_of(measure, low, high) if len(groups) >= FEWEST_PROMPTS else "warn"
+    prompts = len({one.group for one in known})
+    mean = figures({"mean": partial(statistics.mean, values)}, numbered([one.group for one in known]))["mean"]
+    verdict: Verdict = "warn"
+    if prompts >= FEWEST_PROMPTS and mean.low is not None and mean.high is not None:
+        verdict = verdict_of(measure, mean.low, mean.high)
     worst = sorted(known, key=lambda one: _badness(measure, one.effect.value or 0.0), reverse=True)[:3]
     extremes = tuple(one for one in worst if _badness(measure, one.effect.value or 0.0) > _bad_from(measure))
-    return Estimate(measure, float(values.mean()), low, high, len(known), len(groups), missing, verdict, extremes)
-
-
-def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean of `values` (N,), where whole groups are drawn again: `groups` (N,)
-    holds each value's group as a number from 0."""
-    sums, counts = np.bincount(groups, weights=values), np.bincount(groups)
-    draws = np.random.default_rng(0).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=_RESAMPLES)
-    low, high = np.percentile((draws @ sums) / (draws @ counts), [2.5, 97.5])
-    return float(low), float(high)
+    return Estimate(measure, mean.value, mean.low, mean.high, len(known), prompts, missing, verdict, extremes)
 
 
 def verdict_of(measure: Measure, low: float, high: float) -> Verdict:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from trainer_client.agreement.bootstrap import RESAMPLES
 from trainer_client.audit.audit import Audit, Finding
 from trainer_client.audit.effects import Estimate, Measure, Placed
 
@@ -140,7 +141,9 @@ def _facts(audit: Audit) -> str:
     lines = [f"{name}: {_MEANING[name]}." for name in ("pass", "warn", "fail")]
     lines += [f"{count} responses of the file were left out: {why}." for why, count in sorted(audit.left_out.items())]
     lines += [f"{count} verdicts are missing: {why}." for why, count in sorted(audit.missing.items())]
-    lines.append("Intervals: 2,000 bootstrap samples of whole prompts. P(met) is the served one, calibrated if it is.")
+    lines.append(
+        f"Intervals: {RESAMPLES:,} bootstrap samples of whole prompts. P(met) is the served one, calibrated if it is."
+    )
     return "".join(f"<li>{escape(line)}</li>" for line in lines)
 
 

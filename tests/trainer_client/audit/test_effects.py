@@ -1,9 +1,8 @@
 """Intervals cover the true mean, and a verdict needs the whole interval on one side of the limit."""
 
-import numpy as np
 import pytest
 
-from trainer_client.audit.effects import Effect, Measure, Placed, estimate, mean_interval, verdict_of, worst_of
+from trainer_client.audit.effects import Effect, Measure, Placed, estimate, verdict_of, worst_of
 
 NEAR = Measure("m", "about", 0.05, "near zero")
 LOW = Measure("m", "about", 0.2, "low")
@@ -14,15 +13,14 @@ def _placed(values: list[float | None], groups: int) -> list[Placed]:
     return [Placed(Effect("m", value, str(n)), f"row {n}", str(n % groups)) for n, value in enumerate(values)]
 
 
-def test_intervals_cover_the_true_mean_in_93_to_97_of_100_simulations() -> None:
-    rng = np.random.default_rng(7)
-    covered = 0
-    for _ in range(400):
-        groups = np.repeat(np.arange(50), rng.integers(1, 6, 50))
-        values = rng.normal(0.1, 0.2, 50)[groups] + rng.normal(0, 0.1, len(groups))
-        low, high = mean_interval(values, groups)
-        covered += low <= 0.1 <= high
-    assert 0.93 <= covered / 400 <= 0.97
+def test_the_interval_is_of_whole_prompts() -> None:
+    within, between = (
+        estimate(NEAR, [Placed(Effect("m", value(n)), str(n), str(n // 2)) for n in range(40)])
+        for value in (lambda n: float(n % 2), lambda n: float(n // 2 % 2))
+    )
+    assert (within.low, within.mean, within.high) == (0.5, 0.5, 0.5)
+    assert between.mean == 0.5
+    assert between.low is not None and between.low < 0.35 and between.high is not None and between.high > 0.65
 
 
 @pytest.mark.parametrize(
