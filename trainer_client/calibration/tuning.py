@@ -21,7 +21,7 @@ from trainer_client.calibration.choice import folds
 from trainer_client.calibration.curves import Bools, Floats, apply, fit_line
 from trainer_client.labels import Judged, JudgedCriterion, Labels
 
-MAX_MISSING_FRACTION = 0.1
+MOST_UNJUDGED = 0.1
 """A prompt without a verdict on a larger share of the labelled criteria is not compared."""
 Groups = NDArray[np.intp]
 
@@ -160,7 +160,7 @@ def _compared(
 def _lacking(judged: Judged, labelled: Sequence[int]) -> str | None:
     """Why a prompt is not compared; None where it is."""
     missing = [judged.criteria[n].status for n in labelled if not _judged(judged.criteria[n])]
-    if len(missing) <= MAX_MISSING_FRACTION * len(labelled):
+    if len(missing) <= MOST_UNJUDGED * len(labelled):
         return None
     return f"no verdict on {len(missing)} of {len(labelled)} criteria, such as `{missing[0]}`"
 
