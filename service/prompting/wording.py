@@ -59,9 +59,10 @@ class Wording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def in_words(self, labels: tuple[str, str]) -> "Wording":
         """The prompt with its labels, by default these, put into its texts."""
         labels = self.labels or labels
+        words = {_MET: labels[0], _UNMET: labels[1]}
 
         def filled(text: str) -> str:
-            return text.strip().replace(f"<<{_MET}>>", labels[0]).replace(f"<<{_UNMET}>>", labels[1])
+            return _PLACE.sub(lambda place: words[place[1]], text.strip())
 
         return msgspec.structs.replace(
             self,
@@ -108,6 +109,8 @@ def read_prompt(file: Path) -> Wording:
         if file.suffix != _SUFFIX or not _NAME.fullmatch(file.stem):
             raise ValueError(f"name it like my_prompt{_SUFFIX}, in small letters, digits and _")
         read = msgspec.toml.decode(file.read_text(encoding="utf-8"), type=Wording)
+        if read.name:
+            raise ValueError("`name` is that of the file; leave it out")
         wording = msgspec.structs.replace(read, name=file.stem)
         _check(wording)
     except (OSError, ValueError) as error:  # msgspec's and the TOML reader's errors are ValueErrors

@@ -40,6 +40,11 @@ def test_a_file_is_one_more_prompt_under_its_name(tmp_path: Path) -> None:
     assert found["mine"].in_words(("Ja", "Nein")).question == "Well, Ja or Nein?"
 
 
+def test_a_label_is_put_in_once_and_is_no_place_itself(tmp_path: Path) -> None:
+    mine = read_prompt(_file(tmp_path, GOOD))
+    assert mine.in_words(("<<unmet>>", "<<met>>")).question == "Well, <<unmet>> or <<met>>?"
+
+
 def test_a_name_that_is_neither_and_a_name_of_ours_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigurationError, match=r"`prompt`: qustion is no file and no prompt of ours \(question, bare"
@@ -58,6 +63,7 @@ def test_a_name_that_is_neither_and_a_name_of_ours_are_refused(tmp_path: Path) -
         (GOOD.replace("Judge", "<<criterion>>"), "`instructions` has an unknown place <<criterion>>"),
         (GOOD.replace("Judge.", "  "), "`instructions` is empty"),
         (GOOD + 'colour = "red"', "unknown field `colour`"),
+        (GOOD + 'name = "other"', "`name` is that of the file"),
         (GOOD.replace('description = "Mine."', ""), "missing required field `description`"),
         (GOOD.replace("Well", "W" * 400), "length <= 400"),
         (GOOD + 'reading = "opposite"', "needs the question `opposite`"),
