@@ -30,6 +30,7 @@ from service.modes.modes import JudgingMode, ModeResult, RatingMode
 from service.modes.registry import judging_modes, readable_modes
 from service.observability import GaugeValues, Telemetry, monitor_event_loop
 from service.observability.tracing import Tracing
+from service.prompting.wording import prompts_for
 from service.redis_client import RedisClient
 from service.scheduling import Scheduler
 from service.scoring.answering import answering_modes
@@ -79,9 +80,10 @@ class Composition:
 
 
 def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], build: Builder) -> Composition:
-    """Every part that does not need the judge. Connects to nothing yet. Raises ConfigurationError for a teams file, a
-    Redis URL, a tracing endpoint or a folder of metrics that cannot be used."""
+    """Every part that does not need the judge. Connects to nothing yet. Raises ConfigurationError for a prompt, a teams
+    file, a Redis URL, a tracing endpoint or a folder of metrics that cannot be used."""
     _check_metrics_folder(PrometheusSettings().prometheus_multiproc_dir)
+    prompts_for(settings.prompt)  # a slip is told before the judge, which may take minutes to load
     telemetry = Telemetry(settings.metric_teams)
     tracing = _tracing(settings)
     shared = _shared_state(settings, clock, telemetry)

@@ -55,7 +55,7 @@ def test_with_redis_processes_share_quotas_answers_and_verdicts(tmp_path: Path) 
 
 
 def test_what_cannot_be_used_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    for wrong in ({"redis_url": "http://127.0.0.1"}, {"teams": tmp_path / "none.yaml"}):
+    for wrong in ({"prompt": "qustion"}, {"redis_url": "http://127.0.0.1"}, {"teams": tmp_path / "none.yaml"}):
         with pytest.raises(ConfigurationError):
             composed(fake_settings(**wrong))
 
