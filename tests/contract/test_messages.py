@@ -22,8 +22,8 @@ TO_OPERATORS = (
 )
 """What the service says of itself at its start and in its log, and not of a request."""
 NAMED = re.compile(r"`([a-z][a-z0-9_]*)`")
-OTHERS = {*get_args(EngineName), *MODES, *LAYOUTS, "r", "judge_prompt", "opposite", "consistency"}
-"""Engines, modes and layouts, the mode of a lock's file, fields of requests, and one of a prompt's file."""
+OTHERS = {*get_args(EngineName), *MODES, *LAYOUTS, "r", "judge_prompt", "opposite", "consistency", "name"}
+"""Engines, modes and layouts, the mode of a lock's file, fields of requests, and those of a prompt's file."""
 LONG_NAMES = {name for name in Settings.model_fields if name.count("_") >= 1}
 
 

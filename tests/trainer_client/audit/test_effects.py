@@ -15,8 +15,8 @@ def _placed(values: list[float | None], groups: int) -> list[Placed]:
 
 def test_the_interval_is_of_whole_prompts() -> None:
     within, between = (
-        estimate(NEAR, [Placed(Effect("m", value(n)), str(n), str(n // 2)) for n in range(40)])
-        for value in (lambda n: float(n % 2), lambda n: float(n // 2 % 2))
+        estimate(NEAR, [Placed(Effect("m", value), str(n), str(n // 2)) for n, value in enumerate(values)])
+        for values in ([float(n % 2) for n in range(40)], [float(n // 2 % 2) for n in range(40)])
     )
     assert (within.low, within.mean, within.high) == (0.5, 0.5, 0.5)
     assert between.mean == 0.5
