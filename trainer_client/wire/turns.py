@@ -6,9 +6,10 @@ has split off) is left out.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from trainer_client.wire.models import MAX_ID_CHARACTERS, MAX_TEXT_CHARACTERS, MAX_TURNS, Strict
 
@@ -96,7 +97,33 @@ def _text_of(part: Any) -> str:
     raise ValueError("a part of `content` is a text, or an object like {type: text, text: …}")
 
 
-Turns = Annotated[list[Message], Field(max_length=MAX_TURNS)]
-Trajectory = Annotated[list[ResponseTurn], Field(min_length=1, max_length=MAX_TURNS)]
+def _with_names(turns: Any) -> Any:
+    """The turns with the name of the tool that answers, where only the id of its call says it."""
+    if not isinstance(turns, list) or not any(isinstance(turn, dict) and "tool_call_id" in turn for turn in turns):
+        return turns
+    names: dict[str, Any] = {}
+    named = []
+    for turn in turns:
+        if isinstance(turn, dict):
+            names |= dict(_calls_of(turn))
+            called = turn.get("tool_call_id")
+            if turn.get("role") == "tool" and not turn.get("name") and isinstance(called, str) and called in names:
+                turn = {**turn, "name": names[called]}
+        named.append(turn)
+    return named
+
+
+def _calls_of(turn: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The ids of the turn's calls, with the names of the tools. What is no call is left to validation."""
+    calls = turn.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
+        if isinstance(call, dict) and isinstance(call.get("id"), str):
+            function = call["function"] if isinstance(call.get("function"), dict) else call
+            if isinstance(name := function.get("name"), str):
+                yield call["id"], name
+
+
+Turns = Annotated[list[Message], Field(max_length=MAX_TURNS), BeforeValidator(_with_names)]
+Trajectory = Annotated[list[ResponseTurn], Field(min_length=1, max_length=MAX_TURNS), BeforeValidator(_with_names)]
 Response = str | Trajectory
 """A response: its text, or the turns in which a policy with tools made it."""

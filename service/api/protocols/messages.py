@@ -5,7 +5,7 @@ policy's reader does not see, is the one kind of item that makes no turn.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -35,11 +35,24 @@ class Turn:
 
 def turns(items: Sequence[Any], *place: str | int) -> list[Turn]:
     """Raises InvalidRequest."""
-    found = (_turn(item, (*place, index)) for index, item in enumerate(items))
+    names = dict(_names(items))
+    found = (_turn(item, (*place, index), names) for index, item in enumerate(items))
     return [turn for turn in found if turn is not None]
 
 
-def _turn(item: Any, place: Place) -> Turn | None:
+def _names(items: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """The ids of calls, with the names of the tools."""
+    for item in items:
+        if isinstance(item, dict):
+            calls = item.get("tool_calls")
+            for call in calls if isinstance(calls, list) else [item]:
+                named = call.get("function", call) if isinstance(call, dict) else None
+                id = call.get("call_id", call.get("id")) if isinstance(call, dict) else None
+                if isinstance(named, dict) and isinstance(named.get("name"), str) and isinstance(id, str):
+                    yield id, named["name"]
+
+
+def _turn(item: Any, place: Place, names: Mapping[str, str]) -> Turn | None:
     if not isinstance(item, dict):
         raise invalid_at(*place, "a message is an object with `role` and `content`")
     kind = item.get("type", "message")
@@ -49,7 +62,7 @@ def _turn(item: Any, place: Place) -> Turn | None:
         arguments = item.get("arguments" if kind == "function_call" else "input")
         return Turn("assistant", "", ({"name": _text(item.get("name"), place), "arguments": _text(arguments, place)},))
     if kind in ("function_call_output", "custom_tool_call_output"):
-        return Turn("tool", text(item.get("output"), *place, "output"))
+        return Turn("tool", text(item.get("output"), *place, "output"), name=_name(item, "call_id", names))
     if kind != "message" or item.get("role") not in get_args(wire.Role):
         roles = ", ".join(get_args(wire.Role))
         raise invalid_at(
@@ -57,9 +70,17 @@ def _turn(item: Any, place: Place) -> Turn | None:
         )
     content, calls = item.get("content"), item.get("tool_calls")
     if not calls:
-        name = item.get("name") if item["role"] == "tool" and isinstance(item.get("name"), str) else None
-        return Turn(item["role"], text(content, *place, "content"), name=name or None)
+        name = _name(item, "tool_call_id", names) if item["role"] == "tool" else None
+        return Turn(item["role"], text(content, *place, "content"), name=name)
     return Turn(item["role"], "" if content is None else text(content, *place, "content"), _calls(calls, place))
+
+
+def _name(item: dict[str, Any], id: str, names: Mapping[str, str]) -> str | None:
+    """The name of the tool that answers: as the item says it, or by the id of its call."""
+    name, called = item.get("name"), item.get(id)
+    if isinstance(name, str) and name:
+        return name
+    return names.get(called) or None if isinstance(called, str) else None
 
 
 def _calls(calls: Any, place: Place) -> tuple[Any, ...]:

@@ -91,3 +91,32 @@ def test_a_response_may_be_a_trajectory_of_assistant_and_tools() -> None:
     for wrong in ([], [{"role": "user", "content": "a"}], [{"role": "system", "content": "a"}]):
         with pytest.raises(ValidationError):
             wire.Item.model_validate({"prompt": "p", "response": wrong, "rubric": rubric})
+
+
+ANSWERS = [
+    ({"tool_call_id": "c1"}, "look"),
+    ({"tool_call_id": "c2"}, None),
+    ({"tool_call_id": "c1", "name": "other"}, "other"),
+    ({"tool_call_id": "c1", "name": ""}, "look"),
+    ({"tool_call_id": 7}, None),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize(("about", "name"), ANSWERS)
+def test_a_tools_name_is_found_by_the_id_of_its_call(about: dict[str, Any], name: str | None) -> None:
+    turns = [{**ASSISTANT, "tool_calls": [CALL]}, {"role": "tool", "content": "a", **about}]
+    rubric = [{"text": "t", "points": 1}]
+    item = wire.Item.model_validate({"prompt": turns, "response": turns, "rubric": rubric})
+    assert not isinstance(item.prompt, str) and item.prompt[1].name == name
+    assert item.response is not None and not isinstance(item.response, str) and item.response[1].name == name
+
+
+@pytest.mark.parametrize("calls", [7, [7], [{"id": 7}], [{"id": "c1"}], [{"id": "c1", "function": 7}], None])
+def test_what_is_no_call_names_no_tool(calls: Any) -> None:
+    turns = [{**ASSISTANT, "tool_calls": calls}, {"role": "tool", "content": "a", "tool_call_id": "c1"}]
+    try:
+        item = wire.Item.model_validate({"prompt": turns, "response": ""})
+    except ValidationError:
+        return
+    assert not isinstance(item.prompt, str) and item.prompt[1].name is None

@@ -100,7 +100,7 @@ async def test_the_conversation_is_all_that_was_said_before_the_last_answer(clie
         response=[
             {"role": "assistant", "content": "Let me look."},
             {"role": "assistant", "content": "", "tool_calls": [{"name": "search", "arguments": '{"q": "knee"}'}]},
-            {"role": "tool", "content": "Rest helps."},
+            {"role": "tool", "content": "Rest helps.", "name": "search"},
             {"role": "assistant", "content": RESPONSE},
         ],
     )
