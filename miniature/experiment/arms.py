@@ -6,10 +6,12 @@ the same search, and in nothing else: the same rows in the same order, the same 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from trainer_client.scaffold import Schedule
 
 GROUP = 8
+Kl = Literal["clamped", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,14 @@ class Arm:
 @dataclass(frozen=True, slots=True)
 class Setting:
     """`steps` batches of `prompts_per_batch` prompts x GROUP rollouts, one update each. `beta` weighs the KL term
-    against the policy that training began with; `truncation_penalty` is subtracted from the reward of answers that
-    were cut off at `longest` tokens."""
+    against the policy that training began with. It is TRL's (`plain`), as in the arms of the log: bounded as in the
+    paper's code (`clamped`), it lets the policy learn to fool the bundled judge.
+    `truncation_penalty` is subtracted from the reward of answers that were cut off at `longest` tokens."""
 
     steps: int = 100
     prompts_per_batch: int = 8
     beta: float = 0.05
+    kl: Kl = "plain"
     longest: int = 64
     truncation_penalty: float = 0.25
     judge_timeout_s: float = 120.0

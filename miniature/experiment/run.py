@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
-from miniature.experiment.arms import ARMS, GROUP, Arm, Setting
+from miniature.experiment.arms import ARMS, GROUP, Arm, Kl, Setting
 from miniature.world.tasks import rows
 
 POLICY = Path(__file__).parents[1] / "checkpoints" / "policy"
@@ -29,12 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--policy", type=Path, default=POLICY)
     parser.add_argument("--rate", type=float, help="learning rate, instead of the arm's")
     parser.add_argument("--steps", type=int, default=Setting.__dataclass_fields__["steps"].default)
+    parser.add_argument("--kl", choices=get_args(Kl), default=Setting().kl, help="the KL term's bound (%(default)s)")
     parser.add_argument("--samples", type=int, default=64, help="answers to each prompt in the measurement (64)")
     options = parser.parse_args(arguments)
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", TRL_EXPERIMENTAL_SILENCE="1", HF_HUB_OFFLINE="1")
     arm = ARMS[options.arm]
     rate = options.rate or arm.rate
-    setting = Setting(steps=options.steps)
+    setting = Setting(steps=options.steps, kl=options.kl)
     started = time.monotonic()
     train(arm, setting, rate=rate, seed=options.seed, url=options.url, out=options.out, policy=options.policy)
     took_s = time.monotonic() - started
@@ -90,6 +91,7 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
         config=config,
         scaffold=Scaffold(arm.schedule, seed=seed),
         ratio=arm.ratio,  # type: ignore[arg-type]
+        kl=setting.kl,
         callbacks=[_writer(out / "metrics.jsonl")],
     )
     trainer.train()

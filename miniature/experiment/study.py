@@ -20,11 +20,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
-from miniature.experiment.arms import ARMS, Setting
+from miniature.experiment.arms import ARMS, Kl, Setting
 from miniature.experiment.run import POLICY, metrics
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,6 +39,7 @@ class Run:
     steps: int
     rate: float | None
     samples: int
+    kl: Kl
     policy: Path
     folder: Path
 
@@ -46,6 +47,7 @@ class Run:
         where = ["--url", url, "--out", str(self.folder.resolve()), "--policy", str(self.policy.resolve())]
         rate = [] if self.rate is None else ["--rate", str(self.rate)]
         own = [self.arm, "--seed", str(self.seed), "--steps", str(self.steps), "--samples", str(self.samples), *rate]
+        own += ["--kl", self.kl]
         return [sys.executable, "-m", "miniature.experiment.run", *own, *where]
 
     @property
@@ -56,7 +58,7 @@ class Run:
             return None
         found: Result = json.loads(path.read_text(encoding="utf-8"))
         asked = {
-            "setting": asdict(Setting(steps=self.steps)),
+            "setting": asdict(Setting(steps=self.steps, kl=self.kl)),
             "rate": ARMS[self.arm].rate if self.rate is None else self.rate,
             "samples": self.samples,
             "policy": str(self.policy.resolve()),
@@ -69,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--arms", default="ruscarl,rubric-rl", help=f"some of {', '.join(ARMS)} (%(default)s)")
     add("--seeds", default="0", help="comma-separated (%(default)s)")
     add("--rates", help="learning rates to try, comma-separated, instead of each arm's own")
+    add("--kl", choices=get_args(Kl), default=Setting().kl, help="the KL term as TRL has it, or bounded (%(default)s)")
     add("--steps", type=int, default=Setting().steps, help="batches of rollouts (%(default)s)")
     add("--samples", type=int, default=64, help="answers to each prompt in the measurement (%(default)s)")
     add("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="runs at once (%(default)s)")
@@ -108,7 +111,9 @@ def _runs(options: argparse.Namespace) -> Iterator[Run]:
         for arm in arms:
             for rate in rates:
                 name = f"{arm}-{seed}" + ("" if rate is None else f"-{rate:g}")
-                yield Run(arm, seed, options.steps, rate, options.samples, options.policy, options.out / name)
+                name += "" if options.kl == Setting().kl else f"-{options.kl}"
+                folder = options.out / name
+                yield Run(arm, seed, options.steps, rate, options.samples, options.kl, options.policy, folder)
 
 
 def _train(runs: Sequence[Run], url: str, jobs: int) -> list[Run]:

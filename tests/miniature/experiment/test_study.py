@@ -35,9 +35,11 @@ def test_the_table_has_means_and_spread_of_the_seeds() -> None:
     assert [found[arm]["seeds"] for arm in found] == [2, 1]
 
 
-@pytest.mark.parametrize("other", [{"steps": 5}, {"rate": 1e-3}, {"samples": 8}, {"policy": Path("/other")}])
+@pytest.mark.parametrize(
+    "other", [{"steps": 5}, {"rate": 1e-3}, {"samples": 8}, {"kl": "clamped"}, {"policy": Path("/other")}]
+)
 def test_a_run_that_was_asked_for_otherwise_is_no_result(tmp_path: Path, other: dict[str, Any]) -> None:
-    run = study.Run("ruscarl", 0, 2, None, 4, tmp_path / "policy", tmp_path)
+    run = study.Run("ruscarl", 0, 2, None, 4, "plain", tmp_path / "policy", tmp_path)
     assert run.result is None
     written = {"setting": asdict(Setting(steps=2)), "rate": ARMS["ruscarl"].rate, "samples": 4}
     (tmp_path / "result.json").write_text(json.dumps({**written, "policy": str(tmp_path / "policy")}))
