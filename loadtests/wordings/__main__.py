@@ -2,7 +2,7 @@
 
 The judge serves in a process of its own and is asked for every label in every prompt, through POST /v1/score. Its
 verdicts are kept as they come, so that a run can be stopped and continued. Beside the prompts stand the published
-grader's layout, on every third conversation since it costs ten times as much, and a control that asks whether the
+grader's layout, on fewer queries since each costs ten times as much, and a control that asks whether the
 criterion is false.
 
     python -m loadtests.wordings --judge FOLDER [--kept FOLDER] [--answers FILE --rows FILE] [--json FILE]
@@ -59,7 +59,7 @@ async def _collect(
         info = await client.judge()
         served = [one.name for one in info.prompts if one.served]
         for wording in [one for one in (*served, GRADER) if not wordings or one in wordings]:
-            asked = [one.third() for one in sets] if wording == GRADER else sets
+            asked = [one.cheaper() for one in sets] if wording == GRADER else sets
             choice: ScoreOptions = {"layout": GRADER} if wording == GRADER else {"judge_prompt": wording}
             found[wording] = []
             for one in asked:

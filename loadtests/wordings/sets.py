@@ -20,6 +20,7 @@ from trainer_client.labels import LabelledItem, Labels, read_labels
 PRIOR = "prior"
 """The id of the criterion that says nothing."""
 _NOTHING = "N/A"
+_FEW_PROMPTS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,9 @@ class LabelledSet:
     def prompts(self) -> int:
         return len({one.group for one in self.labels.items})
 
-    def third(self) -> "LabelledSet":
-        """Every third conversation, without the queries that show a bias."""
-        chosen = list(dict.fromkeys(one.group for one in self.labels.items))[::3]
+    def cheaper(self) -> "LabelledSet":
+        """Without the queries that show a bias, and every third conversation where there are many."""
+        chosen = list(dict.fromkeys(one.group for one in self.labels.items))[:: 3 if self.prompts > _FEW_PROMPTS else 1]
         items = [
             _with_criteria(
                 one,
@@ -45,7 +46,7 @@ class LabelledSet:
             for one in self.labels.items
             if one.group in chosen and any(label is not None for label in one.met.values())
         ]
-        return LabelledSet(self.name, Labels(tuple(items), (), f"{self.name}, a third"))
+        return LabelledSet(self.name, Labels(tuple(items), (), f"{self.name}, less"))
 
 
 def rules(file: Path, prompts: int) -> LabelledSet:

@@ -1,5 +1,6 @@
 """The judge's prompts as files: the shipped ones load, and what is wrong with a file is said in one sentence."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from service.prompting.template import build_skeleton
 from service.prompting.tokenization import Segmenter
 from service.prompting.wording import prompts_for, read_prompt, shipped_prompt
 from service.rubrics.rubric import Candidate, Criterion, Turn
+from testkit.processes import ROOT
 from testkit.tokenizer_families import FAMILIES, family
 
 GOOD = """
@@ -128,3 +130,12 @@ def test_a_prompt_without_an_opposite_question_cannot_ask_it(tmp_path: Path) -> 
     mine = read_prompt(_file(tmp_path, GOOD))
     with pytest.raises(ConfigurationError, match="prompt `mine` has no question `opposite`"):
         build_skeleton(family("qwen"), wording=mine, asks_opposite=True)
+
+
+def test_the_example_in_the_guide_is_a_prompt(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "guide" / "judge-quality.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
+    mine = read_prompt(_file(tmp_path, example))
+    assert (mine.labels, mine.reading, len(mine.examples)) == (("Yes", "No"), "single", 1)
+    for name in SHIPPED:
+        assert f"| `{name}` |" in guide
