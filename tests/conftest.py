@@ -42,6 +42,7 @@ NEEDS = {
         "miniature/policy/test_make.py",
         "real/test_training.py",
         "trainer_client/training/test_loops.py",
+        "trainer_client/distillation/test_run.py",
         "trainer_client/distillation/test_training.py",
         "trainer_client/training/test_train.py",
         "trainer_client/trl",

@@ -1,7 +1,8 @@
 """Runs a distillation from labelled rows to a folder that serves: rendering, training, figures, card.
 
     OUT/                  the judge: weights, tokenizer files, README.md, distillation.json
-    OUT.work/             run.json, the teacher's verdicts, and checkpoints until the judge is written
+    OUT.work/             run.json, before.json (what the base says of the rows that are not learned from), the
+                          teacher's verdicts, and checkpoints until the judge is written
 
 Guarantees: a run that was interrupted goes on from its last checkpoint, with the rows, targets and recipe that it began
 with, or not at all. OUT is written last.
@@ -14,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from trainer_client.distillation import card, examples, outcome, packing, rendering, training
 from trainer_client.distillation.examples import Example, Examples
@@ -88,8 +91,9 @@ def run(plan: Plan, say: Callable[[str], None]) -> list[outcome.Agreement]:
         folder=work / "checkpoints",
         packed=packed,
     )
-    before = _predicted(trainer, rows)
-    trainer.train(resume_from_checkpoint=checkpoint(work / "checkpoints"))
+    last = checkpoint(work / "checkpoints")
+    before = _before(work / "before.json", trainer, rows, again=last is not None)
+    trainer.train(resume_from_checkpoint=last)
     started = time.perf_counter()
     after = _predicted(trainer, rows)
     seconds = time.perf_counter() - started
@@ -134,6 +138,7 @@ def begin(work: Path, plan: Plan, prompt: str) -> None:
     DataError."""
     now = {
         "labels": plan.labels.digest,
+        "test": None if plan.test is None else plan.test.digest,
         "base": plan.base,
         "prompt": prompt,
         "teacher": None if plan.taught is None else plan.taught.judge.fingerprint,
@@ -158,6 +163,15 @@ def checkpoint(folder: Path) -> str | None:
     whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
     last = max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
     return None if last is None else str(last)
+
+
+def _before(path: Path, trainer: JudgeTrainer, rows: _Rows, *, again: bool) -> list[Predictions]:
+    """What the base says; a run that goes on reads what it said at the beginning."""
+    if again and path.exists():
+        return [Predictions(np.array(p), np.array(mass)) for p, mass in json.loads(path.read_text(encoding="utf-8"))]
+    found = _predicted(trainer, rows)
+    path.write_text(json.dumps([[one.p.tolist(), one.label_mass.tolist()] for one in found]), encoding="utf-8")
+    return found
 
 
 def _predicted(trainer: JudgeTrainer, rows: _Rows) -> list[Predictions]:
