@@ -43,4 +43,8 @@ def _float32_logits(head: torch.nn.Linear, hidden: torch.Tensor) -> torch.Tensor
 
 def _by_pieces(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     size = max(1, _PIECE_BYTES // (4 * weight.shape[1]))
-    return torch.cat([functional.linear(rows, piece.float()) for piece in weight.split(size)], dim=1)
+    # Made before the pieces, since what stays between two of them would keep their memory from being used again.
+    logits = rows.new_empty(len(rows), len(weight))
+    for part, piece in zip(logits.split(size, dim=1), weight.split(size), strict=True):
+        part.copy_(functional.linear(rows, piece.float()))
+    return logits
