@@ -218,4 +218,5 @@ def computes_bfloat16() -> bool:
     """Whether bfloat16 is fast here: on such a CPU a step takes half the time, with the weights in float32."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.12 has none
+    return bool(capabilities.get("avx512_bf16"))
