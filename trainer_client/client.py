@@ -34,7 +34,7 @@ class ScoreOptions(TypedDict, total=False):
     """The options of `score`: fields of `wire.ScoreRequest`, whose defaults apply."""
 
     mode: wire.Mode
-    aggregation: wire.Aggregation
+    aggregation: wire.Aggregation | dict[str, Any]
     layout: wire.Layout
     judge_prompt: str | None
     consistency: Literal[1, 2]
@@ -179,7 +179,7 @@ class JudgeClient:
         )
 
     async def lint(
-        self, rubric: wire.Rubric | list[Any], *, aggregation: wire.Aggregation = "healthbench"
+        self, rubric: wire.Rubric | list[Any], *, aggregation: wire.Aggregation | dict[str, Any] = "healthbench"
     ) -> wire.LintResponse:
         """Returns findings about a rubric that a person should look at; nothing is judged."""
         request = wire.LintRequest.model_validate({"rubric": rubric, "aggregation": aggregation})
@@ -298,7 +298,7 @@ class SyncJudgeClient:
         return self._run(self._client.judge)
 
     def lint(
-        self, rubric: wire.Rubric | list[Any], *, aggregation: wire.Aggregation = "healthbench"
+        self, rubric: wire.Rubric | list[Any], *, aggregation: wire.Aggregation | dict[str, Any] = "healthbench"
     ) -> wire.LintResponse:
         """As `JudgeClient.lint`."""
         return self._run(lambda: self._client.lint(rubric, aggregation=aggregation))

@@ -161,7 +161,7 @@ def _misplaced(count: int, places: Sequence[tuple[Loc, str]]) -> InvalidRequest:
 
 
 def _place(finding: Mapping[str, Any], fields: Collection[str]) -> tuple[Loc, str]:
-    kind, loc = finding["type"], finding["loc"]
+    kind, loc = finding["type"], wire.without_kind(finding["loc"])
     if kind == "extra_forbidden":
         name, message = _unknown(str(loc[-1]))
         return (*_known(loc[:-1], fields), name), message

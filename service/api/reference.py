@@ -42,7 +42,8 @@ and one with 0 is judged and reported, and never counted. <code>polarity</code> 
 convention is wrong; it never changes the size.</p>
 <p><code>category</code> is essential, important, optional or pitfall. The tag <code>category</code> and a text that
 begins with, say, <code>Essential Criteria: </code> mean the same; the field and the tag go before the text.
-Aggregation <code>rar_explicit</code> weighs by category, and <code>gated</code> needs every essential criterion.</p>
+Aggregation <code>rar_explicit</code> weighs by category, and <code>gated</code> needs every essential criterion.
+A tag named by an aggregation's options groups criteria or makes them a condition.</p>
 <p><code>tags</code> are a dict, or a list of <code>"key:value"</code>. RuscaRL's tags <code>verifier:rule</code>,
 <code>function:…</code> and <code>parameters:…</code> name a verifier.</p>
 """

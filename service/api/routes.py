@@ -81,7 +81,7 @@ class Routes:
 
 def _lint(body: bytes, limits: ApiSettings) -> wire.LintResponse:
     wanted = parse_lint_request(body, limits)
-    return translate.findings(lint(translate.criteria(wanted.rubric), wanted.aggregation))
+    return translate.findings(lint(translate.criteria(wanted.rubric), translate.aggregation(wanted.aggregation)))
 
 
 def _id(request: Request) -> str:

@@ -1,13 +1,17 @@
 """Translates wire models to the domain's values and back."""
 
+import functools
 import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from service.api.judges import described
 from service.modes.fingerprint import JudgeIdentity
+from service.rubrics.formulas import Aggregation
 from service.rubrics.lint import Finding
 from service.rubrics.rubric import CALL, NAMED_TOOL, Candidate, Criterion, ReasoningFound, Rule, Turn
 from service.scheduling import Tenant
@@ -106,6 +110,19 @@ def answer_in(response: str, how: wire.Reasoning) -> tuple[str, ReasoningFound]:
     return split.answer, "removed" if split.answer else "no_answer"
 
 
+def aggregation(chosen: wire.Aggregation) -> Aggregation:
+    """A name alone means the options' defaults, which are the contract's."""
+    if isinstance(chosen, str):
+        return _by_name(chosen)
+    return Aggregation(**chosen.model_dump())
+
+
+@functools.cache
+def _by_name(name: wire.AggregationName) -> Aggregation:
+    return aggregation(_AGGREGATION.validate_python({"name": name}))
+
+
+_AGGREGATION: TypeAdapter[wire.Aggregation] = TypeAdapter(wire.Aggregation)
 _ENGINE_PRIORITY: Mapping[wire.Priority, int] = {"interactive": 0, "train": 1, "eval": 2}
 
 
@@ -118,7 +135,7 @@ def options(request: wire.ScoreRequest, team: Team, arrived_s: float) -> Options
         consistency=request.consistency,
         votes=request.votes,
         norm=request.rating_norm,
-        aggregation=request.aggregation,
+        aggregation=aggregation(request.aggregation),
         soft=request.soft,
         threshold=request.threshold,
         min_coverage=request.min_coverage,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from service.rubrics.formulas import Aggregation, tag_of
 from service.rubrics.rubric import Criterion
 
 Severity = Literal["error", "warning"]
@@ -23,6 +24,7 @@ CODES: Mapping[str, Severity] = MappingProxyType(
         "no_positive_points": "warning",
         "no_categories": "warning",
         "no_essential": "warning",
+        "no_tagged": "warning",
         "dominant_weight": "warning",
         "duplicate_text": "warning",
         "double_negation": "warning",
@@ -34,6 +36,17 @@ CODES: Mapping[str, Severity] = MappingProxyType(
     }
 )
 MAX_TEXT_CHARACTERS = 600
+_BY_POINTS = {
+    "healthbench",
+    "healthbench_clipped",
+    "weighted_abs",
+    "gated",
+    "conjunctive",
+    "factual_gate",
+    "veto",
+    "caps",
+    "saturation",
+}
 _READ_CHARACTERS = 2_000
 """The wording is looked at up to here, so that a long text costs no more than one that is merely too long."""
 
@@ -84,7 +97,7 @@ class Finding:
     message: str
 
 
-def lint(criteria: Sequence[Criterion], aggregation: str) -> tuple[Finding, ...]:
+def lint(criteria: Sequence[Criterion], aggregation: Aggregation) -> tuple[Finding, ...]:
     """Returns findings about the rubric as a whole first, then by criterion in the rubric's order."""
     found = [finding for check in _CHECKS for finding in check(criteria, aggregation)]
     found.sort(key=lambda finding: -1 if finding[0] is None else finding[0])
@@ -98,16 +111,16 @@ def lint(criteria: Sequence[Criterion], aggregation: str) -> tuple[Finding, ...]
 _Found = Iterator[tuple[int | None, str, str]]
 
 
-def _nothing_counted(criteria: Sequence[Criterion], aggregation: str) -> _Found:
+def _nothing_counted(criteria: Sequence[Criterion], aggregation: Aggregation) -> _Found:
     if not any(criterion.counted for criterion in criteria):
         message = "every criterion has 0 points, so there will be no score; give some of them points"
         yield None, "nothing_counted", message
 
 
-def _only_faults(criteria: Sequence[Criterion], aggregation: str) -> _Found:
+def _only_faults(criteria: Sequence[Criterion], aggregation: Aggregation) -> _Found:
     signs = {criterion.wanted for criterion in criteria if criterion.counted}
     if signs == {False}:
-        best = "0" if aggregation == "healthbench" else "1"
+        best = "0" if aggregation.name == "healthbench" else "1"
         yield (
             None,
             "no_positive_points",
@@ -116,16 +129,16 @@ def _only_faults(criteria: Sequence[Criterion], aggregation: str) -> _Found:
         )
 
 
-def _categories(criteria: Sequence[Criterion], aggregation: str) -> _Found:
+def _categories(criteria: Sequence[Criterion], aggregation: Aggregation) -> _Found:
     counted = {i: criterion.category for i, criterion in enumerate(criteria) if criterion.counted}
-    if aggregation == "rar_explicit" and counted and not any(counted.values()):
+    if aggregation.name == "rar_explicit" and counted and not any(counted.values()):
         yield (
             None,
             "no_categories",
             "`rar_explicit` weighs by category and there are none, so it weighs by |points|; begin the texts with "
             "`Essential Criteria: ` and the like, or ask for `weighted_abs`, which is the same here",
         )
-    elif aggregation == "rar_explicit":
+    elif aggregation.name == "rar_explicit":
         for i, category in counted.items():
             if category is None:
                 yield (
@@ -134,7 +147,7 @@ def _categories(criteria: Sequence[Criterion], aggregation: str) -> _Found:
                     "others have a category and this has none, so `rar_explicit` is refused; begin its text with "
                     "`Essential Criteria: `, `Important Criteria: `, `Optional Criteria: ` or `Pitfall Criteria: `",
                 )
-    if aggregation == "gated" and counted and "essential" not in counted.values():
+    if aggregation.name == "gated" and counted and "essential" not in counted.values():
         yield (
             None,
             "no_essential",
@@ -143,10 +156,24 @@ def _categories(criteria: Sequence[Criterion], aggregation: str) -> _Found:
         )
 
 
-def _dominance(criteria: Sequence[Criterion], aggregation: str) -> _Found:
+def _tags(criteria: Sequence[Criterion], aggregation: Aggregation) -> _Found:
+    """A formula that looks at a tag, and a rubric where none has it."""
+    counted = [criterion for criterion in criteria if criterion.counted]
+    if not aggregation.tag or not counted or any(map(aggregation.tagged, counted)):
+        return
+    others = aggregation.tag_value is not None and any(tag_of(one, aggregation.tag) for one in counted)
+    yield (
+        None,
+        "no_tagged",
+        f"`{aggregation.name}` looks at a tag that no counted criterion has{' with that value' if others else ''}, so "
+        "it scores like `weighted_abs`; give criteria the tag, or name theirs as its option `tag`",
+    )
+
+
+def _dominance(criteria: Sequence[Criterion], aggregation: Aggregation) -> _Found:
     """Of three or more, since of two unequal ones the larger always outweighs the other."""
     counted = {i: abs(criterion.points) for i, criterion in enumerate(criteria) if criterion.counted}
-    if len(counted) < 3 or aggregation not in {"healthbench", "healthbench_clipped", "weighted_abs", "gated"}:
+    if len(counted) < 3 or aggregation.name not in _BY_POINTS:
         return
     # Divided first, so that the sum of points near the largest float is a number.
     half = math.fsum(points / (2 * len(criteria)) for points in counted.values())
@@ -160,7 +187,7 @@ def _dominance(criteria: Sequence[Criterion], aggregation: str) -> _Found:
             )
 
 
-def _repetition(criteria: Sequence[Criterion], aggregation: str) -> _Found:
+def _repetition(criteria: Sequence[Criterion], aggregation: Aggregation) -> _Found:
     seen: dict[str, int] = {}
     for i, criterion in enumerate(criteria):
         first = seen.setdefault(" ".join(criterion.text.casefold().split()).rstrip(".!; "), i)
@@ -178,7 +205,7 @@ def _repetition(criteria: Sequence[Criterion], aggregation: str) -> _Found:
             yield i, "duplicate_text", message
 
 
-def _sign(criteria: Sequence[Criterion], aggregation: str) -> _Found:
+def _sign(criteria: Sequence[Criterion], aggregation: Aggregation) -> _Found:
     for i, criterion in enumerate(criteria):
         begins = criterion.text[:_READ_CHARACTERS]
         if criterion.points < 0 and _AVOIDANCE.match(begins):
@@ -197,7 +224,7 @@ def _sign(criteria: Sequence[Criterion], aggregation: str) -> _Found:
             )
 
 
-def _wording(criteria: Sequence[Criterion], aggregation: str) -> _Found:
+def _wording(criteria: Sequence[Criterion], aggregation: Aggregation) -> _Found:
     """Only of what a judge will read: a rule does not look at the text."""
     for i, criterion in enumerate(criteria):
         if criterion.rule is not None:
@@ -223,10 +250,11 @@ _WORDINGS: tuple[tuple[str, re.Pattern[str], str], ...] = (
         "a judge cannot see this in the response; state the fact, value or step that the response should contain",
     ),
 )
-_CHECKS: tuple[Callable[[Sequence[Criterion], str], _Found], ...] = (
+_CHECKS: tuple[Callable[[Sequence[Criterion], Aggregation], _Found], ...] = (
     _nothing_counted,
     _only_faults,
     _categories,
+    _tags,
     _dominance,
     _repetition,
     _sign,

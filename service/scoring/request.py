@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from service.modes.rating import Norm
 from service.observability.tracing import UNTRACED, Trace
 from service.rubrics.aggregation import Unjudged
+from service.rubrics.formulas import HEALTHBENCH, Aggregation
 from service.scheduling import DEFAULT_TENANT, Tenant
 
 
@@ -83,7 +84,7 @@ class Options(RequestContext):
     prompt: str | None = None
     consistency: Literal[1, 2] = 1
     votes: int = 1
-    aggregation: str = "healthbench"
+    aggregation: Aggregation = HEALTHBENCH
     soft: bool = False
     threshold: float = 0.5
     min_coverage: float = 1.0

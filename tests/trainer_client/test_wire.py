@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from service.api import translate
 from service.errors import InvalidRequest
 from service.rubrics.aggregation import check
+from service.rubrics.formulas import Aggregation
 from trainer_client import wire
 
 POINTS = st.just(0.0) | st.floats(1e-6, 1e6) | st.floats(-1e6, -1e-6)
@@ -245,7 +246,7 @@ def test_rar_explicit_is_refused_where_the_contract_says_so(criteria: list[wire.
     """The contract's own check and the service's refuse the same rubrics, at the same criteria."""
     rubric = wire.Rubric(criteria=criteria)
     try:
-        check("rar_explicit", translate.criteria(rubric))
+        check(Aggregation("rar_explicit"), translate.criteria(rubric))
         refused = []
     except InvalidRequest as error:
         refused = [loc[1] for loc, _ in error.errors]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
-from trainer_client.cli.service_arguments import add_service, explained
+from trainer_client.cli.service_arguments import add_service, aggregation, explained
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes, reader
 from trainer_client.data.files import sources
@@ -54,13 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"rows in {sources.KINDS} (also .gz), a folder of them, or a Harbor judge file (.toml)",
     )
     add_service(parser)
-    names = get_args(wire.Aggregation)
+    names = get_args(wire.AggregationName)
     add(
         "--aggregation",
         default="healthbench",
-        choices=names,
-        metavar="NAME",
-        help=f"what the scores will be computed by: {', '.join(names)} (%(default)s)",
+        type=aggregation,
+        metavar="NAME|JSON",
+        help=f"what the scores will be computed by: {', '.join(names)}, or an object with options (%(default)s)",
     )
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add("--json", action="store_true", help="print a line of JSON for each finding")

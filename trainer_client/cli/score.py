@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from trainer_client import wire
 from trainer_client.cli import results_file
-from trainer_client.cli.service_arguments import add_service, count, explained
+from trainer_client.cli.service_arguments import add_service, aggregation, count, explained
 from trainer_client.client import ClientUsage, Failed, JudgeClient, Outcome, Scored, reward
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -47,6 +47,7 @@ _OPTIONS = (
     "cache",
     "expect_judge",
 )
+_EXAMPLE = '{"name": "rar_explicit", "category_weights": {"pitfall": 0.8}}'
 DESCRIPTION = "Score every response in a file by a judge service: writes a line of results for each, then a table."
 _ABOUT_REASONING = {
     "reasoning_kept": "begin with reasoning, which was judged as a part of the answer: --reasoning remove takes it off",
@@ -103,8 +104,9 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
         group.add_argument(f"--{name.replace('_', '-')}", default=default, help=text, **kind)
 
     add("mode", "judging mode", choices=get_args(wire.Mode))
-    names = get_args(wire.Aggregation)
-    add("aggregation", f"how verdicts become a score: {', '.join(names)}", choices=names, metavar="NAME")
+    names = get_args(wire.AggregationName)
+    about = f"how verdicts become a score: {', '.join(names)}, or an object such as {_EXAMPLE}"
+    add("aggregation", about, type=aggregation, metavar="NAME|JSON")
     add("layout", "prompt layout", choices=get_args(wire.Layout))
     add("judge_prompt", "mode verdict: the judge's prompt, one that it serves (its default)", metavar="NAME")
     add("consistency", "2: ask also whether each criterion is false", type=int, choices=(1, 2))

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+from typing import Any
 
+from trainer_client import wire
 from trainer_client.errors import Forbidden, RubricdClientError, Unauthorized
 
 
@@ -24,6 +26,14 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
+
+
+def aggregation(text: str) -> Any:
+    """An aggregation: its name, or a JSON object with its options."""
+    try:
+        return wire.read_aggregation(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def explained(error: RubricdClientError, token_env: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from trainer_client import wire
+
 
 class Mistakes:
     """The words for pydantic's errors about `whole`. `sections` are its parts by name, and `elsewhere` gives the
@@ -21,7 +23,7 @@ class Mistakes:
 
     def sentence(self, error: Any) -> str:
         """One of pydantic's errors, with what to write instead."""
-        place = ".".join(str(part) for part in error["loc"])
+        place = ".".join(str(part) for part in wire.without_kind(error["loc"]))
         if error["type"] == "missing":
             return f"`{place}`: missing"
         if error["type"] == "model_type":

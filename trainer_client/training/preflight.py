@@ -197,7 +197,7 @@ def _no_score(run: RunConfig, rubric: wire.Rubric | None) -> str | None:
 
 
 def _no_category(part: JudgingSection, rubric: wire.Rubric) -> str | None:
-    if part.aggregation == "rar_explicit" and (lacking := rubric.lacking_category()):
+    if wire.aggregation_name(part.aggregation) == "rar_explicit" and (lacking := rubric.lacking_category()):
         return (
             f"`rar_explicit` weighs by category and criterion {lacking[0]} has none; begin its text with "
             "`Essential Criteria: ` or another category, or give it the tag `category`"

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from trainer_client import wire
 from trainer_client.client import ScoreOptions
 from trainer_client.scaffold import Scaffold
@@ -100,8 +102,8 @@ def overrides(
         "reward.custom_reward_function.path": "pkg://trainer_client.verl.reward",
         "reward.custom_reward_function.name": "compute_score",
         **_reward(url=judge, judge_timeout_s=judge_timeout_s, concurrency=concurrency, when_missing=when_missing),
-        **_reward(**_reasoning(reasoning)),
-        **_reward(**{f"options.{name}": value for name, value in (options or {}).items()}),
+        **_reward(**_flat("reasoning", reasoning)),
+        **_reward(**_flat("options", dict(options or {}))),
         "trainer.total_training_steps": steps,
         # The training ends at whichever comes first: an epoch has at least one step.
         "trainer.total_epochs": steps,
@@ -156,10 +158,13 @@ def _rollout(ratio: str, agents: str, prompt: int) -> dict[str, Any]:
     }
 
 
-def _reasoning(how: wire.Reasoning) -> dict[str, Any]:
-    if isinstance(how, str):
-        return {"reasoning": how}
-    return {f"reasoning.{name}": value for name, value in how.model_dump(exclude_none=True).items()}
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """A name with dots for each value inside, as hydra adds them."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(exclude_none=True)
+    if not isinstance(value, Mapping):
+        return {name: value}
+    return {place: one for key, inner in value.items() for place, one in _flat(f"{name}.{key}", inner).items()}
 
 
 def _reward(**kwargs: Any) -> Mapping[str, Any]:

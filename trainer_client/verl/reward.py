@@ -70,7 +70,7 @@ async def compute_score(
     row = prompt_row(info)
     split = _split(solution_str, info, reasoning)
     item = row.item(_trajectory(info, reasoning) or split.answer)
-    score_options = cast(ScoreOptions, dict(options or {}))
+    score_options = cast(ScoreOptions, _plain(options or {}))
     judging = JudgeConfig(
         url, os.environ.get(token_env) or None, score_options, judge_timeout_s, concurrency, timeout_s
     )
@@ -86,6 +86,11 @@ async def compute_score(
         "revealed_share": float(info.get("revealed_share", 0.0)),
         "revealed": float(info.get("revealed", 0)),
     }
+
+
+def _plain(value: Any) -> Any:
+    """The mappings as dicts: those of verl's config are of types of its own."""
+    return {name: _plain(one) for name, one in value.items()} if isinstance(value, Mapping) else value
 
 
 def _split(text: str, info: Mapping[str, Any], how: wire.Reasoning | Mapping[str, Any]) -> wire.Split:

@@ -1,11 +1,20 @@
 """Defines the contract between a training job and the service: the one definition of `POST /v1/score` in code.
 
 It needs pydantic only. `json_text` reads JSON strictly, `reasoning` splits what a policy wrote; `models` holds what the
-parts share; `turns`, `verifiers`, `rubric` and `request` hold what a caller sends,
+parts share; `aggregations`, `turns`, `verifiers`, `rubric` and `request` hold what a caller sends,
 `response` what the service answers, `calibration` the file that calibrates a judge. Use the names from
 here: `from trainer_client import wire`.
 """
 
+from trainer_client.wire.aggregations import (
+    LINEAR,
+    Aggregation,
+    AggregationName,
+    RarExplicit,
+    aggregation_name,
+    read_aggregation,
+    without_kind,
+)
 from trainer_client.wire.calibration import (
     Calibration,
     CalibrationCurve,
@@ -23,8 +32,6 @@ from trainer_client.wire.calibration import (
 )
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
 from trainer_client.wire.models import (
-    LINEAR,
-    Aggregation,
     Answer,
     CacheUse,
     Layout,
@@ -91,6 +98,7 @@ __all__ = [
     "NO_TEXT",
     "POLARITY_OF",
     "Aggregation",
+    "AggregationName",
     "Answer",
     "CacheUse",
     "Calibration",
@@ -132,6 +140,7 @@ __all__ = [
     "Priority",
     "Problem",
     "Quota",
+    "RarExplicit",
     "Rating",
     "RatingNorm",
     "Reasoning",
@@ -161,11 +170,13 @@ __all__ = [
     "Unserved",
     "Usage",
     "Verifier",
+    "aggregation_name",
     "begins_with_open_tag",
     "begins_with_reasoning",
     "check_keys",
     "holds_one_item",
     "opened_in",
+    "read_aggregation",
     "read_calibrations",
     "read_json",
     "says_something",
@@ -173,5 +184,6 @@ __all__ = [
     "structure",
     "tags_of_verifier",
     "values_at_most",
+    "without_kind",
     "write_calibrations",
 ]

@@ -13,19 +13,6 @@ Mode = Literal["verdict", "reasoned", "implicit", "likert"]
 Layout = Literal["rubricd", "healthbench"]
 Unjudged = Literal["lower", "middle"]
 CacheUse = Literal["use", "refresh", "bypass"]
-Aggregation = Literal[
-    "healthbench",
-    "healthbench_clipped",
-    "rar_explicit",
-    "weighted_abs",
-    "all_pass",
-    "mean",
-    "min",
-    "gated",
-]
-LINEAR: tuple[Aggregation, ...] = ("healthbench", "rar_explicit", "weighted_abs", "mean")
-"""The aggregations that are weighted sums of the criteria's values."""
-
 MAX_POINTS = 1e6
 MIN_POINTS = 1e-6
 """Points are 0, or in size between these, so that scores and their sums are far from the limits of a float32."""

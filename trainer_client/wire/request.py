@@ -5,10 +5,9 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from trainer_client.wire.aggregations import LINEAR, Aggregation, aggregation_name
 from trainer_client.wire.models import (
-    LINEAR,
     MAX_DEADLINE_MS,
-    Aggregation,
     CacheUse,
     Id,
     Layout,
@@ -132,7 +131,9 @@ class ScoreRequest(Strict):
         min_length=1, description="One item may also stand without a list, its fields beside the options."
     )
     mode: Mode = "verdict"
-    aggregation: Aggregation = "healthbench"
+    aggregation: Aggregation = Field(
+        default="healthbench", description="How verdicts become a score: a name, or an object with its options."
+    )
     layout: Layout = "rubricd"
     judge_prompt: Id | None = Field(
         default=None,
@@ -201,7 +202,7 @@ class ScoreRequest(Strict):
             raise ValueError("`debias` corrects hard verdicts, one a criterion: without `soft`, `votes`, rating modes")
         if self.debias and self.consistency != 1:
             raise ValueError("`debias` corrects single verdicts, which its certificate is of: without `consistency`")
-        if self.debias and self.aggregation not in LINEAR:
+        if self.debias and aggregation_name(self.aggregation) not in LINEAR:
             raise ValueError(f"`debias` needs an aggregation that is a weighted sum: {', '.join(LINEAR)}")
         if self.judge_prompt is not None and (self.mode, self.layout) != ("verdict", "rubricd"):
             raise ValueError("`judge_prompt` has a meaning in mode `verdict` and layout `rubricd` only")

@@ -155,7 +155,7 @@ def options_of(query: Mapping[str, str], *others: str) -> dict[str, Any]:
 
 def _typed(name: str, text: str) -> Any:
     """A number, a boolean or an object as one; else the text, for the contract to refuse."""
-    if name not in _NUMBERS and not (name == "reasoning" and text.startswith("{")):
+    if name not in _NUMBERS and not (name in ("reasoning", "aggregation") and text.startswith("{")):
         return text
     try:
         return wire.read_json(text)

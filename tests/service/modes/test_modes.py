@@ -17,6 +17,7 @@ from service.modes.label_verdict import read_verdict
 from service.modes.registry import judging_modes
 from service.modes.written_verdict import BOOLEANS, VERDICT_KEY, document_up_to_verdict
 from service.prompting.tokenization import Segmenter
+from service.rubrics.formulas import Aggregation
 from service.rubrics.judgement import Judgement
 from service.scheduling import Scheduler
 from service.scoring.canary import CANARY_CANDIDATES, Canary
@@ -210,7 +211,7 @@ async def test_what_cannot_be_aggregated_is_refused_before_anything_is_judged() 
         asked = candidate(criteria=2)
         mixed = replace(asked, criteria=(replace(asked.criteria[0], category="essential"), asked.criteria[1]))
         with pytest.raises(InvalidRequest, match="category"):
-            await scorer.score([mixed], Options(aggregation="rar_explicit"))
+            await scorer.score([mixed], Options(aggregation=Aggregation("rar_explicit")))
     assert engine.calls == 0
 
 

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from service.errors import InvalidRequest
 from service.rubrics.aggregation import Score, aggregate
 from service.rubrics.debias import LINEAR, ErrorRates, Rates, check_rates, most_error
+from service.rubrics.formulas import Aggregation
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Category, Criterion
 from trainer_client import wire
+
+MEAN = Aggregation("mean")
 
 
 def known(false_positive: float, false_negative: float, half: float = 0.0) -> ErrorRates:
@@ -28,7 +31,7 @@ def judged(met: bool) -> Judgement:
 
 
 def score(name: str, criteria: list[Criterion], met: list[bool], rates: Rates | None = None) -> Score:
-    return aggregate(name, criteria, [judged(one) for one in met], rates=rates)
+    return aggregate(Aggregation(name), criteria, [judged(one) for one in met], rates=rates)
 
 
 @dataclass(frozen=True)
@@ -139,22 +142,22 @@ def test_a_rule_and_a_monitor_are_not_corrected() -> None:
     criteria = [Criterion("0", "Says so.", 1.0), Criterion("1", "Is so.", 1.0), Criterion("2", "Watched.", 0.0)]
     by_rule = Judgement("ok", "rule", met=True, p=1.0)
     rates: Rates = {"positive": known(0.1, 0.1), "negative": None}
-    found = aggregate("mean", criteria, [judged(False), by_rule, judged(True)], rates=rates)
+    found = aggregate(MEAN, criteria, [judged(False), by_rule, judged(True)], rates=rates)
     assert found.value == pytest.approx((1 - 0.1 / 0.8) / 2)
     assert found.bounds == (0.5, 1.0)
-    assert aggregate("mean", criteria[1:2], [by_rule], rates=rates) == aggregate("mean", criteria[1:2], [by_rule])
+    assert aggregate(MEAN, criteria[1:2], [by_rule], rates=rates) == aggregate(MEAN, criteria[1:2], [by_rule])
 
 
 def test_what_was_judged_in_part_has_wider_bounds_and_a_score_between_them() -> None:
     criteria = [Criterion(str(n), "Says so.", 1.0) for n in range(4)]
     judgements = [judged(True), judged(False), judged(True), Judgement("timeout", "judge")]
     rates: Rates = {"positive": known(0.2, 0.2), "negative": None}
-    plain = aggregate("mean", criteria, judgements, min_coverage=0.5, unjudged="lower")
-    found = aggregate("mean", criteria, judgements, min_coverage=0.5, unjudged="lower", rates=rates)
+    plain = aggregate(MEAN, criteria, judgements, min_coverage=0.5, unjudged="lower")
+    found = aggregate(MEAN, criteria, judgements, min_coverage=0.5, unjudged="lower", rates=rates)
     assert plain.bounds is not None and found.bounds is not None
     assert found.bounds[0] < plain.bounds[0] and found.bounds[1] >= plain.bounds[1]
     assert (found.value, found.status) == (found.bounds[0], "partial")
-    none = aggregate("mean", criteria[3:], judgements[3:], rates=rates)
+    none = aggregate(MEAN, criteria[3:], judgements[3:], rates=rates)
     assert (none.value, none.bounds, none.status) == (None, (0.0, 1.0), "failed")
 
 

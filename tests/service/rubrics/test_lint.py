@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidRequest
-from service.rubrics.aggregation import AGGREGATIONS, aggregate, check
+from service.rubrics.aggregation import aggregate, check
+from service.rubrics.formulas import AGGREGATIONS, Aggregation
 from service.rubrics.judgement import Judgement
 from service.rubrics.lint import CODES, MAX_TEXT_CHARACTERS, lint
 from service.rubrics.rubric import CATEGORIES, Category, Criterion, Rule
@@ -24,7 +25,7 @@ def criterion(
 
 
 def codes(*criteria: Criterion, aggregation: str = "healthbench") -> list[str]:
-    return [finding.code for finding in lint(criteria, aggregation)]
+    return [finding.code for finding in lint(criteria, Aggregation(aggregation))]
 
 
 COSTLY = ["", " " * 32_768, "and " * 8_192, "user  " * 5_400, ". " * 16_000, "is " * 10_900, "the " * 8_000]
@@ -35,7 +36,7 @@ def test_the_largest_rubric_takes_seconds_at_most(text: str) -> None:
     """0.2 to 0.5 s. What is compared is one dictionary, not each pair."""
     rubric = [criterion(f"{text}{n}", (-1) ** n) for n in range(256)]
     started = time.process_time()
-    lint(rubric, "gated")
+    lint(rubric, Aggregation("gated"))
     assert time.process_time() - started < 3
 
 
@@ -81,19 +82,19 @@ def test_nothing_counted(points: float) -> None:
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_only_faults_names_the_score_of_a_silent_response(aggregation: str) -> None:
     rubric = [criterion("Insults the user.", -3, "essential"), criterion("Names a brand.", -2, "pitfall")]
-    [finding] = lint(rubric, aggregation)
+    [finding] = lint(rubric, Aggregation(aggregation))
     silent = [Judgement(status="ok", source="judge", met=False)] * 2
-    best = aggregate(aggregation, rubric, silent).value
+    best = aggregate(Aggregation(aggregation), rubric, silent).value
     assert (finding.code, finding.criterion_id) == ("no_positive_points", None)
     assert f"the best score, {best:g};" in finding.message
 
 
 def test_categories_for_rar() -> None:
     mixed = [criterion("Names a.", category="important"), criterion("Names b."), criterion("Names c.", points=0)]
-    [finding] = lint(mixed, "rar_explicit")
+    [finding] = lint(mixed, Aggregation("rar_explicit"))
     assert (finding.code, finding.severity, finding.criterion_id) == ("mixed_categories", "error", "id of Names b.")
     with pytest.raises(InvalidRequest):
-        check("rar_explicit", mixed)
+        check(Aggregation("rar_explicit"), mixed)
     assert codes(*mixed, aggregation="weighted_abs") == []
     assert codes(*mixed[1:], aggregation="rar_explicit") == ["no_categories"]
     assert codes(mixed[0], aggregation="rar_explicit") == []
@@ -112,7 +113,7 @@ def test_dominant_weight(scale: float) -> None:
         return [criterion(f"Names {i}.", number * scale, "essential") for i, number in enumerate(points)]
 
     for aggregation in ("healthbench", "healthbench_clipped", "weighted_abs", "gated"):
-        [finding] = lint(rubric(1, -12, 3, 4), aggregation)
+        [finding] = lint(rubric(1, -12, 3, 4), Aggregation(aggregation))
         assert (finding.code, finding.criterion_id) == ("dominant_weight", "id of Names 1.")
     assert codes(*rubric(1, -8, 3, 4)) == []
     assert codes(*rubric(13, -13, 13)) == []
@@ -123,7 +124,7 @@ def test_dominant_weight(scale: float) -> None:
 
 
 def test_the_same_text_again() -> None:
-    found = lint([criterion("Names a."), criterion(), criterion(" names  A", 2)], "healthbench")
+    found = lint([criterion("Names a."), criterion(), criterion(" names  A", 2)], Aggregation("healthbench"))
     assert [(f.code, f.criterion_id) for f in found] == [("duplicate_text", "id of  names  A")]
     assert "at index 0" in found[0].message
     assert codes(criterion("Names a."), criterion("Names a.", -2)) == ["contradiction"]
@@ -194,7 +195,8 @@ def test_the_rubric_first_then_each_criterion_in_its_order() -> None:
         criterion("Is accurate.", -1),
         criterion("Does not name a; does not name b.", -1),
     ]
-    found = [(f.code, f.criterion_id and rubric.index(criterion(f.criterion_id[6:], -1))) for f in lint(rubric, "mean")]
+    findings = lint(rubric, Aggregation("mean"))
+    found = [(f.code, f.criterion_id and rubric.index(criterion(f.criterion_id[6:], -1))) for f in findings]
     assert found == [
         ("no_positive_points", None),
         ("vague", 0),
@@ -217,7 +219,7 @@ CRITERIA = st.lists(
 @given(CRITERIA, st.sampled_from(AGGREGATIONS))
 def test_any_rubric_is_looked_at_and_none_is_quoted(rubric: list[Criterion], aggregation: str) -> None:
     marked = [criterion(f"{c.text} Q7X", c.points, c.category) for c in rubric]
-    for finding in lint(marked, aggregation):
+    for finding in lint(marked, Aggregation(aggregation)):
         assert finding.severity == CODES[finding.code]
         assert "Q7X" not in finding.message
         assert finding.criterion_id is None or finding.criterion_id in {c.id for c in marked}
@@ -227,6 +229,6 @@ def test_any_rubric_is_looked_at_and_none_is_quoted(rubric: list[Criterion], agg
 def test_time_is_linear(piece: str) -> None:
     many = [criterion(f"Names {i}.", i) for i in range(1, 5000)]
     begin = time.perf_counter()
-    lint([criterion(piece * (200_000 // len(piece)))], "healthbench")
-    lint(many, "healthbench")
+    lint([criterion(piece * (200_000 // len(piece)))], Aggregation("healthbench"))
+    lint(many, Aggregation("healthbench"))
     assert time.perf_counter() - begin < 3

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from service.rubrics.aggregation import aggregate
+from service.rubrics.formulas import Aggregation
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Criterion
 from tests.trainer_client.agreement.made import Json, judged_by, labels_of
@@ -127,5 +128,5 @@ def test_10_000_rewards_are_the_services() -> None:
         met = [draw.random() < 0.5 for _ in points]
         criteria = [Criterion(id=str(n), text="t", points=worth) for n, worth in enumerate(points)]
         judged = [Judgement(status="ok", source="judge", met=one) for one in met]
-        theirs = aggregate("healthbench", criteria, judged).value
+        theirs = aggregate(Aggregation("healthbench"), criteria, judged).value
         assert reward(points, [float(one) for one in met]) == pytest.approx(theirs, abs=1e-12)

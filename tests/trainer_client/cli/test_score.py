@@ -41,6 +41,18 @@ def test_options_reach_the_service(file: Path, monkeypatch: pytest.MonkeyPatch) 
     assert 50_000 < body["deadline_ms"] < 60_000
 
 
+def test_an_aggregation_with_options_reaches_the_service(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    service = Service()
+    chosen = {"name": "rar_explicit", "category_weights": {"pitfall": 0.8}}
+    assert scored_by(file, service, "--quiet", "--limit", "1", "--aggregation", json.dumps(chosen)) == 0
+    weights = {"essential": 1.0, "important": 0.7, "optional": 0.3, "pitfall": 0.8}
+    assert service.bodies[0]["aggregation"] == {"name": "rar_explicit", "category_weights": weights}
+    with pytest.raises(SystemExit) as ended:
+        scored_by(file, service, "--aggregation", '{"name": "caps", "capp": 0.5}')
+    assert ended.value.code == 2
+    assert "did you mean `cap`?" in capsys.readouterr().err
+
+
 def test_requests_fit_what_the_service_takes(file: Path) -> None:
     service = Service(max_items=5)
     assert scored_by(file, service, "--quiet") == 0

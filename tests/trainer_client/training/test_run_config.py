@@ -10,6 +10,7 @@ from trainer_client.scaffold import Schedule, Wording
 from trainer_client.training import run_config
 from trainer_client.training.run_config import RunConfig, RunConfigError
 from trainer_client.training.run_sections import JudgingSection, ScaffoldSection, WordingSection
+from trainer_client.wire.aggregations import Caps
 
 LEAST = "policy: Qwen/Qwen3-4B\ndata: train.jsonl\nout: runs/a\njudging: {url: 'http://judge:8000'}\n"
 
@@ -190,6 +191,18 @@ def test_files_that_are_no_run_file(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_bytes(b"policy: \xff")
     with pytest.raises(RunConfigError, match="not UTF-8"):
         run_config.read(tmp_path / "run.yaml")
+
+
+def test_an_aggregation_may_have_options(tmp_path: Path) -> None:
+    run = run_config.read(_file(tmp_path), changes=["judging.aggregation={name: caps, cap: 0.5}"])
+    assert run.judging.aggregation == Caps(name="caps", cap=0.5)
+    again = tmp_path / "again.yaml"
+    again.write_text(run_config.written(run), encoding="utf-8")
+    assert run_config.read(again).judging == run.judging
+    assert _said(tmp_path, changes=["judging.aggregation={name: caps, cap: 2}"]).startswith(
+        f"{tmp_path / 'run.yaml'}: `judging.aggregation.cap`: Input should be less than"
+    )
+    assert "did you mean `cap`?" in _said(tmp_path, changes=["judging.aggregation={name: caps, capp: 1}"])
 
 
 @pytest.mark.parametrize("url", ["judge:8000", "ftp://judge", "http://", ""])

@@ -123,3 +123,10 @@ def test_no_module_is_longer_than_it_may_be() -> None:
     folder = Path(__file__).parents[3] / "trainer_client" / "verl"
     lengths = [len(one.read_text().splitlines()) for one in folder.glob("*.py")]
     assert len(lengths) > 5 and max(lengths) <= 300
+
+
+def test_options_with_fields_are_flat() -> None:
+    weights = {"name": "rar_explicit", "category_weights": {"pitfall": 0.8}}
+    place = "+reward.custom_reward_function.reward_kwargs.options.aggregation"
+    found = {name: value for name, value in told(options={"aggregation": weights}).items() if name.startswith(place)}
+    assert found == {f"{place}.name": "rar_explicit", f"{place}.category_weights.pitfall": "0.8"}

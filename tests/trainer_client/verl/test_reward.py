@@ -4,6 +4,7 @@ called below (`contract/rewards.py` runs the same through verl's real reward wor
 import asyncio
 import json
 import pickle
+from collections import UserDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,12 @@ async def test_key_and_options_reach_the_judge(
     await _ask(extra_info, token_env="OUR_KEY", options={"aggregation": "mean", "soft": True})
     assert service.requests[-1].headers["authorization"] == "Bearer secret-key"
     assert (service.bodies[0]["aggregation"], service.bodies[0]["soft"]) == ("mean", True)
+
+
+async def test_options_may_be_of_the_types_of_verls_config(extra_info: Json, service: Service, made: Made) -> None:
+    chosen = UserDict({"name": "rar_explicit", "category_weights": UserDict({"pitfall": 0.8})})
+    await _ask(extra_info, options=UserDict({"aggregation": chosen}))
+    assert service.bodies[0]["aggregation"]["category_weights"]["pitfall"] == 0.8
 
 
 async def test_without_a_key_none_is_sent(

@@ -1,7 +1,9 @@
 """`/get_reward`: rewards as OpenRLHF wants them, or an error; never a number that nobody judged without a mark."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -119,6 +121,14 @@ async def test_a_slip_is_placed_in_its_own_row(client: httpx.AsyncClient) -> Non
     body = {"query": ["pa", "pb"], "prompts": ["p", "p"], "labels": [LABEL, [{"text": "a", "points": True}]]}
     place = ["labels", 1, "rubric", "criteria", 0, "points"]
     assert only_place(await client.post("/get_reward", json=body)) == place
+
+
+async def test_an_aggregation_with_options_is_json_in_a_url(client: httpx.AsyncClient) -> None:
+    chosen = {"name": "caps", "cap": 0.5}
+    by_url = await rewards(client, openrlhf(), f"/get_reward?aggregation={quote(json.dumps(chosen))}")
+    assert by_url == await rewards(client, openrlhf({**LABEL, "aggregation": chosen}))
+    refused = await client.post(f"/get_reward?aggregation={quote(json.dumps({**chosen, 'cap': 2}))}", json=openrlhf())
+    assert only_place(refused) == ["query", "aggregation", "cap"]
 
 
 async def test_labels_of_one_request_choose_alike(client: httpx.AsyncClient) -> None:
