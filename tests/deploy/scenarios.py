@@ -24,6 +24,8 @@ from testkit.teams_file import auth, team, write
 from tests.deploy.alerting import Job, again_and_again, flood, group, running
 
 WELL = Faults()
+AGREEING = Faults(seed=8)
+"""A judge whose P(met) says more of the labelled canaries than that of WELL."""
 WAITED_S = 62.0
 """More than the minute that RubricdQueueWaitHigh looks for."""
 
@@ -93,13 +95,14 @@ async def fail(job: Job, served: Served, redis: RedisServer) -> None:
 
 
 def drifting(folder: Path) -> AbstractAsyncContextManager[Served]:
-    return serving(folder, "drifting", "--canary-every-s", "0.3", "--max-model-len", "1500")
+    return serving(folder, "drifting", "--canary-every-s", "0.3", "--max-model-len", "1500", faults=AGREEING)
 
 
 async def drift(job: Job, served: Served) -> None:
     """Another judge answers under the same name, shares no prefixes, is asked what is too long for it and what meets a
     bug, and every group is told the same."""
     alerts = (
+        "RubricdCalibrationDrift",
         "RubricdCanaryDrift",
         "RubricdCriteriaUnjudgeable",
         "RubricdInternalErrors",
@@ -117,10 +120,10 @@ async def drift(job: Job, served: Served) -> None:
     ):
         await asyncio.sleep(2)
         well = False
-        served.tell(Faults(seed=7, shares=False))
+        served.tell(Faults(shares=False))
         await job.fires(*alerts)
         well = True
-        served.tell(WELL)
+        served.tell(AGREEING)
         await job.clears(*alerts)
 
 
