@@ -76,7 +76,7 @@ REFUSALS = [
     (["--engine", "vllm", "--vllm-lora", "/no/such/adapter"], 1, "is no LoRA adapter in safetensors"),
     (["--host", "0.0.0.0"], 2, "listens on loopback only"),
     (["--max-items", "0"], 2, "greater than 0"),
-    (["--prot", "1"], 2, "did you mean --port?"),
+    (["--portt", "1"], 2, "did you mean --port?"),
 ]
 
 
