@@ -32,11 +32,13 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """`cross_fitted` is P(met) of each row, calibrated by what was fitted and chosen without the row's prompt."""
+    """P(met) of each row, calibrated without the row's prompt: `held_out` by the chosen candidate, `cross_fitted` by
+    one that was chosen without it as well. The first is what it does, the second what choosing is worth."""
 
     candidate: Candidate
     curves: tuple[wire.CalibrationCurve, ...]
     tried: tuple[Tried, ...]
+    held_out: Floats
     cross_fitted: Floats
 
 
@@ -44,12 +46,13 @@ def choose(rows: Rows, *, seed: int = 0) -> Chosen:
     offered = candidates(rows)
     tried = compare(rows, offered, seed)
     best = simplest(tried)
-    cross_fitted = np.full(len(rows), np.nan)
-    for fitted, held_out in folds(rows.groups, seed):
-        inner = rows.take(fitted)
+    held_out, cross_fitted = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    for fitted, left in folds(rows.groups, seed):
+        inner, outer = rows.take(fitted), rows.take(left)
+        held_out[left] = best.predict(best.fit(inner), outer)
         chosen = simplest(compare(inner, offered, seed + 1))
-        cross_fitted[held_out] = chosen.predict(chosen.fit(inner), rows.take(held_out))
-    return Chosen(best, best.fit(rows), tried, cross_fitted)
+        cross_fitted[left] = chosen.predict(chosen.fit(inner), outer)
+    return Chosen(best, best.fit(rows), tried, held_out, cross_fitted)
 
 
 def compare(rows: Rows, offered: Sequence[Candidate], seed: int) -> tuple[Tried, ...]:

@@ -66,7 +66,7 @@ def make(judged: Judged, rows: Rows) -> Made:
             groups=len(np.unique(rows.groups)),
         ),
         gain=gain(rows, chosen.cross_fitted),
-        certificate=certify(rows, chosen.cross_fitted),
+        certificate=certify(rows, chosen.held_out),
     )
     return Made(calibration, chosen, rows)
 

@@ -1,6 +1,7 @@
 """The certificate's figures, and intervals that are honest where nothing went wrong."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss
 
 from tests.trainer_client.calibration.shared import made
 from trainer_client.calibration.certificate import certify, gain
+from trainer_client.calibration.choice import choose
 
 
 def test_figures_are_those_of_scikit_learn() -> None:
@@ -35,6 +37,26 @@ def test_a_judge_that_never_erred_is_not_certain() -> None:
         assert rates.false_positive.value == 0.0
         assert rates.false_positive.high == pytest.approx(3.84 / (rates.unmet + 3.84), rel=0.01)
         assert rates.informedness.low < 1.0
+
+
+def test_the_rates_are_those_of_the_judge_that_is_served() -> None:
+    """On 20,000 fresh criteria, for 24 judges whose method of calibration is hard to choose: 4 rates each."""
+    held = 0
+    for seed in range(24):
+        kind: dict[str, Any] = {"sharpness": 2.0, "leaning": {True: -1.0, False: 1.0}, "bias": 0.5}
+        rows, fresh = made(seed, 120, **kind), made(1000 + seed, 4000, **kind)
+        chosen = choose(rows)
+        certificate = certify(rows, chosen.held_out)
+        met = chosen.candidate.predict(chosen.curves, fresh) >= 0.5
+        for rates, of_sign in ((certificate.positive, ~fresh.negative), (certificate.negative, fresh.negative)):
+            labels, said = fresh.met[of_sign], met[of_sign]
+            for interval, rate in (
+                (rates.false_positive, said[~labels].mean()),
+                (rates.false_negative, 1 - said[labels].mean()),
+            ):
+                assert interval is not None
+                held += interval.low <= rate <= interval.high
+    assert held >= 88, held  # of 96; where each fold chooses its own method 85
 
 
 def test_a_rate_that_no_label_can_show_is_none() -> None:
