@@ -17,8 +17,9 @@ from trainer_client.errors import RubricdClientError
 from trainer_client.http import batching, validation
 from trainer_client.http.addresses import Address
 from trainer_client.http.background_loop import BackgroundLoop
-from trainer_client.http.batching import BatchScorer, Failed, Listener, Outcome, Scored, reward
+from trainer_client.http.batching import BatchScorer, Listener
 from trainer_client.http.one_judge import OneJudge
+from trainer_client.http.outcomes import Failed, Outcome, Scored, reward
 from trainer_client.http.retry import Clock, RetryPolicy
 from trainer_client.http.transport import Transport
 from trainer_client.http.usage import ClientUsage

@@ -109,9 +109,9 @@ def line(place: int, outcome: Outcome, digest: str, item: wire.Item, response: i
     own = {"metadata": item.metadata, "digest": digest, "item": _item(item, response)}
     if isinstance(outcome, Scored):
         result = outcome.result.model_dump(mode="json")
-        return {"index": place, **result, "judge": outcome.judge.fingerprint, **own}
+        return {"index": place, **result, "judge": outcome.judge.fingerprint, "attempts": outcome.attempts, **own}
     error = {"code": outcome.error.code, "message": str(outcome.error)}
-    return {"index": place, "id": outcome.id, "error": error, **own}
+    return {"index": place, "id": outcome.id, "error": error, "attempts": outcome.error.attempts, **own}
 
 
 def _item(item: wire.Item, response: int) -> Line:

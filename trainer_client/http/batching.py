@@ -6,6 +6,7 @@ its responses has one. A failure carries no score and holds no reference to the 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,37 +19,10 @@ from trainer_client import wire
 from trainer_client.errors import ConnectionBroken, Incomplete, InvalidRequest, JudgeMismatch, RubricdClientError
 from trainer_client.http import validation
 from trainer_client.http.one_judge import OneJudge
+from trainer_client.http.outcomes import Failed, Outcome, Scored
 from trainer_client.http.retry import HOPELESS, may_be_judged_later
 from trainer_client.http.transport import Body, Transport, deadline_ms
 from trainer_client.http.usage import of_answer
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """The service's result for one response. `result.score` may still be None, and `result.criteria` tell why."""
-
-    result: wire.Result
-    judge: wire.Judge
-
-    @property
-    def id(self) -> str:
-        return self.result.id
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """No result for this response, and the error that is the reason."""
-
-    id: str
-    error: RubricdClientError
-
-
-Outcome = Scored | Failed
-
-
-def reward(outcome: Outcome) -> float | None:
-    """The score, or None where there is none: a response that was not judged has no reward, not a reward of zero."""
-    return outcome.result.score if isinstance(outcome, Scored) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +73,7 @@ class BatchScorer:
         self._wait_for_judge = wait_for_judge
         self._settled: dict[int, Outcome] = {}
         self._lacking: dict[int, Scored] = {}
+        self._attempts: Counter[int] = Counter()
         self._entries = entries(request.items)
         sendable = (entry for entry in self._entries if entry.size is not None)
         self._batches = list(cut(sendable, batch_items, batch_bytes))
@@ -162,7 +137,7 @@ class BatchScorer:
             missing = self._missing(batch)
             answer = await _score_once(self._transport, self._request_for(missing), self._deadline)
             for place, result in zip(_places(missing), answer.results, strict=True):
-                outcome = Scored(result, answer.judge)
+                outcome = Scored(result, answer.judge, self._attempts[place])
                 if self._wait_for_judge and may_be_judged_later(result) and place not in self._settled:
                     self._lacking[place] = outcome
                 else:
@@ -195,7 +170,8 @@ class BatchScorer:
         def take(line: bytes) -> None:
             assert reader is not None
             if (result := reader.read(line)) is not None:
-                self._settle([(places[result.index], Scored(result, judge))])
+                place = places[result.index]
+                self._settle([(place, Scored(result, judge, self._attempts[place]))])
 
         headers = self._transport.together(request.items)
         try:
@@ -232,6 +208,8 @@ class BatchScorer:
         return judge
 
     def _request_for(self, batch: _Batch) -> wire.ScoreRequest:
+        """The request of one attempt."""
+        self._attempts.update(_places(batch))
         return self._request.model_copy(update={"items": [entry.item for entry in batch]})
 
     def _missing(self, batch: _Batch) -> list[Entry]:

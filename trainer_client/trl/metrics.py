@@ -121,10 +121,23 @@ def log_columns(
     log("score", [reward(one.outcome) for one in judged])
     log("reward", list(rewards))
     log("status", [why_missing(one.outcome) for one in judged])
-    log("criteria", [_verdicts(one.outcome) for one in judged])
+    log("criteria", [_met(one.outcome) for one in judged])
+    log("verdicts", [_verdicts(one.outcome) for one in judged])
+    log("judge", [one.outcome.judge.fingerprint if isinstance(one.outcome, Scored) else None for one in judged])
+    log("attempts", [_attempts(one.outcome) for one in judged])
 
 
-def _verdicts(outcome: Outcome) -> str:
+def _met(outcome: Outcome) -> str:
     """{"criterion id": true, false or null} as JSON."""
     criteria = outcome.result.criteria if isinstance(outcome, Scored) else ()
     return json.dumps({criterion.id: criterion.met for criterion in criteria}, ensure_ascii=False)
+
+
+def _verdicts(outcome: Outcome) -> str:
+    """All that the service said of each criterion, in the rubric's order, as JSON."""
+    criteria = outcome.result.criteria if isinstance(outcome, Scored) else ()
+    return json.dumps([criterion.model_dump(mode="json") for criterion in criteria], ensure_ascii=False)
+
+
+def _attempts(outcome: Outcome) -> int:
+    return outcome.attempts if isinstance(outcome, Scored) else outcome.error.attempts

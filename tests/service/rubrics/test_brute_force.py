@@ -48,7 +48,7 @@ def _veto(marks: Sequence[Plain]) -> float:
 
 def _factual_gate(marks: Sequence[Plain]) -> float:
     facts = [one.good for one in marks if one.tag == "a"]
-    return 1.0 if facts and min(facts) else _mean(marks)
+    return 1.0 if facts and all(facts) else _mean(marks)
 
 
 EXPECTED: dict[str, Callable[[Sequence[Plain]], float]] = {
@@ -74,7 +74,7 @@ def test_bounds_are_the_worst_and_the_best_completion(name: str) -> None:
     chosen = Aggregation(name, tag="t", tag_value="a", cap=0.6, half_saturation=0.3)
     for _ in range(RUBRICS):
         plain = _rubric(random)
-        rubric = [criterion(one.points, **({} if one.tag is None else {"t": one.tag})) for one in plain]
+        rubric = [criterion(one.points, None, **({} if one.tag is None else {"t": one.tag})) for one in plain]
         found = aggregate(chosen, rubric, [UNJUDGED if one.met is None else judged(one.met) for one in plain])
         choices = [(True, False) if one.met is None else (one.met,) for one in plain]
         values = [

@@ -78,6 +78,22 @@ def test_only_what_is_missing_is_asked_for(
     assert (f"and {len(kept)} results of an earlier run" in said) == bool(kept)
 
 
+def test_each_line_says_how_often_its_response_was_sent(file: Path, out: Path) -> None:
+    refused: list[str] = []
+
+    def answer(body: Json) -> httpx.Response:
+        first = body["items"][0]["id"]
+        if first == "10" and not refused:
+            refused.append(first)
+            return problem("overloaded", 503, retry_after="0.01")
+        return problem("internal", 500) if first == "20" else answered(scores(body))
+
+    assert _score(file, Service(answer), "--batch", "10") == 1
+    attempts = [line["attempts"] for line in _results(out)]
+    assert attempts[:20] == [1] * 10 + [2] * 10 and set(attempts[30:]) == {1}
+    assert set(attempts[20:30]) == {_results(out)[20]["attempts"]} and "error" in _results(out)[20]
+
+
 def test_when_nothing_is_missing_nobody_is_asked(file: Path, out: Path) -> None:
     assert _score(file, Service()) == 0
     service = Service()

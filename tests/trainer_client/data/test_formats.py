@@ -150,6 +150,8 @@ def test_rollouts_of_a_training_can_be_scored_again() -> None:
     assert (item.response, item.reference, item.group, item.id) == ("Tea.", "R", "3/a", None)
     assert item.rubric == wire.Rubric.model_validate([FIRST])
     assert item.metadata == {"step": 3, "row": "a", "member": 1, "score": 0.25, "advantage": 0.5}
+    audited = {**COMPLETIONS, "verdicts": "v" * 20_000, "examiner/verdicts": "v" * 20_000}
+    assert _read(audited) == item, "what is too long for metadata stays in the table"
     bare = {**COMPLETIONS, "prompt": "rendered"}
     assert "`prompt` does not hold its row" in _refused(bare)
 

@@ -23,18 +23,27 @@ def test_two_judges_side_by_side_log_under_their_own_names() -> None:
     assert all(name.startswith("safety/") for name in (*second.columns, *second.metrics))
 
 
+AUDIT = ["verdicts", "judge", "attempts"]
+
+
 def test_columns_of_the_completions_table() -> None:
     log = Log()
     with judged_by(lambda response: None if response == "b" else 0.5) as (judging, _):
         columns = {"member": [0, 1], "revealed": ["[0]", "[]"], "revealed_share": [1.0, 0.0], "other": [1, 2]}
         asked(JudgeReward(judging), rows(2), ["a", "b"], log=log, **columns)
     drawn = ["member", "revealed_share", "revealed"]
-    assert list(log.columns) == ["row", *drawn, "answer", "score", "reward", "status", "criteria"]
+    assert list(log.columns) == ["row", *drawn, "answer", "score", "reward", "status", "criteria", *AUDIT]
     assert log.columns["answer"] == ["a", "b"]
     assert log.columns["row"] == ["row-0", "row-1"]
     assert log.columns["score"] == log.columns["reward"] == [0.5, None]
     assert log.columns["status"] == ["ok", "abstained"]
     assert set(json.loads(log.columns["criteria"][0])) == {"c0", "c1", "c2"}
+    assert log.columns["judge"] == ["judge-1", "judge-1"] and log.columns["attempts"] == [1, 1]
+    first, second = map(json.loads, log.columns["verdicts"])
+    assert [one["id"] for one in first] == [one["id"] for one in second] == ["c0", "c1", "c2"]
+    assert set(first[0]) == set(wire.CriterionResult.model_fields)
+    assert all(isinstance(one["p"], float) and one["status"] == "ok" for one in first)
+    assert all(one["p"] is None and one["status"] == "abstained" for one in second)
     assert json.loads(log.columns["criteria"][1]) == dict.fromkeys(("c0", "c1", "c2"))
 
 

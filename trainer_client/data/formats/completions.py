@@ -3,6 +3,9 @@
 from trainer_client.data.formats.task import Format, Task, conversation, identity, rubric
 from trainer_client.data.records import Raw, RowError, decoded, mapping
 
+# Every verdict with its reasons: more than metadata may hold.
+_LONG = ("verdicts", "examiner/verdicts")
+
 
 def read(row: Raw) -> Task:
     turns = conversation(row["prompt"])
@@ -18,7 +21,7 @@ def read(row: Raw) -> Task:
         rubric=rubric(kept["rubric"], "rubric"),
         reference=kept.get("reference"),
         group=identity(group),
-        used=("prompt", "completion"),
+        used=("prompt", "completion", *_LONG),
         responses={"response": row["completion"]},
     )
 

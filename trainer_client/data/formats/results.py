@@ -15,6 +15,7 @@ _RESULT = (
     "rating",
     "warnings",
     "judge",
+    "attempts",
     "digest",
     "error",
     "metadata",
