@@ -55,6 +55,8 @@ class _Options(Strict):
 
 
 class WithoutOptions(_Options):
+    """The aggregations whose formulas have nothing to choose."""
+
     name: Literal["healthbench", "healthbench_clipped", "weighted_abs", "all_pass", "mean", "min", "gated"]
 
 
@@ -71,6 +73,8 @@ class CategoryWeights(_Options):
 
 
 class RarExplicit(_Options):
+    """Rubrics as Rewards: the mean, weighted by category."""
+
     name: Literal["rar_explicit"]
     category_weights: CategoryWeights = Field(
         default=CategoryWeights(), description="What a criterion of each category weighs; left out: its default."
@@ -78,29 +82,39 @@ class RarExplicit(_Options):
 
 
 class Conjunctive(_Options):
+    """ProRubric: a dimension counts whole or not at all."""
+
     name: Literal["conjunctive"]
     tag: Id = Field(default="dimension", description="Criteria with one value of this tag count together or not.")
 
 
 class FactualGate(_Options):
+    """RGR-GRPO: 1 where every factual criterion passes, else the weighted mean."""
+
     name: Literal["factual_gate"]
     tag: Id = Field(default="kind", description="The tag that says which criteria are factual.")
     tag_value: Id | None = Field(default="factual", description="Its value at those; null: any.")
 
 
 class Veto(_Options):
+    """Rubicon: 0 where a criterion with the tag fails, else the weighted mean."""
+
     name: Literal["veto"]
     tag: Id = Field(default="veto", description="The tag of the criteria that must pass.")
     tag_value: Id | None = Field(default=None, description="Its value at those; null: any.")
 
 
 class Caps(_Options):
+    """Rubicon: a dimension counts in full from a share of it."""
+
     name: Literal["caps"]
     tag: Id = Field(default="dimension", description="Criteria with one value of this tag are a dimension.")
     cap: float = Field(default=0.8, gt=0, le=1, description="The share of a dimension from which it counts in full.")
 
 
 class Saturation(_Options):
+    """Rubicon: the later steps of a dimension count less."""
+
     name: Literal["saturation"]
     tag: Id = Field(default="dimension", description="Criteria with one value of this tag are a dimension.")
     half_saturation: _Weight = Field(
