@@ -72,6 +72,14 @@ def write_environment(options: Options, sockets: Path) -> None:
         os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(sockets / "log.json")
 
 
+def forget_sockets(sockets: Path) -> None:
+    """Removes the variables that name this folder, which is gone: another program that is started later would inherit
+    them, and a vLLM among them could not begin."""
+    for name in ("VLLM_RPC_BASE_PATH", "VLLM_LOGGING_CONFIG_PATH"):
+        if sockets in (Path(os.environ.get(name, "")), Path(os.environ.get(name, "")).parent):
+            del os.environ[name]
+
+
 def write_compile_environment(options: Options, *, cpu: bool) -> None:
     """Switches off torch's compiler where vLLM runs in eager mode on a CPU.
 

@@ -22,7 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from service.engine.vllm.guard import Guard
-from service.engine.vllm.options import Options, engine_arguments, on_cpu, write_compile_environment, write_environment
+from service.engine.vllm.options import (
+    Options,
+    engine_arguments,
+    forget_sockets,
+    on_cpu,
+    write_compile_environment,
+    write_environment,
+)
 from service.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
@@ -78,7 +85,7 @@ class VllmInstance:
             for path in filter(Path.exists, self._shared):
                 path.unlink(missing_ok=True)
                 multiprocessing.resource_tracker.unregister(f"/{path.name}", "shared_memory")
-            shutil.rmtree(self._sockets, ignore_errors=True)
+            _remove(self._sockets)
 
     def _count_outputs(self) -> None:
         # vLLM's own loop drops what is no request's last output, so it alone cannot tell slow from silent.
@@ -123,7 +130,7 @@ def _start_blocking(
     except Exception as error:
         _kill_new(existing)
         guard.stop()
-        shutil.rmtree(sockets, ignore_errors=True)
+        _remove(sockets)
         if isinstance(error, ConfigurationError):
             raise
         _log.debug("vLLM does not start", exc_info=True)
@@ -134,6 +141,11 @@ def _start_blocking(
     gc.collect()
     gc.freeze()
     return instance
+
+
+def _remove(sockets: Path) -> None:
+    shutil.rmtree(sockets, ignore_errors=True)
+    forget_sockets(sockets)
 
 
 def _create_llm(folder: Path, options: Options, cancelled: threading.Event, sockets: Path) -> tuple[Any, Any]:

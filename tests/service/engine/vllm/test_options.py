@@ -13,7 +13,13 @@ from safetensors.torch import save_file
 
 from service.engine.build import MINIATURE
 from service.engine.vllm.engine import VllmEngine
-from service.engine.vllm.options import Options, engine_arguments, write_compile_environment, write_environment
+from service.engine.vllm.options import (
+    Options,
+    engine_arguments,
+    forget_sockets,
+    write_compile_environment,
+    write_environment,
+)
 from service.errors import ConfigurationError
 from service.observability.logging_setup import JsonLines
 from service.settings import EngineSettings
@@ -69,6 +75,16 @@ def test_compiling_is_switched_off_where_nothing_is_to_be_compiled_on_a_cpu() ->
     assert "TORCHDYNAMO_DISABLE" not in os.environ
     write_compile_environment(Options(), cpu=True)
     assert os.environ["TORCHDYNAMO_DISABLE"] == "1"
+
+
+def test_what_names_a_folder_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    write_environment(Options(), mine)
+    os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(mine / "log.json")
+    forget_sockets(other)
+    assert os.environ["VLLM_RPC_BASE_PATH"] == str(mine)
+    forget_sockets(mine)
+    assert not {"VLLM_RPC_BASE_PATH", "VLLM_LOGGING_CONFIG_PATH"} & set(os.environ)
 
 
 def test_nothing_is_reported_home_and_verdicts_may_be_batch_invariant(tmp_path: Path) -> None:
