@@ -96,11 +96,13 @@ class Load:
         return [Call(LOCAL, "science", {"items": items, "priority": "eval"})]
 
     def _asking(self) -> list[Call]:
-        """Somebody at the playground; and ratings, of which vLLM computes two passes."""
+        """Somebody at the playground, who also asks whether it is false; and ratings, of which vLLM computes two
+        passes."""
         wire = evaluation(98, next(self._numbers)).wire
         asked = {"items": [wire], "priority": "interactive"}
+        both = {**asked, "consistency": 2}
         rated = {"items": [{**wire, "rubric": wire["rubric"]["criteria"][:2]}], "mode": "implicit"}
-        return [Call(LOCAL, "writing", asked), Call(VLLM, "writing", asked), Call(VLLM, "science", rated)]
+        return [Call(LOCAL, "writing", both), Call(VLLM, "writing", asked), Call(VLLM, "science", rated)]
 
     def _metered(self) -> list[Call]:
         """More than its quota allows, with a rule that needs a process."""
