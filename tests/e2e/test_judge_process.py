@@ -74,7 +74,7 @@ async def test_killed_under_load_nothing_is_invented_lost_or_left_waiting() -> N
                 await asyncio.sleep(0.5)
                 killed = judge_of(running)
                 killed.kill()
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     while await is_ready():
                         await asyncio.sleep(0.01)
                     while not await is_ready():

@@ -269,8 +269,9 @@ for _ in range(2):
 
 def test_an_interrupt_ends_a_call_that_waits() -> None:
     code = """
-import sys, threading
+import signal, sys, threading
 from trainer_client import JudgeClient
+signal.signal(signal.SIGINT, signal.default_int_handler)
 client = JudgeClient.sync(sys.argv[1])
 items = [{"prompt": "p", "response": "r", "rubric": [{"text": "Is kind.", "points": 1}]}]
 try:
@@ -285,10 +286,15 @@ except KeyboardInterrupt:
         return problem("unavailable", 503)
 
     with served(Service(answer)) as url:
-        process = subprocess.Popen([sys.executable, "-W", "always", "-c", code, url], stderr=subprocess.PIPE, text=True)
-        assert asked.wait(30)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        command = [sys.executable, "-W", "always", "-c", code, url]
+        # Where the tests run in the background of a shell, what they start ignores the signal, but for the first line.
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                assert asked.wait(30)
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate(timeout=30)
+            finally:
+                process.kill()
     assert (process.returncode, said) == (7, "")
 
 
