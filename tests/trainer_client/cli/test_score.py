@@ -97,7 +97,7 @@ def test_what_has_no_score_is_counted_with_its_reason(file: Path, capsys: pytest
     lines = results_in(file.with_name("in.results.jsonl"))
     error = {"code": "judge_mismatch", "message": "about judge_mismatch (request req-9)"}
     line = {name: value for name, value in lines[3].items() if name not in ("digest", "item")}
-    assert line == {"index": 3, "id": "3", "error": error, "metadata": None}
+    assert line == {"index": 3, "id": "3", "error": error, "attempts": 1, "metadata": None}
     assert lines[3]["item"]["response"] == "answer 3"
     assert lines[10]["score"] is None and lines[11]["score"] is not None
     assert [line["index"] for line in lines] == list(range(50))
