@@ -35,7 +35,7 @@ serve-ray: .venv/ray  ## serve replicas on Ray Serve, as deploy/ray/serve.yaml s
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
-test: .venv/dev .venv/real-judge .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## run all tests, with real vLLM, Ray, Redis, Prometheus and a browser: 13 minutes
+test: .venv/dev .venv/real-judge .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## run all tests, with real vLLM, Ray, Redis, Prometheus and a browser: 18 minutes
 	$(PYTEST) $(ARGS)
 
 test-fast: .venv/test .venv/redis .venv/peers .venv/deploy .venv/nginx  ## run the tests that need no vLLM, Ray, browser, Prometheus, training or real judge: 5 minutes
