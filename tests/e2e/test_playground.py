@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Page, Route, sync_playwright
@@ -166,6 +166,19 @@ def test_text_of_a_response_is_never_markup(page: Page) -> None:
     page.wait_for_selector(".score")
     assert page.locator("#answer img").count() == 0
     assert "<img" in page.inner_text("#answer table")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_long_words_without_scrolling_sideways(page: Page, scheme: Literal["light", "dark"]) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.fill("#response", "w" * 2000)
+    page.fill("#rubric", f"-100000 {'criterion' * 200}\n1 Is kind.")
+    page.click("#go")
+    page.wait_for_selector("#answer table")
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(246, 247, 249)"
+    assert dark is (scheme == "dark")
 
 
 def test_the_judge_can_be_asked_in_every_mode_it_has(page: Page) -> None:
