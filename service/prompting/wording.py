@@ -1,4 +1,4 @@
-"""Loads the judge's prompts for mode `verdict` from small TOML files: what the judge is told, asked and shown.
+"""Loads the judge's prompts for mode `verdict` from small TOML files: instructions, questions and examples.
 
 Guarantees: a prompt that loads has both labels in its question, once each, no place that is unknown, and texts within
 bounds; the question, which every criterion pays for, is short. What is wrong with a file is one sentence that names the

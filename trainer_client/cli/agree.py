@@ -151,7 +151,7 @@ def _beside(args: argparse.Namespace, given: Path | None, ending: str) -> Path:
 
 
 async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> list[Asked]:
-    """Asks the judges one after the other. A mode that one of several lacks is told and left out."""
+    """Asks the judges one after the other. A mode that one of several lacks is named and left out."""
     arms = _arms(args)
     found: list[tuple[_Arm, Judged]] = []
     lacking: list[InvalidRequest] = []

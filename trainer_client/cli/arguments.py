@@ -1,4 +1,4 @@
-"""Parses the arguments of the command: a wrong one is told in two lines, with the nearest known one.
+"""Parses the arguments of the command: a wrong one is refused in two lines, with the nearest known one.
 
 Guarantees: no refusal prints the whole usage; `--help` does.
 """
