@@ -83,7 +83,7 @@ def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], buil
     """Every part that does not need the judge. Connects to nothing yet. Raises ConfigurationError for a prompt, a teams
     file, a Redis URL, a tracing endpoint or a folder of metrics that cannot be used."""
     _check_metrics_folder(PrometheusSettings().prometheus_multiproc_dir)
-    prompts_for(settings.prompt)  # a slip is told before the judge, which may take minutes to load
+    prompts_for(settings.prompt)  # before the judge, which may take minutes to load
     telemetry = Telemetry(settings.metric_teams)
     tracing = _tracing(settings)
     shared = _shared_state(settings, clock, telemetry)

@@ -1,4 +1,4 @@
-"""Whatever a newcomer does wrong with `python -m service` is told in a few lines that name what to change."""
+"""Whatever a newcomer does wrong with `python -m service` is answered in a few lines that name what to change."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Whatever a newcomer does wrong with `rubricd` is told in a few lines that name what to change."""
+"""Whatever a newcomer does wrong with `rubricd` is answered in a few lines that name what to change."""
 
 import json
 import socket
