@@ -76,7 +76,7 @@ def test_it_holds_the_client_alone(wheel: Path) -> None:
     shipped = {name for name in names if name.startswith("trainer_client/")}
     files = (path for path in (ROOT / "trainer_client").rglob("*") if path.is_file() and path.suffix != ".pyc")
     here = {str(path.relative_to(ROOT)) for path in files}
-    assert shipped == here and {"trainer_client/py.typed", "trainer_client/training/report_page.html"} <= shipped
+    assert shipped == here and {"trainer_client/py.typed", "trainer_client/pages/page.html"} <= shipped
 
 
 PUBLIC = "from trainer_client import Failed, JudgeClient, Outcome, ScoreOptions, Scored, errors, reward, wire"

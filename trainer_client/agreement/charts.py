@@ -67,18 +67,3 @@ def _frame() -> str:
         f'<text {below} text-anchor="middle">P(met), and how many verdicts</text>'
         f'<text {beside} text-anchor="middle">share of labels met</text>'
     )
-
-
-def interval(value: float, low: float, high: float) -> str:
-    """A value between 0 and 1 with its interval, as small as a word."""
-
-    def at(one: float) -> float:
-        return 3 + min(max(one, 0.0), 1.0) * 114
-
-    return (
-        '<svg class="interval" viewBox="0 0 120 14" aria-hidden="true">'
-        '<line x1="3" x2="117" y1="7" y2="7" class="grid"/>'
-        f'<line x1="{at(0.5):.1f}" x2="{at(0.5):.1f}" y1="2" y2="12" class="grid"/>'
-        f'<line x1="{at(low):.1f}" x2="{at(high):.1f}" y1="7" y2="7" class="range"/>'
-        f'<circle cx="{at(value):.1f}" cy="7" r="3" class="dot"/></svg>'
-    )

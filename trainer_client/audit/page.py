@@ -6,14 +6,41 @@ Guarantees: every text of a row is escaped. A measure without a value has no bar
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
-from string import Template
 
 from trainer_client.agreement.bootstrap import RESAMPLES
 from trainer_client.audit.audit import Audit, Finding
 from trainer_client.audit.effects import Estimate, Measure, Placed
+from trainer_client.pages.document import (
+    badge,
+    document,
+    folded,
+    interval,
+    number,
+    row,
+    section,
+    sentences,
+    table,
+    tile,
+)
 
-_PAGE = Path(__file__).with_name("page.html")
 _WIDTH, _HEIGHT = 260.0, 26.0
+_STYLES = """
+table { min-width: 900px; table-layout: fixed; }
+th:nth-child(2) { width: 66px; } th:nth-child(3) { width: 136px; } th:nth-child(4) { width: 136px; }
+th:nth-child(5) { width: 216px; } th:nth-child(6) { width: 100px; } th:nth-child(7) { width: 80px; }
+details td:nth-child(2) { width: 80px; } details td:nth-child(3) { width: 120px; }
+details td:nth-child(4) { width: 50%; }
+td { vertical-align: middle; }
+.bar { display: block; width: 200px; height: 20px; }
+.bar .good { fill: var(--good); }
+.bar .axis { stroke: var(--line); stroke-width: 1; }
+.bar .zero { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 2 2; }
+.bar .whisker { stroke-width: 2.5; stroke: var(--soft); }
+.bar circle { fill: var(--soft); }
+.bar .whisker.pass { stroke: var(--pass); } .bar .whisker.warn { stroke: var(--warn); }
+.bar .whisker.fail { stroke: var(--fail); }
+.bar circle.pass { fill: var(--pass); } .bar circle.warn { fill: var(--warn); } .bar circle.fail { fill: var(--fail); }
+"""
 _LIMITS = {"near zero": "at most {limit:g} from 0", "low": "at most {limit:g}", "high": "at least {limit:g}"}
 _MEANING = {
     "pass": "the interval is within the limit",
@@ -27,59 +54,39 @@ def page(audit: Audit) -> str:
     """The whole page."""
     judge = audit.judge
     toy = ", a toy: believe none of its verdicts" if judge.toy else ""
-    return Template(_PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(f"Audit of {Path(judge.model).name}"),
-        subtitle=escape(
-            f"Mode {judge.mode}, layout {judge.layout}, engine {judge.engine}, fingerprint {judge.fingerprint}{toy}."
-        ),
-        tiles="".join(_tiles(audit)),
-        checks="\n".join(_check(audit, one) for one in audit.findings),
-        facts=_facts(audit),
+    return document(
+        f"Audit of {Path(judge.model).name}",
+        f"Mode {judge.mode}, layout {judge.layout}, engine {judge.engine}, fingerprint {judge.fingerprint}{toy}.",
+        tiles=_tiles(audit),
+        sections=(*(_check(audit, one) for one in audit.findings), section("How to read this", "", _facts(audit))),
+        styles=_STYLES,
     )
 
 
 def _tiles(audit: Audit) -> Iterable[str]:
     for verdict in ("fail", "warn", "pass", "not run"):
         count = sum(one.verdict == verdict for one in audit.findings)
-        yield (
-            f'<div class="tile {_css(verdict)}" title="{escape(_MEANING[verdict])}"><b>{count}</b>'
-            f"<span>{escape(verdict)}</span></div>"
-        )
-    yield f'<div class="tile"><b>{audit.rows}</b><span>responses to {audit.prompts} prompts</span></div>'
-    yield f'<div class="tile"><b>{audit.asked}</b><span>questions to the judge</span></div>'
+        yield tile(str(count), verdict, verdict=_colour(verdict), about=_MEANING[verdict])
+    yield tile(str(audit.rows), f"responses to {audit.prompts} prompts")
+    yield tile(str(audit.asked), "questions to the judge")
 
 
 def _check(audit: Audit, finding: Finding) -> str:
-    head = (
-        f'<h2>{escape(finding.check.name)} <span class="badge {_css(finding.verdict)}">{escape(finding.verdict)}'
-        f"</span></h2><p>{escape(finding.check.about)}</p>"
-    )
+    mark = badge(finding.verdict, _colour(finding.verdict))
     if finding.why_not:
-        return f'<section>{head}<p class="soft">Not run: {escape(finding.why_not)}.</p></section>'
-    rows = "".join(_measure(one) for one in finding.estimates)
-    table = (
-        '<div class="scroll"><table><thead><tr><th>Measure</th><th class="n">mean</th><th class="n">95 % interval</th>'
-        f'<th>limit</th><th></th><th class="n">pairs</th><th></th></tr></thead><tbody>{rows}</tbody></table></div>'
-    )
-    return f"<section>{head}{table}{_extremes(audit, finding)}</section>"
+        inner = f"<p>Not run: {escape(finding.why_not)}.</p>"
+    else:
+        head = "Measure", ("mean", "n"), ("95 % interval", "n"), "limit", "", ("pairs", "n"), ""
+        inner = table(head, (_measure(one) for one in finding.estimates)) + _extremes(audit, finding)
+    return section(finding.check.name, finding.check.about, inner, mark=mark)
 
 
 def _measure(one: Estimate) -> str:
     limit = _LIMITS[one.measure.good].format(limit=one.measure.limit)
     pairs = f"{one.pairs}" + (f"<br>{one.missing} not judged" if one.missing else "")
-    return (
-        f'<tr><td class="name">{escape(one.measure.about)}</td><td class="n">{_number(one.mean)}</td>'
-        f'<td class="n">{_interval(one)}</td><td class="limit">{limit}</td><td>{_bar(one)}</td>'
-        f'<td class="n">{pairs}</td><td><span class="badge {_css(one.verdict)}">{one.verdict}</span></td></tr>'
-    )
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}".replace("-0.000", "0.000").replace("-", "\N{MINUS SIGN}")
-
-
-def _interval(one: Estimate) -> str:
-    return "" if one.low is None else f"{_number(one.low)} to {_number(one.high)}"
+    figures = ((one.measure.about, "name"), (number(one.mean), "n"), (interval(one.low, one.high), "n"), (limit, ""))
+    more = f'<td>{_bar(one)}</td><td class="n">{pairs}</td><td>{badge(one.verdict, _colour(one.verdict))}</td>'
+    return row(figures, more=more)
 
 
 def _bar(one: Estimate) -> str:
@@ -96,12 +103,12 @@ def _bar(one: Estimate) -> str:
     middle = _HEIGHT / 2
     zero = f'<line x1="{at(0):.1f}" x2="{at(0):.1f}" y1="3" y2="{_HEIGHT - 3}" class="zero"/>' if left < 0 else ""
     return (
-        f'<svg class="bar" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" aria-label="{_interval(one)}">'
+        f'<svg class="bar" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" aria-label="{interval(one.low, one.high)}">'
         f'<rect x="{at(good[0]):.1f}" y="3" width="{at(good[1]) - at(good[0]):.1f}" height="{_HEIGHT - 6}" '
         'class="good"/>'
         f'<line x1="4" x2="{_WIDTH - 4:g}" y1="{middle}" y2="{middle}" class="axis"/>'
         f'{zero}<line x1="{start:.1f}" x2="{max(end, start + 1):.1f}" y1="{middle}" y2="{middle}" class="whisker '
-        f'{_css(one.verdict)}"/><circle cx="{mean:.1f}" cy="{middle}" r="4" class="{_css(one.verdict)}"/></svg>'
+        f'{_colour(one.verdict)}"/><circle cx="{mean:.1f}" cy="{middle}" r="4" class="{_colour(one.verdict)}"/></svg>'
     )
 
 
@@ -119,18 +126,19 @@ def _good(measure: Measure, left: float, right: float) -> tuple[float, float]:
 
 
 def _extremes(audit: Audit, finding: Finding) -> str:
-    rows = "".join(
-        f'<tr><td class="name">{escape(one.measure.about)}</td><td class="n">{_number(placed.effect.value)}</td>'
-        f'<td>row {escape(placed.row)}</td><td class="text">{escape(_text(audit, placed))}</td></tr>'
+    rows = [
+        row(
+            (
+                (one.measure.about, "name"),
+                (number(placed.effect.value), "n"),
+                (f"row {placed.row}", ""),
+                (_text(audit, placed), "text"),
+            )
+        )
         for one in finding.estimates
         for placed in one.extremes
-    )
-    if not rows:
-        return ""
-    return (
-        "<details><summary>the largest effects</summary>"
-        f'<div class="scroll"><table><tbody>{rows}</tbody></table></div></details>'
-    )
+    ]
+    return folded("the largest effects", table((), rows)) if rows else ""
 
 
 def _text(audit: Audit, placed: Placed) -> str:
@@ -144,8 +152,8 @@ def _facts(audit: Audit) -> str:
     lines.append(
         f"Intervals: {RESAMPLES:,} bootstrap samples of whole prompts. P(met) is the served one, calibrated if it is."
     )
-    return "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return sentences(lines)
 
 
-def _css(verdict: str) -> str:
-    return verdict.replace(" ", "-")
+def _colour(verdict: str) -> str:
+    return verdict if verdict in ("pass", "warn", "fail") else ""

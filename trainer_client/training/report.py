@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from trainer_client.training import report_charts, run_config, run_dir
-from trainer_client.training.report_charts import COLOURS, Points
+from trainer_client.pages import charts
+from trainer_client.pages.charts import COLOURS, Points
+from trainer_client.pages.document import document, folded, row, section, table, tile
+from trainer_client.training import run_config, run_dir
 from trainer_client.training.run_config import RunConfigError
 
-_PAGE = Path(__file__).with_name("report_page.html")
 _CRITERION = "criteria/"
 _SHOWN_ROWS = 12
 _Logs = list[dict[str, Any]]
@@ -120,14 +120,12 @@ def page(folder: Path) -> str:
     logs = _logs(folder / "metrics.jsonl", run.updates)
     judges = run_dir.judges(folder)
     named = ", then ".join(f"{one['model']} {one['fingerprint']}" for one in judges) or "no judge yet"
-    return Template(_PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(f"{folder.resolve().name}: {run.preset}"),
-        subtitle=escape(
-            f"{Path(run.policy).name}, group {run.group}, {run.prompts_per_batch} prompts a batch; judged by {named}"
-        ),
-        tiles="\n".join(_tiles(logs, rollouts)),
-        charts="\n".join(_chart(logs, *chart) for chart in _CHARTS if any(_has(logs, one[2]) for one in chart[2])),
-        tables="\n".join(filter(None, (_criteria(logs), rollouts.reasons(), rollouts.examples(), *_facts(folder)))),
+    drawn = (_chart(logs, *chart) for chart in _CHARTS if any(_has(logs, one[2]) for one in chart[2]))
+    return document(
+        f"{folder.resolve().name}: {run.preset}",
+        f"{Path(run.policy).name}, group {run.group}, {run.prompts_per_batch} prompts a batch; judged by {named}",
+        tiles=_tiles(logs, rollouts),
+        sections=(*drawn, _criteria(logs), rollouts.reasons(), rollouts.examples(), *_facts(folder)),
     )
 
 
@@ -150,7 +148,7 @@ def _has(logs: _Logs, metric: str) -> bool:
 
 def _tiles(logs: _Logs, rollouts: "_Rollouts") -> Iterable[str]:
     last = max((log["step"] for log in logs), default=0)
-    yield _tile(f"{last:g}", "batches of rollouts")
+    yield tile(f"{last:g}", "batches of rollouts")
     for metric, name in (
         ("reward/bare", "reward, bare prompt, last tenth"),
         ("eval_reward", "held-out reward, last tenth"),
@@ -160,14 +158,10 @@ def _tiles(logs: _Logs, rollouts: "_Rollouts") -> Iterable[str]:
         values = [value for _, value in points(logs, metric) if value is not None]
         if values:
             tail = values[-max(len(values) // 10, 1) :]
-            yield _tile(f"{sum(tail) / len(tail):.3f}", name)
+            yield tile(f"{sum(tail) / len(tail):.3f}", name)
     if rollouts.statuses:
         missing = rollouts.statuses.total() - rollouts.statuses["ok"]
-        yield _tile(f"{missing} of {rollouts.statuses.total()}", "rollouts not judged")
-
-
-def _tile(number: str, name: str) -> str:
-    return f'<div class="tile"><b>{escape(number)}</b><span>{escape(name)}</span></div>'
+        yield tile(f"{missing} of {rollouts.statuses.total()}", "rollouts not judged")
 
 
 def _chart(
@@ -179,11 +173,11 @@ def _chart(
     high: float | None,
 ) -> str:
     drawn = [one for one in series if _has(logs, one[2])]
-    svg = report_charts.lines({colour: points(logs, metric) for colour, _, metric in drawn}, low=low, high=high)
+    svg = charts.lines({colour: points(logs, metric) for colour, _, metric in drawn}, low=low, high=high)
     key = "".join(
         f'<span><i style="background:{COLOURS[colour]}"></i>{escape(name)}</span>' for colour, name, _ in drawn
     )
-    return _section(heading, about, f'<figure>{svg}<figcaption class="key">{key}</figcaption></figure>', wide=False)
+    return section(heading, about, f'<figure>{svg}<figcaption class="key">{key}</figcaption></figure>', wide=False)
 
 
 def _criteria(logs: _Logs) -> str:
@@ -196,16 +190,15 @@ def _criteria(logs: _Logs) -> str:
         fifth = max(len(values) // 5, 1)
         first, last = sum(values[:fifth]) / fifth, sum(values[-fifth:]) / fifth
         cells = [(name.removeprefix(_CRITERION), "name"), *((f"{one:.2f}", "n") for one in (first, last, last - first))]
-        row = "".join(f'<td class="{kind}">{escape(cell)}</td>' for cell, kind in cells)
-        found.append((abs(last - first), f"<tr>{row}<td>{report_charts.spark(line)}</td></tr>"))
+        found.append((abs(last - first), row(cells, more=f"<td>{charts.spark(line)}</td>")))
     if not found:
         return ""
-    head = ("Criterion or tag", ""), ("first fifth", "n"), ("last fifth", "n"), ("change", "n"), ("over the run", "")
-    rows = [row for _, row in sorted(found, key=lambda one: -one[0])]
+    head = "Criterion or tag", ("first fifth", "n"), ("last fifth", "n"), ("change", "n"), "over the run"
+    rows = [line for _, line in sorted(found, key=lambda one: -one[0])]
     more = rows[_SHOWN_ROWS:]
-    rest = _folded(f"{len(more)} more", _table(head, more)) if more else ""
+    rest = folded(f"{len(more)} more", table(head, more)) if more else ""
     about = "Share of judged answers that meet it, whatever its points; the largest changes first."
-    return _section("Criteria", about, _table(head, rows[:_SHOWN_ROWS]) + rest)
+    return section("Criteria", about, table(head, rows[:_SHOWN_ROWS]) + rest)
 
 
 class _Rollouts:
@@ -217,15 +210,15 @@ class _Rollouts:
 
     @classmethod
     def of(cls, folder: Path) -> "_Rollouts":
-        tables = sorted((folder / "completions").glob("completions_*.parquet"))
-        if not tables:
+        files = sorted((folder / "completions").glob("completions_*.parquet"))
+        if not files:
             return cls(Counter(), [])
         from pyarrow import parquet
 
         statuses: Counter[str] = Counter()
-        for table in tables:
-            statuses.update(parquet.read_table(table, columns=["status"])["status"].to_pylist())
-        return cls(statuses, parquet.read_table(tables[-1]).to_pylist())
+        for file in files:
+            statuses.update(parquet.read_table(file, columns=["status"])["status"].to_pylist())
+        return cls(statuses, parquet.read_table(files[-1]).to_pylist())
 
     def reasons(self) -> str:
         """A table of the rollouts that were not judged, by reason."""
@@ -233,14 +226,13 @@ class _Rollouts:
         if not self.statuses:
             return ""
         if not failed:
-            return _section("Why not judged", "Every rollout was judged.", "")
+            return section("Why not judged", "Every rollout was judged.", "")
         rows = [
-            f'<tr><td class="name">{escape(status)}</td><td class="n">{count}</td>'
-            f'<td class="n">{count / self.statuses.total():.2%}</td></tr>'
+            row(((status, "name"), (str(count), "n"), (f"{count / self.statuses.total():.2%}", "n")))
             for status, count in failed.most_common()
         ]
         about = "Rollouts that have no reward; they were left out of the baseline and had no advantage."
-        return _section("Why not judged", about, _table((("Reason", ""), ("rollouts", "n"), ("share", "n")), rows))
+        return section("Why not judged", about, table((("Reason", ""), ("rollouts", "n"), ("share", "n")), rows))
 
     def examples(self) -> str:
         """A table of the best and the worst answers of the last batch."""
@@ -249,13 +241,18 @@ class _Rollouts:
         if not some:
             return ""
         rows = [
-            f'<tr><td class="n">{one["score"]:.3f}</td><td class="n">{one.get("revealed_share") or 0.0:.2f}</td>'
-            f'<td class="text">{escape(_last_text(one["prompt"]))}</td>'
-            f'<td class="text">{escape(_last_text(one["completion"]))}</td></tr>'
+            row(
+                (
+                    (f"{one['score']:.3f}", "n"),
+                    (f"{one.get('revealed_share') or 0.0:.2f}", "n"),
+                    (_last_text(one["prompt"]), "text"),
+                    (_last_text(one["completion"]), "text"),
+                )
+            )
             for one in some
         ]
-        head = ("score", "n"), ("revealed", "n"), ("Prompt", ""), ("Answer", "")
-        return _section("Answers", "The best and the worst of the last batch.", _table(head, rows))
+        head = ("score", "n"), ("revealed", "n"), "Prompt", "Answer"
+        return section("Answers", "The best and the worst of the last batch.", table(head, rows))
 
 
 def _last_text(turns: Any) -> str:
@@ -268,37 +265,18 @@ def _facts(folder: Path) -> Iterable[str]:
     named = [("Judge", one) for one in run_dir.judges(folder)]
     named += [("Examiner", one) for one in run_dir.judges(folder, "examiners")]
     for kind, judge in named:
-        rows = [
-            f'<tr><td class="name">{escape(name)}</td><td class="text">{escape(_plain(value))}</td></tr>'
-            for name, value in judge.items()
-            if name != "from_step"
-        ]
+        rows = [row(((name, "name"), (_plain(value), "text"))) for name, value in judge.items() if name != "from_step"]
         about = f"{judge['model']}, fingerprint {judge['fingerprint']}."
-        yield _section(
+        yield section(
             f"{kind} from step {judge['from_step']} on",
             about,
-            _folded("all parts of its fingerprint", _table((), rows)),
+            folded("all parts of its fingerprint", table((), rows)),
         )
     text = (folder / "run.yaml").read_text(encoding="utf-8")
-    yield _section("Run config", "With every field.", _folded("run.yaml", f"<pre>{escape(text)}</pre>"))
-
-
-def _folded(name: str, inner: str) -> str:
-    return f"<details><summary>{escape(name)}</summary><div>{inner}</div></details>"
+    yield section("Run config", "With every field.", folded("run.yaml", f"<pre>{escape(text)}</pre>"))
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return "\n".join(f"{key}: {inner}" for key, inner in value.items())
     return "none" if value is None else str(value)
-
-
-def _section(heading: str, about: str, inner: str, *, wide: bool = True) -> str:
-    kind = ' class="wide"' if wide else ""
-    return f"<section{kind}><h2>{escape(heading)}</h2><p>{escape(about)}</p>{inner}</section>"
-
-
-def _table(head: Iterable[tuple[str, str]], rows: Sequence[str]) -> str:
-    cells = "".join(f'<th class="{kind}">{escape(name)}</th>' for name, kind in head)
-    top = f"<thead><tr>{cells}</tr></thead>" if cells else ""
-    return f'<div class="scroll"><table>{top}<tbody>{"".join(rows)}</tbody></table></div>'

@@ -14,8 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.trainer_client.training import runs
 from trainer_client.cli.main import main
-from trainer_client.training import report, report_charts, run_config, run_dir
-from trainer_client.training.report_charts import smoothed, spark
+from trainer_client.training import report, run_config, run_dir
 from trainer_client.training.run_config import RunConfigError
 
 Json = dict[str, Any]
@@ -137,29 +136,6 @@ def test_what_is_missing_is_a_gap_and_not_a_zero() -> None:
     logs = [_log(1), _log(2, **{"reward/bare": None}), {"step": 2, "eval_reward": 1.0}, {"step": 3, "reward": 1.0}]
     assert report.points(logs, "reward/bare") == [(1, 0.01), (2, None), (3, None)]
     assert report.points(logs, "eval_reward") == [(2, 1.0)]
-    whole = report_charts.lines({"one": [(n, 0.5) for n in range(9)]})
-    gap = report_charts.lines({"one": [(n, None if n == 4 else 0.5) for n in range(9)]})
-    drawn = [re.search(r'<path d="([^"]*)"[^>]*stroke: var\(--one\)', svg) for svg in (whole, gap)]
-    assert [one.group(1).count("M") if one else 0 for one in drawn] == [1, 2]
-
-
-def test_a_chart_takes_its_colours_from_the_page() -> None:
-    svg = report_charts.lines({"one": [(1, 0.1), (2, 0.2)], "two": [(1, 0.3), (2, 0.1)]}, low=0.0, high=1.0)
-    assert "var(--one)" in svg and "var(--two)" in svg and "var(--soft)" in svg and "#0102" not in svg
-    labels = re.findall(r">([\d.]+)</text>", svg)
-    assert "0.0" in labels and "1.0" in labels
-
-
-def test_smoothing_keeps_gaps_and_the_mean() -> None:
-    nan = float("nan")
-    assert smoothed([1.0, 2.0, 6.0]) == [1.5, 3.0, 4.0]
-    found = smoothed([1.0, nan, 3.0])
-    assert found[0] == 1.0 and found[1] != found[1] and found[2] == 3.0
-
-
-def test_a_spark_is_drawn_over_the_whole_run() -> None:
-    assert 'points="1.0,20.0 80.0,11.0"' in spark([(0, 0.0), (5, 0.5), (10, None)])
-    assert spark([(1, None)]) == ""
 
 
 def test_the_command_writes_the_page_again(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

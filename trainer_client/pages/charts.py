@@ -1,4 +1,4 @@
-"""Draws line charts of a run's metrics as SVG text that takes its colours from the page that holds it.
+"""Draws lines and intervals as SVG text that takes its colours from the page that holds it.
 
 Guarantees: a step without a value is a gap and not a zero. No chart loads anything from outside of itself.
 """
@@ -26,9 +26,11 @@ _ENOUGH = 40
 Points = Sequence[tuple[float, float | None]]
 
 
-def lines(series: Mapping[str, Points], *, low: float | None = None, high: float | None = None) -> str:
+def lines(
+    series: Mapping[str, Points], *, low: float | None = None, high: float | None = None, across: str = "batch"
+) -> str:
     """Returns a chart of at most three series, by colour name. With many points the mean of each and its neighbours is
-    drawn over them. The axis covers at least `low` to `high`."""
+    drawn over them. The axis covers at least `low` to `high`; `across` names what the points are placed by."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -37,7 +39,7 @@ def lines(series: Mapping[str, Points], *, low: float | None = None, high: float
         axes = figure.subplots()
         for colour, points in series.items():
             _draw(axes, points, _STAND_INS[colour])
-        _dress(axes, low, high)
+        _dress(axes, low, high, across)
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None})
     return _inline(out.getvalue())
@@ -65,7 +67,7 @@ def smoothed(values: Sequence[float]) -> list[float]:
     return found
 
 
-def _dress(axes: Any, low: float | None, high: float | None) -> None:
+def _dress(axes: Any, low: float | None, high: float | None, across: str) -> None:
     data = axes.dataLim
     bottom, top = axes.get_ylim()
     if low is not None:
@@ -73,7 +75,7 @@ def _dress(axes: Any, low: float | None, high: float | None) -> None:
     if high is not None:
         top = high if data.y1 <= high else top
     axes.set_ylim(bottom, top if top > bottom else bottom + 1.0)
-    axes.set_xlabel("batch", color=_SOFT)
+    axes.set_xlabel(across, color=_SOFT)
     axes.grid(axis="y", color=_LINE, linewidth=0.8)
     axes.tick_params(colors=_SOFT, length=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -101,6 +103,21 @@ def spark(points: Points) -> str:
     width = max(last - first, 1)
     path = " ".join(f"{(step - first) / width * 158 + 1:.1f},{20 - value * 18:.1f}" for step, value in there)
     return (
-        '<svg viewBox="0 0 160 22" role="img"><polyline fill="none" stroke="currentColor" stroke-width="1.4" '
-        f'points="{path}"/></svg>'
+        '<svg class="spark" viewBox="0 0 160 22" role="img">'
+        f'<polyline fill="none" stroke="currentColor" stroke-width="1.4" points="{path}"/></svg>'
+    )
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A value between 0 and 1 with its interval, as small as a word."""
+
+    def at(one: float) -> float:
+        return 3 + min(max(one, 0.0), 1.0) * 114
+
+    return (
+        '<svg class="interval" viewBox="0 0 120 14" aria-hidden="true">'
+        '<line x1="3" x2="117" y1="7" y2="7" class="grid"/>'
+        f'<line x1="{at(0.5):.1f}" x2="{at(0.5):.1f}" y1="2" y2="12" class="grid"/>'
+        f'<line x1="{at(low):.1f}" x2="{at(high):.1f}" y1="7" y2="7" class="range"/>'
+        f'<circle cx="{at(value):.1f}" cy="7" r="3" class="dot"/></svg>'
     )
