@@ -259,7 +259,7 @@ def _checked_url(url: str) -> httpx.URL:
     except httpx.InvalidURL:
         parsed = httpx.URL()
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError("the judge's url must look like http://host:port")
+        raise ValueError("a url must look like http://host:port")
     return parsed
 
 
