@@ -40,11 +40,10 @@ class Query:
     criterion: Criterion | None
     vote: int = 0
 
-    @property
-    def texts(self) -> tuple[str, ...]:
+    def texts(self, renderer: Renderer) -> tuple[str, ...]:
         """The texts that the result depends on besides the candidate, as the cache's key needs them."""
         if self.criterion is not None:
-            return (self.criterion.text,)
+            return renderer.criterion_texts(self.criterion)
         return tuple(part for item in rubric_items(self.candidate.criteria) for part in item)
 
 

@@ -29,7 +29,7 @@ from service.settings import ModeSettings
 log = logging.getLogger(__name__)
 
 MODES = ("verdict", "reasoned", "implicit", "likert")
-LAYOUTS = ("rubricd", "healthbench")
+LAYOUTS = ("rubricd", "healthbench", "simple_evals")
 _BOOLEANS = (" true", " false")
 
 
@@ -40,8 +40,9 @@ def judging_modes(
     grader: str | None = None,
     unserved: Collection[str] = (),
 ) -> JudgingModes:
-    """Every mode, layout and prompt, without the modes `unserved`. `grader` is the text of layout `healthbench`, ours
-    where None. Raises ConfigurationError where the default cannot be served, or the setting `prompt` names none."""
+    """Every mode, layout and prompt, without the modes `unserved`. `grader` is the text of layouts `healthbench` and
+    `simple_evals`, ours where None. Raises ConfigurationError where the default cannot be served, or the setting
+    `prompt` names none."""
     segmenter = Segmenter(tokenizer)
     # Not the files' hash: what a file was read as is what decides the ids.
     identity = replace(identity, facts={**identity.facts, "tokenizer": segmenter.fingerprint})

@@ -97,18 +97,29 @@ def frame_chat(
 
 
 def frame_message(
-    tokenizer: ChatTokenizer, before: str, after: str, arguments: Mapping[str, Any] = NO_ARGUMENTS
+    tokenizer: ChatTokenizer,
+    before: str,
+    after: str,
+    arguments: Mapping[str, Any] = NO_ARGUMENTS,
+    system: str | None = None,
 ) -> ChatFrame:
-    """Returns the frame of one user's message that begins and ends with these texts. Raises ConfigurationError."""
+    """Returns the frame of one user's message that begins and ends with these texts, behind the turn `system` where it
+    is given and the template has such turns. Raises ConfigurationError."""
     _refuse_unknown(tokenizer, arguments)
-    message = [{"role": "user", "content": f"{before}{_HOLES[0]}{after}"}]
-    try:
-        frame = _frame(tokenizer, message, arguments)
-    except (jinja2.TemplateError, ValueError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"the judge's chat template cannot be rendered: {error}") from error
-    if frame is None:
-        raise ConfigurationError("the judge's chat template loses or repeats the message; name a chat model as judge")
-    return frame
+    message = {"role": "user", "content": f"{before}{_HOLES[0]}{after}"}
+    chats = [[message]] if system is None else [[{"role": "system", "content": system}, message], [message]]
+    failure: Exception | None = None
+    for messages in chats:
+        try:
+            frame = _frame(tokenizer, messages, arguments)
+        except (jinja2.TemplateError, ValueError, TypeError, AttributeError) as error:
+            failure = error
+            continue
+        if frame is not None:
+            return frame
+    if failure is not None:
+        raise ConfigurationError(f"the judge's chat template cannot be rendered: {failure}") from failure
+    raise ConfigurationError("the judge's chat template loses or repeats the message; name a chat model as judge")
 
 
 def _chats(instructions: str, examples: Sequence[Message], turns: int) -> Iterator[list[Message]]:

@@ -12,7 +12,7 @@ from typing import Self
 
 from service.engine.base import Prompt
 from service.errors import ConfigurationError
-from service.prompting.template import BEFORE_WORD, Skeleton
+from service.prompting.template import BEFORE_WORD, POINTS, Skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
 
@@ -46,14 +46,21 @@ class Renderer:
         """Returns for each candidate one prompt a criterion, in order. A candidate's prompts share one `shared` tuple;
         a conversation or a rubric that several candidates have in common is tokenised once."""
         shared = self._shared_parts([candidate for candidate, _ in work])
-        rubrics: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
+        rubrics: dict[tuple[tuple[str, ...], ...], list[tuple[int, ...]]] = {}
         rendered = []
         for prefix, (_, criteria) in zip(shared, work, strict=True):
-            texts = tuple(criterion.text for criterion in criteria)
-            if texts not in rubrics:
-                rubrics[texts] = [self._criterion(ids) for ids in self._segmenter.encode_untrusted_all(texts)]
-            rendered.append([Prompt(prefix, own, salt, priority) for own in rubrics[texts]])
+            read = tuple(map(self.criterion_texts, criteria))
+            if read not in rubrics:
+                ids = self._segmenter.encode_untrusted_all(texts[-1] for texts in read)
+                rubrics[read] = [self._criterion(texts, own) for texts, own in zip(read, ids, strict=True)]
+            rendered.append([Prompt(prefix, own, salt, priority) for own in rubrics[read]])
         return rendered
+
+    def criterion_texts(self, criterion: Criterion) -> tuple[str, ...]:
+        """What the judge reads of a criterion: its text, behind its points as `[7] ` where the layout shows them."""
+        if not self.skeleton.shows_points:
+            return (criterion.text,)
+        return (shown_points(criterion.points), criterion.text)
 
     def render_whole(self, candidates: Sequence[Candidate], salt: str = "", priority: int = 0) -> list[Prompt]:
         """Returns for each candidate one prompt that lists its criteria, if it has any, with their weights."""
@@ -150,7 +157,7 @@ class Renderer:
                 conversations[key] = self._conversation(*key)
         encoded = iter(self._segmenter.encode_untrusted_all(part for one in candidates for part in one.parts))
         # What stands before a criterion is the same for all of them, up to its length where the header says that.
-        opening = self._piece(self.skeleton.criterion.partition("{length}")[0])
+        opening = self._piece(self.skeleton.criterion.removesuffix(POINTS).partition("{length}")[0])
         return [
             conversations[candidate.turns, candidate.reference] + self._response(candidate, encoded) + opening
             for candidate in candidates
@@ -182,9 +189,10 @@ class Renderer:
         headers = [self.skeleton.item.replace("{weight}", weight) for weight, _ in items]
         return tuple(id for header, text in zip(headers, texts, strict=True) for id in self._headed(header, text))
 
-    def _criterion(self, text: tuple[int, ...]) -> tuple[int, ...]:
+    def _criterion(self, read: tuple[str, ...], text: tuple[int, ...]) -> tuple[int, ...]:
         """A criterion's own part. Its header, or the header's beginning, ends what all criteria share."""
-        return self._rest_of_header(self.skeleton.criterion, text) + text + self._piece(self.skeleton.tail)
+        points = self._piece(read[0]) if len(read) > 1 else ()
+        return self._rest_of_header(self.skeleton.criterion, text) + points + text + self._piece(self.skeleton.tail)
 
     def _headed(self, header: str, text: tuple[int, ...]) -> tuple[int, ...]:
         return self._piece(header.partition("{length}")[0]) + self._rest_of_header(header, text) + text
@@ -203,6 +211,11 @@ class Renderer:
                 self._pieces.clear()
             self._pieces[text] = ids
         return ids
+
+
+def shown_points(points: float) -> str:
+    """Points as simple-evals puts them before a criterion's text."""
+    return f"[{int(points) if points == int(points) else points}] "
 
 
 def rubric_items(criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:

@@ -4,8 +4,8 @@ Guarantees: the order is instructions, conversation, reference, response, criter
 question, the template's own closing, and the words that open the answer. In layout `rubricd` a prompt can be read in
 one way only: two requests of different texts have different token ids. Each text stands in a turn of its own, behind
 control tokens that no text can produce; where a chat template refuses or merges such turns, its header says how many
-tokens it has. Layout `healthbench` is the published grader's, with most of its instructions after the criterion, and
-is ambiguous as it is: a response that contains `user: ` reads like a turn.
+tokens it has. Layouts `healthbench` and `simple_evals` are the published grader's, with most of its instructions after
+the criterion, and ambiguous as it is: a response that contains `user: ` reads like a turn.
 """
 
 import re
@@ -31,12 +31,17 @@ Mode = str
 YES_NO = ("Yes", "No")
 RATING_DIGITS = tuple("0123456789")
 
+POINTS = "{points}"
+
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLACES = re.compile(r"<<conversation>>(?P<between>.*)<<rubric_item>>", re.DOTALL)
 # What may end the tail, and begin the label. Most tokenizers have a word with the space before it as one token, and a
 # digit without it; where neither is so, the label begins a line. An answer without an opening begins with its label.
 BEFORE_WORD = (("", " "), (" ", ""), ("\n", ""))
 _AT_THE_BEGINNING = (("", ""), ("", " "))
+_GRADER_VERDICT = '{\n  "criteria_met":'
+SIMPLE_EVALS_SYSTEM = "You are a helpful assistant."
+"""The system turn that simple-evals' sampler puts before the grader's message."""
 _BEFORE_DIGIT = ((" ", ""), ("\n", ""))
 
 
@@ -46,7 +51,8 @@ class Skeleton:
 
     `head` stands before the conversation, `tail` after the last text. The others are headers, each directly before its
     text; `{length}` in one is the text's number of tokens. `trajectory` stands before the header of a response's first
-    turn, where it has turns. `item` opens each criterion where several are listed, with its weight for `{weight}`.
+    turn, where it has turns. `{points}` at the end of a criterion's header stands for its points, as in `[7] `. `item`
+    opens each criterion where several are listed, with its weight for `{weight}`.
     `labels`: the words that the question asks for, each one token behind one of `label_gaps` (what ends the tail, what
     begins the label). `reasoning_end`: the token that ends the reasoning block in which the tail ends. `referable`:
     there is a place for a reference answer.
@@ -67,6 +73,11 @@ class Skeleton:
     label_gaps: tuple[tuple[str, str], ...] = (("", ""),)
     reasoning_end: str | None = None
     referable: bool = True
+
+    @property
+    def shows_points(self) -> bool:
+        """Returns whether the judge reads a criterion's points before its text."""
+        return self.criterion.endswith(POINTS)
 
     @property
     def fixed_text(self) -> tuple[str, ...]:
@@ -99,8 +110,9 @@ def build_skeleton(
 ) -> Skeleton:
     """Builds the layout's skeleton for the mode, in the model's chat template, which gets `arguments`. `wording` is the
     prompt of mode `verdict` in layout `rubricd`, the shipped default where None, with its opposite question if
-    `asks_opposite`; `labels` are the words that it asks for where it has none. `grader` replaces the text of layout
-    `healthbench`. Raises ConfigurationError where the template cannot carry it, or the layout has no such mode."""
+    `asks_opposite`; `labels` are the words that it asks for where it has none. `grader` replaces the text of layouts
+    `healthbench` and `simple_evals`. Raises ConfigurationError where the template cannot carry it, or the layout has no
+    such mode."""
     builders: dict[tuple[str, Mode], Callable[[], Skeleton]] = {
         ("rubricd", "verdict"): lambda: _verdict(
             tokenizer, (wording or shipped_prompt()).in_words(labels), asks_opposite, arguments
@@ -108,10 +120,10 @@ def build_skeleton(
         ("rubricd", "reasoned"): lambda: _reasoned(tokenizer, arguments),
         ("rubricd", "implicit"): lambda: _rating(tokenizer, "implicit", arguments),
         ("rubricd", "likert"): lambda: _rating(tokenizer, "likert", arguments),
-        ("healthbench", "verdict"): lambda: _healthbench(
-            tokenizer, grader, arguments, before_label='{\n  "criteria_met":'
-        ),
-        ("healthbench", "reasoned"): lambda: _healthbench(tokenizer, grader, arguments, before_label=None),
+        ("healthbench", "verdict"): lambda: _healthbench(tokenizer, grader, arguments, _GRADER_VERDICT),
+        ("healthbench", "reasoned"): lambda: _healthbench(tokenizer, grader, arguments, None),
+        ("simple_evals", "verdict"): lambda: _simple_evals(tokenizer, grader, arguments, _GRADER_VERDICT),
+        ("simple_evals", "reasoned"): lambda: _simple_evals(tokenizer, grader, arguments, None),
     }
     if (layout, mode) not in builders:
         raise ConfigurationError(f"layout `{layout}` has no mode `{mode}`")
@@ -212,14 +224,19 @@ def _headers(gap: str, *, lengths: bool) -> Skeleton:
 
 
 def _healthbench(
-    tokenizer: ChatTokenizer, grader: str | None, arguments: Mapping[str, Any], before_label: str | None
+    tokenizer: ChatTokenizer,
+    grader: str | None,
+    arguments: Mapping[str, Any],
+    before_label: str | None,
+    system: str | None = None,
 ) -> Skeleton:
-    """Makes a skeleton of the grader's text with its two places: one user turn, the response as the last in it."""
+    """Makes a skeleton of the grader's text with its two places: one user turn, behind `system` where it is given, the
+    response as the last turn in it."""
     text = (_TEMPLATES / "healthbench.txt").read_text(encoding="utf-8") if grader is None else grader
     found = _PLACES.search(text)
     if found is None or text.count("<<conversation>>") != 1 or text.count("<<rubric_item>>") != 1:
         raise ConfigurationError("the grader's text needs <<conversation>> and, after it, <<rubric_item>>, each once")
-    frame = frame_message(tokenizer, text[: found.start()], text[found.end() :].rstrip(), arguments)
+    frame = frame_message(tokenizer, text[: found.start()], text[found.end() :].rstrip(), arguments, system)
     return Skeleton(
         name="healthbench",
         head=frame.head,
@@ -233,3 +250,12 @@ def _healthbench(
         reasoning_end=frame.reasoning_end if before_label is None else None,
         referable=False,
     )
+
+
+def _simple_evals(
+    tokenizer: ChatTokenizer, grader: str | None, arguments: Mapping[str, Any], before_label: str | None
+) -> Skeleton:
+    """As OpenAI's simple-evals asks its grader: RuscaRL's form of the prompt, with the criterion's points before its
+    text (`RubricItem.__str__`), behind the sampler's system turn."""
+    skeleton = _healthbench(tokenizer, grader, arguments, before_label, SIMPLE_EVALS_SYSTEM)
+    return replace(skeleton, name="simple_evals", criterion=skeleton.criterion + POINTS)

@@ -36,6 +36,7 @@ class QueryKeys:
 
     def __init__(self, judging_mode: JudgingMode, scope: str, limit_tokens: int) -> None:
         self.too_long = TooLong(f"a text is certainly more than the {limit_tokens} tokens that the judge reads")
+        self._renderer = judging_mode.renderer
         self._segmenter = judging_mode.renderer.segmenter
         # A verdict is kept as the judge gave it, so the calibration decides nothing of it.
         self._fingerprint = judging_mode.judge.uncalibrated
@@ -63,7 +64,7 @@ class QueryKeys:
             if text in self._texts:
                 texts = self._texts[text]
             elif query.criterion is not None and len(query.criterion.text) <= _SHORT:
-                texts = self._texts[text] = _digest_of_short(query.criterion.text, vote=query.vote)
+                texts = self._texts[text] = _digest_of_short(*query.texts(self._renderer), vote=query.vote)
             else:
                 texts = self._texts[text] = await self._own(query)
             keys.append(None if texts is None else verdict_key(context, texts))
@@ -91,7 +92,7 @@ class QueryKeys:
         return digest() if sum(map(len, candidate.parts)) <= _IN_A_THREAD else await asyncio.to_thread(digest)
 
     async def _own(self, query: Query) -> bytes | None:
-        texts = query.texts
+        texts = query.texts(self._renderer)
         if any(map(self._exceeds, texts)):
             return None
         if sum(map(len, texts)) > _IN_A_THREAD:

@@ -152,8 +152,9 @@ class ModeSettings(LabelSettings):
     )
     healthbench_template: Path | None = Field(
         default=None,
-        description="A file has the text of layout `healthbench`, for example the published grader's, with "
-        "`<<conversation>>` and `<<rubric_item>>` in it. A text of the same structure is used if not set.",
+        description="A file has the text of layouts `healthbench` and `simple_evals`, for example the published "
+        "grader's, with `<<conversation>>` and `<<rubric_item>>` in it. A text of the same structure is used if not "
+        "set.",
     )
     calibration: Path | None = Field(
         default=None,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Mode = Literal["verdict", "reasoned", "implicit", "likert"]
-Layout = Literal["rubricd", "healthbench"]
+Layout = Literal["rubricd", "healthbench", "simple_evals"]
 Unjudged = Literal["lower", "middle"]
 CacheUse = Literal["use", "refresh", "bypass"]
 MAX_POINTS = 1e6

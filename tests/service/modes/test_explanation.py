@@ -89,7 +89,7 @@ def test_one_hundred_sensible_explanations_are_none_of_it() -> None:
                 tried += 1
                 if (why := reason(explanation, candidate, layout)) is not None:
                     refused.append((explanation, why))
-    assert (tried, refused) == (200, [])
+    assert (tried, refused) == (300, [])
 
 
 def _words(rng: random.Random, count: int) -> list[str]:

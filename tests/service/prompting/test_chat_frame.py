@@ -73,7 +73,7 @@ def test_an_argument_changes_the_frame_and_so_the_judge() -> None:
 
 
 def test_an_argument_that_the_template_does_not_read_is_refused() -> None:
-    for layout in ("rubricd", "healthbench"):
+    for layout in ("rubricd", "healthbench", "simple_evals"):
         with pytest.raises(ConfigurationError, match=r"`chat_template_kwargs`: .* reads no `reasoning`"):
             build_skeleton(_tokenizer("llama3", DATED), layout, arguments={"reasoning": "low"})
 

@@ -1,5 +1,7 @@
 """The skeleton of the prompt in the chat templates of several families, and in one that cannot carry it."""
 
+from typing import Any
+
 import pytest
 
 from service.errors import ConfigurationError
@@ -45,6 +47,34 @@ def test_the_graders_layout_is_its_text_with_two_places_filled(name: str) -> Non
     turns = "user: My knee hurts.\n\nassistant: Where?\n\nuser: Below the cap.\n\nassistant: Rest it."
     filled = GRADER.replace("<<conversation>>", turns).replace("<<rubric_item>>", "Says to rest.").rstrip()
     assert filled in text
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_simple_evals_layout_shows_the_points_behind_a_system_turn(name: str) -> None:
+    """As `HealthBenchEval.grade_sample` fills it with `str(RubricItem)`, and its sampler puts a system turn before it;
+    where a template has no such turn the message stands alone, and nothing of it is lost."""
+    tokenizer = family(name)
+    points = {7.0: "[7] ", -8.0: "[-8] ", 0.5: "[0.5] ", 0.0: "[0] "}
+    criteria = tuple(Criterion(str(n), "Says to rest.", n) for n in points)
+    candidate = Candidate("a", TURNS, "Rest it.", criteria)
+    renderer = Renderer(Segmenter(tokenizer), build_skeleton(tokenizer, "simple_evals", "reasoned", grader=GRADER))
+    [prompts] = renderer.render([(candidate, criteria)])
+    turns = "user: My knee hurts.\n\nassistant: Where?\n\nuser: Below the cap.\n\nassistant: Rest it."
+    for prompt, shown in zip(prompts, points.values(), strict=True):
+        text = Segmenter(tokenizer).decode(prompt.ids)
+        filled = GRADER.replace("<<conversation>>", turns).replace("<<rubric_item>>", f"{shown}Says to rest.").rstrip()
+        assert text.count(filled) == 1
+        system = "You are a helpful assistant."
+        assert system in text.partition(filled)[0] or not _takes_system(tokenizer, system)
+
+
+def _takes_system(tokenizer: Any, system: str) -> bool:
+    try:
+        return system in tokenizer.apply_chat_template(
+            [{"role": "system", "content": system}, {"role": "user", "content": "?"}], tokenize=False
+        )
+    except Exception:
+        return False
 
 
 @pytest.mark.parametrize("text", ["no places", "<<rubric_item>> <<conversation>>", f"{GRADER}<<rubric_item>>"])

@@ -46,6 +46,14 @@ async def test_equal_texts_have_one_key_and_others_another(mode: JudgingMode) ->
     assert len({first[0], *[(await keys_of(*other))[0] for other in others]}) == 6
 
 
+@pytest.mark.parametrize(("layout", "keys"), [("rubricd", 1), ("healthbench", 1), ("simple_evals", 2)])
+@pytest.mark.parametrize("text", ["Says to rest.", "a long criterion " * 100])
+async def test_points_tell_verdicts_apart_where_the_judge_reads_them(layout: str, keys: int, text: str) -> None:
+    modes = judging_modes(FakeEngine().identity, family("qwen"), ModeSettings())
+    one = Candidate("x", (Turn("user", "?"),), "Rest it.", (Criterion("0", text, 7.0), Criterion("1", text, -7.0)))
+    assert len(set(await keys_of(QueryKeys(modes["reasoned", layout], "", 4096), one))) == keys
+
+
 async def test_a_conversation_is_hashed_once_for_all_responses(
     mode: JudgingMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
