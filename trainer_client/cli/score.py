@@ -38,6 +38,7 @@ _OPTIONS = (
     "judge_prompt",
     "consistency",
     "votes",
+    "rating_norm",
     "soft",
     "threshold",
     "min_coverage",
@@ -54,6 +55,7 @@ _ABOUT_REASONING = {
     "reasoning_unfinished": "have reasoning without an end: their answers are empty or cut short",
     "answer_empty": "have no answer behind their reasoning: an empty one was judged",
 }
+_RATING_NORM = wire.ScoreRequest.model_fields["rating_norm"].default
 # Bytes of a request besides its items.
 _ENVELOPE_BYTES = 1024
 
@@ -111,6 +113,7 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     add("judge_prompt", "mode verdict: the judge's prompt, one that it serves (its default)", metavar="NAME")
     add("consistency", "2: ask also whether each criterion is false", type=int, choices=(1, 2))
     add("votes", "mode reasoned: independent samples for each criterion", type=int, metavar="N")
+    add("rating_norm", "rating modes: how 1..10 becomes the score", choices=get_args(wire.RatingNorm))
     add("soft", "aggregate P(met) instead of 0 and 1", action="store_true")
     add("threshold", "P(met) at or above which a criterion is met", type=float, metavar="P")
     add("min_coverage", "share of |points| that must be judged for a score", type=float, metavar="P")
@@ -133,6 +136,8 @@ def run(args: argparse.Namespace) -> int:
         items, out = _prepared(args)
         options = {**_options(args), "expect_judge": None}
         del options["cache"]  # a file may be continued with another
+        if options["rating_norm"] == _RATING_NORM:
+            del options["rating_norm"]  # files of older versions, which had no other, are continued
         work = results_file.open_work(items, out, options, resume=args.resume)
         outcomes, used = asyncio.run(_scored(args, work)) if work.items else ([], ClientUsage())
     except KeyboardInterrupt:
@@ -149,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
     before = f" and {len(work.kept)} results of an earlier run" if work.kept else ""
     if used.answers and not args.quiet:
         print(cost(used))
-    print(f"{summary(outcomes)}; {took_s:.1f} s; results{before} in {out}")
+    print(f"{summary(outcomes, clips=args.aggregation == 'healthbench')}; {took_s:.1f} s; results{before} in {out}")
     for line in about_reasoning(outcomes):
         print(f"rubricd: {line}", file=sys.stderr)
     for code, first in _first_of_each(outcomes).items():
@@ -250,12 +255,15 @@ def _options(args: argparse.Namespace) -> Any:
     return {name: getattr(args, name) for name in _OPTIONS}
 
 
-def summary(outcomes: Sequence[Outcome]) -> str:
-    """One line: the number of responses, the mean score, the responses without one by reason, and the judge."""
+def summary(outcomes: Sequence[Outcome], *, clips: bool = False) -> str:
+    """One line: the number of responses, the mean score, the responses without one by reason, and the judge. With
+    `clips` also the mean as HealthBench reports it, which is clipped to 0..1 after averaging."""
     scores = [score for outcome in outcomes if (score := reward(outcome)) is not None]
     parts = [f"{len(outcomes)} responses", f"{len(scores)} scored"]
     if scores:
-        parts.append(f"mean score {sum(scores) / len(scores):.3f}")
+        mean = sum(scores) / len(scores)
+        clipped = f" (as HealthBench reports it, clipped to 0..1: {min(max(mean, 0.0), 1.0):.3f})" if clips else ""
+        parts.append(f"mean score {mean:.3f}{clipped}")
     parts += _counted("without a score", [outcome for outcome in outcomes if isinstance(outcome, Scored)])
     parts += _counted("failed", [outcome for outcome in outcomes if isinstance(outcome, Failed)])
     judges = {outcome.judge.fingerprint: outcome.judge for outcome in outcomes if isinstance(outcome, Scored)}

@@ -23,7 +23,8 @@ def test_every_response_gets_a_line_and_a_person_a_table(file: Path, capsys: pyt
     said = capsys.readouterr().out
     mean = sum(expected_score(f"answer {n}") for n in range(50)) / 50
     assert "the judge made 0 judgements and 0 were known; 0 of its tokens, 0 of them computed before; 0 retries" in said
-    assert "Is kind." in said and f"50 responses; 50 scored; mean score {mean:.3f}; judge fake judge-1" in said
+    assert "Is kind." in said and f"50 responses; 50 scored; mean score {mean:.3f} (as HealthBench" in said
+    assert f"clipped to 0..1: {mean:.3f}); judge fake judge-1" in said
 
 
 def test_options_reach_the_service(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,6 +52,31 @@ def test_an_aggregation_with_options_reaches_the_service(file: Path, capsys: pyt
         scored_by(file, service, "--aggregation", '{"name": "caps", "capp": 0.5}')
     assert ended.value.code == 2
     assert "did you mean `cap`?" in capsys.readouterr().err
+
+
+def test_the_mean_is_clipped_after_averaging_where_healthbench_says_so(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(body: Json) -> httpx.Response:
+        whole = scores(body)
+        for result in whole["results"]:
+            result["score"] = -23 / 7 if result["id"] != "0" else 1.0
+        return answered(whole)
+
+    options = ("--quiet", "--limit", "2", "--force")
+    assert scored_by(file, Service(answer), *options) == 0
+    assert "mean score -1.143 (as HealthBench reports it, clipped to 0..1: 0.000); judge" in capsys.readouterr().out
+    assert scored_by(file, Service(answer), *options, "--aggregation", "weighted_abs") == 0
+    assert "mean score -1.143; judge" in capsys.readouterr().out
+
+
+def test_the_norm_of_a_rating_reaches_the_service(file: Path) -> None:
+    service = Service()
+    service.info = {"modes": ["verdict", "likert"]}
+    options = ("--quiet", "--limit", "1", "--mode", "likert")
+    assert scored_by(file, service, *options, "--rating-norm", "r/10") == 1, "the scripted judge gives no rating"
+    assert service.bodies[0]["rating_norm"] == "r/10"
+    assert scored_by(file, service, *options, "--resume") == 2, "a result of another norm is not continued"
 
 
 def test_requests_fit_what_the_service_takes(file: Path) -> None:
