@@ -19,6 +19,7 @@ from testkit.scripted_judge import FINGERPRINT, Service, answered, problem, scor
 from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client.cli.main import main
+from trainer_client.rollouts import read
 from trainer_client.training import run_dir
 
 pytestmark = pytest.mark.timeout(400)
@@ -85,6 +86,13 @@ def test_every_reward_is_the_judges(whole: tuple[Path, str, str]) -> None:
         expected = scores({"items": [item], "mode": "verdict", "layout": "rubricd"})["results"][0]["score"]
         assert one["score"] == one["reward"] == pytest.approx(expected) and one["status"] == "ok"
     assert {one["member"] for one in rollouts} == {0, 1, 2, 3}
+    logged = read(out)
+    assert [(one.step, one.score, one.answer) for one in logged] == [
+        (one["step"], one["score"], one["answer"]) for one in rollouts
+    ]
+    assert len({one.group for one in logged}) == 4 * 2
+    assert {tuple(one.text for one in rollout.criteria) for rollout in logged} == {tuple(one["text"] for one in rubric)}
+    assert all(one.p is not None and one.met == (one.p >= 0.5) for rollout in logged for one in rollout.criteria)
 
 
 def test_a_judge_that_dies_ends_the_run_and_a_resumed_run_is_the_undisturbed_one(

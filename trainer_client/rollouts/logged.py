@@ -1,0 +1,84 @@
+"""Defines a logged rollout: what was asked, what was answered, and what the judge said of each criterion.
+
+Guarantees: what a log does not hold is None. A criterion without a verdict has `met` None, whatever the reason.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trainer_client import wire
+
+Turns = tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedVerdict:
+    """One criterion of a rollout. `points` are as counted, with the polarity applied; `status` is the wire's, and None
+    where an older log has no verdict and does not say why; `fingerprint` is the judge's."""
+
+    id: str
+    text: str | None
+    points: float | None
+    tags: Mapping[str, str]
+    status: str | None
+    met: bool | None
+    p: float | None
+    source: str | None
+    explanation: str | None
+    fingerprint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One response. `place` names the file and the row, `step` is the trainer's (optimiser steps in a run's folder),
+    `group` is unique among all steps, `id` is that of the prompt's row. `status` is `ok` or why there is no score.
+    `shown` are the places of the criteria that a scaffold revealed; it is empty for a bare prompt."""
+
+    place: str
+    step: int | None
+    group: str
+    id: str
+    prompt: str | Turns
+    response: str | Turns
+    rubric: wire.Rubric | None
+    reference: str | None
+    criteria: tuple[LoggedVerdict, ...]
+    status: str
+    score: float | None
+    reward: float | None
+    advantage: float | None
+    shown: tuple[int, ...] | None
+    judge: str | None
+    attempts: int | None
+
+    @property
+    def answer(self) -> str:
+        """The text of the response; of a trajectory, that of its last turn, if the assistant says it."""
+        if isinstance(self.response, str):
+            return self.response
+        last = self.response[-1] if self.response else {}
+        return str(last.get("content") or "") if last.get("role") == "assistant" else ""
+
+    @property
+    def question(self) -> str:
+        """The text of the prompt's last turn."""
+        return self.prompt if isinstance(self.prompt, str) else str(self.prompt[-1].get("content") or "")
+
+    def item(self, response: str | None = None) -> wire.Item:
+        """The rollout as an item to judge again, or another response to the same prompt. Raises pydantic's
+        ValidationError where the log holds no such item."""
+        prompt = self.prompt if isinstance(self.prompt, str) else list(self.prompt)
+        own = self.response if isinstance(self.response, str) else list(self.response)
+        fields = {"prompt": prompt, "response": own if response is None else response}
+        made = wire.Item.model_validate({**fields, "reference": self.reference})
+        # The rubric was validated when it was read, and one rubric is shared by many rollouts.
+        return made.model_copy(update={"rubric": self.rubric})
+
+
+def prompt_id(prompt: str | Turns) -> str:
+    """What stands for the id of a prompt that has none: a digest of it."""
+    text = prompt if isinstance(prompt, str) else json.dumps([*prompt], ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]

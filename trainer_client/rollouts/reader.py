@@ -1,0 +1,82 @@
+"""Reads logged rollouts of any kind: a run's folder, a results file of `rubricd score`, or lines of JSON.
+
+Guarantees: rollouts come in the order of the log, a run's in the order of its steps, and are read as the caller takes
+them. A path without rollouts is an error that says what was expected.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer_client.errors import DataError
+from trainer_client.rollouts import lines, run_tables
+from trainer_client.rollouts.logged import Rollout
+from trainer_client.rollouts.run_tables import Kind, Say
+
+_LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+
+
+def _silent(said: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What a path means: the tables of a run's folder, or one file."""
+
+    path: Path
+    kind: Kind = "completions"
+
+    def rollouts(self, say: Say = _silent) -> Iterator[Rollout]:
+        """All rollouts. Raises DataError, also where there is none."""
+        found = False
+        for one in self.rollouts_after(None, say):
+            found = True
+            yield one
+        if not found:
+            raise DataError(f"{self.path}: no rollouts yet")
+
+    def rollouts_after(self, last: Rollout | None, say: Say = _silent) -> Iterator[Rollout]:
+        """The rollouts after this one, which may be none: for a log that grows. Raises DataError."""
+        folder = self._folder
+        if folder is not None:
+            after = -1 if last is None or last.step is None else last.step
+            yield from run_tables.rollouts(run_tables.tables(folder, self.kind), say, after)
+        elif self.path.suffix == ".parquet":
+            yield from () if last is not None else run_tables.rollouts([self.path], say)
+        else:
+            yield from lines.rollouts(self.path, say, 0 if last is None else int(last.place.rpartition(" ")[2]))
+
+    @property
+    def _folder(self) -> Path | None:
+        """The folder of the tables, where the path is a run."""
+        if not self.path.is_dir():
+            return None
+        below = self.path / "completions"
+        return below if below.is_dir() else self.path
+
+
+def opened(path: Path, kind: Kind = "completions") -> Log:
+    """The log at a path. Raises DataError where it is none."""
+    if path.is_dir():
+        if not (path / "completions").is_dir() and not run_tables.tables(path, kind) and not _is_run(path):
+            raise DataError(
+                f"{path}: neither a run's folder, which has tables of rollouts in `completions`, nor a folder of them"
+            )
+    elif not path.exists():
+        raise DataError(f"{path}: there is no such file or folder")
+    elif path.suffix != ".parquet" and not path.name.endswith(_LINES):
+        raise DataError(
+            f"{path}: cannot tell what it holds; give a run's folder, a table (.parquet), or lines of JSON "
+            f"({', '.join(_LINES[:2])}, also with .gz), such as the results file of `rubricd score`"
+        )
+    return Log(path, kind)
+
+
+def read(path: Path, kind: Kind = "completions", say: Say = _silent) -> list[Rollout]:
+    """All rollouts at a path. Raises DataError."""
+    return list(opened(path, kind).rollouts(say))
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "data.json").is_file()

@@ -1,0 +1,69 @@
+"""Joins the verdicts of a log with the criteria of its rubric.
+
+Guarantees: a verdict is joined to the criterion with its id, or to the one at its place where the rubric gives no ids.
+A rubric that is not valid is an error that names the place.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from trainer_client import wire
+from trainer_client.errors import DataError
+from trainer_client.rollouts.logged import LoggedVerdict
+
+_RUBRICS = 4096
+
+
+def rubric(value: Any, place: str) -> wire.Rubric | None:
+    """The rubric of a log: {"criteria": […]} or a list of criteria. Equal ones are one object. Raises DataError."""
+    if value is None or value == []:
+        return None
+    try:
+        return _rubric(json.dumps(value, ensure_ascii=False))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "rubric"
+        raise DataError(f"{place}: the rubric is not valid: {where}: {first['msg']}") from None
+
+
+@lru_cache(_RUBRICS)
+def _rubric(text: str) -> wire.Rubric:
+    return wire.Rubric.model_validate(json.loads(text))
+
+
+def joined(
+    said: Sequence[Mapping[str, Any]], of: wire.Rubric | None, fingerprint: str | None, place: str
+) -> tuple[LoggedVerdict, ...]:
+    """The verdicts in the order of the log. Raises DataError for one without an id."""
+    criteria = {} if of is None else _by_id(of)
+    found = []
+    for one in said:
+        if not isinstance(one, Mapping) or not isinstance(one.get("id"), str):
+            raise DataError(f"{place}: a verdict has no `id`; it must be an object as the service answers it")
+        found.append(_joined(one, criteria.get(one["id"]), fingerprint))
+    return tuple(found)
+
+
+def _joined(one: Mapping[str, Any], criterion: wire.Criterion | None, fingerprint: str | None) -> LoggedVerdict:
+    met = one.get("met") if isinstance(one.get("met"), bool) else None
+    points = one.get("points")
+    return LoggedVerdict(
+        id=one["id"],
+        text=one.get("text") or (None if criterion is None else criterion.judged_text),
+        points=float(points) if points is not None else None if criterion is None else criterion.worth,
+        tags=one.get("tags") or ({} if criterion is None else criterion.tags),
+        status=one.get("status") or (None if met is None else "ok"),
+        met=met,
+        p=one.get("p"),
+        source=one.get("source"),
+        explanation=one.get("explanation"),
+        fingerprint=one.get("fingerprint") or fingerprint,
+    )
+
+
+def _by_id(of: wire.Rubric) -> dict[str, wire.Criterion]:
+    return {one.id or str(place): one for place, one in enumerate(of.criteria)}
