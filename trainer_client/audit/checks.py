@@ -13,6 +13,7 @@ from trainer_client import wire
 from trainer_client.audit import rewording
 from trainer_client.audit.askings import RATING, Answer, Ask, Asking, AuditRow, Judged
 from trainer_client.audit.effects import Effect, Measure
+from trainer_client.perturbation import wording
 
 _ALL: tuple[wire.Mode, ...] = ("verdict", "reasoned", "implicit", "likert")
 _BY_CRITERION: tuple[wire.Mode, ...] = ("verdict", "reasoned")
@@ -61,14 +62,14 @@ def order(row: AuditRow, ask: Ask) -> Iterator[Effect]:
 def paraphrase(row: AuditRow, ask: Ask) -> Iterator[Effect]:
     """Each criterion in other words that mean the same."""
     asked = ask(Asking(row.item))
-    for words in rewording.PARAPHRASES:
+    for words in wording.PARAPHRASES:
         yield from _compared(row, asked, ask(Asking(_with_criteria(row.item, _reworded(row.criteria, words)))))
 
 
 def negation(row: AuditRow, ask: Ask) -> Iterator[Effect]:
     """Each criterion and its negation: their probabilities add up to one, and one of the two is met."""
     asked = ask(Asking(row.item))
-    negated = ask(Asking(_with_criteria(row.item, _reworded(row.criteria, rewording.NEGATION))))
+    negated = ask(Asking(_with_criteria(row.item, _reworded(row.criteria, wording.NEGATION))))
     for criterion in row.criteria:
         id = str(criterion.id)
         one, other = asked.get(id), negated.get(id)

@@ -1,5 +1,4 @@
-"""Rewords responses and criteria for the checks of an audit: the same words in another form, the same question in other
-words.
+"""Rewords responses for the checks of an audit: the same words in another form.
 
 Guarantees: a reworded response keeps every word of its text in order; what is added is listed here. Criteria that speak
 of form, and criteria that ask for nothing, are told by words in English.
@@ -35,13 +34,6 @@ _OF_ABSENCE = re.compile(
     r"|n't\b",
     re.IGNORECASE,
 )
-
-PARAPHRASES = (
-    "The response meets this requirement: {}",
-    'This is true of the response: "{}"',
-    "Check whether the following holds. {}",
-)
-NEGATION = 'This is not true of the response: "{}"'
 
 
 def padded(response: str) -> str:
