@@ -10,7 +10,6 @@ import importlib.util
 import os
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,9 +24,10 @@ from trainer_client.labels import Labels, read_labels
 
 DESCRIPTION = (
     "Train a small judge to answer in one token, on labels or on the verdicts of a stronger judge. The folder that it "
-    "writes is served with `make serve JUDGE=FOLDER` (docs/guide/judge-quality.md)."
+    "writes is served with `make serve JUDGE=FOLDER`, and has a calibration of the judge (docs/guide/judge-quality.md)."
 )
 _NEEDED = ("torch", "transformers", "accelerate", "numpy")
+_CALIBRATION = "calibration.json"
 _FULL_RATE, _LORA_RATE = 5e-5, 2e-4
 
 
@@ -65,17 +65,21 @@ def run(args: argparse.Namespace) -> int:
         law = Law(pitfalls=args.pitfalls, say=notes.once())
         labels = _rows(args, law)
         test = None if args.test is None else read_labels([args.test], law=law)
-        found = _distilled(args, labels, test)
+        distilled = _distilled(args, labels, test)
     except KeyboardInterrupt:
         print("rubricd: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     except (DataError, RubricdClientError, ValueError, OSError) as error:
         print(f"rubricd: {error}", file=sys.stderr)
         return 2
-    for one in found:
+    for one in distilled.agreements:
         auroc, gain = one.after["auroc"], one.gain
         print(f"rubricd: {one.rows}, against the {one.against}: AUROC {_shown(auroc)}, gain {_shown(gain)}")
-    print(f"rubricd: wrote {args.out}; serve it with: make serve JUDGE={shlex.quote(str(args.out))}")
+    judge = shlex.quote(str(args.out))
+    served = f"make serve JUDGE={judge}"
+    if _calibrated(args, distilled.held_out):
+        served += f" ARGS='--calibration {judge}/{_CALIBRATION}'"
+    print(f"rubricd: wrote {args.out}; serve it with: {served}")
     return 0
 
 
@@ -103,7 +107,7 @@ def _check(args: argparse.Namespace) -> None:
         raise DataError(f"{args.out} exists; name another folder with --out")
 
 
-def _distilled(args: argparse.Namespace, labels: Labels, test: Labels | None) -> Sequence[Any]:
+def _distilled(args: argparse.Namespace, labels: Labels, test: Labels | None) -> Any:
     # These need torch, which takes seconds to import.
     from trainer_client.distillation import run
     from trainer_client.distillation.training import Recipe
@@ -121,6 +125,30 @@ def _distilled(args: argparse.Namespace, labels: Labels, test: Labels | None) ->
         taught=None if args.teacher is None else asyncio.run(_taught(args, labels, work)),
     )
     return run.run(plan, lambda text: print(f"rubricd: {text}"))
+
+
+def _calibrated(args: argparse.Namespace, held_out: Labels) -> bool:
+    """Whether the new judge was served and calibrated; where it was not, it is said why, and the judge stays."""
+    from trainer_client.distillation.card import add_calibration
+    from trainer_client.distillation.served import calibrate
+
+    command = [sys.executable, "-m", "service", "serve", "--judge", str(args.out)]
+    try:
+        if importlib.util.find_spec("service") is None:
+            raise DataError("the service is not installed here")
+        print("rubricd: calibrating on the held-out rows, as the service reads them", file=sys.stderr)
+        made = calibrate(command, held_out, args.out / _CALIBRATION, os.environ.get(args.token_env) or None)
+    except (DataError, RubricdClientError, KeyboardInterrupt) as error:
+        why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        print(f"rubricd: not calibrated: {why}; serve the judge and run `rubricd calibrate`", file=sys.stderr)
+        return False
+    add_calibration(args.out, _CALIBRATION, made)
+    gained = made.calibration.gain.log_loss
+    print(
+        f"rubricd: calibration {made.calibration.name}, {made.calibration.method}: log loss lower by "
+        f"{gained.value:.3f} [{gained.low:.3f}, {gained.high:.3f}] on held-out rows"
+    )
+    return True
 
 
 async def _taught(args: argparse.Namespace, labels: Labels, work: Path) -> Any:

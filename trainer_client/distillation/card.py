@@ -11,6 +11,7 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.agreement.bootstrap import Figure
+from trainer_client.calibration.made import Made
 from trainer_client.distillation.outcome import Agreement
 from trainer_client.distillation.rendering import Rendered
 from trainer_client.distillation.teacher import Cost
@@ -41,6 +42,24 @@ def write(folder: Path, name: str, facts: Facts) -> None:
     """Writes README.md about the judge of this name, and distillation.json with the same figures."""
     (folder / "README.md").write_text(card(name, facts), encoding="utf-8")
     (folder / "distillation.json").write_text(json.dumps(_json(facts), indent=1), encoding="utf-8")
+
+
+def add_calibration(folder: Path, file: str, made: Made) -> None:
+    """Adds to README.md what the calibration in this file of the folder is of, and what it gains."""
+    of, gained = made.calibration.data, made.calibration.gain
+    text = (
+        "## Calibration\n\n"
+        f"`{file}` has the calibration `{made.calibration.name}`, method {made.calibration.method}, of {of.criteria} "
+        f"criteria of {of.groups} prompts that were held out. By cross-validation the log loss falls by "
+        f"{_interval(gained.log_loss)} and the calibration error by {_interval(gained.ece)}. It belongs to the judge "
+        f"`{made.calibration.judge}`: `make serve JUDGE={folder.name} ARGS='--calibration {folder.name}/{file}'`.\n"
+    )
+    card = folder / "README.md"
+    card.write_text(f"{card.read_text(encoding='utf-8').rstrip()}\n\n{text}", encoding="utf-8")
+
+
+def _interval(one: wire.Interval) -> str:
+    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
 def card(name: str, facts: Facts) -> str:
@@ -80,7 +99,7 @@ def card(name: str, facts: Facts) -> str:
             "",
             f"`make serve JUDGE={name}`, with the settings of prompt and labels that it was trained with; with "
             "others it is another judge, of which nothing here is true. It learned with both classes weighed alike, so "
-            "calibrate it on labels before a threshold means anything.",
+            "its P(met) means what its calibration says, and without one a threshold means nothing.",
             "",
         ]
     )

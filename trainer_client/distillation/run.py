@@ -11,8 +11,8 @@ with, or not at all. OUT is written last.
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from trainer_client.distillation.teacher import Cost, Taught
 from trainer_client.distillation.training import JudgeTrainer, Predictions, Recipe
 from trainer_client.errors import DataError
 from trainer_client.labels import Labels
+from trainer_client.labels.labelled import digest
 
 MAX_TOKENS = 8192
 """Longer prompts are left out: a step's memory grows with its longest row."""
@@ -52,13 +53,22 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The rows of each part, and the prompts that they come from."""
+    """The rows of each part, the prompts that they come from, and the groups that are held out."""
 
     rendered: Rendered
+    groups: frozenset[str]
     learned: list[Row]
     held_out: list[Row]
     test: list[Row]
     left_out: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """How well the judge that was written agrees, and the labelled rows that it did not learn from."""
+
+    agreements: list[outcome.Agreement]
+    held_out: Labels
 
 
 def work_folder(out: Path) -> Path:
@@ -70,8 +80,8 @@ def make_folder(work: Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
 
 
-def run(plan: Plan, say: Callable[[str], None]) -> list[outcome.Agreement]:
-    """Trains and writes the judge; returns its agreement. Raises DataError."""
+def run(plan: Plan, say: Callable[[str], None]) -> Distilled:
+    """Trains and writes the judge. Raises DataError."""
     packed = training.can_be_packed(plan.base)
     rows = _rows(plan, packed)
     tokens = sum(len(row.ids) for row in rows.learned)
@@ -102,7 +112,13 @@ def run(plan: Plan, say: Callable[[str], None]) -> list[outcome.Agreement]:
     found = _agreements(plan, rows, before, after)
     _write(plan, rows, trainer, dtype, found, after, cost)
     shutil.rmtree(work / "checkpoints", ignore_errors=True)
-    return found
+    return Distilled(found, labels_of(plan.labels, rows.groups))
+
+
+def labels_of(labels: Labels, groups: Collection[str]) -> Labels:
+    """The labelled rows of these groups."""
+    items = tuple(one for one in labels.items if one.group in groups)
+    return replace(labels, items=items, digest=digest([labels.digest, sorted(groups)]))
 
 
 def _rows(plan: Plan, packed: bool) -> _Rows:
@@ -119,6 +135,7 @@ def _rows(plan: Plan, packed: bool) -> _Rows:
     test = _tested(plan)
     return _Rows(
         rendered,
+        frozenset(example.group for example in held_out),
         packing.rows(learned, packed=packed, seed=plan.recipe.seed),
         packing.rows(held_out, packed=packed),
         packing.rows(test.examples, packed=packed) if test.examples else [],

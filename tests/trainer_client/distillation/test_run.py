@@ -113,10 +113,12 @@ def test_an_interrupted_run_goes_on_and_asks_the_base_once(tmp_path: Path, monke
     assert calls == ["predict"] and not plan.out.exists()
     before = (tmp_path / "judge.work" / "before.json").read_bytes()
     monkeypatch.setattr(JudgeTrainer, "train", resumed)
-    (found,) = run(plan, lambda told: None)
+    distilled = run(plan, lambda told: None)
+    (found,) = distilled.agreements
     assert [one.partition("-")[0] for one in calls] == ["predict", "checkpoint", "predict"]
     assert (tmp_path / "judge.work" / "before.json").read_bytes() == before
     assert found.rows == "held out" and found.after["auroc"].n == 16
+    assert len(distilled.held_out.items) == 4 and distilled.held_out.labelled == 16
     assert {path.name for path in plan.out.iterdir()} >= {"model.safetensors", "tokenizer.json", "README.md"}
 
 
