@@ -142,12 +142,12 @@ clean:  ## remove what make installed and what tools left behind
 
 .venv/test: .venv/service
 	@echo "installing what the fast tests need"
-	$(PIP) --editable '.[cli,service,tracing]' --group test
+	$(PIP) --editable '.[cli,evaluate,service,tracing]' --group test
 	@touch $@
 
 .venv/dev: .venv/test
 	@echo "installing what training, the other tests and the checks need"
-	$(PIP) --editable '.[cli,service,tracing,train]' --group dev
+	$(PIP) --editable '.[cli,evaluate,service,tracing,train]' --group dev
 	@touch $@
 
 .venv/real-judge: .venv/service tools/real_judge.py
