@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from service import wiring
 from service.api import problems
 from service.api.caller_check import LocalCallers
+from service.api.compare import CompareRoute
 from service.api.metrics_page import MetricsPage
 from service.api.middleware import BodyLimit, HeadAsGet, RequestTelemetry
 from service.api.openapi import openapi, openapi_route
@@ -32,6 +33,7 @@ from service.scoring.scorer import Scorer
 from service.settings import Settings
 
 SCORE_ROUTES = ("/v1/score", "/score", "/v1/rubric/score")
+COMPARE_ROUTE = "/v1/compare"
 
 
 def create_app(
@@ -70,7 +72,7 @@ def create_app(
     threads = WorkerThreads()
     routes, scoring = Routes(dependencies, threads), ScoreRoute(dependencies, threads)
     protocols = ProtocolRoutes(dependencies, scoring)
-    _add_routes(app, routes, scoring, protocols)
+    _add_routes(app, routes, scoring, CompareRoute(dependencies, threads), protocols)
     if settings.metrics_port is None:
         app.add_api_route("/metrics", app.state.metrics.metrics, methods=["GET"])
     app.user_middleware = [  # outermost first
@@ -79,7 +81,7 @@ def create_app(
             telemetry=dependencies.telemetry,
             tracing=composition.tracing,
             routes={route.path for route in app.routes if hasattr(route, "path")},
-            judging={*SCORE_ROUTES, *protocols.judging},
+            judging={*SCORE_ROUTES, COMPARE_ROUTE, *protocols.judging},
             lifecycle=lifecycle,
             root_path=settings.root_path,
         ),
@@ -91,9 +93,12 @@ def create_app(
     return app
 
 
-def _add_routes(app: FastAPI, routes: Routes, scoring: ScoreRoute, protocols: ProtocolRoutes) -> None:
+def _add_routes(
+    app: FastAPI, routes: Routes, scoring: ScoreRoute, comparing: CompareRoute, protocols: ProtocolRoutes
+) -> None:
     for path in SCORE_ROUTES:
         app.add_api_route(path, scoring.score, methods=["POST"], include_in_schema=path == "/v1/score")
+    app.add_api_route(COMPARE_ROUTE, comparing.compare, methods=["POST"])
     for path, endpoint in protocols.routes().items():
         app.add_api_route(path, endpoint, methods=["POST"], include_in_schema=False)
     app.add_api_route("/v1/rubrics/lint", routes.lint, methods=["POST"])

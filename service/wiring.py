@@ -28,6 +28,7 @@ from service.modes.calibrated import calibrated_modes
 from service.modes.escalation import Escalation
 from service.modes.modes import JudgingMode, ModeResult, RatingMode
 from service.modes.registry import judging_modes, readable_modes
+from service.modes.served import COMPARED
 from service.observability import GaugeValues, Telemetry, monitor_event_loop
 from service.observability.tracing import Tracing
 from service.prompting.wording import prompts_for
@@ -206,7 +207,7 @@ async def _load(
     modes, canary = await answering_modes(modes, scheduler)
     proctor = NO_EXAM if not settings.exam else Proctor(built_in_exam(), scheduler, parts.clock, telemetry)
     if isinstance(proctor, Proctor):
-        await proctor.examine_first(modes.ways.values())
+        await proctor.examine_first(one for way, one in modes.ways.items() if way[:2] != COMPARED)
     store = MemoryCache[ModeResult](settings.cache_entries)
     telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(built.engine, scheduler, store, rules)))
     judge = modes.first.judge

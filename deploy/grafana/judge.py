@@ -110,7 +110,8 @@ _VERDICT: tuple[Panel, ...] = (
         "the judge put probability on other tokens than its labels. Ties, with P(met) at the threshold, count as met; "
         "more than a few mean that the judge's logits are rounded: see fact `head_dtype`. Disagreement is how far "
         "apart P(met) is, on average, where a criterion is also asked whether it is false: near 0.5 the judge does not "
-        "read.",
+        "read. The order effect is how far apart P(a is better) is in the two orders of a pair: near 1 the judge goes "
+        "by the place alone.",
         (
             Query(_UNCERTAIN, "P(met) 0.3 to 0.7"),
             Query(_LOW_MASS, "label mass below 0.9"),
@@ -119,6 +120,7 @@ _VERDICT: tuple[Panel, ...] = (
                 f"{rate('rubricd_disagreement_sum')} / {rate('rubricd_disagreement_count')}",
                 "disagreement of two askings",
             ),
+            Query(f"{rate('rubricd_order_effect_sum')} / {rate('rubricd_order_effect_count')}", "order effect"),
         ),
         unit="percentunit",
     ),

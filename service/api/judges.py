@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.served import PROMPTED, JudgingModes, Way
+from service.modes.served import COMPARED, PROMPTED, JudgingModes, Way
 from service.prompting.wording import Wording
 from service.scoring.exam.grading import Grade, Trust
 from trainer_client import wire
@@ -33,6 +33,9 @@ def described(judge: JudgeIdentity, trust: Trust) -> wire.Judge:
 
 def judge_info(modes: JudgingModes, grades: Mapping[str, Grade], limits: wire.Limits) -> wire.JudgeInfo:
     """`grades` are by fingerprint. A way that failed its exam is not served."""
+    comparing = _comparing(modes, grades)
+    # A client from before `POST /v1/compare` refuses a list with a mode that it does not know.
+    modes = modes.without({way: "" for way in modes.ways if way[:2] == COMPARED})
     graded = {way: grades[key] for way, one in modes.ways.items() if (key := one.judge.fingerprint) in grades}
     exams = [_exam(modes.ways[way].judge, grade) for way, grade in graded.items()]
     modes = modes.without({way: grade.reason or "" for way, grade in graded.items() if grade.trust == "failed"})
@@ -49,7 +52,10 @@ def judge_info(modes: JudgingModes, grades: Mapping[str, Grade], limits: wire.Li
             "judges": [described(one, _trust(grades.get(one.fingerprint))) for one in judges],
             "exams": exams,
             "prompts": [_prompt(modes, wording) for wording in modes.wordings.values()],
-            "unserved": [{**way._asdict(), "reason": reason} for way, reason in modes.refused.items()],
+            "unserved": [
+                {**way._asdict(), "reason": reason} for way, reason in modes.refused.items() if way.mode != "compare"
+            ],
+            "compare": comparing,
             "labels": dict(zip(default.labels, default.label_ids, strict=True)),
             "label_mass_floor": default.mass_floor,
             "facts": dict(default.identity.facts),
@@ -58,6 +64,19 @@ def judge_info(modes: JudgingModes, grades: Mapping[str, Grade], limits: wire.Li
             "calibrations": [one.calibration.document for one in judges if one.calibration is not None],
         }
     )
+
+
+def _comparing(modes: JudgingModes, grades: Mapping[str, Grade]) -> dict[str, Any]:
+    found = modes.ways.get(Way(*COMPARED))
+    if found is None:
+        return {"judge": None, "reason": modes.refused.get(Way(*COMPARED))}
+    grade = grades.get(found.judge.fingerprint)
+    failed = grade is not None and grade.trust == "failed"
+    return {
+        "judge": None if failed else described(found.judge, _trust(grade)),
+        "exam": None if grade is None else _exam(found.judge, grade),
+        "reason": grade.reason if grade is not None and failed else None,
+    }
 
 
 def _prompt(modes: JudgingModes, wording: Wording) -> dict[str, Any]:

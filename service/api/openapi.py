@@ -18,6 +18,7 @@ from trainer_client import wire
 _REF = "#/components/schemas/{model}"
 _BODIES: dict[tuple[str, str], tuple[type[BaseModel] | None, type[BaseModel], tuple[int, ...]]] = {
     ("/v1/score", "post"): (wire.ScoreRequest, wire.ScoreResponse, (401, 403, 409, 413, 422, 429, 503)),
+    ("/v1/compare", "post"): (wire.CompareRequest, wire.CompareResponse, (401, 403, 409, 413, 422, 429, 503)),
     ("/v1/rubrics/lint", "post"): (wire.LintRequest, wire.LintResponse, (401, 413, 422, 429)),
     ("/v1/judge", "get"): (None, wire.JudgeInfo, (401, 429, 503)),
     ("/v1/usage", "get"): (None, wire.TeamUsage, (401, 429)),
@@ -45,6 +46,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         for probe in ("/healthz", "/readyz"):
             _describe_probe(document["paths"][probe]["get"])
         _describe_score(document["paths"]["/v1/score"]["post"])
+        document["paths"]["/v1/compare"]["post"]["parameters"] = [_IDEMPOTENCY]
         document["components"] = {"schemas": _schemas(), "securitySchemes": _KEY}
         app.openapi_schema = document
     return app.openapi_schema
@@ -97,12 +99,14 @@ def _content(media_type: str, model: type[BaseModel]) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     requests: list[tuple[type[BaseModel], JsonSchemaMode]] = [
         (wire.ScoreRequest, "validation"),
+        (wire.CompareRequest, "validation"),
         (wire.LintRequest, "validation"),
     ]
     responses: list[tuple[type[BaseModel], JsonSchemaMode]] = [
         (model, "serialization")
         for model in (
             wire.ScoreResponse,
+            wire.CompareResponse,
             wire.StreamedResult,
             wire.StreamEnd,
             wire.LintResponse,

@@ -184,6 +184,8 @@ def _unknown(name: str) -> tuple[str, str]:
     """A place and a message for an unknown field: named where its name is short and plain, with the nearest field."""
     if _NAME.fullmatch(name) is None:
         return "(unknown field)", "unknown field; leave it out"
+    if name in FIELDS:
+        return name, "no field of this place; leave it out"
     near = difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.7)
     return name, f"unknown field; did you mean `{near[0]}`?" if near else "unknown field; leave it out"
 
@@ -219,4 +221,4 @@ def _models(annotation: Any) -> Iterable[type[BaseModel]]:
 
 _RULES = {"math_verify", "regex", "contains", "choice", "length", "json_schema", "exact"}
 _ACCEPTED = {"category", "criterion", "title", "description", "weight"}
-FIELDS = names_of(wire.ScoreRequest) | names_of(wire.LintRequest) | _RULES | _ACCEPTED
+FIELDS = names_of(wire.ScoreRequest) | names_of(wire.CompareRequest) | names_of(wire.LintRequest) | _RULES | _ACCEPTED

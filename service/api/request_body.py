@@ -63,6 +63,14 @@ def _one_item(data: dict[str, Any], limits: ApiSettings) -> wire.ScoreRequest:
         raise InvalidRequest(str(error), tuple(places)) from None
 
 
+def parse_compare_request(body: bytes, limits: ApiSettings) -> wire.CompareRequest:
+    """Raises InvalidRequest."""
+    data = read(body)
+    if isinstance(data, dict) and isinstance(data.get("items"), list):
+        check_counts(data["items"], limits)
+    return _validated(data, wire.CompareRequest)
+
+
 def parse_lint_request(body: bytes, limits: ApiSettings) -> wire.LintRequest:
     """Raises InvalidRequest."""
     data = read(body)
@@ -143,13 +151,14 @@ def _validated(data: Any, model: type[M]) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
+        _check_route(data, model)
         system = recognise(data)
         if system is None:
             raise problems.invalid(error) from None
         there = "" if system.route is None else f"; here that is `POST {system.route}`"
+        taken = "`a` and `b`" if model is wire.CompareRequest else "`response` and `rubric`"
         raise InvalidRequest(
-            f"this body is shaped for {system.name}{there}; "
-            "this route takes `items` with `prompt`, `response` and `rubric`"
+            f"this body is shaped for {system.name}{there}; this route takes `items` with `prompt`, {taken}"
         ) from None
 
 
@@ -189,3 +198,17 @@ def recognise(data: Any) -> System | None:
     if not isinstance(data, dict):
         return None
     return next((system for system in _SYSTEMS if system.keys & data.keys()), None)
+
+
+def _check_route(data: Any, model: type[BaseModel]) -> None:
+    """Raises InvalidRequest for a score's items where a pair's are taken, and the other way round."""
+    items = data.get("items") if isinstance(data, dict) else None
+    first = items[0] if isinstance(items, list) and items else None
+    if not isinstance(first, dict):
+        return
+    if model is wire.ScoreRequest and first.keys() >= {"a", "b"}:
+        raise InvalidRequest("these items are pairs of responses, `a` and `b`: send them to `POST /v1/compare`")
+    if model is wire.CompareRequest and first.keys() & {"response", "responses"}:
+        raise InvalidRequest(
+            "these items are responses to score: send them to `POST /v1/score`, or two of them here as `a` and `b`"
+        )

@@ -41,6 +41,11 @@ async def record(
             telemetry.count_groups([spread(members)], criteria_spreads(members))
             if len(parts) > 1:
                 await asyncio.sleep(0)
+    return count_lookups(telemetry, team, len(scored), usage)
+
+
+def count_lookups(telemetry: Telemetry, team: str, items: int, usage: Usage) -> RequestSummary:
+    """Counts where a request's verdicts came from."""
     redis = usage.shared_hits
     telemetry.count_cache_lookups(
         memory=usage.cache_hits - redis,
@@ -50,7 +55,7 @@ async def record(
         joined_replica=usage.awaited,
     )
     numbers = {
-        "items": len(scored),
+        "items": items,
         "judgements": usage.judgements,
         "cache_hits": usage.cache_hits,
         "tokens": usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens,

@@ -45,9 +45,9 @@ from service.tenancy.team import Team
 
 T = TypeVar("T")
 
-_SMALL_ANSWER = 1_000
+SMALL_ANSWER = 1_000
 """Criteria in an answer that is written within a few milliseconds."""
-_SMALL_DIGEST = 262_144
+SMALL_DIGEST = 262_144
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,9 @@ class ScoreRoute:
         key = request.headers.get("idempotency-key")
         if key is not None:
             digest = await self._threads.run(
-                team.name, partial(_digest, f"{dialect}{media_type}\n".encode(), body), small=len(body) <= _SMALL_DIGEST
+                team.name,
+                partial(digest_of, f"{dialect}{media_type}\n".encode(), body),
+                small=len(body) <= SMALL_DIGEST,
             )
             replay = await self._dependencies.idempotency_store.begin(team.name, key, digest)
             if isinstance(replay, Stored):
@@ -157,12 +159,12 @@ class ScoreRoute:
         scored, usage = await unless_disconnected(request.receive, work)
         request.state.summary = await self._record(call, scored, usage)
         count_use(self._dependencies.uses.of(call.team.name), len(scored), usage)
-        small = call.small and sum(len(one.judgements) for one in scored) <= _SMALL_ANSWER
+        small = call.small and sum(len(one.judgements) for one in scored) <= SMALL_ANSWER
         write = partial(_write, call, scorer.proctor.trust_of(call.judge), scored, usage)
         body = await self._threads.run(call.team.name, write, small=small)
         if running is not None:
             await running.finish(body)
-        return Response(body, media_type=JSON, headers={"Server-Timing": _timing(usage)})
+        return Response(body, media_type=JSON, headers={"Server-Timing": timing(usage)})
 
     async def _lines(self, request: Request, call: _Call, scorer: Scorer, running: Running | None) -> Response:
         work = scorer.start(call.candidates, call.options)
@@ -198,13 +200,14 @@ class ScoreRoute:
         yield lines[-1]
 
 
-def _timing(usage: Usage) -> str:
+def timing(usage: Usage) -> str:
     """In milliseconds. What came from a cache, or was judged for another request, took none of it here."""
     queue, render, engine = usage.queue_s * 1000, usage.render_s * 1000, usage.engine_s * 1000
     return f"queue;dur={queue:.1f}, render;dur={render:.1f}, engine;dur={engine:.1f}"
 
 
-def _digest(dialect: bytes, body: bytes) -> bytes:
+def digest_of(dialect: bytes, body: bytes) -> bytes:
+    """What an `Idempotency-Key` is kept with."""
     digest = hashlib.sha256(dialect)
     digest.update(body)
     return digest.digest()

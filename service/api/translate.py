@@ -44,10 +44,7 @@ def candidates(request: wire.ScoreRequest) -> list[Candidate]:
     found: list[Candidate] = []
     for index, item in enumerate(request.items):
         shared = () if item.rubric is None else criteria(item.rubric, request.pitfalls)
-        if isinstance(item.prompt, str):
-            turns: tuple[Turn, ...] = (Turn("user", item.prompt),)
-        else:
-            turns = tuple([turn for message in item.prompt for turn in turns_of(message)])
+        turns = conversation(item.prompt)
         if item.responses is None:
             responses, group = ["" if item.response is None else item.response], item.group
         else:
@@ -57,6 +54,12 @@ def candidates(request: wire.ScoreRequest) -> list[Candidate]:
             about = (shared, item.reference, group, reasoning, item.metadata)
             found.append(Candidate(id, turns, answer, *about, trajectory))
     return found
+
+
+def conversation(prompt: str | list[wire.Message]) -> tuple[Turn, ...]:
+    if isinstance(prompt, str):
+        return (Turn("user", prompt),)
+    return tuple([turn for message in prompt for turn in turns_of(message)])
 
 
 def turns_of(message: wire.Message) -> list[Turn]:
@@ -123,7 +126,7 @@ def _by_name(name: wire.AggregationName) -> Aggregation:
 
 
 _AGGREGATION: TypeAdapter[wire.Aggregation] = TypeAdapter(wire.Aggregation)
-_ENGINE_PRIORITY: Mapping[wire.Priority, int] = {"interactive": 0, "train": 1, "eval": 2}
+ENGINE_PRIORITY: Mapping[wire.Priority, int] = {"interactive": 0, "train": 1, "eval": 2}
 
 
 def options(request: wire.ScoreRequest, team: Team, arrived_s: float) -> Options:
@@ -144,7 +147,7 @@ def options(request: wire.ScoreRequest, team: Team, arrived_s: float) -> Options
         deadline_s=None if request.deadline_ms is None else arrived_s + request.deadline_ms / 1000,
         scope=team.scope,
         tenant=Tenant(team.name, team.weight, request.priority),
-        priority=_ENGINE_PRIORITY[request.priority],
+        priority=ENGINE_PRIORITY[request.priority],
         cache=request.cache,
     )
 
@@ -188,7 +191,7 @@ def response(
         judge=described(judged_by, trust),
         results=[wire.Result(**_result(one, judged_by)) for one in scored],
         groups=_groups(scored),
-        usage=_usage(usage),
+        usage=used(usage),
     )
 
 
@@ -200,10 +203,10 @@ def line(index: int, scored: Scored, judged_by: JudgeIdentity) -> wire.StreamedR
 def end(id: str, judged_by: JudgeIdentity, trust: Trust, scored: Sequence[Scored], usage: Usage) -> wire.StreamEnd:
     """The last line of a streamed response."""
     judged = described(judged_by, trust)
-    return wire.StreamEnd(done=True, id=id, judge=judged, groups=_groups(scored), usage=_usage(usage))
+    return wire.StreamEnd(done=True, id=id, judge=judged, groups=_groups(scored), usage=used(usage))
 
 
-def _usage(usage: Usage) -> wire.Usage:
+def used(usage: Usage) -> wire.Usage:
     return wire.Usage(
         judgements=usage.judgements,
         cache_hits=usage.cache_hits,
@@ -235,9 +238,9 @@ def _result(scored: Scored, judged_by: JudgeIdentity) -> dict[str, Any]:
     if scored.rating is not None and score.value is not None:
         expected, most_likely = scored.rating.expected, scored.rating.most_likely
         rating = wire.Rating(expected=expected, most_likely=most_likely, normalised=score.value)
-    warnings = _WARNINGS.get(scored.candidate.reasoning, [])
+    warnings = WARNINGS.get(scored.candidate.reasoning, [])
     if judged_by.identity.toy:
-        warnings = [*warnings, _TOY]
+        warnings = [*warnings, TOY]
     return {
         "id": scored.candidate.id,
         "status": score.status,
@@ -251,8 +254,8 @@ def _result(scored: Scored, judged_by: JudgeIdentity) -> dict[str, Any]:
     }
 
 
-_TOY = wire.ResultWarning(code="toy_judge", detail="the judge is a toy: believe none of its verdicts")
-_WARNINGS: Mapping[ReasoningFound, list[wire.ResultWarning]] = {
+TOY = wire.ResultWarning(code="toy_judge", detail="the judge is a toy: believe none of its verdicts")
+WARNINGS: Mapping[ReasoningFound, list[wire.ResultWarning]] = {
     "kept": [
         wire.ResultWarning(
             code="reasoning_kept",

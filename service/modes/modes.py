@@ -90,6 +90,20 @@ class VerdictMode:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparisonMode:
+    """Mode `compare`: one forward pass for each order of two responses; its verdict is P(the first one is better)."""
+
+    judge: JudgeIdentity
+    renderer: Renderer
+
+    def first_step(self, prompt: Prompt, query: Query) -> Step:
+        return Step(LabelQuery(prompt, self.judge.label_ids))
+
+    def next_step(self, step: Step, result: EngineResult) -> Verdict:
+        return read_verdict(as_label_logprobs(result))
+
+
+@dataclass(frozen=True, slots=True)
 class RatingMode:
     """Modes `implicit` and `likert`: one forward pass a response, two where "10" is two tokens."""
 

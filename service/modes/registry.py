@@ -13,10 +13,11 @@ from types import MappingProxyType
 
 from service.engine.base import EngineIdentity, Sampling
 from service.errors import ConfigurationError
+from service.modes.comparison import LABELS
 from service.modes.escalation import Escalation
 from service.modes.explanation import TemplateWords
 from service.modes.fingerprint import name_judge
-from service.modes.modes import JudgingMode, RatingMode, ReasonedMode, VerdictMode
+from service.modes.modes import ComparisonMode, JudgingMode, RatingMode, ReasonedMode, VerdictMode
 from service.modes.rating import find_scale
 from service.modes.served import PROMPTED, JudgingModes, Way
 from service.modes.written_verdict import BOOLEANS, VERDICT_KEY, verdict_schema
@@ -28,7 +29,7 @@ from service.settings import ModeSettings
 
 log = logging.getLogger(__name__)
 
-MODES = ("verdict", "reasoned", "implicit", "likert")
+MODES = ("verdict", "reasoned", "implicit", "likert", "compare")
 LAYOUTS = ("rubricd", "healthbench", "simple_evals")
 _BOOLEANS = (" true", " false")
 
@@ -201,9 +202,24 @@ def _by_reasons(
     )
 
 
+def _by_comparison(
+    identity: EngineIdentity, renderer: Renderer, settings: ModeSettings, reasoned: JudgingMode | None
+) -> JudgingMode:
+    judge = name_judge(
+        identity,
+        renderer.skeleton,
+        mode="compare",
+        labels=LABELS,
+        label_ids=renderer.label_ids(LABELS, settable=False),
+        mass_floor=settings.label_mass_floor,
+    )
+    return ComparisonMode(judge, renderer)
+
+
 _MAKERS: Mapping[str, Callable[[EngineIdentity, Renderer, ModeSettings, JudgingMode | None], JudgingMode]] = {
     "reasoned": _by_reasons,
     "verdict": _by_labels,
     "implicit": partial(_by_rating, mode="implicit"),
     "likert": partial(_by_rating, mode="likert"),
+    "compare": _by_comparison,
 }

@@ -14,6 +14,8 @@ from service.prompting.wording import Wording
 
 PROMPTED = ("verdict", "rubricd")
 """The mode and layout whose prompt may be chosen. The others have one each."""
+COMPARED = ("compare", "rubricd")
+"""The mode and layout of two responses at once, which scores nothing."""
 
 
 class Way(NamedTuple):
@@ -86,7 +88,7 @@ class JudgingModes(Mapping[tuple[str, str], JudgingMode]):
             instead = f"it serves {', '.join(layouts)}"
         else:
             place, named = "mode", f"mode `{mode}`"
-            instead = f"it serves {', '.join(dict.fromkeys(one.mode for one in self.ways))}"
+            instead = f"it serves {', '.join(dict.fromkeys(one.mode for one in self.ways if one[:2] != COMPARED))}"
         reason = f" ({self.refused[way]})" if way in self.refused else ""
         message = f"this judge does not serve {named}{reason}; {instead}"
         raise InvalidRequest(message, (((place,), message),))

@@ -56,7 +56,9 @@ class Metrics:
             "rubricd_connections_closed", "Connections refused or closed by a limit, by reason.", "reason"
         )
 
-        self.items = counter("rubricd_items", "Responses scored, by team and status.", "team", "status")
+        self.items = counter(
+            "rubricd_items", "Responses scored and pairs compared, by team and status.", "team", "status"
+        )
         self.judgements = counter(
             "rubricd_judgements", "Criteria judged, by source, mode and outcome.", "source", "mode", "outcome"
         )
@@ -65,6 +67,9 @@ class Metrics:
         self.threshold_ties = counter("rubricd_threshold_ties", "Criteria that were met with P(met) at the threshold.")
         self.disagreement = bulk(
             "rubricd_disagreement", "How far apart P(met) is in two askings of one criterion.", _FRACTION
+        )
+        self.order_effect = bulk(
+            "rubricd_order_effect", "How far apart P(a is better) is in the two orders of a pair.", _FRACTION
         )
         self.groups = counter("rubricd_groups", "GRPO groups, by the spread of their scores.", "spread")
         self.group_criteria = counter(

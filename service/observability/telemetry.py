@@ -118,6 +118,9 @@ class Telemetry:
         self._metrics.label_mass.observe(label_mass)
         self._metrics.disagreement.observe(disagreement)
 
+    def observe_order_effects(self, effects: Sequence[float]) -> None:
+        self._metrics.order_effect.observe(effects)
+
     def count_threshold_ties(self, ties: int) -> None:
         self._metrics.threshold_ties.inc(ties)
 

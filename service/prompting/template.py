@@ -120,6 +120,7 @@ def build_skeleton(
         ("rubricd", "reasoned"): lambda: _reasoned(tokenizer, arguments),
         ("rubricd", "implicit"): lambda: _rating(tokenizer, "implicit", arguments),
         ("rubricd", "likert"): lambda: _rating(tokenizer, "likert", arguments),
+        ("rubricd", "compare"): lambda: _comparison(tokenizer, arguments),
         ("healthbench", "verdict"): lambda: _healthbench(tokenizer, grader, arguments, _GRADER_VERDICT),
         ("healthbench", "reasoned"): lambda: _healthbench(tokenizer, grader, arguments, None),
         ("simple_evals", "verdict"): lambda: _simple_evals(tokenizer, grader, arguments, _GRADER_VERDICT),
@@ -190,6 +191,20 @@ def _rating(tokenizer: ChatTokenizer, mode: Mode, arguments: Mapping[str, Any]) 
         tail=f"{skeleton.tail}{frame.tail_after_reasoning}Rating:",
         labels=RATING_DIGITS,
         label_gaps=_BEFORE_DIGIT,
+    )
+
+
+def _comparison(tokenizer: ChatTokenizer, arguments: Mapping[str, Any]) -> Skeleton:
+    """Two responses, each as a turn that says which one it is, and a rubric behind them if there is one."""
+    skeleton, frame = _rubricd(tokenizer, _texts("compare"), arguments)
+    return replace(
+        skeleton,
+        trajectory=skeleton.trajectory.replace("# Response, turn by turn.", "# The two responses."),
+        criterion="",
+        item=skeleton.criterion.replace("# Criterion", "# Criterion, {weight}"),
+        tail=f"{skeleton.tail}{frame.tail_after_reasoning}Answer:",
+        labels=("A", "B"),
+        label_gaps=BEFORE_WORD,
     )
 
 

@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from service.clock import Clock
 from service.errors import InvalidRequest, RequestError
 from service.modes.calibration import Calibration, sign_of
+from service.modes.comparison import Pair
 from service.modes.escalation import OFF, Escalation, SecondOpinion
 from service.modes.modes import JudgingMode, RatingMode
-from service.modes.served import JudgingModes
+from service.modes.served import COMPARED, JudgingModes, Way
 from service.rubrics import aggregation
 from service.rubrics.debias import check_rates
 from service.rubrics.rubric import Candidate, Criterion
 from service.scheduling import Scheduler
+from service.scoring.comparing import Compared, compare
 from service.scoring.evaluator import Evaluator
 from service.scoring.exam.proctor import NO_EXAM, NoExam, Proctor
 from service.scoring.job import ScoringJob
-from service.scoring.request import Options, Usage
+from service.scoring.request import Options, RequestContext, Usage
 from service.scoring.results import Scored
 from service.verifiers.pool import RulePool
 
@@ -100,6 +102,26 @@ class Scorer:
             second_opinion=second_opinion,
         )
         return await job.start()
+
+    def comparison_mode(self) -> JudgingMode:
+        """How this judge compares two responses. Raises InvalidRequest where it does not."""
+        way = Way(*COMPARED)
+        found = self.judging_modes.ways.get(way)
+        if found is None:
+            raise InvalidRequest(
+                f"this judge compares no responses ({self.judging_modes.refused.get(way, 'it has no such mode')}); "
+                "score each of them with `POST /v1/score`"
+            )
+        return found
+
+    async def compare(self, pairs: Sequence[Pair], context: RequestContext) -> tuple[list[Compared], Usage]:
+        """One for each pair, in order. Raises InvalidRequest where this judge does not compare, Overloaded,
+        QuotaExceeded or Unavailable where it cannot take the work."""
+        judging_mode = self.comparison_mode()
+        await self.proctor.admit(judging_mode, context.deadline_s)
+        usage = Usage()
+        found = await compare(judging_mode, pairs, context, usage, evaluator=self.evaluator, clock=self._clock)
+        return found, usage
 
     async def _second_opinion(self, options: Options) -> SecondOpinion | None:
         """None where verdicts are not judged again, or the mode that would do it fails its exam."""

@@ -43,6 +43,18 @@ FULL: dict[str, Any] = {
     "cache": "refresh",
     "expect_judge": None,
 }
+PAIRS: dict[str, Any] = {
+    "items": [
+        {"prompt": TURNS, "a": "Rests.", "b": "", "id": "i", "reference": "r", "metadata": {"k": 1}},
+        {"prompt": "p", "a": [{"role": "assistant", "content": "x"}], "b": "y", "rubric": {"criteria": [CRITERION]}},
+    ],
+    "reasoning": {"open": "<a>", "close": "</a>"},
+    "pitfalls": "met_is_bad",
+    "deadline_ms": 10_000,
+    "priority": "train",
+    "cache": "refresh",
+    "expect_judge": None,
+}
 ITEMS = [
     {"type": "function_call", "name": "f", "arguments": "{}"},
     {"type": "function_call_output", "output": [{"type": "input_json", "data": {"a": [1.5]}}]},
@@ -50,6 +62,7 @@ ITEMS = [
 ]
 BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/v1/score", FULL),
+    ("/v1/compare", PAIRS),
     ("/v1/rubrics/lint", {"rubric": [CRITERION], "aggregation": "rar_explicit"}),
     ("/seed_session", {"a": 1}),
     *((path, body()) for path, body in JUDGING.items()),

@@ -118,7 +118,7 @@ async def test_a_mode_whose_labels_the_engine_cannot_read_is_not_served() -> Non
     async with compose(fake_settings(), ManualClock(), lifecycle, build).running():
         while lifecycle.state == "loading":
             await settle()
-        assert {mode for mode, _ in lifecycle.judge().judging_modes} == {"verdict", "reasoned"}
+        assert {mode for mode, _ in lifecycle.judge().judging_modes} == {"verdict", "reasoned", "compare"}
 
 
 async def test_what_a_judge_only_writes_as_noise_is_not_served() -> None:
@@ -129,7 +129,7 @@ async def test_what_a_judge_only_writes_as_noise_is_not_served() -> None:
     async with compose(fake_settings(), ManualClock(), lifecycle, build).running():
         while lifecycle.state == "loading":
             await settle()
-        assert {mode for mode, _ in lifecycle.judge().judging_modes} == {"verdict", "implicit", "likert"}
+        assert {mode for mode, _ in lifecycle.judge().judging_modes} == {"verdict", "implicit", "likert", "compare"}
 
 
 async def test_the_judge_sits_its_exam_and_its_answers_are_the_first_of_the_labelled_canaries() -> None:

@@ -55,12 +55,12 @@ def audit(judge: wire.Judge, chosen: Rows, answers: Mapping[str, Answer], missin
     return Audit(judge, findings, len(chosen.rows), prompts, chosen.left_out, len(asked), missing, texts)
 
 
-def checks_in(mode: wire.Mode) -> tuple[Check, ...]:
+def checks_in(mode: wire.AnyMode) -> tuple[Check, ...]:
     """The checks that have a meaning in this mode."""
     return tuple(check for check in CHECKS if mode in check.modes)
 
 
-def _finding(check: Check, mode: wire.Mode, rows: Sequence[AuditRow], ask: Any) -> Finding:
+def _finding(check: Check, mode: wire.AnyMode, rows: Sequence[AuditRow], ask: Any) -> Finding:
     if mode not in check.modes:
         return Finding(check, (), "not run", f"it has no meaning in mode {mode}")
     found = [Placed(effect, row.name, row.group) for row in rows for effect in check.effects(row, ask)]

@@ -2,8 +2,8 @@
 
 It needs pydantic only. `json_text` reads JSON strictly, `reasoning` splits what a policy wrote; `models` holds what the
 parts share; `aggregations`, `turns`, `verifiers`, `rubric` and `request` hold what a caller sends,
-`response` what the service answers, `calibration` the file that calibrates a judge. Use the names from
-here: `from trainer_client import wire`.
+`response` what the service answers, `compare` both sides of `POST /v1/compare`, `calibration` the file that calibrates
+a judge. Use the names from here: `from trainer_client import wire`.
 """
 
 from trainer_client.wire.aggregations import (
@@ -30,9 +30,11 @@ from trainer_client.wire.calibration import (
     read_calibrations,
     write_calibrations,
 )
+from trainer_client.wire.compare import CompareRequest, CompareResponse, Comparison, OneOrder, PairItem, Shown
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
 from trainer_client.wire.models import (
     Answer,
+    AnyMode,
     CacheUse,
     Layout,
     Mode,
@@ -52,6 +54,7 @@ from trainer_client.wire.request import (
     holds_one_item,
 )
 from trainer_client.wire.response import (
+    CompareInfo,
     CriterionResult,
     CriterionStatus,
     Exam,
@@ -100,6 +103,7 @@ __all__ = [
     "Aggregation",
     "AggregationName",
     "Answer",
+    "AnyMode",
     "CacheUse",
     "Calibration",
     "CalibrationCurve",
@@ -107,6 +111,10 @@ __all__ = [
     "Category",
     "Certificate",
     "Choice",
+    "CompareInfo",
+    "CompareRequest",
+    "CompareResponse",
+    "Comparison",
     "Contains",
     "Criterion",
     "CriterionResult",
@@ -133,6 +141,8 @@ __all__ = [
     "Message",
     "Method",
     "Mode",
+    "OneOrder",
+    "PairItem",
     "Pitfalls",
     "Place",
     "Polarity",
@@ -155,6 +165,7 @@ __all__ = [
     "Rubric",
     "ScoreRequest",
     "ScoreResponse",
+    "Shown",
     "SignRates",
     "Source",
     "Split",

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Mode = Literal["verdict", "reasoned", "implicit", "likert"]
+AnyMode = Literal["verdict", "reasoned", "implicit", "likert", "compare"]
+"""A mode of `POST /v1/score`, or that of `POST /v1/compare`."""
 Layout = Literal["rubricd", "healthbench", "simple_evals"]
 Unjudged = Literal["lower", "middle"]
 CacheUse = Literal["use", "refresh", "bypass"]

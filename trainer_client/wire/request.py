@@ -72,7 +72,7 @@ class Item(Strict):
     @classmethod
     def _bounded(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
         if metadata is not None:
-            _check_metadata(metadata)
+            check_metadata(metadata)
         return metadata
 
     @model_validator(mode="after")
@@ -89,7 +89,8 @@ class Item(Strict):
         return [id] if self.responses is None else [f"{id}/{n}" for n in range(len(self.responses))]
 
 
-def _check_metadata(metadata: dict[str, Any]) -> None:
+def check_metadata(metadata: dict[str, Any]) -> None:
+    """Raises ValueError for what cannot be carried to an answer."""
     try:
         characters, levels = len(json.dumps(metadata, allow_nan=False)), _levels(metadata)
     except (TypeError, ValueError, RecursionError):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from trainer_client.wire.calibration import Calibration, Interval
-from trainer_client.wire.models import Answer, Layout, Mode
+from trainer_client.wire.models import Answer, AnyMode, Layout, Mode
 
 CriterionStatus = Literal[
     "ok",
@@ -32,7 +32,7 @@ class Judge(Answer):
     model: str
     revision: str
     engine: str
-    mode: Mode
+    mode: AnyMode
     layout: Layout
     prompt: str | None = Field(default=None, description="Its prompt's name; null where mode and layout have one only.")
     fingerprint: str
@@ -215,9 +215,9 @@ class Unserved(Answer):
 
 class Exam(Answer):
     """How a judge did in questions whose answers are known. A pair is one criterion about two responses, of which one
-    meets it, and is right where that one has the larger P(met) or rating."""
+    meets it, and is right where that one has the larger P(met) or rating, or is preferred."""
 
-    mode: Mode
+    mode: AnyMode
     layout: Layout
     prompt: str | None = None
     fingerprint: str
@@ -231,6 +231,14 @@ class Exam(Answer):
     met_when_empty: float | None = Field(
         description="Share of what an empty response does not have that was called met; null in the rating modes."
     )
+
+
+class CompareInfo(Answer):
+    """How this judge compares. A field of its own, since a client from before `POST /v1/compare` knows no such mode."""
+
+    judge: Judge | None = Field(description="As it answers `POST /v1/compare`; null where it does not serve that.")
+    exam: Exam | None = Field(default=None, description="null before it is over: it is sat at the first comparison.")
+    reason: str | None = Field(default=None, description="Why it is not served.")
 
 
 class JudgeInfo(Answer):
@@ -251,6 +259,7 @@ class JudgeInfo(Answer):
     exams: list[Exam] = Field(
         default_factory=list, description="Those that are over, of modes and layouts that failed, too."
     )
+    compare: CompareInfo | None = Field(default=None, description="Older services: null.")
     labels: dict[str, int] = Field(description="The label tokens and their ids.")
     label_mass_floor: float = Field(description="Below it a criterion abstains.")
     limits: Limits

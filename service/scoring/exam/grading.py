@@ -43,8 +43,9 @@ class Grade:
 
 
 def grade(mode: str, questions: Sequence[Question], answers: Sequence[float | None]) -> Grade:
-    """`answers` are P(met), or ratings in the rating modes; None where there is none. Any mode fails that answers less
-    than half. Mode `reasoned` fails where it finds most things in an empty response: its explanations are made up."""
+    """`answers` are P(met), ratings in the rating modes, or P(the first one is better) in mode `compare`; None where
+    there is none. Any mode fails that answers less than half. Mode `reasoned` fails where it finds most things in an
+    empty response: its explanations are made up."""
     pairs = pairs_of(questions)
     right = sum(_is_right(answers, pair) for pair in pairs)
     low, high = exact_interval(right, len(pairs))

@@ -95,7 +95,8 @@ class Proctor:
             raise Unavailable(f"{_described(judge)} has not sat its exam yet; try again", _AGAIN_S)
         if found.trust == "failed":
             message = f"this judge does not serve {_described(judge)}: {found.reason}"
-            raise InvalidRequest(message, ((("mode",), message),))
+            place = () if judge.mode == "compare" else (((("mode",), message),))
+            raise InvalidRequest(message, place)
 
     def answers_of(self, judge: JudgeIdentity) -> Answers | None:
         """Its answers in the exam; None before the end."""

@@ -5,9 +5,10 @@ one is not.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from service.modes.comparison import shown
 from service.modes.modes import Query
 from service.rubrics.rubric import Candidate, Criterion
 
@@ -26,8 +27,9 @@ class Question:
         return not self.met and not self.candidate.response and not self.candidate.trajectory
 
     def query(self, mode: str) -> Query:
-        """As the mode asks it. In mode `implicit` the criterion is the whole rubric; mode `likert` sees none."""
-        if mode == "implicit":
+        """As the mode asks it. In modes `implicit` and `compare` the criterion is the whole rubric; mode `likert` sees
+        none."""
+        if mode in ("implicit", "compare"):
             return Query(replace(self.candidate, criteria=(self.criterion,)), None)
         if mode == "likert":
             return Query(replace(self.candidate, criteria=()), None)
@@ -56,10 +58,21 @@ class Exam:
 
     def for_mode(self, mode: str) -> tuple[Question, ...]:
         """Mode `reasoned` writes a document a question, and gets fewer of them. Without a rubric there is a good and a
-        poor response alone."""
+        poor response alone. Mode `compare` gets each pair in both orders."""
         if mode == "likert":
             return tuple(one for one in self.questions if one.criterion.id == WANTED)
+        if mode == "compare":
+            return tuple(_compared(self.questions))
         return self.questions[:WRITTEN] if mode == "reasoned" else self.questions
+
+
+def _compared(questions: Sequence[Question]) -> Iterator[Question]:
+    """Each pair in both orders: the response that is shown first is the better one, and is not. What a judge adds for
+    the first place is in both answers, so that a pair is right where the judge prefers the better response."""
+    for met, unmet in pairs_of(questions):
+        better, worse = questions[met], questions[unmet]
+        for first, second in ((better, worse), (worse, better)):
+            yield replace(first, candidate=shown(first.candidate, second.candidate).candidate)
 
 
 WANTED = "wanted"

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from service.modes.comparison import shown
 from service.prompting.renderer import Renderer
 from service.prompting.template import Skeleton, build_skeleton
 from service.prompting.tokenization import Segmenter
@@ -146,6 +147,30 @@ def test_different_requests_never_have_the_same_ids(name: str, mode: str) -> Non
     tried, equal = _collisions(reader, seed=1)
     assert equal == []
     assert tried > 8 * TRADES
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_different_pairs_never_have_the_same_ids(name: str) -> None:
+    """Of 8 families some 900 pairs each, whose texts trade headers: in both orders, none of them equal."""
+    reader = Reader(name, build_skeleton(family(name), mode="compare"))
+    seen: dict[tuple[int, ...], object] = {}
+    read: set[object] = set()
+    for candidate in _pairs(reader, Random(3)):
+        segments = reader.segments(candidate)
+        read.add(segments)
+        assert seen.setdefault(reader.ids(candidate), segments) == segments
+    assert len(read) > 8 * TRADES
+
+
+def _pairs(reader: Reader, random: Random) -> Iterator[Candidate]:
+    made, pieces = reader.skeleton, _pieces(reader)
+    for _ in range(2 * TRADES):
+        a, b, c = ("".join(random.choices(pieces, k=random.randint(0, 3))) for _ in range(3))
+        header = reader.spelled(made.between_turns + made.turn.replace("{role}", "Response B"), b)
+        for first, second in ((a, b), (b, a), (a + header + b, c), (a, b + header + c)):
+            one, other = (_candidate(["p"], None, text, ["d"]) for text in (first, second))
+            yield shown(one, other).candidate
+            yield replace(shown(one, other).candidate, turns=(Turn("user", "p" + header + b),), criteria=())
 
 
 @pytest.mark.parametrize("name", FAMILIES)
