@@ -18,6 +18,7 @@ from trainer_client.training.run_sections import (
     JudgingSection,
     LoraSection,
     RewardsSection,
+    RubricDropoutSection,
     ScaffoldSection,
     WordingSection,
 )
@@ -34,6 +35,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "scaffold": ScaffoldSection,
     "scaffold.wording": WordingSection,
     "rewards": RewardsSection,
+    "rubric_dropout": RubricDropoutSection,
     "lora": LoraSection,
 }
 _BY_PRESET = {

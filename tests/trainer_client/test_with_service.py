@@ -80,3 +80,12 @@ async def test_a_refusal_names_the_callers_item_and_the_request(client: JudgeCli
 async def test_lint_answers_in_the_contracts_words(client: JudgeClient) -> None:
     found = await client.lint([{"text": "Recommends running.", "points": -3}])
     assert all(finding.message for finding in found.findings)
+
+
+async def test_the_part_of_a_rubric_costs_no_verdict_beside_the_whole(client: JudgeClient) -> None:
+    """As a training with rubric dropout asks: 3 answers, 5 criteria in all of which 3 count, and 15 verdicts."""
+    rubric = [{"id": f"c{n}", "text": f"Says {n}.", "points": n + 1} for n in range(5)]
+    part = {"prompt": "p", "responses": ["a", "b", "c"], "rubric": rubric[::2]}
+    outcomes = await client.score([part, {**part, "rubric": rubric}])
+    assert all(isinstance(outcome, Scored) for outcome in outcomes) and len(outcomes) == 6
+    assert (client.usage.judgements, client.usage.deduplicated + client.usage.cache_hits) == (15, 9)

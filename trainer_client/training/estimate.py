@@ -39,7 +39,9 @@ def judgements(plan: Plan) -> int:
 
 
 def _criteria(plan: Plan, counted: int) -> int:
-    return counted if plan.run.judging.mode in ("verdict", "reasoned") else 1
+    if plan.run.judging.mode in ("verdict", "reasoned"):
+        return counted
+    return 1 if plan.run.rubric_dropout is None else 2  # a rating by a part of the rubric is another rating
 
 
 def _hours(plan: Plan, prompt: float, answer: int, judged: int) -> str:

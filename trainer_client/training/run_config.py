@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from trainer_client.data.rows import Pitfalls
+from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Ratio, Scaffold, Schedule, Wording
 from trainer_client.training import presets, yaml_fields
@@ -25,6 +26,7 @@ from trainer_client.training.run_sections import (
     LoraSection,
     OneOrMore,
     RewardsSection,
+    RubricDropoutSection,
     ScaffoldSection,
     Section,
     WordingSection,
@@ -58,6 +60,9 @@ class RunConfig(Section):
     rubric: Rubrics = Field(default="own", description="The row's `own`, four `generic` criteria, or `none`.")
     reference: References = Field(default="hidden", description="Reference answers: `hidden` or `needed` by the judge.")
     scaffold: ScaffoldSection = Field(default=ScaffoldSection(), description="How much of its rubric a rollout sees.")
+    rubric_dropout: RubricDropoutSection | None = Field(
+        default=None, description="Leaves criteria out of each group's reward: share, keep, protect; null: none."
+    )
     rewards: RewardsSection = Field(default=RewardsSection(), description="One reward of a rollout, or several.")
     ratio: Ratio = Field(default="bare/bare", description="Prompts of the importance ratio, numerator/denominator.")
     kl: Literal["clamped", "plain"] = Field(
@@ -96,6 +101,10 @@ class RunConfig(Section):
         for name, judge in (("judging", self.judging), ("examiner", self.examiner)):
             if judge is not None and judge.mode != "likert" and self.rubric == "none":
                 raise ValueError(f"{name}.mode `{judge.mode}` needs a rubric: set `rubric` to own or generic")
+        if self.rubric_dropout is not None and self.judging.mode == "likert":
+            raise ValueError(
+                "`rubric_dropout` needs a mode that reads the rubric: set judging.mode to verdict, or drop it"
+            )
         if self.examiner is not None and self.eval_data is None:
             raise ValueError("`examiner` judges held-out rows alone: set `eval_data`, or leave `examiner` out")
         if self.examiner is not None and self.examiner.scores_as(self.judging):
@@ -122,6 +131,11 @@ class RunConfig(Section):
             schedule, Wording(**part.wording.model_dump()), nested=part.nested, seed=self.seed, place=part.place
         )
 
+    def dropout(self) -> RubricDropout | None:
+        """The rubric dropout that the fields describe."""
+        part = self.rubric_dropout
+        return None if part is None else RubricDropout(part.share, part.keep, tuple(part.protect), seed=self.seed)
+
     def judge(self, environment: Mapping[str, str], *, expect_judge: str | None) -> JudgeConfig:
         """The judge that gives the rewards; its key is read from `environment`."""
         return self.judging.config(environment, expect_judge=expect_judge, pitfalls=self.pitfalls)
@@ -133,6 +147,7 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "judging": JudgingSection,
     "examiner": JudgingSection,
     "rewards": RewardsSection,
+    "rubric_dropout": RubricDropoutSection,
     "functions": FunctionSection,
     "lora": LoraSection,
 }

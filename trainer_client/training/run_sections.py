@@ -12,10 +12,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from trainer_client import wire
 from trainer_client.client import ScoreOptions
 from trainer_client.data.rows import Pitfalls
+from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Over, Place, Schedule, Within, Wording
 
-_SCHEDULE, _WORDING = Schedule(), Wording()
+_SCHEDULE, _WORDING, _DROPOUT = Schedule(), Wording(), RubricDropout()
 
 
 def _listed(value: Any) -> Any:
@@ -163,6 +164,17 @@ class LoraSection(Section):
     alpha: float = Field(default=32.0, gt=0, description="The adapter is scaled by alpha / r.")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout of the adapter's input.")
     target_modules: str | list[str] = Field(default="all-linear", description="Modules that get an adapter.")
+
+
+class RubricDropoutSection(Section):
+    """Rubric dropout: criteria that are left out of a group's reward."""
+
+    share: float = Field(default=_DROPOUT.share, ge=0, lt=1, description="Share of the positive criteria left out.")
+    keep: int = Field(default=_DROPOUT.keep, ge=1, description="Positive criteria that are kept at least.")
+    protect: list[str] = Field(
+        default_factory=list,
+        description="Criteria that are never left out, by id, category, tag (`key:value`) or a tag's key.",
+    )
 
 
 class FunctionSection(Section):

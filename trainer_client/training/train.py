@@ -41,6 +41,7 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
             by=run.rewards.by,
             beside=checked.beside,
             kl=run.kl,
+            dropout=run.dropout(),
             callbacks=[MetricsFile(plan.out / "metrics.jsonl"), OwnIntervals(), UpdateWatch()],
         )
     # TRL's own card names no policy that is a folder.

@@ -10,6 +10,7 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.client import ClientUsage, Outcome, Scored, reward
+from trainer_client.live_rubrics.step_rubric import StepRubric
 from trainer_client.reward_client import why_missing
 from trainer_client.trl.prompt_row import Prompt, row_of
 
@@ -26,6 +27,15 @@ class Judged:
     outcome: Outcome
     took_s: float
     split: wire.Split
+    rubric: StepRubric | None = None
+    """The rubric of its row at this step; None where that is the row's own."""
+    by_full_rubric: Outcome | None = None
+    """The outcome by all criteria, where some are left out of the reward."""
+
+    @property
+    def audited(self) -> Outcome:
+        """The outcome with the most verdicts."""
+        return self.by_full_rubric if isinstance(self.by_full_rubric, Scored) else self.outcome
 
 
 def name_of(judge: str, what: str) -> str:
@@ -61,8 +71,22 @@ class RewardMetrics:
             log("scaffold/revealed_share", share)
             if value is not None:
                 log("reward/scaffolded" if share > 0 else "reward/bare", value)
-            if isinstance(one.outcome, Scored):
-                self._measure_criteria(log, one.outcome.result, row_of(prompt))
+            told = one.audited
+            if isinstance(told, Scored):
+                self._measure_criteria(log, told.result, row_of(prompt))
+
+    def log_dropout(
+        self, log: Log, judged: Sequence[Judged], cut: Sequence[bool], charged: Callable[[float, bool], float]
+    ) -> None:
+        """The share of criteria that are left out, and the reward that the full rubric would have given."""
+        log = self._named_after_judge(log)
+        for one, ended_early in zip(judged, cut, strict=True):
+            if one.rubric is None:
+                continue
+            log("rubric/dropped_share", one.rubric.dropped_share)
+            score = reward(one.by_full_rubric or one.outcome)
+            if score is not None:
+                log("reward/full_rubric", charged(score, ended_early))
 
     def log_usage(self, log: Log, used: ClientUsage) -> None:
         """What judging cost this process since the last batch."""
@@ -121,10 +145,13 @@ def log_columns(
     log("score", [reward(one.outcome) for one in judged])
     log("reward", list(rewards))
     log("status", [why_missing(one.outcome) for one in judged])
-    log("criteria", [_met(one.outcome) for one in judged])
-    log("verdicts", [_verdicts(one.outcome) for one in judged])
+    log("criteria", [_met(one.audited) for one in judged])
+    log("verdicts", [_verdicts(one.audited) for one in judged])
     log("judge", [one.outcome.judge.fingerprint if isinstance(one.outcome, Scored) else None for one in judged])
     log("attempts", [_attempts(one.outcome) for one in judged])
+    if any(one.rubric is not None for one in judged):
+        log("dropped", [json.dumps([] if one.rubric is None else one.rubric.dropped) for one in judged])
+        log("full_score", [reward(one.by_full_rubric or one.outcome) for one in judged])
 
 
 def _met(outcome: Outcome) -> str:

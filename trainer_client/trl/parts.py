@@ -64,7 +64,8 @@ class SplitReward(JudgeReward):
             return None
         if self._by == "total":
             return {}
-        rubric = wire.Rubric.model_validate(row_of(prompt)["rubric"]).criteria
+        own = judged.rubric
+        rubric = own.counted if own else wire.Rubric.model_validate(row_of(prompt)["rubric"]).criteria
         parts = split(judged.outcome.result, rubric, self._by, soft=self._soft)
         return {name: self.charged(value, cut) for name, value in parts.items()}
 

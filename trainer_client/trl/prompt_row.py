@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from trainer_client import wire
+from trainer_client.live_rubrics.step_rubric import StepRubric
 from trainer_client.scaffold import Message, turn
 
 ROW = "row"
@@ -65,6 +66,14 @@ def with_row(row: Row) -> list[dict[str, Any]]:
     criteria = None if row.rubric is None else row.rubric.model_dump(mode="json", by_alias=True)["criteria"]
     text = json.dumps({"id": row.id, "rubric": criteria, "reference": row.reference}, ensure_ascii=False)
     *others, last = row.messages
+    return [*(dict(message) for message in others), {**last, ROW: text}]
+
+
+def with_rubric(prompt: Prompt, rubric: StepRubric) -> list[dict[str, Any]]:
+    """The prompt with all criteria of this rubric in its row, in place of those it holds."""
+    criteria = [one.model_dump(mode="json", by_alias=True) for one in rubric.criteria]
+    *others, last = prompt
+    text = json.dumps({**row_of(prompt), "rubric": criteria}, ensure_ascii=False)
     return [*(dict(message) for message in others), {**last, ROW: text}]
 
 

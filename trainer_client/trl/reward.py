@@ -13,17 +13,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from itertools import count, groupby
+from itertools import count
 from typing import Any, Unpack
 
 from trainer_client import wire
 from trainer_client.client import ClientUsage, Outcome, Scored, ScoreOptions, check_options, reward
 from trainer_client.http.background_loop import BackgroundLoop
+from trainer_client.live_rubrics.step_rubric import StepRubric
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig, RewardClient, may_change, why_missing
 from trainer_client.trl.completions import Response, read_all
 from trainer_client.trl.metrics import DEFAULT, Judged, RewardMetrics, log_columns
-from trainer_client.trl.prompt_row import Prompt, bare, row_of, row_text, rowed
+from trainer_client.trl.prompt_row import Prompt, rowed, with_rubric
+from trainer_client.trl.questions import Question, questions
 
 EXAMINER = "examiner"
 """The name of a second judge of held-out rows, which its metrics and columns begin with."""
@@ -55,7 +57,7 @@ class JudgeReward:
         self._client = RewardClient(judging)
         self._loop = BackgroundLoop("judge", self._client)
         self._tickets = count()
-        self._begun: dict[int, tuple[Future[list[Judged]], int]] = {}
+        self._begun: dict[int, tuple[Future[list[Judged]], int, Prompt]] = {}
         self._metrics = RewardMetrics(name)
         self._logged = ClientUsage()
         self._examiner: JudgeReward | None = None
@@ -81,20 +83,34 @@ class JudgeReward:
         """Takes what reads the policy's answers from the trainer. Before, the policy counts as unknown."""
         self._answers = answers
 
-    def begin_ids(self, prompts: Sequence[Prompt], ids: Sequence[Sequence[int]]) -> list[int]:
+    def begin_ids(
+        self,
+        prompts: Sequence[Prompt],
+        ids: Sequence[Sequence[int]],
+        rubrics: Sequence[StepRubric | None] | None = None,
+    ) -> list[int]:
         """`begin` for completions as token ids, in which the tags of reasoning are still there."""
-        return self.begin(prompts, [self._answers.decode(one) for one in ids])
+        return self.begin(prompts, [self._answers.decode(one) for one in ids], rubrics)
 
-    def begin(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[int]:
+    def begin(
+        self, prompts: Sequence[Prompt], texts: Sequence[str], rubrics: Sequence[StepRubric | None] | None = None
+    ) -> list[int]:
         """Starts judging the answers in these texts and returns a ticket for each; TRL passes them to `__call__` as
-        `ticket`."""
-        return self._begin(prompts, [Response(self._answers.split(text)) for text in texts])
+        `ticket`. `rubrics` are judged instead of the prompts' own; None is a prompt's own."""
+        return self._begin(prompts, [Response(self._answers.split(text)) for text in texts], rubrics)
 
-    def _begin(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[int]:
-        items = _items(prompts, [one.sent for one in responses])
-        future = self._loop.start(partial(_judge, self._client, items, [one.split for one in responses]))
+    def _begin(
+        self,
+        prompts: Sequence[Prompt],
+        responses: Sequence[Response],
+        rubrics: Sequence[StepRubric | None] | None = None,
+    ) -> list[int]:
+        rubrics = rubrics or [None] * len(prompts)
+        prompts = [one if own is None else with_rubric(one, own) for one, own in zip(prompts, rubrics, strict=True)]
+        asked = questions(prompts, [one.sent for one in responses], rubrics)
+        future = self._loop.start(partial(_judge, self._client, asked, [one.split for one in responses], rubrics))
         tickets = [next(self._tickets) for _ in responses]
-        self._begun.update({ticket: (future, place) for place, ticket in enumerate(tickets)})
+        self._begun.update({ticket: (future, *one) for ticket, one in zip(tickets, enumerate(prompts), strict=True)})
         return tickets
 
     async def __call__(
@@ -129,26 +145,28 @@ class JudgeReward:
         **columns: Any,
     ) -> list[float | None]:
         started = time.monotonic()
-        prompts = rowed(prompts, columns, rubrics=self._judging.options.get("mode") != "likert")
         if ticket is None:
-            ticket = self._begin(prompts, read_all(completions, completion_ids, self._answers))
+            own_rows = rowed(prompts, columns, rubrics=self._judging.options.get("mode") != "likert")
+            ticket = self._begin(own_rows, read_all(completions, completion_ids, self._answers))
         begun = [self._begun.pop(one) for one in ticket]
-        judged = [(await asyncio.wrap_future(future))[place] for future, place in begun]
+        judged = [(await asyncio.wrap_future(future))[place] for future, place, _ in begun]
+        asked = [prompt for _, _, prompt in begun]
         waited_s = time.monotonic() - started
         cut = [bool(self._ends) and (not ids or ids[-1] not in self._ends) for ids in completion_ids]
         scores = [reward(one.outcome) for one in judged]
         rewards = [None if score is None else self.charged(score, one) for score, one in zip(scores, cut, strict=True)]
         revealed: Sequence[float] = columns.get("revealed_share") or [0.0] * len(rewards)
         if log_metric is not None:
-            self._metrics.log(log_metric, judged, rewards, revealed, waited_s, prompts)
+            self._metrics.log(log_metric, judged, rewards, revealed, waited_s, asked)
+            self._metrics.log_dropout(log_metric, judged, cut, self.charged)
             used = self._client.usage
             self._metrics.log_usage(log_metric, used - self._logged)
             self._logged = used
         if log_extra is not None:
             own = {"cut": cut} if self._ends else {}
-            log_columns(log_extra, judged, rewards, {**columns, **own}, prompts, self.__name__)
+            log_columns(log_extra, judged, rewards, {**columns, **own}, asked, self.__name__)
         self._check([one.outcome for one in judged])
-        self._hear(judged, prompts, cut)
+        self._hear(judged, asked, cut)
         return rewards
 
     def charged(self, score: float, cut: bool) -> float:
@@ -208,28 +226,20 @@ def reward_function(
     return JudgeReward(judging, name=name)
 
 
-async def _judge(client: RewardClient, items: Sequence[wire.Item], splits: Sequence[wire.Split]) -> list[Judged]:
+async def _judge(
+    client: RewardClient,
+    asked: Sequence[Question],
+    splits: Sequence[wire.Split],
+    rubrics: Sequence[StepRubric | None],
+) -> list[Judged]:
     """Judges the items. It knows no JudgeReward, which may be dropped while it goes on."""
     started = time.monotonic()
-    outcomes = await client.score(items)
+    outcomes = iter(await client.score([one.item for one in asked]))
     took_s = time.monotonic() - started
-    return [Judged(outcome, took_s, split) for outcome, split in zip(outcomes, splits, strict=True)]
-
-
-def _items(prompts: Sequence[Prompt], answers: Sequence[Any]) -> list[wire.Item]:
-    """Puts neighbours of one row into one item with several responses: a GRPO group, or this process's part of it."""
-    items = []
-    pairs = zip(prompts, answers, strict=True)
-    for place, (_, group) in enumerate(groupby(pairs, key=lambda pair: row_text(pair[0]))):
-        members = list(group)
-        prompt = members[0][0]
-        row = row_of(prompt)
-        fields = {
-            "id": f"{place}",
-            "prompt": bare(prompt),
-            "responses": [answer for _, answer in members],
-            "rubric": row["rubric"],
-            "reference": row["reference"],
-        }
-        items.append(wire.Item.model_validate(fields))
-    return items
+    told: dict[tuple[int, bool], Outcome] = {}
+    for one in asked:
+        told.update({(place, one.full): next(outcomes) for place in one.places})
+    return [
+        Judged(told[place, False], took_s, split, rubric, told.get((place, True)))
+        for place, (split, rubric) in enumerate(zip(splits, rubrics, strict=True))
+    ]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer_client import wire
+from trainer_client.live_rubrics.dropout import RubricDropout
+from trainer_client.live_rubrics.step_rubric import StepRubric, step_rubric
 from trainer_client.scaffold import Message, Ratio, Scaffold, fitted, for_template
 from trainer_client.trl.prompt_row import bare, row_of
 from trainer_client.trl.reward import JudgeReward
@@ -24,11 +26,13 @@ class _Start:
     member: int
     revealed: tuple[int, ...]
     share: float
+    rubric: StepRubric | None
 
 
 class Rollouts:
     """`tokens` bounds the tokens that a scaffold may add to a prompt.
 
+    `dropout` leaves criteria out of a group's reward, and so out of its scaffold: what a rollout is shown counts.
     With `pipeline_parts` > 1 a batch is generated in so many parts, and earlier parts are judged while later ones are
     generated; every process must use the same number. `template` goes to the chat template.
     """
@@ -42,7 +46,9 @@ class Rollouts:
         judge: JudgeReward | None = None,
         pipeline_parts: int = 1,
         template: Mapping[str, Any] | None = None,
+        dropout: RubricDropout | None = None,
     ) -> None:
+        self._dropout = dropout
         self._scaffold = scaffold
         self._ratio = ratio
         self._tokens = tokens
@@ -59,14 +65,16 @@ class Rollouts:
         kept = self.generated_from if self._ratio == "scaffold/scaffold" else [start.bare for start in starts]
         return {
             "prompt_ids": kept,
-            **self._generated(prompts, trainer),
+            **self._generated(prompts, [start.rubric for start in starts], trainer),
             "member": [start.member for start in starts],
             "revealed": [json.dumps(start.revealed) for start in starts],
             "revealed_share": [start.share for start in starts],
             "held_out": [not trainer.model.training] * len(starts),
         }
 
-    def _generated(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any] | None]:
+    def _generated(
+        self, prompts: list[Any], rubrics: Sequence[StepRubric | None], trainer: Any
+    ) -> dict[str, list[Any] | None]:
         """`num_generations` is 1 whatever the group: TRL's vLLM server sends every G-th prompt only, and each member
         has a prompt of its own."""
         made: dict[str, list[Any]] = {"completion_ids": [], "logprobs": []}
@@ -77,7 +85,7 @@ class Rollouts:
             made["completion_ids"] += ids
             made["logprobs"] += logprobs or []
             if self._judge is not None:
-                made.setdefault("ticket", []).extend(self._judge.begin_ids(prompts[part], ids))
+                made.setdefault("ticket", []).extend(self._judge.begin_ids(prompts[part], ids, rubrics[part]))
         return {**made, "logprobs": made["logprobs"] or None}
 
     def _starts(self, prompts: Sequence[Any], trainer: Any) -> list[_Start]:
@@ -89,8 +97,12 @@ class Rollouts:
         row, messages = row_of(prompt), bare(prompt)
         rubric = wire.Rubric.model_validate(row["rubric"]).criteria if row["rubric"] else []
         drawn: tuple[int, ...] = ()
+        now: StepRubric | None = None
         if trainer.model.training:
             step, total = batch_of(trainer)
+            if self._dropout is not None and rubric:
+                now = step_rubric(rubric, self._dropout, row=row["id"], step=step)
+                rubric = now.counted
             drawn = self._scaffold.reveal(rubric, row=row["id"], member=member, group=group, step=step, total=total)
 
         def ids(revealed: Sequence[int]) -> list[int]:
@@ -99,7 +111,9 @@ class Rollouts:
         own = ids(())
         revealed = fitted(drawn, lambda some: len(ids(some)) - len(own), self._room(row["id"], len(own), trainer))
         counted = sum(criterion.worth != 0 for criterion in rubric)
-        return _Start(own, ids(revealed), member, revealed, len(revealed) / counted if counted else 0.0)
+        share = len(revealed) / counted if counted else 0.0
+        places = revealed if now is None else tuple(now.kept[place] for place in revealed)
+        return _Start(own, ids(revealed), member, places, share, now)
 
     def _ids(self, messages: list[Message], trainer: Any) -> list[int]:
         rendered: list[int] = trainer.processing_class.apply_chat_template(

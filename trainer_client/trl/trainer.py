@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import pad
 
+from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.reward_parts import By
@@ -122,13 +123,15 @@ def build(
     by: By = "total",
     beside: Sequence[parts.Beside] = (),
     kl: Kl = "clamped",
+    dropout: RubricDropout | None = None,
     callbacks: Sequence[Any] = (),
 ) -> RubricTrainer:
     """Returns a trainer over `rows`, which are in the order of training; `.train()` and
     `.train(resume_from_checkpoint=…)` are TRL's. `policy` is a folder or a hub name, `lora` a peft configuration.
     `examining` is a second judge of the held-out rows, who gives no rewards: its metrics begin with `examiner/`.
-    `kl` is TRL's k3 term with the bounds of the paper's code (`clamped`), or without them (`plain`). Raises
-    RuntimeError for another TRL, ValueError for rows or settings that do not fit."""
+    `kl` is TRL's k3 term with the bounds of the paper's code (`clamped`), or without them (`plain`). `dropout` leaves
+    criteria out of each group's reward. Raises RuntimeError for another TRL, ValueError for rows or settings that do
+    not fit."""
     check_engine()
     constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every training to its authors.
     tokenizer = AutoTokenizer.from_pretrained(policy, padding_side="left")
@@ -148,7 +151,13 @@ def build(
     for name, value in settings.items():
         setattr(config, name, value)
     rollouts = Rollouts(
-        scaffold, ratio=ratio, tokens=tokens, judge=judge, pipeline_parts=pipeline_parts, template=template
+        scaffold,
+        ratio=ratio,
+        tokens=tokens,
+        judge=judge,
+        pipeline_parts=pipeline_parts,
+        template=template,
+        dropout=dropout,
     )
     kind = BareOverScaffold if ratio == "bare/scaffold" else RubricTrainer
     with warnings.catch_warnings():

@@ -6,13 +6,16 @@ Where the prompts differ, no value of the sampler that would correct for it reac
 """
 
 import asyncio
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import uuid4
 
 from trainer_client import wire
+from trainer_client.live_rubrics.dropout import RubricDropout
+from trainer_client.live_rubrics.step_rubric import StepRubric, step_rubric
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.scaffold import Message, Scaffold, fitted, for_template, placed
 from trainer_client.verl.rows import PromptRow, prompt_row
@@ -40,10 +43,18 @@ class _Prompt:
 
 class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
     """verl makes one for each rollout, from the file of `rollout.agent.agent_loop_config_path`; the row's `agent_name`
-    chooses it. The file holds `scaffold` and `ratio`."""
+    chooses it. The file holds `scaffold`, `ratio` and `dropout`."""
 
-    def __init__(self, *args: Any, scaffold: Scaffold | None = None, ratio: Ratio = "bare/bare", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        scaffold: Scaffold | None = None,
+        ratio: Ratio = "bare/bare",
+        dropout: RubricDropout | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._dropout = dropout
         self._scaffold = scaffold or Scaffold()
         self._ratio = ratio
         self._answers = PolicyAnswers("remove", self.tokenizer, self.apply_chat_template_kwargs)
@@ -55,7 +66,8 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
         own = prompt_row(kwargs["extra_info"])
         # Not `raw_prompt`, whose column has no calls of tools.
         messages = list(own.row.messages)
-        criteria = own.row.rubric.criteria if own.row.rubric else []
+        now = rubric_now(own, self._dropout, kwargs)
+        criteria = now.counted if now else []
         drawn = self._drawn(own, criteria, kwargs)
         prompt = await asyncio.to_thread(self._prompt, messages, criteria, drawn, own.row.id)
         started = time.monotonic()
@@ -86,17 +98,14 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
                 "revealed": len(prompt.revealed),
                 "criteria": len(criteria),
                 "revealed_share": len(prompt.revealed) / max(sum(one.worth != 0 for one in criteria), 1),
+                "dropped": json.dumps(now.dropped if now else []),
             },
         )
 
-    def _drawn(self, own: PromptRow, criteria: Sequence[wire.Criterion], kwargs: dict[str, Any]) -> tuple[int, ...]:
+    def _drawn(self, own: PromptRow, criteria: Sequence[wire.Criterion], kwargs: Mapping[str, Any]) -> tuple[int, ...]:
         if own.split != "train":
             return ()
-        if "session_id" not in kwargs or "global_steps" not in kwargs:
-            raise ValueError(
-                "verl did not pass this rollout its member and step, as verl 0.9's V1 trainer does: set "
-                "trainer.use_v1=True"
-            )
+        _check_place(kwargs)
         return self._scaffold.reveal(
             criteria,
             row=own.row.id,
@@ -131,6 +140,25 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
             return _Prompt(own, whole, drawn)
         revealed = fitted(drawn, lambda some: len(ids(some)), most)
         return _Prompt(own, ids(revealed), revealed)
+
+
+def rubric_now(own: PromptRow, dropout: RubricDropout | None, kwargs: Mapping[str, Any]) -> StepRubric | None:
+    """The row's rubric at this step; None where it has none. Validation leaves nothing out. Raises ValueError for a
+    trainer that does not pass the step."""
+    if own.row.rubric is None:
+        return None
+    criteria, row = own.row.rubric.criteria, own.row.id
+    if dropout is None or own.split != "train":
+        return step_rubric(criteria, None, row=row, step=0)
+    _check_place(kwargs)
+    return step_rubric(criteria, dropout, row=row, step=int(kwargs["global_steps"]))
+
+
+def _check_place(kwargs: Mapping[str, Any]) -> None:
+    if "session_id" not in kwargs or "global_steps" not in kwargs:
+        raise ValueError(
+            "verl did not pass this rollout its member and step, as verl 0.9's V1 trainer does: set trainer.use_v1=True"
+        )
 
 
 def total_steps(config: Any) -> int:

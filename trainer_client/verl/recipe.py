@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from trainer_client import wire
 from trainer_client.client import ScoreOptions
+from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.scaffold import Scaffold
 from trainer_client.verl.reward import WhenMissing
 from trainer_client.verl.rows import AGENT, TOOL_AGENT
@@ -23,14 +24,19 @@ _PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)[a-z/][a-z0-9_./:-]*", re.
 _LONGEST_MICRO_BATCH = 16384
 
 
-def agent_loops(scaffold: Scaffold, *, ratio: str = "bare/bare", name: str = AGENT) -> str:
+def agent_loops(
+    scaffold: Scaffold, *, ratio: str = "bare/bare", name: str = AGENT, dropout: RubricDropout | None = None
+) -> str:
     """The text of the file for `rollout.agent.agent_loop_config_path`: JSON, which is YAML. It names the scaffolded
-    loop, as `name`, and the one with tools."""
+    loop, as `name`, and the one with tools. `dropout` leaves criteria out of each group's reward."""
+    own = "trainer_client.live_rubrics.dropout.RubricDropout"
+    left_out = {} if dropout is None else {"dropout": {"_target_": own, **asdict(dropout)}}
     fields = asdict(scaffold)
     loop = {
         "name": name,
         "_target_": "trainer_client.verl.agent_loop.ScaffoldAgentLoop",
         "ratio": ratio,
+        **left_out,
         "scaffold": {
             **fields,
             "_target_": "trainer_client.scaffold.Scaffold",
@@ -38,7 +44,7 @@ def agent_loops(scaffold: Scaffold, *, ratio: str = "bare/bare", name: str = AGE
             "wording": {"_target_": "trainer_client.scaffold.Wording", **fields["wording"]},
         },
     }
-    tools = {"name": TOOL_AGENT, "_target_": "trainer_client.verl.tool_agent_loop.TurnsToolAgentLoop"}
+    tools = {"name": TOOL_AGENT, "_target_": "trainer_client.verl.tool_agent_loop.TurnsToolAgentLoop", **left_out}
     return json.dumps([loop, tools], indent=1, ensure_ascii=False) + "\n"
 
 

@@ -6,6 +6,7 @@ rollout as failed.
 """
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,9 @@ from weakref import WeakKeyDictionary
 
 from trainer_client import wire
 from trainer_client.client import Failed, Outcome, Scored, ScoreOptions
+from trainer_client.client import reward as reward_of
 from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.live_rubrics.dropout import named
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig, RewardClient, why_missing
 from trainer_client.reward_parts import By, names_of
@@ -57,6 +60,7 @@ async def compute_score(
     hands on `turns`, of `assistant` and `tool`, these are judged as a trajectory.
     With `rewards_by` `tag` or `criterion` there is a key `reward/<name>` for each of `parts` (`reward_parts.names`),
     for verl's `algorithm.gdpo_reward_keys`. A part that a row lacks is 0 for its whole group, which moves nothing.
+    Where our agent loop left criteria out (`dropped`), `score` is by the others and `full_score` by all of them.
     `concurrency` bounds the requests under way of one of verl's `reward.num_workers` processes. `options` are those of
     `JudgeClient.score`. verl passes the last two where it serves a reward model; they are not used here.
     Raises NotJudged, and RubricdClientError where waiting for the judge is of no use; DataError for several turns whose
@@ -69,23 +73,43 @@ async def compute_score(
     info = extra_info or {}
     row = prompt_row(info)
     split = _split(solution_str, info, reasoning)
-    item = row.item(_trajectory(info, reasoning) or split.answer)
+    whole = row.item(_trajectory(info, reasoning) or split.answer)
+    item = _counted(whole, info.get("dropped"))
     score_options = cast(ScoreOptions, _plain(options or {}))
     judging = JudgeConfig(
         url, os.environ.get(token_env) or None, score_options, judge_timeout_s, concurrency, timeout_s
     )
     started = time.monotonic()
-    outcomes = await _client(judging).score([item])
-    (outcome,) = outcomes
+    # In one call, so that the judge reads a criterion that both hold once.
+    both = [one.model_copy(update={"id": None}) for one in (item, whole)]
+    outcomes = await _client(judging).score([item] if item is whole else both)
+    outcome = outcomes[0]
     return {
         **_scored(outcome, when_missing),
-        **_parts(outcome, row.row.rubric, rewards_by, parts, soft=bool(score_options.get("soft"))),
+        **_parts(outcome, item.rubric, rewards_by, parts, soft=bool(score_options.get("soft"))),
+        "full_score": reward_of(outcomes[-1]),
+        "dropped_share": _left_out(item, whole),
         "answer_empty": float(not split.answer.strip()),
         "reasoning_unfinished": float(split.ended == "unfinished"),
         "judge_latency_s": time.monotonic() - started,
         "revealed_share": float(info.get("revealed_share", 0.0)),
         "revealed": float(info.get("revealed", 0)),
     }
+
+
+def _counted(item: wire.Item, dropped: str | None) -> wire.Item:
+    """The item without the criteria that our agent loop left out for this group and step: their ids, as JSON."""
+    without = set(json.loads(dropped or "[]"))
+    if not without or item.rubric is None:
+        return item
+    kept = [one for one in named(item.rubric.criteria) if one.id not in without]
+    return item.model_copy(update={"rubric": wire.Rubric(criteria=kept)})
+
+
+def _left_out(item: wire.Item, whole: wire.Item) -> float:
+    if item.rubric is None or whole.rubric is None:
+        return 0.0
+    return 1 - len(item.rubric.criteria) / len(whole.rubric.criteria)
 
 
 def _plain(value: Any) -> Any:

@@ -4,11 +4,14 @@ Guarantees: the turns are those of verl's loop, with the last one where verl end
 that are trained on are verl's own. Rollouts are generated from the bare prompt.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.policy_answers import PolicyAnswers
-from trainer_client.verl.agent_loop import check_trainer
+from trainer_client.verl.agent_loop import check_trainer, rubric_now
+from trainer_client.verl.rows import prompt_row
 
 try:
     from verl.experimental.agent_loop import AgentLoopOutput
@@ -26,21 +29,27 @@ class TurnsToolAgentLoop(ToolAgentLoop):  # type: ignore[misc]
     """verl makes one for each rollout, and passes the tools of `rollout.multi_turn`. A reward function finds the turns
     in `extra_info`: `turns` without the policy's reasoning, and `turns_with_reasoning`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, dropout: RubricDropout | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._dropout = dropout
         check_trainer(self.config)
         self._answers = PolicyAnswers("remove", self.tokenizer, self.apply_chat_template_kwargs)
         self._data: AgentData
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """Makes one rollout of one row, as verl's loop does."""
+        now = rubric_now(prompt_row(kwargs["extra_info"]), self._dropout, kwargs) if self._dropout else None
         output: AgentLoopOutput = await super().run(sampling_params, priority=priority, **kwargs)
         turns = [self._plain(turn) for turn in await self._turns(len(kwargs["raw_prompt"]))]
         last = turns[-1]
         split = self._answers.split(last["content"] if last["role"] == "assistant" else "")
         read = [{**turn, "content": self._answer(turn)} for turn in turns]
         output.extra_fields.update(
-            turns=read, turns_with_reasoning=turns, answer=split.answer, reasoning_ended=split.ended
+            turns=read,
+            turns_with_reasoning=turns,
+            answer=split.answer,
+            reasoning_ended=split.ended,
+            dropped=json.dumps(now.dropped if now else []),
         )
         return output
 

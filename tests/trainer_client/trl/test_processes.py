@@ -17,6 +17,7 @@ from testkit.scripted_judge import Service
 from tests.trainer_client.trl.tiny import judged_by, texts, word
 from tests.trainer_client.trl.training_run import Plan, Running
 from trainer_client.client import JudgeClient, reward
+from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.trl.prompt_row import ROW, bare
 
@@ -29,7 +30,7 @@ def plan(out: Path, policy: str, judging: JudgeConfig, **changes: Any) -> Plan:
 
 
 @contextmanager
-def killing(at: int) -> Iterator[tuple[JudgeConfig, list[Running]]]:
+def killing(at: int, *, by_criteria: bool) -> Iterator[tuple[JudgeConfig, list[Running]]]:
     """A judge that kills the run that asks it for this many answers, before it answers the last."""
     running: list[Running] = []
     asked = 0
@@ -41,7 +42,7 @@ def killing(at: int) -> Iterator[tuple[JudgeConfig, list[Running]]]:
             running[0].kill()
         return word(response)
 
-    with judged_by(verdict) as (judging, _):
+    with judged_by(verdict, by_criteria=by_criteria) as (judging, _):
         yield judging, running
 
 
@@ -50,20 +51,25 @@ def happened(record: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("world", [1, 2])
-def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(tmp_path: Path, policy: str, world: int) -> None:
-    """Two updates a batch, six batches, three epochs of two; a checkpoint after the third; killed in the fifth."""
-    with judged_by() as (judging, _):
-        whole = plan(tmp_path / "whole", policy, judging, world=world, save_every=3)
+@pytest.mark.parametrize(("world", "dropout"), [(1, None), (2, RubricDropout(0.5, keep=1))])
+def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, policy: str, world: int, dropout: RubricDropout | None
+) -> None:
+    """Two updates a batch, six batches, three epochs of two; a checkpoint after the third; killed in the fifth. Where
+    criteria are left out of the reward, the judge hears of each answer twice, and scores it by what it is asked."""
+    more: dict[str, Any] = {"world": world, "dropout": dropout, "save_every": 3}
+    by_criteria = dropout is not None
+    with judged_by(by_criteria=by_criteria) as (judging, undisturbed):
+        whole = plan(tmp_path / "whole", policy, judging, **more)
         assert Running(whole).end() == [0] * world
-    with killing(at=4 * 2 * GROUP + 3) as (judging, doomed):
-        cut = plan(tmp_path / "cut", policy, judging, world=world, save_every=3)
+    with killing(at=4 * 2 * GROUP * (2 if dropout else 1) + 3, by_criteria=by_criteria) as (judging, doomed):
+        cut = plan(tmp_path / "cut", policy, judging, **more)
         doomed.append(Running(cut))
         assert doomed[0].end() == [-signal.SIGKILL] * world
         (checkpoint,) = cut.out.glob("checkpoint-*")
         assert checkpoint.name == "checkpoint-6"
         before = [cut.records(rank) for rank in range(world)]
-        resumed = plan(tmp_path / "resumed", policy, judging, world=world, save_every=3, resume=str(checkpoint))
+        resumed = plan(tmp_path / "resumed", policy, judging, **more, resume=str(checkpoint))
         doomed.clear()
         assert Running(resumed).end() == [0] * world
     for rank in range(world):
@@ -76,6 +82,8 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(tmp_path: Path, po
         assert orders[:2] != orders[2:4] != orders[4:]  # each epoch in an order of its own
         ours, theirs = resumed.weights(rank), whole.weights(rank)
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    asked = {len(item["rubric"]["criteria"]) for body in undisturbed.bodies for item in body["items"]}
+    assert asked == ({2, 3} if dropout else {3})
 
 
 @pytest.mark.timeout(400)

@@ -80,18 +80,20 @@ def word(response: str) -> float:
 
 
 @contextmanager
-def judged_by(verdict: Verdict = word) -> Iterator[tuple[JudgeConfig, Service]]:
-    """A loopback judge whose score of a response is `verdict(response)`; None where it abstains."""
-    service = Service(lambda body: answered(_said(body, verdict)))
+def judged_by(verdict: Verdict = word, *, by_criteria: bool = False) -> Iterator[tuple[JudgeConfig, Service]]:
+    """A loopback judge whose score of a response is `verdict(response)`; None where it abstains. With `by_criteria` a
+    number stands for the score of the scripted judge, which depends on the criteria that it is asked about."""
+    service = Service(lambda body: answered(_said(body, verdict, by_criteria)))
     with served(service) as url:
         yield JudgeConfig(url, judge_timeout_s=60.0, max_missing_fraction=1.0), service
 
 
-def _said(body: Json, verdict: Verdict) -> Json:
+def _said(body: Json, verdict: Verdict, by_criteria: bool) -> Json:
     answer = scores(body)
     responses = [response for item in body["items"] for response in item.get("responses", [item.get("response")])]
     for result, response in zip(answer["results"], responses, strict=True):
-        result["score"] = verdict(response)
+        said = verdict(response)
+        result["score"] = result["score"] if by_criteria and said is not None else said
         if result["score"] is None:
             nothing = {"status": "abstained", "met": None, "p": None, "p_raw": None}
             result |= {"status": "failed", "score_bounds": None, "coverage": 0.0}

@@ -18,6 +18,7 @@ import torch
 from testkit.free_port import free_port
 from tests.trainer_client.trl.tiny import QUIET, Recorder, rows
 from trainer_client.data.rows import training_order
+from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Scaffold, Schedule
 from trainer_client.trl.trainer import build, grpo_config
@@ -45,6 +46,7 @@ class Plan:
     resume: str | None = None
     pause_at: int | None = None
     trl: dict[str, Any] = field(default_factory=dict)
+    dropout: RubricDropout | None = None
 
     def records(self, rank: int = 0, kind: str = "rollout") -> list[dict[str, Any]]:
         file = self.out / f"record-{rank}.jsonl"
@@ -121,6 +123,7 @@ def _train(plan: Plan, rank: int) -> None:
         judging=plan.judging,
         config=config,
         scaffold=Scaffold(Schedule(over="linear")),
+        dropout=plan.dropout,
     )
     with (plan.out / f"record-{rank}.jsonl").open("a") as file:
 

@@ -126,7 +126,9 @@ async def test_what_verl_gets_and_what_the_judge_is_asked(extra_info: Json, serv
     told = await _ask(extra_info)
     judged = ["score", "judged", "coverage", "met_share"]
     answered = ["answer_empty", "reasoning_unfinished"]
-    assert list(told) == [*judged, *answered, "judge_latency_s", "revealed_share", "revealed"]
+    by_all = ["full_score", "dropped_share"]
+    assert list(told) == [*judged, *by_all, *answered, "judge_latency_s", "revealed_share", "revealed"]
+    assert (told["full_score"], told["dropped_share"]) == (told["score"], 0.0)
     assert told["score"] == scripted_judge.expected_score(SECRET)
     met = [scripted_judge.chance(SECRET, text) >= 0.5 for text in ("Is kind.", "Lies.")]
     assert told["met_share"] == sum(met) / 2
@@ -155,7 +157,7 @@ async def test_lower_bound_is_the_least_that_its_verdicts_allow_and_is_marked(
     service.answer = _with(status="partial", score=None, coverage=0.625, score_bounds=[-0.6, 1.0])
     told = await _ask(extra_info, when_missing="lower_bound")
     assert (told["score"], told["judged"], told["coverage"]) == (-0.6, 0.0, 0.625)
-    assert len(told) == 9
+    assert len(told) == 11
 
 
 async def test_the_share_that_is_met_is_of_those_with_a_verdict(extra_info: Json, service: Service, made: Made) -> None:

@@ -24,7 +24,8 @@ from trainer_client.verl import sampler as verl_sampler
 from trainer_client.verl.agent_loop import check_trainer
 
 ANSWER_KEYS = {"answer_empty", "reasoning_unfinished"}
-KEYS = {"score", "judged", "coverage", "met_share", *ANSWER_KEYS, "judge_latency_s", "revealed_share", "revealed"}
+REVEALED_KEYS = {"revealed_share", "revealed", "full_score", "dropped_share"}
+KEYS = {"score", "judged", "coverage", "met_share", *ANSWER_KEYS, "judge_latency_s", *REVEALED_KEYS}
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from verl.utils.config import omega_conf_to_dataclass, validate_config
 from tests.trainer_client.verl.contract.world import POLICY
 from tests.trainer_client.verl.test_recipe import FILES, PAPER
 from tests.trainer_client.verl.verl_docs import recipe
+from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.scaffold import Scaffold, Schedule, Wording
 from trainer_client.verl.recipe import agent_loops, overrides
 
@@ -83,12 +84,15 @@ def test_the_agents_file_makes_the_scaffold_that_was_meant(tmp_path: Path) -> No
         nested=True,
         seed=7,
     )
-    (tmp_path / "agents.yaml").write_text(agent_loops(meant), encoding="utf-8")
+    dropout = RubricDropout(0.3, 2, ("axis:safety", "essential"), seed=7)
+    (tmp_path / "agents.yaml").write_text(agent_loops(meant, dropout=dropout), encoding="utf-8")
     loop, tools = OmegaConf.load(tmp_path / "agents.yaml")
     made = hydra.utils.instantiate(loop.scaffold)
     assert made == meant
     # omegaconf calls a mapping equal to a dataclass with its values.
     assert [type(one) for one in (made, made.schedule, made.wording)] == [Scaffold, Schedule, Wording]
+    for left_out in (hydra.utils.instantiate(one.dropout) for one in (loop, tools)):
+        assert type(left_out) is RubricDropout and left_out == dropout
     assert hydra.utils.get_class(loop._target_).__name__ == "ScaffoldAgentLoop"
     assert hydra.utils.get_class(tools["_target_"]).__name__ == "TurnsToolAgentLoop"
 

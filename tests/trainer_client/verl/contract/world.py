@@ -32,6 +32,7 @@ from verl.workers.rollout.replica import TokenOutput
 
 from trainer_client import wire
 from trainer_client.data.rows import Row
+from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.scaffold import Scaffold
 from trainer_client.verl.recipe import agent_loops, overrides
 from trainer_client.verl.rows import to_parquet
@@ -60,7 +61,13 @@ def criteria(row: Row) -> list[wire.Criterion]:
     return row.rubric.criteria if row.rubric else []
 
 
-def config(folder: Path, *changes: str, scaffold: Scaffold | None = None, **recipe: Any) -> DictConfig:
+def config(
+    folder: Path,
+    *changes: str,
+    scaffold: Scaffold | None = None,
+    dropout: RubricDropout | None = None,
+    **recipe: Any,
+) -> DictConfig:
     """What `main_ppo` would run with: verl's own YAML under our overrides, then `changes`."""
     sizes = {"group": 8, "prompts_per_batch": 2, "mini_batch": 2, "gpus": 1}
     lengths = {"prompt_tokens": 256, "scaffold_tokens": 512, "response_tokens": 64}
@@ -70,7 +77,8 @@ def config(folder: Path, *changes: str, scaffold: Scaffold | None = None, **reci
     # One process filters the rows, not a pool of one that would have to be started for each data set.
     composed = copy.deepcopy(_composed(*told, "data.filter_overlong_prompts_workers=null", *changes))
     agents = folder / "agents.yaml"
-    agents.write_text(agent_loops(scaffold or Scaffold(), ratio=recipe.get("ratio", "bare/bare")), encoding="utf-8")
+    loops = agent_loops(scaffold or Scaffold(), ratio=recipe.get("ratio", "bare/bare"), dropout=dropout)
+    agents.write_text(loops, encoding="utf-8")
     composed.data.train_files, composed.data.val_files = str(folder / "train.parquet"), str(folder / "val.parquet")
     composed.actor_rollout_ref.rollout.agent.agent_loop_config_path = str(agents)
     return composed

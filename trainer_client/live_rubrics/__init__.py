@@ -1,0 +1,1 @@
+"""Rubrics that change while a policy is trained on them. Everything but `proposer` and `journal` is pure."""
