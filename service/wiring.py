@@ -31,6 +31,7 @@ from service.modes.registry import judging_modes, readable_modes
 from service.modes.served import COMPARED
 from service.observability import GaugeValues, Telemetry, monitor_event_loop
 from service.observability.tracing import Tracing
+from service.prompting.template import read_grader
 from service.prompting.wording import prompts_for
 from service.redis_client import RedisClient
 from service.scheduling import Scheduler
@@ -194,7 +195,7 @@ async def _load(
     canaries = None if settings.canaries is None else read_labelled_rows(settings.canaries, "canaries")
     built = await build(settings)
     stack.push_async_callback(built.engine.stop)
-    grader = _grader(settings.healthbench_template)
+    grader = None if settings.healthbench_template is None else read_grader(settings.healthbench_template)
     modes = judging_modes(built.engine.identity, built.tokenizer, settings, grader, built.unserved)
     modes = readable_modes(modes, built.check_labels)
     escalation = Escalation.of(settings)
@@ -224,13 +225,6 @@ async def _load(
         proctor=proctor,
         escalation=escalation,
     )
-
-
-def _grader(file: Path | None) -> str | None:
-    try:
-        return None if file is None else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"`healthbench_template` cannot be read: {error}") from error
 
 
 def _labelled_canaries(

@@ -97,6 +97,14 @@ class Skeleton:
         )
 
 
+def read_grader(file: Path) -> str:
+    """The text that replaces the published grader's. Raises ConfigurationError."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"`healthbench_template` cannot be read: {error}") from error
+
+
 def build_skeleton(
     tokenizer: ChatTokenizer,
     layout: str = "rubricd",

@@ -14,7 +14,7 @@ TO_OPERATORS = (
     "service/engine",
     "service/modes",
     "service/prompting",
-    "service/doctor.py",
+    "service/doctor",
     "service/redis_client.py",
     "service/redis_faults.py",
     "service/server.py",

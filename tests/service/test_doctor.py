@@ -1,5 +1,6 @@
 """Tests of the doctor: each finding, when all is well and when it is not."""
 
+import json
 import socket
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ import httpx
 import pytest
 
 from service import doctor
-from service.doctor import Finding, Memory
+from service.doctor import judge, machine, surroundings
+from service.doctor.findings import Finding, report
+from service.doctor.machine import Memory
 from service.engine.devices import Gpu
 from service.settings import Settings
 from testkit.redis import RedisServer
@@ -46,37 +49,37 @@ def assert_says(finding: Finding, level: str, *texts: str) -> None:
 
 
 def test_python() -> None:
-    assert_says(doctor.check_python((3, 11, 7)), "ok", "3.11.7")
-    assert_says(doctor.check_python((3, 10, 12)), "error", "3.10.12", "Python 3.11 or newer")
+    assert_says(machine.check_python((3, 11, 7)), "ok", "3.11.7")
+    assert_says(machine.check_python((3, 10, 12)), "error", "3.10.12", "Python 3.11 or newer")
 
 
 def test_machine(model: Path) -> None:
     on_cpu = settings(judge=str(model), device="cpu")
-    assert_says(doctor.check_machine(on_cpu, 1, PLENTY), "ok", "1 CPU core,", "64.0 GiB of memory")
-    busy = doctor.check_machine(on_cpu, 8, Memory(16 * GIB, 2 * GIB))
+    assert_says(machine.check_machine(on_cpu, 1, PLENTY), "ok", "1 CPU core,", "64.0 GiB of memory")
+    busy = machine.check_machine(on_cpu, 8, Memory(16 * GIB, 2 * GIB))
     assert_says(busy, "warning", "8 CPU cores", "2.0 GiB of it free", "weights need 6.0 GiB", "end other programs")
-    assert_says(doctor.check_machine(on_cpu, 2, Memory(4 * GIB, 4 * GIB)), "error", "need 6.0 GiB", "smaller judge")
+    assert_says(machine.check_machine(on_cpu, 2, Memory(4 * GIB, 4 * GIB)), "error", "need 6.0 GiB", "smaller judge")
     halved = settings(judge=str(model), dtype="bfloat16")
-    assert_says(doctor.check_machine(halved, 2, Memory(4 * GIB, 4 * GIB)), "ok")
+    assert_says(machine.check_machine(halved, 2, Memory(4 * GIB, 4 * GIB)), "ok")
     elsewhere = settings(judge=str(model), engine="remote")
-    assert_says(doctor.check_machine(elsewhere, 2, Memory(GIB, GIB)), "ok")
-    assert_says(doctor.check_machine(on_cpu, 2, None), "ok", "2 CPU cores")
+    assert_says(machine.check_machine(elsewhere, 2, Memory(GIB, GIB)), "ok")
+    assert_says(machine.check_machine(on_cpu, 2, None), "ok", "2 CPU cores")
 
 
 def test_memory_is_what_a_container_may_have(tmp_path: Path) -> None:
-    assert doctor.read_memory(tmp_path) is None
+    assert machine.read_memory(tmp_path) is None
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc" / "meminfo").write_text(
         "MemTotal:       8388608 kB\nMemFree: 1 kB\nMemAvailable:    4194304 kB\n"
     )
-    assert doctor.read_memory(tmp_path) == Memory(8 * GIB, 4 * GIB)
+    assert machine.read_memory(tmp_path) == Memory(8 * GIB, 4 * GIB)
     group = tmp_path / "sys" / "fs" / "cgroup"
     group.mkdir(parents=True)
     (group / "memory.current").write_text(f"{GIB}\n")
     (group / "memory.max").write_text("max\n")
-    assert doctor.read_memory(tmp_path) == Memory(8 * GIB, 4 * GIB)
+    assert machine.read_memory(tmp_path) == Memory(8 * GIB, 4 * GIB)
     (group / "memory.max").write_text(f"{2 * GIB}\n")
-    assert doctor.read_memory(tmp_path) == Memory(2 * GIB, GIB)
+    assert machine.read_memory(tmp_path) == Memory(2 * GIB, GIB)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_memory_is_what_a_container_may_have(tmp_path: Path) -> None:
     ],
 )
 def test_gpu(given: dict[str, Any], gpus: tuple[Gpu, ...] | None, level: str, text: str) -> None:
-    assert_says(doctor.check_gpu(settings(**given), gpus), level, text)
+    assert_says(machine.check_gpu(settings(**given), gpus), level, text)
 
 
 def test_packages() -> None:
@@ -107,33 +110,33 @@ def test_packages() -> None:
     def without_vllm(module: str) -> str | None:
         return None if module == "vllm" else "1.0"
 
-    assert_says(doctor.check_packages(settings()), "ok", "engine local: torch")
-    assert_says(doctor.check_packages(settings(), without_vllm), "ok", "torch 1.0")
-    assert_says(doctor.check_packages(settings(engine="vllm"), without_vllm), "error", "needs vllm", "[service,vllm]")
-    missing = doctor.check_packages(settings(otlp_endpoint="http://collector:4318"), nothing)
+    assert_says(machine.check_packages(settings()), "ok", "engine local: torch")
+    assert_says(machine.check_packages(settings(), without_vllm), "ok", "torch 1.0")
+    assert_says(machine.check_packages(settings(engine="vllm"), without_vllm), "error", "needs vllm", "[service,vllm]")
+    missing = machine.check_packages(settings(otlp_endpoint="http://collector:4318"), nothing)
     assert_says(missing, "error", "torch, transformers", "opentelemetry.sdk", "[service,tracing]")
 
 
 def test_a_module_is_found_by_its_own_name() -> None:
-    assert doctor.installed_version("pydantic_settings")
-    assert doctor.installed_version("no_such_module") is None
-    assert doctor.installed_version("no_such_module.below") is None
+    assert machine.installed_version("pydantic_settings")
+    assert machine.installed_version("no_such_module") is None
+    assert machine.installed_version("no_such_module.below") is None
 
 
 def test_judge(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert_says(doctor.check_judge(settings(judge=str(model))), "ok", str(model))
-    assert_says(doctor.check_judge(settings()), "warning", "miniature", "`judge`")
-    assert_says(doctor.check_judge(settings(engine="fake")), "warning", "mean nothing")
-    assert_says(doctor.check_judge(settings(engine="remote")), "error", "no tokenizer", "`judge`")
-    assert_says(doctor.check_judge(settings(judge=str(tmp_path / "none"))), "error", "there is no folder")
+    assert_says(judge.check_judge(settings(judge=str(model))), "ok", str(model))
+    assert_says(judge.check_judge(settings()), "warning", "miniature", "`judge`")
+    assert_says(judge.check_judge(settings(engine="fake")), "warning", "mean nothing")
+    assert_says(judge.check_judge(settings(engine="remote")), "error", "no tokenizer", "`judge`")
+    assert_says(judge.check_judge(settings(judge=str(tmp_path / "none"))), "error", "there is no folder")
     (model / "model.safetensors").unlink()
-    assert_says(doctor.check_judge(settings(judge=str(model))), "error", "lacks weights in safetensors")
-    assert_says(doctor.check_judge(settings(judge=str(model), engine="remote")), "ok", str(model))
+    assert_says(judge.check_judge(settings(judge=str(model))), "error", "lacks weights in safetensors")
+    assert_says(judge.check_judge(settings(judge=str(model), engine="remote")), "ok", str(model))
     (model / "tokenizer.json").unlink()
-    broken = doctor.check_judge(settings(judge=str(model)))
+    broken = judge.check_judge(settings(judge=str(model)))
     assert_says(broken, "error", "a tokenizer and weights in safetensors", "download the whole model")
-    monkeypatch.setattr(doctor, "MINIATURE", tmp_path / "none")
-    assert_says(doctor.check_judge(settings()), "error", "bundled judge", "check the files out again")
+    monkeypatch.setattr(judge, "MINIATURE", tmp_path / "none")
+    assert_says(judge.check_judge(settings()), "error", "bundled judge", "check the files out again")
 
 
 def test_judge_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,11 +146,11 @@ def test_judge_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     cached = {"rubricd/in-the-cache": "/cache/config.json"}
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, *_, **__: cached.get(name))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    assert_says(doctor.check_judge(settings(judge="rubricd/in-the-cache")), "ok", "the hub's cache")
+    assert_says(judge.check_judge(settings(judge="rubricd/in-the-cache")), "ok", "the hub's cache")
     absent = settings(judge="rubricd/absent")
-    assert_says(doctor.check_judge(absent), "warning", "downloaded at the start", "hf download rubricd/absent")
+    assert_says(judge.check_judge(absent), "warning", "downloaded at the start", "hf download rubricd/absent")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert_says(doctor.check_judge(absent), "error", "HF_HUB_OFFLINE is set", "hf download rubricd/absent")
+    assert_says(judge.check_judge(absent), "error", "HF_HUB_OFFLINE is set", "hf download rubricd/absent")
 
 
 def test_remote() -> None:
@@ -163,12 +166,12 @@ def test_remote() -> None:
         raise httpx.ConnectError("refused")
 
     given = settings(engine="remote", remote_url="http://judge:8001/v1/", remote_key="hidden")
-    assert_says(doctor.check_remote(given, server(200)), "ok", "http://judge:8001/v1/models answers")
-    assert_says(doctor.check_remote(given, server(401)), "error", "with 401", "`remote_key`")
-    assert_says(doctor.check_remote(given, server(404)), "error", "with 404", "`remote_url`")
-    down = doctor.check_remote(given, httpx.MockTransport(refuse))
+    assert_says(judge.check_remote(given, server(200)), "ok", "http://judge:8001/v1/models answers")
+    assert_says(judge.check_remote(given, server(401)), "error", "with 401", "`remote_key`")
+    assert_says(judge.check_remote(given, server(404)), "error", "with 404", "`remote_url`")
+    down = judge.check_remote(given, httpx.MockTransport(refuse))
     assert_says(down, "error", "does not answer: ConnectError", "start the server")
-    assert_says(doctor.check_remote(settings(engine="remote")), "error", "no server", "`remote_url`")
+    assert_says(judge.check_remote(settings(engine="remote")), "error", "no server", "`remote_url`")
 
 
 @pytest.fixture(scope="module")
@@ -178,71 +181,92 @@ def redis() -> Iterator[RedisServer]:
 
 
 async def test_redis(redis: RedisServer) -> None:
-    assert_says(await doctor.check_redis(settings()), "ok", "not used")
-    assert_says(await doctor.check_redis(settings(redis_url=redis.url, redis_timeout_s=5)), "ok", "answers in")
-    slow = await doctor.check_redis(settings(redis_url=redis.url, redis_timeout_s=1e-9))
+    assert_says(await surroundings.check_redis(settings()), "ok", "not used")
+    assert_says(await surroundings.check_redis(settings(redis_url=redis.url, redis_timeout_s=5)), "ok", "answers in")
+    slow = await surroundings.check_redis(settings(redis_url=redis.url, redis_timeout_s=1e-9))
     assert_says(slow, "warning", "answers in", "`redis_timeout_s`")
-    down = await doctor.check_redis(settings(redis_url="redis://user:hidden@127.0.0.1:1/0"))
+    down = await surroundings.check_redis(settings(redis_url="redis://user:hidden@127.0.0.1:1/0"))
     assert_says(down, "warning", "redis://127.0.0.1:1/0 cannot be used: connection", "start Redis")
     assert_says(
-        await doctor.check_redis(settings(redis_url="http://127.0.0.1")), "error", "cannot be used", "`redis_url`"
+        await surroundings.check_redis(settings(redis_url="http://127.0.0.1")), "error", "cannot be used", "`redis_url`"
     )
 
 
 def test_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        busy = doctor.check_port(settings(port=port))
+        busy = surroundings.check_port(settings(port=port))
         assert_says(busy, "error", f"127.0.0.1:{port}", "in use", "another `port`")
-    assert_says(doctor.check_port(settings(port=port)), "ok", f"127.0.0.1:{port} is free")
-    assert_says(doctor.check_port(settings(host="0.0.0.0")), "error", "0.0.0.0:8000", "teams file")
+    assert_says(surroundings.check_port(settings(port=port)), "ok", f"127.0.0.1:{port} is free")
+    assert_says(surroundings.check_port(settings(host="0.0.0.0")), "error", "0.0.0.0:8000", "teams file")
     teams = write(tmp_path / "teams.json", team("a"))
-    assert_says(doctor.check_port(settings(host="0.0.0.0", port=0, teams=teams)), "ok")
-    assert_says(doctor.check_port(settings(host="203.0.113.7", teams=teams)), "error", "cannot be listened on")
+    assert_says(surroundings.check_port(settings(host="0.0.0.0", port=0, teams=teams)), "ok")
+    assert_says(surroundings.check_port(settings(host="203.0.113.7", teams=teams)), "error", "cannot be listened on")
 
 
 def test_the_port_of_the_metrics_is_looked_at_too() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        busy = doctor.check_port(settings(port=0, metrics_port=port))
+        busy = surroundings.check_port(settings(port=0, metrics_port=port))
         assert_says(busy, "error", f"127.0.0.1:{port}", "in use", "another `metrics_port`")
-    free = doctor.check_port(settings(host="::1", port=0, metrics_port=port))
+    free = surroundings.check_port(settings(host="::1", port=0, metrics_port=port))
     assert_says(free, "ok", f"[::1]:0 and [::1]:{port} are free")
-    assert_says(doctor.check_port(settings(metrics_port=0, metrics_host="0.0.0.0")), "error", "0.0.0.0:0", "teams")
+    open_to_all = surroundings.check_port(settings(metrics_port=0, metrics_host="0.0.0.0"))
+    assert_says(open_to_all, "error", "0.0.0.0:0", "teams")
 
 
 def test_connections() -> None:
-    assert_says(doctor.check_connections(settings(), 10_000), "ok", "4096 at a time")
-    few = doctor.check_connections(settings(), 1024)
+    assert_says(surroundings.check_connections(settings(), 10_000), "ok", "4096 at a time")
+    few = surroundings.check_connections(settings(), 1024)
     assert_says(few, "warning", "768 at a time, 1024 descriptors", "`max_connections` to 768")
 
 
 def test_teams(tmp_path: Path) -> None:
-    assert_says(doctor.check_teams(settings()), "ok", "no key is needed")
+    assert_says(surroundings.check_teams(settings()), "ok", "no key is needed")
     good = write(tmp_path / "teams.json", team("a"), team("b"))
-    assert_says(doctor.check_teams(settings(teams=good)), "ok", "2 teams, 2 keys")
+    assert_says(surroundings.check_teams(settings(teams=good)), "ok", "2 teams, 2 keys")
     keyless = write(tmp_path / "keyless.json", team("a"), {"name": "b"})
-    assert_says(doctor.check_teams(settings(teams=keyless)), "warning", "without a key: b", "keys new b --teams")
-    assert_says(doctor.check_teams(settings(teams=tmp_path / "none.yaml")), "error", "cannot be read", "example")
+    assert_says(surroundings.check_teams(settings(teams=keyless)), "warning", "without a key: b", "keys new b --teams")
+    assert_says(surroundings.check_teams(settings(teams=tmp_path / "none.yaml")), "error", "cannot be read", "example")
     broken = tmp_path / "broken.yaml"
     broken.write_text("teams: [")
-    assert_says(doctor.check_teams(settings(teams=broken)), "error", "not YAML", "correct the file")
+    assert_says(surroundings.check_teams(settings(teams=broken)), "error", "not YAML", "correct the file")
     good.chmod(0o666)
-    assert_says(doctor.check_teams(settings(teams=good)), "warning", "any user may write the file", "chmod")
+    assert_says(surroundings.check_teams(settings(teams=good)), "warning", "any user may write the file", "chmod")
+
+
+ROW = {"item": {"prompt": "p", "response": "r", "rubric": [{"text": "t", "points": 1}]}, "met": {"0": True}}
+
+
+def test_files_of_the_judge(tmp_path: Path) -> None:
+    def check(**given: Any) -> Finding:
+        return judge.check_files(settings(**given))
+
+    assert_says(check(), "ok", "no calibration, canaries or template")
+    file = tmp_path / "file.json"
+    assert_says(check(calibration=file), "error", "`calibration` cannot be read", "correct the file")
+    file.write_text("{}")
+    assert_says(check(calibration=file), "error", "is no calibration file", "correct the file")
+    assert_says(check(canaries=file), "error", "`canaries`, line 1 of", "correct the file")
+    assert_says(check(prompt="unknown"), "error", "no prompt of ours", "correct the file")
+    file.write_bytes(b"\xff")
+    assert_says(check(healthbench_template=file), "error", "`healthbench_template` cannot be read", "correct the file")
+    file.write_text(json.dumps(ROW))
+    assert_says(check(canaries=file), "ok", f"canaries {file}")
 
 
 def test_the_report_is_aligned_and_ends_with_the_conclusion() -> None:
     fine = Finding("GPU", "ok", "none is needed")
     odd = Finding("Packages", "warning", "an odd one", "look at it")
     bad = Finding("Port", "error", "taken", "take another")
-    assert doctor.report([fine, odd]).splitlines() == [
+    assert report([fine, odd]).splitlines() == [
         "ok       GPU       none is needed",
         "warning  Packages  an odd one",
         "                   -> look at it",
         "",
         "The service can start.",
     ]
-    assert doctor.report([bad, fine]).splitlines()[-1] == "The service cannot start: 1 error(s)."
+    assert report([bad, fine]).splitlines()[-1] == "The service cannot start: 1 error(s)."
 
 
 def test_the_exit_status_says_whether_the_service_could_start(capsys: pytest.CaptureFixture[str]) -> None:
@@ -250,7 +274,7 @@ def test_the_exit_status_says_whether_the_service_could_start(capsys: pytest.Cap
     assert doctor.doctor(settings(engine="fake", port=0)) == 0
     well = capsys.readouterr().out
     assert [line.split()[1] for line in well.splitlines() if line and line[0] != " "][:-1] == [
-        "Python", "Machine", "GPU", "Packages", "Judge", "Redis", "Port", "Connections", "Teams"
+        "Python", "Machine", "GPU", "Packages", "Judge", "Files", "Redis", "Port", "Connections", "Teams"
     ]  # fmt: skip
     assert doctor.doctor(settings(engine="fake", host="0.0.0.0", redis_url="redis://u:hidden@127.0.0.1:1")) == 1
     out = capsys.readouterr().out

@@ -1,0 +1,38 @@
+"""The doctor looks at the machine, the packages, the judge and what the service connects to, and says what to do.
+
+Guarantees: it loads no judge and changes nothing; it prints no key and no password; it calls a finding an error only
+where `serve` with the same settings could not start, so that the exit status can be trusted.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+
+from service.doctor import judge, machine, surroundings
+from service.doctor.findings import Finding, report
+from service.engine.devices import find_gpus
+from service.http.limits import descriptor_limit
+from service.settings import Settings
+
+
+def doctor(settings: Settings) -> int:
+    """Prints what it finds. Exit status: 1 when the service could not start, else 0."""
+    print(report(findings := list(examine(settings))))
+    return 1 if any(finding.level == "error" for finding in findings) else 0
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every finding, in the order in which they are printed."""
+    yield machine.check_python(sys.version_info[:3])
+    yield machine.check_machine(settings, cores=len(os.sched_getaffinity(0)), memory=machine.read_memory())
+    yield machine.check_gpu(settings, find_gpus())
+    yield machine.check_packages(settings)
+    yield judge.check_judge(settings)
+    if settings.engine == "remote":
+        yield judge.check_remote(settings)
+    yield judge.check_files(settings)
+    yield asyncio.run(surroundings.check_redis(settings))
+    yield surroundings.check_port(settings)
+    yield surroundings.check_connections(settings, descriptor_limit())
+    yield surroundings.check_teams(settings)
