@@ -125,6 +125,19 @@ def scores(request: Json) -> Json:
     return {"id": "req-1", "judge": judge, "results": results, "usage": usage}
 
 
+def preferences(request: Json) -> Json:
+    """The right answer to the body of a comparison: as `chance` of the two texts says, whichever is first."""
+    results = []
+    for index, item in enumerate(request["items"]):
+        there = chance(item["prompt"], item.get("rubric"), item.get("reference"), item["a"])
+        back = chance(item["prompt"], item.get("rubric"), item.get("reference"), item["b"])
+        p = 0.5 + (there - back) / 2
+        orders = [{"first": first, "p": p, "label_mass": 0.99, "source": "judge"} for first in ("a", "b")]
+        named = {"id": item.get("id", str(index)), "status": "ok", "p": p, "p_raw": p}
+        results.append({**named, "label_mass": 0.99, "order_effect": 0.0, "orders": orders})
+    return {**scores({"items": [], "mode": "compare", "layout": "rubricd"}), "results": results}
+
+
 def answered(body: Json, **headers: str) -> httpx.Response:
     return httpx.Response(200, json=body, headers={"x-request-id": "req-1", **headers})
 
@@ -166,10 +179,12 @@ def exam(trust: str, reason: str | None) -> Json:
 
 
 class Service:
-    """Answers `/v1/score` with `answer(body)`. It keeps the bodies of requests and the most requests at one time."""
+    """Answers `/v1/score` with `answer(body)` and `/v1/compare` with `compares(body)`. It keeps the bodies of requests
+    and the most requests at one time."""
 
     def __init__(self, answer: Answer | None = None, **limits: int) -> None:
         self.answer = answer or (lambda body: answered(scores(body)))
+        self.compares: Answer = lambda body: answered(preferences(body))
         self.limits = limits
         self.toy = False
         self.info: Json = {}
@@ -197,11 +212,11 @@ class Service:
         if request.url.path == "/v1/judge":
             told = {"toy": self.toy, "exams": self.exams, "unserved": self.unserved, **self.info}
             return answered({**judge_info(**self.limits), **told})
-        if request.url.path != "/v1/score":
+        if request.url.path not in ("/v1/score", "/v1/compare"):
             return httpx.Response(404, text="not here")
         body = json.loads(request.content)
         self.bodies.append(body)
-        return self.answer(body)
+        return self.compares(body) if request.url.path == "/v1/compare" else self.answer(body)
 
 
 @contextmanager

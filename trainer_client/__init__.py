@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __all__ = [
+    "CompareOptions",
+    "Compared",
     "Failed",
     "JudgeClient",
     "Outcome",
@@ -25,7 +27,17 @@ __all__ = [
 
 if TYPE_CHECKING:
     from trainer_client import errors, wire
-    from trainer_client.client import Failed, JudgeClient, Outcome, Scored, ScoreOptions, SyncJudgeClient, reward
+    from trainer_client.client import (
+        Compared,
+        CompareOptions,
+        Failed,
+        JudgeClient,
+        Outcome,
+        Scored,
+        ScoreOptions,
+        SyncJudgeClient,
+        reward,
+    )
     from trainer_client.tables import score_table
     from trainer_client.trl.reward import reward_function
 else:

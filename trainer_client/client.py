@@ -8,49 +8,39 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
 from trainer_client import wire
 from trainer_client.errors import RubricdClientError
-from trainer_client.http import batching, validation
+from trainer_client.http import batching, comparing, validation
 from trainer_client.http.addresses import Address
 from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.http.batching import BatchScorer, Listener
 from trainer_client.http.one_judge import OneJudge
-from trainer_client.http.outcomes import Failed, Outcome, Scored, reward
+from trainer_client.http.options import CompareOptions, ScoreOptions, check_options
+from trainer_client.http.outcomes import Compared, Failed, Outcome, Scored, reward
 from trainer_client.http.retry import Clock, RetryPolicy
 from trainer_client.http.transport import Transport
 from trainer_client.http.usage import ClientUsage
 
-__all__ = ["ClientUsage", "Failed", "JudgeClient", "Outcome", "ScoreOptions", "Scored", "SyncJudgeClient", "reward"]
+__all__ = [
+    "ClientUsage",
+    "CompareOptions",
+    "Compared",
+    "Failed",
+    "JudgeClient",
+    "Outcome",
+    "ScoreOptions",
+    "Scored",
+    "SyncJudgeClient",
+    "reward",
+]
 
 _T = TypeVar("_T")
 
 _READY_S = 5.0
-
-
-class ScoreOptions(TypedDict, total=False):
-    """The options of `score`: fields of `wire.ScoreRequest`, whose defaults apply."""
-
-    mode: wire.Mode
-    aggregation: wire.Aggregation | dict[str, Any]
-    layout: wire.Layout
-    judge_prompt: str | None
-    consistency: Literal[1, 2]
-    votes: int
-    soft: bool
-    threshold: float
-    debias: bool
-    rating_norm: wire.RatingNorm
-    min_coverage: float
-    reasoning: wire.Reasoning | dict[str, Any]
-    unjudged: wire.Unjudged | None
-    pitfalls: wire.Pitfalls | None
-    priority: wire.Priority
-    cache: wire.CacheUse
-    expect_judge: str | None
 
 
 class JudgeClient:
@@ -166,6 +156,27 @@ class JudgeClient:
         service drops them; `contextlib.aclosing` makes that certain. Raises ValueError for a list that cannot be sent.
         """
         return self._streamed(_checked(items, options), self._transport.deadline(deadline_s))
+
+    async def compare(
+        self,
+        items: Iterable[wire.PairItem | dict[str, Any]],
+        *,
+        deadline_s: float | None = None,
+        wait_for_judge_s: float | None = None,
+        on_outcome: Callable[[int, Compared | Failed], None] | None = None,
+        **options: Unpack[CompareOptions],
+    ) -> list[Compared | Failed]:
+        """Returns one outcome a pair, in order: which of its responses `a` and `b` the judge prefers, in both orders.
+
+        Requests, deadlines and waiting are those of `score`. Raises ValueError (pydantic's) for pairs that cannot be
+        sent.
+        """
+        if (request := comparing.checked(items, options)) is None:
+            return []
+        limits = [limit for limit in (deadline_s, wait_for_judge_s) if limit is not None]
+        deadline, waits = self._transport.deadline(min(limits, default=None)), wait_for_judge_s is not None
+        parts = (self._transport, self._one_judge, request, deadline, on_outcome or _noop, waits)
+        return await comparing.BatchComparer(*parts).compare(self.batch_items, self.batch_bytes)
 
     async def score_request(self, request: wire.ScoreRequest) -> wire.ScoreResponse:
         """Sends one request as it is, `deadline_ms` counted from now. Raises RubricdClientError after the retries."""
@@ -290,6 +301,12 @@ class SyncJudgeClient:
         """As `JudgeClient.stream`. Closing the generator cancels the requests."""
         return self._streamed(self._client.stream(items, deadline_s=deadline_s, **options))
 
+    def compare(
+        self, items: Iterable[wire.PairItem | dict[str, Any]], **limits_and_options: Any
+    ) -> list[Compared | Failed]:
+        """As `JudgeClient.compare`."""
+        return self._run(lambda: self._client.compare(list(items), **limits_and_options))
+
     def score_request(self, request: wire.ScoreRequest) -> wire.ScoreResponse:
         """As `JudgeClient.score_request`."""
         return self._run(lambda: self._client.score_request(request))
@@ -329,11 +346,5 @@ def _checked(items: Iterable[wire.Item | dict[str, Any]], options: ScoreOptions)
     return wire.ScoreRequest.model_validate({"items": listed, **options}) if listed else None
 
 
-def check_options(options: ScoreOptions) -> None:
-    """Raises TypeError for an option that `score` does not have."""
-    if unknown := options.keys() - ScoreOptions.__annotations__.keys():
-        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
-
-
-def _noop(place: int, outcome: Outcome) -> None:
+def _noop(place: int, outcome: Outcome | Compared) -> None:
     """For a caller that waits for the whole list."""

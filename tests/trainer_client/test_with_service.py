@@ -13,7 +13,7 @@ from testkit.apps import fake_settings, started
 from testkit.scripted_judge import items
 from testkit.tokenizer_families import family
 from trainer_client import errors, wire
-from trainer_client.client import Failed, JudgeClient, Scored, reward
+from trainer_client.client import Compared, Failed, JudgeClient, Scored, reward
 
 
 async def _build(settings: Settings) -> LoadedJudge:
@@ -89,3 +89,14 @@ async def test_the_part_of_a_rubric_costs_no_verdict_beside_the_whole(client: Ju
     outcomes = await client.score([part, {**part, "rubric": rubric}])
     assert all(isinstance(outcome, Scored) for outcome in outcomes) and len(outcomes) == 6
     assert (client.usage.judgements, client.usage.deduplicated + client.usage.cache_hits) == (15, 9)
+
+
+async def test_pairs_are_compared_and_a_swapped_pair_is_the_same_preference(client: JudgeClient) -> None:
+    pairs = [{"prompt": "p", "a": f"good {n}", "b": f"bad {n}"} for n in range(20)]
+    client.batch_items = 8
+    there = await client.compare(pairs)
+    back = await client.compare([{**one, "a": one["b"], "b": one["a"]} for one in pairs])
+    for one, other in zip(there, back, strict=True):
+        assert isinstance(one, Compared) and isinstance(other, Compared)
+        assert (one.comparison.p or 0) + (other.comparison.p or 0) == 1.0
+    assert client.usage.judgements == 40

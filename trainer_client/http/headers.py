@@ -17,7 +17,7 @@ HEADER = "x-session-id"
 _DIGITS = 3
 
 
-def affinity(items: Sequence[wire.Item], token: str | None) -> str | None:
+def affinity(items: Sequence[wire.Item] | Sequence[wire.PairItem], token: str | None) -> str | None:
     """A value that is the same for all items with this prompt, in every process that holds this token; None where
     prompts differ.
 

@@ -14,7 +14,7 @@ from trainer_client.http.addresses import Address
 from trainer_client.http.transport import Transport
 
 _Answer = tuple[Address, wire.JudgeInfo | RubricdClientError]
-_Way = tuple[str, str, str | None]
+Way = tuple[str, str, str | None]
 """Mode, layout, and the prompt that is named."""
 
 
@@ -23,23 +23,31 @@ class OneJudge:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._known: dict[_Way, str] = {}
+        self._known: dict[Way, str] = {}
 
     async def pinned(
         self, request: wire.ScoreRequest, deadline: float | None, *, wait_for_judge: bool
     ) -> wire.ScoreRequest:
         """The request with `expect_judge`, the caller's or this client's. With one address it is left as it is, as it
         is where the judge does not offer its mode, which the service refuses better. Raises RubricdClientError."""
-        if len(self._transport.addresses.all) == 1 or request.expect_judge is not None:
-            return request
         asked_in = (request.mode, request.layout, request.judge_prompt)
+        expected = await self.judge_in(asked_in, request.expect_judge, deadline, wait_for_judge=wait_for_judge)
+        return request if expected == request.expect_judge else request.model_copy(update={"expect_judge": expected})
+
+    async def judge_in(
+        self, asked_in: Way, expected: str | None, deadline: float | None, *, wait_for_judge: bool
+    ) -> str | None:
+        """The fingerprint to expect: the caller's, or this client's. None with one address, or where the judge does not
+        offer this. Raises RubricdClientError."""
+        if len(self._transport.addresses.all) == 1 or expected is not None:
+            return expected
         if asked_in not in self._known:
 
             async def once() -> None:
                 self._learn(await self._ask_all(deadline))
 
             await self._transport.retrying(once, deadline, wait_for_judge=wait_for_judge)
-        return request.model_copy(update={"expect_judge": self._known.get(asked_in)})
+        return self._known.get(asked_in)
 
     async def _ask_all(self, deadline: float | None) -> list[_Answer]:
         return await asyncio.gather(*(self._ask(one, deadline) for one in self._transport.addresses.all))
@@ -57,7 +65,7 @@ class OneJudge:
         answered = [(address, info) for address, info in answers if isinstance(info, wire.JudgeInfo)]
         if not answered:
             raise next(error for _, error in answers if isinstance(error, RubricdClientError))
-        found: dict[_Way, tuple[str, Address]] = {}
+        found: dict[Way, tuple[str, Address]] = {}
         for address, info in answered:
             for asked_in, judge in _ways(info):
                 fingerprint, first = found.setdefault(asked_in, (judge.fingerprint, address))
@@ -69,7 +77,7 @@ class OneJudge:
         self._known |= {asked_in: fingerprint for asked_in, (fingerprint, _) in found.items()}
 
 
-def _ways(info: wire.JudgeInfo) -> Iterator[tuple[_Way, wire.Judge]]:
+def _ways(info: wire.JudgeInfo) -> Iterator[tuple[Way, wire.Judge]]:
     """Each judge by mode, layout and prompt; the first of a mode and layout is also that of no named prompt."""
     unnamed: set[tuple[str, str]] = set()
     for judge in info.judges:
@@ -78,3 +86,5 @@ def _ways(info: wire.JudgeInfo) -> Iterator[tuple[_Way, wire.Judge]]:
             yield (judge.mode, judge.layout, None), judge
         if judge.prompt is not None:
             yield (judge.mode, judge.layout, judge.prompt), judge
+    if info.compare is not None and info.compare.judge is not None:
+        yield ("compare", info.compare.judge.layout, None), info.compare.judge

@@ -21,8 +21,21 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """The service's result for one pair. `comparison.p` may still be None, and `comparison.status` tells why."""
+
+    comparison: wire.Comparison
+    judge: wire.Judge
+    attempts: int = 1
+
+    @property
+    def id(self) -> str:
+        return self.comparison.id
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
-    """No result for this response, and the error that is the reason."""
+    """No result for this response or pair, and the error that is the reason."""
 
     id: str
     error: RubricdClientError

@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 
 HOPELESS = (Unauthorized, Forbidden, JudgeMismatch, ContractError)
 """After these no response is judged until a person changes something: waiting for the judge is of no use."""
-_TRANSIENT: frozenset[wire.CriterionStatus] = frozenset(("timeout", "overloaded", "engine_error", "cancelled"))
+TRANSIENT: frozenset[wire.CriterionStatus] = frozenset(("timeout", "overloaded", "engine_error", "cancelled"))
 _LOST = (ConnectionBroken, AnswerLost)
 # A proxy's page with such a status may mean that a replica ended with the request, or that there is none.
 _PERHAPS_LOST = frozenset((500, 502, 504))
@@ -103,7 +103,7 @@ class RetryPolicy:
 
 def may_be_judged_later(result: wire.Result) -> bool:
     """Returns whether a result has no score and lacks verdicts only for now: the same request may bring them later."""
-    return result.score is None and any(criterion.status in _TRANSIENT for criterion in result.criteria)
+    return result.score is None and any(criterion.status in TRANSIENT for criterion in result.criteria)
 
 
 class Retries:

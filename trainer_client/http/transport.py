@@ -87,7 +87,7 @@ class Transport:
         """Closes the connections that were opened in this event loop; a later call opens new ones."""
         await self._connections.aclose()
 
-    def together(self, items: Sequence[wire.Item]) -> dict[str, str]:
+    def together(self, items: Sequence[wire.Item] | Sequence[wire.PairItem]) -> dict[str, str]:
         """The header that keeps calls about one prompt on one replica; none where prompts differ."""
         value = affinity(items, self._token)
         return {} if value is None else {HEADER: value}

@@ -17,8 +17,9 @@ from itertools import count
 from typing import Any, Unpack
 
 from trainer_client import wire
-from trainer_client.client import ClientUsage, Outcome, Scored, ScoreOptions, check_options, reward
+from trainer_client.client import ClientUsage, Outcome, Scored, ScoreOptions, reward
 from trainer_client.http.background_loop import BackgroundLoop
+from trainer_client.http.options import check_options
 from trainer_client.live_rubrics.step_rubric import StepRubric
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig, RewardClient, may_change, why_missing
