@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from miniature.experiment import study
+from miniature.experiment.run import POLICY
 from miniature.world.tasks import SPLITS
 
 
@@ -39,6 +40,14 @@ def _parser() -> argparse.ArgumentParser:
         model.add_argument("--seed", type=int, default=0, help="of the weights and of what is trained on (0)")
         model.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the CPU (all)")
         model.set_defaults(run=run)
+        if name == "judge":
+            model.add_argument("--before", type=Path, help="folder of a judge to go on from, instead of from scratch")
+            model.add_argument(
+                "--policies",
+                type=lambda given: [Path(one) for one in given.split(",")],
+                default=[POLICY],
+                help="policies whose texts are among what is judged, comma-separated (the bundled one)",
+            )
     several = commands.add_parser("study", help="train the tiny policy over HTTP in several ways, side by side")
     study.add_arguments(several)
     several.set_defaults(run=study.run)
@@ -72,8 +81,11 @@ def _judge(options: argparse.Namespace) -> int:
     _wait_passively()
     from miniature.judge.make import make
     from miniature.judge.training import Recipe
+    from miniature.policy.written import written
 
-    make(options.out, Recipe(**_asked(options)), threads=options.threads)
+    recipe = Recipe(**_asked(options), goes_on=options.before is not None)
+    texts = written(options.policies, recipe.seed, recipe.steps * recipe.written)
+    make(options.out, recipe, written=texts, before=options.before, threads=options.threads)
     return 0
 
 

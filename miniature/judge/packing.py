@@ -6,7 +6,8 @@ equal in every row, is computed once per batch and only ever stands before the r
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -14,12 +15,17 @@ from transformers import PreTrainedTokenizerFast
 from miniature.judge.tokenizer import LABELS
 from miniature.world import cases
 from miniature.world.cases import Case
+from miniature.world.clinic import Criterion as Asked
+from miniature.world.ratings import Rated
 from service.engine.base import Prompt
+from service.modes.rating import find_scale
 from service.prompting.renderer import Renderer
 from service.prompting.template import build_skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
 
+RatingMode = Literal["implicit", "likert"]
+MODES = ("verdict", "implicit", "likert")
 _EARLY = 7
 
 
@@ -40,68 +46,111 @@ class Batch:
 
 
 class Packer:
-    """Makes batches for one tokenizer."""
+    """Makes batches for one tokenizer, of one mode each."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         segmenter = Segmenter(tokenizer)
-        self._renderer = Renderer(segmenter, build_skeleton(tokenizer))
-        layout = self._renderer.skeleton
-        self.head = segmenter.encode_trusted(layout.head + layout.conversation)
-        self.tail_tokens = len(segmenter.encode_trusted(layout.tail))
-        self.yes, self.no = self._renderer.label_ids(LABELS)
+        self._renderers = {mode: Renderer(segmenter, build_skeleton(tokenizer, mode=mode)) for mode in MODES}
+        self._heads = {mode: _head(segmenter, renderer) for mode, renderer in self._renderers.items()}
+        self.head = self._heads["verdict"]
+        verdicts = self._renderers["verdict"]
+        self.tail_tokens = len(segmenter.encode_trusted(verdicts.skeleton.tail))
+        self.yes, self.no = verdicts.label_ids(LABELS)
+        scale = find_scale(self._renderers["likert"])
+        if scale.ten_id is not None:
+            raise ValueError("a rating of 10 is one token here, and the judge has learned to write two")
+        self.digits = scale.digit_ids
+        self.end = int(tokenizer.eos_token_id)
 
     def prompts(self, case: Case) -> list[Prompt]:
         """The service's prompts, one a criterion."""
-        criteria = tuple(Criterion(id=c.id, text=c.text, points=c.points) for c in case.criteria)
-        turns = tuple(Turn(role, content) for role, content in case.turns)
-        candidate = Candidate(id=case.id, turns=turns, response=case.response, criteria=criteria)
-        return self._renderer.render([(candidate, criteria)])[0]
+        candidate = _candidate(case, case.criteria, None)
+        return self._renderers["verdict"].render([(candidate, candidate.criteria)])[0]
 
     def batch(self, drawn: Sequence[Case]) -> Batch:
-        rows = [self._row(case) for case in drawn]
-        longest = max(len(ids) for ids, _, _ in rows)
-        shape = (len(rows), longest)
-        ids, spans = torch.zeros(shape, dtype=torch.long), torch.full(shape, -1)
-        positions = torch.zeros(shape, dtype=torch.long)
-        for n, (row, span, position) in enumerate(rows):
-            ids[n, : len(row)] = torch.tensor(row)
-            spans[n, : len(row)] = torch.tensor(span)
-            positions[n, : len(row)] = torch.tensor(position) + len(self.head)
-        ends = spans != torch.cat([spans[:, 1:], torch.full((len(rows), 1), -1)], dim=1)
-        truth = [met for case in drawn for met in case.met]
-        asked = torch.nonzero(ends & (spans > 0))
-        labels = torch.tensor([self.yes if met else self.no for met in truth])
-        back = torch.arange(1, _EARLY + 1)
-        early = torch.stack([asked[:, :1].expand(-1, len(back)), asked[:, 1:] - back], dim=-1).reshape(-1, 2)
-        follows = (spans >= 0) & ~ends
-        follows[early[:, 0], early[:, 1]] = False
-        return Batch(
-            head=torch.tensor([self.head]),
-            ids=ids,
-            positions=positions,
-            mask=_mask(spans, len(self.head)),
-            real=spans >= 0,
-            follows=follows,
-            asked=asked,
-            labels=labels,
-            early=early,
-            early_labels=labels.repeat_interleave(len(back)),
-        )
+        """A row for each case, with all of its criteria."""
+        labels = [self.yes if met else self.no for case in drawn for met in case.met]
+        return _packed(self.head, [self.prompts(case) for case in drawn], labels)
 
-    def _row(self, case: Case) -> tuple[list[int], list[int], list[int]]:
-        """Ids, spans (0 for the prefix, then one number a criterion) and positions after the head."""
-        prompts = self.prompts(case)
-        shared = list(prompts[0].shared)
-        if tuple(shared[: len(self.head)]) != self.head:
-            raise ValueError("the prompts do not begin with the head")
-        ids = shared[len(self.head) :]
-        start = len(ids)
-        spans, positions = [0] * start, list(range(start))
-        for n, prompt in enumerate(prompts, 1):
-            ids = [*ids, *prompt.own]
-            spans += [n] * len(prompt.own)
-            positions += range(start, start + len(prompt.own))
-        return ids, spans, positions
+    def rating_batch(self, mode: RatingMode, rows: Sequence[Sequence[Rated]], *, after_one: bool = False) -> Batch:
+        """A row for each response, with all of the ratings asked of it, which have their reference in common.
+
+        Each is asked as the service asks: for the first digit and, where that is a "1" (with `after_one` always),
+        for what follows it."""
+        prompts: list[list[Prompt]] = []
+        labels: list[int] = []
+        for row in rows:
+            asked = self._renderers[mode].render_whole([_candidate(o.case, o.rubric, o.reference) for o in row])
+            prompts.append([])
+            for one, prompt in zip(row, asked, strict=True):
+                digits = str(one.rating)
+                prompts[-1].append(prompt)
+                labels.append(self.digits[int(digits[0])])
+                if digits[0] == "1" or after_one:
+                    prompts[-1].append(replace(prompt, own=(*prompt.own, self.digits[1])))
+                    labels.append(self.digits[0] if digits == "10" else self.end)
+        return _packed(self._heads[mode], prompts, labels)
+
+
+def _head(segmenter: Segmenter, renderer: Renderer) -> tuple[int, ...]:
+    return segmenter.encode_trusted(renderer.skeleton.head + renderer.skeleton.conversation)
+
+
+def _candidate(case: Case, criteria: Sequence[Asked], reference: str | None) -> Candidate:
+    return Candidate(
+        id=case.id,
+        turns=tuple(Turn(role, content) for role, content in case.turns),
+        response=case.response,
+        criteria=tuple(Criterion(id=c.id, text=c.text, points=c.points) for c in criteria),
+        reference=reference,
+    )
+
+
+def _packed(head: tuple[int, ...], prompts: Sequence[Sequence[Prompt]], answers: Sequence[int]) -> Batch:
+    """Rows of prompts that begin alike. `answers` are the right labels, row after row."""
+    rows = [_row(head, own) for own in prompts]
+    longest = max(len(ids) for ids, _, _ in rows)
+    shape = (len(rows), longest)
+    ids, spans = torch.zeros(shape, dtype=torch.long), torch.full(shape, -1)
+    positions = torch.zeros(shape, dtype=torch.long)
+    for n, (row, span, position) in enumerate(rows):
+        ids[n, : len(row)] = torch.tensor(row)
+        spans[n, : len(row)] = torch.tensor(span)
+        positions[n, : len(row)] = torch.tensor(position) + len(head)
+    ends = spans != torch.cat([spans[:, 1:], torch.full((len(rows), 1), -1)], dim=1)
+    asked = torch.nonzero(ends & (spans > 0))
+    labels = torch.tensor(answers)
+    back = torch.arange(1, _EARLY + 1)
+    early = torch.stack([asked[:, :1].expand(-1, len(back)), asked[:, 1:] - back], dim=-1).reshape(-1, 2)
+    follows = (spans >= 0) & ~ends
+    follows[early[:, 0], early[:, 1]] = False
+    return Batch(
+        head=torch.tensor([head]),
+        ids=ids,
+        positions=positions,
+        mask=_mask(spans, len(head)),
+        real=spans >= 0,
+        follows=follows,
+        asked=asked,
+        labels=labels,
+        early=early,
+        early_labels=labels.repeat_interleave(len(back)),
+    )
+
+
+def _row(head: tuple[int, ...], prompts: Sequence[Prompt]) -> tuple[list[int], list[int], list[int]]:
+    """Ids, spans (0 for the prefix, then one number a prompt) and positions after the head."""
+    shared = list(prompts[0].shared)
+    if tuple(shared[: len(head)]) != head:
+        raise ValueError("the prompts do not begin with the head")
+    ids = shared[len(head) :]
+    start = len(ids)
+    spans, positions = [0] * start, list(range(start))
+    for n, prompt in enumerate(prompts, 1):
+        ids = [*ids, *prompt.own]
+        spans += [n] * len(prompt.own)
+        positions += range(start, start + len(prompt.own))
+    return ids, spans, positions
 
 
 def _mask(spans: torch.Tensor, head: int) -> torch.Tensor:

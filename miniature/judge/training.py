@@ -1,13 +1,15 @@
 """The recipe that trains the judge from scratch in minutes.
 
 The loss is the right label's at the end of each criterion's prompt and, with falling weight, at the few tokens before,
-which see as much. Cases are easy at first.
+which see as much. Cases are easy at first; then a third of the responses are broken or written by a policy, and the
+judge learns to rate as well.
 
 Guarantees: Training sees cases of the training stream only, and none of them twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from random import Random
 
 import torch
 from torch.nn import functional
@@ -15,7 +17,11 @@ from tqdm import tqdm
 from transformers import Qwen2ForCausalLM
 
 from miniature.judge.packing import Batch, Packer, drawn
-from miniature.world.cases import STANDARD, Mix
+from miniature.world.cases import STANDARD, Mix, training, training_on
+from miniature.world.ratings import by_rubric, by_topic
+
+_RATINGS = 500_009
+"""Added to the seed for the cases that are rated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +30,16 @@ class Recipe:
     early labels count less and less for the share `helped` of them.
 
     What the start knows (miniature/judge/model.py) is frozen while cases are easy, then learns at `known_rate` of the
-    rate: at the full rate the first steps, which only learn to say Yes or No, would wash it out.
+    rate: at the full rate the first steps, which only learn to say Yes or No, would wash it out. Of the `batch` cases
+    of a step `written` are about a policy's texts, where there are any; `rated` responses a step are rated by two
+    rubrics each, and as many without one. A training that `goes_on` from a judge has no easy cases.
     """
 
     steps: int = 2400
     batch: int = 16
+    written: int = 3
+    rated: int = 6
+    rating_weight: float = 0.5
     rate: float = 2e-3
     warmup: int = 30
     learnt: float = 0.8
@@ -38,10 +49,12 @@ class Recipe:
     known_rate: float = 0.3
     decay: float = 0.01
     seed: int = 0
+    goes_on: bool = False
 
 
 EASY = Mix(plain=0.9, negated=0.0, empty=0.0, most_steps=4, asked=(3, 4), only_items=True)
-FULL = replace(STANDARD, negated=0.2, asked=(4, 4), more=1)
+FULL = replace(STANDARD, negated=0.2, asked=(4, 4), more=1, broken=0.35)
+_RATED = replace(STANDARD, asked=(2, 4), broken=0.2)
 
 
 def train(
@@ -49,26 +62,29 @@ def train(
     packer: Packer,
     recipe: Recipe,
     *,
+    written: Sequence[str] = (),
     every: int = 250,
     report: Callable[[int], None] = lambda step: None,
 ) -> None:
-    """Train in place. `report` is called every `every` steps and at the end."""
+    """Train in place. `written` are a policy's texts. `report` is called every `every` steps and at the end."""
     optimizer = torch.optim.AdamW(_groups(model, recipe), betas=(0.9, 0.98))
     model.train()
-    easy, right = True, 0.5
+    easy, right = not recipe.goes_on, 0.5
     with tqdm(total=recipe.steps, desc="judge", unit="step", mininterval=1.0) as bar:
         for step in range(recipe.steps):
             done = step / recipe.steps
             easy = easy and done < recipe.easy and right < recipe.learnt
-            batch = packer.batch(drawn(recipe.seed, step, recipe.batch, EASY if easy else FULL))
-            loss, accuracy = losses(model, batch, recipe.early_weight * max(0.0, 1 - done / recipe.helped))
+            early_weight = recipe.early_weight * max(0.0, 1 - done / recipe.helped)
+            batches = _batches(packer, recipe, step, written, easy=easy)
+            found = [losses(model, batch, early_weight) for batch in batches]
+            loss = found[0][0] + recipe.rating_weight * sum(one for one, _ in found[1:])
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for group in optimizer.param_groups:
                 group["lr"] = _rate(step, recipe) * ((0.0 if easy else recipe.known_rate) if group["known"] else 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            right = 0.95 * right + 0.05 * accuracy
+            right = 0.95 * right + 0.05 * found[0][1]
             bar.set_postfix(loss=f"{loss.item():.3f}", right=f"{right:.3f}", refresh=False)
             bar.update()
             if (step + 1) % every == 0 or step + 1 == recipe.steps:
@@ -76,6 +92,28 @@ def train(
                 report(step + 1)
                 model.train()
     model.eval()
+
+
+def _batches(packer: Packer, recipe: Recipe, step: int, written: Sequence[str], *, easy: bool) -> list[Batch]:
+    """The verdicts of a step and, once cases are no longer easy, its ratings by a rubric and without one."""
+    if easy:
+        return [packer.batch(drawn(recipe.seed, step, recipe.batch, EASY))]
+    cases = drawn(recipe.seed, step, recipe.batch, FULL)
+    if written:
+        first = step * recipe.written
+        numbers = range(first, first + recipe.written)
+        cases[: recipe.written] = [training_on(written[n % len(written)], recipe.seed, n, FULL) for n in numbers]
+    random = Random(f"ratings/{recipe.seed}/{step}")
+    rated = [training(recipe.seed + _RATINGS, step * 2 * recipe.rated + n, _RATED) for n in range(2 * recipe.rated)]
+    by = [list(by_rubric(case, random, 2)) for case in rated[: recipe.rated]]
+    alone = [
+        [by_topic(case, random, referenced=random.random() < 0.5, training=True)] for case in rated[recipe.rated :]
+    ]
+    return [
+        packer.batch(cases),
+        packer.rating_batch("implicit", [row for row in by if row]),
+        packer.rating_batch("likert", alone),
+    ]
 
 
 def _rate(step: int, recipe: Recipe) -> float:
@@ -139,3 +177,17 @@ def p_met(model: Qwen2ForCausalLM, packer: Packer, batch: Batch) -> torch.Tensor
     logits = model.lm_head(states[batch.asked[:, 0], batch.asked[:, 1]])
     chances: torch.Tensor = logits[:, [packer.yes, packer.no]].float().softmax(-1)[:, 0]
     return chances
+
+
+@torch.inference_mode()
+def expected_ratings(model: Qwen2ForCausalLM, packer: Packer, batch: Batch) -> torch.Tensor:
+    """(N,): the mean of each rating's distribution over 1 to 10, as the service computes it. The batch is one of
+    `rating_batch` with `after_one`."""
+    states = hidden(model, batch)
+    logits = model.lm_head(states[batch.asked[:, 0], batch.asked[:, 1]]).float()
+    masses = logits[0::2].softmax(-1)[:, list(packer.digits[1:])]
+    after = logits[1::2].softmax(-1)[:, list(packer.digits)]
+    ten = masses[:, 0] * after[:, 0]
+    one = masses[:, 0] * (1 - after.sum(-1))
+    masses = torch.cat([one[:, None], masses[:, 1:], ten[:, None]], dim=1)
+    return (masses @ torch.arange(1.0, 11.0)) / masses.sum(-1)

@@ -1,6 +1,7 @@
 """Measures how well a policy answers the bare prompt: by the judge's word, by the exact truth, and as the best of N.
 
-Guarantees: Answers are drawn from the bare prompt at temperature 1. Judge and truth read the same ones. An answer that
+Guarantees: Answers are drawn from the bare prompt, at temperature 1 but for one figure. Judge and truth read the same
+ones. An answer that
 the judge did not judge ends the measurement.
 """
 
@@ -19,16 +20,20 @@ from miniature.world.tasks import SPLITS, rows, topic_of, truth
 from trainer_client.client import JudgeClient, reward
 
 MOST = 64
+COOL, COOL_TOP_P = 0.7, 0.8
+"""The sampling of the paper's measurements."""
 _BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of R prompts with N answers each: the judge's scores and the exact rewards, prompt by prompt."""
+    """Of R prompts with N answers each: the judge's scores and the exact rewards, prompt by prompt, and the mean exact
+    reward of answers sampled as the paper does."""
 
     judge: Sequence[Sequence[float]]
     exact: Sequence[Sequence[float]]
     finished: float
+    cool: float
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -38,6 +43,7 @@ class Scores:
         return {
             "bare_reward": means[0],
             "exact_reward": means[1],
+            "exact_cool": self.cool,
             "finished": self.finished,
             "best_of": {str(n): best_of(self.judge, n) for n in sizes},
             "exact_best_of": {str(n): best_of(self.exact, n) for n in sizes},
@@ -75,7 +81,16 @@ def _split(
     grouped = [texts[n * samples : (n + 1) * samples] for n in range(len(asked))]
     judged = asyncio.run(_judged(asked, grouped, url))
     exact = [[truth(topic_of(row["id"]), text) for text in own] for row, own in zip(asked, grouped, strict=True)]
-    return Scores(judged, exact, sum(ended) / len(ended))
+    return Scores(judged, exact, sum(ended) / len(ended), _cool(model, tokenizer, asked, max(samples // 4, 1)))
+
+
+def _cool(
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, asked: Sequence[dict[str, Any]], samples: int
+) -> float:
+    """The mean exact reward at the paper's temperature and top-p."""
+    rows = [row for row in asked for _ in range(samples)]
+    texts, _ = answers(model, tokenizer, [row["prompt"] for row in rows], temperature=COOL, top_p=COOL_TOP_P)
+    return sum(truth(topic_of(row["id"]), text) for row, text in zip(rows, texts, strict=True)) / len(rows)
 
 
 @torch.inference_mode()
@@ -85,8 +100,10 @@ def answers(
     prompts: Sequence[list[dict[str, str]]],
     *,
     longest: int = 64,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
 ) -> tuple[list[str], list[bool]]:
-    """An answer to each prompt, sampled at temperature 1, and whether it ended by itself."""
+    """An answer to each prompt, and whether it ended by itself."""
     texts: list[str] = []
     ended: list[bool] = []
     for start in range(0, len(prompts), _BATCH):
@@ -99,9 +116,9 @@ def answers(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
             do_sample=True,
-            temperature=1.0,
+            temperature=temperature,
             top_k=0,
-            top_p=1.0,
+            top_p=top_p,
             max_new_tokens=longest,
         )[:, batch["input_ids"].shape[1] :]
         texts += tokenizer.batch_decode(made, skip_special_tokens=True)

@@ -13,8 +13,9 @@ from functools import cache
 from random import Random
 from typing import Any
 
+from miniature.world.broken import broken, half_said
 from miniature.world.clinic import GENERIC_ITEMS, ITEMS, TOPICS, Criterion, Item, Topic, held_out, rubric
-from miniature.world.oracle import met
+from miniature.world.oracle import met, read, steps
 from miniature.world.responses import STYLES, Response, Step, Wording, render
 
 QUESTIONS = (
@@ -58,7 +59,8 @@ class Case:
 @dataclass(frozen=True, slots=True)
 class Mix:
     """Shares that make cases easier or harder. `asked` bounds the items asked about beyond the topic's own, `more` is
-    how many numbers, and how many names, are asked about beyond the topic's own."""
+    how many numbers, and how many names, are asked about beyond the topic's own. `broken` is the share of responses
+    that are broken as in `miniature.world.broken`; their cases ask about what is half said, too."""
 
     plain: float = 0.25
     negated: float = 0.16
@@ -67,9 +69,11 @@ class Mix:
     asked: tuple[int, int] = (1, 2)
     more: int = 0
     only_items: bool = False
+    broken: float = 0.0
 
 
 STANDARD = Mix()
+BROKEN = Mix(plain=0.75, negated=0.05, broken=1.0)
 _COUNTS = (
     *(Criterion("at_least", 2.0, number=number) for number in (3, 4, 5)),
     *(Criterion("more_than", -8.0, number=number) for number in (5, 6, 7)),
@@ -77,11 +81,11 @@ _COUNTS = (
 Pools = tuple[Sequence[Item], ...]
 
 
-def evaluation(seed: int, index: int) -> Case:
+def evaluation(seed: int, index: int, mix: Mix = STANDARD) -> Case:
     """A case of the evaluation stream; at least one of its criteria is about a held-out combination."""
     random = Random(f"evaluation/{seed}/{index}")
     topic = random.choice(TOPICS)
-    return _case(f"{seed}-{index}", topic, random, STANDARD, _pools(topic, with_held_out=True))
+    return _case(f"{seed}-{index}", topic, random, mix, _pools(topic, with_held_out=True))
 
 
 def training(seed: int, index: int, mix: Mix = STANDARD) -> Case:
@@ -89,6 +93,26 @@ def training(seed: int, index: int, mix: Mix = STANDARD) -> Case:
     random = Random(f"training/{seed}/{index}")
     topic = random.choice(TOPICS)
     return _case(f"training-{seed}-{index}", topic, random, mix, _pools(topic, with_held_out=False))
+
+
+def training_on(text: str, seed: int, index: int, mix: Mix = STANDARD) -> Case:
+    """A case of the training stream about a text that somebody wrote. It is of the topic that the text names or, where
+    that would make a held-out combination, of another one."""
+    random = Random(f"training-on/{seed}/{index}")
+    response = read(text)
+    topics = [t for t in TOPICS if not any(held_out(t, step.item) for step in response.steps)]
+    topic = response.named if response.named in topics else random.choice(topics or TOPICS)
+    if topic not in topics:
+        text, response = "", Response(None, ())
+    pools = _pools(topic, with_held_out=False)
+    own = [c for c in rubric(topic) if c.item is None or c.item in pools[0]]
+    kept = random.sample(own, max(len(own) - random.randint(0, 2), 1))
+    more = _asked([c.item for c in kept if c.item], response, random, mix, pools)
+    criteria = [*(_varied(c, topic, random) for c in kept), *(_any_points(item, random) for item in more)]
+    criteria += _more(criteria, topic, response.named, random, mix)
+    criteria += _half_said(criteria, text, random, pools)
+    random.shuffle(criteria)
+    return _judged(f"training-on-{seed}-{index}", topic, text, criteria, random)
 
 
 def question(topic: Topic, random: Random) -> str:
@@ -117,9 +141,31 @@ def _case(id: str, topic: Topic, random: Random, mix: Mix, pools: Pools) -> Case
     random.shuffle(criteria)
     wording = Wording(style=random.choice(STYLES), plain=random.random() < mix.plain)
     text = "" if random.random() < mix.empty else render(response, wording, random)
+    # Nothing is drawn where nothing is broken: the published cases stay what they are.
+    if mix.broken and random.random() < mix.broken:
+        text = _broken(text, random, pools)
+        criteria += _half_said(criteria, text, random, pools)
+        random.shuffle(criteria)
+    return _judged(id, topic, text, criteria, random)
+
+
+def _judged(id: str, topic: Topic, text: str, criteria: Sequence[Criterion], random: Random) -> Case:
     turns = (*(GREETING if random.random() < 0.15 else ()), ("user", question(topic, random)))
     truth = tuple(met(criterion, text) for criterion in criteria)
     return Case(id=id, topic=topic, turns=turns, response=text, criteria=tuple(criteria), met=truth)
+
+
+def _broken(text: str, random: Random, pools: Pools) -> str:
+    """The text broken so that it says nothing beyond what the stream may speak about; the text where that fails."""
+    tries = (broken(text, random) for _ in range(8))
+    return next((one for one in tries if all(any(s.item in pool for pool in pools) for s in steps(one))), text)
+
+
+def _half_said(criteria: Sequence[Criterion], text: str, random: Random, pools: Pools) -> list[Criterion]:
+    """Up to three items that the text has a word of, each asked about as if it were said."""
+    asked = {criterion.item for criterion in criteria}
+    items = [item for item in half_said(text) if item not in asked and any(item in pool for pool in pools)]
+    return [_any_points(item, random) for item in random.sample(items, min(3, len(items)))]
 
 
 def _response(topic: Topic, own: Sequence[Item], random: Random, mix: Mix, pools: Pools) -> Response:

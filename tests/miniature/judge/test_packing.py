@@ -1,14 +1,24 @@
 """Packed rows, against the service's separate prompts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import torch
+from transformers import Qwen2ForCausalLM
 
 from miniature.judge.make import load
-from miniature.judge.packing import Packer, drawn
+from miniature.judge.packing import Packer, RatingMode, drawn
 from miniature.judge.tokenizer import train_tokenizer
-from miniature.judge.training import FULL, p_met
+from miniature.judge.training import FULL, expected_ratings, p_met
 from miniature.world.cases import evaluation, training
+from miniature.world.ratings import Rated
+from service.engine.base import LabelLogprobs
+from service.modes.rating import find_scale, read_rating
+from service.prompting.renderer import Renderer
+from service.prompting.template import build_skeleton
+from service.prompting.tokenization import Segmenter
+from service.rubrics.rubric import Candidate, Criterion, Turn
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "miniature" / "checkpoints" / "judge"
@@ -35,6 +45,32 @@ def test_the_order_of_criteria_changes_nothing() -> None:
         rows = [model(torch.tensor([prompt.ids])).logits[0, -1] for prompt in reversed(prompts)]
     alone = torch.stack(rows)[:, [packer.yes, packer.no]].softmax(-1)[:, 0].flip(0)
     assert torch.allclose(p_met(model, packer, packer.batch([case])), alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["implicit", "likert"])
+def test_a_rating_is_the_one_that_the_service_reads(mode: RatingMode) -> None:
+    model, tokenizer = load(SHIPPED)
+    packer = Packer(tokenizer)
+    case = evaluation(94, 1)
+    rubrics = (case.criteria[:4], case.criteria[4:]) if mode == "implicit" else ((),)
+    reference = "Go rowing." if mode == "likert" else None
+    rated = [Rated(case, tuple(rubric), reference, 10) for rubric in rubrics]
+    found = expected_ratings(model, packer, packer.rating_batch(mode, [rated], after_one=True))
+    renderer = Renderer(Segmenter(tokenizer), build_skeleton(tokenizer, mode=mode))
+    digits = find_scale(renderer).digit_ids
+    for one, expected in zip(rated, found.tolist(), strict=True):
+        criteria = tuple(Criterion(id=c.id, text=c.text, points=c.points) for c in one.rubric)
+        turns = tuple(Turn(role, content) for role, content in case.turns)
+        prompt = renderer.render_whole([Candidate(case.id, turns, case.response, criteria, reference)])[0]
+        first = _logprobs(model, prompt.ids, digits[1:])
+        after = _logprobs(model, (*prompt.ids, digits[1]), digits)
+        assert read_rating(first, after).expected == pytest.approx(expected, abs=1e-3)
+
+
+def _logprobs(model: Qwen2ForCausalLM, ids: Sequence[int], labels: Sequence[int]) -> LabelLogprobs:
+    with torch.inference_mode():
+        logits = model(torch.tensor([list(ids)])).logits[0, -1].log_softmax(-1)
+    return LabelLogprobs(tuple(logits[list(labels)].tolist()))
 
 
 def test_training_batches_hold_the_truth_at_the_place_of_the_answer() -> None:
