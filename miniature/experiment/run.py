@@ -4,19 +4,24 @@ Guarantees: `result.json` is written last, so a folder that has one holds a whol
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
-from miniature.experiment.arms import ARMS, GROUP, Arm, Kl, Setting
-from miniature.world.tasks import rows
+from miniature.experiment.arms import ARMS, GROUP, Arm, Kl, Reward, Setting
+from miniature.experiment.exact_service import exact_service
+from miniature.world.ratings import reference_answer
+from miniature.world.tasks import rows, topic_of
 
+ASKED = ("steps", "kl", "beta", "reward", "temperature", "top_p")
 POLICY = Path(__file__).parents[1] / "checkpoints" / "policy"
 
 
@@ -24,41 +29,64 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m miniature.experiment.run", description=__doc__)
     parser.add_argument("arm", choices=ARMS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--url", required=True)
+    parser.add_argument("--url", help="the judge service; not needed where the reward is the truth")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--policy", type=Path, default=POLICY)
     parser.add_argument("--rate", type=float, help="learning rate, instead of the arm's")
-    parser.add_argument("--steps", type=int, default=Setting.__dataclass_fields__["steps"].default)
-    parser.add_argument("--kl", choices=get_args(Kl), default=Setting().kl, help="the KL term's bound (%(default)s)")
+    parser.add_argument("--judge", default="", help="name of the judge, for the result")
     parser.add_argument("--samples", type=int, default=64, help="answers to each prompt in the measurement (64)")
+    add_setting(parser)
     options = parser.parse_args(arguments)
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", TRL_EXPERIMENTAL_SILENCE="1", HF_HUB_OFFLINE="1")
-    arm = ARMS[options.arm]
+    with contextlib.ExitStack() as stack:
+        truth = setting_of(options).reward == "truth"
+        result = _run(options, stack.enter_context(exact_service()) if truth else options.url)
+    (options.out / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return 0
+
+
+def add_setting(parser: argparse.ArgumentParser) -> None:
+    """The options that say how all arms are trained."""
+    default = Setting()
+    add = parser.add_argument
+    add("--steps", type=int, default=default.steps, help="batches of rollouts (%(default)s)")
+    add("--kl", choices=get_args(Kl), default=default.kl, help="the KL term as TRL has it, or bounded (%(default)s)")
+    add("--beta", type=float, default=default.beta, help="weight of the KL term (%(default)s)")
+    add("--reward", choices=get_args(Reward), default=default.reward, help="whose word the reward is (%(default)s)")
+    add("--temperature", type=float, default=default.temperature, help="of the rollouts (%(default)s)")
+    add("--top-p", type=float, default=default.top_p, help="of the rollouts (%(default)s)")
+
+
+def setting_of(options: argparse.Namespace) -> Setting:
+    return Setting(**{name: getattr(options, name) for name in ASKED})
+
+
+def _run(options: argparse.Namespace, url: str) -> dict[str, Any]:
+    arm, setting = ARMS[options.arm], setting_of(options)
     rate = options.rate or arm.rate
-    setting = Setting(steps=options.steps, kl=options.kl)
     started = time.monotonic()
-    train(arm, setting, rate=rate, seed=options.seed, url=options.url, out=options.out, policy=options.policy)
+    train(arm, setting, rate=rate, seed=options.seed, url=url, out=options.out, policy=options.policy)
     took_s = time.monotonic() - started
     from miniature.policy.policy_evaluation import measure
 
-    result = {
+    return {
         "arm": options.arm,
         "seed": options.seed,
+        "judge": options.judge,
         "rate": rate,
         "samples": options.samples,
         "policy": str(options.policy),
         "setting": asdict(setting),
         "trained_s": took_s,
-        "splits": measure(options.out / "policy", options.url, seed=options.seed, samples=options.samples),
+        "splits": measure(options.out / "policy", url, seed=options.seed, samples=options.samples),
     }
-    (options.out / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    return 0
 
 
 def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: Path, policy: Path) -> None:
     """Writes `metrics.jsonl` as it goes and the policy at the end."""
     import torch
 
+    from miniature.experiment.mixed_up import MixedUp
     from trainer_client.scaffold import Scaffold
     from trainer_client.trl.trainer import JudgeConfig, build, grpo_config
 
@@ -73,6 +101,8 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
         save_every=setting.steps,
         learning_rate=rate,
         beta=setting.beta,
+        temperature=setting.temperature,
+        top_p=setting.top_p,
         max_completion_length=setting.longest,
         adam_beta2=0.99,
         gradient_checkpointing=False,
@@ -82,14 +112,19 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
         save_strategy="no",
         seed=seed,
     )
+    judging = JudgeConfig(
+        url,
+        options=dict(arm.asked),  # type: ignore[arg-type]
+        judge_timeout_s=setting.judge_timeout_s,
+        truncation_penalty=setting.truncation_penalty,
+    )
+    kind = partial(MixedUp, share=arm.mixed_up) if arm.mixed_up else Scaffold
     trainer = build(
         str(policy),
-        list(order(setting, seed)),
-        judging=JudgeConfig(
-            url, judge_timeout_s=setting.judge_timeout_s, truncation_penalty=setting.truncation_penalty
-        ),
+        list(order(setting, seed, referenced=arm.referenced)),
+        judging=judging,
         config=config,
-        scaffold=Scaffold(arm.schedule, seed=seed),
+        scaffold=kind(arm.schedule, seed=seed),
         ratio=arm.ratio,  # type: ignore[arg-type]
         kl=setting.kl,
         callbacks=[_writer(out / "metrics.jsonl")],
@@ -98,8 +133,8 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
     trainer.save_model(str(out / "policy"))
 
 
-def order(setting: Setting, seed: int) -> Iterator[Any]:
-    """The rows of all steps: epoch after epoch, each in an order of its own."""
+def order(setting: Setting, seed: int, *, referenced: bool = False) -> Iterator[Any]:
+    """The rows of all steps, with a reference answer if asked for: epoch after epoch, each in an order of its own."""
     from trainer_client import wire
     from trainer_client.data.rows import Row
 
@@ -109,7 +144,8 @@ def order(setting: Setting, seed: int) -> Iterator[Any]:
         random.shuffle(epoch)
         for row in epoch[:left]:
             rubric = wire.Rubric.model_validate(row["rubric"])
-            yield Row(row["id"], tuple(row["prompt"]), rubric, None, "miniature")
+            reference = reference_answer(topic_of(row["id"])) if referenced else None
+            yield Row(row["id"], tuple(row["prompt"]), rubric, reference, "miniature")
         left -= len(epoch)
 
 

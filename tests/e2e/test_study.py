@@ -32,7 +32,7 @@ def test_a_small_study_from_service_to_picture(tmp_path: Path, capsys: pytest.Ca
         assert [line["step"] for line in lines] == [1, 2]
         assert {line["judge/none_share"] for line in lines} == {0.0}
         assert ("reward/scaffolded" in lines[0]) == (arm == "ruscarl")
-        assert f"| {arm} |" in told
+        assert f"| `{arm}` |" in told
     assert (out / "study.png").stat().st_size > 10_000
     written = (out / "ruscarl-0" / "result.json").stat().st_mtime_ns
     assert study.run(_options(*words)) == 0

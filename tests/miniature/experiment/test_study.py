@@ -23,23 +23,42 @@ def test_an_unknown_arm_is_refused_with_the_known_ones() -> None:
         study.run(_options("--arms", "ruscar,merf"))
 
 
-def test_the_table_has_means_and_spread_of_the_seeds() -> None:
-    def result(arm: str, bare: float) -> study.Result:
-        split = {"bare_reward": bare, "exact_reward": bare / 2, "best_of": {"1": bare, "8": 1.0}}
-        return {"arm": arm, "splits": {"train": split, "trained": split, "held-out": split}}
+def test_a_rating_needs_a_judge() -> None:
+    with pytest.raises(SystemExit, match="direct-likert ask otherwise"):
+        study.run(_options("--arms", "ruscarl,direct-likert", "--reward", "truth"))
 
-    found = study.table([result("a", 0.2), result("a", 0.4), result("b", 0.5)])
-    assert found["a"]["bare_reward"] == pytest.approx(0.3)
-    assert found["a"]["exact_reward"] == pytest.approx(0.15)
-    assert found["a"]["spread"] == [0.2, 0.4]
-    assert [found[arm]["seeds"] for arm in found] == [2, 1]
+
+def test_runs_of_other_settings_and_judges_have_folders_of_their_own(tmp_path: Path) -> None:
+    run = study.Run("ruscarl", 0, Setting(), None, 4, tmp_path, None, tmp_path)
+    others: list[dict[str, Any]] = [
+        {"setting": Setting(kl="plain")},
+        {"setting": Setting(reward="truth")},
+        {"setting": Setting(beta=0.001)},
+        {"setting": Setting(temperature=0.7, top_p=0.8)},
+        {"judge": Path("/other/small")},
+        {"rate": 1e-3},
+        {"seed": 1},
+    ]
+    folders = {run.folder.name, *(replace(run, **other).folder.name for other in others)}
+    assert len(folders) == len(others) + 1
+    assert run.folder.name == "ruscarl-0"
 
 
 @pytest.mark.parametrize(
-    "other", [{"steps": 5}, {"rate": 1e-3}, {"samples": 8}, {"kl": "clamped"}, {"policy": Path("/other")}]
+    "other",
+    [
+        {"setting": Setting(steps=5)},
+        {"rate": 1e-3},
+        {"samples": 8},
+        {"setting": Setting(beta=0.1)},
+        {"policy": Path("/x")},
+    ],
 )
-def test_a_run_that_was_asked_for_otherwise_is_no_result(tmp_path: Path, other: dict[str, Any]) -> None:
-    run = study.Run("ruscarl", 0, 2, None, 4, "plain", tmp_path / "policy", tmp_path)
+def test_a_run_that_was_asked_for_otherwise_is_no_result(
+    tmp_path: Path, other: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study.Run, "folder", tmp_path)
+    run = study.Run("ruscarl", 0, Setting(steps=2), None, 4, tmp_path / "policy", None, tmp_path)
     assert run.result is None
     written = {"setting": asdict(Setting(steps=2)), "rate": ARMS["ruscarl"].rate, "samples": 4}
     (tmp_path / "result.json").write_text(json.dumps({**written, "policy": str(tmp_path / "policy")}))
