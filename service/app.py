@@ -22,7 +22,9 @@ from service.api.playground import PAGE_ROUTE, page
 from service.api.protocols.routes import ProtocolRoutes
 from service.api.reference import DOCS_ROUTE, reference
 from service.api.routes import Routes
+from service.api.rubric_routes import RubricRoutes
 from service.api.score import ScoreRoute
+from service.api.stored_rubrics import StoredRubrics
 from service.api.unpacking import UnpackedBodies
 from service.api.worker_threads import WorkerThreads
 from service.clock import Clock, SystemClock
@@ -70,9 +72,11 @@ def create_app(
     app.openapi = partial(openapi, app)  # type: ignore[method-assign]
 
     threads = WorkerThreads()
-    routes, scoring = Routes(dependencies, threads), ScoreRoute(dependencies, threads)
+    stored = StoredRubrics(dependencies.rubric_store, settings, threads)
+    routes, scoring = Routes(dependencies, threads, stored), ScoreRoute(dependencies, threads, stored)
     protocols = ProtocolRoutes(dependencies, scoring)
     _add_routes(app, routes, scoring, CompareRoute(dependencies, threads), protocols)
+    _add_rubric_routes(app, RubricRoutes(dependencies, threads, stored))
     if settings.metrics_port is None:
         app.add_api_route("/metrics", app.state.metrics.metrics, methods=["GET"])
     app.user_middleware = [  # outermost first
@@ -109,6 +113,14 @@ def _add_routes(
     app.add_api_route("/openapi.json", openapi_route(app), methods=["GET"], include_in_schema=False)
     app.add_api_route(DOCS_ROUTE, reference, methods=["GET"], include_in_schema=False)
     app.add_api_route(PAGE_ROUTE, page, methods=["GET"], include_in_schema=False)
+
+
+def _add_rubric_routes(app: FastAPI, rubrics: RubricRoutes) -> None:
+    app.add_api_route("/v1/rubrics", rubrics.everything, methods=["GET"])
+    for method, endpoint in (("GET", rubrics.get), ("DELETE", rubrics.remove)):
+        app.add_api_route("/v1/rubrics/{name}@{version}", endpoint, methods=[method])
+    for method, endpoint in (("PUT", rubrics.put), ("GET", rubrics.versions)):
+        app.add_api_route("/v1/rubrics/{name}", endpoint, methods=[method])
 
 
 def metrics_of(app: FastAPI) -> MetricsPage:

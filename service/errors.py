@@ -3,6 +3,8 @@
     RubricdError
     ├── RequestError             the whole request is refused, before anything is judged
     │   ├── InvalidRequest         it is malformed, or asks for something that is not served
+    │   │   └── UnknownRubric        it refers to a rubric that its team has not stored
+    │   ├── RubricNotFound         no such rubric is stored
     │   ├── BodyTooLarge
     │   ├── Unauthorized           no key came, or an unknown one
     │   ├── Forbidden              this team may not send such a request
@@ -42,6 +44,16 @@ class InvalidRequest(RequestError):
     def __init__(self, detail: str, errors: tuple[tuple[tuple[str | int, ...], str], ...] = ()) -> None:
         super().__init__(detail)
         self.errors = errors
+
+
+class UnknownRubric(InvalidRequest):
+    """A reference names no stored rubric of the team. Storing it and sending the same request again helps."""
+
+    code = "unknown_rubric"
+
+
+class RubricNotFound(RequestError):
+    code = "rubric_not_found"
 
 
 class BodyTooLarge(RequestError):

@@ -34,6 +34,10 @@ from service.observability.tracing import Tracing
 from service.prompting.template import read_grader
 from service.prompting.wording import prompts_for
 from service.redis_client import RedisClient
+from service.rubric_store.files import FileRubricStore
+from service.rubric_store.memory import MemoryRubricStore
+from service.rubric_store.redis import RedisRubricStore
+from service.rubric_store.store import Room, RubricStore
 from service.scheduling import Scheduler
 from service.scoring.answering import answering_modes
 from service.scoring.evaluator import Evaluator
@@ -43,7 +47,7 @@ from service.scoring.exam.questions import Question
 from service.scoring.scorer import Scorer
 from service.scoring.verdict_codec import decode, encode
 from service.scoring.watching import watch
-from service.settings import ObservabilitySettings, PrometheusSettings, Settings, TeamsFileSettings
+from service.settings import ObservabilitySettings, PrometheusSettings, Settings, TeamsFileSettings, TenancySettings
 from service.tenancy.authentication import Authentication, NoAuthentication, TeamsFileAuthentication
 from service.tenancy.quota import Ledger, MemoryLedger, MeteredLedger, quotas_of
 from service.tenancy.redis_quota import RedisLedger
@@ -98,6 +102,8 @@ def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], buil
         authentication=_authentication(settings, clock, telemetry),
         ledger=MeteredLedger(shared.ledger, telemetry),
         idempotency_store=shared.idempotency_store,
+        rubric_store=shared.rubric_store,
+        room=_room(settings),
     )
     telemetry.set_gauge_source(partial(_gauges, dependencies, shared))
     return Composition(settings, dependencies, tracing, shared, build)
@@ -138,6 +144,7 @@ class SharedState:
 
     ledger: Ledger
     idempotency_store: IdempotencyStore
+    rubric_store: RubricStore
     cache: RedisCache[ModeResult] | None = None
     redis: RedisClient | None = None
 
@@ -158,18 +165,28 @@ def _shared_state(settings: Settings, clock: Clock, telemetry: Telemetry) -> Sha
     """Raises ConfigurationError for a Redis URL that cannot be used."""
     ledger = MemoryLedger(clock)
     idempotency_store = MemoryIdempotencyStore(clock, settings.idempotency_s, _REPLAY_BYTES)
+    rubric_store: RubricStore = MemoryRubricStore(clock, _room(settings))
+    if settings.rubrics is not None:
+        rubric_store = FileRubricStore(settings.rubrics, _room(settings))
     if settings.redis_url is None:
-        return SharedState(ledger, idempotency_store)
+        return SharedState(ledger, idempotency_store, rubric_store)
     fault = telemetry.count_redis_fault
     redis = RedisClient(settings.redis_url, timeout_s=settings.redis_timeout_s, clock=clock, on_fault=fault)
+    if settings.rubrics is None:
+        rubric_store = RedisRubricStore(redis, clock, _room(settings))
     return SharedState(
         ledger=RedisLedger(redis, clock, ledger),
+        rubric_store=rubric_store,
         idempotency_store=RedisIdempotencyStore(redis, clock, settings.idempotency_s, idempotency_store),
         cache=RedisCache[ModeResult](
             redis, clock, encode=encode, decode=decode, ttl_s=settings.cache_ttl_s, faulted=fault
         ),
         redis=redis,
     )
+
+
+def _room(settings: TenancySettings) -> Room:
+    return Room(settings.rubrics_per_team, settings.rubric_bytes_per_team)
 
 
 # The judge.

@@ -13,13 +13,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import service.__main__
 from service.api import translate
 from service.engine import build
 from service.engine.base import Engine, LabelLogprobs, Outcome, Prompt
 from service.engine.fake import FakeEngine, Fault, FaultPlan
-from service.rubrics.rubric import Candidate
+from service.rubrics.rubric import Candidate, Criterion
 from service.settings import EngineSettings
 from trainer_client.wire import ScoreRequest
 
@@ -90,12 +91,14 @@ async def _faulty(settings: EngineSettings, judge: str) -> Engine:
 _candidates = translate.candidates
 
 
-def _buggy(request: ScoreRequest) -> list[Candidate]:
+def _buggy(
+    request: ScoreRequest, stored: Mapping[str, tuple[Criterion, ...]] = MappingProxyType({})
+) -> list[Candidate]:
     if any(item.id == "bug" for item in request.items):
         raise RuntimeError("a bug")
     if any(item.id == "poison" for item in request.items):
         os.kill(os.getpid(), signal.SIGKILL)
-    return _candidates(request)
+    return _candidates(request, stored)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def pairs(request: wire.CompareRequest) -> list[Pair]:
 
 
 def _pair(index: int, item: wire.PairItem, request: wire.CompareRequest) -> Pair:
-    criteria = () if item.rubric is None else translate.criteria(item.rubric, request.pitfalls)
+    criteria = () if item.rubric is None else translate.known_criteria(item.rubric, request.pitfalls)
     turns = translate.conversation(item.prompt)
 
     def candidate(response: wire.Response) -> Candidate:

@@ -6,6 +6,7 @@ from service.clock import Clock
 from service.idempotency import IdempotencyStore
 from service.lifecycle import Lifecycle
 from service.observability import Telemetry
+from service.rubric_store.store import Room, RubricStore
 from service.scoring.scorer import Scorer
 from service.settings import ApiSettings, SchedulingSettings
 from service.tenancy.authentication import Authentication
@@ -25,4 +26,6 @@ class Dependencies:
     authentication: Authentication
     ledger: MeteredLedger
     idempotency_store: IdempotencyStore
+    rubric_store: RubricStore
+    room: Room
     uses: UseByTeam = field(default_factory=UseByTeam)

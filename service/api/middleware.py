@@ -5,6 +5,7 @@ in, before it is held. A redirect names a path and no host, so that it stays beh
 """
 
 import logging
+import re
 import time
 import uuid
 from collections.abc import Collection, Mapping
@@ -47,6 +48,8 @@ class RequestTelemetry:
         self._telemetry = telemetry
         self._tracing = tracing
         self._routes = frozenset(routes)
+        templated = sorted((route for route in routes if "{" in route), key=len, reverse=True)  # the narrowest first
+        self._templates = [(_pattern(route), route) for route in templated]
         self._judging = frozenset(judging)
         self._lifecycle = lifecycle
         self._root_path = root_path
@@ -61,7 +64,7 @@ class RequestTelemetry:
         path = scope["path"]
         if path not in self._routes:
             path = path.removeprefix(self._root_path)
-        route = path if path in self._routes else "other"
+        route = path if path in self._routes else self._template_of(path)
         if self._root_path:
             scope = {**scope, "root_path": self._root_path, "path": self._root_path + path}
         state |= {
@@ -91,6 +94,9 @@ class RequestTelemetry:
         finally:
             self._record(state, method, route, status, time.perf_counter() - started)
 
+    def _template_of(self, path: str) -> str:
+        return next((route for pattern, route in self._templates if pattern.fullmatch(path)), "other")
+
     def _record(self, state: Mapping[str, Any], method: str, route: str, status: int, seconds: float) -> None:
         self._telemetry.count_request(route, status, seconds if route in self._judging else None)
         id, ms = state["request_id"], round(seconds * 1000, 1)
@@ -104,6 +110,12 @@ class RequestTelemetry:
         if trace.id is not None:
             fields["trace_id"] = trace.id
         log.info("%s %s %s %d %.1f ms", id, method, route, status, ms, extra=fields)
+
+
+def _pattern(route: str) -> re.Pattern[str]:
+    """A route with places, such as `/v1/rubrics/{name}`, as a pattern of paths."""
+    parts = re.split(r"\{\w+\}", route)
+    return re.compile("[^/]+".join(map(re.escape, parts)))
 
 
 def _path_of(location: bytes) -> bytes:

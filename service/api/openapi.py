@@ -16,10 +16,15 @@ from service.api.problems import TITLES
 from trainer_client import wire
 
 _REF = "#/components/schemas/{model}"
-_BODIES: dict[tuple[str, str], tuple[type[BaseModel] | None, type[BaseModel], tuple[int, ...]]] = {
+_BODIES: dict[tuple[str, str], tuple[type[BaseModel] | None, type[BaseModel] | None, tuple[int, ...]]] = {
     ("/v1/score", "post"): (wire.ScoreRequest, wire.ScoreResponse, (401, 403, 409, 413, 422, 429, 503)),
     ("/v1/compare", "post"): (wire.CompareRequest, wire.CompareResponse, (401, 403, 409, 413, 422, 429, 503)),
     ("/v1/rubrics/lint", "post"): (wire.LintRequest, wire.LintResponse, (401, 413, 422, 429)),
+    ("/v1/rubrics", "get"): (None, wire.StoredVersions, (401, 429, 503)),
+    ("/v1/rubrics/{name}", "get"): (None, wire.StoredVersions, (401, 404, 422, 429, 503)),
+    ("/v1/rubrics/{name}", "put"): (wire.Rubric, wire.PutRubric, (401, 403, 413, 422, 429, 503)),
+    ("/v1/rubrics/{name}@{version}", "get"): (None, wire.Rubric, (401, 404, 422, 429, 503)),
+    ("/v1/rubrics/{name}@{version}", "delete"): (None, None, (401, 404, 422, 429, 503)),
     ("/v1/judge", "get"): (None, wire.JudgeInfo, (401, 429, 503)),
     ("/v1/usage", "get"): (None, wire.TeamUsage, (401, 429)),
 }
@@ -68,13 +73,20 @@ def openapi_route(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _describe(
-    operation: dict[str, Any], request: type[BaseModel] | None, response: type[BaseModel], errors: tuple[int, ...]
+    operation: dict[str, Any],
+    request: type[BaseModel] | None,
+    response: type[BaseModel] | None,
+    errors: tuple[int, ...],
 ) -> None:
+    """Without a `response` the answer is 204, without a body."""
     operation["security"] = [{}, {"team": []}]
     if request is not None:
         operation["requestBody"] = {"required": True, "content": _content("application/json", request)}
+    answer: dict[str, Any] = {"204": {"description": "Done"}}
+    if response is not None:
+        answer = {"200": {"description": "OK", "content": _content("application/json", response)}}
     operation["responses"] = {
-        "200": {"description": "OK", "content": _content("application/json", response)},
+        **answer,
         **{str(status): _problem(status) for status in errors},
     }
 
@@ -112,6 +124,8 @@ def _schemas() -> dict[str, Any]:
             wire.LintResponse,
             wire.JudgeInfo,
             wire.TeamUsage,
+            wire.StoredVersions,
+            wire.PutRubric,
             wire.Problem,
         )
     ]

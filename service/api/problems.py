@@ -26,14 +26,18 @@ from service.errors import (
     Overloaded,
     QuotaExceeded,
     RubricdError,
+    RubricNotFound,
     StillRunning,
     Unauthorized,
     Unavailable,
+    UnknownRubric,
 )
 from trainer_client import wire
 
 STATUS: Mapping[type[RubricdError], int] = {
     InvalidRequest: 422,
+    UnknownRubric: 422,
+    RubricNotFound: 404,
     BodyTooLarge: 413,
     Unauthorized: 401,
     Forbidden: 403,
@@ -49,7 +53,7 @@ STATUS: Mapping[type[RubricdError], int] = {
 TITLES: Mapping[int, str] = {
     401: "No or unknown key",
     403: "Not allowed",
-    404: "No such route",
+    404: "No such route or rubric",
     405: "Method not allowed",
     409: "Not now, or not this judge",
     413: "Body too large",

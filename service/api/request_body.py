@@ -37,6 +37,8 @@ class ParsedRequest:
 
     request: wire.ScoreRequest
     write: Callable[[wire.ScoreResponse], bytes]
+    place: Callable[[int], tuple[str | int, ...]] = lambda item: ("items", item)
+    """Where in the caller's body the item of this index stands."""
 
 
 RequestParser = Callable[[bytes], ParsedRequest]
@@ -49,7 +51,7 @@ def parse_score_request(body: bytes, limits: ApiSettings) -> ParsedRequest:
     if isinstance(data, dict) and isinstance(data.get("items"), list):
         check_counts(data["items"], limits)
     elif wire.holds_one_item(data):
-        return ParsedRequest(_one_item(data, limits), _to_json)
+        return ParsedRequest(_one_item(data, limits), _to_json, lambda item: ())
     return ParsedRequest(_validated(data, wire.ScoreRequest), _to_json)
 
 
@@ -75,8 +77,18 @@ def parse_lint_request(body: bytes, limits: ApiSettings) -> wire.LintRequest:
     """Raises InvalidRequest."""
     data = read(body)
     if isinstance(data, dict) and _criteria_of(data) > limits.max_criteria:
-        raise invalid_at("rubric", _too_many_criteria(limits))
+        raise invalid_at("rubric", too_many_criteria(limits))
     return _validated(data, wire.LintRequest)
+
+
+def parse_rubric(body: bytes, max_criteria: int) -> wire.Rubric:
+    """The criteria of a rubric alone. Raises InvalidRequest."""
+    data = read(body)
+    if isinstance(data, dict) and "ref" in data:
+        raise invalid_at("ref", "a rubric that is stored has `criteria`; its `ref` is in the answer")
+    if _criteria_of({"rubric": data}) > max_criteria:
+        raise invalid_at("criteria", f"more than {max_criteria} criteria in one rubric")
+    return _validated(data, wire.Rubric)
 
 
 def _to_json(response: wire.ScoreResponse) -> bytes:
@@ -131,7 +143,7 @@ def check_counts(items: Sequence[Any], limits: ApiSettings) -> None:
         responses = item.get("responses")
         results += len(responses) if isinstance(responses, list) else 1
         if _criteria_of(item) > limits.max_criteria:
-            raise invalid_at("items", index, "rubric", _too_many_criteria(limits))
+            raise invalid_at("items", index, "rubric", too_many_criteria(limits))
     if results > limits.max_items:
         raise invalid_at("items", f"{results} responses in one request; at most {limits.max_items}")
 
@@ -142,7 +154,7 @@ def _criteria_of(item: dict[str, Any]) -> int:
     return len(criteria) if isinstance(criteria, list) else 0
 
 
-def _too_many_criteria(limits: ApiSettings) -> str:
+def too_many_criteria(limits: ApiSettings) -> str:
     return f"more than {limits.max_criteria} criteria in one rubric"
 
 

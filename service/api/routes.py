@@ -15,10 +15,10 @@ from service.api.dependencies import Dependencies
 from service.api.judges import judge_info
 from service.api.metering import charged_body, identified
 from service.api.request_body import parse_lint_request
+from service.api.stored_rubrics import StoredRubrics
 from service.api.worker_threads import WorkerThreads
 from service.errors import Unavailable
 from service.rubrics.lint import lint
-from service.settings import ApiSettings
 from trainer_client import wire
 
 _SMALL_LINT = 16_384
@@ -27,16 +27,21 @@ _SMALL_LINT = 16_384
 class Routes:
     """One method for each route; app.py gives them to FastAPI."""
 
-    def __init__(self, dependencies: Dependencies, threads: WorkerThreads) -> None:
+    def __init__(self, dependencies: Dependencies, threads: WorkerThreads, stored: StoredRubrics) -> None:
         self._dependencies = dependencies
         self._threads = threads
+        self._stored = stored
 
     async def lint(self, request: Request) -> Response:
         """Find problems in a rubric, without judging anything."""
         with identified(self._dependencies, request) as team:
             body = await charged_body(self._dependencies, request, team)
-            work = partial(_lint, body, self._dependencies.settings)
-            return _json(await self._threads.run(team.name, work, small=len(body) <= _SMALL_LINT))
+            small = len(body) <= _SMALL_LINT
+            parse = partial(parse_lint_request, body, self._dependencies.settings)
+            wanted = await self._threads.run(team.name, parse, small=small)
+            rubric = await self._stored.known(team.name, wanted.rubric)
+            work = partial(_lint, rubric, wanted.aggregation)
+            return _json(await self._threads.run(team.name, work, small=small))
 
     async def judge(self, request: Request) -> Response:
         """Describe the judge that serves, its modes and layouts, and the limits of a request."""
@@ -79,9 +84,8 @@ class Routes:
         )
 
 
-def _lint(body: bytes, limits: ApiSettings) -> wire.LintResponse:
-    wanted = parse_lint_request(body, limits)
-    return translate.findings(lint(translate.criteria(wanted.rubric), translate.aggregation(wanted.aggregation)))
+def _lint(rubric: wire.Rubric, aggregation: wire.Aggregation) -> wire.LintResponse:
+    return translate.findings(lint(translate.criteria(rubric), translate.aggregation(aggregation)))
 
 
 def _id(request: Request) -> str:

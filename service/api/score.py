@@ -30,6 +30,7 @@ from service.api.request_body import (
     parse_score_request,
 )
 from service.api.request_metrics import RequestSummary, count_use, record
+from service.api.stored_rubrics import StoredRubrics, refs_in
 from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch
 from service.idempotency import Running, Stored
@@ -67,9 +68,10 @@ class _Call:
 class ScoreRoute:
     """The path of every request that judges; other protocols bring a parser of their own."""
 
-    def __init__(self, dependencies: Dependencies, threads: WorkerThreads) -> None:
+    def __init__(self, dependencies: Dependencies, threads: WorkerThreads, stored: StoredRubrics) -> None:
         self._dependencies = dependencies
         self._threads = threads
+        self._stored = stored
 
     async def score(self, request: Request) -> Response:
         """Judge every criterion of every item and aggregate the verdicts into scores."""
@@ -110,6 +112,10 @@ class ScoreRoute:
         try:
             small = is_small(body)
             parsed, candidates = await self._threads.run(team.name, partial(_parse, parse, body), small=small)
+            if candidates is None:
+                stored = await self._stored.criteria_of(team.name, parsed)
+                work = partial(translate.candidates, parsed.request, stored)
+                candidates = await self._threads.run(team.name, work, small=small)
             call = replace(self._check(request, parsed, candidates, team, scorer, arrived_s), small=small)
             respond = self._lines if streams else self._whole
             return await respond(request, call, scorer, running)
@@ -213,9 +219,11 @@ def digest_of(dialect: bytes, body: bytes) -> bytes:
     return digest.digest()
 
 
-def _parse(parse: RequestParser, body: bytes) -> tuple[ParsedRequest, list[Candidate]]:
+def _parse(parse: RequestParser, body: bytes) -> tuple[ParsedRequest, list[Candidate] | None]:
+    """No candidates where a rubric of the request must be looked up first."""
     parsed = parse(body)
-    return parsed, translate.candidates(parsed.request)
+    refers = any(refs_in(parsed.request))
+    return parsed, None if refers else translate.candidates(parsed.request)
 
 
 def _write(call: _Call, trust: Trust, scored: Sequence[Scored], usage: Usage) -> bytes:

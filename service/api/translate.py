@@ -5,11 +5,13 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from service.api.judges import described
+from service.errors import InvalidRequest
 from service.modes.fingerprint import JudgeIdentity
 from service.rubrics.formulas import Aggregation
 from service.rubrics.lint import Finding
@@ -39,11 +41,14 @@ def criteria(rubric: wire.Rubric, pitfalls: wire.Pitfalls | None = None) -> tupl
     return tuple(found)
 
 
-def candidates(request: wire.ScoreRequest) -> list[Candidate]:
-    """One for each response, in the order of the results. Responses of one item share its turns and criteria."""
+def candidates(
+    request: wire.ScoreRequest, stored: Mapping[str, tuple[Criterion, ...]] = MappingProxyType({})
+) -> list[Candidate]:
+    """One for each response, in the order of the results. Responses of one item share its turns and criteria. `stored`
+    has the criteria of the references in the request. Raises InvalidRequest where one is not there."""
     found: list[Candidate] = []
     for index, item in enumerate(request.items):
-        shared = () if item.rubric is None else criteria(item.rubric, request.pitfalls)
+        shared = () if item.rubric is None else known_criteria(item.rubric, request.pitfalls, stored)
         turns = conversation(item.prompt)
         if item.responses is None:
             responses, group = ["" if item.response is None else item.response], item.group
@@ -60,6 +65,19 @@ def conversation(prompt: str | list[wire.Message]) -> tuple[Turn, ...]:
     if isinstance(prompt, str):
         return (Turn("user", prompt),)
     return tuple([turn for message in prompt for turn in turns_of(message)])
+
+
+def known_criteria(
+    rubric: wire.Rubric,
+    pitfalls: wire.Pitfalls | None,
+    stored: Mapping[str, tuple[Criterion, ...]] = MappingProxyType({}),
+) -> tuple[Criterion, ...]:
+    """The criteria of a rubric, or of the stored one that it refers to. Raises InvalidRequest."""
+    if rubric.is_known:
+        return criteria(rubric, pitfalls)
+    if rubric.ref is None or rubric.ref not in stored:
+        raise InvalidRequest("a reference to a stored rubric cannot be used here; give the rubric's criteria")
+    return stored[rubric.ref]
 
 
 def turns_of(message: wire.Message) -> list[Turn]:

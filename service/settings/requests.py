@@ -18,12 +18,21 @@ class TeamsFileSettings(Floor):
 
 
 class TenancySettings(TeamsFileSettings):
-    """The teams, and the answers that are kept for them."""
+    """The teams, and the answers and rubrics that are kept for them."""
 
     idempotency_s: int = Field(
         default=3600,
         gt=0,
         description="An answer is replayed to the same `Idempotency-Key` for this many seconds.",
+    )
+    rubrics: Path | None = Field(
+        default=None,
+        description="Rubrics that teams store are files in this folder. They are in Redis if not set, and without "
+        "Redis in each process's memory, until it ends.",
+    )
+    rubrics_per_team: int = Field(default=1_000, gt=0, description="A team may store this many versions of rubrics.")
+    rubric_bytes_per_team: int = Field(
+        default=64 * 1024 * 1024, gt=0, description="A team's stored rubrics have at most this many bytes together."
     )
 
 

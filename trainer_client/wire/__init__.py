@@ -2,8 +2,9 @@
 
 It needs pydantic only. `json_text` reads JSON strictly, `reasoning` splits what a policy wrote; `models` holds what the
 parts share; `aggregations`, `turns`, `verifiers`, `rubric` and `request` hold what a caller sends,
-`response` what the service answers, `compare` both sides of `POST /v1/compare`, `calibration` the file that calibrates
-a judge. Use the names from here: `from trainer_client import wire`.
+`stored_rubrics` says what a version of a stored rubric is; `response` holds what the service answers, `compare` both
+sides of `POST /v1/compare`, `calibration` the file that calibrates a judge. Use the names from here: `from
+trainer_client import wire`.
 """
 
 from trainer_client.wire.aggregations import (
@@ -51,6 +52,7 @@ from trainer_client.wire.request import (
     Reasoning,
     ReasoningTags,
     ScoreRequest,
+    check_pitfalls,
     holds_one_item,
 )
 from trainer_client.wire.response import (
@@ -82,6 +84,16 @@ from trainer_client.wire.response import (
     Usage,
 )
 from trainer_client.wire.rubric import CATEGORIES, POLARITY_OF, Category, Criterion, Pitfalls, Polarity, Rubric
+from trainer_client.wire.stored_rubrics import (
+    PutRubric,
+    StoredVersion,
+    StoredVersions,
+    check_name,
+    rubric_content,
+    rubric_digest,
+    split_ref,
+    version_of,
+)
 from trainer_client.wire.turns import NO_TEXT, Message, Response, ResponseTurn, Role, ToolCall
 from trainer_client.wire.verifiers import (
     Choice,
@@ -149,6 +161,7 @@ __all__ = [
     "Prior",
     "Priority",
     "Problem",
+    "PutRubric",
     "Quota",
     "RarExplicit",
     "Rating",
@@ -170,6 +183,8 @@ __all__ = [
     "Source",
     "Split",
     "Steps",
+    "StoredVersion",
+    "StoredVersions",
     "StreamEnd",
     "StreamedResult",
     "Strict",
@@ -185,16 +200,22 @@ __all__ = [
     "begins_with_open_tag",
     "begins_with_reasoning",
     "check_keys",
+    "check_name",
+    "check_pitfalls",
     "holds_one_item",
     "opened_in",
     "read_aggregation",
     "read_calibrations",
     "read_json",
+    "rubric_content",
+    "rubric_digest",
     "says_something",
     "split",
+    "split_ref",
     "structure",
     "tags_of_verifier",
     "values_at_most",
+    "version_of",
     "without_kind",
     "write_calibrations",
 ]

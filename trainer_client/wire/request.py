@@ -211,26 +211,26 @@ class ScoreRequest(Strict):
             raise ValueError("`consistency` has a meaning in mode `verdict` and layout `rubricd` only")
         if self.rating_norm != "(r-1)/9" and self.mode not in ("implicit", "likert"):
             raise ValueError("`rating_norm` has a meaning in modes `implicit` and `likert` only")
-        if self.pitfalls is None and (place := self._unsigned_pitfall()) is not None:
-            raise ValueError(
-                f"criterion {place[1]} of item {place[0]} is a pitfall with negative points: some data sets describe a "
-                "fault so, others how to avoid one; say `pitfalls`: `met_is_good` or `met_is_bad`, or give the "
-                "criterion a `polarity`"
-            )
+        if self.pitfalls is None:
+            for place, item in enumerate(self.items):
+                if item.rubric is not None:
+                    check_pitfalls(item.rubric, place)
         prompts: dict[str, Any] = {}
         for item in self.items:
             if item.group is not None and prompts.setdefault(item.group, item.prompt) != item.prompt:
                 raise ValueError("items of one `group` must share their `prompt`")
         return self
 
-    def _unsigned_pitfall(self) -> tuple[int, int] | None:
-        """The places of the first one's item and criterion."""
-        for place, item in enumerate(self.items):
-            if item.rubric is not None:
-                for criterion_place, criterion in enumerate(item.rubric.criteria):
-                    if criterion.points < 0 and criterion.is_unsigned_pitfall:
-                        return place, criterion_place
-        return None
+
+def check_pitfalls(rubric: Rubric, item: int) -> None:
+    """Raises ValueError for a pitfall of which nobody says what meeting it means."""
+    for place, criterion in enumerate(rubric.criteria):
+        if criterion.points < 0 and criterion.is_unsigned_pitfall:
+            raise ValueError(
+                f"criterion {place} of item {item} is a pitfall with negative points: some data sets describe a "
+                "fault so, others how to avoid one; say `pitfalls`: `met_is_good` or `met_is_bad`, or give the "
+                "criterion a `polarity`"
+            )
 
 
 def holds_one_item(data: Any) -> bool:

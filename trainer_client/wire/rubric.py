@@ -21,6 +21,7 @@ from trainer_client.wire.models import (
     Text,
     says_something,
 )
+from trainer_client.wire.stored_rubrics import rubric_content, split_ref, version_of
 from trainer_client.wire.verifiers import Verifier, tag_pairs, verifier_of_tags
 
 Polarity = Literal["positive", "negative"]
@@ -176,10 +177,23 @@ def first_repeated(ids: Iterable[str]) -> tuple[int, int] | None:
     return None
 
 
-class Rubric(Strict):
-    """The criteria of one item. Also accepted as a bare list."""
+def _criteria_or_ref(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"required": ["criteria"]}, {"required": ["ref"]}]
 
-    criteria: list[Criterion] = Field(min_length=1)
+
+class Rubric(Strict):
+    """The criteria of one item. Also accepted as a bare list. `ref` names a stored rubric in place of its criteria;
+    where both are there, the criteria are those of the version that `ref` names.
+    """
+
+    criteria: list[Criterion] = Field(default_factory=list, min_length=1, exclude_if=lambda criteria: not criteria)
+    ref: str | None = Field(
+        default=None,
+        description="A stored rubric, `name@version`; see `PUT /v1/rubrics/{name}`.",
+        exclude_if=lambda ref: ref is None,
+    )
+
+    model_config = ConfigDict(json_schema_extra=_criteria_or_ref)
 
     @model_validator(mode="before")
     @classmethod
@@ -187,12 +201,27 @@ class Rubric(Strict):
         return {"criteria": data} if isinstance(data, list) else data
 
     @model_validator(mode="after")
-    def _distinct_ids(self) -> Self:
+    def _whole(self) -> Self:
         if same := first_repeated(self.ids()):
             raise ValueError(
                 f"criteria {same[0]} and {same[1]} have one id; ids must be distinct (without one, the index is the id)"
             )
+        if self.ref is not None:
+            _, version = split_ref(self.ref)
+            if self.criteria and version_of(rubric_content(self)) != version:
+                raise ValueError("these criteria are not those that `ref` names; leave one of the two out")
+        elif not self.criteria:
+            raise ValueError("give `criteria`, a list of at least one, or the `ref` of a stored rubric")
         return self
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the criteria are here, and not only the name of a stored rubric."""
+        return bool(self.criteria)
+
+    def by_ref(self) -> "Rubric":
+        """What is sent of a rubric that has a `ref`: that alone."""
+        return Rubric(ref=self.ref)
 
     def ids(self) -> Iterator[str]:
         """The criteria's ids, defaults filled in."""

@@ -46,7 +46,7 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     label = _label(parsed, rates=context.query.get("mode") == "likert")
     if "prompt" not in label.item:
         label = label.filled(prompt=as_messages(before))
-    return ParsedRequest(build_request([(label, response)], context), reply)
+    return ParsedRequest(build_request([(label, response)], context), reply, lambda item: label.place)
 
 
 def _label(parsed: Body, rates: bool) -> Label:

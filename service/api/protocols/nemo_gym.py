@@ -56,8 +56,9 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     parsed = validated(data, Body)
     row = _unmarked(data)
     before, response = _split_conversation(parsed)
-    request = build_request([(_label(parsed).filled(prompt=as_messages(before)), response)], context)
-    return ParsedRequest(request, lambda answer: reply(answer, row, soft=request.soft))
+    label = _label(parsed).filled(prompt=as_messages(before))
+    request = build_request([(label, response)], context)
+    return ParsedRequest(request, lambda answer: reply(answer, row, soft=request.soft), lambda item: label.place)
 
 
 def row_of(body: bytes) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
         (Label.of(label, "labels", row).behind(prompt).filled(prompt=prompt), _answer(row, query, prompt, context))
         for row, (query, prompt, label) in rows
     ]
-    return ParsedRequest(build_request(responses, context), lambda answer: reply(answer, context))
+    request = build_request(responses, context)
+    return ParsedRequest(request, lambda answer: reply(answer, context), lambda item: responses[item][0].place)
 
 
 def _answer(row: int, query: str, prompt: str, context: TranslationContext) -> str:

@@ -45,7 +45,7 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     request = build_request([(label, response)], context, others=["reply"])
     if request.unjudged is not None and context.query.get("reply") != "object":
         raise invalid_at("query", "`unjudged` needs `reply=object`: a bare number cannot be marked as partial")
-    return ParsedRequest(request, lambda answer: reply(answer, context))
+    return ParsedRequest(request, lambda answer: reply(answer, context), lambda item: label.place)
 
 
 def _prompt(prompt: str | list[Any]) -> Any:
