@@ -22,6 +22,7 @@ from trainer_client.http.one_judge import OneJudge
 from trainer_client.http.options import CompareOptions, ScoreOptions, check_options
 from trainer_client.http.outcomes import Compared, Failed, Outcome, Scored, reward
 from trainer_client.http.retry import Clock, RetryPolicy
+from trainer_client.http.rubrics import RubricCalls, SyncRubricCalls
 from trainer_client.http.transport import Transport
 from trainer_client.http.usage import ClientUsage
 
@@ -87,6 +88,7 @@ class JudgeClient:
             rng=rng or random.Random(),
         )
         self._one_judge = OneJudge(self._transport)
+        self.rubrics = RubricCalls(self._transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -259,6 +261,7 @@ class SyncJudgeClient:
     def __init__(self, client: JudgeClient) -> None:
         self._client = client
         self._loop = BackgroundLoop("rubricd-client", client)
+        self.rubrics = SyncRubricCalls(client.rubrics, self._loop)
 
     def __enter__(self) -> Self:
         return self

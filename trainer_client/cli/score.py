@@ -30,6 +30,7 @@ from trainer_client.data.joined import Rubrics
 from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.reward_client import why_missing
+from trainer_client.rubric_folder import RubricFolder
 
 _OPTIONS = (
     "mode",
@@ -83,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--response-column", metavar="NAME", help="column of the responses (response, responses or completion)")
     add("--rubrics", type=Path, metavar="FILE", help="rubrics for rows without one: their rows, or a Harbor judge.toml")
+    add("--rubric-folder", type=Path, metavar="FOLDER", help="criteria of rubrics that rows name by their `ref`")
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add("--strict", action="store_true", help="refuse columns that are not read, which are else carried as metadata")
     add("--limit", type=count, metavar="N", help="score only the first N items")
@@ -177,7 +179,8 @@ def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
             f"{out} exists; name another file with --out, continue it with --resume, or overwrite it with --force"
         )
     join = None if args.rubrics is None else Rubrics(args.rubrics, Law(pitfalls=args.pitfalls)).joined
-    law = Law(args.pitfalls, args.response_column, args.strict, join, notes.once())
+    stored = None if args.rubric_folder is None else RubricFolder(args.rubric_folder).get
+    law = Law(args.pitfalls, args.response_column, args.strict, join, stored, refs=True, say=notes.once())
     items = list(islice(read_items(*args.files, law=law), args.limit))
     name = ", ".join(map(str, args.files))
     if not items:

@@ -14,6 +14,7 @@ from trainer_client.data import refusals, responses
 from trainer_client.data.formats import table
 from trainer_client.data.formats.task import Format, Task, category_of
 from trainer_client.data.records import Raw, RowError, as_json
+from trainer_client.errors import DataError
 
 _SOURCES = ("data_source", "question_source", "dataset")
 _MEANT = ("prompt", "rubric", "reference", "group")
@@ -22,13 +23,16 @@ _MEANT = ("prompt", "rubric", "reference", "group")
 @dataclass(frozen=True, slots=True)
 class Law:
     """What the caller says about all rows. `pitfalls` is what meeting a pitfall means that has negative points and no
-    `polarity`; `strict` refuses columns that are not read. `join` gives a row a rubric from elsewhere. `say` is told
-    what a person should know."""
+    `polarity`; `strict` refuses columns that are not read. `join` gives a row a rubric from elsewhere. `stored` gives
+    the criteria of a rubric that a row names by its `ref`; without it such a row is refused, unless `refs`. `say` is
+    told what a person should know."""
 
     pitfalls: wire.Pitfalls | None = None
     response_column: str | None = None
     strict: bool = False
     join: Callable[[Raw], Raw] | None = None
+    stored: Callable[[str], wire.Rubric] | None = None
+    refs: bool = False
     say: Callable[[str], None] = field(default=lambda told: None)
 
 
@@ -93,7 +97,24 @@ def _item(task: Task, found: Mapping[str, Any], form: Format, law: Law) -> wire.
     if one.rubric is None:
         return one
     column = form.names.get("rubric", "rubric")
-    return one.model_copy(update={"rubric": signed(category_of(one.rubric), law.pitfalls, column)})
+    rubric = _known(one.rubric, law, column)
+    return one.model_copy(update={"rubric": signed(category_of(rubric), law.pitfalls, column)})
+
+
+def _known(rubric: wire.Rubric, law: Law, column: str) -> wire.Rubric:
+    """The rubric with its criteria, where they can be had. Raises RowError where they are needed and cannot."""
+    if rubric.criteria or rubric.ref is None or (law.refs and law.stored is None):
+        return rubric
+    if law.stored is None:
+        raise RowError(
+            f"`{column}` is a reference, and its criteria are needed here; `rubricd rubrics get {rubric.ref} --into "
+            "FOLDER` brings them, and `rubric_folder: FOLDER` of a run config (`--rubric-folder` of a command) reads "
+            "them"
+        )
+    try:
+        return law.stored(rubric.ref)
+    except DataError as error:
+        raise RowError(f"`{column}`: {error}") from None
 
 
 def signed(rubric: wire.Rubric, pitfalls: wire.Pitfalls | None, column: str) -> wire.Rubric:
@@ -110,7 +131,7 @@ def signed(rubric: wire.Rubric, pitfalls: wire.Pitfalls | None, column: str) -> 
     criteria = list(rubric.criteria)
     for place in places:
         criteria[place] = criteria[place].model_copy(update={"polarity": wire.POLARITY_OF[pitfalls]})
-    return rubric.model_copy(update={"criteria": criteria})
+    return rubric.model_copy(update={"criteria": criteria, "ref": None})  # it is no longer the stored one
 
 
 def _metadata(row: Raw, task: Task, used: tuple[str, ...], law: Law) -> Raw:

@@ -21,6 +21,7 @@ from trainer_client.http import validation
 from trainer_client.http.one_judge import OneJudge
 from trainer_client.http.outcomes import Failed, Outcome, Scored
 from trainer_client.http.retry import HOPELESS, may_be_judged_later
+from trainer_client.http.rubrics import Supply, as_sent
 from trainer_client.http.transport import Body, Transport, deadline_ms
 from trainer_client.http.usage import of_answer
 
@@ -74,6 +75,7 @@ class BatchScorer:
         self._settled: dict[int, Outcome] = {}
         self._lacking: dict[int, Scored] = {}
         self._attempts: Counter[int] = Counter()
+        self._supply = Supply(transport)
         self._entries = entries(request.items)
         sendable = (entry for entry in self._entries if entry.size is not None)
         self._batches = list(cut(sendable, batch_items, batch_bytes))
@@ -119,6 +121,9 @@ class BatchScorer:
                 if self._wait_for_judge and isinstance(error, HOPELESS):
                     raise
                 batch = self._missing(batch)
+                if await self._supplied(error, batch):
+                    left.append(batch)
+                    continue
                 at_fault = validation.items_at_fault(error, len(batch))
                 if at_fault is not None:
                     left += reversed(without(batch, at_fault))
@@ -128,6 +133,14 @@ class BatchScorer:
                     (place, self._lacking.get(place, outcome))
                     for place, outcome in failures(error, batch, failed, each=bool(at_fault))
                 )
+
+    async def _supplied(self, error: RubricdClientError, batch: _Batch) -> bool:
+        """Whether stored rubrics that the service lacked are there now. If they cannot be stored, the first error
+        stands."""
+        try:
+            return await self._supply.after(error, (entry.item for entry in batch))
+        except RubricdClientError:
+            return False
 
     async def _answer(self, batch: _Batch) -> None:
         """Requests one answer. A call that waits for the judge also waits for verdicts: items that lack some are sent
@@ -227,7 +240,13 @@ class BatchScorer:
 
 async def score(transport: Transport, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
     """Sends one request as it is. Raises RubricdClientError after the retries."""
-    return await transport.retrying(partial(_score_once, transport, request, deadline), deadline)
+    once = partial(_score_once, transport, request, deadline)
+    try:
+        return await transport.retrying(once, deadline)
+    except RubricdClientError as error:
+        if not await Supply(transport).after(error, request.items):
+            raise
+    return await transport.retrying(once, deadline)
 
 
 async def _score_once(transport: Transport, request: wire.ScoreRequest, deadline: float | None) -> wire.ScoreResponse:
@@ -242,7 +261,8 @@ async def _score_once(transport: Transport, request: wire.ScoreRequest, deadline
 
 def _body(request: wire.ScoreRequest) -> Body:
     def body(left_s: float | None) -> str:
-        timed = request.model_copy(update={"deadline_ms": deadline_ms(left_s)})
+        items = [as_sent(item) for item in request.items]
+        timed = request.model_copy(update={"deadline_ms": deadline_ms(left_s), "items": items})
         return timed.model_dump_json(exclude_none=True, by_alias=True)
 
     return body
@@ -311,7 +331,7 @@ def without(batch: Sequence[Entry], at_fault: frozenset[int]) -> list[Sequence[E
 
 def _size(item: wire.Item) -> int | None:
     try:
-        return len(item.model_dump_json(exclude_none=True, by_alias=True).encode())
+        return len(as_sent(item).model_dump_json(exclude_none=True, by_alias=True).encode())
     except PydanticSerializationError:
         return None
 

@@ -46,6 +46,19 @@ def _parsed(content: bytes, kind: type[_Answer], request_id: str | None) -> _Ans
         raise ContractError(_first_error(error, kind), request_id=request_id) from None
 
 
+def read_rubric(response: httpx.Response, ref: str) -> wire.Rubric:
+    """The stored rubric that `ref` names. Raises Refused for a problem, ContractError for anything else."""
+    if response.status_code != 200:
+        raise refusal(response)
+    try:
+        rubric = wire.Rubric.model_validate(wire.read_json(response.content))
+    except (wire.JsonFault, ValidationError):
+        rubric = None
+    if rubric is None or rubric.ref != ref or not rubric.criteria:
+        raise ContractError(f"the answer is not the rubric {ref}", request_id=response.headers.get("x-request-id"))
+    return rubric
+
+
 def refusal(response: httpx.Response) -> RubricdClientError:
     """The error of an answer other than 200. A problem document names its code; a proxy's page only has a status."""
     status, request_id = response.status_code, response.headers.get("x-request-id")
@@ -167,7 +180,8 @@ def _check_result(request: wire.ScoreRequest, item: wire.Item, id: str, result: 
     if request.mode in ("implicit", "likert"):
         _check_rating(result, place)
         return
-    if item.rubric is not None and [criterion.id for criterion in result.criteria] != list(item.rubric.ids()):
+    rubric = item.rubric
+    if rubric is not None and rubric.criteria and [one.id for one in result.criteria] != list(rubric.ids()):
         raise ContractError(f"{place} has other criteria than its rubric")
     for criterion in result.criteria:
         if (criterion.met is not None) != (criterion.status == "ok"):

@@ -21,6 +21,7 @@ from trainer_client.data.reader import Law
 from trainer_client.data.rows import Row, placed_rows, training_order
 from trainer_client.errors import DataError, JudgeMismatch
 from trainer_client.reward_client import JudgeConfig, why_missing
+from trainer_client.rubric_folder import RubricFolder
 from trainer_client.training import run_dir
 from trainer_client.training.presets import GENERIC
 from trainer_client.training.run_config import RunConfig, RunConfigError
@@ -165,7 +166,8 @@ def _check_folder(out: Path, resume: bool) -> None:
 
 def rows_of(run: RunConfig, paths: Sequence[str]) -> list[Row]:
     """The rows of the files with the rubric and the reference that this run uses. Raises DataError."""
-    law = Law(pitfalls=run.pitfalls)
+    stored = None if run.rubric_folder is None else RubricFolder(run.rubric_folder).get
+    law = Law(pitfalls=run.pitfalls, stored=stored)
     if Processes.of(os.environ).first:
         law = replace(law, say=notes.once())
     rows = [_prepared(run, place, row) for place, row in placed_rows(*paths, law=law)]

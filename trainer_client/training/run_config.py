@@ -57,6 +57,9 @@ class RunConfig(Section):
     pitfalls: Pitfalls | None = Field(
         default=None, description="Whether a met RaR pitfall is good: `met_is_good` or `met_is_bad`."
     )
+    rubric_folder: str | None = Field(
+        default=None, description="Folder of stored rubrics, for rows that name one by its `ref`; null: none do."
+    )
     rubric: Rubrics = Field(default="own", description="The row's `own`, four `generic` criteria, or `none`.")
     reference: References = Field(default="hidden", description="Reference answers: `hidden` or `needed` by the judge.")
     scaffold: ScaffoldSection = Field(default=ScaffoldSection(), description="How much of its rubric a rollout sees.")
@@ -223,6 +226,7 @@ def _paths(run: RunConfig, folder: Path) -> dict[str, Any]:
         "data": [str(folder / one) for one in run.data],
         "eval_data": None if run.eval_data is None else [str(folder / one) for one in run.eval_data],
         "out": str(folder / run.out),
+        "rubric_folder": None if run.rubric_folder is None else str(folder / run.rubric_folder),
     }
 
 

@@ -13,9 +13,14 @@ from trainer_client.live_rubrics.step_rubric import StepRubric
 from trainer_client.scaffold import Message, turn
 
 ROW = "row"
-"""The key of a prompt's last message that holds its row: {"id", "rubric", "reference"} as JSON."""
+"""The key of a prompt's last message that holds its row: {"id", "rubric", "reference"} as JSON, and the "ref" of a
+stored rubric beside its criteria."""
 Prompt = Sequence[Mapping[str, Any]]
 _COLUMNS = ("id", "rubric", "reference")
+_NO_CRITERIA = (
+    "a row's `rubric` is a reference without criteria, which a training needs: read it with "
+    "trainer_client.rubric_folder.RubricFolder(FOLDER).get(ref), which gives both"
+)
 
 
 class Row(Protocol):
@@ -47,7 +52,9 @@ def _rowed(prompt: str | Prompt, columns: Mapping[str, Sequence[Any]], place: in
     if isinstance(row["rubric"], str):
         row["rubric"] = wire.read_json(row["rubric"])
     if isinstance(row["rubric"], Mapping):
-        row["rubric"] = row["rubric"]["criteria"]
+        if "criteria" not in row["rubric"]:
+            raise ValueError(_NO_CRITERIA)
+        row |= {"ref": row["rubric"].get("ref"), "rubric": row["rubric"]["criteria"]}
     *others, last = messages
     return [*others, {**last, ROW: json.dumps(row, ensure_ascii=False)}]
 
@@ -64,7 +71,10 @@ def _stripped(value: Any) -> Any:
 def with_row(row: Row) -> list[dict[str, Any]]:
     """The row's prompt; its last message holds the row."""
     criteria = None if row.rubric is None else row.rubric.model_dump(mode="json", by_alias=True)["criteria"]
-    text = json.dumps({"id": row.id, "rubric": criteria, "reference": row.reference}, ensure_ascii=False)
+    fields = {"id": row.id, "rubric": criteria, "reference": row.reference}
+    if row.rubric is not None and row.rubric.ref is not None:
+        fields["ref"] = row.rubric.ref
+    text = json.dumps(fields, ensure_ascii=False)
     *others, last = row.messages
     return [*(dict(message) for message in others), {**last, ROW: text}]
 

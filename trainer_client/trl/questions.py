@@ -50,6 +50,7 @@ def _questions(
             asked += 1
         else:
             rubric = None
-        item = wire.Item.model_validate({**fields, "id": f"{asked}", "rubric": row["rubric"]})
+        whole = row["rubric"] if row.get("ref") is None else {"criteria": row["rubric"], "ref": row["ref"]}
+        item = wire.Item.model_validate({**fields, "id": f"{asked}", "rubric": whole})
         yield Question(item, places, full=rubric is not None)
         asked += 1

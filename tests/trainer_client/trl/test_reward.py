@@ -8,17 +8,20 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from transformers import AutoTokenizer
 
-from testkit.scripted_judge import Service, problem, served
+from testkit.scripted_judge import Service, answered, problem, scores, served
 from tests.trainer_client.trl.asking import END, Log, asked
 from tests.trainer_client.trl.tiny import judged_by, rows, word
+from trainer_client import wire
+from trainer_client.data.rows import Row
 from trainer_client.errors import Unauthorized
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.trl.parts import SplitReward
-from trainer_client.trl.prompt_row import rowed
+from trainer_client.trl.prompt_row import row_of, rowed, with_row
 from trainer_client.trl.reward import reward_function
 from trainer_client.trl.trainer import JudgeReward, TooFewJudged, dataset
 
@@ -130,6 +133,30 @@ def test_a_data_set_with_a_column_of_rubrics_is_enough(rubric: Any, spoken: bool
     )
     assert [one["text"] for one in item["rubric"]["criteria"]][-1] == "Lies." and body["soft"] is True
     assert log.columns["row"] == ["q", "q"] and log.metrics["criteria/lies"]
+
+
+def test_a_stored_rubric_travels_with_its_criteria_and_is_sent_by_its_reference() -> None:
+    rubric = wire.Rubric.model_validate([{"text": "Is kind.", "points": 5}])
+    ref = f"knee@{wire.version_of(wire.rubric_content(rubric))}"
+    stored = wire.Rubric.model_validate({"criteria": rubric.criteria, "ref": ref})
+    held = with_row(Row("q", ({"role": "user", "content": "Hello?"},), stored, None, "here"))
+    (column,) = rowed(["Hello?"], {"rubric": [stored.model_dump()], "id": ["q"]}, rubrics=True)
+    for prompt in (held, column):
+        row = row_of(prompt)
+        assert ([one["text"] for one in row["rubric"]], row["ref"]) == (["Is kind."], ref)
+    bodies: list[Any] = []
+
+    def respond(body: Any) -> httpx.Response:
+        bodies.append(json.loads(json.dumps(body)))
+        body["items"][0]["rubric"] = {"criteria": [{"text": "Is kind.", "points": 5}]}
+        return answered(scores(body))
+
+    with served(Service(respond)) as url:
+        rewards = asyncio.run(reward_function(url)([held, held], ["a", "b"], [[END], [END]], trainer_state=None))
+    assert [body["items"][0]["rubric"] for body in bodies] == [{"ref": ref}]
+    assert None not in rewards
+    with pytest.raises(ValueError, match="a reference without criteria"):
+        rowed(["Hello?"], {"rubric": [{"ref": ref}], "id": ["q"]}, rubrics=True)
 
 
 def test_a_mode_without_a_rubric_needs_no_column() -> None:

@@ -14,6 +14,7 @@ from pyarrow import parquet
 from trainer_client import wire
 from trainer_client.data.rows import Row, read_rows
 from trainer_client.errors import DataError
+from trainer_client.rubric_folder import RubricFolder
 from trainer_client.verl.rows import AGENT, PromptRow, prompt_row, to_parquet
 
 CRITERIA: list[dict[str, Any]] = [
@@ -40,6 +41,16 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _carried(path: Path) -> list[PromptRow]:
     return [prompt_row(one["extra_info"]) for one in _read(path)]
+
+
+def test_a_stored_rubric_keeps_its_reference_and_is_sent_by_it(tmp_path: Path) -> None:
+    rubric = RubricFolder(tmp_path / "rubrics").put("knee", wire.Rubric.model_validate(CRITERIA))
+    to_parquet([row(rubric=rubric)], tmp_path / "t.parquet", split="train")
+    (carried,) = _carried(tmp_path / "t.parquet")
+    assert carried.row.rubric == rubric
+    sent = carried.item("Rest.").rubric
+    assert sent is not None
+    assert sent.ref == rubric.ref
 
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:

@@ -100,7 +100,9 @@ def reference(value: Any) -> Any:
 
 
 def category_of(rubric: wire.Rubric) -> wire.Rubric:
-    """The rubric with each criterion's category as a tag, where its text names one."""
+    """The rubric with each criterion's category as a tag, where its text names one. A stored rubric stays as it is."""
+    if rubric.ref is not None:
+        return rubric
     criteria = [
         one
         if one.category is None or "category" in one.tags
