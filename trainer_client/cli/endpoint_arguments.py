@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client.cli.service_arguments import count
+from trainer_client.data.files import sources
 from trainer_client.endpoint import AnswerLog, ChatEndpoint, Constrain, Prices
 from trainer_client.errors import RubricdClientError, Unauthorized
 
@@ -73,7 +74,7 @@ def sampling(args: argparse.Namespace) -> dict[str, Any]:
 
 def log_path(out: Path) -> Path:
     """Where the answers for a command's output are kept: beside it, under its name."""
-    return out.with_name(f"{out.name}.answers.jsonl")
+    return out.with_name(f"{sources.stem(out)}.answers.jsonl")
 
 
 def endpoint_error(error: RubricdClientError, args: argparse.Namespace) -> str:

@@ -30,6 +30,7 @@ _COMMANDS: Mapping[str, _Command] = {
     "score": _Command("score a file of responses", "score"),
     "rubrics": _Command("store rubrics, and read them back", "rubrics"),
     "lint": _Command("find what to look at in rubrics", "lint"),
+    "generate": _Command("write rubrics with a chat model", "generate"),
     "train": _Command("train a policy on rewards", "train"),
     "report": _Command("write a run's report again", "train", "REPORT", "add_report_arguments", "run_report"),
     "agree": _Command("measure judges against labels", "agree"),

@@ -1,4 +1,4 @@
-"""Shows how many criteria of a long run are done: a bar on a terminal, elsewhere a line for each tenth."""
+"""Shows how many criteria or rows of a long run are done: a bar on a terminal, elsewhere a line for each tenth."""
 
 import contextlib
 import sys
@@ -7,9 +7,22 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def criteria_progress(total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Yields what is told how many more are done."""
+    """Yields what is told how many more criteria are done."""
+    with _progress(total, "criteria", quiet, lambda: "") as told:
+        yield told
+
+
+@contextlib.contextmanager
+def rows_progress(total: int, quiet: bool, more: Callable[[], str]) -> Iterator[Callable[[int], None]]:
+    """Yields what is told how many more rows are done. A line for a tenth ends with what `more` says then."""
+    with _progress(total, "rows", quiet, more) as told:
+        yield told
+
+
+@contextlib.contextmanager
+def _progress(total: int, of: str, quiet: bool, more: Callable[[], str]) -> Iterator[Callable[[int], None]]:
     if quiet:
-        yield lambda criteria: None
+        yield lambda done: None
         return
     done = 0
     if sys.stderr.isatty():
@@ -17,18 +30,18 @@ def criteria_progress(total: int, quiet: bool) -> Iterator[Callable[[int], None]
 
         with table.count_progress(total) as show:
 
-            def moved(criteria: int) -> None:
+            def moved(some: int) -> None:
                 nonlocal done
-                done += criteria
+                done += some
                 show(done)
 
             yield moved
         return
 
-    def said(criteria: int) -> None:
+    def said(some: int) -> None:
         nonlocal done
-        before, done = done, done + criteria
+        before, done = done, done + some
         if done * 10 // total > before * 10 // total:
-            print(f"rubricd: {done:,} of {total:,} criteria", file=sys.stderr)
+            print("; ".join(filter(None, (f"rubricd: {done:,} of {total:,} {of}", more()))), file=sys.stderr)
 
     yield said

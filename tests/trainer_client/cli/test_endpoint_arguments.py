@@ -56,4 +56,4 @@ async def test_a_refused_key_says_where_it_is_looked_for(monkeypatch: pytest.Mon
 
 
 def test_answers_are_kept_beside_the_output() -> None:
-    assert log_path(Path("a/rows.jsonl")) == Path("a/rows.jsonl.answers.jsonl")
+    assert log_path(Path("a/rows.jsonl")) == Path("a/rows.answers.jsonl")

@@ -1,0 +1,244 @@
+"""Runs `rubricd generate ROWS --out FILE`: a chat model writes a rubric for each row, as the papers do.
+
+Guarantees: rows, templates and places are checked before anything is asked. Answers are kept as they come, so that the
+same command goes on after it was killed and pays for none of them twice. The output is there whole or not at all.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from trainer_client import wire
+from trainer_client.cli.endpoint_arguments import add_endpoint, endpoint_error, log_path, open_endpoint, sampling
+from trainer_client.cli.progress import rows_progress
+from trainer_client.cli.service_arguments import count, explained
+from trainer_client.client import JudgeClient, ScoreOptions
+from trainer_client.data import notes
+from trainer_client.data.files import sources
+from trainer_client.data.reader import Law
+from trainer_client.endpoint import AnswerLog
+from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.generation import templates
+from trainer_client.generation.consistency import Preference, preference
+from trainer_client.generation.page import Examples, page
+from trainer_client.generation.rows import Source, read_sources
+from trainer_client.generation.run import outcomes, row_of
+from trainer_client.generation.shapes import form_of
+from trainer_client.generation.tally import Tally
+from trainer_client.generation.templates import Template, UseOfReference
+from trainer_client.generation.writing import Orders
+
+DESCRIPTION = (
+    "Write a rubric for each row with a chat model: as Rubrics as Rewards, RuscaRL or OpenRubrics do, or from a "
+    "guideline (docs/guide/generate.md). Exit code: 0 every rubric is written or was dropped by the filter, 1 a row "
+    "failed or a rubric has an error, 2 wrong use or nobody to ask, 130 interrupted."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("files", nargs="+", metavar="ROWS", help=f"rows with prompts, in {sources.KINDS}")
+    add("--out", required=True, type=Path, metavar="FILE", help="the rows with their rubrics (.jsonl)")
+    add(
+        "--template",
+        default="rar-medicine",
+        metavar="NAME|FILE",
+        help=f"{', '.join(templates.names())}, or a .toml file of yours (%(default)s)",
+    )
+    add("--reference", choices=get_args(UseOfReference), help="what to do with references (the template's own way)")
+    add("--guideline", type=Path, metavar="FILE", help="text from which `--template guideline` takes its criteria")
+    add("--attempts", type=count, default=3, metavar="N", help="drafts to ask for until one can be read (%(default)s)")
+    add(
+        "--lint-rounds", type=_rounds, default=2, metavar="N", help="times that findings go back, at most (%(default)s)"
+    )
+    add("--seed", type=int, default=0, metavar="N", help="of the generator (%(default)s)")
+    add("--limit", type=count, metavar="N", help="take the first N rows")
+    add("--force", action="store_true", help="overwrite FILE")
+    add("--json", type=Path, metavar="FILE", help="write a summary as JSON, too")
+    add("--quiet", action="store_true", help="show no progress")
+    add_endpoint(parser)
+    group = parser.add_argument_group("the judge service, which lints rubrics and prefers answers")
+    group.add_argument("--url", metavar="URL", help="its address; without one nothing is linted")
+    group.add_argument(
+        "--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with its key (%(default)s)"
+    )
+    group.add_argument("--mode", default="verdict", choices=("verdict", "reasoned"), help="judging mode (%(default)s)")
+    group.add_argument("--soft", action="store_true", help="prefer by P(met) instead of 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is checked before anything is asked."""
+
+    template: Template
+    orders: Orders
+    rows: Sequence[Source]
+    log: AnswerLog
+
+
+def run(args: argparse.Namespace) -> int:
+    """The exit code."""
+    started = time.monotonic()
+    try:
+        plan = _plan(args)
+        with plan.log:
+            tally, spending = asyncio.run(_generated(args, plan))
+    except KeyboardInterrupt:
+        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (DataError, ValueError, OSError) as error:
+        print(f"rubricd: {error}", file=sys.stderr)
+        return 2
+    except _NobodyToAsk as error:
+        print(f"rubricd: {error}; the same command goes on from here", file=sys.stderr)
+        return 2
+    print(f"rubricd: {tally}")
+    for why, times in tally.whys.most_common(3):
+        print(f"rubricd: {times:,} times: {why}", file=sys.stderr)
+    print(f"rubricd: {spending}; {time.monotonic() - started:.1f} s; wrote {args.out} and {_report(args.out)}")
+    return 0 if tally.complete else 1
+
+
+class _NobodyToAsk(Exception):
+    """The endpoint or the service cannot be asked; the message says which."""
+
+
+def _plan(args: argparse.Namespace) -> _Plan:
+    template = templates.load(args.template)
+    guideline = _guideline(args, template)
+    if template.shape == "text":
+        raise DataError(f"{args.template} asks for a text; a template for rubrics has another `shape`")
+    if template.pair and args.url is None:
+        raise DataError(f"--template {args.template} asks a judge which answer it prefers; name the service with --url")
+    if args.out.suffix != ".jsonl":
+        raise DataError(f"{args.out}: name a file that ends in .jsonl")
+    if not args.out.parent.is_dir():
+        raise DataError(f"{args.out.parent}: there is no such folder; make it, or name another file with --out")
+    if args.out.exists() and not args.force:
+        raise DataError(f"{args.out} exists; name another file with --out, or overwrite it with --force")
+    # A rubric that a row has already is not read, so that nobody need say what its pitfalls mean.
+    law = Law(pitfalls="met_is_bad", say=notes.once())
+    rows = read_sources(args.files, pairs=template.pair, most=args.limit, law=law)
+    orders = Orders(
+        template=template,
+        answer_template=templates.load("answer"),
+        reference=args.reference or template.reference,
+        form=form_of(template),
+        guideline=guideline,
+        attempts=args.attempts,
+        rounds=args.lint_rounds,
+        seed=args.seed,
+        sampling=sampling(args),
+    )
+    return _Plan(template, orders, rows, AnswerLog(log_path(args.out)))
+
+
+def _guideline(args: argparse.Namespace, template: Template) -> str | None:
+    if template.guideline is (args.guideline is None):
+        wanted = "needs --guideline FILE" if template.guideline else "reads no guideline; leave --guideline out"
+        raise DataError(f"--template {args.template} {wanted}")
+    if args.guideline is None:
+        return None
+    try:
+        text: str = args.guideline.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{args.guideline} is not text in UTF-8") from None
+    if not wire.says_something(text):
+        raise DataError(f"{args.guideline} holds no text")
+    return text
+
+
+async def _generated(args: argparse.Namespace, plan: _Plan) -> tuple[Tally, Any]:
+    """Writes all rows, the report and the summary. Raises _NobodyToAsk."""
+    tally, examples = Tally(), Examples()
+    partial = args.out.with_name(f"{args.out.name}.partial")
+    async with AsyncExitStack() as stack:
+        endpoint = await stack.enter_async_context(open_endpoint(args, plan.log))
+        service = await _service(args, stack)
+        orders = plan.orders if service is None else _linted(plan.orders, service, args)
+        prefer = None if service is None or not plan.template.pair else _preferring(service, args)
+        told = stack.enter_context(rows_progress(len(plan.rows), args.quiet, lambda: str(endpoint.spending)))
+        found = outcomes(endpoint, plan.rows, orders, prefer, 2 * args.model_concurrency)
+        try:
+            with partial.open("w", encoding="utf-8", newline="\n") as file:
+                async for outcome in found:
+                    tally.add(outcome)
+                    examples.add(outcome)
+                    if outcome.state == "written":
+                        row = row_of(outcome, plan.template, args.seed)
+                        file.write(json.dumps(row, ensure_ascii=True) + "\n")
+                    told(1)
+        except RubricdClientError as error:
+            raise _NobodyToAsk(endpoint_error(error, args)) from None
+        finally:
+            await found.aclose()
+    partial.replace(args.out)
+    spending = endpoint.spending
+    title = _subtitle(args, plan, service)
+    html = page(tally, examples, plan.template, title, spending.as_json(), service is not None)
+    _report(args.out).write_text(html, encoding="utf-8")
+    if args.json is not None:
+        summary = {"template": plan.template.version_name, "model": args.model, "seed": args.seed, **tally.as_json()}
+        args.json.write_text(json.dumps({**summary, "spending": spending.as_json()}, indent=1), encoding="utf-8")
+    return tally, spending
+
+
+async def _service(args: argparse.Namespace, stack: AsyncExitStack) -> JudgeClient | None:
+    if args.url is None:
+        return None
+    client = JudgeClient(args.url, token=os.environ.get(args.token_env) or None)
+    await stack.enter_async_context(client)
+    try:
+        await client.judge()
+    except RubricdClientError as error:
+        raise _NobodyToAsk(explained(error, args.token_env)) from None
+    return client
+
+
+def _linted(orders: Orders, client: JudgeClient, args: argparse.Namespace) -> Orders:
+    aggregation: wire.AggregationName = "rar_explicit" if orders.template.shape == "categories" else "healthbench"
+
+    async def lint(rubric: wire.Rubric) -> Sequence[wire.Finding]:
+        try:
+            return (await client.lint(rubric, aggregation=aggregation)).findings
+        except RubricdClientError as error:
+            raise _NobodyToAsk(explained(error, args.token_env)) from None
+
+    return replace(orders, lint=lint)
+
+
+def _preferring(client: JudgeClient, args: argparse.Namespace) -> Any:
+    options: ScoreOptions = {"mode": args.mode, "soft": args.soft}
+
+    async def prefer(source: Source, rubric: wire.Rubric) -> Preference:
+        try:
+            return await preference(client, source, rubric, options)
+        except RubricdClientError as error:
+            raise _NobodyToAsk(explained(error, args.token_env)) from None
+
+    return prefer
+
+
+def _subtitle(args: argparse.Namespace, plan: _Plan, service: JudgeClient | None) -> str:
+    files = ", ".join(Path(file).name for file in args.files)
+    linted = f"linted by {args.url}" if service is not None else "not linted: no --url was given"
+    return f"{files}, written by {args.model} from {plan.template.source}; {linted}; seed {args.seed}."
+
+
+def _report(out: Path) -> Path:
+    return out.with_name(f"{sources.stem(out)}.generate.html")
+
+
+def _rounds(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return number
