@@ -131,7 +131,7 @@ def signed(rubric: wire.Rubric, pitfalls: wire.Pitfalls | None, column: str) -> 
     criteria = list(rubric.criteria)
     for place in places:
         criteria[place] = criteria[place].model_copy(update={"polarity": wire.POLARITY_OF[pitfalls]})
-    return rubric.model_copy(update={"criteria": criteria, "ref": None})  # it is no longer the stored one
+    return rubric.model_copy(update={"criteria": criteria})
 
 
 def _metadata(row: Raw, task: Task, used: tuple[str, ...], law: Law) -> Raw:

@@ -214,10 +214,11 @@ class Rubric(Strict):
             raise ValueError("give `criteria`, a list of at least one, or the `ref` of a stored rubric")
         return self
 
-    @property
-    def is_known(self) -> bool:
-        """Whether the criteria are here, and not only the name of a stored rubric."""
-        return bool(self.criteria)
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other criteria is no longer the stored rubric, so it has no `ref`: it is sent as it is."""
+        if update is not None and "criteria" in update:
+            update = {"ref": None, **update}
+        return super().model_copy(update=update, deep=deep)
 
     def by_ref(self) -> "Rubric":
         """What is sent of a rubric that has a `ref`: that alone."""
