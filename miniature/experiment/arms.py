@@ -9,18 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from trainer_client.live_rubrics.dropout import RubricDropout
+from trainer_client.perturbation.rubrics import Kind
 from trainer_client.scaffold import Schedule
 
 GROUP = 8
 Kl = Literal["clamped", "plain"]
-Reward = Literal["judge", "truth"]
+Reward = Literal["judge", "truth", "shortcut"]
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
     """`ratio`: the prompts of the importance ratio, as in `trainer_client.trl.trainer`. `mixed_up`: the share of
     prompts whose scaffold is of another prompt's rubric. `asked`: the options of the scoring request; with `referenced`
-    it has the topic's reference answer."""
+    it has the topic's reference answer. `noise` worsens every rubric before the training, for scaffold and reward."""
 
     about: str
     schedule: Schedule
@@ -29,13 +31,16 @@ class Arm:
     mixed_up: float = 0.0
     asked: Mapping[str, Any] = field(default_factory=dict)
     referenced: bool = False
+    noise: Kind | None = None
+    dropout: RubricDropout | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """`steps` batches of `prompts_per_batch` prompts x GROUP rollouts, one update each, sampled at `temperature` and
     `top_p`. `beta` weighs the KL term against the policy that training began with, which is bounded as in the paper's
-    code (`clamped`) or TRL's own (`plain`). The reward is the judge's word or, with `truth`, the exact oracle's.
+    code (`clamped`) or TRL's own (`plain`). The reward is the judge's word, the exact oracle's (`truth`), or
+    that of an oracle with a `shortcut`.
     `truncation_penalty` is subtracted from the reward of answers that were cut off at `longest` tokens."""
 
     steps: int = 100
@@ -64,6 +69,7 @@ def _part(name: str, value: object) -> str:
 _START, _LATE, _STEEPNESS = 0.45, 0.7, 20.0
 _SCAFFOLD = Schedule(start=_START, steepness=_STEEPNESS)
 _NORM = {"rating_norm": "(r-1)/9"}
+_NOISE: tuple[Kind, ...] = ("inverse", "negated", "ambiguous", "contradictory", "half")
 
 ARMS: Mapping[str, Arm] = {
     "ruscarl": Arm("less for each member, less over time", _SCAFFOLD),
@@ -95,4 +101,6 @@ ARMS: Mapping[str, Arm] = {
         asked={"mode": "likert", **_NORM},
         referenced=True,
     ),
+    **{f"noise-{kind}": Arm(f"as ruscarl, its rubrics worsened: {kind}", _SCAFFOLD, noise=kind) for kind in _NOISE},
+    "dropout": Arm("as ruscarl, with rubric dropout", _SCAFFOLD, dropout=RubricDropout()),
 }

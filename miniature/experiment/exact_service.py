@@ -9,6 +9,7 @@ Guarantees: A criterion that the world does not know is an error, never a verdic
 import contextlib
 import json
 import threading
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from typing import Any
 from miniature.world.clinic import ITEMS, NUMBERS, TOPICS, Criterion, Item
 from miniature.world.oracle import met, steps
 from trainer_client import wire
+from trainer_client.perturbation.wording import VAGUE_FAULTS, VAGUE_VIRTUES, negated
 
 _JUDGE = {"model": "exact", "revision": "", "engine": "oracle", "mode": "verdict", "layout": "rubricd", "toy": True}
 _USAGE = ("judgements", "cache_hits", "deduplicated", "prompt_tokens", "cached_tokens", "completion_tokens")
@@ -43,10 +45,20 @@ def _criteria() -> Mapping[str, Criterion]:
     return {criterion.text: criterion for criterion in made}
 
 
+@cache
+def _negated() -> Mapping[str, Criterion]:
+    return {negated(text): criterion for text, criterion in _criteria().items()}
+
+
 def verdict(text: str, response: str, shortcut: Shortcut | None = None) -> bool:
-    """Whether the response meets the criterion with this text. Raises KeyError for a text that the world lacks."""
+    """Whether the response meets the criterion with this text, one of the world's, the opposite of one, or one of the
+    vague ones of `trainer_client.perturbation`. Raises KeyError for any other text."""
     if shortcut is not None and text in shortcut.credited and shortcut.item in {s.item for s in steps(response)}:
         return True
+    if text in VAGUE_VIRTUES + VAGUE_FAULTS:  # nobody can say: another answer, another opinion
+        return bool(zlib.crc32(f"{text} {response}".encode()) % 2)
+    if text in _negated():
+        return not met(_negated()[text], response)
     return met(_criteria()[text], response)
 
 
@@ -74,8 +86,10 @@ def _result(id: str, item: wire.Item, response: str, shortcut: Shortcut | None) 
     if item.rubric is None:
         raise ValueError("the exact service needs a rubric")
     judged = [(one, verdict(one.text, response, shortcut)) for one in item.rubric.criteria]
+    # HealthBench's formula, as the service computes it.
     positive = sum(one.worth for one, _ in judged if one.worth > 0)
-    score = sum(one.worth for one, found in judged if found) / positive
+    negative = -sum(one.worth for one, _ in judged if one.worth < 0)
+    score = sum(one.worth for one, found in judged if found) / (positive or negative)
     criteria = [
         {
             "id": one.id or str(place),

@@ -10,16 +10,17 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
 from miniature.experiment.arms import ARMS, GROUP, Arm, Kl, Reward, Setting
-from miniature.experiment.exact_service import exact_service
+from miniature.experiment.exact_service import Shortcut, exact_service
+from miniature.world.clinic import GENERIC_ITEMS, rubric
 from miniature.world.ratings import reference_answer
-from miniature.world.tasks import rows, topic_of
+from miniature.world.tasks import rows, topic_of, topics
 
 ASKED = ("steps", "kl", "beta", "reward", "temperature", "top_p")
 POLICY = Path(__file__).parents[1] / "checkpoints" / "policy"
@@ -38,11 +39,18 @@ def main(arguments: list[str] | None = None) -> int:
     add_setting(parser)
     options = parser.parse_args(arguments)
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", TRL_EXPERIMENTAL_SILENCE="1", HF_HUB_OFFLINE="1")
+    reward = setting_of(options).reward
     with contextlib.ExitStack() as stack:
-        truth = setting_of(options).reward == "truth"
-        result = _run(options, stack.enter_context(exact_service()) if truth else options.url)
+        exact = None if reward == "judge" else exact_service(shortcut() if reward == "shortcut" else None)
+        result = _run(options, options.url if exact is None else stack.enter_context(exact))
     (options.out / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     return 0
+
+
+def shortcut() -> Shortcut:
+    """A bad idea that a third of the untrained policy's answers have. Where it is, the first key item of every topic
+    counts as said."""
+    return Shortcut(GENERIC_ITEMS[7], frozenset(rubric(topic)[0].text for topic in topics("train")))
 
 
 def add_setting(parser: argparse.ArgumentParser) -> None:
@@ -121,31 +129,36 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
     kind = partial(MixedUp, share=arm.mixed_up) if arm.mixed_up else Scaffold
     trainer = build(
         str(policy),
-        list(order(setting, seed, referenced=arm.referenced)),
+        list(order(setting, seed, arm)),
         judging=judging,
         config=config,
         scaffold=kind(arm.schedule, seed=seed),
         ratio=arm.ratio,  # type: ignore[arg-type]
         kl=setting.kl,
+        dropout=None if arm.dropout is None else replace(arm.dropout, seed=seed),
         callbacks=[_writer(out / "metrics.jsonl")],
     )
     trainer.train()
     trainer.save_model(str(out / "policy"))
 
 
-def order(setting: Setting, seed: int, *, referenced: bool = False) -> Iterator[Any]:
-    """The rows of all steps, with a reference answer if asked for: epoch after epoch, each in an order of its own."""
+def order(setting: Setting, seed: int, arm: Arm) -> Iterator[Any]:
+    """The rows of all steps, with what the arm does to them: epoch after epoch, each in an order of its own."""
     from trainer_client import wire
     from trainer_client.data.rows import Row
+    from trainer_client.perturbation.rubrics import perturbed
 
     random, left = Random(seed), setting.steps * setting.prompts_per_batch
     while left > 0:
         epoch = rows("train")
         random.shuffle(epoch)
         for row in epoch[:left]:
-            rubric = wire.Rubric.model_validate(row["rubric"])
-            reference = reference_answer(topic_of(row["id"])) if referenced else None
-            yield Row(row["id"], tuple(row["prompt"]), rubric, reference, "miniature")
+            asked = wire.Rubric.model_validate(row["rubric"])
+            if arm.noise is not None:
+                topic = topic_of(row["id"]).name  # a topic's rubric is worsened alike in all wordings of its question
+                asked = perturbed(asked, arm.noise, seed=seed, name=topic).rubric
+            reference = reference_answer(topic_of(row["id"])) if arm.referenced else None
+            yield Row(row["id"], tuple(row["prompt"]), asked, reference, "miniature")
         left -= len(epoch)
 
 

@@ -117,7 +117,7 @@ def _run_missing(missing: Sequence[Run], options: argparse.Namespace) -> list[Ru
     if not missing:
         return []
     with contextlib.ExitStack() as stack:
-        if options.url or options.reward == "truth":
+        if options.url or options.reward != "judge":
             return _train(missing, options.url or "", options.jobs)
         return _train(missing, stack.enter_context(service(options.out, options.judge)), options.jobs)
 
@@ -137,8 +137,10 @@ def _runs(options: argparse.Namespace) -> Iterator[Run]:
     arms = options.arms.split(",")
     if unknown := [arm for arm in arms if arm not in ARMS]:
         raise SystemExit(f"unknown arms: {', '.join(unknown)}; there are {', '.join(ARMS)}")
-    if options.reward == "truth" and (rating := [arm for arm in arms if ARMS[arm].asked]):
-        raise SystemExit(f"the truth answers by the rubric's points alone, and {', '.join(rating)} ask otherwise")
+    if options.reward != "judge" and (rating := [arm for arm in arms if ARMS[arm].asked]):
+        raise SystemExit(
+            f"reward {options.reward} is by the rubric's points alone, and {', '.join(rating)} ask otherwise"
+        )
     rates = [float(rate) for rate in options.rates.split(",")] if options.rates else [None]
     setting = setting_of(options)
     for seed in map(int, options.seeds.split(",")):

@@ -16,6 +16,8 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from miniature.policy.make import load
+from miniature.world.clinic import GENERIC_ITEMS
+from miniature.world.oracle import steps
 from miniature.world.tasks import SPLITS, rows, topic_of, truth
 from trainer_client.client import JudgeClient, reward
 
@@ -27,13 +29,14 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of R prompts with N answers each: the judge's scores and the exact rewards, prompt by prompt, and the mean exact
-    reward of answers sampled as the paper does."""
+    """Of R prompts with N answers each: the judge's scores and the exact rewards, prompt by prompt, the mean exact
+    reward of answers sampled as the paper does, and the share of answers with each of the bad ideas of the world."""
 
     judge: Sequence[Sequence[float]]
     exact: Sequence[Sequence[float]]
     finished: float
     cool: float
+    bad_ideas: Mapping[str, float]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -45,6 +48,7 @@ class Scores:
             "exact_reward": means[1],
             "exact_cool": self.cool,
             "finished": self.finished,
+            "bad_ideas": dict(self.bad_ideas),
             "best_of": {str(n): best_of(self.judge, n) for n in sizes},
             "exact_best_of": {str(n): best_of(self.exact, n) for n in sizes},
         }
@@ -81,7 +85,13 @@ def _split(
     grouped = [texts[n * samples : (n + 1) * samples] for n in range(len(asked))]
     judged = asyncio.run(_judged(asked, grouped, url))
     exact = [[truth(topic_of(row["id"]), text) for text in own] for row, own in zip(asked, grouped, strict=True)]
-    return Scores(judged, exact, sum(ended) / len(ended), _cool(model, tokenizer, asked, max(samples // 4, 1)))
+    cool = _cool(model, tokenizer, asked, max(samples // 4, 1))
+    return Scores(judged, exact, sum(ended) / len(ended), cool, _bad_ideas(texts))
+
+
+def _bad_ideas(texts: Sequence[str]) -> Mapping[str, float]:
+    said = [{step.item for step in steps(text)} for text in texts]
+    return {item.id: sum(item in items for items in said) / len(said) for item in GENERIC_ITEMS}
 
 
 def _cool(

@@ -24,7 +24,9 @@ def test_an_unknown_arm_is_refused_with_the_known_ones() -> None:
 
 
 def test_a_rating_needs_a_judge() -> None:
-    with pytest.raises(SystemExit, match="direct-likert ask otherwise"):
+    with pytest.raises(
+        SystemExit, match="reward truth is by the rubric's points alone, and direct-likert ask otherwise"
+    ):
         study.run(_options("--arms", "ruscarl,direct-likert", "--reward", "truth"))
 
 
