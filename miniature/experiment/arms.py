@@ -21,14 +21,16 @@ Reward = Literal["judge", "truth", "shortcut"]
 @dataclass(frozen=True, slots=True)
 class Arm:
     """`ratio`: the prompts of the importance ratio, as in `trainer_client.trl.trainer`. `mixed_up`: the share of
-    prompts whose scaffold is of another prompt's rubric. `asked`: the options of the scoring request; with `referenced`
-    it has the topic's reference answer. `noise` worsens every rubric before the training, for scaffold and reward."""
+    prompts whose scaffold is of another prompt's rubric. `in_order`: the criteria shown are not any. `asked`: the
+    options of the scoring request; with `referenced` it has the topic's reference answer. `noise` worsens every rubric
+    before the training, for scaffold and reward."""
 
     about: str
     schedule: Schedule
     ratio: str = "bare/bare"
     rate: float = 6e-4
     mixed_up: float = 0.0
+    in_order: bool = False
     asked: Mapping[str, Any] = field(default_factory=dict)
     referenced: bool = False
     noise: Kind | None = None
@@ -39,9 +41,9 @@ class Arm:
 class Setting:
     """`steps` batches of `prompts_per_batch` prompts x GROUP rollouts, one update each, sampled at `temperature` and
     `top_p`. `beta` weighs the KL term against the policy that training began with, which is bounded as in the paper's
-    code (`clamped`) or TRL's own (`plain`). The reward is the judge's word, the exact oracle's (`truth`), or
-    that of an oracle with a `shortcut`.
-    `truncation_penalty` is subtracted from the reward of answers that were cut off at `longest` tokens."""
+    code (`clamped`) or TRL's own (`plain`). The reward is the judge's word, the exact oracle's (`truth`), or that of an
+    oracle with a `shortcut`. `truncation_penalty` is subtracted from the reward of answers that were cut off at
+    `longest` tokens."""
 
     steps: int = 100
     prompts_per_batch: int = 8
@@ -86,6 +88,9 @@ ARMS: Mapping[str, Arm] = {
     ),
     "mixed-up": Arm("as ruscarl, half of the prompts with another prompt's rubric", _SCAFFOLD, mixed_up=0.5),
     "mixed-up-constant": Arm("the same, never fading", Schedule(over="constant"), mixed_up=0.5),
+    "math-linear": Arm(
+        "as ruscarl, criteria in their order, as the released code's `math_linear`", _SCAFFOLD, in_order=True
+    ),
     "decay-linear": Arm("as ruscarl, fading linearly", Schedule(over="linear")),
     "decay-constant": Arm("as ruscarl, never fading", Schedule(over="constant")),
     "scaffold-scaffold": Arm("as ruscarl, trained on the scaffolded prompt", _SCAFFOLD, ratio="scaffold/scaffold"),

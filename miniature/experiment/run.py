@@ -94,7 +94,7 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
     """Writes `metrics.jsonl` as it goes and the policy at the end."""
     import torch
 
-    from miniature.experiment.mixed_up import MixedUp
+    from miniature.experiment.odd_scaffolds import InOrder, MixedUp
     from trainer_client.scaffold import Scaffold
     from trainer_client.trl.trainer import JudgeConfig, build, grpo_config
 
@@ -126,7 +126,7 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
         judge_timeout_s=setting.judge_timeout_s,
         truncation_penalty=setting.truncation_penalty,
     )
-    kind = partial(MixedUp, share=arm.mixed_up) if arm.mixed_up else Scaffold
+    kind = partial(MixedUp, share=arm.mixed_up) if arm.mixed_up else InOrder if arm.in_order else Scaffold
     trainer = build(
         str(policy),
         list(order(setting, seed, arm)),

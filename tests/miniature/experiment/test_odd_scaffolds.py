@@ -1,6 +1,7 @@
-"""The scaffold with a fault: about the asked share of prompts is shown another topic's rubric, in the whole group."""
+"""The scaffold with a fault shows about the asked share of prompts another topic's rubric, in the whole group; the one
+in order shows as many criteria as any, and the answer last."""
 
-from miniature.experiment.mixed_up import MixedUp
+from miniature.experiment.odd_scaffolds import InOrder, MixedUp
 from miniature.world.tasks import rows
 from trainer_client import wire
 from trainer_client.scaffold import Scaffold, Schedule
@@ -30,3 +31,12 @@ def test_without_a_share_it_is_the_scaffold() -> None:
     right, mixed = Scaffold(seed=2), MixedUp(seed=2, share=0.0)
     for row, rubric in ASKED[:10]:
         assert _shown(mixed, row, list(rubric), 3, 1) == _shown(right, row, list(rubric), 3, 1)
+
+
+def test_in_order_shows_as_many_and_the_last_but_one_only_with_all() -> None:
+    row, rubric = ASKED[0]
+    for member in range(8):
+        place = {"row": row, "member": member, "group": 8, "step": 1, "total": 100}
+        found = InOrder(Schedule(over="constant")).reveal(rubric, **place)  # type: ignore[arg-type]
+        assert found == (7, 0, 1, 2, 3, 4, 5, 6)[: round((7 - member) / 7 * 8)]
+        assert len(found) == len(Scaffold(Schedule(over="constant")).reveal(rubric, **place))  # type: ignore[arg-type]

@@ -1,9 +1,9 @@
-"""A scaffold with a fault: some prompts of a batch are shown another prompt's rubric.
+"""Scaffolds that are only studied: two ways of RuscaRL's released code that its paper does not have.
 
-RuscaRL's released code has it: rubrics travel beside the batch, and where this is cut for several workers the second
-half of the prompts gets the first half's.
+In one, a fault, some prompts of a batch are shown another prompt's rubric: rubrics travel beside the batch, and where
+this is cut for several workers half of the prompts get the other half's. The other is its `math_linear`.
 
-Guarantees: Which prompts of a step are mixed up, and with whom, is a pure function of seed, row and step.
+Guarantees: What is shown is a pure function of seed, row, step and member.
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,19 @@ class MixedUp(Scaffold):
     ) -> list[Message]:
         """The rubric is the one that the last `reveal` chose: rollouts are begun one after the other."""
         return Scaffold.messages(self, messages, self._others.get("now", rubric), revealed)
+
+
+@dataclass(frozen=True, slots=True)
+class InOrder(Scaffold):
+    """Criteria in the rubric's order instead of any: wherever something is shown the last one, then the first ones, and
+    the last but one, in the released code the answer of a sum, only where all are shown."""
+
+    def reveal(
+        self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
+    ) -> tuple[int, ...]:
+        drawn = Scaffold.reveal(self, rubric, row=row, member=member, group=group, step=step, total=total)
+        *others, answer, always = [place for place, criterion in enumerate(rubric) if criterion.worth != 0]
+        return (always, *others, answer)[: len(drawn)]
 
 
 def _another(own: Sequence[wire.Criterion], random: Random) -> list[wire.Criterion]:
