@@ -4,7 +4,7 @@ The service is a process of its own on a free loopback port. The cases come from
 every one asks about a combination of topic and item that training never showed, and its truth is exact. A criterion
 without a verdict ends the run: figures over a part of the cases would be worth nothing.
 
-    python -m loadtests.judge [--cases 2000] [--seed 20] [--judge FOLDER] [--json FILE] [--plot FILE]
+    python -m loadtests.judge [--cases 2000] [--seed 20] [--broken] [--judge FOLDER] [--json FILE] [--plot FILE]
 """
 
 import argparse
@@ -21,7 +21,7 @@ import httpx
 from tqdm import tqdm
 
 from miniature.judge.evaluation import Figures, Verdict, figures, verdicts
-from miniature.world.cases import Case, evaluation
+from miniature.world.cases import BROKEN, STANDARD, Case, evaluation
 from testkit.processes import service
 from trainer_client.wire import ScoreResponse
 
@@ -31,7 +31,8 @@ BINS = 15
 def main() -> int:
     """Exit status 0 where the targets are met, else 1."""
     options = _parser().parse_args()
-    cases = [evaluation(options.seed, index) for index in range(options.cases)]
+    mix = BROKEN if options.broken else STANDARD
+    cases = [evaluation(options.seed, index, mix) for index in range(options.cases)]
     with service(*(["--judge", str(options.judge)] if options.judge else [])) as running:
         judged, seconds = judge(running.url, cases, options.batch)
     measured = figures(judged, bins=BINS)
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtests.judge", description=__doc__)
     parser.add_argument("--cases", type=int, default=2000, help="how many (2000)")
     parser.add_argument("--seed", type=int, default=20, help="of the cases (20)")
+    parser.add_argument("--broken", action="store_true", help="responses that are broken as by a policy under pressure")
     parser.add_argument("--batch", type=int, default=50, help="items a request (50)")
     parser.add_argument("--judge", type=Path, help="folder of another judge than the bundled one")
     parser.add_argument("--json", type=Path, help="write the figures to this file")

@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     cases = commands.add_parser("cases", help="print cases nobody trained on, as JSON lines, with their truth")
     cases.add_argument("--n", type=int, default=100, help="how many (100)")
     cases.add_argument("--seed", type=int, default=0, help="which (0); the same seed gives the same cases")
+    cases.add_argument("--broken", action="store_true", help="with responses as of a policy that a reward pushes")
     cases.set_defaults(run=_cases)
     rows = commands.add_parser("rows", help="print the policy's tasks, as JSON lines: items without a response")
     rows.add_argument("--split", choices=SPLITS, required=True, help="`trained` is `train` in other words")
@@ -55,9 +56,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cases(options: argparse.Namespace) -> int:
-    from miniature.world.cases import evaluation
+    from miniature.world.cases import BROKEN, STANDARD, evaluation
 
-    cases = (evaluation(options.seed, index) for index in range(options.n))
+    mix = BROKEN if options.broken else STANDARD
+    cases = (evaluation(options.seed, index, mix) for index in range(options.n))
     return _print({"item": case.wire, "met": case.truth} for case in cases)
 
 
