@@ -75,7 +75,7 @@ def create_app(
     stored = StoredRubrics(dependencies.rubric_store, settings, threads)
     routes, scoring = Routes(dependencies, threads, stored), ScoreRoute(dependencies, threads, stored)
     protocols = ProtocolRoutes(dependencies, scoring)
-    _add_routes(app, routes, scoring, CompareRoute(dependencies, threads), protocols)
+    _add_routes(app, routes, scoring, CompareRoute(dependencies, threads, stored), protocols)
     _add_rubric_routes(app, RubricRoutes(dependencies, threads, stored))
     if settings.metrics_port is None:
         app.add_api_route("/metrics", app.state.metrics.metrics, methods=["GET"])

@@ -18,10 +18,10 @@ from service.api.metering import charged_body, identified
 from service.api.request_body import CountedBody, invalid_at, is_small, parse_compare_request
 from service.api.request_metrics import count_use
 from service.api.score import SMALL_ANSWER, SMALL_DIGEST, digest_of, timing, unless_disconnected
+from service.api.stored_rubrics import StoredRubrics
 from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch
 from service.idempotency import Running, Stored
-from service.modes.comparison import Pair
 from service.modes.fingerprint import JudgeIdentity
 from service.scoring.comparing import Compared
 from service.scoring.request import Usage
@@ -35,9 +35,10 @@ _DIALECT = b"compare\n"
 class CompareRoute:
     """The path of every request that compares."""
 
-    def __init__(self, dependencies: Dependencies, threads: WorkerThreads) -> None:
+    def __init__(self, dependencies: Dependencies, threads: WorkerThreads, stored: StoredRubrics) -> None:
         self._dependencies = dependencies
         self._threads = threads
+        self._stored = stored
 
     async def compare(self, request: Request) -> Response:
         """Say which of two responses is better, for each item, from both orders."""
@@ -72,8 +73,11 @@ class CompareRoute:
         running: Running | None,
     ) -> Response:
         small = is_small(body)
-        parse = partial(_parse, body, self._dependencies)
-        wanted, pairs = await self._threads.run(team.name, parse, small=small)
+        parse = partial(parse_compare_request, body, self._dependencies.settings)
+        wanted = await self._threads.run(team.name, parse, small=small)
+        rubrics = [item.rubric for item in wanted.items]
+        stored = await self._stored.criteria_of(team.name, rubrics, wanted.pitfalls, lambda item: ("items", item))
+        pairs = await self._threads.run(team.name, partial(comparisons.pairs, wanted, stored), small=small)
         judge = self._check(wanted, team, scorer)
         context = replace(
             comparisons.context(wanted, team, arrived_s),
@@ -103,11 +107,6 @@ class CompareRoute:
             said = f"{judgements} judgements in one request; at most {most}: send fewer items a request"
             raise invalid_at("items", said)
         return judge
-
-
-def _parse(body: CountedBody, dependencies: Dependencies) -> tuple[wire.CompareRequest, list[Pair]]:
-    wanted = parse_compare_request(body, dependencies.settings)
-    return wanted, comparisons.pairs(wanted)
 
 
 def _write(id: str, judge: JudgeIdentity, scorer: Scorer, compared: Sequence[Compared], usage: Usage) -> bytes:

@@ -26,13 +26,13 @@ _DISAGREE = wire.ResultWarning(
 )
 
 
-def pairs(request: wire.CompareRequest) -> list[Pair]:
-    """One for each item, in order."""
-    return [_pair(index, item, request) for index, item in enumerate(request.items)]
+def pairs(request: wire.CompareRequest, stored: translate.StoredCriteria = translate.NOTHING_STORED) -> list[Pair]:
+    """One for each item, in order. Raises InvalidRequest for a reference that is not among the `stored`."""
+    return [_pair(index, item, request, stored) for index, item in enumerate(request.items)]
 
 
-def _pair(index: int, item: wire.PairItem, request: wire.CompareRequest) -> Pair:
-    criteria = () if item.rubric is None else translate.known_criteria(item.rubric, request.pitfalls)
+def _pair(index: int, item: wire.PairItem, request: wire.CompareRequest, stored: translate.StoredCriteria) -> Pair:
+    criteria = () if item.rubric is None else translate.criteria(item.rubric, request.pitfalls, stored)
     turns = translate.conversation(item.prompt)
 
     def candidate(response: wire.Response) -> Candidate:

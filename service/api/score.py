@@ -113,8 +113,10 @@ class ScoreRoute:
             small = is_small(body)
             parsed, candidates = await self._threads.run(team.name, partial(_parse, parse, body), small=small)
             if candidates is None:
-                stored = await self._stored.criteria_of(team.name, parsed)
-                work = partial(translate.candidates, parsed.request, stored)
+                wanted = parsed.request
+                rubrics = [item.rubric for item in wanted.items]
+                stored = await self._stored.criteria_of(team.name, rubrics, wanted.pitfalls, parsed.place)
+                work = partial(translate.candidates, wanted, stored)
                 candidates = await self._threads.run(team.name, work, small=small)
             call = replace(self._check(request, parsed, candidates, team, scorer, arrived_s), small=small)
             respond = self._lines if streams else self._whole
@@ -222,7 +224,7 @@ def digest_of(dialect: bytes, body: bytes) -> bytes:
 def _parse(parse: RequestParser, body: bytes) -> tuple[ParsedRequest, list[Candidate] | None]:
     """No candidates where a rubric of the request must be looked up first."""
     parsed = parse(body)
-    refers = any(refs_in(parsed.request))
+    refers = any(refs_in(item.rubric for item in parsed.request.items))
     return parsed, None if refers else translate.candidates(parsed.request)
 
 

@@ -5,18 +5,21 @@ sees the rubrics that it stored, and no other's.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
 from service.api import translate
-from service.api.request_body import ParsedRequest, too_many_criteria
+from service.api.request_body import too_many_criteria
 from service.api.worker_threads import WorkerThreads
 from service.errors import InvalidRequest, UnknownRubric
 from service.rubric_store.store import RubricStore
 from service.rubrics.rubric import Criterion
 from service.settings import ApiSettings
 from trainer_client import wire
+
+Rubrics = Iterable[wire.Rubric | None]
+Place = tuple[str | int, ...]
 
 _KEPT_BYTES = 16 * 1024 * 1024
 """Of the contents that one process keeps as they were read."""
@@ -46,26 +49,27 @@ class StoredRubrics:
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._bytes = 0
 
-    async def criteria_of(self, team: str, parsed: ParsedRequest) -> Mapping[str, tuple[Criterion, ...]]:
-        """The criteria of each reference in the request. Raises UnknownRubric with the places of those that are not
-        stored, InvalidRequest for a rubric that this request cannot use, Unavailable where the store is."""
-        request = parsed.request
+    async def criteria_of(
+        self, team: str, rubrics: Rubrics, pitfalls: wire.Pitfalls | None, place: Callable[[int], Place]
+    ) -> translate.StoredCriteria:
+        """The criteria of each reference among a request's rubrics; `place` says where the item of an index stands.
+        Raises UnknownRubric with the places of those that are not stored, InvalidRequest for a rubric that the request
+        cannot use, Unavailable where the store is."""
         places: dict[str, int] = {}
-        for index, ref in refs_in(request):
+        for index, ref in refs_in(rubrics):
             places.setdefault(ref, index)
         found: dict[str, tuple[Criterion, ...]] = {}
         missing = []
         for ref, index in places.items():
-            known = await self._find(team, ref)
-            place = (*parsed.place(index), "rubric")
+            known, at = await self._find(team, ref), (*place(index), "rubric")
             if known is None:
-                missing.append(((*place, "ref"), _MISSING))
+                missing.append(((*at, "ref"), _MISSING))
                 continue
             try:
-                self._check(known.rubric, request.pitfalls, index)
+                self._check(known.rubric, pitfalls, index)
             except ValueError as error:
-                raise InvalidRequest(str(error), ((place, str(error)),)) from None
-            found[ref] = known.criteria(request.pitfalls)
+                raise InvalidRequest(str(error), ((at, str(error)),)) from None
+            found[ref] = known.criteria(pitfalls)
         if missing:
             raise UnknownRubric(f"{len(missing)} reference(s) name no rubric that this team has stored", tuple(missing))
         return found
@@ -118,10 +122,9 @@ _MISSING = (
 )
 
 
-def refs_in(request: wire.ScoreRequest) -> Iterable[tuple[int, str]]:
-    """The items whose criteria are not in the request, by their index, with their references."""
-    for index, item in enumerate(request.items):
-        rubric = item.rubric
+def refs_in(rubrics: Rubrics) -> Iterator[tuple[int, str]]:
+    """The rubrics whose criteria are not in the request, by their index, with their references."""
+    for index, rubric in enumerate(rubrics):
         if rubric is not None and not rubric.criteria and rubric.ref is not None:
             yield index, rubric.ref
 

@@ -24,9 +24,20 @@ from service.tenancy.team import Team
 from service.tenancy.usage import TeamUse
 from trainer_client import wire
 
+StoredCriteria = Mapping[str, tuple[Criterion, ...]]
+"""The criteria of stored rubrics, by their references."""
+NOTHING_STORED: StoredCriteria = MappingProxyType({})
 
-def criteria(rubric: wire.Rubric, pitfalls: wire.Pitfalls | None = None) -> tuple[Criterion, ...]:
-    """`pitfalls` says what meeting a pitfall means that does not say it itself."""
+
+def criteria(
+    rubric: wire.Rubric, pitfalls: wire.Pitfalls | None = None, stored: StoredCriteria = NOTHING_STORED
+) -> tuple[Criterion, ...]:
+    """`pitfalls` says what meeting a pitfall means that does not say it itself. Raises InvalidRequest for a reference
+    that is not among the `stored`."""
+    if not rubric.criteria:
+        if rubric.ref is None or rubric.ref not in stored:
+            raise InvalidRequest("a reference to a stored rubric cannot be used here; give the rubric's criteria")
+        return stored[rubric.ref]
     found = []
     for id, criterion in zip(rubric.ids(), rubric.criteria, strict=True):
         verifier, rule = criterion.verifier, None
@@ -41,14 +52,12 @@ def criteria(rubric: wire.Rubric, pitfalls: wire.Pitfalls | None = None) -> tupl
     return tuple(found)
 
 
-def candidates(
-    request: wire.ScoreRequest, stored: Mapping[str, tuple[Criterion, ...]] = MappingProxyType({})
-) -> list[Candidate]:
-    """One for each response, in the order of the results. Responses of one item share its turns and criteria. `stored`
-    has the criteria of the references in the request. Raises InvalidRequest where one is not there."""
+def candidates(request: wire.ScoreRequest, stored: StoredCriteria = NOTHING_STORED) -> list[Candidate]:
+    """One for each response, in the order of the results. Responses of one item share its turns and criteria. Raises
+    InvalidRequest for a reference that is not among the `stored`."""
     found: list[Candidate] = []
     for index, item in enumerate(request.items):
-        shared = () if item.rubric is None else known_criteria(item.rubric, request.pitfalls, stored)
+        shared = () if item.rubric is None else criteria(item.rubric, request.pitfalls, stored)
         turns = conversation(item.prompt)
         if item.responses is None:
             responses, group = ["" if item.response is None else item.response], item.group
@@ -65,19 +74,6 @@ def conversation(prompt: str | list[wire.Message]) -> tuple[Turn, ...]:
     if isinstance(prompt, str):
         return (Turn("user", prompt),)
     return tuple([turn for message in prompt for turn in turns_of(message)])
-
-
-def known_criteria(
-    rubric: wire.Rubric,
-    pitfalls: wire.Pitfalls | None,
-    stored: Mapping[str, tuple[Criterion, ...]] = MappingProxyType({}),
-) -> tuple[Criterion, ...]:
-    """The criteria of a rubric, or of the stored one that it refers to. Raises InvalidRequest."""
-    if rubric.is_known:
-        return criteria(rubric, pitfalls)
-    if rubric.ref is None or rubric.ref not in stored:
-        raise InvalidRequest("a reference to a stored rubric cannot be used here; give the rubric's criteria")
-    return stored[rubric.ref]
 
 
 def turns_of(message: wire.Message) -> list[Turn]:

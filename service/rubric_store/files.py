@@ -3,7 +3,7 @@
 A file holds the rubric's canonical JSON and nothing else: `sha256sum` of it begins with its version.
 
 Guarantees: a file is there whole or not at all. One whose content does not fit its version counts as absent, and is
-written anew by the next `put` of that version. No name of a team or a rubric leads out of the folder.
+written again by the next `put` of that version. No name of a team or a rubric leads out of the folder.
 """
 
 import asyncio

@@ -80,10 +80,11 @@ def with_row(row: Row) -> list[dict[str, Any]]:
 
 
 def with_rubric(prompt: Prompt, rubric: StepRubric) -> list[dict[str, Any]]:
-    """The prompt with all criteria of this rubric in its row, in place of those it holds."""
+    """The prompt with all criteria of this rubric in its row, in place of those it holds and of their `ref`."""
     criteria = [one.model_dump(mode="json", by_alias=True) for one in rubric.criteria]
     *others, last = prompt
-    text = json.dumps({**row_of(prompt), "rubric": criteria}, ensure_ascii=False)
+    row = {name: value for name, value in row_of(prompt).items() if name != "ref"}
+    text = json.dumps({**row, "rubric": criteria}, ensure_ascii=False)
     return [*(dict(message) for message in others), {**last, ROW: text}]
 
 

@@ -50,7 +50,7 @@ def _questions(
             asked += 1
         else:
             rubric = None
-        whole = row["rubric"] if row.get("ref") is None else {"criteria": row["rubric"], "ref": row["ref"]}
-        item = wire.Item.model_validate({**fields, "id": f"{asked}", "rubric": whole})
+        stored = row["rubric"] if row.get("ref") is None else {"criteria": row["rubric"], "ref": row["ref"]}
+        item = wire.Item.model_validate({**fields, "id": f"{asked}", "rubric": stored})
         yield Question(item, places, full=rubric is not None)
         asked += 1

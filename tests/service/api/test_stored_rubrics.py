@@ -87,6 +87,20 @@ async def test_many_items_share_a_reference_and_lines_and_lint_take_one() -> Non
     assert one.status_code == 200
 
 
+async def test_pairs_are_compared_under_a_stored_rubric_as_under_its_criteria() -> None:
+    async with serving() as client:
+        ref = await put(client)
+        pair = {"prompt": "My knee hurts.", "a": "Rest it.", "b": "Run on."}
+        asked: list[Any] = [RUBRIC, {"ref": ref}, {"ref": UNKNOWN}]
+        answers = [
+            await client.post("/v1/compare", json={"items": [{**pair, "rubric": one}], "cache": "bypass"})
+            for one in asked
+        ]
+    assert answers[0].status_code == 200, answers[0].text
+    assert without_id(answers[0].json()) == without_id(answers[1].json())
+    assert told(answers[2]) == (422, "unknown_rubric", [["items", 0, "rubric", "ref"]])
+
+
 @pytest.mark.parametrize(
     ("ref", "says"),
     [("knee", "there is no latest"), ("knee@latest", "16 of the digits"), ("kn ee@0123456789abcdef", "the name of")],
