@@ -19,9 +19,7 @@ import httpx
 from testkit.apps import serving
 
 CRITERIA = 40
-_TEXT = (
-    "Criterion {n}: states clearly that the user should see a doctor if the pain lasts longer than {n} days."
-)
+_TEXT = "Criterion {n}: states clearly that the user should see a doctor if the pain lasts longer than {n} days."
 
 
 def rubric() -> list[dict[str, Any]]:

@@ -1,0 +1,166 @@
+"""Runs `rubricd align PAIRS`: how often judges prefer the better one of two responses, in each judging mode.
+
+Guarantees: nothing is asked before all rows have been read. Answers are kept in a file beside the pairs, so that the
+same command goes on after an interrupt.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, get_args
+
+from trainer_client import wire
+from trainer_client.alignment.answers import open_store
+from trainer_client.alignment.arms import NAMES, arms_for, asks_of
+from trainer_client.alignment.asking import Judge, ask_all, questions
+from trainer_client.alignment.page import page
+from trainer_client.alignment.study import Study, study_of
+from trainer_client.cli.align_lines import lines
+from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.service_arguments import count, explained
+from trainer_client.client import JudgeClient
+from trainer_client.data import notes
+from trainer_client.data.files import sources
+from trainer_client.data.reader import Law
+from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.perturbation.responses import RESPONSE_KINDS
+from trainer_client.preferences.building import build_pairs
+from trainer_client.preferences.pairs import PreferencePair
+from trainer_client.preferences.reading import read_pairs
+
+DESCRIPTION = (
+    "Measure how often judges prefer the better one of two responses: with and without rubric and reference, as "
+    "verdicts, ratings and comparisons, with 95 % intervals. Exit code: 0 done, 2 wrong use."
+)
+_DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("pairs", nargs="+", metavar="PAIRS", help=f"pairs of responses in {sources.KINDS} (docs/guide/align.md)")
+    add("--url", action="append", metavar="URL", help=f"address of a judge service ({_DEFAULT_URL}); may be repeated")
+    add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
+    add("--arm", action="append", default=[], choices=NAMES, help="an arm of the study (all); may be repeated")
+    add(
+        "--perturb",
+        action="append",
+        default=[],
+        choices=RESPONSE_KINDS,
+        help="build the pairs: PAIRS holds good responses, or rubrics to write them from, and the rejected ones are "
+        "made by this rule; may be repeated",
+    )
+    add("--prompts", type=count, metavar="N", help="take the pairs of so many prompts, drawn by --seed (all)")
+    add("--seed", type=int, default=0, metavar="N", help="for what is drawn (%(default)s)")
+    add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
+    add("--response-column", metavar="NAME", help="with --perturb: the column of the good response")
+    add("--price-in", type=float, metavar="P", help="money for a million tokens that a judge reads")
+    add("--price-out", type=float, metavar="P", help="money for a million tokens that a judge writes")
+    add("--store", type=Path, metavar="FILE", help="answers, to resume from (the first PAIRS: stem + .align.jsonl)")
+    add("--out", type=Path, metavar="FILE", help="the report (beside the first PAIRS: its stem + .align.html)")
+    add("--json", type=Path, metavar="FILE", help="write all figures as JSON, too")
+    add("--quiet", action="store_true", help="show no progress")
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    pairs: list[PreferencePair]
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The exit code: 0 done, 2 for misuse, 130 for an interrupt."""
+    try:
+        store, out = _beside(args, args.store, ".align.jsonl"), _beside(args, args.out, ".align.html")
+        done = asyncio.run(_study(args, _pairs(args), store))
+        _write(out, page(done))
+        if args.json is not None:
+            _write(args.json, json.dumps(done.as_json(), indent=1))
+    except KeyboardInterrupt:
+        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except RubricdClientError as error:
+        return _misused(explained(error, args.token_env))
+    except (ValueError, OSError) as error:
+        return _misused(str(error))
+    for line in lines(done):
+        print(line)
+    print(f"rubricd: report {out}")
+    return 0
+
+
+def _misused(problem: str) -> int:
+    print(f"rubricd: {problem}", file=sys.stderr)
+    return 2
+
+
+def _beside(args: argparse.Namespace, given: Path | None, ending: str) -> Path:
+    first = args.pairs[0]
+    if given is not None:
+        return given
+    if first == sources.STANDARD_INPUT:
+        raise DataError("standard input has no name for the report and the answers; name them with --out and --store")
+    return Path(first).with_name(f"{sources.stem(first)}{ending}")
+
+
+def _pairs(args: argparse.Namespace) -> _Taken:
+    law = Law(pitfalls=args.pitfalls, response_column=args.response_column, say=notes.once())
+    if not args.perturb:
+        taken = _Taken(read_pairs(args.pairs, law))
+    else:
+        built = build_pairs(args.pairs, list(dict.fromkeys(args.perturb)), seed=args.seed, law=law)
+        taken = _Taken(list(built.pairs), {"seed": args.seed, "written": built.written, "left_out": built.left_out})
+    groups = list(dict.fromkeys(pair.group for pair in taken.pairs))
+    if args.prompts is None or args.prompts >= len(groups):
+        return taken
+    drawn = set(Random(args.seed).sample(groups, args.prompts))
+    if taken.more.get("written"):
+        taken.more["written"] = min(taken.more["written"], args.prompts)
+    return _Taken([pair for pair in taken.pairs if pair.group in drawn], taken.more)
+
+
+async def _study(args: argparse.Namespace, taken: _Taken, path: Path) -> Study:
+    """Asks the judges one after the other, each everything, and puts the results together."""
+    arms = arms_for(taken.pairs, args.arm)
+    if not arms:
+        raise DataError(f"no pair has what --arm {' '.join(args.arm)} needs, a rubric or a reference; name another arm")
+    asks = asks_of(arms)
+    async with AsyncExitStack() as stack:
+        judges = await _judges(args, stack)
+        store = stack.enter_context(open_store(path))
+        total = len(judges) * sum(len(questions(ask, taken.pairs)) for ask in asks)
+        told = stack.enter_context(criteria_progress(total, args.quiet))
+        for judge in judges:
+            for ask in asks:
+                if judge.fingerprint(ask) is None:
+                    print(f"rubricd: {judge.name} does not serve {ask.mode}: {judge.why_not(ask)}", file=sys.stderr)
+                await ask_all(judge, ask, taken.pairs, store, told)
+        prices = None
+        if args.price_in is not None or args.price_out is not None:
+            prices = (args.price_in or 0.0, args.price_out or 0.0)
+        return study_of(judges, arms, taken.pairs, store, more=taken.more, prices=prices)
+
+
+async def _judges(args: argparse.Namespace, stack: AsyncExitStack) -> Sequence[Judge]:
+    found = []
+    token = os.environ.get(args.token_env) or None
+    urls = list(dict.fromkeys(args.url or [_DEFAULT_URL]))
+    for url in urls:
+        client = await stack.enter_async_context(JudgeClient(url, token=token))
+        found.append((url, client, await client.judge()))
+    models = [Path(info.model).name for _, _, info in found]
+    named = models if len(set(models)) == len(models) else [url.partition("://")[2] or url for url in urls]
+    return [Judge(name, *one) for name, one in zip(named, found, strict=True)]
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes the whole file or leaves it as it was."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

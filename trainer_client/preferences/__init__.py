@@ -1,0 +1,1 @@
+"""Reads and builds pairs of responses of which one is known to be better."""
