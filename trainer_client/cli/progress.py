@@ -1,4 +1,4 @@
-"""Shows how many criteria or rows of a long run are done: a bar on a terminal, elsewhere a line for each tenth."""
+"""Shows how much of a long run is done: a bar on a terminal, elsewhere a line for each tenth."""
 
 import contextlib
 import sys
@@ -16,6 +16,13 @@ def criteria_progress(total: int, quiet: bool) -> Iterator[Callable[[int], None]
 def rows_progress(total: int, quiet: bool, more: Callable[[], str]) -> Iterator[Callable[[int], None]]:
     """Yields what is told how many more rows are done. A line for a tenth ends with what `more` says then."""
     with _progress(total, "rows", quiet, more) as told:
+        yield told
+
+
+@contextlib.contextmanager
+def questions_progress(total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Yields what is told how many more questions to judges are answered."""
+    with _progress(total, "questions", quiet, lambda: "") as told:
         yield told
 
 

@@ -5,6 +5,7 @@ Guarantees: which answer is preferred is read from the row, and never guessed fr
 
 from typing import Any
 
+from trainer_client import wire
 from trainer_client.data.formats.task import conversation
 from trainer_client.data.records import Raw, RowError, decoded_if_json, shown
 
@@ -17,12 +18,12 @@ def holds_pair(row: Raw) -> bool:
     return any(all(row.get(name) is not None for name in names) for names in PAIRS)
 
 
-def pair_of(row: Raw) -> tuple[str, str]:
+def pair_of(row: Raw, *, may_be_empty: bool = True) -> tuple[str, str]:
     """The preferred answer and the other one. Raises RowError."""
     for names in PAIRS:
         if any(row.get(name) is None for name in names):
             continue
-        answers = _answer(row, names[0]), _answer(row, names[1])
+        answers = _answer(row, names[0], may_be_empty), _answer(row, names[1], may_be_empty)
         if names[0] != "response_a":
             return answers
         winner = row.get("winner")
@@ -44,11 +45,11 @@ def prompt_of_pair(row: Raw) -> Any:
     return None
 
 
-def _answer(row: Raw, column: str) -> str:
-    """The text of an answer, which may be empty; of turns the last one's."""
+def _answer(row: Raw, column: str, may_be_empty: bool) -> str:
+    """The text of an answer; of turns the last one's."""
     value = decoded_if_json(row[column])
     if isinstance(value, list) and value and isinstance(value[-1], dict) and value[-1].get("role") == "assistant":
         value = value[-1].get("content")
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not (may_be_empty or wire.says_something(value)):
         raise RowError(f"`{column}` is {shown(value)}; write a text, or turns that end with the assistant's")
     return value

@@ -9,21 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer_client import wire
 from trainer_client.data import reader
 from trainer_client.data.files import sources
 from trainer_client.data.formats import table
-from trainer_client.data.formats.task import conversation, identity, reference
+from trainer_client.data.formats.task import identity, reference
+from trainer_client.data.preferred import pair_of, prompt_of_pair
 from trainer_client.data.reader import Law
-from trainer_client.data.records import Raw, RowError, decoded_if_json, shown
+from trainer_client.data.records import Raw, RowError
 from trainer_client.data.rows import messages_of
 from trainer_client.errors import DataError
 from trainer_client.scaffold import Message
 
 _REFERENCES = ("reference", "reference_answer", "ideal_completion", "answer")
 _SOURCES: tuple[str, ...] = ("data_source", "question_source", "dataset")
-_PAIRS = (("chosen", "rejected"), ("preferred", "rejected"))
-_WINNERS = {"a": 0, "response_a": 0, "model_a": 0, "b": 1, "response_b": 1, "model_b": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def _records(paths: Sequence[str | Path], most: int | None) -> Iterator[tuple[st
 
 def _source(raw: Any, index: int, place: str, pairs: bool, law: Law) -> Source:
     row = table.unpacked(raw)
-    pair = _pair(row) if pairs else None
+    pair = pair_of(row, may_be_empty=False) if pairs else None
     read = reader.for_training(_with_prompt(row), law)
     prompt = read.item.prompt
     if not isinstance(prompt, str) and (not prompt or prompt[-1].role == "assistant"):
@@ -90,44 +88,9 @@ def _with_prompt(row: Raw) -> Raw:
     if table.has_rubric(row):
         return row
     name = next((one for one in table.CONVERSATIONS if row.get(one) is not None), None)
-    prompt = row[name] if name is not None else _begins_pair(row)
+    prompt = row[name] if name is not None else prompt_of_pair(row)
     if prompt is None:
         raise RowError(f"no `prompt`; its columns are {', '.join(f'`{one}`' for one in list(row)[:12]) or 'none'}")
     known = next((row[one] for one in _REFERENCES if isinstance(row.get(one), str)), None)
     kept = {name: row[name] for name in _SOURCES if name in row}
     return {**kept, "prompt": prompt, "reference": reference(known), "id": identity(row.get("id"))}
-
-
-def _begins_pair(row: Raw) -> Any:
-    """The turns that both answers of a pair begin with."""
-    for names in _PAIRS:
-        turns = [conversation(row.get(name)) for name in names]
-        if all(isinstance(one, list) and len(one) > 1 for one in turns):
-            if turns[0][:-1] != turns[1][:-1]:
-                raise RowError(f"`{names[0]}` and `{names[1]}` begin with different conversations")
-            return turns[0][:-1]
-    return None
-
-
-def _pair(row: Raw) -> tuple[str, str]:
-    for preferred, rejected in _PAIRS:
-        if row.get(preferred) is not None and row.get(rejected) is not None:
-            return _answer(row[preferred], preferred), _answer(row[rejected], rejected)
-    if row.get("response_a") is not None and row.get("response_b") is not None:
-        winner = row.get("winner")
-        place = _WINNERS.get(winner.casefold()) if isinstance(winner, str) else None
-        if place is None:
-            raise RowError(f"`winner` is {shown(winner)}; write A or B, or name the answers `chosen` and `rejected`")
-        answers = [_answer(row[name], name) for name in ("response_a", "response_b")]
-        return answers[place], answers[1 - place]
-    raise RowError("no pair of answers; write `chosen` and `rejected`, or `response_a`, `response_b` and `winner`")
-
-
-def _answer(value: Any, column: str) -> str:
-    """The text of an answer; of turns the last one's."""
-    value = decoded_if_json(value)
-    if isinstance(value, list) and value and isinstance(value[-1], dict) and value[-1].get("role") == "assistant":
-        value = value[-1].get("content")
-    if not isinstance(value, str) or not wire.says_something(value):
-        raise RowError(f"`{column}` is {shown(value)}; write a text, or turns that end with the assistant's")
-    return value
