@@ -193,10 +193,16 @@ class JudgeClient:
         )
 
     async def lint(
-        self, rubric: wire.Rubric | list[Any], *, aggregation: wire.Aggregation | dict[str, Any] = "healthbench"
+        self,
+        rubric: wire.Rubric | list[Any],
+        *,
+        aggregation: wire.Aggregation | dict[str, Any] = "healthbench",
+        reference: str | None = None,
     ) -> wire.LintResponse:
         """Returns findings about a rubric that a person should look at; nothing is judged."""
-        request = wire.LintRequest.model_validate({"rubric": rubric, "aggregation": aggregation})
+        request = wire.LintRequest.model_validate(
+            {"rubric": rubric, "aggregation": aggregation, "reference": reference}
+        )
         content = request.model_dump_json(exclude_none=True, by_alias=True)
         return await self._transport.call(
             "POST",
@@ -319,10 +325,14 @@ class SyncJudgeClient:
         return self._run(self._client.judge)
 
     def lint(
-        self, rubric: wire.Rubric | list[Any], *, aggregation: wire.Aggregation | dict[str, Any] = "healthbench"
+        self,
+        rubric: wire.Rubric | list[Any],
+        *,
+        aggregation: wire.Aggregation | dict[str, Any] = "healthbench",
+        reference: str | None = None,
     ) -> wire.LintResponse:
         """As `JudgeClient.lint`."""
-        return self._run(lambda: self._client.lint(rubric, aggregation=aggregation))
+        return self._run(lambda: self._client.lint(rubric, aggregation=aggregation, reference=reference))
 
     def ready(self) -> bool:
         """As `JudgeClient.ready`."""

@@ -18,8 +18,8 @@ from service.api.request_body import parse_lint_request
 from service.api.stored_rubrics import StoredRubrics
 from service.api.worker_threads import WorkerThreads
 from service.errors import Unavailable
-from service.rubrics.lint import lint
 from trainer_client import wire
+from trainer_client.lint.rules import lint
 
 _SMALL_LINT = 16_384
 
@@ -40,7 +40,7 @@ class Routes:
             parse = partial(parse_lint_request, body, self._dependencies.settings)
             wanted = await self._threads.run(team.name, parse, small=small)
             rubric = await self._stored.known(team.name, wanted.rubric)
-            work = partial(_lint, rubric, wanted.aggregation)
+            work = partial(_lint, rubric, wanted)
             return _json(await self._threads.run(team.name, work, small=small))
 
     async def judge(self, request: Request) -> Response:
@@ -84,8 +84,8 @@ class Routes:
         )
 
 
-def _lint(rubric: wire.Rubric, aggregation: wire.Aggregation) -> wire.LintResponse:
-    return translate.findings(lint(translate.criteria(rubric), translate.aggregation(aggregation)))
+def _lint(rubric: wire.Rubric, wanted: wire.LintRequest) -> wire.LintResponse:
+    return wire.LintResponse(findings=lint(rubric, wanted.aggregation, wanted.reference))
 
 
 def _id(request: Request) -> str:

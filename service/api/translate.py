@@ -14,7 +14,6 @@ from service.api.judges import described
 from service.errors import InvalidRequest
 from service.modes.fingerprint import JudgeIdentity
 from service.rubrics.formulas import Aggregation
-from service.rubrics.lint import Finding
 from service.rubrics.rubric import CALL, NAMED_TOOL, Candidate, Criterion, ReasoningFound, Rule, Turn
 from service.scheduling import Tenant
 from service.scoring.exam.grading import Trust
@@ -183,17 +182,6 @@ def team_usage(team: Team, use: TeamUse, reserved_tokens: int) -> wire.TeamUsage
         deduplicated=use.deduplicated,
         tokens=use.tokens,
         cache_share=use.cache_hits / queries if queries else None,
-    )
-
-
-def findings(found: Sequence[Finding]) -> wire.LintResponse:
-    return wire.LintResponse.model_validate(
-        {
-            "findings": [
-                {"code": f.code, "severity": f.severity, "criterion": f.criterion_id, "message": f.message}
-                for f in found
-            ]
-        }
     )
 
 

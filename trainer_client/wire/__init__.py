@@ -83,7 +83,17 @@ from trainer_client.wire.response import (
     Unserved,
     Usage,
 )
-from trainer_client.wire.rubric import CATEGORIES, POLARITY_OF, Category, Criterion, Pitfalls, Polarity, Rubric
+from trainer_client.wire.rubric import (
+    CATEGORIES,
+    POINTS_NAMES,
+    POLARITY_OF,
+    TEXT_NAMES,
+    Category,
+    Criterion,
+    Pitfalls,
+    Polarity,
+    Rubric,
+)
 from trainer_client.wire.stored_rubrics import (
     PutRubric,
     StoredVersion,
@@ -111,7 +121,9 @@ __all__ = [
     "CATEGORIES",
     "LINEAR",
     "NO_TEXT",
+    "POINTS_NAMES",
     "POLARITY_OF",
+    "TEXT_NAMES",
     "Aggregation",
     "AggregationName",
     "Answer",

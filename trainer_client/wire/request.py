@@ -246,3 +246,6 @@ class LintRequest(Strict):
 
     rubric: Rubric
     aggregation: Aggregation = "healthbench"
+    reference: str | None = Field(
+        default=None, description="The prompt's reference answer, to find criteria that copy it."
+    )

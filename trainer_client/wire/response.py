@@ -301,7 +301,9 @@ class Finding(Answer):
     code: str
     severity: Literal["error", "warning"]
     criterion: str | None
-    message: str
+    message: str = Field(description="`why` and `remedy` in one sentence.")
+    why: str = Field(default="", description="What is wrong; empty from a service that is older than the field.")
+    remedy: str = Field(default="", description="What to do.")
 
 
 class LintResponse(Answer):

@@ -33,7 +33,11 @@ Category = Literal["essential", "important", "optional", "pitfall"]
 CATEGORIES: tuple[Category, ...] = ("essential", "important", "optional", "pitfall")
 # "Essential Criteria: …" as RaR's rows begin, and the misspellings that its released rows hold.
 _PREFIX = re.compile(r"^\s*([A-Za-z]{5,12})\s+crit[a-z]{2,8}\s*[:\-\u2013]\s*", re.IGNORECASE)
+TEXT_NAMES = ("text", "criterion", "description")
+POINTS_NAMES = ("points", "weight")
+"""Names that a criterion's text and points may have; the first is the contract's own."""
 _MAX_FIELDS = 32
+_OTHER_NAMES = [(names[0], other) for names in (TEXT_NAMES, POINTS_NAMES) for other in names[1:]]
 _OWN_SHAPE = frozenset({"text", "points", "id", "polarity"})
 """A criterion with no other fields has one shape alone."""
 _CATEGORY = {
@@ -85,7 +89,7 @@ class Criterion(Strict):
         if len(data) > _MAX_FIELDS:  # each of them would be an error of its own
             raise ValueError(f"more than {_MAX_FIELDS} fields in one criterion")
         data = dict(data)
-        for ours, theirs in (("text", "criterion"), ("text", "description"), ("points", "weight")):
+        for ours, theirs in _OTHER_NAMES:
             if theirs in data:
                 if ours in data:
                     raise ValueError(f"`{theirs}` and `{ours}` say the same thing; give one")

@@ -92,6 +92,8 @@ def test_a_line_of_json_for_each_finding(tmp_path: Path, capsys: pytest.CaptureF
             "severity": "warning",
             "criterion": "quality",
             "message": "say what is good",
+            "why": "",
+            "remedy": "",
             "text": "Is a good answer.",
         },
         {
@@ -102,6 +104,8 @@ def test_a_line_of_json_for_each_finding(tmp_path: Path, capsys: pytest.CaptureF
             "severity": "error",
             "criterion": None,
             "message": "give it points",
+            "why": "",
+            "remedy": "",
             "text": None,
         },
     ]
