@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def criteria_progress(total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Yields what is told how many more criteria are done."""
-    with _progress(total, "criteria", quiet, lambda: "") as told:
+def criteria_progress(total: int, quiet: bool, what: str = "criteria") -> Iterator[Callable[[int], None]]:
+    """Yields what is told how many more criteria, or what else is counted, are done."""
+    with _progress(total, what, quiet, lambda: "") as told:
         yield told
 
 
@@ -48,7 +48,7 @@ def _progress(total: int, of: str, quiet: bool, more: Callable[[], str]) -> Iter
     def said(some: int) -> None:
         nonlocal done
         before, done = done, done + some
-        if done * 10 // total > before * 10 // total:
+        if total and done * 10 // total > before * 10 // total:
             print("; ".join(filter(None, (f"rubricd: {done:,} of {total:,} {of}", more()))), file=sys.stderr)
 
     yield said

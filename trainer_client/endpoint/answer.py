@@ -57,7 +57,7 @@ class ChatAnswer:
 def read_answer(response: httpx.Response, *, logprobs: bool) -> ChatAnswer:
     """The answer in a response. Raises RubricdClientError: a typed refusal, or ContractError."""
     if response.status_code != 200:
-        raise _refusal(response)
+        raise refusal(response)
     try:
         body = response.json()
         choices = sorted(body["choices"], key=lambda choice: choice["index"])
@@ -104,7 +104,7 @@ def _logprobs(choice: Any) -> tuple[TokenLogprob, ...]:
     )
 
 
-def _refusal(response: httpx.Response) -> RubricdClientError:
+def refusal(response: httpx.Response) -> RubricdClientError:
     """The error of a status. The endpoint's own words are in it."""
     status, (code, said) = response.status_code, _said(response)
     detail = f"{response.url.host} answered {status}: {said}"

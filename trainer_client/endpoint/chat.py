@@ -51,7 +51,7 @@ class ChatEndpoint:
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.url = _base(url)
+        self.url = api_base(url)
         self.model = model
         self.spending = Spending(prices=prices)
         self._log = log
@@ -139,7 +139,8 @@ class ChatEndpoint:
         )
 
 
-def _base(url: str) -> str:
+def api_base(url: str) -> str:
+    """The base of the API that a person means by `url`."""
     base = url.rstrip("/").removesuffix(_PATH)
     try:
         return f"{base}/v1" if httpx.URL(base).path in ("", "/") else base

@@ -5,14 +5,13 @@ Guarantees: a prompt without a value has none in any mean. Two policies are comp
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from math import comb, sqrt
+from math import atan, comb, cos, pi, sin, sqrt
 from typing import Any
 
 import numpy as np
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import RESAMPLES, Figure, figures
+from trainer_client.agreement.bootstrap import Figure, figures
 from trainer_client.agreement.statistics import Floats
 
 Values = Mapping[str, Sequence[float | None]]
@@ -28,12 +27,14 @@ _CELLS = 2_000_000
 @dataclass(frozen=True, slots=True)
 class OverSeeds:
     """The mean of each seed, the mean of these, and their standard deviation (n - 1), None of one seed alone.
-    `interval` is of the mean over seeds, by the bootstrap over prompts."""
+    `interval` is of the mean over seeds by the bootstrap over prompts: with other prompts. `over_runs` is by Student's
+    distribution of the seeds' means: with other seeds and the same prompts."""
 
     mean: float | None
     std: float | None
     seeds: tuple[float | None, ...]
     interval: Figure
+    over_runs: tuple[float, float] | None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -41,6 +42,7 @@ class OverSeeds:
             "std_over_seeds": self.std,
             "seeds": list(self.seeds),
             "interval_95": None if self.interval.low is None else [self.interval.low, self.interval.high],
+            "interval_95_over_seeds": None if self.over_runs is None else list(self.over_runs),
             "prompts": self.interval.n,
         }
 
@@ -68,13 +70,33 @@ class Paired:
         }
 
 
-def over_seeds(values: Values, *, seed: int = 0) -> OverSeeds:
-    count = max((len(some) for some in values.values()), default=0)
-    seeds = tuple(_mean([some[n] for some in values.values() if n < len(some)]) for n in range(count))
+def over_seeds(
+    values: Values, *, weights: Mapping[str, float] | None = None, clips: bool = False, seed: int = 0
+) -> OverSeeds:
+    """`weights` are of the prompts. With `clips` a mean is clipped to 0..1 after averaging, as HealthBench's is."""
+    weight_of = dict.fromkeys(values, 1.0) if weights is None else weights
+
+    def clipped(value: float | None) -> float | None:
+        return min(max(value, 0.0), 1.0) if clips and value is not None else value
+
+    def of_seed(n: int) -> float | None:
+        known = [
+            (one, weight_of[name]) for name, some in values.items() if n < len(some) and (one := some[n]) is not None
+        ]
+        total = sum(weight for _, weight in known)
+        return clipped(sum(one * weight for one, weight in known) / total) if total else None
+
+    seeds = tuple(of_seed(n) for n in range(max((len(some) for some in values.values()), default=0)))
     known = [one for one in seeds if one is not None]
-    mean = _mean(known)
-    own = np.array([one for some in values.values() if (one := _mean(some)) is not None])
-    return OverSeeds(mean, spread(known), seeds, mean_figure(own, seed=seed))
+    own = {name: one for name, some in values.items() if (one := _mean(some)) is not None}
+    found = mean_figure(np.array(list(own.values())), np.array([weight_of[name] for name in own]), seed=seed)
+    interval = Figure(clipped(found.value), clipped(found.low), clipped(found.high), found.n)
+    mean, std = _mean(known), spread(known)
+    over_runs = None
+    if mean is not None and std is not None:
+        half = student_95(len(known) - 1) * std / sqrt(len(known))
+        over_runs = mean - half, mean + half
+    return OverSeeds(mean, std, seeds, interval, over_runs)
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -106,10 +128,33 @@ def paired(one: Values, other: Values, *, seed: int = 0) -> Paired:
     )
 
 
-def mean_figure(values: Floats, *, resamples: int = RESAMPLES, seed: int = 0) -> Figure:
+def mean_figure(values: Floats, weights: Floats | None = None, *, seed: int = 0) -> Figure:
     """The mean with its interval, drawn over the values."""
-    weighed = {"mean": partial(statistics.mean, values)}
-    return figures(weighed, np.arange(len(values), dtype=np.intp), resamples=resamples, seed=seed)["mean"]
+    own = np.ones(len(values)) if weights is None else weights
+    groups = np.arange(len(values), dtype=np.intp)
+    return figures({"mean": lambda drawn: statistics.mean(values, drawn * own)}, groups, seed=seed)["mean"]
+
+
+def student_95(freedom: int) -> float:
+    """The value beyond which Student's distribution has 2.5 % on each side, by halving (Abramowitz and Stegun, 26.7.3
+    and 26.7.4, are exact for whole degrees of freedom)."""
+    low, high = 0.0, 20.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < 0.95 else (low, middle)
+    return (low + high) / 2
+
+
+def _within(t: float, freedom: int) -> float:
+    """The chance of a value between -t and t."""
+    angle = atan(t / sqrt(freedom))
+    term = total = cos(angle) if freedom % 2 else 1.0
+    for step in range(2 if freedom % 2 else 1, freedom - 1, 2):
+        term *= cos(angle) ** 2 * step / (step + 1)
+        total += term
+    if freedom == 1:
+        return 2 * angle / pi
+    return 2 / pi * (angle + sin(angle) * total) if freedom % 2 else sin(angle) * total
 
 
 def sign_flip_p(differences: Floats, *, seed: int = 0) -> tuple[float | None, bool]:

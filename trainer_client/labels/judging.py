@@ -93,7 +93,7 @@ async def judge_labels(
     if mode not in MODES:
         raise InvalidRequest(f"mode `{mode}` rates a response as a whole; labels need {' or '.join(MODES)}")
     info = await client.judge()
-    judge = _asked(info, options)
+    judge = judge_asked(info, options)
     salt = digest({name: value for name, value in options.items() if name not in _UNCOUNTED})
     keys = [digest([item_digest(one.item), salt]) for one in labels.items]
     with open_verdicts(store, judge.fingerprint, frozenset(keys)) as verdicts:
@@ -190,7 +190,7 @@ def _bytes(item: wire.Item) -> int:
         return 0
 
 
-def _asked(info: wire.JudgeInfo, options: ScoreOptions) -> wire.Judge:
+def judge_asked(info: wire.JudgeInfo, options: ScoreOptions) -> wire.Judge:
     """The judge in the mode, layout and prompt that are asked for. Raises InvalidRequest."""
     way = options.get("mode", "verdict"), options.get("layout", "rubricd")
     prompt = options.get("judge_prompt")

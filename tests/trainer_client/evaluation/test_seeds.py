@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trainer_client.evaluation.seeds import over_seeds, paired, sign_flip_p, spread
+from trainer_client.evaluation.seeds import over_seeds, paired, sign_flip_p, spread, student_95
 
 
 def test_seeds_have_their_means_and_these_a_mean_and_a_spread() -> None:
@@ -18,6 +18,21 @@ def test_seeds_have_their_means_and_these_a_mean_and_a_spread() -> None:
     assert (alone.mean, alone.std, alone.interval.low) == (1.0, None, None)
     assert over_seeds({}).mean is None
     assert spread([1.0, 2.0, 3.0, 4.0]) == pytest.approx(np.std([1, 2, 3, 4], ddof=1))
+
+
+def test_means_are_weighed_and_clipped_after_averaging() -> None:
+    found = over_seeds({"a": [1.0], "b": [0.0]}, weights={"a": 3.0, "b": 1.0})
+    assert (found.mean, found.interval.value) == (0.75, 0.75)
+    clipped = over_seeds({"a": [1.0, 0.0], "b": [-23 / 7, 1.0]}, clips=True)
+    assert (clipped.seeds, clipped.mean, clipped.interval.low) == ((0.0, 0.5), 0.25, 0.0)
+
+
+def test_the_interval_over_seeds_is_students() -> None:
+    for freedom in (*range(1, 12), 29, 30, 99):
+        assert student_95(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=1e-6)
+    found = over_seeds({"a": [0.3, 0.4, 0.5]})
+    low, high = stats.t.interval(0.95, 2, loc=0.4, scale=0.1 / 3**0.5)
+    assert found.over_runs == pytest.approx((low, high))
 
 
 def test_policies_are_compared_prompt_by_prompt() -> None:
