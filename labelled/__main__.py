@@ -1,4 +1,4 @@
-"""`python -m labelled`: writes the labelled set again, or has a language model answer its questions again."""
+"""`python -m labelled`: writes the labelled set or its instructions again, or has a model answer its questions."""
 
 import argparse
 import gzip
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from labelled.build import ANSWERS, SPLITS, Split, rows
+from labelled.instructions import rows as instruction_rows
 
 FOLDER = Path(__file__).parent
 
@@ -17,6 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     build = commands.add_parser("build", help="write the files of the set, of which each has rules or topics unseen")
     build.add_argument("--out", type=Path, default=FOLDER, help="folder (%(default)s)")
     build.set_defaults(run=_build)
+    asking = commands.add_parser("instructions", help="write prompts with instructions that rules decide")
+    asking.add_argument("--out", type=Path, default=FOLDER / "instructions.jsonl", help="file (%(default)s)")
+    asking.set_defaults(run=_instructions)
     answers = commands.add_parser("answers", help="have a model answer the questions: needs torch and transformers")
     answers.add_argument("--model", type=Path, required=True, help="folder of a chat model")
     answers.add_argument("--out", type=Path, default=ANSWERS, help="file (%(default)s)")
@@ -31,6 +35,12 @@ def _build(options: argparse.Namespace) -> None:
         path = options.out / f"{split.name}.jsonl.gz"
         path.write_bytes(packed(split))
         print(path)
+
+
+def _instructions(options: argparse.Namespace) -> None:
+    text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in instruction_rows())
+    options.out.write_text(text, encoding="utf-8")
+    print(options.out)
 
 
 def packed(split: Split) -> bytes:
