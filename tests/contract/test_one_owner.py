@@ -31,7 +31,10 @@ LOADERS = {
     "trainer_client/trl/trainer.py": "loads the policy's tokenizer for stock TRL",
 }
 
-PAUSES = {"trainer_client/http/retry.py": "waits between two attempts: a retry elsewhere would need a pause, too"}
+PAUSES = {
+    "trainer_client/http/retry.py": "waits between two attempts: a retry elsewhere would need a pause, too",
+    "trainer_client/cli/watch.py": "waits between two looks at a log that grows",
+}
 
 
 def _modules(*packages: str) -> Iterator[tuple[str, ast.Module]]:

@@ -34,6 +34,7 @@ _COMMANDS: Mapping[str, _Command] = {
     "train": _Command("train a policy on rewards", "train"),
     "report": _Command("write a run's report again", "train", "REPORT", "add_report_arguments", "run_report"),
     "align": _Command("measure which of two responses judges prefer", "align"),
+    "watch": _Command("watch a run's rewards", "watch"),
     "agree": _Command("measure judges against labels", "agree"),
     "tune": _Command("find the prompt that suits a judge", "tune"),
     "audit": _Command("measure how a judge behaves", "audit"),

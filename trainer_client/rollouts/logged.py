@@ -6,7 +6,7 @@ Guarantees: what a log does not hold is None. A criterion without a verdict has 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trainer_client import wire
@@ -35,7 +35,8 @@ class LoggedVerdict:
 class Rollout:
     """One response. `place` names the file and the row, `step` is the trainer's (optimiser steps in a run's folder),
     `group` is unique among all steps, `id` is that of the prompt's row. `status` is `ok` or why there is no score.
-    `shown` are the places of the criteria that a scaffold revealed; it is empty for a bare prompt."""
+    `shown` are the places of the criteria that a scaffold revealed; it is empty for a bare prompt. `others` are the
+    verdicts of judges that logged beside, by their name, such as the examiner's."""
 
     place: str
     step: int | None
@@ -53,6 +54,7 @@ class Rollout:
     shown: tuple[int, ...] | None
     judge: str | None
     attempts: int | None
+    others: Mapping[str, tuple[LoggedVerdict, ...]] = field(default_factory=dict)
 
     @property
     def answer(self) -> str:

@@ -14,7 +14,7 @@ from trainer_client import wire
 from trainer_client.data.records import without_nulls
 from trainer_client.errors import DataError
 from trainer_client.rollouts import verdicts
-from trainer_client.rollouts.logged import Rollout, Turns, prompt_id
+from trainer_client.rollouts.logged import LoggedVerdict, Rollout, Turns, prompt_id
 
 Kind = Literal["completions", "held_out"]
 Say = Callable[[str], None]
@@ -109,7 +109,20 @@ def _rollout(
         shown=_shown(row, place),
         judge=judge,
         attempts=row.get("attempts"),
+        others=dict(_others(row, rubric, place)),
     )
+
+
+def _others(
+    row: Mapping[str, Any], rubric: wire.Rubric | None, place: str
+) -> Iterator[tuple[str, tuple[LoggedVerdict, ...]]]:
+    """Columns of another judge begin with its name, as in `examiner/verdicts`."""
+    for column, text in row.items():
+        name, _, what = column.rpartition("/")
+        if what == "verdicts" and name and isinstance(text, str):
+            said = row.get(f"{name}/judge")
+            fingerprint = said if isinstance(said, str) else None
+            yield name, verdicts.joined(_json(text, column, place), rubric, fingerprint, place)
 
 
 def _prompt(value: Any, place: str) -> tuple[Turns, dict[str, Any]]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from testkit.scripted_judge import Service, expected_score, items, problem
-from tests.trainer_client.cli.scoring import scored_by
+from testkit.scripted_judge import Service, expected_score, items, problem, served
+from trainer_client.cli.main import main
 from trainer_client.errors import DataError
 from trainer_client.rollouts import opened, read
 
@@ -20,6 +20,11 @@ def _lines(path: Path, *lines: Any) -> Path:
     return path
 
 
+def _scored(path: Path, service: Service) -> int:
+    with served(service) as url:
+        return main(["score", str(path), "--url", url, "--quiet"])
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """What `rubricd score` wrote of a group of three responses and of two single ones with a step."""
@@ -27,7 +32,7 @@ def results(tmp_path: Path) -> Path:
     group = {**one, "id": "g", "responses": ["answer 0", "answer 1", "answer 2"]}
     group.pop("response")
     path = _lines(tmp_path / "in.jsonl", group, {**other, "metadata": {"step": 7}, "group": "mine"}, items(1)[0])
-    assert scored_by(path, Service(), "--quiet") == 0
+    assert _scored(path, Service()) == 0
     return tmp_path / "in.results.jsonl"
 
 
@@ -47,7 +52,7 @@ def test_results_of_score_are_rollouts(results: Path) -> None:
 
 def test_a_failed_response_has_no_score(tmp_path: Path) -> None:
     path = _lines(tmp_path / "in.jsonl", items(1)[0])
-    assert scored_by(path, Service(lambda body: problem("invalid_request", 422)), "--quiet") == 1
+    assert _scored(path, Service(lambda body: problem("invalid_request", 422))) == 1
     (one,) = read(tmp_path / "in.results.jsonl")
     assert (one.score, one.criteria, one.status) == (None, (), "invalid_request")
 

@@ -113,6 +113,17 @@ def test_a_trajectory_keeps_its_turns(tmp_path: Path) -> None:
     assert one.answer == "Noon."
 
 
+def test_another_judges_verdicts_stand_beside(tmp_path: Path) -> None:
+    table = made.columns(1, IDS, ANSWERS)
+    table["examiner/verdicts"] = [*table["verdicts"][1:], None]
+    table["examiner/judge"] = ["judge-2"] * 4
+    made.write(tmp_path, 1, table, "held_out")
+    first, second, *_, last = read(tmp_path, "held_out")
+    examined = first.others["examiner"]
+    assert [(one.id, one.p) for one in examined] == [(one.id, one.p) for one in second.criteria]
+    assert {one.fingerprint for one in examined} == {"judge-2"} and last.others == {}
+
+
 def test_mistakes_are_told_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "data.json").write_text("{}")
     with pytest.raises(DataError, match=r": no rollouts yet$"):
