@@ -16,6 +16,7 @@ from pathlib import Path
 from service.api.calibration_file import read_calibration_file
 from service.api.dependencies import Dependencies
 from service.api.labelled_rows import built_in_exam, read_labelled_rows
+from service.api.verdict_ledger import VerdictLedger
 from service.cache.memory import MemoryCache
 from service.cache.redis import RedisCache
 from service.clock import Clock
@@ -47,7 +48,14 @@ from service.scoring.exam.questions import Question
 from service.scoring.scorer import Scorer
 from service.scoring.verdict_codec import decode, encode
 from service.scoring.watching import watch
-from service.settings import ObservabilitySettings, PrometheusSettings, Settings, TeamsFileSettings, TenancySettings
+from service.settings import (
+    LedgerSettings,
+    ObservabilitySettings,
+    PrometheusSettings,
+    Settings,
+    TeamsFileSettings,
+    TenancySettings,
+)
 from service.tenancy.authentication import Authentication, NoAuthentication, TeamsFileAuthentication
 from service.tenancy.quota import Ledger, MemoryLedger, MeteredLedger, quotas_of
 from service.tenancy.redis_quota import RedisLedger
@@ -76,6 +84,9 @@ class Composition:
         """The service runs while inside: the judge loads, serves and, when this is left, drains."""
         parts, telemetry = self.dependencies, self.dependencies.telemetry
         async with self.shared.running(), AsyncExitStack() as stack:
+            if parts.verdict_ledger is not None:
+                parts.verdict_ledger.start()
+                stack.push_async_callback(asyncio.to_thread, parts.verdict_ledger.stop)
             stack.push_async_callback(self.tracing.stop)
             _run(stack, monitor_event_loop(telemetry.observe_event_loop_lag), "lag")
             if isinstance(parts.authentication, TeamsFileAuthentication):
@@ -104,6 +115,7 @@ def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], buil
         idempotency_store=shared.idempotency_store,
         rubric_store=shared.rubric_store,
         room=_room(settings),
+        verdict_ledger=_verdict_ledger(settings, clock, telemetry),
     )
     telemetry.set_gauge_source(partial(_gauges, dependencies, shared))
     return Composition(settings, dependencies, tracing, shared, build)
@@ -183,6 +195,20 @@ def _shared_state(settings: Settings, clock: Clock, telemetry: Telemetry) -> Sha
         ),
         redis=redis,
     )
+
+
+def _verdict_ledger(settings: LedgerSettings, clock: Clock, telemetry: Telemetry) -> VerdictLedger | None:
+    """Raises ConfigurationError for a folder that cannot be used."""
+    folder = settings.ledger
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"`ledger` is {folder}, which cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigurationError(f"`ledger` is {folder}, which cannot be written to; choose another folder")
+    return VerdictLedger(folder, settings.ledger_file_bytes, clock, telemetry.count_ledger)
 
 
 def _room(settings: TenancySettings) -> Room:

@@ -21,6 +21,7 @@ FLOORS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Teams", settings.TenancySettings),
     ("API", settings.ApiSettings),
     ("Observability", settings.ObservabilitySettings),
+    ("Ledger of verdicts", settings.LedgerSettings),
     ("Server", settings.ServerSettings),
 )
 

@@ -3,14 +3,17 @@
 Guarantees: an outcome is the service's, and none is made up. The retries are those of `trainer_client.http.retry`.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from trainer_client import wire
 from trainer_client.client import ClientUsage, Failed, JudgeClient, Outcome, ScoreOptions
 from trainer_client.errors import DeadlineExceeded
 from trainer_client.http.retry import may_be_judged_later
+from trainer_client.ledger.outcomes import OutcomeLedger
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class JudgeConfig:
     """The largest share of a process's rollouts without a reward with which a step is taken; above it the run stops."""
     reasoning: wire.Reasoning | Mapping[str, Any] = "remove"
     """Whether the policy's reasoning is taken off its answers before they are sent."""
+    ledger: Path | None = None
+    """The folder to whose files a line for each verdict is added. None: to none."""
     truncation_penalty: float | None = None
     """A truncated answer's reward is min(score, 0) minus this. None: its reward is its score."""
 
@@ -42,12 +47,16 @@ class RewardClient:
     def __init__(self, config: JudgeConfig, client: JudgeClient | None = None) -> None:
         self._config = config
         self._client = client or config.client()
+        self._ledger = None if config.ledger is None else OutcomeLedger(config.ledger)
 
     async def score(self, items: Sequence[wire.Item]) -> list[Outcome]:
         """One outcome a response, in order, as `JudgeClient.score`. Raises Unauthorized, Forbidden, JudgeMismatch and
         ContractError: after these no response is judged until a person changes something."""
         config = self._config
-        return await self._client.score(items, wait_for_judge_s=config.judge_timeout_s, **config.options)
+        outcomes = await self._client.score(items, wait_for_judge_s=config.judge_timeout_s, **config.options)
+        if self._ledger is not None:
+            await asyncio.to_thread(self._ledger.add, items, outcomes)
+        return outcomes
 
     @property
     def usage(self) -> ClientUsage:

@@ -145,8 +145,8 @@ _LIMITS: tuple[Panel, ...] = (
     ),
     Lines(
         "Faults",
-        "Failed engine batches, engine restarts, failed canaries, faults of Redis, invalid teams files, and how many "
-        "replicas Redis does not serve, or count quotas alone.",
+        "Failed engine batches, engine restarts, failed canaries, faults of Redis, verdicts that the ledger lost, "
+        "invalid teams files, and how many replicas Redis does not serve, or count quotas alone.",
         (
             Query(increase("rubricd_engine_failed_batches_total"), "engine: failed batches"),
             Query(increase("rubricd_engine_restarts_total"), "engine: restarts"),
@@ -157,6 +157,7 @@ _LIMITS: tuple[Panel, ...] = (
                 "redis: verdicts not written",
                 right="short",
             ),
+            Query(increase("rubricd_ledger_verdicts_total", 'outcome="lost"'), "ledger: verdicts lost", right="short"),
             Query(increase("rubricd_teams_reloads_total", 'outcome="failed"'), "teams file: invalid"),
             Query(f"sum(1 - {select('rubricd_redis_up')})", "replicas without Redis"),
             Query(f"sum(1 - {select('rubricd_quotas_shared')})", "replicas with quotas of their own"),

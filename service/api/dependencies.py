@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from service.api.verdict_ledger import VerdictLedger
 from service.clock import Clock
 from service.idempotency import IdempotencyStore
 from service.lifecycle import Lifecycle
@@ -28,4 +29,5 @@ class Dependencies:
     idempotency_store: IdempotencyStore
     rubric_store: RubricStore
     room: Room
+    verdict_ledger: VerdictLedger | None = None
     uses: UseByTeam = field(default_factory=UseByTeam)

@@ -159,6 +159,8 @@ class ScoreRoute:
 
     async def _record(self, call: _Call, scored: Sequence[Scored], usage: Usage) -> RequestSummary:
         options = call.options
+        if (ledger := self._dependencies.verdict_ledger) is not None:
+            ledger.record(call.team.name, call.judge.fingerprint, options.mode, call.parsed.request.items, scored)
         telemetry = self._dependencies.telemetry
         return await record(telemetry, call.team.name, options.mode, options.threshold, scored, usage)
 

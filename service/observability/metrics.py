@@ -110,6 +110,10 @@ class Metrics:
         self.rule_s = counter("rubricd_rule_seconds", "Seconds of a process that rule checks took, by team.", "team")
         self.teams_reloads = counter("rubricd_teams_reloads", "Reloads of the teams file, by outcome.", "outcome")
 
+        self.ledger = counter(
+            "rubricd_ledger_verdicts", "Verdicts for the ledger, by whether they were written or lost.", "outcome"
+        )
+
         self.judge = gauge("rubricd_judge_info", "1 for the judge that serves.", "model", "engine", "fingerprint")
         self.canary_drift = gauge("rubricd_canary_drift", "Largest change of P(met) on the canaries since the start.")
         self.canary_failures = counter("rubricd_canary_failures", "Failures of the canary queries, by code.", "code")
@@ -129,6 +133,8 @@ class Metrics:
         self._start_at_zero()
 
     def _start_at_zero(self) -> None:
+        for outcome in ("written", "lost"):
+            self.ledger.labels(outcome)
         for status in ("200", "500", "503"):
             self.requests.labels("/v1/score", status)
         for outcome in ("met", "unmet", "abstained", "engine_error"):

@@ -145,6 +145,9 @@ class Telemetry:
     def count_neutral_rewards(self, route: str, rewards: int) -> None:
         self._metrics.neutral.labels(route).inc(rewards)
 
+    def count_ledger(self, outcome: str, verdicts: int) -> None:
+        self._metrics.ledger.labels(outcome).inc(verdicts)
+
     def count_redis_fault(self, reason: str) -> None:
         self._metrics.redis_faults.labels(reason).inc()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.settings.judge import EngineName, EngineSettings, Label, LabelSettings, ModeSettings
-from service.settings.process import ObservabilitySettings, ServerSettings
+from service.settings.process import LedgerSettings, ObservabilitySettings, ServerSettings
 from service.settings.requests import ApiSettings, TeamsFileSettings, TenancySettings
 from service.settings.variables import PREFIX, unknown_variables
 from service.settings.work import CacheSettings, RuleSettings, SchedulingSettings
@@ -22,6 +22,7 @@ __all__ = [
     "KeysSettings",
     "Label",
     "LabelSettings",
+    "LedgerSettings",
     "ModeSettings",
     "ObservabilitySettings",
     "PrometheusSettings",
@@ -38,6 +39,7 @@ __all__ = [
 class Settings(
     ServerSettings,  # the top floor; pydantic lists the fields of the last base first
     ObservabilitySettings,
+    LedgerSettings,
     ApiSettings,
     TenancySettings,
     RuleSettings,

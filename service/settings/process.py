@@ -1,5 +1,6 @@
 """The settings of the process: what it tells, where it listens, what connections may take."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -26,6 +27,19 @@ class ObservabilitySettings(Floor):
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log lines are `text` for a person, or `json` for a machine, one object a line."
+    )
+
+
+class LedgerSettings(Floor):
+    """The ledger of verdicts."""
+
+    ledger: Path | None = Field(
+        default=None,
+        description="A line for each verdict is added to files in this folder: digests of prompt, response and "
+        "criterion, P(met), status, judge, team, time. There are none if not set.",
+    )
+    ledger_file_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=65_536, description="A file of the ledger is followed by another at this size."
     )
 
 

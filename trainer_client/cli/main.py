@@ -28,6 +28,7 @@ class _Command:
 
 _COMMANDS: Mapping[str, _Command] = {
     "score": _Command("score a file of responses", "score"),
+    "ledger": _Command("check a ledger of verdicts", "ledger"),
     "rubrics": _Command("store rubrics, and read them back", "rubrics"),
     "lint": _Command("find what to look at in rubrics", "lint"),
     "generate": _Command("write rubrics with a chat model", "generate"),

@@ -123,7 +123,9 @@ def _checked(
             f"`{name}`: the service's judge, {judge['model']}, is a toy and its rewards mean nothing; start the "
             "service with a real `judge`, or say --toy-judge for a demonstration"
         )
-    return judge, part.config(os.environ, expect_judge=judge["fingerprint"], pitfalls=run.pitfalls), trial_failure
+    judging = part.config(os.environ, expect_judge=judge["fingerprint"], pitfalls=run.pitfalls)
+    ledger = Path(run.out) / "ledger" if run.ledger else None
+    return judge, replace(judging, ledger=ledger), trial_failure
 
 
 def begin(plan: Plan) -> None:

@@ -57,6 +57,9 @@ class RunConfig(Section):
     pitfalls: Pitfalls | None = Field(
         default=None, description="Whether a met RaR pitfall is good: `met_is_good` or `met_is_bad`."
     )
+    ledger: bool = Field(
+        default=False, description="Whether a line for each verdict is added to files in the run's folder `ledger`."
+    )
     rubric_folder: str | None = Field(
         default=None, description="Folder of stored rubrics, for rows that name one by its `ref`; null: none do."
     )

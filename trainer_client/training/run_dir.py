@@ -25,7 +25,7 @@ from trainer_client.training.run_config import RunConfig, RunConfigError
 
 CHECKPOINT, STATE = "checkpoint-", "trainer_state.json"
 _MAY_CHANGE = {
-    *("out", "data", "eval_data", "per_device", "pipeline_parts", "save_every"),
+    *("out", "data", "eval_data", "rubric_folder", "ledger", "per_device", "pipeline_parts", "save_every"),
     *("judging.url", "judging.token_env", "judging.judge_timeout_s", "judging.concurrency", "judging.timeout_s"),
     *("judging.max_missing_fraction", "judging.priority", "judging.expect_judge"),
     *("eval_every", "trl.save_total_limit", "trl.disable_tqdm", "trl.num_completions_to_print", "trl.ddp_timeout"),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any, Unpack
 
 from trainer_client import wire
@@ -202,6 +203,7 @@ def reward_function(
     judge_timeout_s: float = 600.0,
     max_missing_fraction: float = 0.5,
     concurrency: int = 8,
+    ledger: str | Path | None = None,
     **options: Unpack[ScoreOptions],
 ) -> JudgeReward:
     """A reward function for TRL's GRPOTrainer over a data set with the columns `prompt` and `rubric`.
@@ -211,7 +213,8 @@ def reward_function(
     `rubric` is a list of criteria, as POST /v1/score takes it, `reference` may be another column. A completion that was
     not judged has no reward (None), after up to `judge_timeout_s` seconds of waiting for the judge; where more than
     `max_missing_fraction` of a step have none the run ends. Without `token` the key is in RUBRICD_KEY, if there is one.
-    `options` are those of `JudgeClient.score`. `name` is for a second judge beside the first.
+    `options` are those of `JudgeClient.score`. `name` is for a second judge beside the first. A line for each
+    verdict is added to files in the folder `ledger`, where there is one.
     """
     check_options(options)
     reasoning = options.pop("reasoning", "remove")  # it is taken off here
@@ -223,6 +226,7 @@ def reward_function(
         concurrency=concurrency,
         max_missing_fraction=max_missing_fraction,
         reasoning=reasoning,
+        ledger=None if ledger is None else Path(ledger),
     )
     return JudgeReward(judging, name=name)
 

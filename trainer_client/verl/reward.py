@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
@@ -50,6 +51,7 @@ async def compute_score(
     rewards_by: By = "total",
     parts: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
+    ledger: str | None = None,
     reward_router_address: str | None = None,
     reward_model_tokenizer: Any = None,
 ) -> dict[str, float | None]:
@@ -62,7 +64,8 @@ async def compute_score(
     for verl's `algorithm.gdpo_reward_keys`. A part that a row lacks is 0 for its whole group, which moves nothing.
     Where our agent loop left criteria out (`dropped`), `score` is by the others and `full_score` by all of them.
     `concurrency` bounds the requests under way of one of verl's `reward.num_workers` processes. `options` are those of
-    `JudgeClient.score`. verl passes the last two where it serves a reward model; they are not used here.
+    `JudgeClient.score`. A line for each verdict is added to files in the folder `ledger`. verl passes the last two
+    where it serves a reward model; they are not used here.
     Raises NotJudged, and RubricdClientError where waiting for the judge is of no use; DataError for several turns whose
     joined text is all that verl hands on, since a tool's words are not the policy's.
     """
@@ -77,7 +80,13 @@ async def compute_score(
     item = _counted(whole, info.get("dropped"))
     score_options = cast(ScoreOptions, _plain(options or {}))
     judging = JudgeConfig(
-        url, os.environ.get(token_env) or None, score_options, judge_timeout_s, concurrency, timeout_s
+        url,
+        os.environ.get(token_env) or None,
+        score_options,
+        judge_timeout_s,
+        concurrency,
+        timeout_s,
+        ledger=None if ledger is None else Path(ledger),
     )
     started = time.monotonic()
     # In one call, so that the judge reads a criterion that both hold once.
