@@ -13,9 +13,13 @@ from typing import Any, get_args
 from trainer_client.cli.service_arguments import count
 from trainer_client.data.files import sources
 from trainer_client.endpoint import AnswerLog, ChatEndpoint, Constrain, Prices
+from trainer_client.endpoint.chat import TIMEOUT_S
+from trainer_client.endpoint.local import LocalModel, local_url
 from trainer_client.errors import RubricdClientError, Unauthorized
 
 _KEY = "OPENAI_API_KEY"
+# One request at a time: the last one of many waits for all others.
+_LOCAL_TIMEOUT_S = 86_400.0
 
 
 def add_endpoint(parser: argparse.ArgumentParser, *, required: bool = True, temperature: float | None = None) -> None:
@@ -23,11 +27,15 @@ def add_endpoint(parser: argparse.ArgumentParser, *, required: bool = True, temp
     add = parser.add_argument_group("the chat model").add_argument
     add(
         "--model-url",
-        required=required,
         metavar="URL",
         help="base url of an OpenAI-compatible API, such as http://127.0.0.1:8000/v1",
     )
-    add("--model", required=required, metavar="NAME", help="the model's name there")
+    add(
+        "--model",
+        required=required,
+        metavar="NAME|FOLDER",
+        help="the model's name there; without --model-url a folder with a small model, which runs here",
+    )
     add(
         "--model-key-env",
         default=_KEY,
@@ -51,12 +59,14 @@ def add_endpoint(parser: argparse.ArgumentParser, *, required: bool = True, temp
 
 
 def open_endpoint(args: argparse.Namespace, log: AnswerLog | None) -> ChatEndpoint:
-    """The endpoint that the arguments name. Raises ValueError for prices of which one is missing or a wrong url."""
+    """The endpoint that the arguments name, or the model in a folder in its place. Raises ValueError for prices of
+    which one is missing, a wrong url, or a folder without a model."""
     if (args.price_in is None) != (args.price_out is None):
         raise ValueError("--price-in and --price-out go together")
     prices = None if args.price_in is None else Prices(args.price_in, args.price_out)
+    folder = None if args.model_url is not None else Path(args.model)
     return ChatEndpoint(
-        args.model_url,
+        args.model_url if folder is None else local_url(folder),
         args.model,
         key=os.environ.get(args.model_key_env) or None,
         prices=prices,
@@ -64,6 +74,8 @@ def open_endpoint(args: argparse.Namespace, log: AnswerLog | None) -> ChatEndpoi
         concurrency=args.model_concurrency,
         constrain=args.constrain,
         options=args.model_options,
+        transport=None if folder is None else LocalModel(folder),
+        timeout_s=TIMEOUT_S if folder is None else _LOCAL_TIMEOUT_S,
     )
 
 
