@@ -20,6 +20,7 @@ from trainer_client.audit.checks import askings_of
 from trainer_client.audit.collection import Answers, collect
 from trainer_client.audit.page import page
 from trainer_client.audit.rivals import rivals
+from trainer_client.cli import audit_pairs
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -50,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labelled answers of another policy to the same prompts; FILE then needs labels, too (docs/guide/"
         "judge-quality.md)",
     )
+    add(
+        "--pairwise",
+        action="store_true",
+        help="FILE is a run, or FILE FILE are two logs of answers to the same prompts: does a judge without the rubric "
+        "prefer the later answers?",
+    )
+    add("--steps", default=10, type=_count, metavar="N", help="--pairwise: first and last N steps (%(default)s)")
     add("--rows", default=50, type=_count, metavar="N", help="how many responses, from as many prompts (%(default)s)")
     add("--out", type=Path, metavar="FOLDER", help="the audit's folder (beside the first FILE: its stem + .audit)")
     add("--json", type=Path, metavar="FILE", help="write the findings as JSON, too")
@@ -58,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The exit code: 0 if no check failed, 1 if one did, 2 for misuse, 130 for an interrupt."""
+    if args.pairwise:
+        return audit_pairs.run(args)
     try:
         out = _out(args)
         chosen = _rows(args)
