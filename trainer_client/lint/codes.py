@@ -45,8 +45,8 @@ CODES: Mapping[str, Severity] = MappingProxyType(
     }
 )
 FIXED = ("duplicate_text", "category_prefix", "untidy_text", "tag_form")
-"""What `trainer_client.lint.fixing` mends. Of texts that stand twice it removes the later one where everything else is
-the same, too."""
+"""What `trainer_client.lint.fixing` corrects. Of texts that stand twice it removes the later one where everything else
+is the same, too."""
 
 
 @dataclass(frozen=True, slots=True)

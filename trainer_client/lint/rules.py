@@ -43,8 +43,8 @@ def _entries(rubric: wire.Rubric) -> list[Entry]:
     found = []
     for place, (id, one) in enumerate(zip(rubric.ids(), rubric.criteria, strict=True)):
         category, text = one.category_and_text
-        mended = forms.proper_prefix(one.text)
-        said = text if mended is None else mended.partition(": ")[2]
+        proper = forms.proper_prefix(one.text)
+        said = text if proper is None else proper.partition(": ")[2]
         found.append(Entry(place, id, one.text, said, one.worth, category, one.tags, one.verifier))
     return found
 

@@ -1,4 +1,4 @@
-"""Leaves criteria out of a group's reward: which ones is drawn anew at each step, and is the same for the whole group.
+"""Leaves criteria out of a group's reward: which ones is drawn again at each step, and is the same for the whole group.
 
 This is rubric dropout (arXiv 2608.11669): a policy that is rewarded for a changing part of its rubric has a harder time
 learning what the judge lets pass in single criteria.

@@ -16,6 +16,7 @@ from service.errors import ConfigurationError
 from testkit.apps import fake_settings, item, serving
 from testkit.teams_file import auth, team, write
 from trainer_client.ledger import checking, entries
+from trainer_client.ledger.writing import LedgerWriter
 
 
 def lines_in(folder: Path) -> list[dict[str, Any]]:
@@ -101,11 +102,11 @@ def test_what_does_not_fit_the_queue_is_lost_and_counted_and_nobody_waits(
 
     ledger = VerdictLedger(tmp_path, 100_000, ManualClock(), lambda outcome, n: counts.update({outcome: n}))
 
-    def slow(entries: Any, now_s: float) -> int:
+    def slow(writer: LedgerWriter, entries: Any, now_s: float) -> int:
         held.wait(10)
         return 4
 
-    monkeypatch.setattr(ledger._writer, "write", slow)
+    monkeypatch.setattr(LedgerWriter, "write", slow)
     ledger.start()
     for _ in range(5):
         ledger.record("a", "judge", "verdict", [], [Scored()])  # type: ignore[list-item]

@@ -54,7 +54,7 @@ def _named_in(rubric: list[wire.Criterion], place: int, protect: tuple[str, ...]
 
 
 def test_another_process_draws_the_same() -> None:
-    """Python seeds its own hashes anew in each process; the mask does not depend on them."""
+    """Python seeds its own hashes otherwise in each process; the mask does not depend on them."""
     code = (
         "from trainer_client import wire\n"
         "from trainer_client.live_rubrics.dropout import RubricDropout\n"
