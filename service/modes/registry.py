@@ -22,7 +22,7 @@ from service.modes.rating import find_scale
 from service.modes.served import PROMPTED, JudgingModes, Way
 from service.modes.written_verdict import BOOLEANS, VERDICT_KEY, verdict_schema
 from service.prompting.renderer import Renderer
-from service.prompting.template import build_skeleton
+from service.prompting.template import NoSuchMode, build_skeleton
 from service.prompting.tokenization import ChatTokenizer, Segmenter
 from service.prompting.wording import Wording, prompts_for
 from service.settings import ModeSettings
@@ -79,7 +79,8 @@ def judging_modes(
         except ConfigurationError as error:
             if way == default:
                 raise
-            log.info("%s is not served: %s", way.described, error)
+            if not isinstance(error, NoSuchMode):  # which is no fault of this judge, and nothing to look into
+                log.info("%s is not served: %s", way.described, error)
             refused[way] = str(error)
     served = sorted(found, key=lambda way: (MODES.index(way.mode), LAYOUTS.index(way.layout)))
     return JudgingModes({way: found[way] for way in served}, wordings, refused)

@@ -97,6 +97,10 @@ class Skeleton:
         )
 
 
+class NoSuchMode(ConfigurationError):
+    """The layout has no such mode, whatever the judge is."""
+
+
 def read_grader(file: Path) -> str:
     """The text that replaces the published grader's. Raises ConfigurationError."""
     try:
@@ -135,7 +139,7 @@ def build_skeleton(
         ("simple_evals", "reasoned"): lambda: _simple_evals(tokenizer, grader, arguments, None),
     }
     if (layout, mode) not in builders:
-        raise ConfigurationError(f"layout `{layout}` has no mode `{mode}`")
+        raise NoSuchMode(f"layout `{layout}` has no mode `{mode}`")
     return builders[layout, mode]()
 
 

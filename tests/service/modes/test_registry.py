@@ -1,7 +1,9 @@
 """What makes a judge in a mode and layout another one: its fingerprint, as the registry names it."""
 
 import json
+import logging
 
+import pytest
 from pydantic import JsonValue
 from tokenizers import Tokenizer
 
@@ -36,3 +38,11 @@ def test_arguments_of_the_chat_template_make_another_judge() -> None:
         for arguments in choices
     }
     assert len(prints) == 3
+
+
+def test_a_mode_that_no_judge_has_in_a_layout_is_refused_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        modes = judging_modes(FakeEngine().identity, family("qwen"), ModeSettings())
+    refused = {way.described: why for way, why in modes.refused.items()}
+    assert refused["mode `likert`, layout `healthbench`"] == "layout `healthbench` has no mode `likert`"
+    assert "has no mode" not in caplog.text
