@@ -1,7 +1,7 @@
-"""Runs `rubricd lint FILE`: it asks the service what a person should look at in the rubrics of a file.
+"""Runs `rubricd lint FILE`: finds what a person should look at in the rubrics of a file, and fixes what is mechanical.
 
-Guarantees: nothing is judged. Equal rubrics are asked about once. Every finding names file, row and criterion, the
-rule's code, and what to change.
+Guarantees: nothing is judged unless a judge is named. Every finding names file, row and criterion, the rule's code, why
+it is there and what to do.
 """
 
 import argparse
@@ -10,38 +10,27 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
-from trainer_client.cli.service_arguments import add_service, aggregation, explained
+from trainer_client.cli import lint_judge, lint_rows
+from trainer_client.cli.lint_rows import FixedRow, Placed
+from trainer_client.cli.service_arguments import aggregation, count, explained
 from trainer_client.client import JudgeClient
-from trainer_client.data import notes, reader
-from trainer_client.data.files import sources
-from trainer_client.data.formats import harbor
+from trainer_client.data import notes
+from trainer_client.data.files import sources, written
 from trainer_client.data.reader import Law
-from trainer_client.data.records import RowError
-from trainer_client.data.rows import placed_rows
-from trainer_client.errors import DataError, InvalidRequest, RubricdClientError
+from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.lint.rules import lint
 
 DESCRIPTION = (
-    "Find in the rubrics of a file what a person should look at, without judging anything (docs/guide/lint.md). Exit "
-    "code: 0 without an error, 1 where a rubric has one, 2 for misuse."
+    "Find in the rubrics of a file what a person should look at (docs/guide/lint.md). Exit code: 0 without a finding "
+    "that --fail-on names, 1 with one, 2 for misuse."
 )
-_TOLD_EVERY = 1000
 _SHOWN = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A rubric, the place where it first stands, and how many more rows have it."""
-
-    rubric: wire.Rubric
-    place: str
-    id: str
-    more: int
+_Counts = Counter[tuple[str, str]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help=f"rows in {sources.KINDS} (also .gz), a folder of them, or a Harbor judge file (.toml)",
+        help=f"rows or rubrics in {sources.KINDS} (also .gz), a folder of them, a Harbor judge file (.toml), or - for "
+        "lines of JSON on standard input",
     )
-    add_service(parser)
     names = get_args(wire.AggregationName)
     add(
         "--aggregation",
@@ -64,13 +53,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add("--json", action="store_true", help="print a line of JSON for each finding")
+    add(
+        "--fail-on",
+        choices=("error", "warning", "never"),
+        default="error",
+        help="which findings make the exit code 1 (%(default)s; a warning includes an error)",
+    )
+    fix = parser.add_argument_group("fixing").add_argument
+    fix("--fix", action="store_true", help="fix what is mechanical, and look at the rows as they are then")
+    fix("--out", type=Path, metavar="FILE", help="where the fixed rows are written")
+    fix("--in-place", action="store_true", help="write them into FILE itself")
+    judge = parser.add_argument_group("a judge, which is asked which criteria are the same or exclude each other")
+    judge.add_argument("--url", metavar="URL", help="address of the judge service (none is asked)")
+    judge.add_argument("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with its key")
+    judge.add_argument("--concurrency", type=count, default=8, metavar="N", help="requests at the same time")
 
 
 def run(args: argparse.Namespace) -> int:
-    """The exit code: 0 without an error among the findings, 1 with one, 2 for misuse, 130 for an interrupt."""
+    """The exit code: 0 without a finding that --fail-on names, 1 with one, 2 for misuse, 130 for an interrupt."""
     try:
-        placed = list(_distinct(args.files, Law(pitfalls=args.pitfalls, say=notes.once())))
-        found = asyncio.run(_found(args, [one.rubric for one in placed]))
+        placed = _placed(args)
+        options = {"aggregation": _aggregation(args.aggregation)}
+        found = [lint(one.rubric, reference=one.reference, **options) for one in placed]
+        if args.url is not None:
+            found = asyncio.run(_with_judge(args, placed, found))
     except KeyboardInterrupt:
         return 130
     except RubricdClientError as error:
@@ -79,64 +85,73 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         print(f"rubricd: {error}", file=sys.stderr)
         return 2
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: _Counts = Counter()
     for one, findings in zip(placed, found, strict=True):
         for finding in findings:
             counts[finding.severity, finding.code] += 1
             print(_json(one, finding) if args.json else _line(one, finding))
     print(_summary(placed, counts), file=sys.stderr if args.json else sys.stdout)
-    return 1 if any(severity == "error" for severity, _ in counts) else 0
+    return 1 if any(_fails(severity, args.fail_on) for severity, _ in counts) else 0
 
 
-def _distinct(files: Sequence[Path], law: Law) -> Iterator[Placed]:
-    """The rubrics of all files, each once. Raises DataError, also for a row without a rubric."""
-    seen: dict[str, Placed] = {}
-    for place, id, rubric in _rubrics(files, law):
-        key = rubric.model_dump_json(by_alias=True)
-        first = seen.get(key)
-        seen[key] = (
-            Placed(rubric, place, id, 0)
-            if first is None
-            else Placed(first.rubric, first.place, first.id, first.more + 1)
-        )
-    if not seen:
-        raise DataError(f"{', '.join(map(str, files))}: holds no rows")
-    yield from seen.values()
+def _fails(severity: str, fail_on: str) -> bool:
+    return severity == "error" if fail_on == "error" else fail_on == "warning"
 
 
-def _rubrics(files: Sequence[Path], law: Law) -> Iterator[tuple[str, str, wire.Rubric]]:
-    for file in files:
-        if file.suffix == ".toml":
-            try:
-                row = reader.for_training({"prompt": "", "rubric": harbor.rubric(file)}, law).item
-            except RowError as error:
-                raise DataError(f"{file}: {error}") from None
-            assert row.rubric is not None, "a judge file without criteria is refused"
-            yield str(file), file.stem, row.rubric
-            continue
-        for place, one in placed_rows(file, law=law):
-            if one.rubric is None:
-                raise DataError(f"{place}: no `rubric`; give the row one, or leave it out")
-            yield place, one.id, one.rubric
+def _aggregation(given: Any) -> wire.Aggregation:
+    return wire.LintRequest.model_validate({"rubric": [{"text": "t", "points": 1}], "aggregation": given}).aggregation
 
 
-async def _found(args: argparse.Namespace, rubrics: Sequence[wire.Rubric]) -> list[list[wire.Finding]]:
-    done = 0
+def _placed(args: argparse.Namespace) -> list[Placed]:
+    law = Law(pitfalls=args.pitfalls, say=notes.once())
+    out = _out(args)
+    if out is None:
+        placed = lint_rows.distinct(lint_rows.raw_rows(args.files), law)
+    else:
+        rows = lint_rows.fixed_rows(args.files[0])
+        placed = lint_rows.distinct(iter([(one.place, one.row) for one in rows]), law)
+        lint_rows.write(out, rows, like=args.files[0])
+        _tell_fixes(rows, out)
+    if not placed:
+        raise DataError(f"{', '.join(map(str, args.files))}: holds no rows")
+    return placed
 
-    async def one(rubric: wire.Rubric) -> list[wire.Finding]:
-        nonlocal done
-        try:
-            findings = (await client.lint(rubric, aggregation=args.aggregation)).findings
-        except InvalidRequest as error:  # the service would refuse to score by this rubric, too
-            findings = [wire.Finding(code=error.code, severity="error", criterion=None, message=str(error))]
-        done += 1
-        if done % _TOLD_EVERY == 0:
-            print(f"rubricd: {done:,} of {len(rubrics):,} rubrics", file=sys.stderr)
-        return findings
 
-    client = JudgeClient(args.url, token=os.environ.get(args.token_env) or None, concurrency=args.concurrency)
-    async with client:
-        return list(await asyncio.gather(*map(one, rubrics)))
+def _out(args: argparse.Namespace) -> Path | None:
+    """The file for fixed rows; None where nothing is fixed. Raises ValueError for arguments that do not fit."""
+    if not args.fix:
+        if args.out is not None or args.in_place:
+            raise ValueError("--out and --in-place say where fixed rows go; give --fix, too")
+        return None
+    if (args.out is None) == (not args.in_place):
+        raise ValueError("--fix needs --out FILE, or --in-place to write into the file itself")
+    if len(args.files) != 1 or args.files[0].is_dir() or args.files[0].suffix == ".toml":
+        raise ValueError("--fix fixes one file of rows; name one")
+    if args.in_place and str(args.files[0]) == sources.STANDARD_INPUT:
+        raise ValueError("standard input cannot be written into; give --out FILE")
+    out: Path = args.files[0] if args.in_place else args.out
+    written.check_name(out)
+    return out
+
+
+def _tell_fixes(rows: Sequence[FixedRow], out: Path) -> None:
+    counts = Counter(fix.code for one in rows for fix in one.fixes)
+    for one in rows:
+        for fix in one.fixes:
+            print(f"rubricd: {one.place}, criterion {fix.place} (the first is 0): fixed {fix.code}", file=sys.stderr)
+    done = ", ".join(f"{number:,} {code}" for code, number in counts.most_common()) or "nothing"
+    print(f"rubricd: fixed {done}; wrote {len(rows):,} rows to {out}", file=sys.stderr)
+
+
+async def _with_judge(
+    args: argparse.Namespace, placed: Sequence[Placed], found: Sequence[list[wire.Finding]]
+) -> list[list[wire.Finding]]:
+    token = os.environ.get(args.token_env) or None
+    async with JudgeClient(args.url, token=token, concurrency=args.concurrency) as client:
+        asked = await lint_judge.ask(client, [one.rubric for one in placed], found, quiet=args.json)
+    undecided = f", {asked.undecided:,} of them not decided" if asked.undecided else ""
+    print(f"rubricd: the judge was asked about {asked.pairs:,} pairs of criteria{undecided}", file=sys.stderr)
+    return [[*own, *more] for own, more in zip(found, asked.findings, strict=True)]
 
 
 def _line(one: Placed, finding: wire.Finding) -> str:
@@ -169,13 +184,13 @@ def _cut(text: str | None) -> str:
     return flat if len(flat) <= _SHOWN else f"{flat[:_SHOWN]}…"
 
 
-def _summary(placed: Sequence[Placed], counts: Counter[tuple[str, str]]) -> str:
+def _summary(placed: Sequence[Placed], counts: _Counts) -> str:
     criteria = sum(len(one.rubric.criteria) for one in placed)
     rows = sum(1 + one.more for one in placed)
     parts = [f"{rows:,} rows, {len(placed):,} distinct rubrics, {criteria:,} criteria"]
     for severity in ("error", "warning"):
-        codes = [(code, count) for (own, code), count in counts.most_common() if own == severity]
-        total = sum(count for _, count in codes)
-        names = f" ({', '.join(f'{count:,} {code}' for code, count in codes)})" if codes else ""
+        codes = [(code, number) for (own, code), number in counts.most_common() if own == severity]
+        total = sum(number for _, number in codes)
+        names = f" ({', '.join(f'{number:,} {code}' for code, number in codes)})" if codes else ""
         parts.append(f"{total:,} {severity}{'' if total == 1 else 's'}{names}")
     return "; ".join(parts)

@@ -1,1 +1,1 @@
-"""Finds in rubrics what a person should look at, and corrects what is mechanical, without judging anything."""
+"""Finds in rubrics what a person should look at, and fixes what is mechanical, without judging anything."""

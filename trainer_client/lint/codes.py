@@ -42,11 +42,14 @@ CODES: Mapping[str, Severity] = MappingProxyType(
         "category_conflict": "warning",
         "untidy_text": "warning",
         "tag_form": "warning",
+        # asked of a judge, by `trainer_client.lint.judged`
+        "judged_duplicate": "warning",
+        "judged_contradiction": "warning",
     }
 )
 FIXED = ("duplicate_text", "category_prefix", "untidy_text", "tag_form")
-"""What `trainer_client.lint.fixing` corrects. Of texts that stand twice it removes the later one where everything else
-is the same, too."""
+"""What `trainer_client.lint.fixing` fixes. Of texts that stand twice it removes the later one where everything else is
+the same, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ _LOOSE = re.compile(
     re.IGNORECASE,
 )
 _ODD = re.compile(r"[\u200b-\u200d\u2060\ufeff\u00ad]")
-_BLANKS = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000\t]| {2,}")
+_BLANKS = re.compile(r"(?: |[\u00a0\u2000-\u200a\u202f\u205f\u3000\t])+")
 
 
 def title_length(criteria: Sequence[Entry]) -> Findings:
@@ -62,12 +62,9 @@ def tag_form(criteria: Sequence[Entry]) -> Findings:
 
 def tidy_text(text: str) -> str:
     """The text without characters of no width, with one blank where there were several, and none at the ends. Lines
-    stay as they are but for their ends."""
-    lines = [
-        _BLANKS.sub(" ", _ODD.sub("", line)) if not line.startswith(("  ", "\t")) else _ODD.sub("", line)
-        for line in text.split("\n")
-    ]
-    return "\n".join(line.rstrip() for line in lines).strip()
+    that are indented keep their blanks but those at their ends."""
+    lines = _ODD.sub("", text).strip().split("\n")
+    return "\n".join((line if line[:1].isspace() else _BLANKS.sub(" ", line)).rstrip() for line in lines)
 
 
 def tidy_tags(tags: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ refused, gives no score, or that points cancel out; everything else is a guess a
 lists the codes with their precision and recall.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import TypeAdapter
 
@@ -23,18 +23,22 @@ def lint(
 ) -> list[wire.Finding]:
     """Returns findings about the rubric as a whole first, then by criterion in the rubric's order. `reference` is the
     reference answer that its prompt has."""
-    criteria = _entries(rubric)
-    found = sorted(_found(criteria, aggregation, reference), key=lambda one: -1 if one.place is None else one.place)
+    return told(rubric, _found(_entries(rubric), aggregation, reference))
+
+
+def told(rubric: wire.Rubric, found: Iterable[Found]) -> list[wire.Finding]:
+    """The findings in the contract's terms, in the rubric's order."""
+    ids = list(rubric.ids())
     return [
         wire.Finding(
             code=one.code,
             severity=CODES[one.code],
-            criterion=None if one.place is None else criteria[one.place].id,
+            criterion=None if one.place is None else ids[one.place],
             message=f"{one.why}; {one.remedy}",
             why=one.why,
             remedy=one.remedy,
         )
-        for one in found
+        for one in sorted(found, key=lambda one: -1 if one.place is None else one.place)
     ]
 
 

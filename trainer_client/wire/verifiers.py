@@ -103,7 +103,7 @@ def tag_pairs(tags: Any) -> Any:
     pairs: dict[str, list[str]] = {}
     for key, _, value in (tag.partition(":") for tag in tags):
         pairs.setdefault(key.strip(), []).append(value.strip())
-    return {key: ", ".join(values) for key, values in pairs.items()}
+    return {key: ", ".join(filter(None, values)) for key, values in pairs.items()}
 
 
 def tags_of_verifier(verifier: "Verifier | None") -> dict[str, str]:
