@@ -30,11 +30,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What answers cost. Tokens are the judge's; `seconds` are those of the wall while they were asked."""
+    """What answers cost. Tokens are the judge's; `seconds` are those of the wall while they were asked. What the
+    service's cache answered cost none."""
 
     seconds: float = 0.0
     answers: int = 0
     judgements: int = 0
+    cache_hits: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0

@@ -1,4 +1,4 @@
-"""Asks one judge everything that a study needs, a few questions a request, past the cache of the service.
+"""Asks one judge everything that a study needs, a few questions a request.
 
 Guarantees: equal questions are asked once. A question that the judge did not decide has a status and no number. All
 answers are of one judge in each mode: the one that the service names when the study begins.
@@ -19,6 +19,9 @@ from trainer_client.preferences.pairs import PreferencePair
 
 _AT_ONCE = 16
 """Questions in one call: few, so that little is lost where a run is interrupted."""
+_IN_A_REQUEST = 4
+"""Fewer still, so that a slow judge has answered long before the wait for it ends. Where it has not, what it answered
+by then is in its cache."""
 _WAIT_S = 1800.0
 _ENVELOPE_BYTES = 1024
 
@@ -98,7 +101,7 @@ async def ask_all(
     left = [one for one in listed if store.answer(expected, one.key) is None]
     told(len(listed) - len(left))
     client, limits = judge.client, judge.info.limits
-    client.batch_items = min(client.batch_items, limits.max_items, _AT_ONCE)
+    client.batch_items = min(client.batch_items, limits.max_items, _IN_A_REQUEST)
     client.batch_bytes = max(1, min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES))
     for start in range(0, len(left), _AT_ONCE):
         some = left[start : start + _AT_ONCE]
@@ -112,6 +115,7 @@ async def ask_all(
                 seconds=time.monotonic() - began_s,
                 answers=len(some),
                 judgements=used.judgements,
+                cache_hits=used.cache_hits,
                 prompt_tokens=used.prompt_tokens,
                 cached_tokens=used.cached_tokens,
                 completion_tokens=used.completion_tokens,
@@ -130,9 +134,9 @@ async def _outcomes(
 ) -> Sequence[Outcome | Compared]:
     if ask.mode == "compare":
         pairs = [one for one in sent if isinstance(one, wire.PairItem)]
-        return await client.compare(pairs, wait_for_judge_s=_WAIT_S, cache="bypass", expect_judge=expected)
+        return await client.compare(pairs, wait_for_judge_s=_WAIT_S, expect_judge=expected)
     items = [one for one in sent if isinstance(one, wire.Item)]
-    return await client.score(items, mode=ask.mode, wait_for_judge_s=_WAIT_S, cache="bypass", expect_judge=expected)
+    return await client.score(items, mode=ask.mode, wait_for_judge_s=_WAIT_S, expect_judge=expected)
 
 
 def _answer(ask: Ask, outcome: Outcome | Compared, sent: wire.Item | wire.PairItem) -> Answer:

@@ -112,7 +112,7 @@ def _cell(figure: Figure | None) -> str:
 
 
 def _of_cost(study: Study) -> str:
-    told = "Of this study with all its runs, past the cache of the service. Seconds are those of the wall."
+    told = "Of all runs of this study. Seconds are those of the wall; what the service's cache answered cost nothing."
     return told if study.prices is None else f"{told} Money at {study.prices[0]:g} and {study.prices[1]:g} a million."
 
 
@@ -120,7 +120,7 @@ def _costs(study: Study) -> str:
     head: list[str | tuple[str, str]] = [
         "",
         "",
-        *((name, "n") for name in ("answers", "judgements", "seconds", "tokens read", "written", "money")),
+        *((name, "n") for name in ("answers", "judgements", "cached", "seconds", "tokens read", "written", "money")),
     ]
     return table(head, [_cost_row(study, judge, *cost) for judge in study.judges for cost in judge.costs.items()])
 
@@ -130,6 +130,7 @@ def _cost_row(study: Study, judge: JudgeResult, name: str, cost: Cost) -> str:
     numbers = (
         f"{cost.answers:,}",
         f"{cost.judgements:,}",
+        f"{cost.cache_hits:,}",
         f"{cost.seconds:,.1f}",
         f"{cost.prompt_tokens:,}",
         f"{cost.completion_tokens:,}",

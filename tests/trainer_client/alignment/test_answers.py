@@ -14,13 +14,13 @@ def test_answers_and_costs_come_back_for_their_judge_alone(tmp_path: Path) -> No
     with open_store(file) as store:
         store.keep("j", "k", compared, final=True)
         store.keep("j", "later", Answer("overloaded"), final=False)
-        store.spend("j", "compare", Cost(1.5, 2, 4, 100, 0, 7))
+        store.spend("j", "compare", Cost(1.5, 2, 4, 1, 100, 0, 7))
     with open_store(file) as store:
         assert store.answer("j", "k") == compared
         assert store.answer("j", "later") is None, "what may come later is asked again"
         assert store.answer("other", "k") is None
-        store.spend("j", "compare", Cost(0.5, 1, 2, 50, 10, 3))
-        assert store.cost("j", "compare") == Cost(2.0, 3, 6, 150, 10, 10)
+        store.spend("j", "compare", Cost(0.5, 1, 2, 0, 50, 10, 3))
+        assert store.cost("j", "compare") == Cost(2.0, 3, 6, 1, 150, 10, 10)
         assert store.cost("j", "likert") == Cost()
 
 
