@@ -24,6 +24,7 @@ from trainer_client.data.files import sources, written
 from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.lint.rules import lint
+from trainer_client.rubric_folder import RubricFolder
 
 DESCRIPTION = (
     "Find in the rubrics of a file what a person should look at (docs/guide/lint.md). Exit code: 0 without a finding "
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what the scores will be computed by: {', '.join(names)}, or an object with options (%(default)s)",
     )
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
+    add("--rubric-folder", type=Path, metavar="FOLDER", help="criteria of rubrics that rows name by their `ref`")
     add("--json", action="store_true", help="print a line of JSON for each finding")
     add(
         "--fail-on",
@@ -103,7 +105,8 @@ def _aggregation(given: Any) -> wire.Aggregation:
 
 
 def _placed(args: argparse.Namespace) -> list[Placed]:
-    law = Law(pitfalls=args.pitfalls, say=notes.once())
+    stored = None if args.rubric_folder is None else RubricFolder(args.rubric_folder).get
+    law = Law(pitfalls=args.pitfalls, stored=stored, say=notes.once())
     out = _out(args)
     if out is None:
         placed = lint_rows.distinct(lint_rows.raw_rows(args.files), law)

@@ -36,7 +36,12 @@ def points_name(one: Raw) -> str | None:
 
 def _of_object(held: Raw, edit: Edit) -> Raw:
     found = {name: _edited(value, edit) if name in _PLACES else value for name, value in held.items()}
-    return held if all(found[name] is held[name] for name in held) else found
+    if all(found[name] is held[name] for name in held):
+        return held
+    # Other criteria are no longer the stored rubric that `ref` names.
+    return {
+        name: value for name, value in found.items() if name != "ref" or found.get("criteria") is held.get("criteria")
+    }
 
 
 def _edited(value: Any, edit: Edit) -> Any:

@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from testkit.scripted_judge import Service, answered, items, problem, scores, served
+from trainer_client import wire
 from trainer_client.cli.main import main
+from trainer_client.rubric_folder import RubricFolder
 
 Json = dict[str, Any]
 
@@ -96,6 +98,15 @@ def test_rubrics_alone_and_a_judge_file(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().out
     assert f"{tmp_path / 'judge.toml'}, criterion tea (Is a good answer.): warning generic" in said
     assert f"{tmp_path / 'rubrics.jsonl'}, line 1, criterion quality" in said and "3 rows, 3 distinct" in said
+
+
+def test_a_stored_rubric_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ref = RubricFolder(tmp_path / "rubrics").put("tea", wire.Rubric.model_validate(GENERIC)).ref
+    file = _rows(tmp_path / "rows.jsonl", {"ref": ref})
+    assert main(["lint", str(file)]) == 2
+    assert "--rubric-folder" in capsys.readouterr().err
+    assert main(["lint", str(file), "--rubric-folder", str(tmp_path / "rubrics")]) == 0
+    assert "1 warning (1 generic)" in capsys.readouterr().out
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,12 @@ def test_where_there_are_no_criteria_nothing_happens(row: Any) -> None:
     assert with_criteria(row, renamed) is row
 
 
+def test_an_edited_rubric_is_no_longer_the_stored_one() -> None:
+    row = {"rubric": {"ref": "a@1", "criteria": OLD}, "ref": "other"}
+    assert with_criteria(row, renamed) == {"rubric": {"criteria": NEW}, "ref": "other"}
+    assert with_criteria(row, lambda own: own) is row
+
+
 def test_names_of_text_and_points() -> None:
     assert (text_name({"description": "a", "title": "b"}), points_name({"weight": 1})) == ("description", "weight")
     assert (text_name({"text": 3}), points_name({"points": True})) == (None, None)
