@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainer_client.cli import evaluate_kinds as kinds
+from trainer_client.cli import evaluate_novelty
 from trainer_client.cli.endpoint_arguments import endpoint_error
 from trainer_client.cli.evaluate_arguments import add_common, add_judge, add_rubrics, add_scores
 from trainer_client.cli.service_arguments import count
@@ -72,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--tokenizer", choices=TOKENIZERS, default="13a", help="sacrebleu's tokeniser (%(default)s)")
     own.add_argument("--embedding-model", metavar="NAME", help="also the distance of embeddings by this model")
     own.add_argument("--embedding-url", metavar="URL", help="the model's OpenAI-compatible API")
+
+    own = add(
+        "novelty", "how far a policy has moved from the one it was trained from", evaluate_novelty.novelty, "prompts"
+    )
+    evaluate_novelty.add_policies(own)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,9 +11,15 @@ from typing import Any
 from trainer_client import wire
 from trainer_client.agreement.rewards import reward
 from trainer_client.cli.evaluate_arguments import score_options
-from trainer_client.cli.evaluate_sources import Answered, answered, prompts_of_items, rows_of, write_prompts
+from trainer_client.cli.evaluate_sources import (
+    Answered,
+    answered,
+    prompts_of_items,
+    rows_of,
+    with_costs,
+    write_prompts,
+)
 from trainer_client.cli.progress import criteria_progress
-from trainer_client.cli.score import cost
 from trainer_client.client import ClientUsage, JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.reader import Law
@@ -40,7 +46,7 @@ def healthbench(args: argparse.Namespace, out: Path) -> Evaluation | None:
     places, asked = on_rubrics.answered(items, policy.answers)
     judge, judged, used = _judged(args, out, asked)
     found = on_rubrics.on_healthbench(policy.policy, items, places, judged, args.layout)
-    return _with_costs(found, policy, judge, used)
+    return with_costs(found, policy, judge, used)
 
 
 def rules(args: argparse.Namespace, out: Path) -> Evaluation | None:
@@ -55,7 +61,7 @@ def rules(args: argparse.Namespace, out: Path) -> Evaluation | None:
     places, asked = on_rubrics.version_items(items, policy.answers)
     judge, judged, used = _judged(args, out, asked)
     found = on_rubrics.on_rules(policy.policy, items, policy.answers, places, judged, left_out)
-    return _with_costs(found, policy, judge, used)
+    return with_costs(found, policy, judge, used)
 
 
 def choice(args: argparse.Namespace, out: Path) -> Evaluation | None:
@@ -79,7 +85,7 @@ def choice(args: argparse.Namespace, out: Path) -> Evaluation | None:
         if asked:
             judge, judged, used = _judged(args, out, asked)
             by_judge = {place: one.met[0] for place, one in zip(places, judged, strict=True)}
-    return _with_costs(on_questions.on_choice(policy.policy, questions, puts, chosen, by_judge), policy, judge, used)
+    return with_costs(on_questions.on_choice(policy.policy, questions, puts, chosen, by_judge), policy, judge, used)
 
 
 def best_of_n(args: argparse.Namespace, out: Path) -> Evaluation | None:
@@ -109,7 +115,7 @@ def best_of_n(args: argparse.Namespace, out: Path) -> Evaluation | None:
         if args.model_url is not None or args.answers is not None:
             raise DataError("--truth names a column of FILE with a number for each of its responses; ask --truth-url")
         truth = {(id, seed): _column(items[id], args.truth, len(some)) for (id, seed), some in samples.items()}
-    return _with_costs(on_samples.on_best_of_n(policy.policy, scores, truth), policy, judge, used)
+    return with_costs(on_samples.on_best_of_n(policy.policy, scores, truth), policy, judge, used)
 
 
 def _best_of_labelled(args: argparse.Namespace, out: Path) -> Evaluation:
@@ -125,7 +131,7 @@ def _best_of_labelled(args: argparse.Namespace, out: Path) -> Evaluation:
         scores.setdefault((one.group, 0), []).append(said.score)
         truth.setdefault((one.group, 0), []).append(true)
     name = args.name or Path(args.files[0]).stem
-    return _with_costs(on_samples.on_best_of_n(name, scores, truth), Answered(name, {}), judge, used)
+    return with_costs(on_samples.on_best_of_n(name, scores, truth), Answered(name, {}), judge, used)
 
 
 def diversity(args: argparse.Namespace, out: Path) -> Evaluation | None:
@@ -145,7 +151,7 @@ def diversity(args: argparse.Namespace, out: Path) -> Evaluation | None:
         with criteria_progress(sum(map(len, texts.values())), args.quiet, "answers embedded") as told:
             key = os.environ.get(args.model_key_env) or None
             vectors = asyncio.run(embed(args.embedding_url, args.embedding_model, texts, key=key, progress=told))
-    return _with_costs(
+    return with_costs(
         on_samples.on_diversity(policy.policy, policy.answers, tokenize=args.tokenizer, vectors=vectors), policy
     )
 
@@ -199,23 +205,3 @@ async def _ask_judge(
                 progress=told,
             )
         return judge, judged, client.usage
-
-
-def _with_costs(
-    found: Evaluation, policy: Answered, judge: wire.Judge | None = None, used: ClientUsage | None = None
-) -> Evaluation:
-    costs: dict[str, Any] = {}
-    said = [policy.said] if policy.said else []
-    if policy.cost is not None:
-        costs["policy"] = dict(policy.cost)
-    if used is not None:
-        costs["judge"] = dict(used.items())
-        if used.answers:
-            line = cost(used)
-            said.append(f"{line[0].upper()}{line[1:]}.")
-    return replace(
-        found,
-        judge=None if judge is None else {**judge.model_dump(mode="json"), "doubt": judge.doubt},
-        notes=(*found.notes, *policy.notes),
-        cost={**costs, "said": " ".join(said)},
-    )

@@ -8,7 +8,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 from trainer_client import wire
 from trainer_client.cli.endpoint_arguments import open_endpoint, sampling
 from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.score import cost
+from trainer_client.client import ClientUsage
 from trainer_client.data import notes, responses
 from trainer_client.data.files import sources
 from trainer_client.data.items import read_items
@@ -30,6 +32,7 @@ from trainer_client.evaluation.answers import (
     messages_of_item,
     read_answers,
 )
+from trainer_client.evaluation.outcome import Evaluation
 from trainer_client.policy_answers import PolicyAnswers
 
 
@@ -132,3 +135,24 @@ async def _asked(
     total = sum(map(len, answers.values()))
     said = (f"{cut:,} of {total:,} answers were cut off at the limit of tokens.",) if cut else ()
     return Answered(args.name or args.model, answers, spent.as_json(), f"The policy: {spent}.", said)
+
+
+def with_costs(
+    found: Evaluation, policy: Answered, judge: wire.Judge | None = None, used: ClientUsage | None = None
+) -> Evaluation:
+    """The evaluation with its judge, with what it cost, and with what is to be said of the answers."""
+    costs: dict[str, Any] = {}
+    said = [policy.said] if policy.said else []
+    if policy.cost is not None:
+        costs["policy"] = dict(policy.cost)
+    if used is not None:
+        costs["judge"] = dict(used.items())
+        if used.answers:
+            line = cost(used)
+            said.append(f"{line[0].upper()}{line[1:]}.")
+    return replace(
+        found,
+        judge=None if judge is None else {**judge.model_dump(mode="json"), "doubt": judge.doubt},
+        notes=(*found.notes, *policy.notes),
+        cost={**costs, "said": " ".join(said)},
+    )

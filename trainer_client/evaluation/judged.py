@@ -2,10 +2,8 @@
 
 Guarantees: all results are of one judge. A result is found in the log for the same item, options and judge, or not at
 all. What another attempt may bring is not kept, and is asked again by the same command. Equal questions are asked once.
-A last line that is cut off is removed before more is written; any other damage is an error.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +11,8 @@ from pathlib import Path
 
 from trainer_client import wire
 from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
-from trainer_client.errors import BodyTooLarge, DataError, InvalidRequest
+from trainer_client.errors import BodyTooLarge, InvalidRequest
+from trainer_client.evaluation.kept import KeptLines
 from trainer_client.evaluation.workers import work_through
 from trainer_client.labels.judging import FINAL, MODES
 from trainer_client.labels.labelled import digest, item_digest
@@ -40,39 +39,20 @@ class JudgedLog:
     """The results of one judge, by key."""
 
     def __init__(self, path: Path, judge: str) -> None:
-        self._judge = judge
-        self._known: dict[str, Judged] = {}
-        self._file = path.open("a+b")
-        self._file.seek(0)
-        whole = 0
-        for number, text in enumerate(self._file, 1):
-            if not text.endswith(b"\n"):
-                break
-            whole += len(text)
-            try:
-                line = json.loads(text)
-                if line["judge"] == judge:
-                    self._known[str(line["key"])] = Judged(line["score"], tuple(line["met"]), tuple(line["why"]))
-            except (ValueError, LookupError, TypeError):
-                self._file.close()
-                raise DataError(f"{path}, line {number}: no result of an evaluation; name another folder") from None
-        self._file.truncate(whole)
+        self._lines = KeptLines(path, judge)
 
     def __enter__(self) -> "JudgedLog":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        self._lines.__exit__(*error)
 
     def find(self, key: str) -> Judged | None:
-        return self._known.get(key)
+        kept = self._lines.find(key)
+        return None if kept is None else Judged(kept["score"], tuple(kept["met"]), tuple(kept["why"]))
 
     def keep(self, key: str, judged: Judged) -> None:
-        """It is with the operating system when this returns, so that a kill does not lose it."""
-        self._known[key] = judged
-        if judged.final:
-            self._file.write(f"{json.dumps({'key': key, 'judge': self._judge, **asdict(judged)})}\n".encode())
-            self._file.flush()
+        self._lines.keep(key, asdict(judged), final=judged.final)
 
 
 async def judge_answers(
