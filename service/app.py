@@ -105,6 +105,7 @@ def _add_routes(
     app.add_api_route(COMPARE_ROUTE, comparing.compare, methods=["POST"])
     for path, endpoint in protocols.routes().items():
         app.add_api_route(path, endpoint, methods=["POST"], include_in_schema=False)
+    app.add_api_route("/v1/models", protocols.models, methods=["GET"], include_in_schema=False)
     app.add_api_route("/v1/rubrics/lint", routes.lint, methods=["POST"])
     app.add_api_route("/v1/judge", routes.judge, methods=["GET"])
     app.add_api_route("/v1/usage", routes.usage, methods=["GET"])

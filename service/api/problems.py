@@ -136,6 +136,11 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
 }
 
 
+def may_be_named(name: str) -> bool:
+    """Whether a field of the caller's own may stand in a place: it is a name and no text, and may be no key."""
+    return _NAME.fullmatch(name) is not None
+
+
 def invalid(error: ValidationError, names: Collection[str] = ()) -> InvalidRequest:
     """Pydantic's findings as ours, at most 20, without a word of the input. `names` are fields, besides those of the
     contract, that a place may name."""

@@ -201,6 +201,7 @@ _SYSTEMS = (
     System("a chat completion", frozenset({"messages"})),
     System("slime's remote reward model", frozenset({"label"}), "/rm"),
     System("NeMo-Gym's `/verify`", frozenset({"responses_create_params"}), "/verify"),
+    System("System One's `/v1/systemone`", frozenset({"state"}), "/v1/systemone"),
     System("an OpenAI decisions route", frozenset({"questions"}), "/v1/decisions"),
 )
 

@@ -69,6 +69,18 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/rm", {**slime(), "label": {**LABEL, "votes": 1, "threshold": 0.5, "min_coverage": 0.1, "soft": True}}),
     ("/get_reward", openrlhf(labels=[{**LABEL, "reference": "a"}])),
     ("/v1/decisions", decisions(predicate([{"type": "input_text", "text": "?"}]), input=ITEMS)),
+    (
+        "/v1/systemone",
+        {
+            "model": "m",
+            "state": {"submission": "a", "input": [{"role": "user", "content": "b"}], "guidelines": "c"},
+            "questions": {
+                "q": {"type": "noul", "instructions": ["d"], "criteria": {"true": "e", "false": None}},
+                "r": {"type": "choice", "criteria": {"f": None, "g": {"h": 1}}},
+                "s": {"type": "score", "instructions": "i", "criteria": ["j", "k"]},
+            },
+        },
+    ),
 ]
 # As JSON text: some of it no encoder writes. What has no place in a contract is `$`, and stands where a value was.
 VALUES = [

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STATUS_OWNERS = {
     "service/api/problems.py": "maps errors to statuses",
     "service/api/openapi.py": "documents which statuses a route may answer with",
+    "service/api/protocols/system_one.py": "gives errors the form of its protocol by these statuses",
     "service/api/middleware.py": "counts a bug, which is answered outside of it, as a 500",
 }
 LOADERS = {

@@ -233,8 +233,13 @@ def missing_reason(results: Iterable[wire.Result]) -> str:
     return f"criteria without a verdict: {statuses}"
 
 
+def may_come_later(results: Iterable[wire.Result]) -> bool:
+    """Whether a verdict is missing that the same request may get."""
+    return bool(_RETRYABLE & missing_verdicts(results).keys())
+
+
 def not_judged(results: Iterable[wire.Result]) -> NotJudged:
     """The error for a protocol whose reply is a number and nothing else."""
     without = [one for one in results if one.score is None]
-    again = _RETRYABLE & missing_verdicts(without).keys()
-    return NotJudged(f"{len(without)} response(s) were not judged; {missing_reason(without)}", 1.0 if again else None)
+    again_s = 1.0 if may_come_later(without) else None
+    return NotJudged(f"{len(without)} response(s) were not judged; {missing_reason(without)}", again_s)

@@ -14,11 +14,11 @@ from starlette.responses import Response
 from service.api.accept import JSON
 from service.api.dependencies import Dependencies
 from service.api.metering import charged_body, identified
-from service.api.protocols import eval_protocol, nemo_gym, openai_decisions, openrlhf, slime
+from service.api.protocols import eval_protocol, nemo_gym, openai_decisions, openrlhf, slime, system_one
 from service.api.protocols.common import COMMON_END_TOKENS, TranslationContext
 from service.api.request_body import ParsedRequest
 from service.api.score import ScoreRoute
-from service.errors import Overloaded, QuotaExceeded, Unavailable
+from service.errors import Overloaded, QuotaExceeded, RubricdError, Unavailable
 
 Translation = Callable[[bytes, TranslationContext], ParsedRequest]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -41,12 +41,12 @@ class ProtocolRoutes:
     @property
     def judging(self) -> set[str]:
         """The paths on which something is judged."""
-        return {*_TRANSLATIONS, "/verify"}
+        return {*_TRANSLATIONS, "/verify", "/v1/systemone"}
 
     def routes(self) -> dict[str, Endpoint]:
         """Every path with its endpoint; all of them take POST."""
         judging = {path: partial(self._judge, path, parse) for path, parse in _TRANSLATIONS.items()}
-        return {**judging, "/verify": self.verify, "/seed_session": self.seed_session}
+        return {**judging, "/verify": self.verify, "/seed_session": self.seed_session, "/v1/systemone": self.system_one}
 
     async def verify(self, request: Request) -> Response:
         """A judge that is unavailable fails a row, too: an error would end the whole run that sent it."""
@@ -55,6 +55,20 @@ class ProtocolRoutes:
         except (Overloaded, Unavailable, QuotaExceeded) as error:
             reply = partial(_failed_row, await request.body(), f"{error.code}: {error}")
             return Response(await self._score_route.off_loop(request, reply), media_type=JSON)
+
+    async def system_one(self, request: Request) -> Response:
+        """Its errors have the protocol's own form, which its SDK reads."""
+        try:
+            return await self._judge("/v1/systemone", system_one.parse_request, request)
+        except RubricdError as error:
+            return system_one.error_response(error, str(request.state.request_id))
+
+    async def models(self, request: Request) -> Response:
+        """Name the judge as System One and OpenAI list models: SDKs of both ask here."""
+        with identified(self._dependencies, request) as team:
+            await self._dependencies.ledger.admit(team)
+            judge = self._dependencies.lifecycle.judge().judging_modes.first.judge
+            return Response(system_one.models(judge.identity.model, judge.fingerprint), media_type=JSON)
 
     async def seed_session(self, request: Request) -> Response:
         """Nothing is kept between a row and the next."""

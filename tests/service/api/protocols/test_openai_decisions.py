@@ -26,6 +26,14 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+def choice(instructions: str, *values: str | bool, **more: Any) -> dict[str, Any]:
+    return {"type": "choice", "instructions": instructions, "choices": [{"value": one} for one in values], **more}
+
+
+def score(instructions: str, *labels: str) -> dict[str, Any]:
+    return {"type": "score", "instructions": instructions, "levels": [{"label": one} for one in labels]}
+
+
 QUESTIONS = [{"text": "Does it say to rest?", "points": 1}, {"text": "Does it say to run?", "points": 1}]
 
 
@@ -88,6 +96,34 @@ async def test_the_last_message_is_judged_after_those_before_it(
     )
 
 
+async def test_a_choice_and_a_score_are_answered_from_a_predicate_for_each_option(client: httpx.AsyncClient) -> None:
+    asked = decisions(
+        choice("What should be done?", "rest", True, "run", name="what"),
+        score("How bad is it?", "mild", "bad"),
+        predicate("Does it say to rest?"),
+    )
+    [chosen, scored, plain] = (await decided(client, asked))["answers"]
+    texts = ["What should be done?\nThe answer is: rest", "What should be done?\nThe answer is: true"]
+    texts += ["What should be done?\nThe answer is: run", "How bad is it?\nThe level is: 0 (mild)"]
+    texts += ["How bad is it?\nThe level is: 1 (bad)", "Does it say to rest?"]
+    told = await by_the_contract(client, rubric=[{"text": text, "points": 1} for text in texts])
+    p = [one.p for one in told.criteria if one.p is not None]
+    shares = [one / sum(p[:3]) for one in p[:3]]
+    assert chosen["probabilities"] == [
+        {"value": value, "probability": share} for value, share in zip(("rest", True, "run"), shares, strict=True)
+    ]
+    assert (chosen["type"], chosen["name"]) == ("choice", "what")
+    assert chosen["choice"] == ("rest", True, "run")[shares.index(max(shares))]
+    assert [one["label"] for one in scored["probabilities"]] == ["mild", "bad"]
+    assert scored["score"] == pytest.approx(p[4] / (p[3] + p[4])) and plain["probability"] == p[5]
+
+
+async def test_a_choice_of_which_one_option_has_no_verdict_is_a_refusal() -> None:
+    async with failing("ok", "low_mass") as client:
+        reply = await decided(client, decisions(choice("a", "rest", "run", name="what")))
+    assert reply["answers"] == [{"type": "refusal", "name": "what"}]
+
+
 async def test_a_question_of_parts_is_its_text(client: httpx.AsyncClient) -> None:
     parts = [{"type": "input_text", "text": "Does it say "}, {"type": "input_text", "text": "to rest?"}]
     [p] = probabilities(await decided(client, decisions(predicate(parts))))
@@ -102,8 +138,13 @@ async def test_what_openai_may_add_is_let_be(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("body", "place"),
     [
-        (decisions({"type": "choice", "instructions": "a", "choices": []}), ["questions", 0, "type"]),
-        (decisions(predicate("a"), {"type": "score", "instructions": "a"}), ["questions", 1, "type"]),
+        (decisions({"type": "choice", "instructions": "a", "choices": []}), ["questions", 0, "choices"]),
+        (decisions(choice("a", True, "true", "a")), ["questions", 0, "choices"]),
+        (decisions(choice("a", *map(str, range(256)))), ["questions", 0, "choices"]),
+        (decisions(predicate("a"), {"type": "score", "instructions": "a"}), ["questions", 1, "levels"]),
+        (decisions(score("a", *"abcdefghijk")), ["questions", 0, "levels"]),
+        (decisions({"type": "box", "instructions": "a"}), ["questions", 0, "type"]),
+        ({"model": "m", "state": "a", "questions": {"q": {"type": "noul"}}}, ["questions"]),
         (decisions(predicate([{"type": "input_image"}])), ["questions", 0, "instructions", 0]),
         (decisions(predicate(" ")), ["questions", 0, "instructions"]),
         (decisions(questions=[]), ["questions"]),
@@ -138,5 +179,5 @@ async def test_the_judge_can_be_pinned(client: httpx.AsyncClient) -> None:
 
 
 async def test_more_questions_than_the_service_takes_are_refused() -> None:
-    async with serving(settings=fake_settings(max_criteria=1)) as client:
+    async with serving(settings=fake_settings(max_criteria=1, max_items=1)) as client:
         problem(await client.post("/v1/decisions", json=decisions()), 422)
