@@ -8,6 +8,7 @@ with chat_server(answer) as server:
 
 import contextlib
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,8 +71,7 @@ class ChatServer:
 @contextlib.contextmanager
 def chat_server(answer: Answer) -> Iterator[ChatServer]:
     made = ChatServer(answer)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(made))
-    server.daemon_threads = True
+    server = _Listener(("127.0.0.1", 0), _handler(made))
     made.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -102,6 +102,16 @@ def completion(asked: Asked, texts: Sequence[str], *, model: str | None = None) 
         "choices": choices,
         "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
     }
+
+
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tells of no caller that broke its connection: a test may have killed it."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:

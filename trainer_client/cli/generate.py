@@ -162,7 +162,7 @@ async def _generated(args: argparse.Namespace, plan: _Plan) -> tuple[Tally, Any]
     partial = args.out.with_name(f"{args.out.name}.partial")
     async with AsyncExitStack() as stack:
         endpoint = await stack.enter_async_context(open_endpoint(args, plan.log))
-        service = await _service(args, stack)
+        service, toy = await _service(args, plan.template, stack)
         orders = plan.orders if service is None else _linted(plan.orders, service, args)
         prefer = None if service is None or not plan.template.pair else _preferring(service, args)
         told = stack.enter_context(rows_progress(len(plan.rows), args.quiet, lambda: str(endpoint.spending)))
@@ -182,25 +182,34 @@ async def _generated(args: argparse.Namespace, plan: _Plan) -> tuple[Tally, Any]
             await found.aclose()
     partial.replace(args.out)
     spending = endpoint.spending
-    title = _subtitle(args, plan, service)
+    title = _subtitle(args, plan, service, toy)
     html = page(tally, examples, plan.template, title, spending.as_json(), service is not None)
     _report(args.out).write_text(html, encoding="utf-8")
     if args.json is not None:
         summary = {"template": plan.template.version_name, "model": args.model, "seed": args.seed, **tally.as_json()}
-        args.json.write_text(json.dumps({**summary, "spending": spending.as_json()}, indent=1), encoding="utf-8")
+        used = None if service is None else dict(service.usage.items())
+        written = {**summary, "spending": spending.as_json(), "judge_usage": used}
+        args.json.write_text(json.dumps(written, indent=1), encoding="utf-8")
     return tally, spending
 
 
-async def _service(args: argparse.Namespace, stack: AsyncExitStack) -> JudgeClient | None:
+async def _service(
+    args: argparse.Namespace, template: Template, stack: AsyncExitStack
+) -> tuple[JudgeClient | None, str]:
+    """The service, if it is named, and what is to be said where its judge is a toy and prefers answers."""
     if args.url is None:
-        return None
+        return None, ""
     client = JudgeClient(args.url, token=os.environ.get(args.token_env) or None)
     await stack.enter_async_context(client)
     try:
-        await client.judge()
+        judge = await client.judge()
     except RubricdClientError as error:
         raise _NobodyToAsk(explained(error, args.token_env)) from None
-    return client
+    if not judge.toy or not template.pair:
+        return client, ""
+    toy = f"judge {judge.model} is a toy: believe none of its preferences"
+    print(f"rubricd: {toy}", file=sys.stderr)
+    return client, f"; {toy}"
 
 
 def _linted(orders: Orders, client: JudgeClient, args: argparse.Namespace) -> Orders:
@@ -227,10 +236,10 @@ def _preferring(client: JudgeClient, args: argparse.Namespace) -> Any:
     return prefer
 
 
-def _subtitle(args: argparse.Namespace, plan: _Plan, service: JudgeClient | None) -> str:
+def _subtitle(args: argparse.Namespace, plan: _Plan, service: JudgeClient | None, toy: str) -> str:
     files = ", ".join(Path(file).name for file in args.files)
     linted = f"linted by {args.url}" if service is not None else "not linted: no --url was given"
-    return f"{files}, written by {args.model} from {plan.template.source}; {linted}; seed {args.seed}."
+    return f"{files}, written by {args.model} from {plan.template.source}; {linted}{toy}; seed {args.seed}."
 
 
 def _report(out: Path) -> Path:

@@ -62,7 +62,7 @@ def page(
             _counts("Points", "How many criteria have so many points, faults below 0.", _numbers(tally.points)),
             _counts("Categories", "How many criteria each has.", dict(tally.categories.most_common())),
             _findings(tally) if linted else "",
-            _counts("Why rows have no rubric", "", dict(tally.whys.most_common(10))),
+            _whys(tally),
             document.section("Rubrics", about, "") if shown else "",
             *map(_row, shown),
         ],
@@ -117,6 +117,11 @@ def _findings(tally: Tally) -> str:
     head: list[str | tuple[str, str]] = ["finding", ("first drafts", "n"), ("left", "n")]
     about = "What the linter found in first drafts, and what is left after its findings went back to the generator."
     return document.section("Findings", about, document.table(head, rows), wide=False) if rows else ""
+
+
+def _whys(tally: Tally) -> str:
+    told = [f"{count:,} rows: {why}" for why, count in tally.whys.most_common(10)]
+    return document.section("Why rows have no rubric", "", document.sentences(told), wide=False) if told else ""
 
 
 def _row(outcome: Outcome) -> str:

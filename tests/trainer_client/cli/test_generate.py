@@ -165,7 +165,9 @@ def test_nobody_to_ask_is_one_sentence(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     code, _ = _run(rows, lambda asked: raw)
     assert code == 2 and not rows.with_name("out.jsonl").exists()
-    (line,) = capsys.readouterr().err.splitlines()
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1, err
+    (line,) = err.splitlines()
     assert line.startswith("rubricd: ") and said in line and "the same command goes on from here" in line
 
 
@@ -173,6 +175,18 @@ def test_a_service_that_is_not_there_is_one_sentence(rows: Path, capsys: pytest.
     code, server = _run(rows, _written, "--url", f"http://127.0.0.1:{free_port()}")
     assert code == 2 and not server.asked
     assert "start the service there" in capsys.readouterr().err
+
+
+def test_a_toy_that_prefers_is_called_a_toy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"prompt": "My knee?", "chosen": "rest", "rejected": "run"}))
+    rules = json.dumps({"hard_rules": [], "principles": ["Mentions rest.", "Mentions ice."]})
+    judge = _Reading()
+    judge.toy = True
+    with served(judge) as url:
+        assert _run(path, lambda asked: rules, "--url", url, "--limit", "1", template="contrastive")[0] == 0
+    for said in (capsys.readouterr().err, (tmp_path / "out.generate.html").read_text()):
+        assert "is a toy: believe none of its preferences" in said
 
 
 def test_pairs_are_kept_where_the_judge_prefers_what_people_preferred(tmp_path: Path) -> None:
@@ -191,6 +205,7 @@ def test_pairs_are_kept_where_the_judge_prefers_what_people_preferred(tmp_path: 
     assert [one.id for one in read_rows(tmp_path / "out.jsonl")] == ["0"]
     told = json.loads((tmp_path / "s.json").read_text())
     assert (told["written"], told["dropped"], told["failed"]) == (1, 2, 0)
+    assert told["judge_usage"]["answers"] == 3
     row = json.loads((tmp_path / "out.jsonl").read_text())
     assert row["metadata"]["generated"]["preference"]["preferred"] == 1.0
     assert "rest and ice" in server.asked[0].last
