@@ -14,16 +14,18 @@ from trainer_client.cli.evaluate_arguments import score_options
 from trainer_client.cli.evaluate_sources import (
     Answered,
     answered,
+    asks,
     prompts_of_items,
     rows_of,
     with_costs,
     write_prompts,
 )
 from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.service_arguments import explained
 from trainer_client.client import ClientUsage, JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.reader import Law
-from trainer_client.errors import DataError
+from trainer_client.errors import DataError, Forbidden, Unauthorized
 from trainer_client.evaluation import on_questions, on_rubrics, on_samples
 from trainer_client.evaluation.answers import Answer
 from trainer_client.evaluation.choice import read_questions
@@ -71,8 +73,8 @@ def choice(args: argparse.Namespace, out: Path) -> Evaluation | None:
     if args.write_prompts is not None:
         write_prompts(args.write_prompts, prompts)
         return None
-    if args.model_url is None and args.answers is None:
-        raise DataError("name the policy: --model-url, or --answers to the prompts of --write-prompts")
+    if not asks(args) and args.answers is None:
+        raise DataError("name the policy: --model, or --answers to the prompts of --write-prompts")
     policy = answered(args, out, prompts, {})
     puts = {place: one for place, one in puts.items() if place in policy.answers}
     if not puts:
@@ -112,7 +114,7 @@ def best_of_n(args: argparse.Namespace, out: Path) -> Evaluation | None:
         )
         used += more
     elif args.truth is not None:
-        if args.model_url is not None or args.answers is not None:
+        if asks(args) or args.answers is not None:
             raise DataError("--truth names a column of FILE with a number for each of its responses; ask --truth-url")
         truth = {(id, seed): _column(items[id], args.truth, len(some)) for (id, seed), some in samples.items()}
     return with_costs(on_samples.on_best_of_n(policy.policy, scores, truth), policy, judge, used)
@@ -191,7 +193,10 @@ async def _ask_judge(
 ) -> tuple[wire.Judge, list[Judged], ClientUsage]:
     token = os.environ.get(args.token_env) or None
     async with JudgeClient(url, token=token, concurrency=args.concurrency) as client:
-        info = await client.judge()
+        try:
+            info = await client.judge()
+        except (Unauthorized, Forbidden) as error:
+            raise DataError(explained(error, args.token_env)) from None
         judge = judge_asked(info, options)
         with criteria_progress(len(items), args.quiet, "answers judged") as told:
             judged = await judge_answers(

@@ -47,9 +47,16 @@ class Answered:
     notes: tuple[str, ...] = field(default=())
 
 
+def asks(args: argparse.Namespace) -> bool:
+    """Whether the policy is a chat model that is asked. Raises DataError."""
+    if args.model_url is not None and args.model is None:
+        raise DataError("--model-url needs --model, the model's name there")
+    return args.model is not None
+
+
 def rows_of(args: argparse.Namespace) -> dict[str, wire.Item]:
     """The rows by id. Where the answers come from elsewhere, responses in the rows are not read. Raises DataError."""
-    elsewhere = args.model_url is not None or args.answers is not None or args.write_prompts is not None
+    elsewhere = asks(args) or args.answers is not None or args.write_prompts is not None
     law = Law(getattr(args, "pitfalls", None), join=_without_responses if elsewhere else None, say=notes.once())
     items = list(islice(read_items(*args.files, law=law), args.limit))
     if not items:
@@ -86,7 +93,7 @@ def answered(
     """The answers of the policy that the arguments name. `prompts` are of all seeds. Raises DataError,
     RubricdClientError."""
     reader = PolicyAnswers(args.reasoning)
-    if args.model_url is not None:
+    if asks(args):
         return asyncio.run(_asked(args, out, prompts, reader, samples, logprobs))
     if args.answers is not None:
         ids = frozenset(one.id for one in prompts)
@@ -113,8 +120,6 @@ def _missing(answers: Answers, ids: Sequence[str]) -> list[str]:
 async def _asked(
     args: argparse.Namespace, out: Path, prompts: Sequence[Prompt], reader: PolicyAnswers, samples: int, logprobs: bool
 ) -> Answered:
-    if args.model is None:
-        raise DataError("--model-url needs --model, the model's name there")
     with (
         AnswerLog(out / "answers.jsonl") as log,
         criteria_progress(len(prompts) * samples, args.quiet, "answers") as told,
@@ -134,7 +139,7 @@ async def _asked(
     cut = sum(one.cut for some in answers.values() for one in some)
     total = sum(map(len, answers.values()))
     said = (f"{cut:,} of {total:,} answers were cut off at the limit of tokens.",) if cut else ()
-    return Answered(args.name or args.model, answers, spent.as_json(), f"The policy: {spent}.", said)
+    return Answered(args.name or Path(args.model).name, answers, spent.as_json(), f"The policy: {spent}.", said)
 
 
 def with_costs(

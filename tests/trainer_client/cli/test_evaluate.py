@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from testkit.chat_server import Asked, chat_server
-from testkit.scripted_judge import Service, answered, chance, expected_score, scores, served
+from testkit.scripted_judge import Service, answered, chance, expected_score, problem, scores, served
 from tests.trainer_client.cli.evaluating import asked, evaluated, results, service_of, spoken, written
 from trainer_client.cli.main import main
 
@@ -188,6 +188,16 @@ def test_a_mistake_is_a_sentence(
     assert evaluated(kind, rows, *(str(rows) if one == "ROWS" else one for one in options)) == 2
     error = capsys.readouterr().err
     assert said in error and "Traceback" not in error
+
+
+def test_a_wrong_key_of_the_judge_says_where_it_was_looked_for(
+    rows: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = service_of()
+    monkeypatch.setattr(service, "respond", lambda request: problem("unauthorized", 401))
+    answers = written(rows.with_name("answers.jsonl"), {"id": "r0", "response": "a"})
+    assert evaluated("healthbench", rows, "--answers", str(answers), service=service) == 2
+    assert "environment variable RUBRICD_KEY is not set" in capsys.readouterr().err
 
 
 def test_another_kind_or_judge_is_no_fair_comparison(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
