@@ -49,6 +49,17 @@ def _none(samples: int, right: int, drawn: int) -> float:
     return chance
 
 
+def test_an_aggregation_with_options_reaches_the_judge(rows: Path) -> None:
+    """Such as the weights of version 1 of Rubrics as Rewards."""
+    service = service_of()
+    chosen = {"name": "rar_explicit", "category_weights": {"pitfall": 0.8}}
+    options = ("--samples", "2", "--aggregation", json.dumps(chosen), "--soft", "--pitfalls", "met_is_bad")
+    code, _ = asked("best-of-n", rows, spoken, *options, service=service)
+    weights = {"essential": 1.0, "important": 0.7, "optional": 0.3, "pitfall": 0.8}
+    sent = [(body["aggregation"], body["soft"], body["priority"]) for body in service.bodies]
+    assert code == 0 and sent[0] == ({"name": "rar_explicit", "category_weights": weights}, True, "eval")
+
+
 def test_best_of_n_of_rows_with_truth_in_a_column_or_in_labels(tmp_path: Path) -> None:
     rubric = [{"text": "Is kind.", "points": 5}, {"text": "Lies.", "points": -3}]
     row = {"prompt": "?", "rubric": rubric, "responses": ["a", "b", "c"]}

@@ -1,18 +1,16 @@
 """Log-probabilities of answers: of a tiny policy in a folder, against a softmax by hand, and of an endpoint."""
 
-import json
 import math
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from testkit.json_server import JsonServer
 from testkit.tiny_policy import save_policy
-from trainer_client.errors import ContractError, DataError, RubricdClientError
+from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.evaluation.endpoint_likelihood import read_at_endpoint
 from trainer_client.evaluation.likelihood import LocalPolicy, identity, load_tokenizer, token_ids
 
@@ -55,54 +53,30 @@ def test_a_folder_that_is_no_policy_is_a_sentence(tmp_path: Path) -> None:
         LocalPolicy(tmp_path / "nothing")
 
 
-class Echo(HTTPServer):
-    """An endpoint that echoes a prompt with -id/100 as the log-probability of each token; None of the first one."""
-
-    def __init__(self, drops: int = 0, status: int = 200) -> None:
-        self.bodies: list[dict[str, Any]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(handler) -> None:
-                body = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
-                self.bodies.append({**body, "path": handler.path})
-                found = [None, *(-id / 100 for id in body["prompt"][1:]), -1.0][drops:]
-                answer = {"choices": [{"logprobs": {"token_logprobs": found}}]}
-                content = json.dumps(answer if status == 200 else {"error": {"message": "no such model"}}).encode()
-                handler.send_response(status)
-                handler.send_header("content-length", str(len(content)))
-                handler.end_headers()
-                handler.wfile.write(content)
-
-            def log_message(handler, format: str, *args: Any) -> None:
-                """Nothing."""
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def __enter__(self) -> "Echo":
-        self._thread = Thread(target=self.serve_forever, args=(0.01,))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+def echo(body: dict[str, Any]) -> tuple[int, Any]:
+    """A prompt with -id/100 as the log-probability of each token, None of the first one, and a token more."""
+    found = [None, *(-id / 100 for id in body["prompt"][1:]), -1.0]
+    return 200, {"choices": [{"logprobs": {"token_logprobs": found}}]}
 
 
 async def test_an_endpoint_is_asked_with_ids_and_gives_the_answers_part() -> None:
     found: dict[str, tuple[float, ...]] = {}
-    with Echo() as server:
-        ids = {"a": ([7, 8, 9], [10, 11]), "empty": ([7], [])}
+    with JsonServer(echo) as server:
+        ids = {"a": ([7, 8, 9], [10, 11]), "empty": ([7], list[int]())}
         await read_at_endpoint(server.url, "m", ids, key=None, keep=found.__setitem__)
     assert found == {"a": (-0.10, -0.11), "empty": ()}
     (body,) = server.bodies
     assert (body["path"], body["prompt"], body["echo"]) == ("/v1/completions", [7, 8, 9, 10, 11], True)
 
 
-async def test_an_endpoint_without_an_echo_or_a_model_is_an_error() -> None:
-    ids = {"a": ([7, 8], [9])}
-    with Echo(drops=2) as server, pytest.raises(ContractError, match="does not echo"):
-        await read_at_endpoint(server.url, "m", ids, key=None, keep=lambda name, logprobs: None)
-    with Echo(status=400) as server, pytest.raises(RubricdClientError, match="no such model"):
-        await read_at_endpoint(server.url, "m", ids, key=None, keep=lambda name, logprobs: None)
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((200, {"choices": [{"logprobs": {"token_logprobs": [-0.1]}}]}), "does not echo"),
+        ((200, {"choices": [{"logprobs": None}]}), "does not echo"),
+        ((400, {"error": {"message": "no such model"}}), "no such model"),
+    ],
+)
+async def test_an_endpoint_without_an_echo_or_a_model_is_an_error(answer: tuple[int, Any], said: str) -> None:
+    with JsonServer(lambda body: answer) as server, pytest.raises(RubricdClientError, match=said):
+        await read_at_endpoint(server.url, "m", {"a": ([7, 8], [9])}, key=None, keep=lambda name, logprobs: None)
