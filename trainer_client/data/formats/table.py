@@ -10,6 +10,7 @@ from typing import Any
 from trainer_client.data.formats import (
     completions,
     healthbench,
+    ifeval,
     item,
     open_instruct,
     openrubrics,
@@ -37,6 +38,7 @@ FORMATS: tuple[Format, ...] = (
     open_instruct.FORMAT,  # messages, ground_truth
     openrubrics.FORMAT,  #   instruction, rubric
     rar.FORMAT,  #           question, rubric
+    ifeval.FORMAT,  #        prompt, instruction_id_list
     item.FORMAT,  #          prompt
 )
 """From the most specific to the most general; the first whose columns all hold something reads the row."""
@@ -46,7 +48,7 @@ TRAINING_COLUMNS = frozenset(
     (
         "prompt", "question", "messages", "instruction",
         "rubric", "rubrics", "ground_truth", "reward_model", "extra_info",
-        "reference", "reference_answer", "id",
+        "reference", "reference_answer", "id", "instruction_id_list", "kwargs", "key",
         "data_source", "question_source", "dataset",
         "index", "digest", "item", "items", "row", "advantage", "completion", "step", "input", "output",
     )
@@ -97,7 +99,7 @@ def other_conversations(row: Raw) -> list[str]:
 
 
 def has_rubric(row: Raw) -> bool:
-    own = (results.FORMAT, completions.FORMAT, own_verl.FORMAT, verl.COPY, open_instruct.FORMAT)
+    own = (results.FORMAT, completions.FORMAT, own_verl.FORMAT, verl.COPY, open_instruct.FORMAT, ifeval.FORMAT)
     return any(held(row, name) for name in _RUBRICS) or any(_has(row, one.columns) for one in own)
 
 
