@@ -14,6 +14,7 @@ from trainer_client.agreement.bootstrap import RESAMPLES, Figure
 from trainer_client.agreement.comparison import comparison_figures
 from trainer_client.agreement.criteria import Slice, Verdicts
 from trainer_client.agreement.people import annotator_figures
+from trainer_client.agreement.spent import Spent
 from trainer_client.labels import Judged, Labels
 
 Figures = Mapping[str, Figure]
@@ -21,10 +22,11 @@ Figures = Mapping[str, Figure]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A judge that was asked: `name` tells it from the others of the run."""
+    """A judge that was asked: `name` tells it from the others of the run. `spent` is what that took, where known."""
 
     name: str
     judged: Judged
+    spent: Spent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class MeasuredJudge:
     statuses: Mapping[str, int]
     bins: Sequence[Mapping[str, Any]]
     slices: Sequence[Slice]
+    spent: Spent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Measured:
                     "figures": _as_json(one.figures),
                     "rewards": _as_json(one.rewards),
                     "statuses": dict(one.statuses),
+                    "spent": None if one.spent is None else one.spent.as_json(),
                     "reliability": [dict(place) for place in one.bins],
                     "slices": [
                         {"kind": part.kind, "name": part.name, "figures": _as_json(part.figures)} for part in one.slices
@@ -122,6 +126,7 @@ def _judge(labels: Labels, asked: Asked, verdicts: Verdicts, resamples: int) -> 
         ),
         bins=criteria.reliability(verdicts, resamples=resamples),
         slices=list(criteria.slices(labels, judged, verdicts, resamples=resamples)),
+        spent=asked.spent,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from trainer_client.agreement import charts, names
 from trainer_client.agreement.bootstrap import RESAMPLES, Figure
 from trainer_client.agreement.measured import Comparison, Figures, Measured, MeasuredJudge
+from trainer_client.agreement.spent import rows as spent_rows
 from trainer_client.pages.charts import interval as interval_bar
 from trainer_client.pages.document import document, figure_cell, folded, interval, row, section, sentences, table, tile
 
@@ -65,6 +66,15 @@ def _sections(measured: Measured) -> Iterator[str]:
         if of == "figures" and measured.annotators:
             columns.append(("annotators, each against the others", measured.annotators))
         yield section(heading, about, _figures(rows, columns))
+    if spent := {one.name: one.spent for one in measured.judges if one.spent is not None}:
+        yield section(
+            "What it took",
+            "Of this run: what was in the store was not asked about, and what the service had in its cache took no "
+            "tokens.",
+            table(
+                ("", *((name, "n") for name in spent)), [_spent_row(about, cells) for about, cells in spent_rows(spent)]
+            ),
+        )
     for one in measured.judges:
         if one.bins:
             about = "On the line a P(met) of 0.7 is met in 70 % of the cases. Bars are 95 % intervals."
@@ -108,6 +118,10 @@ def _figures(rows: Mapping[str, str], columns: Sequence[tuple[str, Figures]]) ->
 
 def _figure(figure: Figure | None) -> str:
     return "<td></td>" if figure is None else figure_cell(figure.value, figure.low, figure.high, figure.n)
+
+
+def _spent_row(about: str, cells: Sequence[str]) -> str:
+    return row(((about, "name"), *((cell, "n") for cell in cells)))
 
 
 def _slices(judge: MeasuredJudge) -> str:

@@ -113,20 +113,22 @@ def _cell(figure: Figure | None) -> str:
 
 def _of_cost(study: Study) -> str:
     told = "Of all runs of this study. Seconds are those of the wall; what the service's cache answered cost nothing."
-    return told if study.prices is None else f"{told} Money at {study.prices[0]:g} and {study.prices[1]:g} a million."
+    named = [
+        f"{name} at {read or 0:g} and {written or 0:g}"
+        for name, (read, written) in study.prices.items()
+        if read is not None or written is not None
+    ]
+    return f"{told} Money for a million tokens: {', '.join(named)}." if named else told
 
 
 def _costs(study: Study) -> str:
-    head: list[str | tuple[str, str]] = [
-        "",
-        "",
-        *((name, "n") for name in ("answers", "judgements", "cached", "seconds", "tokens read", "written", "money")),
-    ]
+    names = ("answers", "judgements", "cached", "seconds", "tokens read", "written", "money")
+    head: list[str | tuple[str, str]] = ["", "", *((name, "n") for name in names)]
     return table(head, [_cost_row(study, judge, *cost) for judge in study.judges for cost in judge.costs.items()])
 
 
 def _cost_row(study: Study, judge: JudgeResult, name: str, cost: Cost) -> str:
-    money = study.money(cost)
+    money = study.money(judge, cost)
     numbers = (
         f"{cost.answers:,}",
         f"{cost.judgements:,}",

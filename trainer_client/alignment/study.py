@@ -14,19 +14,22 @@ from trainer_client.alignment.figures import ArmResult, Difference, JudgeResult,
 from trainer_client.labels.labelled import digest
 from trainer_client.preferences.pairs import PreferencePair
 
+Prices = tuple[float | None, float | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """`facts` are about the pairs: how many, of how many prompts, of which kinds, and their digest. `prices` are for a
-    million tokens that are read and written; None where nobody named them."""
+    """`facts` are about the pairs: how many, of how many prompts, of which kinds, and their digest. `prices` are by
+    judge, for a million tokens that are read and written; None where nobody named them."""
 
     facts: Mapping[str, Any]
     judges: tuple[JudgeResult, ...]
     differences: tuple[Difference, ...]
-    prices: tuple[float, float] | None
+    prices: Mapping[str, Prices]
 
-    def money(self, cost: Cost) -> float | None:
-        return None if self.prices is None else cost.money(*self.prices)
+    def money(self, judge: JudgeResult, cost: Cost) -> float | None:
+        read, written = self.prices.get(judge.name, (None, None))
+        return None if read is None and written is None else cost.money(read or 0.0, written or 0.0)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -43,7 +46,7 @@ class Study:
             "name": one.name,
             "judge": dict(one.judge),
             "arms": [_arm_json(arm) for arm in one.arms],
-            "costs": {name: {**asdict(cost), "money": self.money(cost)} for name, cost in one.costs.items()},
+            "costs": {name: {**asdict(cost), "money": self.money(one, cost)} for name, cost in one.costs.items()},
         }
 
 
@@ -54,9 +57,10 @@ def study_of(
     store: Store,
     *,
     more: Mapping[str, Any],
-    prices: tuple[float, float] | None,
+    prices: Mapping[str, Prices],
 ) -> Study:
-    """From the answers that are in the store. `more` are facts about how the pairs came to be."""
+    """From the answers that are in the store. `more` are facts about how the pairs came to be, `prices` are by the
+    judges' urls."""
     results = tuple(_judge(judge, arms, pairs, store) for judge in judges)
     facts = {
         "pairs": len(pairs),
@@ -67,7 +71,8 @@ def study_of(
         "digest": digest([[pair.id, pair.chosen, pair.rejected] for pair in pairs]),
         **more,
     }
-    return Study(facts, results, tuple(differences(results, pairs)), prices)
+    by_name = {judge.name: prices.get(judge.url, (None, None)) for judge in judges}
+    return Study(facts, results, tuple(differences(results, pairs)), by_name)
 
 
 def _judge(judge: Judge, arms: Sequence[Arm], pairs: Sequence[PreferencePair], store: Store) -> JudgeResult:

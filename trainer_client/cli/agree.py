@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -18,10 +19,11 @@ from typing import get_args
 from trainer_client import wire
 from trainer_client.agreement.measured import Asked, measure
 from trainer_client.agreement.page import page
+from trainer_client.agreement.spent import Spent
 from trainer_client.agreement.thresholds import KNOWN, Limit, beyond
 from trainer_client.cli.agree_lines import lines
 from trainer_client.cli.progress import criteria_progress
-from trainer_client.cli.service_arguments import count, explained
+from trainer_client.cli.service_arguments import add_prices, count, explained, prices_of
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -72,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="METRIC=VALUE",
             help=f"exit with 1 unless each judge's METRIC, a name in the JSON, is at {side} VALUE; may be repeated",
         )
+    add_prices(parser)
     add("--quiet", action="store_true", help="show no progress")
 
 
@@ -153,21 +156,38 @@ def _beside(args: argparse.Namespace, given: Path | None, ending: str) -> Path:
 async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> list[Asked]:
     """Asks the judges one after the other. A mode that one of several lacks is named and left out."""
     arms = _arms(args)
-    found: list[tuple[_Arm, Judged]] = []
+    prices = prices_of(args, list(dict.fromkeys(arm.url for arm in arms)))
+    found: list[tuple[_Arm, Judged, Spent]] = []
     lacking: list[InvalidRequest] = []
     with criteria_progress(len(arms) * sum(len(one.criteria) for one in labels.items), args.quiet) as told:
         for arm in arms:
             async with JudgeClient(arm.url, token=os.environ.get(args.token_env) or None) as client:
+                began_s = time.monotonic()
                 try:
-                    found.append(
-                        (arm, await judge_labels(client, labels, options=arm.options, store=store, progress=told))
-                    )
+                    judged = await judge_labels(client, labels, options=arm.options, store=store, progress=told)
+                    found.append((arm, judged, _spent(client, time.monotonic() - began_s, *prices[arm.url])))
                 except InvalidRequest as error:
                     lacking.append(error)
                     print(f"rubricd: {_name(arm, arms)}: {error}", file=sys.stderr)
     if not found:
         raise lacking[0]
-    return [Asked(_name(arm, arms), judged) for arm, judged in found]
+    return [Asked(_name(arm, arms), judged, spent) for arm, judged, spent in found]
+
+
+def _spent(client: JudgeClient, seconds: float, price_in: float | None, price_out: float | None) -> Spent:
+    """What this client's answers took."""
+    used = client.usage
+    criteria = used.judgements + used.cache_hits + used.deduplicated
+    return Spent(
+        criteria,
+        seconds if criteria else 0.0,
+        used.judgements,
+        used.cache_hits,
+        used.prompt_tokens,
+        used.completion_tokens,
+        price_in,
+        price_out,
+    )
 
 
 def _arms(args: argparse.Namespace) -> list[_Arm]:

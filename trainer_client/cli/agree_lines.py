@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from trainer_client.agreement import names
 from trainer_client.agreement.bootstrap import Figure
 from trainer_client.agreement.measured import Figures, Measured
+from trainer_client.agreement.spent import NAMES, rows
 
 _WIDTH = 24
 
@@ -26,6 +27,14 @@ def lines(measured: Measured) -> Iterator[str]:
         columns.append(("annotators", measured.annotators))
     yield from _table(names.CRITERIA, columns)
     yield from _table(names.REWARDS, [(one.name, one.rewards) for one in measured.judges])
+    spent = {one.name: one.spent for one in measured.judges if one.spent is not None}
+    if spent:
+        yield ""
+        first = max(map(len, NAMES.values()))
+        yield f"{'':{first}}  {'  '.join(f'{name:{_WIDTH}}' for name in spent)}".rstrip()
+        for about, cells in rows(spent):
+            shown = "  ".join(f"{cell or '-':{_WIDTH}}" for cell in cells)
+            yield f"{about:{first}}  {shown}".rstrip()
     for pair in measured.comparisons:
         yield from _table(names.COMPARISON, [(f"{pair.one} and {pair.other}", pair.figures)])
 

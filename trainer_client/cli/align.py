@@ -24,7 +24,7 @@ from trainer_client.alignment.page import page
 from trainer_client.alignment.study import Study, study_of
 from trainer_client.cli.align_lines import lines
 from trainer_client.cli.progress import questions_progress
-from trainer_client.cli.service_arguments import count, explained
+from trainer_client.cli.service_arguments import add_prices, count, explained, prices_of
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -60,8 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="for what is drawn (%(default)s)")
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add("--response-column", metavar="NAME", help="with --perturb: the column of the good response")
-    add("--price-in", type=float, metavar="P", help="money for a million tokens that a judge reads")
-    add("--price-out", type=float, metavar="P", help="money for a million tokens that a judge writes")
+    add_prices(parser)
     add("--store", type=Path, metavar="FILE", help="answers, to resume from (the first PAIRS: stem + .align.jsonl)")
     add("--out", type=Path, metavar="FILE", help="the report (beside the first PAIRS: its stem + .align.html)")
     add("--json", type=Path, metavar="FILE", help="write all figures as JSON, too")
@@ -141,9 +140,7 @@ async def _study(args: argparse.Namespace, taken: _Taken, path: Path) -> Study:
                 if judge.fingerprint(ask) is None:
                     print(f"rubricd: {judge.name} does not serve {ask.mode}: {judge.why_not(ask)}", file=sys.stderr)
                 await ask_all(judge, ask, taken.pairs, store, told)
-        prices = None
-        if args.price_in is not None or args.price_out is not None:
-            prices = (args.price_in or 0.0, args.price_out or 0.0)
+        prices = prices_of(args, [judge.url for judge in judges])
         return study_of(judges, arms, taken.pairs, store, more=taken.more, prices=prices)
 
 

@@ -32,7 +32,7 @@ def lines(study: Study) -> Iterator[str]:
     for judge in study.judges:
         whole = list(judge.costs.values())
         seconds, tokens = sum(one.seconds for one in whole), sum(one.prompt_tokens for one in whole)
-        money = [study.money(one) for one in whole]
+        money = [study.money(judge, one) for one in whole]
         cost = "" if None in money else f", cost {sum(one for one in money if one is not None):.4f}"
         judgements = sum(one.judgements for one in whole)
         yield f"{judge.name}: {judgements:,} judgements, {seconds:,.1f} s, {tokens:,} tokens{cost}"

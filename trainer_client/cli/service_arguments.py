@@ -1,11 +1,13 @@
 """Holds what every command that calls the service shares: its arguments, and the words for its refusals."""
 
 import argparse
+import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from trainer_client import wire
-from trainer_client.errors import Forbidden, RubricdClientError, Unauthorized
+from trainer_client.errors import DataError, Forbidden, RubricdClientError, Unauthorized
 
 
 def add_service(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +20,31 @@ def add_service(parser: argparse.ArgumentParser) -> None:
         help="environment variable that holds the key (%(default)s)",
     )
     add("--concurrency", type=count, default=8, metavar="N", help="requests at the same time (%(default)s)")
+
+
+def add_prices(parser: argparse.ArgumentParser) -> None:
+    """What judges cost: one price for all of them, or one for each --url in their order."""
+    for side, verb in (("in", "reads"), ("out", "writes")):
+        parser.add_argument(
+            f"--price-{side}",
+            action="append",
+            type=float,
+            metavar="MONEY",
+            help=f"price of a million tokens that a judge {verb}; repeated: one for each --url",
+        )
+
+
+def prices_of(args: argparse.Namespace, urls: Sequence[str]) -> dict[str, tuple[float | None, float | None]]:
+    """By url. Raises DataError where there are neither one nor as many as urls."""
+    sides = []
+    for side in ("in", "out"):
+        given = getattr(args, f"price_{side}") or [None]
+        if len(given) not in (1, len(urls)):
+            raise DataError(f"--price-{side}: give one price, or one for each of the {len(urls)} --url")
+        if any(price is not None and not 0 <= price < math.inf for price in given):
+            raise DataError(f"--price-{side}: a price is a number from 0 on")
+        sides.append(given * len(urls) if len(given) == 1 else given)
+    return dict(zip(urls, zip(*sides, strict=True), strict=True))
 
 
 def count(text: str) -> int:

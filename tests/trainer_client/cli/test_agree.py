@@ -1,6 +1,7 @@
 """`rubricd agree` reads labels, asks judges and says how well they agree, by its exit code too."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -105,6 +106,28 @@ def test_a_limit_is_the_exit_code(
 ) -> None:
     assert _agree(file, "--quiet", *options) == code
     assert said in capsys.readouterr().err
+
+
+def test_what_the_verdicts_took_is_set_beside_them(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def priced(body: Json) -> httpx.Response:
+        whole = json.loads(_right(body).content)
+        judged = 2 * len(body["items"])
+        whole["usage"] |= {"judgements": judged, "prompt_tokens": 100 * judged, "completion_tokens": judged}
+        return answered(whole)
+
+    found = file.with_name("found.json")
+    costs = ["--json", str(found), "--quiet", "--price-in", "1", "--price-out", "10"]
+    assert _agree(file, *costs, service=Service(priced)) == 0
+    spent = json.loads(found.read_text())["judges"][0]["spent"]
+    assert (spent["criteria"], spent["prompt_tokens"]) == (120, 12_000)
+    assert spent["figures"]["money"] == pytest.approx((12_000 + 1_200) / 1e6)
+    assert re.search(r"tokens read, for each verdict that was computed +100$", capsys.readouterr().out, re.MULTILINE)
+    assert "What it took" in file.with_name("labels.agreement.html").read_text()
+    assert _agree(file, *costs, service=Service(priced)) == 0
+    again = json.loads(found.read_text())["judges"][0]["spent"]
+    assert (again["criteria"], again["figures"]["seconds_per_1000"]) == (0, None), "nothing was asked"
+    assert _agree(file, *costs, "--price-in", "2", "--price-in", "3") == 2
+    assert "one for each of the 1 --url" in capsys.readouterr().err
 
 
 def test_two_judges_are_measured_side_by_side(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
