@@ -14,6 +14,10 @@ from trainer_client.alignment.study import Study
 from trainer_client.pages.charts import interval as interval_bar
 from trainer_client.pages.document import cell, document, figure_cell, number, row, section, sentences, table, tile
 
+_STYLES = """
+table { min-width: 640px; }
+section td:last-child:not(.n) { min-width: 200px; }
+"""
 _ABOUT = (
     "A pair is right where the better response has the larger number. A tie counts as one half. Bars are 95 % "
     "intervals over prompts, from 0 to 1; chance is the line in the middle."
@@ -29,6 +33,7 @@ def page(study: Study) -> str:
         f"{facts['pairs']:,} pairs of {facts['prompts']:,} prompts ({kinds}); digest {facts['digest'][:16]}.",
         tiles=_tiles(study),
         sections=_sections(study),
+        styles=_STYLES,
     )
 
 
@@ -43,7 +48,7 @@ def _tiles(study: Study) -> Iterator[str]:
 def _sections(study: Study) -> Iterator[str]:
     yield section("Judges", "", table(("", "model", "engine", "fingerprint", "trust"), map(_judge_row, study.judges)))
     for judge in study.judges:
-        head = "", ("accuracy", "n"), "", ("right", "n"), ("ties", "n"), ("wrong", "n"), ("not judged", "n"), "asked as"
+        head = "", "accuracy", "", ("right", "n"), ("ties", "n"), ("wrong", "n"), ("not judged", "n"), "asked as"
         yield section(f"Accuracy: {judge.name}", _ABOUT, table(head, map(_arm_row, judge.arms)))
     for judge in study.judges:
         if len(study.facts["kinds"]) > 1:
@@ -60,7 +65,7 @@ def _sections(study: Study) -> Iterator[str]:
             "Differences, in pairs",
             "How much more often the first is right than the second, on the pairs that both judged. Where the interval "
             "holds 0 it is open which is better.",
-            table(("", "first", "second", ("more", "n")), map(_difference_row, study.differences)),
+            table(("", "first", "second", "more"), map(_difference_row, study.differences)),
         )
     compared = [(judge, one) for judge in study.judges for one in judge.arms if one.order_effect is not None]
     if compared:
@@ -69,7 +74,7 @@ def _sections(study: Study) -> Iterator[str]:
             "Order effect: P(better) with the better response first, less that with it second. Disagreeing: pairs of "
             "which each order prefers another response. Both are taken out of P, which is the mean of the log-odds.",
             table(
-                ("", "", ("order effect", "n"), ("disagreeing", "n")),
+                ("", "", "order effect", "disagreeing"),
                 [
                     row(
                         ((judge.name, "name"), (one.arm.name, "name")),
