@@ -127,7 +127,9 @@ class Load:
         ]
         long = {**item, "response": f"{number} " + "word " * MAX_TOKENS}
         shared = {"items": [item], "mode": self._random.choice(["verdict", "reasoned", "implicit", "likert"])}
+        pair = {"prompt": item["prompt"], "a": item["response"], "b": "No answer."}
         return [
+            Call(FAULTY, "science", {"items": [pair]}, path="/v1/compare"),
             Call(FAULTY, "science", shared),
             Call(TWIN, "science", shared),
             Call(FAULTY, "medicine", {"items": [{**item, "rubric": rules}]}),
