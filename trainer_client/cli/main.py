@@ -1,7 +1,7 @@
 """Runs the command `rubricd`.
 
 Exit codes: 0 done, 1 a response has no score, a rubric has an error, a figure is beyond a limit, a check of an audit
-failed or a training ended early, 2 wrong use, 130 interrupted.
+failed, rewards raise an alarm or a training ended early, 2 wrong use, 3 an alarm ended a training, 130 interrupted.
 """
 
 import argparse

@@ -46,7 +46,8 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The exit code: 0 trained, 1 ended before its end, 2 for misuse, 130 for an interrupt."""
+    """The exit code: 0 trained, 1 ended before its end, 2 for misuse, 3 ended by an alarm about its rewards, 130 for an
+    interrupt."""
     try:
         wanted = run_config.read(args.file, changes=args.changes, out=args.out)
         plan = preflight.prepare(wanted, resume=args.resume, another_judge=args.another_judge, toy_judge=args.toy_judge)
@@ -86,6 +87,11 @@ def _train(plan: Plan, trainer: Any) -> int:
 
     try:
         train.train(plan, trainer)
+    except train.StoppedByAlarm as alarm:
+        text = (
+            f"ended by `watch.stop`: {alarm}; {_how_to_continue(plan.out)}, with --set watch.stop=[] if it is to go on"
+        )
+        return _fail(text, 3)
     except KeyboardInterrupt:
         return _fail(f"interrupted; {_how_to_continue(plan.out)}", 130)
     except (TooFewJudged, RubricdClientError) as error:

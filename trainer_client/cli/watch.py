@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import get_args
 
 from trainer_client import wire
+from trainer_client.cli.service_arguments import count
 from trainer_client.cli.watch_lines import alarm_lines, lines, step_line
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.rollouts import Log, opened
+from trainer_client.training import report
+from trainer_client.training.run_config import RunConfigError
 from trainer_client.watch.alarms import Declared
 from trainer_client.watch.health import Health, as_json
+from trainer_client.watch.internalisation import Trend, trend
 from trainer_client.watch.page import page
 from trainer_client.watch.watching import Asked, Judges, Watcher
 
@@ -45,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="another judge of a share of the rollouts; may be repeated, which makes a panel",
     )
     add("--shadow-share", type=_share, default=0.25, metavar="SHARE", help="that share (%(default)g)")
+    add(
+        "--internalisation",
+        type=count,
+        metavar="PROMPTS",
+        help="of a run, measure the self-internalisation gap of its checkpoints on so many prompts; needs torch",
+    )
+    add("--samples", type=count, default=10, metavar="K", help="answers to each of these prompts (%(default)s)")
     add("--mode", default="verdict", choices=get_args(wire.Mode)[:2], help="judging mode of these judges (%(default)s)")
     add("--layout", default="rubricd", choices=get_args(wire.Layout), help="their prompt layout (%(default)s)")
     add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
@@ -74,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    except (DataError, RubricdClientError, OSError) as error:
+    except (DataError, RubricdClientError, RunConfigError, OSError) as error:
         print(f"rubricd: {error}", file=sys.stderr)
         return 2
     return 0 if found.is_well else 1
@@ -94,6 +105,7 @@ async def _watched(args: argparse.Namespace, log: Log) -> Health:
         )
         with _progress(args.quiet) as told:
             watcher = Watcher(log, _folder(args), judges, Declared(args.false_alarms), notes.once(), told)
+            watcher.trend = _trend(args, told)
             found = await watcher.update()
             if found is None and not args.follow:
                 raise DataError(f"{args.log}: no rollouts yet")
@@ -102,9 +114,24 @@ async def _watched(args: argparse.Namespace, log: Log) -> Health:
     if found is None:
         raise DataError(f"{args.log}: the run has ended without a rollout")
     _write(args, found, log)
+    if (log.path / "data.json").is_file() and not args.held_out:
+        print(f"rubricd: report {report.write(log.path, found)}")
     for line in lines(found):
         print(line)
     return found
+
+
+def _trend(args: argparse.Namespace, told: Callable[[int, int], None]) -> Trend | None:
+    if args.internalisation is None:
+        return None
+    if not (args.log / "run.yaml").is_file():
+        raise DataError(f"{args.log}: --internalisation needs a run's folder with its checkpoints")
+    from trainer_client.training.internalisation import measured
+
+    checkpoints = measured(args.log, args.internalisation, args.samples, told)
+    if len(checkpoints) < 2:
+        raise DataError(f"{args.log}: has no checkpoint yet, and the gap of one policy is no trend")
+    return trend(checkpoints, args.false_alarms)
 
 
 async def _followed(args: argparse.Namespace, log: Log, watcher: Watcher, found: Health | None) -> Health | None:
@@ -140,7 +167,7 @@ def _folder(args: argparse.Namespace) -> Path:
 
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yields what is told how many of so many questions are answered: a line for each tenth."""
+    """Yields what is told how many of so many questions or checkpoints are done: a line for each tenth."""
     if quiet:
         yield lambda done, of: None
         return
@@ -150,7 +177,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:
         nonlocal tenth
         now = done * 10 // max(of, 1)
         if now != tenth and of:
-            print(f"rubricd: {done:,} of {of:,} questions to judges are answered", file=sys.stderr)
+            print(f"rubricd: {done:,} of {of:,} done", file=sys.stderr)
         tenth = now
 
     yield told

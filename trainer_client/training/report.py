@@ -6,15 +6,21 @@ Guarantees: a rollout that was not judged is counted as not judged. A metric wit
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from trainer_client.errors import DataError
 from trainer_client.pages import charts
 from trainer_client.pages.charts import COLOURS, Points
 from trainer_client.pages.document import document, folded, row, section, table, tile
+from trainer_client.rollouts import opened
 from trainer_client.training import run_config, run_dir
 from trainer_client.training.run_config import RunConfigError
+from trainer_client.watch import page as watch_page
+from trainer_client.watch.health import Health
+from trainer_client.watch.watching import Watcher
 
 _CRITERION = "criteria/"
 _SHOWN_ROWS = 12
@@ -105,17 +111,17 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, f
 )
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, health: Health | None = None) -> Path:
     """Writes the page and returns its path. Raises RunConfigError where the folder holds no run."""
     if not (folder / "data.json").exists():
         raise RunConfigError(f"{folder} holds no run: `rubricd train` did not write it")
     path = folder / "report.html"
-    path.write_text(page(folder), encoding="utf-8")
+    path.write_text(page(folder, health), encoding="utf-8")
     return path
 
 
-def page(folder: Path) -> str:
-    """The whole page as HTML."""
+def page(folder: Path, health: Health | None = None) -> str:
+    """The whole page as HTML. `health` is that of the rewards, where judges were asked about them."""
     run, rollouts = run_config.read(folder / "run.yaml"), _Rollouts.of(folder)
     logs = _logs(folder / "metrics.jsonl", run.updates)
     judges = run_dir.judges(folder)
@@ -125,14 +131,21 @@ def page(folder: Path) -> str:
         f"{folder.resolve().name}: {run.preset}",
         f"{Path(run.policy).name}, group {run.group}, {run.prompts_per_batch} prompts a batch; judged by {named}",
         tiles=_tiles(logs, rollouts),
-        sections=(*drawn, _criteria(logs), rollouts.reasons(), rollouts.examples(), *_facts(folder)),
+        sections=(
+            *drawn,
+            *_health(folder, run.updates, health),
+            _criteria(logs),
+            rollouts.reasons(),
+            rollouts.examples(),
+            *_facts(folder),
+        ),
     )
 
 
 def _logs(path: Path, updates: int) -> _Logs:
     """The lines, with `step` in batches of rollouts, each of which has so many updates."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    logs = [json.loads(line) for line in lines]
+    logs = [json.loads(line) for line in lines if line.endswith("}")]  # the last one may be cut off
     return [{**log, "step": log["step"] / updates} for log in logs]
 
 
@@ -140,6 +153,17 @@ def points(logs: _Logs, metric: str) -> Points:
     """Step and value at each log of the metric's kind, training or evaluation; None where it has none."""
     kind = "eval_reward" if metric.startswith("eval_") else "reward"
     return [(log["step"], log.get(metric)) for log in logs if kind in log]
+
+
+def _health(folder: Path, updates: int, health: Health | None) -> Iterable[str]:
+    """The sections about the rewards' health; none for a run without rollouts."""
+    try:
+        if health is None:
+            watcher = Watcher(opened(folder), folder / "watch")
+            health = watcher.look() if watcher.read() else None
+        return [] if health is None else list(watch_page.sections(health, updates))
+    except DataError as error:
+        return [section("Reward health", f"It cannot be told: {error}.", "")]
 
 
 def _has(logs: _Logs, metric: str) -> bool:
@@ -213,12 +237,14 @@ class _Rollouts:
         files = sorted((folder / "completions").glob("completions_*.parquet"))
         if not files:
             return cls(Counter(), [])
-        from pyarrow import parquet
+        from pyarrow import ArrowException, parquet
 
         statuses: Counter[str] = Counter()
-        for file in files:
-            statuses.update(parquet.read_table(file, columns=["status"])["status"].to_pylist())
-        return cls(statuses, parquet.read_table(files[-1]).to_pylist())
+        with suppress(ArrowException):  # a training that was killed leaves the last one cut off
+            for file in files:
+                statuses.update(parquet.read_table(file, columns=["status"])["status"].to_pylist())
+                last = file
+        return cls(statuses, parquet.read_table(last).to_pylist() if statuses else [])
 
     def reasons(self) -> str:
         """A table of the rollouts that were not judged, by reason."""

@@ -29,6 +29,7 @@ from trainer_client.training.run_sections import (
     RubricDropoutSection,
     ScaffoldSection,
     Section,
+    WatchSection,
     WordingSection,
 )
 from trainer_client.training.yaml_fields import RunConfigError
@@ -70,6 +71,7 @@ class RunConfig(Section):
         default=None, description="Leaves criteria out of each group's reward: share, keep, protect; null: none."
     )
     rewards: RewardsSection = Field(default=RewardsSection(), description="One reward of a rollout, or several.")
+    watch: WatchSection = Field(default=WatchSection(), description="Alarms about the rewards.")
     ratio: Ratio = Field(default="bare/bare", description="Prompts of the importance ratio, numerator/denominator.")
     kl: Literal["clamped", "plain"] = Field(
         default="clamped", description="TRL's KL term: `clamped` to 10 a token as in the paper's code, or `plain`."
@@ -111,6 +113,9 @@ class RunConfig(Section):
             raise ValueError(
                 "`rubric_dropout` needs a mode that reads the rubric: set judging.mode to verdict, or drop it"
             )
+        compared = [kind for kind in self.watch.stop if kind in ("shortcut", "overclaimed")]
+        if compared and self.examiner is None:
+            raise ValueError(f"watch.stop `{compared[0]}` compares judges: give the run an `examiner`")
         if self.examiner is not None and self.eval_data is None:
             raise ValueError("`examiner` judges held-out rows alone: set `eval_data`, or leave `examiner` out")
         if self.examiner is not None and self.examiner.scores_as(self.judging):
@@ -153,6 +158,7 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "judging": JudgingSection,
     "examiner": JudgingSection,
     "rewards": RewardsSection,
+    "watch": WatchSection,
     "rubric_dropout": RubricDropoutSection,
     "functions": FunctionSection,
     "lora": LoraSection,

@@ -28,6 +28,7 @@ _MAY_CHANGE = {
     *("out", "data", "eval_data", "rubric_folder", "ledger", "per_device", "pipeline_parts", "save_every"),
     *("judging.url", "judging.token_env", "judging.judge_timeout_s", "judging.concurrency", "judging.timeout_s"),
     *("judging.max_missing_fraction", "judging.priority", "judging.expect_judge"),
+    *("watch.stop", "watch.false_alarms"),
     *("eval_every", "trl.save_total_limit", "trl.disable_tqdm", "trl.num_completions_to_print", "trl.ddp_timeout"),
     *("trl.dataloader_num_workers", "trl.dataloader_prefetch_factor", "trl.dataloader_persistent_workers"),
     *("trl.dataloader_pin_memory", "trl.gradient_checkpointing", "trl.torch_empty_cache_steps", "trl.push_to_hub"),

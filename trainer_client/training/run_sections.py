@@ -15,6 +15,7 @@ from trainer_client.data.rows import Pitfalls
 from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Over, Place, Schedule, Within, Wording
+from trainer_client.watch.alarms import Kind as WatchKind
 
 _SCHEDULE, _WORDING, _DROPOUT = Schedule(), Wording(), RubricDropout()
 
@@ -183,6 +184,17 @@ class FunctionSection(Section):
     call: str = Field(pattern=r"^[^:]+:[A-Za-z_]\w*$", description="`module:function`, or `file.py:function`.")
     weight: float = Field(default=1.0, description="Its weight in the sum.")
     none: Literal["no_opinion", "zero"] = Field(default="no_opinion", description="What its None means.")
+
+
+class WatchSection(Section):
+    """What is watched of the rewards, and what ends the training."""
+
+    stop: list[WatchKind] = Field(
+        default_factory=list, description="Alarms (watch.md) that end the training, with a checkpoint."
+    )
+    false_alarms: float = Field(
+        default=0.01, gt=0, lt=1, description="Chance that an honest training ever raises any alarm."
+    )
 
 
 class RewardsSection(Section):

@@ -21,9 +21,11 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
     from transformers.trainer_callback import ProgressCallback
 
     from trainer_client.training.callbacks import MetricsFile, OwnIntervals, ProgressLine, UpdateWatch
+    from trainer_client.training.reward_watch import RewardWatch
     from trainer_client.trl.trainer import build
 
     run, config = plan.run, checked.config
+    watch = RewardWatch(plan.out, run.watch.stop, run.watch.false_alarms, run.updates)
     with _nothing_left(plan.out):
         trainer = build(
             run.policy,
@@ -42,13 +44,14 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
             beside=checked.beside,
             kl=run.kl,
             dropout=run.dropout(),
-            callbacks=[MetricsFile(plan.out / "metrics.jsonl"), OwnIntervals(), UpdateWatch()],
+            callbacks=[MetricsFile(plan.out / "metrics.jsonl"), OwnIntervals(), UpdateWatch(), watch],
         )
     # TRL's own card names no policy that is a folder.
     trainer.create_model_card = lambda *_, **__: _write_card(plan, trainer, plan.out)
     if not config.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(ProgressLine(run.updates))
+    trainer.reward_watch = watch
     return trainer
 
 
@@ -68,9 +71,18 @@ def _nothing_left(out: Path) -> Iterator[None]:
         raise RunConfigError(f"the training cannot begin: {type(error).__name__}: {one_line(error)}") from error
 
 
+class StoppedByAlarm(Exception):
+    """An alarm about the rewards ended the training, and its checkpoint is saved. It says which."""
+
+
 def train(plan: Plan, trainer: Any) -> None:
-    """Trains to the end, from the plan's checkpoint if it has one, and saves the policy."""
+    """Trains to the end, from the plan's checkpoint if it has one, and saves the policy. Raises StoppedByAlarm."""
+    from trainer_client.training.reward_watch import sentence
+
     trainer.train(resume_from_checkpoint=None if plan.checkpoint is None else str(plan.checkpoint))
+    watch = trainer.reward_watch
+    if watch.stopped:
+        raise StoppedByAlarm("" if watch.stopped_by is None else sentence(watch.stopped_by, plan.run.updates))
     trainer.save_model(str(plan.out / "policy"))
     _write_card(plan, trainer, plan.out / "policy")
 

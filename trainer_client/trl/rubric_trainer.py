@@ -16,6 +16,8 @@ from typing import Any, Literal
 import torch
 from trl import GRPOTrainer
 
+from trainer_client.trl.group_measures import measures
+
 Kl = Literal["clamped", "plain"]
 LOWEST, HIGHEST = -10.999983298020256, 2.610868638149876
 """The log-ratios at which exp(r) - r - 1 is 10, so that they also keep verl's bounds of +-20."""
@@ -94,6 +96,9 @@ class RubricTrainer(GRPOTrainer):  # type: ignore[misc]
         for metrics in self._metrics.values():
             if "kl/max" in metrics:
                 metrics["kl/max"] = [max(metrics["kl/max"])]
+        if self.model.training:
+            for name, value in measures(self._logs["extra"]).items():
+                self._metrics["train"][name].append(value)
         if self.model.training or not self.log_completions:
             super().log(logs, start_time)
             return

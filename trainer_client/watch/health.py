@@ -42,9 +42,14 @@ class Health:
     trend: Trend | None = None
 
     @property
+    def count(self) -> int:
+        """How many things there are to look at."""
+        return len(self.alarms) + len(self.findings) + (self.trend is not None and self.trend.fallen is not None)
+
+    @property
     def is_well(self) -> bool:
         """No alarm, no finding, and the policy did not turn back from its rubrics."""
-        return not self.alarms and not self.findings and (self.trend is None or self.trend.fallen is None)
+        return self.count == 0
 
 
 def health(

@@ -54,8 +54,7 @@ def page(found: Health, name: str) -> str:
 
 def tiles(found: Health) -> Iterator[str]:
     """How many alarms there are, and the figures of the whole log."""
-    count = len(found.alarms) + len(found.findings)
-    yield tile(str(count), "alarms and findings", verdict="fail" if found.alarms else "warn" if count else "pass")
+    yield tile(str(found.count), "alarms and findings", verdict=_verdict(found))
     for name, about in (
         ("no_spread", "groups with equal rewards"),
         ("identical", "answers that are repeated"),
@@ -67,27 +66,36 @@ def tiles(found: Health) -> Iterator[str]:
             yield tile(number(value), about)
 
 
-def sections(found: Health, updates: int = 1) -> Iterator[str]:
-    """The sections about the rewards' health. A run's log counts `updates`, so many to a batch of rollouts."""
+def sections(found: Health, updates: int | None = None) -> Iterator[str]:
+    """The sections about the rewards' health. A run's log counts `updates`, so many to a batch of rollouts; of another
+    log nothing is known but its steps."""
     yield _alarms(found, updates)
     for heading, about, series in _CHARTS:
         drawn = [(colour, name, found.course[figure]) for colour, name, figure in series if figure in found.course]
-        if drawn:
+        if any(len(points) > 1 for _, _, points in drawn):
             yield _chart(heading, about, drawn, updates)
     if found.trend is not None:
         points = [(step, gap.value) for step, gap in zip(found.trend.steps, found.trend.gaps, strict=True)]
         about = (
             "Log-probability of a token of answers that the policy wrote with the rubric, without it less with it. It "
-            f"is greatest at batch {found.trend.best / updates:g}; where it falls, stop."
+            f"is greatest at {_unit(updates)} {found.trend.best / (updates or 1):g}; where it falls, stop."
         )
-        yield _chart("Self-internalisation gap", about, [("three", "gap", points)], updates)
+        yield _chart("Self-internalisation gap", about, [("three", "gap", points)], updates, shares=False)
     yield _criteria(found)
 
 
-def _alarms(found: Health, updates: int) -> str:
+def _verdict(found: Health) -> str:
+    return "pass" if found.is_well else "fail" if found.alarms else "warn"
+
+
+def _unit(updates: int | None) -> str:
+    return "step" if updates is None else "batch"
+
+
+def _alarms(found: Health, updates: int | None) -> str:
     rows = [_alarm(one, updates) for one in found.alarms]
     if found.trend is not None and found.trend.fallen is not None:
-        step = found.trend.fallen / updates
+        step = found.trend.fallen / (updates or 1)
         cells = ("the self-internalisation gap falls", ""), (f"{step:g}", "n"), ("", "n"), ("", "n")
         rows.append(row((*cells, ("stop", ""), ("take the checkpoint at which it was greatest", "text"))))
     for one in found.findings:
@@ -97,14 +105,15 @@ def _alarms(found: Health, updates: int) -> str:
     chance = f"The chance that an honest run ever raises an alarm is at most {found.declared.chance:.2%}."
     if not rows:
         return section("Reward health", f"No alarm. {chance}", "", mark=badge("well", "pass"))
-    head = "What", ("batch", "n"), ("value", "n"), ("limit", "n"), "Do", "Because"
-    mark = badge(f"{len(rows)} to look at", "fail" if found.alarms else "warn")
+    head = "What", (_unit(updates), "n"), ("value", "n"), ("limit", "n"), "Do", "Because"
+    mark = badge(f"{len(rows)} to look at", _verdict(found))
     return section("Reward health", chance, table(head, rows), mark=mark)
 
 
-def _alarm(one: Alarm, updates: int) -> str:
+def _alarm(one: Alarm, updates: int | None) -> str:
+    each = updates or 1
     what = _KINDS[one.kind] + ("" if one.criterion is None else f": {_text(one.criterion)}")
-    at = f"{one.step / updates:g}" + ("" if one.began == one.step else f", since about {one.began / updates:g}")
+    at = f"{one.step / each:g}" + ("" if one.began == one.step else f", since about {one.began / each:g}")
     figures = (at, "n"), (number(one.value, 2), "n"), (number(one.limit, 2), "n")
     return row(((what, "text"), *figures, (one.action, ""), (one.advice, "text")))
 
@@ -121,10 +130,17 @@ _KINDS = {
 }
 
 
-def _chart(heading: str, about: str, drawn: Sequence[tuple[str, str, Course]], updates: int) -> str:
-    series = {colour: [(step / updates, value) for step, value in points] for colour, _, points in drawn}
+def _chart(
+    heading: str,
+    about: str,
+    drawn: Sequence[tuple[str, str, Course]],
+    updates: int | None,
+    *,
+    shares: bool = True,
+) -> str:
+    series = {colour: [(step / (updates or 1), value) for step, value in points] for colour, _, points in drawn}
     key = "".join(f'<span><i style="background:{COLOURS[colour]}"></i>{name}</span>' for colour, name, _ in drawn)
-    svg = lines(series, low=0.0, high=1.0)
+    svg = lines(series, low=0.0 if shares else None, high=1.0 if shares else None, across=_unit(updates))
     return section(heading, about, f'<figure>{svg}<figcaption class="key">{key}</figcaption></figure>', wide=False)
 
 

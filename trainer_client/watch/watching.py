@@ -91,20 +91,24 @@ class Watcher:
 
     async def update(self) -> Health | None:
         """How the rewards are now; None where the log holds nothing new."""
-        new = self._read(self._log)
-        examined = [] if self._judges.others or self._log.kind == "held_out" else self._examined()
-        if not new and not examined:
+        if not self.read():
             return None
+        table, findings = self._observed.table(), await self._findings()
+        return health(table, await self._sample(), findings, self.trend, self._declared)
+
+    def look(self) -> Health:
+        """How the rewards are, of what has been read, without asking anybody."""
+        seen = sample(self._picks, examined) if self._picks and not self._judges.others else None
+        return health(self._observed.table(), seen, (), self.trend, self._declared)
+
+    def read(self) -> int:
+        """Reads what is new, and returns how many rollouts that is."""
+        new = self._read(self._log)
+        seen = [] if self._judges.others or self._log.kind == "held_out" else self._examined()
         self._observed.add(new)
-        self._picks += examined or (self._picker.picked(new) if self._judges.others else [])
+        self._picks += seen or (self._picker.picked(new) if self._judges.others else [])
         self._probes += self._new_probes.of(new) if self._judges.own is not None else []
-        return health(
-            self._observed.table(),
-            await self._sample(),
-            await self._findings(),
-            self.trend,
-            self._declared,
-        )
+        return len(new) + len(seen)
 
     def _read(self, log: Log) -> list[Rollout]:
         new = list(log.rollouts_after(self._last.get(log.kind), self._say))
