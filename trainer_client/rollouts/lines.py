@@ -23,6 +23,12 @@ Say = Callable[[str], None]
 _PROMPT, _RESPONSE = ("prompt", "input", "question"), ("response", "output", "completion")
 
 
+def files(folder: Path) -> list[Path]:
+    """The files of lines in a folder that are named by a number, such as verl writes one for each step into its
+    `trainer.rollout_data_dir`, in the order of these."""
+    return sorted((path for path in folder.glob("*.jsonl") if path.stem.isdigit()), key=lambda path: int(path.stem))
+
+
 def rollouts(path: Path, say: Say, after: int = 0) -> Iterator[Rollout]:
     """The rollouts of the lines after the first so many."""
     try:

@@ -1,4 +1,4 @@
-"""Reads logged rollouts of any kind: a run's folder, a results file of `rubricd score`, or lines of JSON.
+"""Reads logged rollouts of any kind: a run's folder, a results file of `rubricd score`, or files of lines of JSON.
 
 Guarantees: rollouts come in the order of the log, a run's in the order of its steps, and are read as the caller takes
 them. A path without rollouts is an error that says what was expected.
@@ -22,7 +22,7 @@ def _silent(said: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What a path means: the tables of a run's folder, or one file."""
+    """What a path means: the tables of a run's folder, one file, or a folder of files of lines, one for a step."""
 
     path: Path
     kind: Kind = "completions"
@@ -39,13 +39,15 @@ class Log:
     def rollouts_after(self, last: Rollout | None, say: Say = _silent) -> Iterator[Rollout]:
         """The rollouts after this one, which may be none: for a log that grows. Raises DataError."""
         folder = self._folder
-        if folder is not None:
+        if folder is not None and lines.files(folder):
+            yield from _of_files(lines.files(folder), last, say)
+        elif folder is not None:
             after = -1 if last is None or last.step is None else last.step
             yield from run_tables.rollouts(run_tables.tables(folder, self.kind), say, after)
         elif self.path.suffix == ".parquet":
             yield from () if last is not None else run_tables.rollouts([self.path], say)
         else:
-            yield from lines.rollouts(self.path, say, 0 if last is None else int(last.place.rpartition(" ")[2]))
+            yield from _of_files([self.path], last, say)
 
     @property
     def _folder(self) -> Path | None:
@@ -56,12 +58,25 @@ class Log:
         return below if below.is_dir() else self.path
 
 
+def _of_files(files: list[Path], last: Rollout | None, say: Say) -> Iterator[Rollout]:
+    """The rollouts of files of lines that come after this one."""
+    name, _, number = ("", "", "0") if last is None else last.place.rpartition(", line ")
+    names = [str(file) for file in files]
+    if last is not None and name not in names:
+        raise DataError(f"{name}: the file that was read last is gone")
+    first = 0 if last is None else names.index(name)
+    for place, file in enumerate(files[first:]):
+        yield from lines.rollouts(file, say, int(number) if place == 0 else 0)
+
+
 def opened(path: Path, kind: Kind = "completions") -> Log:
     """The log at a path. Raises DataError where it is none."""
     if path.is_dir():
-        if not (path / "completions").is_dir() and not run_tables.tables(path, kind) and not _is_run(path):
+        logged = (path / "completions").is_dir() or run_tables.tables(path, kind) or lines.files(path)
+        if not logged and not _is_run(path):
             raise DataError(
-                f"{path}: neither a run's folder, which has tables of rollouts in `completions`, nor a folder of them"
+                f"{path}: neither a run's folder, which has tables of rollouts in `completions`, nor a folder of them, "
+                "nor one of lines of JSON for each step (3.jsonl)"
             )
     elif not path.exists():
         raise DataError(f"{path}: there is no such file or folder")

@@ -98,6 +98,25 @@ def test_lines_of_another_trainer_are_read(tmp_path: Path) -> None:
     assert [one.score for one in read(packed)] == [0.5, 1]
 
 
+def test_a_folder_of_files_is_read_by_its_steps_and_on_where_it_grows(tmp_path: Path) -> None:
+    """As verl writes them: `input`, `output`, `score`, `step`, and more that is not read."""
+    for step in (10, 9, 1):
+        rows = [
+            {"input": f"{name}?", "output": f"{n}", "gts": None, "score": n, "step": step}
+            for name in "ab"
+            for n in (0, 1)
+        ]
+        _lines(tmp_path / f"{step}.jsonl", *rows)
+    log = opened(tmp_path)
+    found = list(log.rollouts())
+    assert [one.step for one in found] == [1] * 4 + [9] * 4 + [10] * 4
+    assert len({one.group for one in found}) == 6 and [one.score for one in found[:2]] == [0, 1]
+    assert list(log.rollouts_after(found[-1])) == []
+    assert [one.step for one in log.rollouts_after(found[5])] == [9] * 2 + [10] * 4
+    _lines(tmp_path / "11.jsonl", {"input": "a?", "output": "3", "score": 3, "step": 11})
+    assert [one.step for one in log.rollouts_after(found[-1])] == [11]
+
+
 GOOD: Json = {"prompt": "Hi?", "response": "Ho."}
 
 
