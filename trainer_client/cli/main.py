@@ -31,6 +31,7 @@ _COMMANDS: Mapping[str, _Command] = {
     "ledger": _Command("check a ledger of verdicts", "ledger"),
     "rubrics": _Command("store rubrics, and read them back", "rubrics"),
     "lint": _Command("find what to look at in rubrics", "lint"),
+    "perturb": _Command("make rubrics worse in a known way", "perturb"),
     "generate": _Command("write rubrics with a chat model", "generate"),
     "train": _Command("train a policy on rewards", "train"),
     "report": _Command("write a run's report again", "train", "REPORT", "add_report_arguments", "run_report"),

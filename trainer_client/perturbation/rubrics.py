@@ -123,12 +123,20 @@ def _half(rubric: wire.Rubric, random: Random, share: float) -> Perturbed:
 
 
 def _ambiguous(rubric: wire.Rubric, random: Random, share: float) -> Perturbed:
-    """Points are drawn from the rubric's own, and their sign says whether a vague virtue or a vague fault is added."""
-    worths = [rubric.criteria[place].worth for place in rubric.counted()] or [1.0]
-    drawn = [random.choice(worths) for _ in range(_number(len(rubric.criteria), share))]
+    """Points and category are drawn from the rubric's own criteria, and the points' sign says whether a vague virtue or
+    a vague fault is added."""
+    models = [rubric.criteria[place] for place in rubric.counted()] or [wire.Criterion(text="t", points=1.0)]
+    drawn = [random.choice(models) for _ in range(_number(len(rubric.criteria), share))]
     virtues, faults = (_endless(pool, random) for pool in (wording.VAGUE_VIRTUES, wording.VAGUE_FAULTS))
-    added = [(next(virtues if worth > 0 else faults), worth) for worth in drawn]
-    return _with_added(rubric, [wire.Criterion(text=text, points=worth) for text, worth in added], "vague", random)
+    added = [_like(one, next(virtues if one.worth > 0 else faults)) for one in drawn]
+    return _with_added(rubric, added, "vague", random)
+
+
+def _like(model: wire.Criterion, text: str) -> wire.Criterion:
+    """A criterion with another text and with the points and the category of `model`."""
+    tags = {name: value for name, value in model.tags.items() if name == "category"}
+    alike = model.model_copy(update={"tags": tags, "verifier": None, "id": None})
+    return _with_worth(_with_text(alike, text), model.worth)
 
 
 def _contradictory(rubric: wire.Rubric, random: Random, share: float) -> Perturbed:
