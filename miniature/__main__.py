@@ -85,7 +85,7 @@ def _judge(options: argparse.Namespace) -> int:
     from miniature.judge.training import Recipe
     from miniature.policy.written import written
 
-    recipe = Recipe(**_asked(options), goes_on=options.before is not None)
+    recipe = Recipe(**_asked(options)) if options.before is None else Recipe.going_on(**_asked(options))
     texts = written(options.policies, recipe.seed, recipe.steps * recipe.written)
     make(options.out, recipe, written=texts, before=options.before, threads=options.threads)
     return 0

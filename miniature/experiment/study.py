@@ -95,17 +95,24 @@ def run(options: argparse.Namespace) -> int:
     """Exit status 0, or 1 where a run failed."""
     failed: list[Run] = []
     if options.report:
-        folders = sorted(path.parent for path in options.out.glob("*/result.json"))
+        folders = [path.parent for path in sorted(options.out.glob("*/result.json"))]
     else:
         runs = list(_runs(options))
         folders = [one.folder for one in runs]
         failed = _run_missing([one for one in runs if one.result is None], options)
-    results = {folder: _read(folder) for folder in folders if (folder / "result.json").exists()}
+    read = {folder: _read(folder) for folder in folders if (folder / "result.json").exists()}
+    results = dict(sorted(read.items(), key=lambda one: _place(one[1])))
     if results:
         _report(results, options)
     for one in failed:
         print(f"failed: {one.folder}: see {one.folder / 'log.txt'}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _place(result: Result) -> tuple[str, int, int]:
+    """Arms of one setting together, in the order in which they are listed."""
+    setting = Setting(**result["setting"]).differences
+    return f"{setting} {result.get('judge', '')}", list(ARMS).index(result["arm"]), result["seed"]
 
 
 def _read(folder: Path) -> Result:

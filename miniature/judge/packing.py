@@ -5,7 +5,7 @@ positions go on from the prefix's end, so a packed row computes what the service
 equal in every row, is computed once per batch and only ever stands before the rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,14 +16,19 @@ from miniature.judge.tokenizer import LABELS
 from miniature.world import cases
 from miniature.world.cases import Case
 from miniature.world.clinic import Criterion as Asked
+from miniature.world.clinic import key_items
+from miniature.world.oracle import met, pieces
 from miniature.world.ratings import Rated
+from miniature.world.responses import Step
 from service.engine.base import Prompt
 from service.modes.rating import find_scale
-from service.prompting.renderer import Renderer
+from service.prompting.renderer import Renderer, rubric_items
 from service.prompting.template import build_skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
 
+Hints = list[tuple[int, bool]]
+"""Tokens of a prompt, by their place in it, and what is true there."""
 RatingMode = Literal["implicit", "likert"]
 MODES = ("verdict", "implicit", "likert")
 _EARLY = 7
@@ -43,6 +48,8 @@ class Batch:
     labels: torch.Tensor  # (N,) id of the right label
     early: torch.Tensor  # (M, 2) the few tokens before each criterion's last one
     early_labels: torch.Tensor  # (M,)
+    hinted: torch.Tensor  # (K, 2) tokens whose truth is a part of the answer's
+    hint_labels: torch.Tensor  # (K,)
 
 
 class Packer:
@@ -50,6 +57,7 @@ class Packer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         segmenter = Segmenter(tokenizer)
+        self._tokenizer, self._segmenter = tokenizer, segmenter
         self._renderers = {mode: Renderer(segmenter, build_skeleton(tokenizer, mode=mode)) for mode in MODES}
         self._heads = {mode: _head(segmenter, renderer) for mode, renderer in self._renderers.items()}
         self.head = self._heads["verdict"]
@@ -68,17 +76,40 @@ class Packer:
         return self._renderers["verdict"].render([(candidate, candidate.criteria)])[0]
 
     def batch(self, drawn: Sequence[Case]) -> Batch:
-        """A row for each case, with all of its criteria."""
+        """A row for each case, with all of its criteria. A hint at the end of each piece of the response says whether
+        it is advice at all."""
         labels = [self.yes if met else self.no for case in drawn for met in case.met]
-        return _packed(self.head, [self.prompts(case) for case in drawn], labels)
+        prompts = [self.prompts(case) for case in drawn]
+        renderer = self._renderers["verdict"]
+        opening = len(self._segmenter.encode_trusted(renderer.skeleton.criterion))
+        hints = [
+            self._piece_hints(case.response, len(own[0].shared) - opening, lambda step: step is not None)
+            for case, own in zip(drawn, prompts, strict=True)
+        ]
+        return _packed(self.head, prompts, labels, self._places(hints, self.head))
+
+    def _piece_hints(self, text: str, end: int, right: Callable[[Step | None], bool]) -> Hints:
+        """The response's text ends at token `end` of its prompt."""
+        offsets = self._tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
+        start = end - len(self._segmenter.encode_untrusted(text))
+        return [
+            (start + next(n for n, (_, last) in enumerate(offsets) if last >= place), right(step))
+            for place, step in pieces(text)
+            if len(offsets) == end - start
+        ]
+
+    def _places(self, hints: Sequence[Hints], head: tuple[int, ...]) -> list[list[tuple[int, int]]]:
+        return [[(place - len(head), self.yes if true else self.no) for place, true in own] for own in hints]
 
     def rating_batch(self, mode: RatingMode, rows: Sequence[Sequence[Rated]], *, after_one: bool = False) -> Batch:
         """A row for each response, with all of the ratings asked of it, which have their reference in common.
 
         Each is asked as the service asks: for the first digit and, where that is a "1" (with `after_one` always),
-        for what follows it."""
+        for what follows it. Hints say of each criterion that is listed whether it is met and, where none is, of each
+        piece of the response whether it is right for the topic."""
         prompts: list[list[Prompt]] = []
         labels: list[int] = []
+        hints: list[Hints] = []
         for row in rows:
             asked = self._renderers[mode].render_whole([_candidate(o.case, o.rubric, o.reference) for o in row])
             prompts.append([])
@@ -89,7 +120,25 @@ class Packer:
                 if digits[0] == "1" or after_one:
                     prompts[-1].append(replace(prompt, own=(*prompt.own, self.digits[1])))
                     labels.append(self.digits[0] if digits == "10" else self.end)
-        return _packed(self._heads[mode], prompts, labels)
+            hints.append(self._rating_hints(row[0], asked[0]))
+        head = self._heads[mode]
+        return _packed(head, prompts, labels, self._places(hints, head))
+
+    def _rating_hints(self, rated: Rated, prompt: Prompt) -> Hints:
+        text, end = rated.case.response, len(prompt.shared)
+        if not rated.rubric:
+            keys = key_items(rated.case.topic)
+            return self._piece_hints(
+                text, end, lambda step: step is not None and not step.negated and step.item in keys
+            )
+        hints: Hints = []
+        item = self._renderers["implicit"].skeleton.item
+        listed = rubric_items(_candidate(rated.case, rated.rubric, None).criteria)
+        for criterion, (weight, words) in zip(rated.rubric, listed, strict=True):
+            end += len(self._segmenter.encode_trusted(item.replace("{weight}", weight)))
+            end += len(self._segmenter.encode_untrusted(words))
+            hints.append((end - 1, met(criterion, text)))
+        return hints
 
 
 def _head(segmenter: Segmenter, renderer: Renderer) -> tuple[int, ...]:
@@ -106,8 +155,14 @@ def _candidate(case: Case, criteria: Sequence[Asked], reference: str | None) -> 
     )
 
 
-def _packed(head: tuple[int, ...], prompts: Sequence[Sequence[Prompt]], answers: Sequence[int]) -> Batch:
-    """Rows of prompts that begin alike. `answers` are the right labels, row after row."""
+def _packed(
+    head: tuple[int, ...],
+    prompts: Sequence[Sequence[Prompt]],
+    answers: Sequence[int],
+    hints: Sequence[Sequence[tuple[int, int]]],
+) -> Batch:
+    """Rows of prompts that begin alike. `answers` are the right labels, row after row; `hints` have for each row places
+    and labels."""
     rows = [_row(head, own) for own in prompts]
     longest = max(len(ids) for ids, _, _ in rows)
     shape = (len(rows), longest)
@@ -135,6 +190,8 @@ def _packed(head: tuple[int, ...], prompts: Sequence[Sequence[Prompt]], answers:
         labels=labels,
         early=early,
         early_labels=labels.repeat_interleave(len(back)),
+        hinted=torch.tensor([[n, place] for n, own in enumerate(hints) for place, _ in own]).reshape(-1, 2).long(),
+        hint_labels=torch.tensor([label for own in hints for _, label in own]).long(),
     )
 
 

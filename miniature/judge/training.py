@@ -1,8 +1,9 @@
 """The recipe that trains the judge from scratch in minutes.
 
 The loss is the right label's at the end of each criterion's prompt and, with falling weight, at the few tokens before,
-which see as much. Cases are easy at first; then a third of the responses are broken or written by a policy, and the
-judge learns to rate as well.
+which see as much, and at hints within the prompt, where something is true of a part: that a sentence is advice, that a
+listed criterion is met. Cases are easy at first; then a third of the responses are broken or written by a policy, and
+the judge learns to rate as well.
 
 Guarantees: Training sees cases of the training stream only, and none of them twice.
 """
@@ -10,6 +11,7 @@ Guarantees: Training sees cases of the training stream only, and none of them tw
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Any, Self
 
 import torch
 from torch.nn import functional
@@ -31,8 +33,8 @@ class Recipe:
 
     What the start knows (miniature/judge/model.py) is frozen while cases are easy, then learns at `known_rate` of the
     rate: at the full rate the first steps, which only learn to say Yes or No, would wash it out. Of the `batch` cases
-    of a step `written` are about a policy's texts, where there are any; `rated` responses a step are rated by two
-    rubrics each, and as many without one. A training that `goes_on` from a judge has no easy cases.
+    of a step `written` are about a policy's texts, where there are any; `rated` responses a step are rated by a
+    rubric, and as many without one. A training that `goes_on` from a judge has no easy cases.
     """
 
     steps: int = 2400
@@ -51,9 +53,15 @@ class Recipe:
     seed: int = 0
     goes_on: bool = False
 
+    @classmethod
+    def going_on(cls, **asked: Any) -> Self:
+        """The recipe for a judge that knows the easy part: fewer cases a step, most of them hard."""
+        return cls(**{"steps": 300, "batch": 10, "rated": 4, "rate": 1.5e-3, "goes_on": True, **asked})
+
 
 EASY = Mix(plain=0.9, negated=0.0, empty=0.0, most_steps=4, asked=(3, 4), only_items=True)
 FULL = replace(STANDARD, negated=0.2, asked=(4, 4), more=1, broken=0.35)
+HARD = replace(FULL, plain=0.5, negated=0.12, broken=0.65)
 _RATED = replace(STANDARD, asked=(2, 4), broken=0.2)
 
 
@@ -98,14 +106,15 @@ def _batches(packer: Packer, recipe: Recipe, step: int, written: Sequence[str], 
     """The verdicts of a step and, once cases are no longer easy, its ratings by a rubric and without one."""
     if easy:
         return [packer.batch(drawn(recipe.seed, step, recipe.batch, EASY))]
-    cases = drawn(recipe.seed, step, recipe.batch, FULL)
+    mix = HARD if recipe.goes_on else FULL
+    cases = drawn(recipe.seed, step, recipe.batch, mix)
     if written:
         first = step * recipe.written
         numbers = range(first, first + recipe.written)
-        cases[: recipe.written] = [training_on(written[n % len(written)], recipe.seed, n, FULL) for n in numbers]
+        cases[: recipe.written] = [training_on(written[n % len(written)], recipe.seed, n, mix) for n in numbers]
     random = Random(f"ratings/{recipe.seed}/{step}")
     rated = [training(recipe.seed + _RATINGS, step * 2 * recipe.rated + n, _RATED) for n in range(2 * recipe.rated)]
-    by = [list(by_rubric(case, random, 2)) for case in rated[: recipe.rated]]
+    by = [by_rubric(case, random, 1) for case in rated[: recipe.rated]]
     alone = [
         [by_topic(case, random, referenced=random.random() < 0.5, training=True)] for case in rated[recipe.rated :]
     ]
@@ -167,6 +176,9 @@ def losses(model: Qwen2ForCausalLM, batch: Batch, early_weight: float) -> tuple[
     if early_weight > 0:
         early = model.lm_head(states[batch.early[:, 0], batch.early[:, 1]])
         loss = loss + early_weight * functional.cross_entropy(early, batch.early_labels)
+        if len(batch.hinted):
+            hinted = model.lm_head(states[batch.hinted[:, 0], batch.hinted[:, 1]])
+            loss = loss + early_weight * functional.cross_entropy(hinted, batch.hint_labels)
     return loss, accuracy
 
 

@@ -18,8 +18,8 @@ _MOST_WORDS = 60
 
 
 def broken(text: str, random: Random) -> str:
-    """The text with one to four faults; one time in twelve words without an order instead."""
-    if random.random() < 1 / 12:
+    """The text with one to four faults; one time in twenty words without an order instead."""
+    if random.random() < 1 / 20:
         return _salad(random)
     words = text.split(" ")
     # A policy makes the same fault again and again, or any.
@@ -209,16 +209,16 @@ def _ended_as(word: str, like: str) -> str:
 _CHANCES: dict[Callable[[Words, Random], None], float] = {
     _drop: 4,
     _double: 1.5,
-    _stutter: 4,
-    _begin_twice: 3,
-    _empty: 2,
+    _stutter: 6,
+    _begin_twice: 4,
+    _empty: 3,
     _exchange: 2,
     _replace: 3,
     _insert: 2,
     _cut: 2,
     _glue: 0.7,
     _unend: 1.5,
-    _unnumber: 2.5,
+    _unnumber: 4,
     _cross: 3,
     _cross_over: 3,
     _end_early: 0.7,

@@ -45,6 +45,19 @@ def steps(text: str) -> tuple[Step, ...]:
     return tuple(step for step in read if step is not None)
 
 
+def pieces(text: str) -> tuple[tuple[int, Step | None], ...]:
+    """The text's pieces in order: where each ends, and the advice in it, if it is one."""
+    starts, ends = [0], []
+    for gap in _BREAK.finditer(text):
+        ends.append(gap.start())
+        starts.append(gap.end())
+    found = [
+        (start + len(text[start:end].rstrip()), text[start:end])
+        for start, end in zip(starts, [*ends, len(text)], strict=True)
+    ]
+    return tuple((end, _step(piece)) for end, piece in found if piece.strip())
+
+
 def read(text: str) -> Response:
     """The text's structure, as far as one topic at most is named."""
     topics = named(text)

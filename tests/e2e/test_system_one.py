@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typesafe_sdk import Noul, TypeSafeClient, TypeSafeUnprocessableEntityError
+from typesafe_sdk import Noul, NoulAnswer, TypeSafeClient, TypeSafeUnprocessableEntityError
 
 from testkit.processes import Running, service
 from testkit.teams_file import key, team, write
@@ -37,6 +37,7 @@ def test_its_sdk_is_answered_whether_it_compresses_or_not(judge: Running, length
     with TypeSafeClient(api_key=key("a"), base_url=judge.url) as client:
         state = {"input": "My knee hurts.", "submission": "Rest it. " * (length // 9)}
         answer = client.system_one(state=state, questions={"rest": Noul(instructions="Says to rest.")})
-        assert 0.0 <= answer.answers["rest"].noul <= 1.0 and answer.model == "miniature"
+        rest = answer.answers["rest"]
+        assert isinstance(rest, NoulAnswer) and 0.0 <= rest.noul <= 1.0 and answer.model == "miniature"
         with pytest.raises(TypeSafeUnprocessableEntityError, match="must say something"):
             client.system_one(state=state, questions={"rest": Noul(instructions=" ")})

@@ -8,10 +8,11 @@ import torch
 from transformers import Qwen2ForCausalLM
 
 from miniature.judge.make import load
-from miniature.judge.packing import Packer, RatingMode, drawn
+from miniature.judge.packing import Batch, Packer, RatingMode, drawn
 from miniature.judge.tokenizer import train_tokenizer
 from miniature.judge.training import FULL, expected_ratings, p_met
-from miniature.world.cases import evaluation, training
+from miniature.world.cases import evaluation, training, training_on
+from miniature.world.oracle import met
 from miniature.world.ratings import Rated
 from service.engine.base import LabelLogprobs
 from service.modes.rating import find_scale, read_rating
@@ -45,6 +46,25 @@ def test_the_order_of_criteria_changes_nothing() -> None:
         rows = [model(torch.tensor([prompt.ids])).logits[0, -1] for prompt in reversed(prompts)]
     alone = torch.stack(rows)[:, [packer.yes, packer.no]].softmax(-1)[:, 0].flip(0)
     assert torch.allclose(p_met(model, packer, packer.batch([case])), alone, atol=1e-4)
+
+
+def test_hints_are_at_the_end_of_what_they_are_true_of() -> None:
+    _, tokenizer = load(SHIPPED)
+    packer = Packer(tokenizer)
+    case = training_on("For Stiff Neck: 1. Use Use a wet towel. 2. Go rowing. 3...", 0, 0)
+    batch = packer.batch([case])
+    assert _hints(packer, batch) == [(" Neck:", False), ("towel.", False), ("owing.", True), ("..", False)]
+    asked = tuple(c for c in case.criteria if c.kind == "item")[:2]
+    listed = packer.rating_batch("implicit", [[Rated(case, asked, None, 3)]])
+    assert [(text[-2:], true) for text, true in _hints(packer, listed)] == [
+        (criterion.text[-2:], met(criterion, case.response)) for criterion in asked
+    ]
+
+
+def _hints(packer: Packer, batch: Batch) -> list[tuple[str, bool]]:
+    _, tokenizer = load(SHIPPED)
+    places = zip(batch.hinted.tolist(), batch.hint_labels.tolist(), strict=True)
+    return [(tokenizer.decode(batch.ids[n, at - 1 : at + 1])[-6:], label == packer.yes) for (n, at), label in places]
 
 
 @pytest.mark.parametrize("mode", ["implicit", "likert"])
