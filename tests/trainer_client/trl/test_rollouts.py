@@ -44,10 +44,16 @@ def test_members_count_from_0_in_every_group(tmp_path: Path, policy: str, judgin
     assert all(event.endswith("{'num_generations': 1}") for event in seen.events)
 
 
-def test_the_schedule_runs_over_all_of_training(tmp_path: Path, policy: str, judging: JudgeConfig) -> None:
+@pytest.mark.parametrize(("prompts", "iterations", "steps"), [(1, 1, [0, 1, 2]), (2, 1, [0, 2, 4]), (2, 2, [0, 4, 8])])
+def test_the_schedule_counts_batches_whatever_their_updates(
+    tmp_path: Path, policy: str, judging: JudgeConfig, prompts: int, iterations: int, steps: list[int]
+) -> None:
+    """Three batches of one, two or four updates: progress is 0, 1/2 and 1, and not the optimiser's."""
     falling = Scaffold(Schedule(over="linear"))
-    config = configured(tmp_path, steps=3, prompts_per_batch=1, mini_batch=1, per_device=4)
-    seen = trained(tmp_path, policy, judging, count=3, config=config, scaffold=falling)
+    sizes: dict[str, Any] = {"prompts_per_batch": prompts, "num_iterations": iterations}
+    config = configured(tmp_path, steps=3, mini_batch=1, per_device=4, **sizes)
+    seen = trained(tmp_path, policy, judging, count=3 * prompts, config=config, scaffold=falling)
+    assert [rollout["step"] for rollout in seen.rollouts] == steps
     assert [rollout["revealed_share"][0] for rollout in seen.rollouts] == [1, 2 / 3, 0]  # round(3 x 0.5) is 2
 
 
