@@ -61,9 +61,9 @@ def rules(args: argparse.Namespace, out: Path) -> Evaluation | None:
         return None
     policy = answered(args, out, prompts, items)
     places, asked = on_rubrics.version_items(items, policy.answers)
-    judge, judged, used = _judged(args, out, asked)
+    _, judged, _ = _judged(args, out, asked)  # rules decide, whatever the judge is
     found = on_rubrics.on_rules(policy.policy, items, policy.answers, places, judged, left_out)
-    return with_costs(found, policy, judge, used)
+    return with_costs(found, policy)
 
 
 def choice(args: argparse.Namespace, out: Path) -> Evaluation | None:

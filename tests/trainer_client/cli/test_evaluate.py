@@ -164,7 +164,7 @@ def test_rules_are_counted_strictly_and_loosely(tmp_path: Path) -> None:
         "instruction_strict": [1.0, 0.5, 0.5, 0.0],
         "instruction_loose": [1.0, 1.0, 0.5, 0.0],
     }
-    assert any("asks no judge: 1." in note for note in found["notes"])
+    assert any("asks no judge: 1." in note for note in found["notes"]) and found["judge"] is None
     assert {len(item["rubric"]["criteria"]) for body in service.bodies for item in body["items"]} == {2}
 
 
