@@ -15,8 +15,10 @@ from pydantic_core import PydanticUndefined
 from trainer_client.training.presets import PRESETS, settings
 from trainer_client.training.run_config import RunConfig
 from trainer_client.training.run_sections import (
+    EvolvingSection,
     JudgingSection,
     LoraSection,
+    ProposerSection,
     RewardsSection,
     RubricDropoutSection,
     ScaffoldSection,
@@ -36,6 +38,8 @@ _PARTS: dict[str, type[BaseModel]] = {
     "scaffold.wording": WordingSection,
     "rewards": RewardsSection,
     "rubric_dropout": RubricDropoutSection,
+    "evolving": EvolvingSection,
+    "evolving.proposer": ProposerSection,
     "lora": LoraSection,
 }
 _BY_PRESET = {

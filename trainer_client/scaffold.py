@@ -20,6 +20,8 @@ Within = Literal["linear", "binary"]
 Over = Literal["sigmoid", "linear", "power", "constant", "none"]
 Ratio = Literal["bare/bare", "scaffold/scaffold", "bare/scaffold"]
 """The prompts of the importance ratio's numerator and denominator. The first is the paper's algorithm."""
+Choose = Literal["evenly", "unlearnt"]
+"""How a rollout's criteria are drawn: all alike, or rather those that the policy has not learnt yet."""
 Place = Literal["system", "user", "auto"]
 """The turn that reveals the criteria; `auto` is the system turn where the policy's template takes one."""
 
@@ -135,19 +137,32 @@ class Scaffold:
     nested: bool = False
     seed: int = 0
     place: Place = "auto"
+    choose: Choose = "evenly"
     template_system: str = ""
     """The text that the policy's template puts into its own system turn before a prompt without one; see `placed`."""
 
     def reveal(
-        self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
+        self,
+        rubric: Sequence[wire.Criterion],
+        *,
+        row: str,
+        member: int,
+        group: int,
+        step: int,
+        total: int,
+        weights: Sequence[float] | None = None,
     ) -> tuple[int, ...]:
         """Returns the revealed criteria as indexes of the rubric, in the order in which they were drawn. Their number
         is round(share x counted criteria), by Python's `round` (halves go to even) as in the paper's code. Criteria
-        with 0 points are not revealed."""
+        with 0 points are not revealed. `weights`, above 0, are how likely each criterion is to be drawn next."""
         counted = [place for place, criterion in enumerate(rubric) if criterion.worth != 0]
         count = round(self.schedule.share(member, group, step, total) * len(counted))
-        drawn = f"{self.seed}/{row}/{step}" + ("" if self.nested else f"/{member}")
-        return tuple(Random(drawn).sample(counted, len(counted))[:count])
+        random = Random(f"{self.seed}/{row}/{step}" + ("" if self.nested else f"/{member}"))
+        if weights is None:
+            return tuple(random.sample(counted, len(counted))[:count])
+        # Efraimidis and Spirakis: the largest u^(1/w) first is to draw by weight without putting back.
+        keys = {place: math.log(1.0 - random.random()) / weights[place] for place in counted}
+        return tuple(sorted(counted, key=lambda place: -keys[place])[:count])
 
     def messages(
         self, messages: Sequence[Message], rubric: Sequence[wire.Criterion], revealed: Sequence[int]

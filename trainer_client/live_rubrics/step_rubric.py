@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from trainer_client import wire
 from trainer_client.live_rubrics.dropout import RubricDropout, id_of, named
+from trainer_client.live_rubrics.evolution import TAG, RowRubric, grown
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +21,41 @@ class StepRubric:
         return [self.criteria[place] for place in self.kept]
 
     @property
+    def shown(self) -> list[wire.Criterion]:
+        """What a scaffold may reveal: the row's own criteria that count."""
+        return [one for one in self.counted if TAG not in one.tags]
+
+    @property
     def dropped(self) -> list[str]:
         """The ids of the criteria that are left out."""
         return [id_of(self.criteria, place) for place in range(len(self.criteria)) if place not in self.kept]
 
     @property
     def dropped_share(self) -> float:
+        """The share of all criteria that are left out."""
         return 1 - len(self.kept) / len(self.criteria)
 
+    @property
+    def evolved(self) -> list[wire.Criterion]:
+        """The criteria that are not the row's own."""
+        return [one for one in self.criteria if TAG in one.tags]
 
-def step_rubric(rubric: Sequence[wire.Criterion], dropout: RubricDropout | None, *, row: str, step: int) -> StepRubric:
-    """The rubric of this row at this step."""
+    @property
+    def evolved_points_share(self) -> float:
+        """The share of all |points| that evolved criteria hold."""
+        return sum(abs(one.worth) for one in self.evolved) / sum(abs(one.worth) for one in self.criteria)
+
+
+def step_rubric(
+    rubric: Sequence[wire.Criterion],
+    dropout: RubricDropout | None,
+    *,
+    row: str,
+    step: int,
+    evolved: RowRubric | None = None,
+    drift: float = 0.0,
+) -> StepRubric:
+    """The rubric of this row at this step. Dropout leaves out of the row's own criteria; evolved ones all count."""
     kept = tuple(range(len(rubric))) if dropout is None else dropout.kept(rubric, row=row, step=step)
-    return StepRubric(tuple(named(rubric)), kept)
+    whole = named(rubric) if evolved is None else grown(named(rubric), evolved, drift)
+    return StepRubric(tuple(whole), (*kept, *range(len(rubric), len(whole))))

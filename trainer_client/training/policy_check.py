@@ -50,6 +50,8 @@ class Checked:
     cut: int
     beside: list[Any]
     """The reward functions beside the judge."""
+    proposer: Any = None
+    """The function that proposes criteria, where the run names one."""
 
 
 def check(plan: Plan) -> Checked:
@@ -78,10 +80,13 @@ def check(plan: Plan) -> Checked:
         parts.Beside(one.call.rpartition(":")[2], function(one.call), one.weight, one.none)
         for one in plan.run.rewards.functions
     ]
-    return Checked(config, *_fit(plan, config, tokenizer, context), beside)
+    evolving = plan.run.evolving
+    call = None if evolving is None else evolving.proposer.call
+    proposer = None if call is None else function(call, "evolving.proposer.call")
+    return Checked(config, *_fit(plan, config, tokenizer, context), beside, proposer)
 
 
-def function(call: str) -> Any:
+def function(call: str, field: str = "rewards.functions") -> Any:
     """The function that `module:function` or `file.py:function` names. Raises RunConfigError."""
     source, _, name = call.rpartition(":")
     try:
@@ -94,10 +99,10 @@ def function(call: str) -> Any:
             module = importlib.import_module(source)
     except Exception as error:  # it runs a person's code
         raise RunConfigError(
-            f"`rewards.functions`: {source} cannot be imported ({type(error).__name__}: {one_line(error)})"
+            f"`{field}`: {source} cannot be imported ({type(error).__name__}: {one_line(error)})"
         ) from None
     if not callable(found := getattr(module, name, None)):
-        raise RunConfigError(f"`rewards.functions`: {source} has no function `{name}`")
+        raise RunConfigError(f"`{field}`: {source} has no function `{name}`")
     return found
 
 

@@ -117,7 +117,7 @@ def _checked(
 ) -> tuple[dict[str, Any], JudgeConfig, str | None]:
     """The judge's identity, its config with that fingerprint, and why an empty answer has no score."""
     asked = part.config(os.environ, expect_judge=part.expect_judge, pitfalls=run.pitfalls)
-    judge, trial_failure = asyncio.run(_judge(name, part, asked, rows))
+    judge, trial_failure = asyncio.run(_judge(name, part, asked, rows, run.most_evolved))
     if judge["toy"] and not toy_judge:
         raise RunConfigError(
             f"`{name}`: the service's judge, {judge['model']}, is a toy and its rewards mean nothing; start the "
@@ -229,7 +229,7 @@ def _order(run: RunConfig, rows: Sequence[Row]) -> tuple[int, list[Row]]:
 
 
 async def _judge(
-    name: str, part: JudgingSection, judging: JudgeConfig, rows: Sequence[Row]
+    name: str, part: JudgingSection, judging: JudgeConfig, rows: Sequence[Row], more: int
 ) -> tuple[dict[str, Any], str | None]:
     """Returns the judge's identity, and the reason why an empty answer to the first row has no score, if it has none.
     It is scored so that a wrong key or option is found now."""
@@ -242,9 +242,10 @@ async def _judge(
                 f"{', '.join(info.layouts)}, not {mode} and {layout}"
             )
         longest = max(rows, key=lambda row: len(row.rubric.criteria) if row.rubric else 0)
-        if longest.rubric is not None and len(longest.rubric.criteria) > info.limits.max_criteria:
+        if longest.rubric is not None and len(longest.rubric.criteria) + more > info.limits.max_criteria:
+            evolved = f", {more} more may evolve" if more else ""
             raise DataError(
-                f"row {longest.id}: has {len(longest.rubric.criteria)} criteria and this judge takes "
+                f"row {longest.id}: has {len(longest.rubric.criteria)} criteria{evolved} and this judge takes "
                 f"{info.limits.max_criteria}; leave it out, or raise the service's `max_criteria`"
             )
         item = {

@@ -26,6 +26,9 @@ _CRITERION = "criteria/"
 _SHOWN_ROWS = 12
 _Logs = list[dict[str, Any]]
 
+_BY_WHOLE_RUBRIC = "Reward by the whole rubric"
+"""Of a run whose rubrics change."""
+
 # Heading, explanation, (colour, name, metric) of each line, and the range that its axis covers at least.
 _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, float | None], ...] = (
     (
@@ -50,6 +53,24 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], float | None, f
         "Rubric revealed",
         "Share of its rubric that a rollout saw, mean.",
         (("two", "revealed share", "scaffold/revealed_share"),),
+        0.0,
+        1.0,
+    ),
+    (
+        _BY_WHOLE_RUBRIC,
+        "Mean score by what counts of each rubric, and the reward that all of its criteria would have given.",
+        (("one", "what counts", "rewards/judge/mean"), ("two", "the whole rubric", "reward/full_rubric")),
+        0.0,
+        None,
+    ),
+    (
+        "Rubrics that change",
+        "Share of the criteria left out; share of the points that evolved criteria hold; groups without a proposal.",
+        (
+            ("one", "left out", "rubric/dropped_share"),
+            ("two", "evolved points", "rubric/evolved_points_share"),
+            ("three", "no proposal", "evolving/failed_share"),
+        ),
         0.0,
         1.0,
     ),
@@ -126,7 +147,9 @@ def page(folder: Path, health: Health | None = None) -> str:
     logs = _logs(folder / "metrics.jsonl", run.updates)
     judges = run_dir.judges(folder)
     named = ", then ".join(f"{one['model']} {one['fingerprint']}" for one in judges) or "no judge yet"
-    drawn = (_chart(logs, *chart) for chart in _CHARTS if any(_has(logs, one[2]) for one in chart[2]))
+    unchanged = not _has(logs, "rubric/dropped_share")
+    charts_here = (chart for chart in _CHARTS if not (unchanged and chart[0] == _BY_WHOLE_RUBRIC))
+    drawn = (_chart(logs, *chart) for chart in charts_here if any(_has(logs, one[2]) for one in chart[2]))
     return document(
         f"{folder.resolve().name}: {run.preset}",
         f"{Path(run.policy).name}, group {run.group}, {run.prompts_per_batch} prompts a batch; judged by {named}",

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from trainer_client import wire
 from trainer_client.data.rows import Pitfalls
 from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.reward_client import JudgeConfig
@@ -21,10 +22,12 @@ from trainer_client.training import presets, yaml_fields
 from trainer_client.training.mistakes import Mistakes
 from trainer_client.training.presets import References, Rubrics
 from trainer_client.training.run_sections import (
+    EvolvingSection,
     FunctionSection,
     JudgingSection,
     LoraSection,
     OneOrMore,
+    ProposerSection,
     RewardsSection,
     RubricDropoutSection,
     ScaffoldSection,
@@ -69,6 +72,9 @@ class RunConfig(Section):
     scaffold: ScaffoldSection = Field(default=ScaffoldSection(), description="How much of its rubric a rollout sees.")
     rubric_dropout: RubricDropoutSection | None = Field(
         default=None, description="Leaves criteria out of each group's reward: share, keep, protect; null: none."
+    )
+    evolving: EvolvingSection | None = Field(
+        default=None, description="Adds criteria that a proposer writes from each group's answers; null: none."
     )
     rewards: RewardsSection = Field(default=RewardsSection(), description="One reward of a rollout, or several.")
     watch: WatchSection = Field(default=WatchSection(), description="Alarms about the rewards.")
@@ -116,11 +122,27 @@ class RunConfig(Section):
         compared = [kind for kind in self.watch.stop if kind in ("shortcut", "overclaimed")]
         if compared and self.examiner is None:
             raise ValueError(f"watch.stop `{compared[0]}` compares judges: give the run an `examiner`")
+        if self.evolving is not None and (why := self._cannot_evolve()):
+            raise ValueError(f"`evolving` {why}")
         if self.examiner is not None and self.eval_data is None:
             raise ValueError("`examiner` judges held-out rows alone: set `eval_data`, or leave `examiner` out")
         if self.examiner is not None and self.examiner.scores_as(self.judging):
             raise ValueError("`examiner` would score as `judging` does: give it another `url`, `mode` or option")
         return self
+
+    def _cannot_evolve(self) -> str | None:
+        if self.judging.mode not in ("verdict", "reasoned"):
+            return "needs verdicts on single criteria: set judging.mode to verdict or reasoned"
+        if self.rewards.by != "total":
+            return "changes the criteria of a row, and parts of a reward are fixed: set rewards.by to total"
+        if wire.aggregation_name(self.judging.aggregation) == "rar_explicit":
+            return "has criteria without a category, which `rar_explicit` needs: set judging.aggregation to another"
+        return None
+
+    @property
+    def most_evolved(self) -> int:
+        """The evolved criteria that a rubric may have at one time."""
+        return 0 if self.evolving is None else self.evolving.active + self.evolving.propose
 
     @property
     def updates(self) -> int:
@@ -139,7 +161,12 @@ class RunConfig(Section):
             exponent=part.exponent,
         )
         return Scaffold(
-            schedule, Wording(**part.wording.model_dump()), nested=part.nested, seed=self.seed, place=part.place
+            schedule,
+            Wording(**part.wording.model_dump()),
+            nested=part.nested,
+            seed=self.seed,
+            place=part.place,
+            choose=part.choose,
         )
 
     def dropout(self) -> RubricDropout | None:
@@ -160,6 +187,8 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "rewards": RewardsSection,
     "watch": WatchSection,
     "rubric_dropout": RubricDropoutSection,
+    "evolving": EvolvingSection,
+    "proposer": ProposerSection,
     "functions": FunctionSection,
     "lora": LoraSection,
 }
@@ -187,7 +216,8 @@ def read(path: Path, *, changes: Iterable[str] = (), out: Path | None = None) ->
     except RunConfigError as error:
         raise RunConfigError(f"{path}: {error}") from None
     folder = path.absolute().parent
-    return run.model_copy(update={**_paths(run, folder), "rewards": _found(run.rewards, folder)})
+    own = {"rewards": _found(run.rewards, folder), "evolving": _with_proposer(run.evolving, folder)}
+    return run.model_copy(update={**_paths(run, folder), **own})
 
 
 def written(run: RunConfig) -> str:
@@ -237,6 +267,14 @@ def _paths(run: RunConfig, folder: Path) -> dict[str, Any]:
         "out": str(folder / run.out),
         "rubric_folder": None if run.rubric_folder is None else str(folder / run.rubric_folder),
     }
+
+
+def _with_proposer(evolving: EvolvingSection | None, folder: Path) -> EvolvingSection | None:
+    """The section, with a proposer in a file taken as relative to the run config's folder."""
+    if evolving is None or ".py:" not in (evolving.proposer.call or ""):
+        return evolving
+    proposer = evolving.proposer.model_copy(update={"call": str(folder / str(evolving.proposer.call))})
+    return evolving.model_copy(update={"proposer": proposer})
 
 
 def _found(rewards: RewardsSection, folder: Path) -> RewardsSection:

@@ -4,6 +4,8 @@
     data.json         the number of rows, and a digest of them in their order
     judge.json        the judges that gave the rewards, and the examiners, each with its first step
     metrics.jsonl     a line for each log
+    rubrics.jsonl     a line for each change of an evolving rubric
+    proposals.jsonl   what the proposer of an evolving rubric answered, which is not asked for again
     completions/      TRL's tables of rollouts: completions_N of a training's batch, held_out_N of an evaluation
     checkpoint-N/     TRL's checkpoints, N in optimiser steps
     policy/           the trained policy, or its adapter
@@ -24,11 +26,13 @@ from trainer_client.training import run_config, yaml_fields
 from trainer_client.training.run_config import RunConfig, RunConfigError
 
 CHECKPOINT, STATE = "checkpoint-", "trainer_state.json"
+JOURNAL, RUBRICS = "proposals.jsonl", "rubrics.jsonl"
 _MAY_CHANGE = {
     *("out", "data", "eval_data", "rubric_folder", "ledger", "per_device", "pipeline_parts", "save_every"),
     *("judging.url", "judging.token_env", "judging.judge_timeout_s", "judging.concurrency", "judging.timeout_s"),
     *("judging.max_missing_fraction", "judging.priority", "judging.expect_judge"),
     *("watch.stop", "watch.false_alarms"),
+    *("evolving.proposer.url", "evolving.proposer.token_env", "evolving.proposer.concurrency"),
     *("eval_every", "trl.save_total_limit", "trl.disable_tqdm", "trl.num_completions_to_print", "trl.ddp_timeout"),
     *("trl.dataloader_num_workers", "trl.dataloader_prefetch_factor", "trl.dataloader_persistent_workers"),
     *("trl.dataloader_pin_memory", "trl.gradient_checkpointing", "trl.torch_empty_cache_steps", "trl.push_to_hub"),
@@ -121,8 +125,9 @@ def write_judge(out: Path, judge: Mapping[str, Any], step: int, kind: Kind = "ju
 
 def drop_after(out: Path, step: int) -> None:
     """Removes the logs after this step, because the run repeats these steps."""
-    path = out / "metrics.jsonl"
-    if path.exists():
+    for path in (out / "metrics.jsonl", out / RUBRICS):
+        if not path.exists():
+            continue
         kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
         _write(path, "".join(f"{line}\n" for line in kept))
     for table in (out / "completions").glob("*_*.parquet"):

@@ -13,11 +13,12 @@ from trainer_client import wire
 from trainer_client.client import ScoreOptions
 from trainer_client.data.rows import Pitfalls
 from trainer_client.live_rubrics.dropout import RubricDropout
+from trainer_client.live_rubrics.evolution import Evolution
 from trainer_client.reward_client import JudgeConfig
-from trainer_client.scaffold import Over, Place, Schedule, Within, Wording
+from trainer_client.scaffold import Choose, Over, Place, Schedule, Within, Wording
 from trainer_client.watch.alarms import Kind as WatchKind
 
-_SCHEDULE, _WORDING, _DROPOUT = Schedule(), Wording(), RubricDropout()
+_SCHEDULE, _WORDING, _DROPOUT, _EVOLUTION = Schedule(), Wording(), RubricDropout(), Evolution()
 
 
 def _listed(value: Any) -> Any:
@@ -64,6 +65,9 @@ class ScaffoldSection(Section):
     steepness: float = Field(default=_SCHEDULE.steepness, ge=0, description="`sigmoid`: its slope.")
     exponent: float = Field(default=_SCHEDULE.exponent, ge=0, description="`power`: its exponent.")
     nested: bool = Field(default=False, description="Each member sees a part of what the one before sees.")
+    choose: Choose = Field(
+        default="evenly", description="`unlearnt`: rather the criteria that the row's answers do not meet yet."
+    )
     place: Place = Field(
         default="auto",
         description="Turn with the criteria: `system`, `user` (the first), `auto`: system if the template takes one.",
@@ -175,6 +179,51 @@ class RubricDropoutSection(Section):
     protect: list[str] = Field(
         default_factory=list,
         description="Criteria that are never left out, by id, category, tag (`key:value`) or a tag's key.",
+    )
+
+
+class ProposerSection(Section):
+    """What proposes criteria: a chat model at an endpoint, or a function of the user's own."""
+
+    url: str | None = Field(
+        default=None, description="Base of an OpenAI-compatible API, like http://host:8000/v1; with `model`."
+    )
+    model: str | None = Field(default=None, min_length=1, description="The chat model at `url`.")
+    token_env: str = Field(default="RUBRICD_PROPOSER_KEY", description="Environment variable with the endpoint's key.")
+    call: str | None = Field(
+        default=None,
+        pattern=r"^[^:]+:[A-Za-z_]\w*$",
+        description="Instead of an endpoint `module:function`, or `file.py:function`.",
+    )
+    temperature: float = Field(default=0.7, ge=0, description="Of the chat model.")
+    max_tokens: int = Field(default=1024, ge=1, description="Tokens of an answer of it.")
+    timeout_s: float = Field(default=120.0, gt=0, description="Seconds that a batch waits for it.")
+    concurrency: int = Field(default=8, ge=1, description="Requests at once.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.call is None) == (self.url is None) or (self.url is None) != (self.model is None):
+            raise ValueError("give `url` and `model` of a chat endpoint, or `call` of a function")
+        if self.url is not None and (parts := urlsplit(self.url)) and (parts.username or parts.password):
+            raise ValueError("url holds a key, and the run config is kept: put it into the variable of `token_env`")
+        return self
+
+
+class EvolvingSection(Section):
+    """Evolving rubrics: criteria that are proposed from a group's answers."""
+
+    proposer: ProposerSection = Field(description="What proposes criteria.")
+    every: int = Field(default=_EVOLUTION.every, ge=1, description="Batches from one proposal to the next.")
+    propose: int = Field(default=_EVOLUTION.propose, ge=1, description="Criteria that are asked for from a group.")
+    active: int = Field(default=_EVOLUTION.active, ge=1, description="Evolved criteria that stay with a row at most.")
+    drift: float = Field(
+        default=_EVOLUTION.drift, gt=0, lt=1, description="Largest share of a rubric's points that they hold."
+    )
+    promote: float | None = Field(
+        default=_EVOLUTION.promote,
+        ge=0,
+        le=0.5,
+        description="Spread within its group from which a criterion stays with its row; null: it lasts one batch.",
     )
 
 

@@ -4,16 +4,22 @@ Guarantees: the plan decides the rows, their order and the judge; TRL's trainer 
 be built leaves no folder behind.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from trainer_client.endpoint import ChatEndpoint
 from trainer_client.errors import RubricdClientError
+from trainer_client.live_rubrics.evolution import Evolution
+from trainer_client.live_rubrics.proposer import EndpointProposer, FunctionProposer, Proposer
 from trainer_client.training import model_card
 from trainer_client.training.policy_check import Checked, one_line
 from trainer_client.training.preflight import Plan
 from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.run_dir import JOURNAL, RUBRICS
+from trainer_client.training.run_sections import ProposerSection
 
 
 def trainer_of(plan: Plan, checked: Checked) -> Any:
@@ -44,6 +50,7 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
             beside=checked.beside,
             kl=run.kl,
             dropout=run.dropout(),
+            evolving=_evolving(plan, checked),
             callbacks=[MetricsFile(plan.out / "metrics.jsonl"), OwnIntervals(), UpdateWatch(), watch],
         )
     # TRL's own card names no policy that is a folder.
@@ -90,6 +97,26 @@ def train(plan: Plan, trainer: Any) -> None:
 def _write_card(plan: Plan, trainer: Any, folder: Path) -> None:
     if trainer.is_world_process_zero():
         model_card.write(folder, plan.out, plan.run, plan.steps)
+
+
+def _evolving(plan: Plan, checked: Checked) -> Any:
+    part = plan.run.evolving
+    if part is None:
+        return None
+    from trainer_client.trl.live_rubrics import Evolving
+
+    evolution = Evolution(part.every, part.propose, part.active, part.drift, part.promote)
+    return Evolving(evolution, _proposer(part.proposer, checked), plan.out / JOURNAL, plan.out / RUBRICS)
+
+
+def _proposer(part: ProposerSection, checked: Checked) -> Proposer:
+    if part.url is None or part.model is None:
+        return FunctionProposer(Path(str(part.call)).name, checked.proposer)
+    key = os.environ.get(part.token_env) or None
+    endpoint = ChatEndpoint(part.url, part.model, key=key, concurrency=part.concurrency, timeout_s=part.timeout_s)
+    return EndpointProposer(
+        endpoint, temperature=part.temperature, max_tokens=part.max_tokens, timeout_s=part.timeout_s
+    )
 
 
 def _lora(plan: Plan) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.client import ClientUsage, Outcome, Scored, reward
+from trainer_client.live_rubrics.evolution import TAG
 from trainer_client.live_rubrics.step_rubric import StepRubric
 from trainer_client.reward_client import why_missing
 from trainer_client.trl.prompt_row import Prompt, row_of
@@ -75,15 +76,17 @@ class RewardMetrics:
             if isinstance(told, Scored):
                 self._measure_criteria(log, told.result, row_of(prompt))
 
-    def log_dropout(
+    def log_rubric(
         self, log: Log, judged: Sequence[Judged], cut: Sequence[bool], charged: Callable[[float, bool], float]
     ) -> None:
-        """The share of criteria that are left out, and the reward that the full rubric would have given."""
+        """What of the rubric is left out and what has evolved, and the reward that the full rubric would give."""
         log = self._named_after_judge(log)
         for one, ended_early in zip(judged, cut, strict=True):
             if one.rubric is None:
                 continue
             log("rubric/dropped_share", one.rubric.dropped_share)
+            log("rubric/evolved", float(len(one.rubric.evolved)))
+            log("rubric/evolved_points_share", one.rubric.evolved_points_share)
             score = reward(one.by_full_rubric or one.outcome)
             if score is not None:
                 log("reward/full_rubric", charged(score, ended_early))
@@ -115,8 +118,10 @@ class RewardMetrics:
 
     def _named(self, criterion: Mapping[str, Any]) -> list[str]:
         """Names of a criterion's metrics: its own id, and its tags; `other` once there are 64 names."""
-        names = [criterion["id"]] if criterion.get("id") else []
-        names += [f"{key}:{value}" for key, value in criterion.get("tags", {}).items()]
+        tags = criterion.get("tags", {})
+        # Of those that come and go there are too many for a name each.
+        names = [criterion["id"]] if criterion.get("id") and TAG not in tags else []
+        names += [f"{key}:{value}" for key, value in tags.items()]
         for name in names:
             if len(self._names) < _NAMES:
                 self._names.setdefault(name)
@@ -152,6 +157,7 @@ def log_columns(
     if any(one.rubric is not None for one in judged):
         log("dropped", [json.dumps([] if one.rubric is None else one.rubric.dropped) for one in judged])
         log("full_score", [reward(one.by_full_rubric or one.outcome) for one in judged])
+        log("evolved", [json.dumps(_evolved(one.rubric), ensure_ascii=False) for one in judged])
 
 
 def _met(outcome: Outcome) -> str:
@@ -164,6 +170,12 @@ def _verdicts(outcome: Outcome) -> str:
     """All that the service said of each criterion, in the rubric's order, as JSON."""
     criteria = outcome.result.criteria if isinstance(outcome, Scored) else ()
     return json.dumps([criterion.model_dump(mode="json") for criterion in criteria], ensure_ascii=False)
+
+
+def _evolved(rubric: StepRubric | None) -> list[dict[str, Any]]:
+    """Each evolved criterion as it was judged."""
+    found = [] if rubric is None else rubric.evolved
+    return [one.model_dump(mode="json", include={"id", "text", "points", "tags"}) for one in found]
 
 
 def _attempts(outcome: Outcome) -> int:

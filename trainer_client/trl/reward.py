@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import count
@@ -29,6 +29,7 @@ from trainer_client.trl.metrics import DEFAULT, Judged, RewardMetrics, log_colum
 from trainer_client.trl.prompt_row import Prompt, rowed, with_rubric
 from trainer_client.trl.questions import Question, questions
 
+Listener = Callable[[Sequence[Judged], Sequence[Prompt], Mapping[str, Any]], None]
 EXAMINER = "examiner"
 """The name of a second judge of held-out rows, which its metrics and columns begin with."""
 
@@ -63,6 +64,7 @@ class JudgeReward:
         self._metrics = RewardMetrics(name)
         self._logged = ClientUsage()
         self._examiner: JudgeReward | None = None
+        self._listener: Listener | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies what it was made with and what it has learned of the policy, and neither connections nor what is under
@@ -84,6 +86,14 @@ class JudgeReward:
     def read_with(self, answers: PolicyAnswers) -> None:
         """Takes what reads the policy's answers from the trainer. Before, the policy counts as unknown."""
         self._answers = answers
+
+    def answers_of(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """The answers in these completions, as they are judged."""
+        return [self._answers.split(self._answers.decode(one)).answer for one in ids]
+
+    def heard_by(self, listener: Listener) -> None:
+        """Takes who hears of each batch that is rewarded, with the columns of its rollouts."""
+        self._listener = listener
 
     def begin_ids(
         self,
@@ -160,7 +170,7 @@ class JudgeReward:
         revealed: Sequence[float] = columns.get("revealed_share") or [0.0] * len(rewards)
         if log_metric is not None:
             self._metrics.log(log_metric, judged, rewards, revealed, waited_s, asked)
-            self._metrics.log_dropout(log_metric, judged, cut, self.charged)
+            self._metrics.log_rubric(log_metric, judged, cut, self.charged)
             used = self._client.usage
             self._metrics.log_usage(log_metric, used - self._logged)
             self._logged = used
@@ -169,6 +179,8 @@ class JudgeReward:
             log_columns(log_extra, judged, rewards, {**columns, **own}, asked, self.__name__)
         self._check([one.outcome for one in judged])
         self._hear(judged, asked, cut)
+        if self._listener is not None:
+            self._listener(judged, asked, columns)
         return rewards
 
     def charged(self, score: float, cut: bool) -> float:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer_client import wire
-from trainer_client.live_rubrics.dropout import RubricDropout
-from trainer_client.live_rubrics.step_rubric import StepRubric, step_rubric
+from trainer_client.live_rubrics.step_rubric import StepRubric
 from trainer_client.scaffold import Message, Ratio, Scaffold, fitted, for_template
+from trainer_client.trl.live_rubrics import LiveRubrics
 from trainer_client.trl.prompt_row import bare, row_of
 from trainer_client.trl.reward import JudgeReward
 
@@ -32,7 +32,8 @@ class _Start:
 class Rollouts:
     """`tokens` bounds the tokens that a scaffold may add to a prompt.
 
-    `dropout` leaves criteria out of a group's reward, and so out of its scaffold: what a rollout is shown counts.
+    `live` changes rubrics from step to step. A scaffold shows what counts and is the row's own: what a proposer wrote
+    after it had read the policy's answers is in no prompt of the policy.
     With `pipeline_parts` > 1 a batch is generated in so many parts, and earlier parts are judged while later ones are
     generated; every process must use the same number. `template` goes to the chat template.
     """
@@ -46,9 +47,9 @@ class Rollouts:
         judge: JudgeReward | None = None,
         pipeline_parts: int = 1,
         template: Mapping[str, Any] | None = None,
-        dropout: RubricDropout | None = None,
+        live: LiveRubrics | None = None,
     ) -> None:
-        self._dropout = dropout
+        self._live = live or LiveRubrics()
         self._scaffold = scaffold
         self._ratio = ratio
         self._tokens = tokens
@@ -78,15 +79,28 @@ class Rollouts:
         """`num_generations` is 1 whatever the group: TRL's vLLM server sends every G-th prompt only, and each member
         has a prompt of its own."""
         made: dict[str, list[Any]] = {"completion_ids": [], "logprobs": []}
+        growing = trainer.model.training and self._live.begin(batch_of(trainer)[0])
         for part in _parts(len(prompts), self._pipeline_parts):
             ids, logprobs = trainer._generate_single_turn(self.generated_from[part], None, {}, num_generations=1)
             # TRL fails on an answer without a token.
             ids = [one or [trainer.eos_token_ids[0]] for one in ids]
             made["completion_ids"] += ids
             made["logprobs"] += logprobs or []
-            if self._judge is not None:
+            if self._judge is not None and not growing:
                 made.setdefault("ticket", []).extend(self._judge.begin_ids(prompts[part], ids, rubrics[part]))
+        if self._judge is not None and growing:
+            now = self._grown(prompts, rubrics, self._judge.answers_of(made["completion_ids"]), trainer)
+            made["ticket"] = self._judge.begin_ids(prompts, made["completion_ids"], now)
         return {**made, "logprobs": made["logprobs"] or None}
+
+    def _grown(
+        self, prompts: list[Any], rubrics: Sequence[StepRubric | None], answers: Sequence[str], trainer: Any
+    ) -> list[StepRubric | None]:
+        """The rubrics of this batch with what is proposed from its answers, which are judged by it at once."""
+        for name, value in self._live.propose(prompts, rubrics, answers).items():
+            trainer._metrics["train"][f"evolving/{name}"].append(value)
+        batch, rows = batch_of(trainer)[0], map(row_of, prompts)
+        return [self._live.rubric(row["id"], _criteria(row), batch) for row in rows]
 
     def _starts(self, prompts: Sequence[Any], trainer: Any) -> list[_Start]:
         group = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
@@ -95,15 +109,18 @@ class Rollouts:
 
     def _start(self, prompt: Any, member: int, group: int, trainer: Any) -> _Start:
         row, messages = row_of(prompt), bare(prompt)
-        rubric = wire.Rubric.model_validate(row["rubric"]).criteria if row["rubric"] else []
+        rubric = _criteria(row)
         drawn: tuple[int, ...] = ()
         now: StepRubric | None = None
         if trainer.model.training:
             step, total = batch_of(trainer)
-            if self._dropout is not None and rubric:
-                now = step_rubric(rubric, self._dropout, row=row["id"], step=step)
-                rubric = now.counted
-            drawn = self._scaffold.reveal(rubric, row=row["id"], member=member, group=group, step=step, total=total)
+            now = self._live.rubric(row["id"], rubric, step)
+            if now is not None:
+                rubric = now.shown
+            weights = self._live.weights(row["id"], rubric)
+            drawn = self._scaffold.reveal(
+                rubric, row=row["id"], member=member, group=group, step=step, total=total, weights=weights
+            )
 
         def ids(revealed: Sequence[int]) -> list[int]:
             return self._ids(self._scaffold.messages(messages, rubric, revealed), trainer)
@@ -134,6 +151,10 @@ class Rollouts:
                 f"but the context ends at {context}; leave the row out or lower max_completion_length"
             )
         return float(room if self._tokens is None else min(room, self._tokens))
+
+
+def _criteria(row: Mapping[str, Any]) -> list[wire.Criterion]:
+    return wire.Rubric.model_validate(row["rubric"]).criteria if row["rubric"] else []
 
 
 def batch_of(trainer: Any) -> tuple[int, int]:

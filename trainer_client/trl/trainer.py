@@ -24,6 +24,7 @@ from trainer_client.reward_parts import By
 from trainer_client.scaffold import Message, Ratio, Scaffold, for_template, placed
 from trainer_client.trl import parts
 from trainer_client.trl.config import grpo_config
+from trainer_client.trl.live_rubrics import Evolving, LiveRubrics, LiveState
 from trainer_client.trl.prompt_row import Row, with_row
 from trainer_client.trl.reward import EXAMINER, JudgeReward, TooFewJudged
 from trainer_client.trl.rollouts import Rollouts
@@ -124,14 +125,15 @@ def build(
     beside: Sequence[parts.Beside] = (),
     kl: Kl = "clamped",
     dropout: RubricDropout | None = None,
+    evolving: Evolving | None = None,
     callbacks: Sequence[Any] = (),
 ) -> RubricTrainer:
     """Returns a trainer over `rows`, which are in the order of training; `.train()` and
     `.train(resume_from_checkpoint=…)` are TRL's. `policy` is a folder or a hub name, `lora` a peft configuration.
     `examining` is a second judge of the held-out rows, who gives no rewards: its metrics begin with `examiner/`.
     `kl` is TRL's k3 term with the bounds of the paper's code (`clamped`), or without them (`plain`). `dropout` leaves
-    criteria out of each group's reward. Raises RuntimeError for another TRL, ValueError for rows or settings that do
-    not fit."""
+    criteria out of each group's reward, and `evolving` adds criteria that are proposed from its answers. Raises
+    RuntimeError for another TRL, ValueError for rows or settings that do not fit."""
     check_engine()
     constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL reports every training to its authors.
     tokenizer = AutoTokenizer.from_pretrained(policy, padding_side="left")
@@ -150,6 +152,10 @@ def build(
         judge.examined_by(examiner)
     for name, value in settings.items():
         setattr(config, name, value)
+    live = LiveRubrics(dropout, evolving, pass_rates=scaffold.choose == "unlearnt")
+    if live.stateful:
+        judge.heard_by(live.hear)
+        callbacks = [*callbacks, LiveState(live)]
     rollouts = Rollouts(
         scaffold,
         ratio=ratio,
@@ -157,7 +163,7 @@ def build(
         judge=judge,
         pipeline_parts=pipeline_parts,
         template=template,
-        dropout=dropout,
+        live=live,
     )
     kind = BareOverScaffold if ratio == "bare/scaffold" else RubricTrainer
     with warnings.catch_warnings():

@@ -56,6 +56,8 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._dropout = dropout
         self._scaffold = scaffold or Scaffold()
+        if self._scaffold.choose == "unlearnt":
+            raise ValueError("in verl no rollout knows what other groups were judged: set the scaffold's choose=evenly")
         self._ratio = ratio
         self._answers = PolicyAnswers("remove", self.tokenizer, self.apply_chat_template_kwargs)
         _check(self.config, ratio)

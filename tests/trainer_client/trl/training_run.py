@@ -19,8 +19,11 @@ from testkit.free_port import free_port
 from tests.trainer_client.trl.tiny import QUIET, Recorder, rows
 from trainer_client.data.rows import training_order
 from trainer_client.live_rubrics.dropout import RubricDropout
+from trainer_client.live_rubrics.evolution import Evolution
+from trainer_client.live_rubrics.proposer import FunctionProposer
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Scaffold, Schedule
+from trainer_client.trl.live_rubrics import Evolving
 from trainer_client.trl.trainer import build, grpo_config
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -47,6 +50,7 @@ class Plan:
     pause_at: int | None = None
     trl: dict[str, Any] = field(default_factory=dict)
     dropout: RubricDropout | None = None
+    evolution: Evolution | None = None
 
     def records(self, rank: int = 0, kind: str = "rollout") -> list[dict[str, Any]]:
         file = self.out / f"record-{rank}.jsonl"
@@ -103,6 +107,21 @@ def _run(plan: Plan, rank: int, port: int) -> None:
     os._exit(status)  # torch's teardown of gloo ends some processes with an abort
 
 
+def _evolving(plan: Plan) -> Evolving | None:
+    """The proposer's answers are in `asked`, one line for each group that it was asked about."""
+    if plan.evolution is None:
+        return None
+
+    def propose(*, prompt: list[Any], answers: list[str], step: int, **_: Any) -> list[dict[str, str]]:
+        with (plan.out / "asked").open("a") as file:
+            file.write(json.dumps([step, prompt[-1]["content"], answers]) + "\n")
+        text = f"Says {sorted(answers)[0]!r} in {step}."
+        return [{"text": text, "kind": "positive"}, {"text": f"Repeats {len(text)} words.", "kind": "anti_hack"}]
+
+    journal = plan.out / "proposals.jsonl"
+    return Evolving(plan.evolution, FunctionProposer("scripted", propose), journal, plan.out / "rubrics.jsonl")
+
+
 def _train(plan: Plan, rank: int) -> None:
     config = grpo_config(
         plan.out,
@@ -113,8 +132,7 @@ def _train(plan: Plan, rank: int) -> None:
         steps=plan.steps,
         world=plan.world,
         save_every=plan.save_every,
-        learning_rate=0.02,
-        **{**QUIET, **plan.trl},
+        **{**QUIET, "learning_rate": 0.02, **plan.trl},
     )
     order = training_order(rows(plan.rows), epochs=plan.epochs, seed=1, batch=plan.prompts_per_batch)
     trainer = build(
@@ -124,6 +142,7 @@ def _train(plan: Plan, rank: int) -> None:
         config=config,
         scaffold=Scaffold(Schedule(over="linear")),
         dropout=plan.dropout,
+        evolving=_evolving(plan),
     )
     with (plan.out / f"record-{rank}.jsonl").open("a") as file:
 
