@@ -12,7 +12,8 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -35,6 +36,7 @@ from trainer_client.generation.shapes import form_of
 from trainer_client.generation.tally import Tally
 from trainer_client.generation.templates import Template, UseOfReference
 from trainer_client.generation.writing import Orders
+from trainer_client.lint.rules import lint
 
 DESCRIPTION = (
     "Write a rubric for each row with a chat model: as Rubrics as Rewards, RuscaRL or OpenRubrics do, or from a "
@@ -65,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", type=Path, metavar="FILE", help="write a summary as JSON, too")
     add("--quiet", action="store_true", help="show no progress")
     add_endpoint(parser)
-    group = parser.add_argument_group("the judge service, which lints rubrics and prefers answers")
-    group.add_argument("--url", metavar="URL", help="its address; without one nothing is linted")
+    group = parser.add_argument_group("the judge service, which prefers answers (--template contrastive)")
+    group.add_argument("--url", metavar="URL", help="its address")
     group.add_argument(
         "--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with its key (%(default)s)"
     )
@@ -116,8 +118,13 @@ def _plan(args: argparse.Namespace) -> _Plan:
     guideline = _guideline(args, template)
     if template.shape == "text":
         raise DataError(f"{args.template} asks for a text; a template for rubrics has another `shape`")
-    if template.pair and args.url is None:
-        raise DataError(f"--template {args.template} asks a judge which answer it prefers; name the service with --url")
+    if template.pair is (args.url is None):
+        wanted = (
+            "asks a judge which answer it prefers; name the service with"
+            if template.pair
+            else "asks no judge; leave out"
+        )
+        raise DataError(f"--template {args.template} {wanted} --url")
     if args.out.suffix != ".jsonl":
         raise DataError(f"{args.out}: name a file that ends in .jsonl")
     if not args.out.parent.is_dir():
@@ -132,6 +139,7 @@ def _plan(args: argparse.Namespace) -> _Plan:
         answer_template=templates.load("answer"),
         reference=args.reference or template.reference,
         form=form_of(template),
+        lint=partial(_linted, template),
         guideline=guideline,
         attempts=args.attempts,
         rounds=args.lint_rounds,
@@ -139,6 +147,11 @@ def _plan(args: argparse.Namespace) -> _Plan:
         sampling=sampling(args),
     )
     return _Plan(template, orders, rows, AnswerLog(log_path(args.out)))
+
+
+def _linted(template: Template, rubric: wire.Rubric, reference: str | None) -> Sequence[wire.Finding]:
+    """The findings, as the rubric will be weighed."""
+    return lint(rubric, "rar_explicit" if template.shape == "categories" else "healthbench", reference)
 
 
 def _guideline(args: argparse.Namespace, template: Template) -> str | None:
@@ -162,11 +175,10 @@ async def _generated(args: argparse.Namespace, plan: _Plan) -> tuple[Tally, Any]
     partial = args.out.with_name(f"{args.out.name}.partial")
     async with AsyncExitStack() as stack:
         endpoint = await stack.enter_async_context(open_endpoint(args, plan.log))
-        service, toy = await _service(args, plan.template, stack)
-        orders = plan.orders if service is None else _linted(plan.orders, service, args)
-        prefer = None if service is None or not plan.template.pair else _preferring(service, args)
+        service, toy = await _service(args, stack)
+        prefer = None if service is None else _preferring(service, args)
         told = stack.enter_context(rows_progress(len(plan.rows), args.quiet, lambda: str(endpoint.spending)))
-        found = outcomes(endpoint, plan.rows, orders, prefer, 2 * args.model_concurrency)
+        found = outcomes(endpoint, plan.rows, plan.orders, prefer, 2 * args.model_concurrency)
         try:
             with partial.open("w", encoding="utf-8", newline="\n") as file:
                 async for outcome in found:
@@ -182,8 +194,8 @@ async def _generated(args: argparse.Namespace, plan: _Plan) -> tuple[Tally, Any]
             await found.aclose()
     partial.replace(args.out)
     spending = endpoint.spending
-    title = _subtitle(args, plan, service, toy)
-    html = page(tally, examples, plan.template, title, spending.as_json(), service is not None)
+    title = _subtitle(args, plan, toy)
+    html = page(tally, examples, plan.template, title, spending.as_json())
     _report(args.out).write_text(html, encoding="utf-8")
     if args.json is not None:
         summary = {"template": plan.template.version_name, "model": args.model, "seed": args.seed, **tally.as_json()}
@@ -193,10 +205,8 @@ async def _generated(args: argparse.Namespace, plan: _Plan) -> tuple[Tally, Any]
     return tally, spending
 
 
-async def _service(
-    args: argparse.Namespace, template: Template, stack: AsyncExitStack
-) -> tuple[JudgeClient | None, str]:
-    """The service, if it is named, and what is to be said where its judge is a toy and prefers answers."""
+async def _service(args: argparse.Namespace, stack: AsyncExitStack) -> tuple[JudgeClient | None, str]:
+    """The service, if it is named, and what is to be said where its judge is a toy."""
     if args.url is None:
         return None, ""
     client = JudgeClient(args.url, token=os.environ.get(args.token_env) or None)
@@ -205,23 +215,11 @@ async def _service(
         judge = await client.judge()
     except RubricdClientError as error:
         raise _NobodyToAsk(explained(error, args.token_env)) from None
-    if not judge.toy or not template.pair:
+    if not judge.toy:
         return client, ""
     toy = f"judge {judge.model} is a toy: believe none of its preferences"
     print(f"rubricd: {toy}", file=sys.stderr)
     return client, f"; {toy}"
-
-
-def _linted(orders: Orders, client: JudgeClient, args: argparse.Namespace) -> Orders:
-    aggregation: wire.AggregationName = "rar_explicit" if orders.template.shape == "categories" else "healthbench"
-
-    async def lint(rubric: wire.Rubric) -> Sequence[wire.Finding]:
-        try:
-            return (await client.lint(rubric, aggregation=aggregation)).findings
-        except RubricdClientError as error:
-            raise _NobodyToAsk(explained(error, args.token_env)) from None
-
-    return replace(orders, lint=lint)
 
 
 def _preferring(client: JudgeClient, args: argparse.Namespace) -> Any:
@@ -236,10 +234,9 @@ def _preferring(client: JudgeClient, args: argparse.Namespace) -> Any:
     return prefer
 
 
-def _subtitle(args: argparse.Namespace, plan: _Plan, service: JudgeClient | None, toy: str) -> str:
+def _subtitle(args: argparse.Namespace, plan: _Plan, toy: str) -> str:
     files = ", ".join(Path(file).name for file in args.files)
-    linted = f"linted by {args.url}" if service is not None else "not linted: no --url was given"
-    return f"{files}, written by {args.model} from {plan.template.source}; {linted}{toy}; seed {args.seed}."
+    return f"{files}, written by {args.model} from {plan.template.source}{toy}; seed {args.seed}."
 
 
 def _report(out: Path) -> Path:

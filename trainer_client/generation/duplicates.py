@@ -4,8 +4,11 @@ A text is read as a bag of word stems, without common words and without verbs of
 Two criteria are merged where the bag of one lies within the other's and Dice's coefficient, twice what they share by
 what both have, reaches a threshold.
 
+`rubricd lint` warns of more (`near_duplicate`): a warning may be wrong, and here nobody is asked.
+
 Guarantees: criteria with other numbers, other negations or another sign stay apart, and so do two of which each has a
-word that the other lacks, however alike they are: that word may be the other drug. Of those that are merged the one
+word that the other lacks, or in which two words have changed places, however alike they are: that word may be the other
+drug, and who pays may be paid. Of those that are merged the one
 that weighs more stays as it is, and the first of equals.
 """
 
@@ -15,11 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer_client import wire
+from trainer_client.lint.repetition import are_exchanged
 
 THRESHOLD = 0.8
 """`docs/guide/generate.md` says on what it was measured."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?|\d+(?:[.,]\d+)*%?")
+_LIST = re.compile(r"\b(?:and|or)\b", re.IGNORECASE)
 _COMMON = """
 a an the of to in on at by for from with and or is are be been being was were it its this that these those as such
 response answer assistant model user patient person should must may can will would has have had does do did their them
@@ -68,6 +73,7 @@ class Merged:
 @dataclass(frozen=True, slots=True)
 class _Words:
     stems: Counter[str]
+    order: tuple[str, ...]
     numbers: tuple[str, ...]
     negations: int
 
@@ -99,12 +105,14 @@ def similarity(first: wire.Criterion, second: wire.Criterion) -> float:
     shared = one.stems & other.stems
     if shared not in (one.stems, other.stems):
         return 0.0
+    if are_exchanged(one.order, other.order) and not _LIST.search(first.judged_text):
+        return 0.0
     both = one.stems.total() + other.stems.total()
     return 2 * shared.total() / both if both else float(first.judged_text == second.judged_text)
 
 
 def _words(text: str) -> _Words:
-    stems: Counter[str] = Counter()
+    stems: list[str] = []
     numbers, negations = [], 0
     for word in _WORD.findall(text.casefold().replace("\u2019", "'")):
         if word[0].isdigit():
@@ -112,8 +120,8 @@ def _words(text: str) -> _Words:
         elif word.endswith("n't") or word in _NEGATION_WORDS:
             negations += 1
         elif word not in _COMMON_WORDS and _stem(word) not in _SAYING_STEMS:
-            stems[_stem(word)] += 1
-    return _Words(stems, tuple(sorted(numbers)), negations)
+            stems.append(_stem(word))
+    return _Words(Counter(stems), tuple(stems), tuple(sorted(numbers)), negations)
 
 
 def _stem(word: str) -> str:

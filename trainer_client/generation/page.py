@@ -47,21 +47,19 @@ class Examples:
             kind.append(outcome)
 
 
-def page(
-    tally: Tally, examples: Examples, template: Template, subtitle: str, spending: Mapping[str, Any], linted: bool
-) -> str:
+def page(tally: Tally, examples: Examples, template: Template, subtitle: str, spending: Mapping[str, Any]) -> str:
     """The whole page."""
     shown = [*examples.without, *examples.found, *examples.clean]
     about = f"{len(shown):,} of {tally.rows:,} rows: without a rubric, with findings, and others, up to {_MOST} each."
     return document.document(
         f"Rubrics by {template.version_name}",
         subtitle,
-        tiles=_tiles(tally, spending, linted),
+        tiles=_tiles(tally, spending),
         sections=[
             _counts("Criteria in a rubric", "How many rubrics have so many criteria.", _numbers(tally.sizes)),
             _counts("Points", "How many criteria have so many points, faults below 0.", _numbers(tally.points)),
             _counts("Categories", "How many criteria each has.", dict(tally.categories.most_common())),
-            _findings(tally) if linted else "",
+            _findings(tally),
             _whys(tally),
             document.section("Rubrics", about, "") if shown else "",
             *map(_row, shown),
@@ -70,13 +68,12 @@ def page(
     )
 
 
-def _tiles(tally: Tally, spending: Mapping[str, Any], linted: bool) -> Iterable[str]:
+def _tiles(tally: Tally, spending: Mapping[str, Any]) -> Iterable[str]:
     without = tally.states["failed"] + tally.states["dropped"]
     yield document.tile(f"{tally.written:,}", "rubrics written", verdict="pass" if tally.written else "fail")
     yield document.tile(f"{without:,}", "rows without one", verdict="warn" if without else "")
     yield document.tile(f"{tally.criteria:,}", "criteria", f"{tally.merged:,} more were merged")
-    if linted:
-        yield document.tile(f"{tally.last.total():,}", "findings left", f"{tally.first.total():,} in first drafts")
+    yield document.tile(f"{tally.last.total():,}", "findings left", f"{tally.first.total():,} in first drafts")
     yield document.tile(f"{tally.refused:,}", "drafts refused", about="they were not in the form that was asked for")
     cost = spending.get("cost")
     tokens = f"{spending['prompt_tokens']:,} tokens read, {spending['completion_tokens']:,} written, "

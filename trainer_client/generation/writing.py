@@ -4,7 +4,7 @@ Guarantees: a draft that cannot be read is not used, and its faults go back to t
 back a bounded number of times; of all drafts the one with the fewest errors, then the fewest findings, is taken.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -19,7 +19,8 @@ from trainer_client.generation.shapes import NotARubric
 from trainer_client.generation.templates import Template, UseOfReference, revision
 from trainer_client.policy_answers import PolicyAnswers
 
-Lint = Callable[[wire.Rubric], Awaitable[Sequence[wire.Finding]]]
+Lint = Callable[[wire.Rubric, str | None], Sequence[wire.Finding]]
+"""The findings about a rubric whose prompt has this reference, or none."""
 KindOfReference = Literal["given", "written", "none"]
 _ANSWERS = PolicyAnswers()
 
@@ -42,18 +43,18 @@ class Chat(Protocol):
 @dataclass(frozen=True, slots=True)
 class Orders:
     """How rubrics are written. `attempts` bounds how often a draft that cannot be read is asked for again, `rounds` how
-    often findings go back. `lint` is None where nothing lints. `sampling` are the arguments of `chat`."""
+    often findings go back. `sampling` are the arguments of `chat`."""
 
     template: Template
     answer_template: Template
     reference: UseOfReference
     form: type[BaseModel]
+    lint: Lint
     guideline: str | None = None
     attempts: int = 3
     rounds: int = 2
     seed: int = 0
     sampling: Mapping[str, Any] = field(default_factory=dict)
-    lint: Lint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,11 @@ class Written:
 
 
 async def write(chat: Chat, source: Source, orders: Orders) -> Written:
-    """The rubric for one row. Raises NotARubric where no draft could be read, RubricdClientError where the generator or
-    the linter cannot be asked."""
+    """The rubric for one row. Raises NotARubric where no draft could be read, RubricdClientError where the generator
+    cannot be asked."""
     answer, kind = await _reference(chat, source, orders)
     task = orders.template.messages(source.messages, answer=answer, pair=source.pair, guideline=orders.guideline)
-    writer = _Writer(chat, orders, task)
+    writer = _Writer(chat, orders, task, answer)
     best = first = await writer.draft([])
     rounds = 0
     while best.findings and rounds < orders.rounds:
@@ -124,8 +125,9 @@ async def _reference(chat: Chat, source: Source, orders: Orders) -> tuple[str | 
 class _Writer:
     """The conversation with the generator about one row."""
 
-    def __init__(self, chat: Chat, orders: Orders, task: Sequence[Message]) -> None:
+    def __init__(self, chat: Chat, orders: Orders, task: Sequence[Message], reference: str | None) -> None:
         self._chat = chat
+        self._reference = reference
         self._orders = orders
         self._task = list(task)
         self._schema = shapes.schema_of(orders.form)
@@ -150,8 +152,7 @@ class _Writer:
                     raise
                 again = revision("faults", error.faults)
         rubric = wire.Rubric(criteria=kept)
-        found = [] if self._orders.lint is None else await self._orders.lint(rubric)
-        return Draft(rubric, tuple(merged), tuple(found))
+        return Draft(rubric, tuple(merged), tuple(self._orders.lint(rubric, self._reference)))
 
     def _distinct(self, criteria: Sequence[wire.Criterion]) -> tuple[list[wire.Criterion], list[Merged]]:
         """The criteria without their repetitions. Raises NotARubric where too few are left."""

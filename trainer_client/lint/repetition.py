@@ -106,10 +106,10 @@ def about_the_same(one: Said, other: Said) -> bool:
     shared = len(one.content & other.content)
     alike = shared >= _ALIKE * (sum(sizes) - shared) and sum(sizes) - 2 * shared <= _MOST_DIFFERENT
     listed = any(f" {word} " in one.same for word in ("and", "or"))
-    return alike and (listed or not _are_exchanged(one.order, other.order))
+    return alike and (listed or not are_exchanged(one.order, other.order))
 
 
-def _are_exchanged(one: Sequence[str], other: Sequence[str]) -> bool:
+def are_exchanged(one: Sequence[str], other: Sequence[str]) -> bool:
     """Whether two words have changed places, as who pays and who is paid."""
     if len(one) != len(other):
         return False

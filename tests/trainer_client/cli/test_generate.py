@@ -7,9 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -23,21 +21,6 @@ from trainer_client.data.rows import read_rows
 from trainer_client.endpoint import AnswerLog
 
 ROWS = 30
-
-
-class _Linting(Service):
-    """A judge service whose linter finds each criterion that says "helpful"."""
-
-    def respond(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path != "/v1/rubrics/lint":
-            return super().respond(request)
-        criteria = json.loads(request.content)["rubric"]["criteria"]
-        findings = [
-            {"code": "vague", "severity": "warning", "criterion": str(place), "message": "say what would be seen"}
-            for place, one in enumerate(criteria)
-            if "helpful" in one["text"]
-        ]
-        return answered({"findings": findings})
 
 
 def _written(asked: Asked) -> str:
@@ -55,12 +38,6 @@ def rows(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def judge() -> Iterator[str]:
-    with served(_Linting()) as url:
-        yield url
-
-
 def _arguments(rows: Path, server: ChatServer, *more: str, template: str = "ruscarl") -> list[str]:
     out = str(rows.with_name("out.jsonl"))
     model = ["--model-url", server.url, "--model", "writer"]
@@ -72,23 +49,17 @@ def _run(rows: Path, answer: Answer, *more: str, template: str = "ruscarl") -> t
         return main(_arguments(rows, server, *more, template=template)), server
 
 
-def test_rows_come_out_with_rubrics_in_order_and_with_a_report(
-    rows: Path, judge: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_come_out_with_rubrics_in_order_and_with_a_report(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = rows.with_name("summary.json")
     prices = ("--price-in", "1", "--price-out", "2")
-    code, server = _run(rows, _written, "--url", judge, "--json", str(summary), *prices)
+    code, server = _run(rows, _written, "--json", str(summary), *prices)
     assert code == 0
     found = list(read_rows(rows.with_name("out.jsonl")))
     assert [one.id for one in found] == [str(n) for n in range(ROWS)]
     assert all(one.rubric is not None and len(one.rubric.criteria) == 8 for one in found)
     told = json.loads(summary.read_text())
-    assert (told["written"], told["lint_rounds"], told["findings_first"], told["findings_left"]) == (
-        30,
-        1,
-        {"vague": 1},
-        {},
-    )
+    assert (told["written"], told["lint_rounds"]) == (30, 1)
+    assert (told["findings_first"], told["findings_left"]) == ({"generic": 1}, {})
     assert told["references"] == {"written": 30}
     spending = told["spending"]
     assert spending["requests"] == len(server.asked) == 61
@@ -123,7 +94,7 @@ def test_a_killed_command_goes_on_and_pays_nothing_twice(rows: Path) -> None:
         assert before == 29
         assert main(_arguments(rows, server)) == 0
         again = len(server.asked) - before
-    assert again == 60 - 25, "what was answered before the kill is not asked again"
+    assert again == 61 - 25, "what was answered before the kill is not asked again"
     whole = rows.with_name("out.jsonl").read_bytes()
     assert _run_elsewhere(rows) == whole
 
@@ -171,8 +142,11 @@ def test_nobody_to_ask_is_one_sentence(
     assert line.startswith("rubricd: ") and said in line and "the same command goes on from here" in line
 
 
-def test_a_service_that_is_not_there_is_one_sentence(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, server = _run(rows, _written, "--url", f"http://127.0.0.1:{free_port()}")
+def test_a_service_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"prompt": "My knee?", "chosen": "rest", "rejected": "run"}))
+    url = f"http://127.0.0.1:{free_port()}"
+    code, server = _run(path, _written, "--url", url, template="contrastive")
     assert code == 2 and not server.asked
     assert "start the service there" in capsys.readouterr().err
 
@@ -211,7 +185,7 @@ def test_pairs_are_kept_where_the_judge_prefers_what_people_preferred(tmp_path: 
     assert "rest and ice" in server.asked[0].last
 
 
-class _Reading(_Linting):
+class _Reading(Service):
     """A judge for whom a criterion is met by an answer that has its last word."""
 
     def __init__(self) -> None:
@@ -248,6 +222,7 @@ MISUSE: list[tuple[list[str], str]] = [
     (["--template", "guideline"], "needs --guideline FILE"),
     (["--guideline", "rows.jsonl"], "reads no guideline"),
     (["--template", "contrastive"], "name the service with --url"),
+    (["--url", "http://127.0.0.1:1"], "asks no judge; leave out --url"),
     (["--template", "answer"], "asks for a text"),
     (["--out", "out.parquet"], "name a file that ends in .jsonl"),
     (["--out", "nowhere/out.jsonl"], "there is no such folder"),
@@ -275,14 +250,8 @@ def test_two_commands_do_not_write_one_file(rows: Path, capsys: pytest.CaptureFi
 
 
 def test_categories_are_linted_as_they_will_be_weighed(rows: Path) -> None:
-    seen: list[Any] = []
-
-    class _Seeing(_Linting):
-        def respond(self, request: httpx.Request) -> httpx.Response:
-            if request.url.path == "/v1/rubrics/lint":
-                seen.append(json.loads(request.content)["aggregation"])
-            return super().respond(request)
-
-    with served(_Seeing()) as url:
-        assert _run(rows, lambda asked: categories(), "--url", url, "--limit", "1", template="rar-science")[0] == 0
-    assert seen == ["rar_explicit"]
+    summary = rows.with_name("summary.json")
+    draft = categories({"category": "optional", "weight": 5})
+    more = ("--limit", "1", "--json", str(summary))
+    assert _run(rows, lambda asked: draft, *more, template="rar-science")[0] == 0
+    assert json.loads(summary.read_text())["findings_left"] == {"category_order": 1}

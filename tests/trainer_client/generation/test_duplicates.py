@@ -11,7 +11,8 @@ def _one(text: str, points: float = 3) -> wire.Criterion:
 
 
 SAME = [
-    ("Mentions resting the knee.", "States that the knee should be rested."),
+    ("Mentions that the knee needs rest.", "States that the knee needs resting."),
+    ("Recommends rest and ice.", "Advises ice and rest."),
     ("Recommends ice for the swelling.", "Advises using ice for swelling"),
     ("The response explains how insulin lowers glucose.", "Describes the way that insulin lowers the glucose."),
     ("Asks the user about fever.", "Asks about any fever."),
@@ -44,6 +45,7 @@ APART = [
     ("States that oxygen increases.", "States that oxygen decreases."),
     ("Asks about left arm pain.", "Asks about right arm pain."),
     ("Names Newton's second law.", "Names Newton's third law."),
+    ("Explains that insulin lowers glucagon.", "Explains that glucagon lowers insulin."),
 ]
 
 

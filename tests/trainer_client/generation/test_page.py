@@ -13,13 +13,13 @@ from trainer_client.generation.tally import Tally
 SPENDING = {"requests": 7, "from_log": 3, "prompt_tokens": 1000, "completion_tokens": 200, "cost": 0.5}
 
 
-def _page(*outcomes: Outcome, linted: bool = True, cost: float | None = 0.5) -> str:
+def _page(*outcomes: Outcome, cost: float | None = 0.5) -> str:
     tally, examples = Tally(), Examples()
     for one in outcomes:
         tally.add(one)
         examples.add(one)
     template = templates.load("rar-medicine")
-    return page(tally, examples, template, "rows.jsonl", {**SPENDING, "cost": cost}, linted)
+    return page(tally, examples, template, "rows.jsonl", {**SPENDING, "cost": cost})
 
 
 def test_a_rubric_is_shown_with_its_findings_and_what_was_merged() -> None:
@@ -49,6 +49,6 @@ def test_of_many_rows_some_are_shown_and_how_many_is_said() -> None:
     assert html.count("<h2>Row ") == 40 and "40 of 90 rows" in html
 
 
-def test_without_a_linter_or_prices_nothing_is_said_of_them() -> None:
-    html = _page(outcome(), linted=False, cost=None)
-    assert "findings left" not in html and ">cost<" not in html and ">requests<" in html
+def test_without_prices_there_is_no_cost() -> None:
+    html = _page(outcome(), cost=None)
+    assert ">cost<" not in html and ">requests<" in html

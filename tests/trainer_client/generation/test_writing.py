@@ -20,7 +20,7 @@ def _finding(code: str, criterion: str | None = "0", severity: str = "warning") 
 def _linter(*answers: Sequence[wire.Finding]) -> Lint:
     left = list(answers)
 
-    async def lint(rubric: wire.Rubric) -> Sequence[wire.Finding]:
+    def lint(rubric: wire.Rubric, reference: str | None) -> Sequence[wire.Finding]:
         return left.pop(0)
 
     return lint
@@ -128,6 +128,19 @@ async def test_references_are_used_ignored_or_written_first(use: str, given: str
     text = chat.asked[-1][0][1]["content"]
     assert ("Rest it." in text) is (kind != "none") and "Hm." not in text
     assert calls == 1 or chat.asked[0][2] is None, "an answer is no JSON"
+
+
+async def test_the_linter_sees_the_answer_that_the_generator_saw() -> None:
+    seen = []
+
+    def lint(rubric: wire.Rubric, reference: str | None) -> Sequence[wire.Finding]:
+        seen.append(reference)
+        return ()
+
+    for use, given in (("use", "Rest it."), ("ignore", "Rest it."), ("write", None)):
+        chat = Script(*(["Ice it."] if use == "write" else []), points())
+        await write(chat, source(reference=given), orders(reference=use, lint=lint))
+    assert seen == ["Rest it.", None, "Ice it."]
 
 
 async def test_an_empty_answer_is_no_reference() -> None:
