@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer_client import wire
 from trainer_client.data import reader
 from trainer_client.data.files import sources
 from trainer_client.data.formats import table
 from trainer_client.data.formats.task import identity, reference
 from trainer_client.data.preferred import pair_of, prompt_of_pair
 from trainer_client.data.reader import Law
-from trainer_client.data.records import Raw, RowError
+from trainer_client.data.records import Raw, RowError, mapping
 from trainer_client.data.rows import messages_of
 from trainer_client.errors import DataError
 from trainer_client.scaffold import Message
@@ -76,10 +77,16 @@ def _source(raw: Any, index: int, place: str, pairs: bool, law: Law) -> Source:
         id=read.item.id or str(index),
         place=place,
         messages=messages_of(prompt),
-        reference=read.item.reference,
+        reference=read.item.reference or _ideal(row),
         pair=pair,
         source=read.source,
     )
+
+
+def _ideal(row: Raw) -> str | None:
+    """The physicians' answer of a row of HealthBench."""
+    ideal = mapping(row.get("ideal_completions_data")).get("ideal_completion")
+    return ideal if isinstance(ideal, str) and wire.says_something(ideal) else None
 
 
 def _with_prompt(row: Raw) -> Raw:

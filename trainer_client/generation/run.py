@@ -28,12 +28,13 @@ _NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a row. `why` says why it has no rubric."""
+    """What became of a row. `why` says why it has no rubric; `refused` counts drafts that could not be read."""
 
     source: Source
     written: Written | None
     preference: Preference | None
     why: str | None
+    refused: int = 0
 
     @property
     def state(self) -> State:
@@ -71,7 +72,7 @@ async def _outcome(chat: Chat, source: Source, orders: Orders, prefer: Prefer | 
     try:
         written = await write(chat, source, orders)
     except NotARubric as error:
-        return Outcome(source, None, None, f"no draft could be used: {error}")
+        return Outcome(source, None, None, f"no draft could be used: {error}", error.drafts)
     except RubricdClientError as error:
         if not isinstance(error, _ABOUT_A_ROW) or getattr(error, "status", None) == _NOT_FOUND:
             raise

@@ -20,7 +20,10 @@ _ANSWERS = PolicyAnswers()
 
 
 class NotARubric(Exception):
-    """What the generator wrote cannot be used; `faults` say why, a sentence each."""
+    """What the generator wrote cannot be used; `faults` say why, a sentence each. `drafts` counts the drafts of a row
+    that ends without one that can."""
+
+    drafts = 0
 
     def __init__(self, faults: Sequence[str]) -> None:
         more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
@@ -36,17 +39,15 @@ class _Categorised(_Form):
     title: str
     category: Literal["essential", "important", "optional", "pitfall"]
     description: str
-    weight: int
+    weight: Annotated[int, Field(ge=-2, le=5)]
 
 
 class _Pointed(_Form):
     criterion: str
-    points: int
+    points: Annotated[int, Field(ge=-10, le=10)]
 
 
-class _Quoted(_Form):
-    criterion: str
-    points: int
+class _Quoted(_Pointed):
     quote: str
 
 
@@ -104,6 +105,8 @@ def read(text: str, template: Template, form: type[BaseModel], guideline: str | 
     faults = [*_faults(document, template, guideline)]
     criteria = []
     for place, one in fields:
+        if _is_example(one["text"], template):
+            faults.append(f"{place}: it is the example of the task; write about this conversation")
         try:
             criteria.append(wire.Criterion.model_validate(one))
         except ValidationError as error:
@@ -155,8 +158,8 @@ def _faults(document: Any, template: Template, guideline: str | None) -> Iterato
                 yield f"{number} rules in all; write {_between(*template.items)}"
         case _:
             for place, one in enumerate(document.rubrics):
-                if one.points == 0 or abs(one.points) > 10:
-                    yield f"rubrics.{place}.points: {one.points}; points are 1 to 10 or -10 to -1"
+                if one.points == 0:
+                    yield f"rubrics.{place}.points: 0; points are 1 to 10 or -10 to -1"
             if template.shape == "quoted" and guideline is not None:
                 yield from _unquoted(document.rubrics, guideline)
 
@@ -168,6 +171,11 @@ def _unquoted(criteria: Sequence[_Quoted], guideline: str) -> Iterator[str]:
         quote = " ".join(one.quote.split())
         if not quote or quote not in whole:
             yield f"rubrics.{place}.quote: these words are not in the guideline; copy them exactly"
+
+
+def _is_example(text: str, template: Template) -> bool:
+    """Whether a criterion is copied from the template: small models do that."""
+    return wire.says_something(text) and any(f'"{text.strip()}"' in one for one in template.texts.values())
 
 
 def _between(low: int, high: int) -> str:

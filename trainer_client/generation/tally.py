@@ -32,6 +32,7 @@ class Tally:
         self.states[outcome.state] += 1
         if outcome.why is not None:
             self.whys[outcome.why] += 1
+        self.refused += outcome.refused
         if outcome.written is None:
             return
         written, draft = outcome.written, outcome.written.draft

@@ -111,7 +111,13 @@ def set_apart(name: str, text: str) -> str:
 
 def conversation_text(turns: Sequence[Turn]) -> str:
     """The turns, each under its role. What a tool was asked or answered is there as text."""
-    return "\n\n".join(f"[{turn['role']}]\n{turn.get('content') or turn.get('tool_calls') or ''}" for turn in turns)
+    return "\n\n".join(f"[{turn['role']}]\n{_said(turn)}" for turn in turns)
+
+
+def _said(turn: Turn) -> str:
+    calls = [call["function"] for call in turn.get("tool_calls") or ()]
+    told = [f"calls {call['name']}({call['arguments']})" for call in calls]
+    return "\n".join(filter(None, (turn["content"], *told)))
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:

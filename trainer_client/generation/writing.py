@@ -91,7 +91,11 @@ async def write(chat: Chat, source: Source, orders: Orders) -> Written:
     answer, kind = await _reference(chat, source, orders)
     task = orders.template.messages(source.messages, answer=answer, pair=source.pair, guideline=orders.guideline)
     writer = _Writer(chat, orders, task, answer)
-    best = first = await writer.draft([])
+    try:
+        best = first = await writer.draft([])
+    except NotARubric as error:
+        error.drafts = writer.refused
+        raise
     rounds = 0
     while best.findings and rounds < orders.rounds:
         rounds += 1

@@ -38,6 +38,11 @@ def _turns(text: str) -> list[dict[str, str]]:
             "rubric": [{"title": "T", "description": "Pitfall Criteria: Does not rest.", "weight": -1}],
         },
         {"prompt": [USER], "rubrics": [{"criterion": "Says rest.", "points": 3, "tags": []}], "reference": "Rest it."},
+        {
+            "prompt": [USER],
+            "rubrics": [{"criterion": "Says rest.", "points": 3, "tags": []}],
+            "ideal_completions_data": {"ideal_completion": "Rest it.", "ideal_completions_group": "Group 2"},
+        },
     ],
 )
 def test_a_prompt_and_its_reference_are_found(row: dict[str, Any], tmp_path: Path) -> None:

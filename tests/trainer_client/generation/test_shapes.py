@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ FAULTY = {
     "points as text": (points({"points": "3"}), "rubrics.0.points: input should be a valid integer"),
     "a fraction": (points({"points": 3.5}), "rubrics.0.points"),
     "no points": (points({"points": 0}), "rubrics.0.points: 0; points are"),
-    "too many points": (points({}, {"points": 11}), "rubrics.1.points: 11; points are"),
+    "too many points": (points({}, {"points": 11}), "rubrics.1.points: input should be less than or equal to 10"),
     "no text": (points({"criterion": " "}), "rubrics.0"),
     "faults alone": (points().replace('"points": 3', '"points": -3'), "no criterion is wanted"),
 }
@@ -96,6 +97,15 @@ def test_a_faulty_draft_is_refused_with_its_place(case: str) -> None:
     with pytest.raises(NotARubric) as refused:
         _read(text, "ruscarl")
     assert said in refused.value.faults[0], refused.value.faults
+
+
+def test_an_example_of_the_template_is_no_criterion() -> None:
+    ruscarl = templates.load("ruscarl")
+    example = '{"rubrics": [{"criterion": "Mentions ice for the knee.", "points": 3}]}'
+    template = replace(ruscarl, texts={**ruscarl.texts, "user": f"{ruscarl.texts['user']} Example: {example}"})
+    with pytest.raises(NotARubric) as refused:
+        shapes.read(points(), template, form_of(template), None)
+    assert refused.value.faults == ("rubrics.1: it is the example of the task; write about this conversation",)
 
 
 def test_weights_of_rar_are_those_of_the_category() -> None:

@@ -36,12 +36,12 @@ def test_everything_is_counted() -> None:
     tally = Tally()
     tally.add(outcome())
     tally.add(outcome((finding("vague"), finding("contradiction", "error"))))
-    tally.add(outcome(written=None, why="no draft"))
+    tally.add(outcome(written=None, why="no draft", refused=3))
     tally.add(outcome(preference=Preference(0.1, 0.2, "judge-1"), why="not preferred"))
     found = tally.as_json()
     assert (found["rows"], found["written"], found["failed"], found["dropped"]) == (4, 2, 1, 1)
     assert (found["criteria"], found["criteria_per_rubric"], found["merged"]) == (4, 2.0, 2)
-    assert (found["with_error"], found["drafts_refused"], found["lint_rounds"]) == (1, 6, 3)
+    assert (found["with_error"], found["drafts_refused"], found["lint_rounds"]) == (1, 9, 3)
     assert found["points"] == {"-2": 2, "5": 2} and found["categories"] == {"essential": 2, "pitfall": 2}
     assert found["findings_first"] == {"vague": 3, "contradiction": 1}
     assert found["findings_left"] == {"vague": 1, "contradiction": 1}

@@ -19,6 +19,17 @@ def test_the_papers_templates_are_there() -> None:
     assert templates.names() == ("contrastive", "guideline", "rar-medicine", "rar-science", "ruscarl")
 
 
+def test_the_guide_lists_every_template_with_its_numbers_and_its_default_of_references() -> None:
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "guide" / "generate.md").read_text(encoding="utf-8")
+    tables = [line for line in guide.splitlines() if line.startswith("| `")]
+    for name in templates.names():
+        template = templates.load(name)
+        (row,) = [line for line in tables if line.startswith(f"| `{name}` |")]
+        assert f"| {template.items[0]} to {template.items[1]} |" in row
+        (use,) = [line for line in tables if line.startswith(f"| `{template.reference}` |")]
+        assert f"`{name}`" in use.rsplit("|", 2)[1]
+
+
 @pytest.mark.parametrize(
     ("name", "items"),
     [("rar-medicine", (7, 20)), ("rar-science", (7, 20)), ("ruscarl", (5, 15))],
@@ -42,7 +53,7 @@ def test_every_template_is_filled_and_ends_with_the_conversation(name: str) -> N
     pair = ("good", "bad") if template.pair else None
     turns = template.messages(CONVERSATION, answer="An answer.", pair=pair, guideline="Be kind.")
     assert [turn["role"] for turn in turns] == ["system", "user"]
-    text = turns[1]["content"]
+    text = turns[-1]["content"]
     assert "Since Monday, and it costs $reference." in text, "a place in a row's text is text"
     assert text.replace("costs $reference", "").count("$") == 0
     assert text.splitlines()[-1].startswith("--- end of conversation ")
@@ -69,9 +80,13 @@ def test_a_text_cannot_hold_its_own_end() -> None:
 
 
 def test_what_tools_were_asked_is_there_as_text() -> None:
-    call = {"type": "function", "function": {"name": "look_up", "arguments": "{}"}}
-    turn = Message(role="assistant", content="", tool_calls=[call])
-    assert "look_up" in templates.conversation_text((turn,))
+    call = {"type": "function", "function": {"name": "look_up", "arguments": '{"what": "knees"}'}}
+    turns = (
+        Message(role="assistant", content="I look it up.", tool_calls=[call]),
+        Message(role="tool", content="Rest helps."),
+    )
+    expected = '[assistant]\nI look it up.\ncalls look_up({"what": "knees"})\n\n[tool]\nRest helps.'
+    assert templates.conversation_text(turns) == expected
 
 
 def test_a_template_of_ones_own_is_a_file(tmp_path: Path) -> None:

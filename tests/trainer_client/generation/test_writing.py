@@ -45,15 +45,17 @@ async def test_faults_go_back_with_the_draft_that_has_them() -> None:
     (_, second, third) = (messages for messages, _, _ in chat.asked)
     assert second[-2] == {"role": "assistant", "content": "no"}
     assert "not one JSON object" in second[-1]["content"]
-    assert "rubrics.0.points: 12" in third[-1]["content"] and len(third) == 4, "the first fault is not said again"
+    assert "rubrics.0.points: input should be less" in third[-1]["content"] and len(third) == 4, (
+        "the first fault is not said again"
+    )
     assert [seed for _, seed, _ in chat.asked] == [0, 1, 2]
 
 
 async def test_after_the_last_attempt_the_row_has_none() -> None:
     chat = Script("no")
-    with pytest.raises(NotARubric, match="not one JSON object"):
+    with pytest.raises(NotARubric, match="not one JSON object") as refused:
         await write(chat, source(), orders(attempts=3))
-    assert len(chat.asked) == 3
+    assert len(chat.asked) == 3 == refused.value.drafts
 
 
 async def test_a_draft_that_was_cut_off_is_not_used() -> None:
