@@ -102,10 +102,10 @@ def _check(args: argparse.Namespace) -> None:
     written.check_name(args.out)
     if args.out.exists() and not args.force:
         raise ValueError(f"{args.out} exists; name another file with --out, or overwrite it with --force")
-    if (args.model is None) != (args.model_url is None):
-        raise ValueError("--model and --model-url go together")
+    if args.model is None and args.model_url is not None:
+        raise ValueError("--model-url names an endpoint; name the model there with --model")
     if args.model is not None and args.kind != "paraphrased":
-        raise ValueError(f"--kind {args.kind} asks no model; leave --model and --model-url out")
+        raise ValueError(f"--kind {args.kind} asks no model; leave --model out")
 
 
 def _computed(args: argparse.Namespace, rows: Sequence[Source]) -> list[_Done]:

@@ -132,8 +132,8 @@ def test_a_rule_stays_a_rule_where_rubrics_are_exchanged(tmp_path: Path) -> None
     [
         (["--out", "a.txt"], "whose name ends in"),
         (["--out", "in.jsonl"], "exists; name another file"),
-        (["--out", "a.jsonl", "--model", "m"], "--model and --model-url go together"),
-        (["--out", "a.jsonl", "--model", "m", "--model-url", "http://x"], "asks no model"),
+        (["--out", "a.jsonl", "--model-url", "http://x"], "name the model there with --model"),
+        (["--out", "a.jsonl", "--model", "m"], "asks no model"),
     ],
 )
 def test_misuse_is_one_sentence(

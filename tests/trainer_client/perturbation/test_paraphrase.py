@@ -13,6 +13,8 @@ OLD = "Names the dose of the tea."
         ("States how much tea to drink.", "States how much tea to drink."),
         ('  "States how much tea to drink."\n', "States how much tea to drink."),
         ("Criterion: States the dose.", "States the dose."),
+        ('The new criterion is: "States the dose."', "States the dose."),
+        ("The new criterion is to state the dose.", None),
         ("names the dose\nof the tea.", None),
         ("", None),
         ('""', None),
