@@ -78,8 +78,12 @@ async def test_a_refusal_names_the_callers_item_and_the_request(client: JudgeCli
 
 
 async def test_lint_answers_in_the_contracts_words(client: JudgeClient) -> None:
-    found = await client.lint([{"text": "Recommends running.", "points": -3}])
-    assert all(finding.message for finding in found.findings)
+    words = " ".join(f"word{n}" for n in range(20))
+    rubric = [{"text": f"Says {words}.", "points": 1}, {"text": "Does not confuse them.", "points": -3}]
+    found = (await client.lint(rubric, reference=words)).findings
+    assert [(one.code, one.criterion) for one in found] == [("copied_reference", "0"), ("double_negation", "1")]
+    assert all(one.message == f"{one.why}; {one.remedy}" for one in found)
+    assert [one.code for one in (await client.lint(rubric)).findings] == ["double_negation"]
 
 
 async def test_the_part_of_a_rubric_costs_no_verdict_beside_the_whole(client: JudgeClient) -> None:

@@ -24,7 +24,7 @@ _VERBS = (
 ).replace(" ", "|")
 _AND_VERB = re.compile(
     r"(?:\band|;|,\s+then)\s+(?:also\s+|then\s+|finally\s+|[a-z]+ly\s+)*(?!is\b|was\b|does\b)(?P<any>[a-z]+s)\s+"
-    r"(?:the|an?|its|his|her|their|that|how|why|whether|what|no|any|all|two|three|four|\d+)\b"
+    r"(?:the|an?|its|his|her|their|how|why|whether|what|no|any|all|two|three|four|\d+)\b"
 )
 """Any verb with an object."""
 _AND_ALSO = re.compile(
@@ -109,7 +109,7 @@ def _is_of_the_whole(before: str, of_any: str | None) -> bool:
 
 
 def is_generic(text: str) -> bool:
-    if "\n" in text.strip() or re.search(r"[\d\"\u201c'\u2018]", text.replace("'s", "")):
+    if "\n" in text.strip() or words.EXAMPLES.search(text) or re.search(r"['\u2018]", text.replace("'s", "")):
         return False
     said = words.of(text)
     return (
