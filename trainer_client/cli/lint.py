@@ -10,13 +10,14 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
 from trainer_client.cli import lint_judge, lint_rows
 from trainer_client.cli.lint_rows import FixedRow, Placed
+from trainer_client.cli.progress import rows_progress
 from trainer_client.cli.service_arguments import aggregation, count, explained
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
@@ -31,6 +32,8 @@ DESCRIPTION = (
     "that --fail-on names, 1 with one, 2 for misuse."
 )
 _SHOWN = 60
+_LONG = 2_000
+"""So many rubrics take some seconds, and progress is shown."""
 _Counts = Counter[tuple[str, str]]
 
 
@@ -76,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         placed = _placed(args)
         options = {"aggregation": _aggregation(args.aggregation)}
-        found = [lint(one.rubric, reference=one.reference, **options) for one in placed]
+        with rows_progress(len(placed), len(placed) < _LONG, lambda: "") as moved:
+            found = [_found(one, options, moved) for one in placed]
         if args.url is not None:
             found = asyncio.run(_with_judge(args, placed, found))
     except KeyboardInterrupt:
@@ -94,6 +98,12 @@ def run(args: argparse.Namespace) -> int:
             print(_json(one, finding) if args.json else _line(one, finding))
     print(_summary(placed, counts), file=sys.stderr if args.json else sys.stdout)
     return 1 if any(_fails(severity, args.fail_on) for severity, _ in counts) else 0
+
+
+def _found(one: Placed, options: Any, moved: Callable[[int], None]) -> list[wire.Finding]:
+    findings = lint(one.rubric, reference=one.reference, **options)
+    moved(1)
+    return findings
 
 
 def _fails(severity: str, fail_on: str) -> bool:

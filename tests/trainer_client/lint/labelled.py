@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ _OTHER = {"text": "Zzz q1.", "points": 1}
 _ESCAPES = {"\\n": "\n", "\\u00a0": "\u00a0", "\\u200b": "\u200b"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
     """A rubric, and of these rules what each should say of it: pairs of a code and a criterion's id."""
 
@@ -35,7 +36,7 @@ class Case:
     aggregation: Any = "healthbench"
     reference: str | None = None
 
-    @property
+    @cached_property
     def found(self) -> frozenset[tuple[str, str | None]]:
         every = lint(self.rubric, self.aggregation, self.reference)
         return frozenset((one.code, one.criterion) for one in every if one.code in self.codes)

@@ -39,11 +39,11 @@ COSTLY += ["does not " * 3_500, "truly " * 5_000, "names a " * 4_000, "(" * 32_0
 
 @pytest.mark.parametrize("text", COSTLY)
 def test_the_largest_rubric_takes_seconds_at_most(text: str) -> None:
-    """0.1 to 1.3 s. Texts are compared by their words, of which the first 2,000 characters have few."""
-    rubric = [criterion(f"Names{text}{n}", (-1) ** n) for n in range(256)]
+    """0.02 to 0.4 s for a third of the most criteria. Texts are compared by the words of their beginnings."""
+    rubric = [criterion(f"Names{text}{n}", (-1) ** n) for n in range(85)]
     started = time.process_time()
     found(*rubric, aggregation="gated")
-    assert time.process_time() - started < 4
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(
