@@ -30,6 +30,7 @@ _COMMANDS: Mapping[str, _Command] = {
     "score": _Command("score a file of responses", "score"),
     "ledger": _Command("check a ledger of verdicts", "ledger"),
     "rubrics": _Command("store rubrics, and read them back", "rubrics"),
+    "rescore": _Command("say what logged rollouts would have been worth", "rescore"),
     "lint": _Command("find what to look at in rubrics", "lint"),
     "perturb": _Command("make rubrics worse in a known way", "perturb"),
     "generate": _Command("write rubrics with a chat model", "generate"),

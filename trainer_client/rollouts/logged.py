@@ -17,7 +17,8 @@ Turns = tuple[Mapping[str, Any], ...]
 @dataclass(frozen=True, slots=True)
 class LoggedVerdict:
     """One criterion of a rollout. `points` are as counted, with the polarity applied; `status` is the wire's, and None
-    where an older log has no verdict and does not say why; `fingerprint` is the judge's."""
+    where an older log has no verdict and does not say why; `p_raw` is P(met) before its calibration;
+    `fingerprint` is the judge's."""
 
     id: str
     text: str | None
@@ -29,6 +30,7 @@ class LoggedVerdict:
     source: str | None
     explanation: str | None
     fingerprint: str | None
+    p_raw: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ def _joined(one: Mapping[str, Any], criterion: wire.Criterion | None, fingerprin
         status=one.get("status") or (None if met is None else "ok"),
         met=met,
         p=one.get("p"),
+        p_raw=one.get("p_raw"),
         source=one.get("source"),
         explanation=one.get("explanation"),
         fingerprint=one.get("fingerprint") or fingerprint,

@@ -1,0 +1,1 @@
+"""Says what logged rollouts would have been worth under another judge, rubric, calibration or formula."""

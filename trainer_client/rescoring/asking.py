@@ -1,0 +1,168 @@
+"""Asks a judge for the verdicts that a log lacks: each response and criterion once, and never again what was answered.
+
+Answers are added to a file of JSON lines as they come, so that a command that was killed goes on where it was.
+
+Guarantees: a logged verdict is used where the same judge gave it, by its fingerprint. An answer is kept where asking
+again would give it again; what failed for the moment is asked at the next run. A torn last line is left out.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, get_args
+
+from trainer_client import wire
+from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
+from trainer_client.errors import DataError
+from trainer_client.rescoring.change import Criterion, by_text, criteria_of, named, ruling_of
+from trainer_client.rescoring.formulas import Ruling
+from trainer_client.rollouts import LoggedVerdict, Rollout
+
+_TRANSIENT: frozenset[str] = frozenset({"timeout", "overloaded", "engine_error", "cancelled"})
+_LASTING = frozenset(get_args(wire.CriterionStatus)) - _TRANSIENT
+
+Wanted = Mapping[str, tuple[Rollout, Criterion]]
+"""What is to be asked, by its key."""
+
+
+def key_of(judge: Any, rollout: Rollout, criterion: Criterion) -> str:
+    """What an answer depends on: the judge, what it is shown, and the rule where one decides."""
+    rule = criterion.source.verifier
+    content = [
+        judge,
+        rollout.prompt,
+        rollout.response,
+        rollout.reference,
+        criterion.text,
+        None if rule is None else rule.model_dump(mode="json", by_alias=True),
+    ]
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+class Answers:
+    """What a judge said, in memory and in a file. `asked` are options that make another verdict of the same judge, such
+    as votes; with them a verdict of the log is not taken for the judge's."""
+
+    def __init__(self, path: Path, judge: str, asked: Mapping[str, Any] | None = None) -> None:
+        self._path = path
+        self.judge = judge
+        self._asked = dict(asked or {})
+        self._found: dict[str, Ruling | None] = {}
+        if path.exists():
+            self._read()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._found
+
+    def key(self, rollout: Rollout, criterion: Criterion) -> str:
+        return key_of([self.judge, self._asked] if self._asked else self.judge, rollout, criterion)
+
+    def of(self, rollout: Rollout, criterion: Criterion) -> Ruling | None:
+        return self._found.get(self.key(rollout, criterion))
+
+    def log(self, rollout: Rollout, criterion: Criterion, said: LoggedVerdict | None) -> None:
+        """Takes a verdict of the log where this judge gave it."""
+        if said is not None and said.met is not None and said.fingerprint == self.judge and not self._asked:
+            self._found.setdefault(self.key(rollout, criterion), ruling_of(said))
+
+    def add(self, told: Iterable[tuple[str, wire.CriterionResult]]) -> None:
+        """Keeps what a judge answered, in the file at once."""
+        lines = []
+        for key, said in told:
+            self._found[key] = _ruling(said.status, said.met, said.p, said.source)
+            if said.status in _LASTING:
+                lines.append({"key": key, "status": said.status, "met": said.met, "p": said.p, "source": said.source})
+        if lines:
+            with self._path.open("ab") as file:
+                file.write("".join(f"{json.dumps(line)}\n" for line in lines).encode())
+
+    def _read(self) -> None:
+        """Raises DataError for a line that is no answer. A torn last one is cut off, so that lines can be added."""
+        raw = self._path.read_bytes()
+        whole = raw[: raw.rfind(b"\n") + 1]
+        for number, text in enumerate(whole.splitlines(), 1):
+            try:
+                line = wire.read_json(text)
+                self._found[line["key"]] = _ruling(line["status"], line["met"], line["p"], line["source"])
+            except (wire.JsonFault, KeyError, TypeError):
+                raise DataError(
+                    f"{self._path}, line {number}: it is no answer of a judge; take the file away"
+                ) from None
+        if len(whole) < len(raw):
+            os.truncate(self._path, len(whole))
+
+
+def _ruling(status: str, met: bool | None, p: float | None, source: str | None) -> Ruling | None:
+    return None if status != "ok" or met is None else Ruling(met, None if source == "rule" else p)
+
+
+def wanted(rollouts: Sequence[Rollout], answers: Answers, rubric: Callable[[Rollout], wire.Rubric] | None) -> Wanted:
+    """What neither the log nor the file has from this judge. Equal questions are one."""
+    found: dict[str, tuple[Rollout, Criterion]] = {}
+    for rollout in rollouts:
+        own = criteria_of(rollout)
+        said = by_text(own, {one.id: one for one in rollout.criteria})
+        for criterion in own if rubric is None else named(rubric(rollout)):
+            answers.log(rollout, criterion, said.get(criterion.text))
+            key = answers.key(rollout, criterion)
+            if key not in answers:
+                found[key] = rollout, criterion
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """An item, and the keys of its criteria for each of its responses."""
+
+    item: wire.Item
+    keys: Sequence[Sequence[str]]
+
+
+def _questions(wanted: Wanted) -> Iterator[_Question]:
+    """Neighbours with one prompt and the same missing criteria are one item, whose prompt is sent once."""
+    by_rollout: dict[int, tuple[Rollout, list[tuple[str, Criterion]]]] = {}
+    for key, (rollout, criterion) in wanted.items():
+        by_rollout.setdefault(id(rollout), (rollout, []))[1].append((key, criterion))
+
+    def shared(one: tuple[Rollout, list[tuple[str, Criterion]]]) -> Any:
+        rollout, missing = one
+        return rollout.prompt, rollout.reference, [criterion.source for _, criterion in missing]
+
+    for n, (_, same) in enumerate(groupby(by_rollout.values(), key=shared)):
+        members = list(same)
+        rollout, missing = members[0]
+        criteria = [one.source.model_copy(update={"id": str(m)}) for m, (_, one) in enumerate(missing)]
+        one = rollout.item()
+        fields: dict[str, Any] = {"id": str(n), "rubric": wire.Rubric(criteria=criteria), "metadata": None}
+        if len(members) > 1:
+            fields |= {"response": None, "responses": [member.item().response for member, _ in members]}
+        yield _Question(one.model_copy(update=fields), [[key for key, _ in keys] for _, keys in members])
+
+
+async def ask(
+    client: JudgeClient,
+    wanted: Wanted,
+    answers: Answers,
+    options: ScoreOptions,
+    moved: Callable[[int], None],
+) -> list[Failed]:
+    """Asks, keeps what comes as it comes, and returns what failed. `moved` is told how many verdicts came."""
+    questions = list(_questions(wanted))
+    owners = [keys for one in questions for keys in one.keys]
+    failed = []
+
+    def heard(place: int, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed):
+            failed.append(outcome)
+        else:
+            answers.add(zip(owners[place], outcome.result.criteria, strict=True))
+        moved(len(owners[place]))
+
+    asked: ScoreOptions = {**options, "expect_judge": answers.judge, "pitfalls": "met_is_bad", "reasoning": "keep"}
+    await client.score([one.item for one in questions], on_outcome=heard, **asked)
+    return failed
