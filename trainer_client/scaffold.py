@@ -142,27 +142,41 @@ class Scaffold:
     """The text that the policy's template puts into its own system turn before a prompt without one; see `placed`."""
 
     def reveal(
+        self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
+    ) -> tuple[int, ...]:
+        """Returns the revealed criteria as indexes of the rubric, in the order in which they were drawn. Their number
+        is round(share x counted criteria), by Python's `round` (halves go to even) as in the paper's code. Criteria
+        with 0 points are not revealed."""
+        counted, count = self._counted(rubric, member, group, step, total)
+        return tuple(self._random(row, member, step).sample(counted, len(counted))[:count])
+
+    def reveal_by_weight(
         self,
         rubric: Sequence[wire.Criterion],
+        weights: Sequence[float],
         *,
         row: str,
         member: int,
         group: int,
         step: int,
         total: int,
-        weights: Sequence[float] | None = None,
     ) -> tuple[int, ...]:
-        """Returns the revealed criteria as indexes of the rubric, in the order in which they were drawn. Their number
-        is round(share x counted criteria), by Python's `round` (halves go to even) as in the paper's code. Criteria
-        with 0 points are not revealed. `weights`, above 0, are how likely each criterion is to be drawn next."""
-        counted = [place for place, criterion in enumerate(rubric) if criterion.worth != 0]
-        count = round(self.schedule.share(member, group, step, total) * len(counted))
-        random = Random(f"{self.seed}/{row}/{step}" + ("" if self.nested else f"/{member}"))
-        if weights is None:
-            return tuple(random.sample(counted, len(counted))[:count])
+        """As `reveal`, where `weights`, all above 0, are how likely each criterion is to be drawn next."""
+        counted, count = self._counted(rubric, member, group, step, total)
+        random = self._random(row, member, step)
         # Efraimidis and Spirakis: the largest u^(1/w) first is to draw by weight without putting back.
         keys = {place: math.log(1.0 - random.random()) / weights[place] for place in counted}
         return tuple(sorted(counted, key=lambda place: -keys[place])[:count])
+
+    def _counted(
+        self, rubric: Sequence[wire.Criterion], member: int, group: int, step: int, total: int
+    ) -> tuple[list[int], int]:
+        """The criteria that may be revealed, and how many are."""
+        counted = [place for place, criterion in enumerate(rubric) if criterion.worth != 0]
+        return counted, round(self.schedule.share(member, group, step, total) * len(counted))
+
+    def _random(self, row: str, member: int, step: int) -> Random:
+        return Random(f"{self.seed}/{row}/{step}" + ("" if self.nested else f"/{member}"))
 
     def messages(
         self, messages: Sequence[Message], rubric: Sequence[wire.Criterion], revealed: Sequence[int]

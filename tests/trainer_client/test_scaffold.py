@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -167,7 +168,7 @@ def test_weights_decide_who_is_drawn_first() -> None:
     """Of 2,000 draws the one of weight 3 beside two of weight 1 is first in 3 of 5, give or take four errors."""
     rubric, scaffold = criteria(1, 1, 1), Scaffold(Schedule(over="constant"))
     firsts = [
-        scaffold.reveal(rubric, row="r", member=0, group=2, step=step, total=9, weights=[1, 3, 1])[0]
+        scaffold.reveal_by_weight(rubric, [1, 3, 1], row="r", member=0, group=2, step=step, total=9)[0]
         for step in range(2000)
     ]
     assert abs(firsts.count(1) / 2000 - 0.6) < 0.044 and abs(firsts.count(0) / 2000 - 0.2) < 0.036
@@ -176,12 +177,13 @@ def test_weights_decide_who_is_drawn_first() -> None:
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=9), st.integers(0, 3), st.booleans())
 def test_weights_change_which_are_shown_and_not_how_many(weights: list[float], member: int, nested: bool) -> None:
     rubric, scaffold = criteria(*[1, -2, 0, 3] * 3)[: len(weights)], Scaffold(Schedule(over="constant"), nested=nested)
-    place = {"row": "r", "member": member, "group": 4, "step": 3, "total": 9}
-    shown = scaffold.reveal(rubric, **place, weights=weights)  # type: ignore[arg-type]
-    assert shown == scaffold.reveal(rubric, **place, weights=weights)  # type: ignore[arg-type]
-    evenly = scaffold.reveal(rubric, **place)  # type: ignore[arg-type]
+    place: dict[str, Any] = {"row": "r", "group": 4, "step": 3, "total": 9}
+    shown = scaffold.reveal_by_weight(rubric, weights, member=member, **place)
+    assert shown == scaffold.reveal_by_weight(rubric, weights, member=member, **place)
+    evenly = scaffold.reveal(rubric, member=member, **place)
     assert len(shown) == len(evenly) == len(set(shown)) and all(rubric[one].points for one in shown)
-    assert not nested or shown == scaffold.reveal(rubric, **{**place, "member": 0}, weights=weights)[: len(shown)]  # type: ignore[arg-type]
+    if nested:
+        assert shown == scaffold.reveal_by_weight(rubric, weights, member=0, **place)[: len(shown)]
 
 
 def test_polarity_decides_the_section() -> None:

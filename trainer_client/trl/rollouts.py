@@ -117,10 +117,7 @@ class Rollouts:
             now = self._live.rubric(row["id"], rubric, step)
             if now is not None:
                 rubric = now.shown
-            weights = self._live.weights(row["id"], rubric)
-            drawn = self._scaffold.reveal(
-                rubric, row=row["id"], member=member, group=group, step=step, total=total, weights=weights
-            )
+            drawn = self._drawn(rubric, row=row["id"], member=member, group=group, step=step, total=total)
 
         def ids(revealed: Sequence[int]) -> list[int]:
             return self._ids(self._scaffold.messages(messages, rubric, revealed), trainer)
@@ -131,6 +128,12 @@ class Rollouts:
         share = len(revealed) / counted if counted else 0.0
         places = revealed if now is None else tuple(now.kept[place] for place in revealed)
         return _Start(own, ids(revealed), member, places, share, now)
+
+    def _drawn(self, rubric: Sequence[wire.Criterion], *, row: str, **place: int) -> tuple[int, ...]:
+        weights = self._live.weights(row, rubric)
+        if weights is None:
+            return self._scaffold.reveal(rubric, row=row, **place)
+        return self._scaffold.reveal_by_weight(rubric, weights, row=row, **place)
 
     def _ids(self, messages: list[Message], trainer: Any) -> list[int]:
         rendered: list[int] = trainer.processing_class.apply_chat_template(

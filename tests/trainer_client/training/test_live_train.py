@@ -42,7 +42,7 @@ def test_a_run_with_dropout_and_a_proposer(tmp_path: Path) -> None:
     }
     logs = [log for log in runs.metrics(out) if "reward" in log]
     assert sum(log["evolving/failed_share"] for log in logs) == pytest.approx(0.5)
-    assert all(0 < log["rubric/evolved_points_share"] <= 0.3 + 1e-9 for log in logs)
+    assert all(0 < log["rubric/evolved_points_share"] <= 0.3 + 1e-6 for log in logs)
     shares = sorted(round(log["rubric/dropped_share"], 3) for log in logs)
     assert shares == [0.2, 0.2, 0.2, 0.267], "1 of 5, and of 3 where nothing was proposed"
     table = pq.read_table(out / "completions" / "completions_00001.parquet").to_pydict()
