@@ -33,7 +33,10 @@ def add_common(parser: argparse.ArgumentParser, *, rows: str, seeds: int = 3) ->
 
 
 def add_rubrics(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
+    add = parser.add_argument
+    add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
+    add("--rubrics", type=Path, metavar="FILE", help="rubrics for rows without one: their rows, or a Harbor judge.toml")
+    add("--rubric-folder", type=Path, metavar="FOLDER", help="criteria of rubrics that rows name by their `ref`")
 
 
 def add_judge(parser: argparse.ArgumentParser, *, layout: str = "rubricd") -> None:

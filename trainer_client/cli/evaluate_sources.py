@@ -21,6 +21,7 @@ from trainer_client.client import ClientUsage
 from trainer_client.data import notes, responses
 from trainer_client.data.files import sources
 from trainer_client.data.items import read_items
+from trainer_client.data.joined import Rubrics
 from trainer_client.data.reader import Law
 from trainer_client.endpoint import AnswerLog
 from trainer_client.errors import DataError
@@ -34,6 +35,7 @@ from trainer_client.evaluation.answers import (
 )
 from trainer_client.evaluation.outcome import Evaluation
 from trainer_client.policy_answers import PolicyAnswers
+from trainer_client.rubric_folder import RubricFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +59,22 @@ def asks(args: argparse.Namespace) -> bool:
 def rows_of(args: argparse.Namespace) -> dict[str, wire.Item]:
     """The rows by id. Where the answers come from elsewhere, responses in the rows are not read. Raises DataError."""
     elsewhere = asks(args) or args.answers is not None or args.write_prompts is not None
-    law = Law(getattr(args, "pitfalls", None), join=_without_responses if elsewhere else None, say=notes.once())
+    pitfalls, rubrics = getattr(args, "pitfalls", None), getattr(args, "rubrics", None)
+    folder = getattr(args, "rubric_folder", None)
+    joined = None if rubrics is None else Rubrics(rubrics, Law(pitfalls=pitfalls)).joined
+
+    def join(row: dict[str, Any]) -> dict[str, Any]:
+        whole = row if joined is None else joined(row)
+        if not elsewhere:
+            return whole
+        return {**{name: value for name, value in whole.items() if name not in responses.COLUMNS}, "response": ""}
+
+    stored = None if folder is None else RubricFolder(folder).get
+    law = Law(pitfalls, join=join, stored=stored, say=notes.once())
     items = list(islice(read_items(*args.files, law=law), args.limit))
     if not items:
         raise DataError(f"{', '.join(map(str, args.files))}: holds no rows")
     return {item.id or str(index): item for index, item in enumerate(items)}
-
-
-def _without_responses(row: dict[str, Any]) -> dict[str, Any]:
-    return {**{name: value for name, value in row.items() if name not in responses.COLUMNS}, "response": ""}
 
 
 def prompts_of_items(items: Mapping[str, wire.Item], seeds: int) -> list[Prompt]:
@@ -97,7 +106,7 @@ def answered(
         return asyncio.run(_asked(args, out, prompts, reader, samples, logprobs))
     if args.answers is not None:
         ids = frozenset(one.id for one in prompts)
-        answers = read_answers(args.answers, reader, ids=ids, samples=samples)
+        answers = read_answers(args.answers, reader, ids=ids, samples=samples, others=args.limit is not None)
         policy = args.name or sources.stem(args.answers)
     else:
         answers = answers_of_items(list(items.values()), reader, samples=samples)

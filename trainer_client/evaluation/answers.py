@@ -119,13 +119,19 @@ def answers_of_items(items: Sequence[wire.Item], reader: PolicyAnswers, *, sampl
     return kept.answers
 
 
-def read_answers(path: Path, reader: PolicyAnswers, *, ids: frozenset[str], samples: int = 1) -> Answers:
+def read_answers(
+    path: Path, reader: PolicyAnswers, *, ids: frozenset[str], samples: int = 1, others: bool = False
+) -> Answers:
     """The answers of a file of rows with `id`, `response` or `responses`, and `seed` where several seeds were asked.
-    Raises DataError."""
+    With `others` it may have answers to prompts that are not among `ids`. Raises DataError."""
     kept = _Kept(samples)
     for place, row in sources.rows([path]):
         try:
-            id, seed = _named(row, ids)
+            id, seed = _named(row)
+            if id not in ids:
+                if others:
+                    continue
+                raise RowError(f"`id` is {id!r}, and no prompt has it; it is a prompt's `id`, or its number from 0")
             given, _ = responses.found(row, None)
             kept.keep(id, seed, [_answer(one, reader) for one in given.get("responses", [given.get("response")])])
         except RowError as error:
@@ -133,12 +139,10 @@ def read_answers(path: Path, reader: PolicyAnswers, *, ids: frozenset[str], samp
     return kept.answers
 
 
-def _named(row: Any, ids: frozenset[str]) -> tuple[str, int | None]:
+def _named(row: Any) -> tuple[str, int | None]:
     if not isinstance(row, dict) or row.get("id") is None:
         raise RowError("no `id`; write that of the prompt which it answers")
     id, seed = str(row["id"]), row.get("seed")
-    if id not in ids:
-        raise RowError(f"`id` is {id!r}, and no prompt has it; it is a prompt's `id`, or its number from 0")
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
         raise RowError("`seed` is a whole number from 0")
     return id, seed

@@ -212,6 +212,13 @@ def test_another_kind_or_judge_is_no_fair_comparison(rows: Path, capsys: pytest.
     assert "cannot be compared with one of best-of-n" in capsys.readouterr().err
 
 
+def test_rubrics_come_from_another_file_too(rows: Path) -> None:
+    bare = written(rows.with_name("bare.jsonl"), {"id": "r3", "prompt": "Question 3?", "response": "a"})
+    assert evaluated("healthbench", bare, "--rubrics", str(rows)) == 0
+    assert list(results(bare, "healthbench")["measures"]["overall_score"]["values"]) == ["r3"]
+    assert evaluated("healthbench", bare) == 2
+
+
 def test_a_judge_without_the_layout_says_what_it_offers(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answers = written(rows.with_name("answers.jsonl"), {"id": "r0", "response": "a"})
     assert evaluated("healthbench", rows, "--answers", str(answers), service=Service()) == 2

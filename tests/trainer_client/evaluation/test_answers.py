@@ -74,6 +74,7 @@ def test_a_file_has_seeds_or_they_are_counted(tmp_path: Path) -> None:
         ("a", 2): [Answer("three")],
         ("b", 4): [Answer("four")],
     }
+    assert list(read_answers(file, READER, ids=frozenset({"7"}), others=True)) == [("7", 0)]
     several = read_answers(file, READER, ids=ids, samples=4)
     assert [one.text for one in several["a", 0]] == ["one", "two", "three"]
 
