@@ -5,6 +5,7 @@ Guarantees: an answer from which no option can be read is wrong, in every figure
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from trainer_client import wire
@@ -66,7 +67,7 @@ def on_choice(
             Measure("unread", "answers without a readable option", by_prompt(unread)),
         ),
         tables=tuple(_tables(right, groups, how, seeds)),
-        notes=tuple(_notes(missing, len(seeds))),
+        notes=tuple(_notes(missing, len(seeds), fmean(1 / len(one.options) for one in puts.values()))),
         details={"read": dict(how), "seeds": [_wilson(right, seed) for seed in seeds]},
         missing=missing,
     )
@@ -118,8 +119,8 @@ def _tables(
     )
 
 
-def _notes(missing: int, seeds: int) -> Iterator[str]:
-    yield "A guess among four options is right in a quarter of the cases."
+def _notes(missing: int, seeds: int, chance: float) -> Iterator[str]:
+    yield f"Guessing is right in {chance:.1%} of the cases."
     if missing:
         yield f"The judge gave no verdict on {missing:,} of the answers that it was asked about; they count as wrong."
     if seeds == 1:

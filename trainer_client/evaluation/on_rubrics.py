@@ -221,7 +221,7 @@ def _by_rule(
         rows.append([rule, one["strict"] / one["n"], one["loose"] / one["n"], one["n"]])
     return Table(
         "By kind of instruction",
-        "The tag `instruction` of a criterion, or else its rule. An instruction that was not checked counts as not "
+        'The tag "instruction" of a criterion, or else its rule. An instruction that was not checked counts as not '
         "followed here.",
         ("", "strict", "loose", "instructions"),
         rows,

@@ -13,6 +13,7 @@ from trainer_client.evaluation.seeds import Paired
 from trainer_client.pages import document as html
 
 _TILES = 4
+_SEEDS_SHOWN = 5
 _LEFT, _TOP, _WIDTH, _HEIGHT = 46.0, 10.0, 420.0, 200.0
 _COLOURS = ("one", "two", "three")
 _STYLES = """
@@ -56,7 +57,7 @@ def _sections(found: Evaluation, compared: Mapping[str, Paired], other: str) -> 
     yield html.section(
         "Measures",
         "The mean over seeds, with a 95 % interval over prompts; the spread (standard deviation) and the interval over "
-        "seeds say how much another seed changes. Each seed's mean is in the last column.",
+        "seeds say how much another seed changes. The last column has each seed's mean, or the lowest and the highest.",
         html.table(
             ("", "mean", ("spread", "n"), ("interval over seeds", "n"), "each seed"),
             map(_measure_row, found.measures),
@@ -85,7 +86,10 @@ def _measure_row(one: Measure) -> str:
     seeds = one.over_seeds()
     figure = html.figure_cell(seeds.mean, seeds.interval.low, seeds.interval.high, seeds.interval.n)
     runs = "" if seeds.over_runs is None else html.interval(*seeds.over_runs)
+    known = [value for value in seeds.seeds if value is not None]
     each = ", ".join(html.number(value) or "no value" for value in seeds.seeds)
+    if len(seeds.seeds) > _SEEDS_SHOWN and known:
+        each = html.interval(min(known), max(known))
     more = figure + html.cell(html.number(seeds.std), "n") + html.cell(runs, "n") + html.cell(each)
     return html.row([(one.about, "name")], more=more)
 

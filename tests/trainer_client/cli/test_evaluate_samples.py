@@ -114,6 +114,7 @@ def test_choices_are_permuted_by_seed_and_read(tmp_path: Path) -> None:
     assert found["measures"]["accuracy"]["seeds"] == [7 / 8] * 3 and found["measures"]["unread"]["mean"] == 1 / 8
     assert found["details"]["read"] == {"stated": 3, "none": 3, "boxed": 18} and found["judge"] is None
     assert found["details"]["seeds"][0]["interval_95"] == pytest.approx([0.5291, 0.9776], abs=1e-4)
+    assert "Guessing is right in 25.0% of the cases." in found["notes"]
     service = service_of(answer=lambda body: answered(_all_met(body)))
     code, _ = asked("choice", file, right, "--fallback", "judge", service=service)
     found = results(file, "choice")
