@@ -1,6 +1,7 @@
 """Does many pieces of work, a few at the same time.
 
-Guarantees: no piece is begun after an error, and the first error is raised once those under way have ended.
+Guarantees: no piece is begun after an error. The pieces under way are brought to their end, because what was asked is
+paid for, and then an error is raised: one of the client's where there is one.
 """
 
 import asyncio
@@ -14,15 +15,17 @@ _T = TypeVar("_T")
 
 async def work_through(pieces: Iterable[_T], do: Callable[[_T], Awaitable[None]], workers: int) -> None:
     shared = iter(pieces)
+    failed: list[Exception] = []
 
     async def worker() -> None:
         for piece in shared:  # each piece goes to one worker
-            await do(piece)
+            if failed:
+                return
+            try:
+                await do(piece)
+            except Exception as error:
+                failed.append(error)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(worker())
-    except BaseExceptionGroup as defects:
-        of_ours = (one for one in defects.exceptions if isinstance(one, RubricdClientError))
-        raise next(of_ours, defects.exceptions[0]) from None
+    await asyncio.gather(*(worker() for _ in range(workers)))
+    if failed:
+        raise next((one for one in failed if isinstance(one, RubricdClientError)), failed[0])
