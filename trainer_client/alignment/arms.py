@@ -80,13 +80,15 @@ ARMS: tuple[Arm, ...] = (
         ("explicit-soft",),
     ),
     Arm("compare", Ask("compare"), "p", "both responses in one prompt, in both orders", ("likert",)),
-    Arm("compare+reference", Ask("compare", reference=True), "p", "the same, with the reference", ("compare",)),
-    Arm("compare+rubric", Ask("compare", **_RUBRIC), "p", "the same, with the rubric", ("compare",)),
+    Arm(
+        "compare+reference", Ask("compare", reference=True), "p", "both in one prompt, with the reference", ("compare",)
+    ),
+    Arm("compare+rubric", Ask("compare", **_RUBRIC), "p", "both in one prompt, with the rubric", ("compare",)),
     Arm(
         "compare+rubric+reference",
         Ask("compare", **_BOTH),
         "p",
-        "the same, with rubric and reference",
+        "both in one prompt, with rubric and reference",
         ("compare+rubric", "compare+reference"),
     ),
 )

@@ -17,6 +17,7 @@ from trainer_client.pages.document import cell, document, figure_cell, number, r
 _STYLES = """
 table { min-width: 640px; }
 section td:last-child:not(.n) { min-width: 200px; }
+td.name { min-width: 125px; }
 """
 _ABOUT = (
     "A pair is right where the better response has the larger number. A tie counts as one half. Bars are 95 % "
