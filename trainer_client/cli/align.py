@@ -20,6 +20,7 @@ from trainer_client import wire
 from trainer_client.alignment.answers import open_store
 from trainer_client.alignment.arms import NAMES, arms_for, asks_of
 from trainer_client.alignment.asking import Judge, ask_all, questions
+from trainer_client.alignment.labelled import labelled_pairs
 from trainer_client.alignment.page import page
 from trainer_client.alignment.study import Study, study_of
 from trainer_client.cli.align_lines import lines
@@ -30,6 +31,7 @@ from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.labels import read_labels
 from trainer_client.perturbation.responses import RESPONSE_KINDS
 from trainer_client.preferences.building import build_pairs
 from trainer_client.preferences.pairs import PreferencePair
@@ -55,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=RESPONSE_KINDS,
         help="build the pairs: PAIRS holds good responses, or rubrics to write them from, and the rejected ones are "
         "made by this rule; may be repeated",
+    )
+    add(
+        "--labels",
+        action="store_true",
+        help="PAIRS are labelled rows, as `rubricd agree` reads them: of two answers to a prompt the better one is "
+        "that whose labels earn more",
     )
     add("--prompts", type=count, metavar="N", help="take the pairs of so many prompts, drawn by --seed (all)")
     add("--seed", type=int, default=0, metavar="N", help="for what is drawn (%(default)s)")
@@ -110,7 +118,14 @@ def _beside(args: argparse.Namespace, given: Path | None, ending: str) -> Path:
 
 def _pairs(args: argparse.Namespace) -> _Taken:
     law = Law(pitfalls=args.pitfalls, response_column=args.response_column, say=notes.once())
-    if not args.perturb:
+    if args.labels and args.perturb:
+        raise DataError("--labels has pairs, and --perturb builds them; give one of the two")
+    if args.labels:
+        found = labelled_pairs(read_labels(args.pairs, law=law))
+        if not found.pairs:
+            raise DataError(f"{', '.join(args.pairs)}: no two answers to a prompt whose labels earn different rewards")
+        taken = _Taken(list(found.pairs), {"left_out": found.left_out})
+    elif not args.perturb:
         taken = _Taken(read_pairs(args.pairs, law))
     else:
         built = build_pairs(args.pairs, list(dict.fromkeys(args.perturb)), seed=args.seed, law=law)

@@ -138,6 +138,7 @@ def test_killed_it_goes_on_and_asks_nothing_twice(file: Path) -> None:
     [
         ({"prompt": "p", "response": "r"}, [], "line 1: no pair of answers"),
         ({"prompt": "p", "chosen": "a", "rejected": "b"}, ["--arm", "implicit"], "--arm implicit needs"),
+        ({"prompt": "p"}, ["--perturb", "empty", "--labels"], "give one of the two"),
         ({"prompt": "p"}, ["--perturb", "empty"], "neither a response nor a rubric"),
     ],
 )
