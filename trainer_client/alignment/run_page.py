@@ -44,7 +44,7 @@ def page(done: RunAudit) -> str:
             section(
                 "Preference without the rubric",
                 f"{done.sentence}.".capitalize(),
-                table(("", ("share", "n"), ""), _rows(done)),
+                table(("", "share", ""), _rows(done)),
                 mark=badge(done.verdict, colour),
             ),
             section("How it was measured", "", sentences(_facts(done))),

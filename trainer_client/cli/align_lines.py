@@ -43,7 +43,9 @@ def _arm(one: ArmResult) -> str:
         return "not served"
     missing = sum(one.not_judged.values())
     ties = f" {one.ties} ties" if one.ties else ""
-    return f"{_figure(one.accuracy)}{ties}{f' {missing} not judged' if missing else ''}"
+    by_place = one.disagreeing is not None and (one.disagreeing.value or 0.0) > 0.5
+    told = f"{ties}{f' {missing} not judged' if missing else ''}{' by the place' if by_place else ''}"
+    return f"{_figure(one.accuracy)}{told}"
 
 
 def _figure(figure: Figure) -> str:

@@ -1,5 +1,6 @@
 """What an audit of a run says, from how often the later answer is preferred and what the reward did."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,17 @@ from trainer_client.alignment.run_page import page
 from trainer_client.alignment.runs import paired
 
 
-def audited(tmp_path: Path, preferred: list[float | None], risen: float) -> RunAudit:
+def audited(tmp_path: Path, preferred: Sequence[float | None], risen: float, *, disagrees: bool = False) -> RunAudit:
     before = [rollout(0, f"p{n}", "old") for n in range(len(preferred))]
     after = [rollout(9, f"p{n}", f"new {n}", 0.5 + risen) for n in range(len(preferred))]
     found, one = paired(before, after, "steps 0 to 0 against 9 to 9", prompts=99, each=1), judge()
     with open_store(tmp_path / "s") as store:
+
+        def decided(p: float) -> Answer:
+            return Answer("ok", p=p, order_effect=0.0, disagrees=disagrees)
+
         for pair, p in zip(found.pairs, preferred, strict=True):
-            answered(store, one, BARE, pair, Answer("abstained") if p is None else Answer("ok", p=p, order_effect=0.0))
+            answered(store, one, BARE, pair, Answer("abstained") if p is None else decided(p))
         return run_audit(one, found, store)
 
 
@@ -43,6 +48,13 @@ def test_the_verdict_follows_from_the_intervals(
     shown = page(done)
     assert done.sentence[1:] in shown
     assert "new 0" not in shown, "a report holds no text of an answer"
+
+
+def test_a_judge_that_goes_by_the_place_passes_and_fails_nothing(tmp_path: Path) -> None:
+    for preferred in ([0.9] * 20, [0.1] * 20):
+        done = audited(tmp_path, preferred, 0.3, disagrees=True)
+        assert (done.verdict, "take another judge" in done.sentence) == ("warn", True)
+        (tmp_path / "s").unlink()
 
 
 def test_its_figures_are_those_of_the_pairs(tmp_path: Path) -> None:
