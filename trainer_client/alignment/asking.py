@@ -17,11 +17,11 @@ from trainer_client.http.retry import TRANSIENT
 from trainer_client.labels.labelled import digest
 from trainer_client.preferences.pairs import PreferencePair
 
-_AT_ONCE = 16
-"""Questions in one call: few, so that little is lost where a run is interrupted."""
 _IN_A_REQUEST = 4
-"""Fewer still, so that a slow judge has answered long before the wait for it ends. Where it has not, what it answered
-by then is in its cache."""
+_FEWEST, _MOST = 1, 64
+_SHORT_S, _LONG_S = 5.0, 60.0
+"""A call has so few questions that a slow judge has answered long before the wait for a request ends: each is half as
+large as one that took long, and twice as large as one that took a short time."""
 _WAIT_S = 1800.0
 _ENVELOPE_BYTES = 1024
 
@@ -103,16 +103,19 @@ async def ask_all(
     client, limits = judge.client, judge.info.limits
     client.batch_items = min(client.batch_items, limits.max_items, _IN_A_REQUEST)
     client.batch_bytes = max(1, min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES))
-    for start in range(0, len(left), _AT_ONCE):
-        some = left[start : start + _AT_ONCE]
+    size, start = _IN_A_REQUEST, 0
+    while start < len(left):
+        some = left[start : start + size]
+        start += len(some)
         before, began_s = client.usage, time.monotonic()
         outcomes = await _outcomes(client, ask, [one.sent for one in some], expected)
-        used = client.usage - before
+        used, seconds = client.usage - before, time.monotonic() - began_s
+        size = next_size(size, seconds)
         store.spend(
             expected,
             ask.name,
             Cost(
-                seconds=time.monotonic() - began_s,
+                seconds=seconds,
                 answers=len(some),
                 judgements=used.judgements,
                 cache_hits=used.cache_hits,
@@ -127,6 +130,13 @@ async def ask_all(
             answer = _answer(ask, outcome, question.sent)
             store.keep(expected, question.key, answer, final=answer.status not in TRANSIENT)
         told(len(some))
+
+
+def next_size(size: int, seconds: float) -> int:
+    """How many questions the next call has."""
+    if seconds > _LONG_S:
+        return max(size // 2, _FEWEST)
+    return min(size * 2, _MOST) if seconds < _SHORT_S else size
 
 
 async def _outcomes(

@@ -15,7 +15,7 @@ from testkit.apps import fake_settings, started
 from testkit.tokenizer_families import family
 from tests.trainer_client.alignment.studies import open_store, pair
 from trainer_client.alignment.arms import ARMS, asks_of
-from trainer_client.alignment.asking import Judge, ask_all, key_of, questions, sent_for
+from trainer_client.alignment.asking import Judge, ask_all, key_of, next_size, questions, sent_for
 from trainer_client.client import JudgeClient
 from trainer_client.http.retry import RetryPolicy
 
@@ -90,3 +90,8 @@ async def test_a_judge_that_does_not_answer_is_an_error_and_what_it_answered_is_
     with open_store(tmp_path / "s") as store, pytest.raises(Exception, match="no"):
         await ask_all(other, ARMS[0].ask, [pair(0)], store, lambda done: None)
     assert calls == 1
+
+
+def test_a_slow_judge_gets_fewer_questions_at_a_time_and_a_fast_one_more() -> None:
+    assert [next_size(4, seconds) for seconds in (1.0, 30.0, 90.0)] == [8, 4, 2]
+    assert (next_size(1, 900.0), next_size(64, 0.1)) == (1, 64)
