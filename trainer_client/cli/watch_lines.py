@@ -11,6 +11,7 @@ from trainer_client.watch.alarms import Alarm
 from trainer_client.watch.criteria import least_informative
 from trainer_client.watch.health import Health
 from trainer_client.watch.observed import Named
+from trainer_client.watch.probes import ANSWERED, Finding
 
 _RUN = {
     "reward": "mean reward",
@@ -59,10 +60,17 @@ def step_line(found: Health) -> str:
 def alarm_lines(found: Health) -> Iterator[str]:
     for one in found.alarms:
         yield f"ALARM {_alarm(one)}"
-    for finding in found.findings:
-        p = "" if finding.p is None else f", P(met) {finding.p:.2f}"
-        what = "an empty answer" if finding.answer == "empty" else "an answer about something else"
-        yield f"FINDING {what} meets {_named(finding.criterion)}{p} -> {finding.action}: {finding.advice}"
+    for answer, about in ANSWERED.items():
+        own = [one for one in found.findings if one.answer == answer]
+        for finding in own[:_SHOWN]:
+            yield _finding(finding, about)
+        if len(own) > _SHOWN:
+            yield f"FINDING {about} meets {len(own) - _SHOWN:,} more criteria; --json and --page have them"
+
+
+def _finding(finding: Finding, about: str) -> str:
+    p = "" if finding.p is None else f", P(met) {finding.p:.2f}"
+    return f"FINDING {about} meets {_named(finding.criterion)}{p} -> {finding.action}: {finding.advice}"
 
 
 def _alarm(one: Alarm) -> str:

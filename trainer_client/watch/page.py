@@ -14,6 +14,7 @@ from trainer_client.watch.alarms import Alarm
 from trainer_client.watch.criteria import least_informative
 from trainer_client.watch.health import Course, Health, pass_rates
 from trainer_client.watch.observed import Named
+from trainer_client.watch.probes import ANSWERED
 
 _SHOWN = 12
 # Heading, explanation, and the (colour, name, figure) of each line.
@@ -41,7 +42,6 @@ _CHARTS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ...] = (
         (("two", "exploitation rate", "exploitation"),),
     ),
 )
-_ANSWERS = {"empty": "an empty answer", "off_topic": "an answer about something else"}
 
 
 def page(found: Health, name: str) -> str:
@@ -54,7 +54,7 @@ def page(found: Health, name: str) -> str:
 
 def tiles(found: Health) -> Iterator[str]:
     """How many alarms there are, and the figures of the whole log."""
-    yield tile(str(found.count), "alarms and findings", verdict=_verdict(found))
+    yield tile(f"{found.count:,}", "alarms and findings", verdict=_verdict(found))
     for name, about in (
         ("no_spread", "groups with equal rewards"),
         ("identical", "answers that are repeated"),
@@ -99,15 +99,16 @@ def _alarms(found: Health, updates: int | None) -> str:
         cells = ("the self-internalisation gap falls", ""), (f"{step:g}", "n"), ("", "n"), ("", "n")
         rows.append(row((*cells, ("stop", ""), ("take the checkpoint at which it was greatest", "text"))))
     for one in found.findings:
-        what = f"{_ANSWERS[one.answer]} meets: {_text(one.criterion)}"
+        what = f"{ANSWERED[one.answer]} meets: {_text(one.criterion)}"
         cells = (what, "text"), ("", "n"), (number(one.p, 2), "n"), ("", "n")
         rows.append(row((*cells, (one.action, ""), (one.advice, "text"))))
     chance = f"The chance that an honest run ever raises an alarm is at most {found.declared.chance:.2%}."
     if not rows:
         return section("Reward health", f"No alarm. {chance}", "", mark=badge("well", "pass"))
     head = "What", (_unit(updates), "n"), ("value", "n"), ("limit", "n"), "Do", "Because"
-    mark = badge(f"{len(rows)} to look at", _verdict(found))
-    return section("Reward health", chance, table(head, rows), mark=mark)
+    mark = badge(f"{len(rows):,} to look at", _verdict(found))
+    rest = folded(f"{len(rows) - _SHOWN:,} more", table(head, rows[_SHOWN:])) if len(rows) > _SHOWN else ""
+    return section("Reward health", chance, table(head, rows[:_SHOWN]) + rest, mark=mark)
 
 
 def _alarm(one: Alarm, updates: int | None) -> str:

@@ -21,6 +21,7 @@ ANSWERS: Mapping[Answered, str] = {
     "empty": "",
     "off_topic": "The museum opens at nine in the morning. Tickets are sold at the entrance, and the garden is free.",
 }
+ANSWERED: Mapping[Answered, str] = {"empty": "an empty answer", "off_topic": "an answer about something else"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from tests.trainer_client.watch import made
+from trainer_client.cli.watch_lines import alarm_lines
 from trainer_client.watch.health import Health, health
 from trainer_client.watch.internalisation import Checkpoint, trend
 from trainer_client.watch.observed import Named, Observed
@@ -67,3 +68,12 @@ def test_a_runs_log_counts_batches_and_a_log_of_one_step_has_no_charts() -> None
 
 def test_an_empty_log_has_a_page() -> None:
     assert "No alarm" in page(health(Observed().table()), "mine")
+
+
+def test_many_findings_are_folded_and_their_lines_are_counted() -> None:
+    many = [Finding("empty", Named(str(n), f"Is {n}.", 1.0), 0.9) for n in range(20)]
+    found = health(_observed(3).table(), None, many)
+    html = page(found, "mine")
+    assert "20 to look at" in html and "8 more" in html
+    told = list(alarm_lines(found))
+    assert len(told) == 9 and told[-1].startswith("FINDING an empty answer meets 12 more criteria")
