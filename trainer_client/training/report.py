@@ -147,6 +147,7 @@ def page(folder: Path, health: Health | None = None) -> str:
     logs = _logs(folder / "metrics.jsonl", run.updates)
     judges = run_dir.judges(folder)
     named = ", then ".join(f"{one['model']} {one['fingerprint']}" for one in judges) or "no judge yet"
+    alarms, *taught = _health(folder, run.updates, health) or [""]  # what to do comes first
     unchanged = not _has(logs, "rubric/dropped_share")
     charts_here = (chart for chart in _CHARTS if not (unchanged and chart[0] == _BY_WHOLE_RUBRIC))
     drawn = (_chart(logs, *chart) for chart in charts_here if any(_has(logs, one[2]) for one in chart[2]))
@@ -155,8 +156,9 @@ def page(folder: Path, health: Health | None = None) -> str:
         f"{Path(run.policy).name}, group {run.group}, {run.prompts_per_batch} prompts a batch; judged by {named}",
         tiles=_tiles(logs, rollouts),
         sections=(
+            alarms,
             *drawn,
-            *_health(folder, run.updates, health),
+            *taught,
             _criteria(logs),
             rollouts.reasons(),
             rollouts.examples(),
@@ -178,7 +180,7 @@ def points(logs: _Logs, metric: str) -> Points:
     return [(log["step"], log.get(metric)) for log in logs if kind in log]
 
 
-def _health(folder: Path, updates: int, health: Health | None) -> Iterable[str]:
+def _health(folder: Path, updates: int, health: Health | None) -> list[str]:
     """The sections about the rewards' health; none for a run without rollouts."""
     try:
         if health is None:

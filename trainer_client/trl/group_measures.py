@@ -50,5 +50,6 @@ def _table(rows: list[Any], answers: list[str], rewards: list[float | None], mem
         rollout=nothing,
         criterion=nothing,
         met=np.empty(0),
+        points=np.empty(0),
         criteria=(),
     )

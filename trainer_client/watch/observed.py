@@ -1,8 +1,8 @@
 """Turns logged rollouts into arrays: one row for each rollout, and one for each of its verdicts.
 
-A criterion is the same in two rubrics where its text and its points are; a log without texts tells criteria apart by
-prompt and id. Its `value` in a rollout is 1 where the answer does well: met where its points are positive or 0, not met
-where it is a fault.
+A criterion is the same in two rubrics where its text and the sign of its points are; a log without texts tells criteria
+apart by prompt and id. Its `value` in a rollout is 1 where the answer does well: met where its points are positive or
+0, not met where it is a fault.
 
 Guarantees: a verdict that is missing has a row and is NaN. Groups and criteria are numbered in the order of the log, so
 that later rollouts change no number.
@@ -23,7 +23,7 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A criterion: its id in the first rubric that has it, and what it says."""
+    """A criterion: its id and its points in the first rubric that has it, and what it says."""
 
     id: str
     text: str | None
@@ -37,7 +37,7 @@ class Named:
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rollouts (R,): step, group, reward (NaN where there is none), length in characters, a number for each different
-    answer. Verdicts (V,): rollout, criterion, met (1, 0 or NaN)."""
+    answer. Verdicts (V,): rollout, criterion, met (1, 0 or NaN), points."""
 
     step: Ints
     group: Ints
@@ -47,12 +47,8 @@ class Table:
     rollout: Ints
     criterion: Ints
     met: Floats
+    points: Floats
     criteria: tuple[Named, ...]
-
-    @property
-    def points(self) -> Floats:
-        """The points of each verdict's criterion (V,)."""
-        return np.array([one.points for one in self.criteria], dtype=np.float64)[self.criterion]
 
     @property
     def value(self) -> Floats:
@@ -64,13 +60,13 @@ class Names:
     """Numbers criteria in the order in which they come."""
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[str, float], int] = {}
+        self._numbers: dict[tuple[str, bool], int] = {}
         self._named: list[Named] = []
 
     def number(self, rollout: Rollout, verdict: LoggedVerdict) -> int:
         """The number of the verdict's criterion."""
         points = verdict.points or 0.0
-        key = (verdict.text or f"{rollout.id}/{verdict.id}", points)
+        key = (verdict.text or f"{rollout.id}/{verdict.id}", points < 0)
         if key not in self._numbers:
             self._numbers[key] = len(self._named)
             self._named.append(Named(verdict.id, verdict.text, points))
@@ -87,7 +83,7 @@ class Observed:
     def __init__(self) -> None:
         self.names = Names()
         self._rows: list[tuple[int, int, float, int, int]] = []
-        self._verdicts: list[tuple[int, int, float]] = []
+        self._verdicts: list[tuple[int, int, float, float]] = []
         self._groups: dict[str, int] = {}
         self._answers: dict[bytes, int] = {}
 
@@ -109,12 +105,12 @@ class Observed:
             )
             for verdict in one.criteria:
                 met = float("nan") if verdict.met is None else float(verdict.met)
-                self._verdicts.append((place, self.names.number(one, verdict), met))
+                self._verdicts.append((place, self.names.number(one, verdict), met, verdict.points or 0.0))
 
     def table(self) -> Table:
         """All rollouts so far."""
         rows = np.array(self._rows, dtype=np.float64).reshape(-1, 5)
-        verdicts = np.array(self._verdicts, dtype=np.float64).reshape(-1, 3)
+        verdicts = np.array(self._verdicts, dtype=np.float64).reshape(-1, 4)
         whole = rows.astype(np.intp, copy=True) if not len(rows) else np.nan_to_num(rows).astype(np.intp)
         numbers = verdicts[:, :2].astype(np.intp)
         return Table(
@@ -126,6 +122,7 @@ class Observed:
             rollout=numbers[:, 0],
             criterion=numbers[:, 1],
             met=verdicts[:, 2],
+            points=verdicts[:, 3],
             criteria=self.names.named,
         )
 

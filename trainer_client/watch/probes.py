@@ -47,7 +47,7 @@ class Probes:
     """Collects what to ask, in the order of the log: only criteria that no earlier rubric had."""
 
     def __init__(self) -> None:
-        self._seen: set[tuple[str, float]] = set()
+        self._seen: set[tuple[str, bool]] = set()
 
     def of(self, rollouts: Iterable[Rollout]) -> list[Probe]:
         found = []
@@ -62,11 +62,11 @@ class Probes:
             return None
         new = {}
         for id, criterion in zip(one.rubric.ids(), one.rubric.criteria, strict=True):
-            key = (criterion.judged_text, criterion.worth)
+            key = (criterion.judged_text, criterion.worth < 0)
             if key not in self._seen and criterion.verifier is None:
                 self._seen.add(key)
                 if demands_something(criterion):
-                    new[id] = Named(id, *key)
+                    new[id] = Named(id, criterion.judged_text, criterion.worth)
         if not new:
             return None
         return Probe({name: Asking(one.item(text)) for name, text in ANSWERS.items()}, new)
