@@ -17,7 +17,6 @@ from typing import Literal, get_args
 import numpy as np
 
 from trainer_client.watch import criteria, groups, shadow
-from trainer_client.watch.criteria import Spread
 from trainer_client.watch.evidence import Evidence, Floats, Ints, against, at_best, shares
 from trainer_client.watch.observed import Named, Table, sums
 from trainer_client.watch.shadow import Sample
@@ -128,10 +127,13 @@ def _of_run(table: Table, declared: Declared) -> Iterator[Alarm]:
 
 def _of_criteria(table: Table, declared: Declared) -> Iterator[Alarm]:
     spread, steps, rest = criteria.spread_of_groups(table), groups.first_of_groups(table), criteria.rest_of(table)
-    limits = declared.limits
-    for number, share in enumerate(shares(len(table.criteria))):
-        named = table.criteria[number]
-        own = np.flatnonzero(spread.criterion == number) if _may(spread, number, limits, declared, share) else _NONE
+    limits, value, group = declared.limits, table.value, table.group[table.rollout]
+    count = len(table.criteria)
+    seen, verdicts = groups.rows_of(spread.criterion, count), groups.rows_of(table.criterion, count)
+    for number, share in enumerate(shares(count)):
+        named, own = table.criteria[number], seen[number]
+        if not _may(own.shape[0], limits, declared, share):
+            continue
         at, met = steps[spread.group[own]], spread.share[own]
         # A fault that nobody has is a guard, and no criterion that teaches nothing.
         if not named.is_fault:
@@ -139,20 +141,17 @@ def _of_criteria(table: Table, declared: Declared) -> Iterator[Alarm]:
             yield from _tested("always_met", always, at, limits.always_met, declared.of("always_met") * share, named)
         never = (met == (1 if named.is_fault else 0)).astype(np.float64)
         yield from _tested("never_met", never, at, limits.never_met, declared.of("never_met") * share, named)
-        if own.size:
-            values, names = criteria.disagreement_with_rest(table, number, rest)
-            chance = declared.of("against_rest") * share
-            yield from _tested("against_rest", values, steps[names], limits.against_rest, chance, named)
+        rows = verdicts[number]
+        values, names = criteria.disagreement_with_rest(value[rows], rest[rows], group[rows])
+        chance = declared.of("against_rest") * share
+        yield from _tested("against_rest", values, steps[names], limits.against_rest, chance, named)
 
 
-_NONE = np.empty(0, np.intp)
-
-
-def _may(spread: Spread, number: int, limits: Limits, declared: Declared, share: float) -> bool:
+def _may(seen_in: int, limits: Limits, declared: Declared, share: float) -> bool:
     """Whether so many groups can raise an alarm at all: most criteria of one prompt cannot, and need no test."""
-    count = int(np.count_nonzero(spread.criterion == number))
     needed = -log(declared.chance / len(KINDS) * share)
-    return max(at_best(count, limits.against_rest), at_best(count, limits.always_met)) >= needed
+    lowest = min(limits.against_rest, limits.always_met, limits.never_met)
+    return at_best(seen_in, lowest) >= needed
 
 
 def _shortcut(sample: Sample, declared: Declared) -> Iterator[Alarm]:

@@ -92,22 +92,20 @@ def rest_of(table: Table) -> Floats:
     """For each verdict the share of the other criteria's points that the answer does well by (V,); NaN where no other
     criterion that counts was judged."""
     weight = np.abs(table.points)
-    known = np.isfinite(table.value)
-    rollouts = table.step.shape[0]
-    good = np.where(known, table.value * weight, 0.0)
+    value = table.value
+    known, rollouts = np.isfinite(value), table.step.shape[0]
+    good = np.where(known, value * weight, 0.0)
     judged = np.where(known, weight, 0.0)
     gained = sums(table.rollout, good, rollouts)[table.rollout] - good
     possible = sums(table.rollout, judged, rollouts)[table.rollout] - judged
     return ratio(gained, np.where(possible > 1e-12, possible, 0.0))
 
 
-def disagreement_with_rest(table: Table, criterion: int, rest: Floats) -> tuple[Floats, Ints]:
-    """For each group in which the criterion and the rest differ: the share of pairs of rollouts that they order the
-    other way round, and the group."""
-    own = np.flatnonzero(table.criterion == criterion)
-    group = table.group[table.rollout[own]]
+def disagreement_with_rest(value: Floats, rest: Floats, group: Ints) -> tuple[Floats, Ints]:
+    """Of one criterion's verdicts, for each group in which the criterion and the rest differ: the share of pairs of
+    rollouts that they order the other way round, and the group."""
     names, inverse = np.unique(group, return_inverse=True)
-    found = np.array([1 - concordance(table.value[own[rows]], rest[own[rows]]) for rows in rows_of(inverse)])
+    found = np.array([1 - concordance(value[rows], rest[rows]) for rows in rows_of(inverse)])
     there = np.isfinite(found) if found.size else np.empty(0, bool)
     return found[there], names[there]
 

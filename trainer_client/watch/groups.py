@@ -49,17 +49,17 @@ def concordance(one: Floats, other: Floats) -> float:
     """Share of the pairs in which both have the same order, among those that differ in both; NaN where none does."""
     known = np.isfinite(one) & np.isfinite(other)
     one, other = one[known], other[known]
-    first, second = np.triu_indices(one.shape[0], 1)
-    signs = np.sign(one[first] - one[second]) * np.sign(other[first] - other[second])
+    # Each pair stands twice among all.
+    signs = np.sign(np.subtract.outer(one, one)) * np.sign(np.subtract.outer(other, other))
     differing = np.count_nonzero(signs)
     return float(np.count_nonzero(signs > 0) / differing) if differing else float("nan")
 
 
-def rows_of(group: Ints) -> list[Ints]:
-    """The places of each group's values, by the group's number."""
+def rows_of(group: Ints, size: int = 0) -> list[Ints]:
+    """The places of each group's values, by the group's number, of `size` groups or more."""
     order = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group))
-    return np.split(order, ends[:-1]) if group.size else []
+    ends = np.cumsum(np.bincount(group, minlength=size))
+    return np.split(order, ends[:-1]) if ends.size else []
 
 
 def centred(values: Floats, group: Ints) -> Floats:

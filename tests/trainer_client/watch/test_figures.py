@@ -76,7 +76,8 @@ def test_a_criterion_against_the_rest_disagrees_with_it() -> None:
     ]
     observed.add(made.group(3, "x", rows, odd=1.0, kind=1.0, long=1.0))
     table = observed.table()
-    values, names = criteria.disagreement_with_rest(table, 0, criteria.rest_of(table))
+    own, group = table.criterion == 0, table.group[table.rollout]
+    values, names = criteria.disagreement_with_rest(table.value[own], criteria.rest_of(table)[own], group[own])
     assert (list(values), list(names)) == ([1.0], [0])
     assert criteria.figures(table).discrimination[0] == pytest.approx(-1)
 
