@@ -42,8 +42,8 @@ class Setting:
     """`steps` batches of `prompts_per_batch` prompts x GROUP rollouts, one update each, sampled at `temperature` and
     `top_p`. `beta` weighs the KL term against the policy that training began with, which is bounded as in the paper's
     code (`clamped`) or TRL's own (`plain`). The reward is the judge's word, the exact oracle's (`truth`), or that of an
-    oracle with a `shortcut`. `truncation_penalty` is subtracted from the reward of answers that were cut off at
-    `longest` tokens."""
+    oracle with a `shortcut`. `ruled` adds a rule against malformed steps to every rubric. `truncation_penalty` is
+    subtracted from the reward of answers that were cut off at `longest` tokens."""
 
     steps: int = 100
     prompts_per_batch: int = 8
@@ -52,6 +52,7 @@ class Setting:
     reward: Reward = "judge"
     temperature: float = 1.0
     top_p: float = 1.0
+    ruled: bool = False
     longest: int = 64
     truncation_penalty: float = 0.25
     judge_timeout_s: float = 120.0
@@ -64,7 +65,9 @@ class Setting:
         return "".join(_part(name, value) for name, value in own.items() if value != getattr(default, name))
 
 
-def _part(name: str, value: object) -> str:
+def _part(name: str, value: str | float) -> str:
+    if isinstance(value, bool):
+        return f"-{'' if value else 'not-'}{name}"
     return f"-{value}" if isinstance(value, str) else f"-{name}{value:g}"
 
 

@@ -20,9 +20,9 @@ from miniature.experiment.arms import ARMS, GROUP, Arm, Kl, Reward, Setting
 from miniature.experiment.exact_service import Shortcut, exact_service
 from miniature.world.clinic import GENERIC_ITEMS, rubric
 from miniature.world.ratings import reference_answer
-from miniature.world.tasks import rows, topic_of, topics
+from miniature.world.tasks import MALFORMED, rows, topic_of, topics
 
-ASKED = ("steps", "kl", "beta", "reward", "temperature", "top_p")
+ASKED = ("steps", "kl", "beta", "reward", "temperature", "top_p", "ruled")
 POLICY = Path(__file__).parents[1] / "checkpoints" / "policy"
 
 
@@ -61,6 +61,7 @@ def add_setting(parser: argparse.ArgumentParser) -> None:
     add("--kl", choices=get_args(Kl), default=default.kl, help="the KL term as TRL has it, or bounded (%(default)s)")
     add("--beta", type=float, default=default.beta, help="weight of the KL term (%(default)s)")
     add("--reward", choices=get_args(Reward), default=default.reward, help="whose word the reward is (%(default)s)")
+    add("--ruled", action=argparse.BooleanOptionalAction, default=default.ruled, help="add a rule against broken steps")
     add("--temperature", type=float, default=default.temperature, help="of the rollouts (%(default)s)")
     add("--top-p", type=float, default=default.top_p, help="of the rollouts (%(default)s)")
 
@@ -153,7 +154,8 @@ def order(setting: Setting, seed: int, arm: Arm) -> Iterator[Any]:
         epoch = rows("train")
         random.shuffle(epoch)
         for row in epoch[:left]:
-            asked = wire.Rubric.model_validate(row["rubric"])
+            ruled = [MALFORMED] if setting.ruled else []
+            asked = wire.Rubric.model_validate({"criteria": [*row["rubric"]["criteria"], *ruled]})
             if arm.noise is not None:
                 topic = topic_of(row["id"]).name  # a topic's rubric is worsened alike in all wordings of its question
                 asked = perturbed(asked, arm.noise, seed=seed, name=topic).rubric

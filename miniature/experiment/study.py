@@ -56,7 +56,11 @@ class Run:
         judge = [] if self.judge is None else ["--judge", self.judge.name]
         own = [self.arm, "--seed", str(self.seed), "--samples", str(self.samples), *rate, *judge]
         for name in ASKED:
-            own += [f"--{name.replace('_', '-')}", str(getattr(self.setting, name))]
+            value, option = getattr(self.setting, name), name.replace("_", "-")
+            if isinstance(value, bool):
+                own.append(f"--{'' if value else 'no-'}{option}")
+            else:
+                own += [f"--{option}", str(value)]
         return [sys.executable, "-m", "miniature.experiment.run", *own, *where]
 
     @property

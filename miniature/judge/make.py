@@ -29,7 +29,7 @@ _VOCABULARY = 1536
 
 
 def make(
-    folder: Path, recipe: Recipe, *, written: Sequence[str], before: Path | None, threads: int, every: int = 150
+    folder: Path, recipe: Recipe, *, written: Sequence[str], before: Path | None, threads: int, every: int = 250
 ) -> None:
     """Train a judge, a fresh one or the one in `before`, and write it to `folder`, every `every` steps and at the end.
     Texts that policies have `written` are among what it judges."""

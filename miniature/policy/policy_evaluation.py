@@ -69,7 +69,7 @@ def measure(folder: Path, url: str, *, seed: int = 0, samples: int = MOST) -> Ma
     `held-out` (other topics); one wording of each topic."""
     torch.manual_seed(seed)
     model, tokenizer = load(folder)
-    each = {split: samples // 4 if split == "trained" else samples for split in SPLITS}
+    each = {split: max(samples // 4, 1) if split == "trained" else samples for split in SPLITS}
     return {split: _split(model, tokenizer, _one_wording(rows(split)), url, each[split]).summary for split in SPLITS}
 
 

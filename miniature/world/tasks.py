@@ -6,7 +6,7 @@ in training, the topic itself never. Two of the six question wordings are kept f
 Guarantees: No row of one split is one of another. The reward is the exact oracle's, never a judge's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import product
 from typing import Any, Literal, get_args
@@ -20,6 +20,14 @@ Split = Literal["train", "trained", "held-out"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 SIZE = 5
 _KEPT = (3, 5)
+MALFORMED: Mapping[str, Any] = {
+    "id": "malformed",
+    "text": "Has a malformed step.",
+    "points": -8.0,
+    "verifier": {"rule": "regex", "pattern": r"\b([A-Za-z]+) (?i:\1)\b|\d(?![.] )|\.\.|[a-z] [A-Z][a-z](?![\w ]*:)"},
+}
+"""A rule for what a judge may overlook: a word twice in a row, a number without one full stop, a capital letter within
+a sentence. The truth has no need of it."""
 
 
 @cache
