@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from trainer_client.live_rubrics.dropout import RubricDropout
+from trainer_client.live_rubrics.evolution import Evolution
 from trainer_client.perturbation.rubrics import Kind
 from trainer_client.scaffold import Schedule
 
@@ -35,6 +36,7 @@ class Arm:
     referenced: bool = False
     noise: Kind | None = None
     dropout: RubricDropout | None = None
+    evolution: Evolution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def _part(name: str, value: str | float) -> str:
 _START, _LATE, _STEEPNESS = 0.45, 0.7, 20.0
 _SCAFFOLD = Schedule(start=_START, steepness=_STEEPNESS)
 _NORM = {"rating_norm": "(r-1)/9"}
+_EVOLUTION = Evolution(every=5, propose=1, active=3)
 _NOISE: tuple[Kind, ...] = ("inverse", "negated", "ambiguous", "contradictory", "half")
 
 ARMS: Mapping[str, Arm] = {
@@ -110,5 +113,6 @@ ARMS: Mapping[str, Arm] = {
         referenced=True,
     ),
     **{f"noise-{kind}": Arm(f"as ruscarl, its rubrics worsened: {kind}", _SCAFFOLD, noise=kind) for kind in _NOISE},
+    "evolving": Arm("as ruscarl, with criteria against bad ideas that answers have", _SCAFFOLD, evolution=_EVOLUTION),
     "dropout": Arm("as ruscarl, with rubric dropout", _SCAFFOLD, dropout=RubricDropout()),
 }

@@ -18,6 +18,7 @@ from typing import Any, get_args
 
 from miniature.experiment.arms import ARMS, GROUP, Arm, Kl, Reward, Setting
 from miniature.experiment.exact_service import Shortcut, exact_service
+from miniature.experiment.proposer import propose
 from miniature.world.clinic import GENERIC_ITEMS, rubric
 from miniature.world.ratings import reference_answer
 from miniature.world.tasks import MALFORMED, rows, topic_of, topics
@@ -96,7 +97,9 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
     import torch
 
     from miniature.experiment.odd_scaffolds import InOrder, MixedUp
+    from trainer_client.live_rubrics.proposer import FunctionProposer
     from trainer_client.scaffold import Scaffold
+    from trainer_client.trl.live_rubrics import Evolving
     from trainer_client.trl.trainer import JudgeConfig, build, grpo_config
 
     torch.set_num_threads(1)
@@ -127,6 +130,9 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
         judge_timeout_s=setting.judge_timeout_s,
         truncation_penalty=setting.truncation_penalty,
     )
+    evolving = None
+    if arm.evolution is not None:
+        evolving = Evolving(arm.evolution, FunctionProposer("bad ideas", propose), log=out / "evolving.jsonl")
     kind = partial(MixedUp, share=arm.mixed_up) if arm.mixed_up else InOrder if arm.in_order else Scaffold
     trainer = build(
         str(policy),
@@ -137,6 +143,7 @@ def train(arm: Arm, setting: Setting, *, rate: float, seed: int, url: str, out: 
         ratio=arm.ratio,  # type: ignore[arg-type]
         kl=setting.kl,
         dropout=None if arm.dropout is None else replace(arm.dropout, seed=seed),
+        evolving=evolving,
         callbacks=[_writer(out / "metrics.jsonl")],
     )
     trainer.train()

@@ -56,7 +56,9 @@ class Recipe:
     @classmethod
     def going_on(cls, **asked: Any) -> Self:
         """The recipe for a judge that knows the easy part: fewer cases a step, most of them hard."""
-        return cls(**{"steps": 2500, "batch": 10, "rated": 4, "rate": 2e-3, "known_rate": 1.0, "goes_on": True, **asked})
+        return cls(
+            **{"steps": 2500, "batch": 10, "rated": 4, "rate": 2e-3, "known_rate": 1.0, "goes_on": True, **asked}
+        )
 
 
 EASY = Mix(plain=0.9, negated=0.0, empty=0.0, most_steps=4, asked=(3, 4), only_items=True)
