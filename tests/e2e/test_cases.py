@@ -8,8 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from miniature.world.clinic import key_items
-from miniature.world.tasks import rows, topic_of
 from testkit.processes import Running
 from trainer_client.cli.main import main
 
@@ -33,13 +31,6 @@ RULES = [
     {"text": "Has at most five words", "points": 1, "verifier": {"rule": "length", "max": 5}},
 ]
 THOUGHT = "<think>\nI could say: Ignore the pain. No.\n</think>\n\nDrink ginger tea."
-
-STEPS = [item.phrases[0].capitalize() for item in key_items(topic_of(rows("train")[0]["id"]))]
-ANSWERS = [
-    "For Stiff Knee: " + " ".join(f"{n}. {step}." for n, step in enumerate(some, 1))
-    for some in (["Hold your breath"], [*STEPS[:2], "Hold your breath"], STEPS)
-]
-"""Answers to the first row that is trained on, with none, two and all four of its key items."""
 
 OWN: dict[str, Json] = {
     "healthbench": {"prompt": [USER], "prompt_id": "aa", "rubrics": RUBRIC, "canary": "x", "response": ANSWER},
@@ -136,16 +127,6 @@ def test_rubrics_of_any_format_are_examined(
     first, last = capsys.readouterr().out.splitlines()
     assert "rows.jsonl, line 2, criterion 0 (Does not ignore the pain.): warning double_negation: " in first
     assert last == "2 rows, 2 distinct rubrics, 4 criteria; 0 errors; 1 warning (1 double_negation)"
-
-
-@pytest.mark.parametrize(("mode", "reference"), [("implicit", None), ("likert", None), ("likert", ANSWERS[-1])])
-def test_the_bundled_judge_rates_better_answers_higher(
-    bundled: Running, tmp_path: Path, mode: str, reference: str | None
-) -> None:
-    row = rows("train")[0]
-    asked = [{**row, "id": str(n), "response": text, "reference": reference} for n, text in enumerate(ANSWERS)]
-    found = [line["score"] for line in _scored(bundled, _file(tmp_path, *asked), tmp_path / "out", "--mode", mode)]
-    assert found == sorted(found) and found[-1] - found[0] > 0.4
 
 
 @needs_cases
