@@ -9,6 +9,7 @@ Guarantees: What is shown is a pure function of seed, row, step and member.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from miniature.world.clinic import rubric
 from miniature.world.tasks import topics
@@ -24,14 +25,23 @@ class MixedUp(Scaffold):
     _others: dict[str, list[wire.Criterion]] = field(default_factory=dict, repr=False)
 
     def reveal(
-        self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
+        self,
+        rubric: Sequence[wire.Criterion],
+        *,
+        row: str,
+        member: int,
+        group: int,
+        step: int,
+        total: int,
+        weights: Sequence[float] | None = None,
     ) -> tuple[int, ...]:
         random = Random(f"mixed up/{self.seed}/{row}/{step}")
         self._others.clear()
         if random.random() < self.share:
             self._others["now"] = _another(rubric, random)
         # Qualified, since a class with slots is made twice and `super` would look for the first.
-        return Scaffold.reveal(self, rubric, row=row, member=member, group=group, step=step, total=total)
+        place: dict[str, Any] = {"row": row, "member": member, "group": group, "step": step, "total": total}
+        return Scaffold.reveal(self, rubric, **place, weights=weights)
 
     def messages(
         self, messages: Sequence[Message], rubric: Sequence[wire.Criterion], revealed: Sequence[int]
@@ -46,9 +56,18 @@ class InOrder(Scaffold):
     the last but one, in the released code the answer of a sum, only where all are shown."""
 
     def reveal(
-        self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
+        self,
+        rubric: Sequence[wire.Criterion],
+        *,
+        row: str,
+        member: int,
+        group: int,
+        step: int,
+        total: int,
+        weights: Sequence[float] | None = None,
     ) -> tuple[int, ...]:
-        drawn = Scaffold.reveal(self, rubric, row=row, member=member, group=group, step=step, total=total)
+        place: dict[str, Any] = {"row": row, "member": member, "group": group, "step": step, "total": total}
+        drawn = Scaffold.reveal(self, rubric, **place, weights=weights)
         *others, answer, always = [place for place, criterion in enumerate(rubric) if criterion.worth != 0]
         return (always, *others, answer)[: len(drawn)]
 

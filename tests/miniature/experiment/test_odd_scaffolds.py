@@ -1,6 +1,8 @@
 """The scaffold with a fault shows about the asked share of prompts another topic's rubric, in the whole group; the one
 in order shows as many criteria as any, and the answer last."""
 
+from typing import Any
+
 from miniature.experiment.odd_scaffolds import InOrder, MixedUp
 from miniature.world.tasks import rows
 from trainer_client import wire
@@ -36,7 +38,7 @@ def test_without_a_share_it_is_the_scaffold() -> None:
 def test_in_order_shows_as_many_and_the_last_but_one_only_with_all() -> None:
     row, rubric = ASKED[0]
     for member in range(8):
-        place = {"row": row, "member": member, "group": 8, "step": 1, "total": 100}
-        found = InOrder(Schedule(over="constant")).reveal(rubric, **place)  # type: ignore[arg-type]
+        place: dict[str, Any] = {"row": row, "member": member, "group": 8, "step": 1, "total": 100}
+        found = InOrder(Schedule(over="constant")).reveal(rubric, **place)
         assert found == (7, 0, 1, 2, 3, 4, 5, 6)[: round((7 - member) / 7 * 8)]
-        assert len(found) == len(Scaffold(Schedule(over="constant")).reveal(rubric, **place))  # type: ignore[arg-type]
+        assert len(found) == len(Scaffold(Schedule(over="constant")).reveal(rubric, **place))

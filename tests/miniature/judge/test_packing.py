@@ -64,7 +64,9 @@ def test_hints_are_at_the_end_of_what_they_are_true_of() -> None:
 def _hints(packer: Packer, batch: Batch) -> list[tuple[str, bool]]:
     _, tokenizer = load(SHIPPED)
     places = zip(batch.hinted.tolist(), batch.hint_labels.tolist(), strict=True)
-    return [(tokenizer.decode(batch.ids[n, at - 1 : at + 1])[-6:], label == packer.yes) for (n, at), label in places]
+    return [
+        (str(tokenizer.decode(batch.ids[n, at - 1 : at + 1]))[-6:], label == packer.yes) for (n, at), label in places
+    ]
 
 
 @pytest.mark.parametrize("mode", ["implicit", "likert"])
