@@ -25,15 +25,7 @@ class MixedUp(Scaffold):
     _others: dict[str, list[wire.Criterion]] = field(default_factory=dict, repr=False)
 
     def reveal(
-        self,
-        rubric: Sequence[wire.Criterion],
-        *,
-        row: str,
-        member: int,
-        group: int,
-        step: int,
-        total: int,
-        weights: Sequence[float] | None = None,
+        self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
     ) -> tuple[int, ...]:
         random = Random(f"mixed up/{self.seed}/{row}/{step}")
         self._others.clear()
@@ -41,7 +33,7 @@ class MixedUp(Scaffold):
             self._others["now"] = _another(rubric, random)
         # Qualified, since a class with slots is made twice and `super` would look for the first.
         place: dict[str, Any] = {"row": row, "member": member, "group": group, "step": step, "total": total}
-        return Scaffold.reveal(self, rubric, **place, weights=weights)
+        return Scaffold.reveal(self, rubric, **place)
 
     def messages(
         self, messages: Sequence[Message], rubric: Sequence[wire.Criterion], revealed: Sequence[int]
@@ -56,18 +48,10 @@ class InOrder(Scaffold):
     the last but one, in the released code the answer of a sum, only where all are shown."""
 
     def reveal(
-        self,
-        rubric: Sequence[wire.Criterion],
-        *,
-        row: str,
-        member: int,
-        group: int,
-        step: int,
-        total: int,
-        weights: Sequence[float] | None = None,
+        self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
     ) -> tuple[int, ...]:
         place: dict[str, Any] = {"row": row, "member": member, "group": group, "step": step, "total": total}
-        drawn = Scaffold.reveal(self, rubric, **place, weights=weights)
+        drawn = Scaffold.reveal(self, rubric, **place)
         *others, answer, always = [place for place, criterion in enumerate(rubric) if criterion.worth != 0]
         return (always, *others, answer)[: len(drawn)]
 
