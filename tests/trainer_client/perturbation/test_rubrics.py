@@ -147,3 +147,20 @@ def test_texts_from_elsewhere_are_put_in_their_places() -> None:
     done = with_texts(TEA, {1: "Wants to know the age."})
     assert texts(done) == ["Mentions tea.", "Wants to know the age.", "Recommends surgery.", "Is kind."]
     assert told(TEA, done) == {"added": [], "removed": [], "points": [], "text": [1]}
+
+
+@pytest.mark.parametrize("kind", ["ambiguous", "contradictory", "half"])
+@pytest.mark.parametrize("where", ["prefix", "tag"])
+def test_a_rubric_with_categories_has_them_still(kind: Kind, where: str) -> None:
+    """Or `rar_explicit` would refuse it."""
+    given = [
+        {"text": "Essential Criteria: Names the tea.", "points": 5},
+        {"text": "Pitfall Criteria: Recommends surgery.", "points": -2, "polarity": "negative"},
+    ]
+    if where == "tag":
+        for one, category in zip(given, ("essential", "pitfall"), strict=True):
+            one.update(text=str(one["text"]).partition(": ")[2], tags={"category": category, "axis": "a"})
+    for seed in range(10):
+        done = of(kind, wire.Rubric.model_validate(given), seed=seed)
+        assert all(one.category is not None for one in done.rubric.criteria) and not done.rubric.lacking_category()
+        assert not any(one.is_unsigned_pitfall for one in done.rubric.criteria)
