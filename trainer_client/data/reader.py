@@ -17,6 +17,8 @@ from trainer_client.data.records import Raw, RowError, as_json
 from trainer_client.errors import DataError
 
 _SOURCES = ("data_source", "question_source", "dataset")
+_MADE_HERE = ("perturbation",)
+"""What `rubricd perturb` says of a row."""
 _MEANT = ("prompt", "rubric", "reference", "group")
 
 
@@ -138,7 +140,7 @@ def _metadata(row: Raw, task: Task, used: tuple[str, ...], law: Law) -> Raw:
     others = {name: as_json(value) for name, value in row.items() if name not in used and value is not None}
     for name in others:
         near = get_close_matches(name, [one for one in _MEANT if row.get(one) is None], n=1, cutoff=0.8)
-        if law.strict and name not in _SOURCES:
+        if law.strict and name not in (*_SOURCES, *_MADE_HERE):
             meant = f"write `{near[0]}`, or " if near else ""
             raise RowError(f"`{name}` is not read; {meant}leave it out, or leave --strict out to carry it as metadata")
         if near and name not in table.CONVERSATIONS:

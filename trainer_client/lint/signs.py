@@ -26,16 +26,20 @@ _ERRORS = (
 _BAD_VERB = (
     r"(?:confus|misstat|misrepresent|misinterpret|misunderst|mislead|misus|misidentif|mislabel|misquot|miscalculat|misattribut|hallucinat|fabricat|invent|exaggerat|overstat"
     r"|understat|downplay|trivializ|trivialis|minimiz|minimis|dismiss|ignor|omit|overlook|neglect|fail|contradict|blam|sham|insult|scold|lectur|mock"
-    r"|belittl|patroniz|patronis|stigmatiz|alarm|frighten|scar|endanger|encourag\w*\s+(?:self-harm|violence)|violat|plagiari|repeat|rambl|conflat|overcomplicat|oversimplif|leak|swallow|crash|jump\s+to)"
+    r"|belittl|patroniz|patronis|stigmatiz|alarm|frighten|scar|endanger|encourag\w*\s+(?:self-harm|violence)|violat|plagiari|repeat|rambl|conflat|overcomplicat|oversimplif|leak|swallow|crash|jump\s+to|leave\s+out|forget|skip)"
 )
 _ADVISING = r"(?:recommend|advis|suggest|promot|encourag|endors|prescrib|propos|us)(?:e|es|ed|ing|s)?"
+_TELLING = (
+    r"(?:tell|advis|recommend|suggest|encourag|instruct|urg)(?:e|es|ed|ing|s)?(?:\s+(?:the\s+)?(?:user|patient|reader)s?)?"
+    r"\s+(?:to\s+)?(?:ignor|neglect|skip|delay|dismiss|endur|hide|hiding|lie|lying|cheat|harm|stop\w*\s+(?:all\s+)?medic)"
+)
 _HOLDING = r"(?:contain|includ|giv|provid|mak|hav|us|add|offer|present|introduc|has|is|are|be)(?:e|es|ed|ing|s)?"
 _A = r"(?:\s+(?:any|a|an|the|with))?\s+"
 
 # What is avoided and is bad in itself: that it is avoided is good.
 _BAD_THING = (
     rf"(?:\w+ly\s+)?(?:{_BAD_VERB}\w*|{_ADVISING}{_A}{_HARMFUL}\b|{_HOLDING}{_A}(?:factual\s+)?(?:{_WRONG}|{_ERRORS})\b"
-    rf"|(?:{_WRONG}|{_ERRORS})\b)"
+    rf"|{_TELLING}|(?:{_WRONG}|{_ERRORS})\b)"
 )
 _ABSENCE = (
     r"(?:(?:does|do|did|is|are|has|have)(?:\s+not|n['\u2019]t)|never|contains?\s+no|makes?\s+no|gives?\s+no|has\s+no"
@@ -61,6 +65,7 @@ _EVADED = re.compile(
 """What it is a fault to avoid."""
 _FAULT = re.compile(
     SUBJECT + r"(?:fail(?:s|ed|ing)?\s+to|neglect(?:s|ed|ing)?|omit(?:s|ted|ting)?|overlook(?:s|ed|ing)?|lacks?"
+    r"|leaves?\s+out|forgets?|skips?"
     r"|ignor(?:es|ed|ing)|(?:incorrectly|wrongly|falsely|erroneously|mistakenly|inappropriately|improperly|unnecessarily|inaccurately)"
     r"|misstat(?:es|ed|ing)|misrepresent(?:s|ed|ing)?|misinterprets?|hallucinat(?:es|ed|ing)|fabricat(?:es|ed|ing)|exaggerat(?:es|ed|ing)"
     r"|dismiss(?:es|ed|ing)?|confus(?:es|ed|ing)|conflates?|downplay(?:s|ed)?|trivializ(?:es|ed)|insults?|blames?|belittles?|mocks?"

@@ -94,6 +94,14 @@ def test_each_kind_in_each_format_changes_the_rubric_alone_and_says_how(tmp_path
         assert first["extra_info"]["n"] == 1 and first["reward_model"]["style"] == "rubric"
 
 
+def test_strict_readers_take_the_rows(tmp_path: Path) -> None:
+    file, out = _written(tmp_path / "in.jsonl", FORMS["own"](CRITERIA)), tmp_path / "out.jsonl"
+    assert main(["perturb", str(file), "--kind", "negated", "--out", str(out)]) == 0
+    (row,) = _read(out)
+    row.pop("score")
+    assert len(list(rows.read_rows(_written(out, row), law=Law(strict=True)))) == 1
+
+
 def test_the_same_command_gives_the_same_file_and_another_seed_another(tmp_path: Path) -> None:
     file = _written(tmp_path / "in.jsonl", *(verl([*CRITERIA, *OTHER[:n]]) for n in range(4)))
     texts = []
