@@ -35,7 +35,7 @@ class CacheSettings(Floor):
     )
     redis_url: str | None = Field(
         default=None,
-        description="Processes share verdicts, quotas and replayed answers through this Redis: `redis://`, "
+        description="Processes share verdicts, quotas, replayed answers and stored rubrics in this Redis: `redis://`, "
         "`rediss://`, `unix://`, `redis+cluster://host:port`, `redis+sentinel://host:port,host:port/name`. Each "
         "process uses its own memory if not set.",
         repr=False,
