@@ -15,6 +15,7 @@ from tests.trainer_client.training.planned import checkpoint, first_row, planned
 from trainer_client import wire
 from trainer_client.cli.main import main
 from trainer_client.errors import DataError, JudgeMismatch, RubricdClientError
+from trainer_client.rubric_folder import RubricFolder
 from trainer_client.training import run_config, run_dir
 from trainer_client.training.preflight import Processes, check_packages, prepare, rows_of
 from trainer_client.training.run_config import RunConfigError
@@ -32,6 +33,25 @@ def test_a_plan_is_whole_batches_in_the_seeds_order(tmp_path: Path, url: str, se
     assert [row.id for row in plan.order] != [row.id for row in other.order]
     assert planned(run_of(tmp_path, url, steps=None, epochs=3, out="d")).steps == 3 * 4
     assert plan.judging.options["expect_judge"] == FINGERPRINT, "a run is judged by one judge"
+
+
+def test_a_ledger_is_in_the_runs_folder(tmp_path: Path, url: str) -> None:
+    assert planned(run_of(tmp_path, url)).judging.ledger is None
+    plan = planned(run_of(tmp_path, url, ledger=True, out="b"))
+    assert plan.judging.ledger == plan.out / "ledger"
+
+
+def test_rows_that_name_a_stored_rubric_have_its_criteria(tmp_path: Path, url: str) -> None:
+    rubric = wire.Rubric.model_validate(runs.rows()[0]["rubric"])
+    ref = RubricFolder(tmp_path / "rubrics").put("tea", rubric).ref
+    run = run_of(tmp_path, url, rubric_folder="rubrics")
+    runs.lines(tmp_path / "train.jsonl", *[{**row, "rubric": {"ref": ref}} for row in runs.rows()])
+    found = rows_of(run, run.data)
+    assert {row.rubric.ref for row in found if row.rubric is not None} == {ref}
+    assert found[0].rubric is not None
+    assert found[0].rubric.criteria == rubric.criteria
+    with pytest.raises(DataError, match="rubric_folder"):
+        rows_of(run.model_copy(update={"rubric_folder": None}), run.data)
 
 
 def test_the_folder_says_what_was_begun(tmp_path: Path, url: str) -> None:
