@@ -189,7 +189,7 @@ class JudgeClient:
     async def judge(self) -> wire.JudgeInfo:
         """Returns the judge's identity, modes and limits. Raises RubricdClientError."""
         return await self._transport.call(
-            "GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo)
+            "GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo).whole()
         )
 
     async def lint(

@@ -40,6 +40,15 @@ def judge_info(modes: JudgingModes, grades: Mapping[str, Grade], limits: wire.Li
     exams = [_exam(modes.ways[way].judge, grade) for way, grade in graded.items()]
     modes = modes.without({way: grade.reason or "" for way, grade in graded.items() if grade.trust == "failed"})
     judges, default = [one.judge for one in modes.ways.values()], modes.first.judge
+    lists = {
+        "layouts": list(dict.fromkeys(one.layout for one in judges)),
+        "judges": [described(one, _trust(grades.get(one.fingerprint))) for one in judges],
+        "exams": exams,
+        "unserved": [
+            {**way._asdict(), "reason": reason} for way, reason in modes.refused.items() if way.mode != "compare"
+        ],
+        "calibrations": [one.calibration.document for one in judges if one.calibration is not None],
+    }
     return wire.JudgeInfo.model_validate(
         {
             "model": default.identity.model,
@@ -48,22 +57,23 @@ def judge_info(modes: JudgingModes, grades: Mapping[str, Grade], limits: wire.Li
             "fingerprint": default.fingerprint,
             "toy": default.identity.toy,
             "modes": list(dict.fromkeys(one.mode for one in judges)),
-            "layouts": list(dict.fromkeys(one.layout for one in judges)),
-            "judges": [described(one, _trust(grades.get(one.fingerprint))) for one in judges],
-            "exams": exams,
+            **{name: [one for one in some if not _is_later(one)] for name, some in lists.items()},
+            "more": {name: [one for one in some if _is_later(one)] for name, some in lists.items()},
             "prompts": [_prompt(modes, wording) for wording in modes.wordings.values()],
-            "unserved": [
-                {**way._asdict(), "reason": reason} for way, reason in modes.refused.items() if way.mode != "compare"
-            ],
             "compare": comparing,
             "labels": dict(zip(default.labels, default.label_ids, strict=True)),
             "label_mass_floor": default.mass_floor,
             "facts": dict(default.identity.facts),
             "limits": limits,
             "calibration": None if default.calibration is None else default.calibration.name,
-            "calibrations": [one.calibration.document for one in judges if one.calibration is not None],
         }
     )
+
+
+def _is_later(one: Any) -> bool:
+    """Whether it is of a layout that the first clients do not know."""
+    layout = one if isinstance(one, str) else one["layout"] if isinstance(one, Mapping) else one.layout
+    return layout not in wire.FIRST_LAYOUTS
 
 
 def _comparing(modes: JudgingModes, grades: Mapping[str, Grade]) -> dict[str, Any]:

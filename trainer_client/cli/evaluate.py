@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     own.add_argument("--truth-url", metavar="URL", help="what is true of each sample: the score of this judge service")
     add_rubrics(own)
-    add_judge(own)
+    add_judge(own, rates=True)
     add_scores(own)
 
     own = add("diversity", "how far the answers to one prompt are from each other", kinds.diversity, "prompts")

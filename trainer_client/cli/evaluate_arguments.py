@@ -9,6 +9,7 @@ from trainer_client.cli.endpoint_arguments import add_endpoint
 from trainer_client.cli.service_arguments import add_service, aggregation, count
 from trainer_client.client import ScoreOptions
 from trainer_client.data.files import sources
+from trainer_client.labels.judging import MODES
 
 
 def add_common(parser: argparse.ArgumentParser, *, rows: str, seeds: int = 3) -> None:
@@ -39,12 +40,13 @@ def add_rubrics(parser: argparse.ArgumentParser) -> None:
     add("--rubric-folder", type=Path, metavar="FOLDER", help="criteria of rubrics that rows name by their `ref`")
 
 
-def add_judge(parser: argparse.ArgumentParser, *, layout: str = "rubricd") -> None:
-    """The judge service, and how it is asked."""
+def add_judge(parser: argparse.ArgumentParser, *, layout: str = "rubricd", rates: bool = False) -> None:
+    """The judge service, and how it is asked. `rates` where a score is enough, without a verdict on each criterion."""
     group = parser.add_argument_group("the judge")
     add_service(parser)
     add = group.add_argument
-    add("--mode", choices=get_args(wire.Mode), default="verdict", help="judging mode (%(default)s)")
+    modes = get_args(wire.Mode) if rates else MODES
+    add("--mode", choices=modes, default="verdict", help="judging mode (%(default)s)")
     add("--layout", choices=get_args(wire.Layout), default=layout, help="prompt layout (%(default)s)")
     add("--judge-prompt", metavar="NAME", help="mode verdict, layout rubricd: the judge's prompt (its default)")
     add("--votes", type=count, default=1, metavar="N", help="mode reasoned: independent samples (%(default)s)")

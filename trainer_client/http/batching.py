@@ -211,7 +211,10 @@ class BatchScorer:
         can be used before the last line has named the judge."""
         request = self._request
         info = await self._transport.call(
-            "GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo), deadline=self._deadline
+            "GET",
+            "/v1/judge",
+            lambda response: validation.read(response, wire.JudgeInfo).whole(),
+            deadline=self._deadline,
         )
         judge = next((one for one in info.judges if validation.is_asked(request, one)), None)
         if judge is None:

@@ -55,7 +55,7 @@ class OneJudge:
     async def _ask(self, address: Address, deadline: float | None) -> _Answer:
         try:
             response = await self._transport.send("GET", "/v1/judge", deadline=deadline, address=address)
-            return address, validation.read(response, wire.JudgeInfo)
+            return address, validation.read(response, wire.JudgeInfo).whole()
         except RubricdClientError as error:
             self._transport.addresses.failed(address, error)
             return address, error

@@ -257,7 +257,7 @@ async def _judge(
         (outcome,) = await client.score([item], **judging.options)
         if isinstance(outcome, Failed):
             raise outcome.error
-    apart = {"judges", "exams", "modes", "layouts", "prompts", "unserved", "limits", "fingerprint"}
+    apart = {"judges", "exams", "modes", "layouts", "prompts", "unserved", "more", "limits", "fingerprint"}
     identity = info.model_dump(mode="json", exclude=apart)
     named = {"fingerprint": outcome.judge.fingerprint, "mode": mode, "layout": layout, "trust": outcome.judge.trust}
     judge = {**named, **identity}

@@ -34,6 +34,7 @@ from trainer_client.wire.calibration import (
 from trainer_client.wire.compare import CompareRequest, CompareResponse, Comparison, OneOrder, PairItem, Shown
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
 from trainer_client.wire.models import (
+    FIRST_LAYOUTS,
     Answer,
     AnyMode,
     CacheUse,
@@ -67,6 +68,7 @@ from trainer_client.wire.response import (
     JudgePrompt,
     Limits,
     LintResponse,
+    MoreWays,
     Place,
     Problem,
     Quota,
@@ -119,6 +121,7 @@ from trainer_client.wire.verifiers import (
 
 __all__ = [
     "CATEGORIES",
+    "FIRST_LAYOUTS",
     "LINEAR",
     "NO_TEXT",
     "POINTS_NAMES",
@@ -165,6 +168,7 @@ __all__ = [
     "Message",
     "Method",
     "Mode",
+    "MoreWays",
     "OneOrder",
     "PairItem",
     "Pitfalls",

@@ -13,6 +13,8 @@ Mode = Literal["verdict", "reasoned", "implicit", "likert"]
 AnyMode = Literal["verdict", "reasoned", "implicit", "likert", "compare"]
 """A mode of `POST /v1/score`, or that of `POST /v1/compare`."""
 Layout = Literal["rubricd", "healthbench", "simple_evals"]
+FIRST_LAYOUTS = frozenset({"rubricd", "healthbench"})
+"""Those that every client knows."""
 Unjudged = Literal["lower", "middle"]
 CacheUse = Literal["use", "refresh", "bypass"]
 MAX_POINTS = 1e6

@@ -3,7 +3,7 @@
 Guarantees: a missing verdict is null with a status that says why; no field has a default that could stand for one.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -241,6 +241,17 @@ class CompareInfo(Answer):
     reason: str | None = Field(default=None, description="Why it is not served.")
 
 
+class MoreWays(Answer):
+    """What stands in the lists of the same names in `JudgeInfo`, of layouts that were added later: a client from before
+    them refuses a list with a layout that it does not know."""
+
+    layouts: list[Layout]
+    judges: list[Judge]
+    unserved: list[Unserved]
+    exams: list[Exam]
+    calibrations: list[Calibration]
+
+
 class JudgeInfo(Answer):
     """The answer of `GET /v1/judge`."""
 
@@ -270,6 +281,16 @@ class JudgeInfo(Answer):
     facts: dict[str, str] = Field(
         default_factory=dict, description="Everything that the fingerprint names besides prompts and labels."
     )
+    more: MoreWays | None = Field(
+        default=None, description="Layouts that were added later (`simple_evals`). Older services: null."
+    )
+
+    def whole(self) -> Self:
+        """The same with what is in `more` in its lists."""
+        if self.more is None:
+            return self
+        added = {name: [*getattr(self, name), *some] for name, some in self.more}
+        return self.model_copy(update={**added, "more": None})
 
 
 class Quota(Answer):

@@ -212,6 +212,13 @@ def test_another_kind_or_judge_is_no_fair_comparison(rows: Path, capsys: pytest.
     assert "cannot be compared with one of best-of-n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["healthbench", "rules", "choice"])
+def test_a_mode_without_verdicts_counts_no_criteria(kind: str, rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        evaluated(kind, rows, "--mode", "likert")
+    assert "invalid choice: 'likert'" in capsys.readouterr().err
+
+
 def test_rubrics_come_from_another_file_too(rows: Path) -> None:
     bare = written(rows.with_name("bare.jsonl"), {"id": "r3", "prompt": "Question 3?", "response": "a"})
     assert evaluated("healthbench", bare, "--rubrics", str(rows)) == 0
