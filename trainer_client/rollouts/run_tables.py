@@ -91,7 +91,7 @@ def _rollout(
     own: Mapping[str, Any],
 ) -> Rollout:
     judge = row.get("judge") if isinstance(row.get("judge"), str) else None
-    rubric = verdicts.rubric(own.get("rubric"), place)
+    rubric = verdicts.rubric(_criteria(row, own, place), place)
     return Rollout(
         place=place,
         step=step,
@@ -151,6 +151,13 @@ def _said(row: Mapping[str, Any], place: str) -> list[Mapping[str, Any]]:
         return list(_json(row["verdicts"], "verdicts", place))
     met = _json(row["criteria"] or "{}", "criteria", place)
     return [{"id": id, "met": value} for id, value in met.items()]
+
+
+def _criteria(row: Mapping[str, Any], own: Mapping[str, Any], place: str) -> Any:
+    """The criteria of the row's rubric, and those that evolved beside them in this step."""
+    evolved = row.get("evolved")
+    added = _json(evolved, "evolved", place) if isinstance(evolved, str) else []
+    return [*(own.get("rubric") or []), *added] if added else own.get("rubric")
 
 
 def _shown(row: Mapping[str, Any], place: str) -> tuple[int, ...] | None:

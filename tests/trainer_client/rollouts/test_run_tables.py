@@ -1,5 +1,6 @@
 """A run's tables are read as they were logged, also older ones and those that are not whole."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,20 @@ def test_another_judges_verdicts_stand_beside(tmp_path: Path) -> None:
     examined = first.others["examiner"]
     assert [(one.id, one.p) for one in examined] == [(one.id, one.p) for one in second.criteria]
     assert {one.fingerprint for one in examined} == {"judge-2"} and last.others == {}
+
+
+def test_criteria_that_evolved_in_a_step_are_in_its_rubric(tmp_path: Path) -> None:
+    table = made.columns(1, IDS, ANSWERS)
+    evolved = {"id": "new", "text": "Names the dose.", "points": 2.0, "tags": {"origin": "evolved"}}
+    said = {"id": "new", "status": "ok", "met": True, "p": 0.9, "points": 2.0, "source": "judge"}
+    table["evolved"] = [json.dumps([evolved]), *["[]"] * 3]
+    table["verdicts"][0] = json.dumps([*json.loads(table["verdicts"][0]), said])
+    made.write(tmp_path, 1, table)
+    first, second, *_ = read(tmp_path)
+    new = first.criteria[-1]
+    assert (new.id, new.text, new.tags) == ("new", "Names the dose.", {"origin": "evolved"})
+    assert first.rubric is not None and [one.id for one in first.rubric.criteria][-1] == "new"
+    assert second.rubric is not None and len(second.rubric.criteria) == 3
 
 
 def test_mistakes_are_told_in_one_sentence(tmp_path: Path) -> None:
