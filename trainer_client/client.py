@@ -16,6 +16,7 @@ from trainer_client import wire
 from trainer_client.errors import RubricdClientError
 from trainer_client.http import batching, comparing, validation
 from trainer_client.http.addresses import Address
+from trainer_client.http.arriving import arriving
 from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.http.batching import BatchScorer, Listener
 from trainer_client.http.one_judge import OneJudge
@@ -157,7 +158,8 @@ class JudgeClient:
         results that arrived are kept and the rest is requested again. Leaving the loop cancels the requests, and the
         service drops them; `contextlib.aclosing` makes that certain. Raises ValueError for a list that cannot be sent.
         """
-        return self._streamed(_checked(items, options), self._transport.deadline(deadline_s))
+        request, deadline = _checked(items, options), self._transport.deadline(deadline_s)
+        return arriving(None if request is None else lambda listener: self._scorer(request, deadline, listener))
 
     async def compare(
         self,
@@ -222,24 +224,6 @@ class JudgeClient:
         except RubricdClientError:
             return False
         return response.status_code == 200
-
-    async def _streamed(
-        self, request: wire.ScoreRequest | None, deadline: float | None
-    ) -> AsyncGenerator[tuple[int, Outcome], None]:
-        if request is None:
-            return
-        arrived: asyncio.Queue[tuple[int, Outcome] | None] = asyncio.Queue()
-        work = self._scorer(request, deadline, lambda place, outcome: arrived.put_nowait((place, outcome)))
-        # A task of its own: whichever task closes this generator, the work ends in the task that began it.
-        running = asyncio.create_task(work.stream())
-        running.add_done_callback(lambda _: arrived.put_nowait(None))
-        try:
-            while (one := await arrived.get()) is not None:
-                yield one
-            await running
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
 
     def _scorer(
         self, request: wire.ScoreRequest, deadline: float | None, listener: Listener, *, wait_for_judge: bool = False
