@@ -104,7 +104,7 @@ class ChatEndpoint:
             # Some servers ignore `n`. Another seed, because the same one would give the same text again.
             had = len(answer.texts)
             more = {"seed": None if seed is None else seed + had, "n": n - had if n - had > 1 else None}
-            answer = _joined(answer, await self._once({**body, **more}, part=had))
+            answer = _joined(answer, await self._once({**body, **more}))
         if len(answer.texts) > n:
             raise ContractError(f"asked for {n} texts, and {self.url} wrote {len(answer.texts)}")
         return answer
@@ -117,11 +117,10 @@ class ChatEndpoint:
         schema = {"name": "answer", "schema": dict(json_schema), "strict": True}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
-    async def _once(self, body: Mapping[str, Any], part: int = 0) -> ChatAnswer:
-        """The answer to one request, from the log or from the endpoint. `part` tells the requests of one call apart,
-        which may be alike."""
+    async def _once(self, body: Mapping[str, Any]) -> ChatAnswer:
+        """The answer to one request, from the log or from the endpoint."""
         body = {name: value for name, value in {**body, **self._options}.items() if value is not None}
-        key = request_key(self.url, body, part)
+        key = request_key(self.url, body)
         answer = None if self._log is None else self._log.find(key)
         if answer is None:
             answer = await self._asked(body)

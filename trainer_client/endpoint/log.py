@@ -16,10 +16,9 @@ from trainer_client.endpoint.answer import ChatAnswer, TokenLogprob, Usage
 from trainer_client.errors import DataError
 
 
-def request_key(url: str, body: Mapping[str, Any], part: int = 0) -> str:
-    """The SHA-256 of an address, a request with the names of its fields in order, and which of a call's requests it
-    is."""
-    return sha256(json.dumps([url, body, part], sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def request_key(url: str, body: Mapping[str, Any]) -> str:
+    """The SHA-256 of an address and a request, with the names of its fields in order."""
+    return sha256(json.dumps([url, body], sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 class AnswerLog:

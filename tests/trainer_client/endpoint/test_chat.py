@@ -107,7 +107,7 @@ async def test_a_server_that_ignores_n_is_asked_again_with_other_seeds() -> None
 
 
 async def test_what_the_log_has_is_not_asked_again(tmp_path: Path) -> None:
-    """Also for a server that ignores `n` and is asked without a seed, whose requests are alike."""
+    """Also for a server that ignores `n` and is asked without a seed."""
     with chat_server(lambda asked: [f"text {asked.number}"]) as server:
         said = []
         for _ in range(2):
