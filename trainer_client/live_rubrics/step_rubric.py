@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 from trainer_client import wire
 from trainer_client.live_rubrics.dropout import RubricDropout, id_of, named
-from trainer_client.live_rubrics.evolution import TAG, RowRubric, grown
+from trainer_client.live_rubrics.evolution import RowRubric, grown
 
 
 @dataclass(frozen=True, slots=True)
 class StepRubric:
-    """`kept` are indexes of `criteria`, in their order. Each criterion has its id written out."""
+    """`kept` are indexes of `criteria`, in their order. Each criterion has its id written out. The first `own` criteria
+    are the row's own, and those behind them have evolved."""
 
     criteria: tuple[wire.Criterion, ...]
     kept: tuple[int, ...]
+    own: int
 
     @property
     def counted(self) -> list[wire.Criterion]:
@@ -23,7 +25,7 @@ class StepRubric:
     @property
     def shown(self) -> list[wire.Criterion]:
         """What a scaffold may reveal: the row's own criteria that count."""
-        return [one for one in self.counted if TAG not in one.tags]
+        return [self.criteria[place] for place in self.kept if place < self.own]
 
     @property
     def dropped(self) -> list[str]:
@@ -36,9 +38,9 @@ class StepRubric:
         return 1 - len(self.kept) / len(self.criteria)
 
     @property
-    def evolved(self) -> list[wire.Criterion]:
+    def evolved(self) -> tuple[wire.Criterion, ...]:
         """The criteria that are not the row's own."""
-        return [one for one in self.criteria if TAG in one.tags]
+        return self.criteria[self.own :]
 
     @property
     def evolved_points_share(self) -> float:
@@ -58,4 +60,4 @@ def step_rubric(
     """The rubric of this row at this step. Dropout leaves out of the row's own criteria; evolved ones all count."""
     kept = tuple(range(len(rubric))) if dropout is None else dropout.kept(rubric, row=row, step=step)
     whole = named(rubric) if evolved is None else grown(named(rubric), evolved, drift)
-    return StepRubric(tuple(whole), (*kept, *range(len(rubric), len(whole))))
+    return StepRubric(tuple(whole), (*kept, *range(len(rubric), len(whole))), len(rubric))

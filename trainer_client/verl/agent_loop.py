@@ -18,6 +18,7 @@ from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.live_rubrics.step_rubric import StepRubric, step_rubric
 from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.scaffold import Message, Scaffold, fitted, for_template, placed
+from trainer_client.verl.evolving import Place, VerlEvolving
 from trainer_client.verl.rows import PromptRow, prompt_row
 
 try:
@@ -51,10 +52,11 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
         scaffold: Scaffold | None = None,
         ratio: Ratio = "bare/bare",
         dropout: RubricDropout | None = None,
+        evolving: VerlEvolving | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._dropout = dropout
+        self._dropout, self._evolving = dropout, evolving
         self._scaffold = scaffold or Scaffold()
         if self._scaffold.choose == "unlearnt":
             raise ValueError("in verl no rollout knows what other groups were judged: set the scaffold's choose=evenly")
@@ -68,8 +70,8 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
         own = prompt_row(kwargs["extra_info"])
         # Not `raw_prompt`, whose column has no calls of tools.
         messages = list(own.row.messages)
-        now = rubric_now(own, self._dropout, kwargs)
-        criteria = now.counted if now else []
+        now = await asyncio.to_thread(rubric_now, own, self._dropout, kwargs, self._evolving)
+        criteria = now.shown if now else []
         drawn = self._drawn(own, criteria, kwargs)
         prompt = await asyncio.to_thread(self._prompt, messages, criteria, drawn, own.row.id)
         started = time.monotonic()
@@ -100,7 +102,7 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
                 "revealed": len(prompt.revealed),
                 "criteria": len(criteria),
                 "revealed_share": len(prompt.revealed) / max(sum(one.worth != 0 for one in criteria), 1),
-                "dropped": json.dumps(now.dropped if now else []),
+                **handed_on(now, self._evolving, kwargs, int(self.rollout_config.n)),
             },
         )
 
@@ -144,16 +146,33 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
         return _Prompt(own, ids(revealed), revealed)
 
 
-def rubric_now(own: PromptRow, dropout: RubricDropout | None, kwargs: Mapping[str, Any]) -> StepRubric | None:
-    """The row's rubric at this step; None where it has none. Validation leaves nothing out. Raises ValueError for a
+def rubric_now(
+    own: PromptRow, dropout: RubricDropout | None, kwargs: Mapping[str, Any], evolving: VerlEvolving | None = None
+) -> StepRubric | None:
+    """The row's rubric at this step; None where it has none. Validation has its own rubric. Raises ValueError for a
     trainer that does not pass the step."""
     if own.row.rubric is None:
         return None
     criteria, row = own.row.rubric.criteria, own.row.id
-    if dropout is None or own.split != "train":
+    if (dropout is None and evolving is None) or own.split != "train":
         return step_rubric(criteria, None, row=row, step=0)
     _check_place(kwargs)
-    return step_rubric(criteria, dropout, row=row, step=int(kwargs["global_steps"]))
+    step = int(kwargs["global_steps"])
+    if evolving is None:
+        return step_rubric(criteria, dropout, row=row, step=step)
+    evolved, drift = evolving.shared.before(row, step), evolving.evolution.drift
+    return step_rubric(criteria, dropout, row=row, step=step, evolved=evolved, drift=drift)
+
+
+def handed_on(
+    now: StepRubric | None, evolving: VerlEvolving | None, kwargs: Mapping[str, Any], group: int
+) -> dict[str, str]:
+    """The fields by which the reward function knows the rubric of this rollout: texts, that every sample has."""
+    place = ""
+    if now is not None and evolving is not None and "session_id" in kwargs and "global_steps" in kwargs:
+        step, member = int(kwargs["global_steps"]), int(kwargs["session_id"])
+        place = Place(step, member, group, now.evolved).as_json()
+    return {"dropped": json.dumps(now.dropped if now else []), "evolving": place}
 
 
 def _check_place(kwargs: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from trainer_client import wire
 from trainer_client.client import ScoreOptions
 from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.scaffold import Scaffold
+from trainer_client.verl.evolving import VerlEvolving
 from trainer_client.verl.reward import WhenMissing
 from trainer_client.verl.rows import AGENT, TOOL_AGENT
 
@@ -25,18 +26,29 @@ _LONGEST_MICRO_BATCH = 16384
 
 
 def agent_loops(
-    scaffold: Scaffold, *, ratio: str = "bare/bare", name: str = AGENT, dropout: RubricDropout | None = None
+    scaffold: Scaffold,
+    *,
+    ratio: str = "bare/bare",
+    name: str = AGENT,
+    dropout: RubricDropout | None = None,
+    evolving: VerlEvolving | None = None,
 ) -> str:
     """The text of the file for `rollout.agent.agent_loop_config_path`: JSON, which is YAML. It names the scaffolded
-    loop, as `name`, and the one with tools. `dropout` leaves criteria out of each group's reward."""
-    own = "trainer_client.live_rubrics.dropout.RubricDropout"
-    left_out = {} if dropout is None else {"dropout": {"_target_": own, **asdict(dropout)}}
+    loop, as `name`, and the one with tools. `dropout` leaves criteria out of each group's reward, `evolving`
+    adds those that are proposed from its answers; give it to `overrides` as well."""
+    live: dict[str, Any] = {}
+    if dropout is not None:
+        live["dropout"] = {"_target_": "trainer_client.live_rubrics.dropout.RubricDropout", **asdict(dropout)}
+    if evolving is not None:
+        evolution = {"_target_": "trainer_client.live_rubrics.evolution.Evolution", **asdict(evolving.evolution)}
+        told = {**asdict(evolving), "evolution": evolution}
+        live["evolving"] = {"_target_": "trainer_client.verl.evolving.VerlEvolving", **told}
     fields = asdict(scaffold)
     loop = {
         "name": name,
         "_target_": "trainer_client.verl.agent_loop.ScaffoldAgentLoop",
         "ratio": ratio,
-        **left_out,
+        **live,
         "scaffold": {
             **fields,
             "_target_": "trainer_client.scaffold.Scaffold",
@@ -44,7 +56,7 @@ def agent_loops(
             "wording": {"_target_": "trainer_client.scaffold.Wording", **fields["wording"]},
         },
     }
-    tools = {"name": TOOL_AGENT, "_target_": "trainer_client.verl.tool_agent_loop.TurnsToolAgentLoop", **left_out}
+    tools = {"name": TOOL_AGENT, "_target_": "trainer_client.verl.tool_agent_loop.TurnsToolAgentLoop", **live}
     return json.dumps([loop, tools], indent=1, ensure_ascii=False) + "\n"
 
 
@@ -77,6 +89,7 @@ def overrides(
     when_missing: WhenMissing = "raise",
     reasoning: wire.Reasoning = "remove",
     options: ScoreOptions | None = None,
+    evolving: VerlEvolving | None = None,
 ) -> list[str]:
     """Returns the arguments of `python -m verl.trainer.main_ppo`, verl 0.9. The defaults are RuscaRL's (2508.16949).
 
@@ -110,6 +123,7 @@ def overrides(
         **_reward(url=judge, judge_timeout_s=judge_timeout_s, concurrency=concurrency, when_missing=when_missing),
         **_reward(**_flat("reasoning", reasoning)),
         **_reward(**_flat("options", dict(options or {}))),
+        **(_reward(**_flat("evolving", asdict(evolving))) if evolving else {}),
         "trainer.total_training_steps": steps,
         # The training ends at whichever comes first: an epoch has at least one step.
         "trainer.total_epochs": steps,

@@ -23,6 +23,7 @@ from trainer_client.policy_answers import PolicyAnswers
 from trainer_client.reward_client import JudgeConfig, RewardClient, why_missing
 from trainer_client.reward_parts import By, names_of
 from trainer_client.reward_parts import split as split_score
+from trainer_client.verl.evolving import Place, VerlEvolving, hear
 from trainer_client.verl.rows import TOOL_AGENT, prompt_row
 
 WhenMissing = Literal["raise", "lower_bound"]
@@ -52,6 +53,7 @@ async def compute_score(
     parts: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     ledger: str | None = None,
+    evolving: Mapping[str, Any] | None = None,
     reward_router_address: str | None = None,
     reward_model_tokenizer: Any = None,
 ) -> dict[str, float | None]:
@@ -63,6 +65,8 @@ async def compute_score(
     With `rewards_by` `tag` or `criterion` there is a key `reward/<name>` for each of `parts` (`reward_parts.names`),
     for verl's `algorithm.gdpo_reward_keys`. A part that a row lacks is 0 for its whole group, which moves nothing.
     Where our agent loop left criteria out (`dropped`), `score` is by the others and `full_score` by all of them.
+    With `evolving` (the fields of VerlEvolving) the evolved criteria that our agent loop handed on count as well, and
+    the answer that completes its group waits for the proposer.
     `concurrency` bounds the requests under way of one of verl's `reward.num_workers` processes. `options` are those of
     `JudgeClient.score`. A line for each verdict is added to files in the folder `ledger`. verl passes the last two
     where it serves a reward model; they are not used here.
@@ -76,7 +80,8 @@ async def compute_score(
     info = extra_info or {}
     row = prompt_row(info)
     split = _split(solution_str, info, reasoning)
-    whole = row.item(_trajectory(info, reasoning) or split.answer)
+    place = Place.of(info["evolving"]) if evolving and info.get("evolving") else None
+    whole = _with_evolved(row.item(_trajectory(info, reasoning) or split.answer), place)
     item = _counted(whole, info.get("dropped"))
     score_options = cast(ScoreOptions, _plain(options or {}))
     judging = JudgeConfig(
@@ -93,11 +98,14 @@ async def compute_score(
     both = [one.model_copy(update={"id": None}) for one in (item, whole)]
     outcomes = await _client(judging).score([item] if item is whole else both)
     outcome = outcomes[0]
+    if evolving and place is not None:
+        await hear(VerlEvolving.of(_plain(evolving)), row, place, split.answer, outcomes[-1])
     return {
         **_scored(outcome, when_missing),
         **_parts(outcome, item.rubric, rewards_by, parts, soft=bool(score_options.get("soft"))),
         "full_score": reward_of(outcomes[-1]),
         "dropped_share": _left_out(item, whole),
+        "evolved": 0.0 if place is None else float(len(place.criteria)),
         "answer_empty": float(not split.answer.strip()),
         "reasoning_unfinished": float(split.ended == "unfinished"),
         "judge_latency_s": time.monotonic() - started,
@@ -113,6 +121,12 @@ def _counted(item: wire.Item, dropped: str | None) -> wire.Item:
         return item
     kept = [one for one in named(item.rubric.criteria) if one.id not in without]
     return item.model_copy(update={"rubric": wire.Rubric(criteria=kept)})
+
+
+def _with_evolved(item: wire.Item, place: Place | None) -> wire.Item:
+    if place is None or not place.criteria or item.rubric is None:
+        return item
+    return item.model_copy(update={"rubric": wire.Rubric(criteria=[*named(item.rubric.criteria), *place.criteria])})
 
 
 def _left_out(item: wire.Item, whole: wire.Item) -> float:

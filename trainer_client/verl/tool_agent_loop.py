@@ -4,13 +4,14 @@ Guarantees: the turns are those of verl's loop, with the last one where verl end
 that are trained on are verl's own. Rollouts are generated from the bare prompt.
 """
 
-import json
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.policy_answers import PolicyAnswers
-from trainer_client.verl.agent_loop import check_trainer, rubric_now
+from trainer_client.verl.agent_loop import check_trainer, handed_on, rubric_now
+from trainer_client.verl.evolving import VerlEvolving
 from trainer_client.verl.rows import prompt_row
 
 try:
@@ -29,16 +30,25 @@ class TurnsToolAgentLoop(ToolAgentLoop):  # type: ignore[misc]
     """verl makes one for each rollout, and passes the tools of `rollout.multi_turn`. A reward function finds the turns
     in `extra_info`: `turns` without the policy's reasoning, and `turns_with_reasoning`."""
 
-    def __init__(self, *args: Any, dropout: RubricDropout | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        dropout: RubricDropout | None = None,
+        evolving: VerlEvolving | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._dropout = dropout
+        self._dropout, self._evolving = dropout, evolving
         check_trainer(self.config)
         self._answers = PolicyAnswers("remove", self.tokenizer, self.apply_chat_template_kwargs)
         self._data: AgentData
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """Makes one rollout of one row, as verl's loop does."""
-        now = rubric_now(prompt_row(kwargs["extra_info"]), self._dropout, kwargs) if self._dropout else None
+        now = None
+        if self._dropout or self._evolving:
+            own = prompt_row(kwargs["extra_info"])
+            now = await asyncio.to_thread(rubric_now, own, self._dropout, kwargs, self._evolving)
         output: AgentLoopOutput = await super().run(sampling_params, priority=priority, **kwargs)
         turns = [self._plain(turn) for turn in await self._turns(len(kwargs["raw_prompt"]))]
         last = turns[-1]
@@ -49,7 +59,7 @@ class TurnsToolAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             turns_with_reasoning=turns,
             answer=split.answer,
             reasoning_ended=split.ended,
-            dropped=json.dumps(now.dropped if now else []),
+            **handed_on(now, self._evolving, kwargs, int(self.rollout_config.n)),
         )
         return output
 

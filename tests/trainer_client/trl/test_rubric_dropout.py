@@ -92,7 +92,7 @@ def test_a_full_rubric_that_could_not_be_judged_takes_no_reward_and_makes_none()
 
 
 def test_a_rubric_of_which_nothing_can_be_left_out_is_asked_about_once() -> None:
-    now = StepRubric(_rubric(0, 1).criteria, tuple(range(7)))
+    now = StepRubric(_rubric(0, 1).criteria, tuple(range(7)), own=7)
     with judged_by(by_criteria=True) as (judging, service):
         rewards, log = _told(judging, ["a", "b"], [now, now])
     assert [len(item["rubric"]["criteria"]) for body in service.bodies for item in body["items"]] == [7]

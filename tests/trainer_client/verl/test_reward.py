@@ -126,7 +126,7 @@ async def test_what_verl_gets_and_what_the_judge_is_asked(extra_info: Json, serv
     told = await _ask(extra_info)
     judged = ["score", "judged", "coverage", "met_share"]
     answered = ["answer_empty", "reasoning_unfinished"]
-    by_all = ["full_score", "dropped_share"]
+    by_all = ["full_score", "dropped_share", "evolved"]
     assert list(told) == [*judged, *by_all, *answered, "judge_latency_s", "revealed_share", "revealed"]
     assert (told["full_score"], told["dropped_share"]) == (told["score"], 0.0)
     assert told["score"] == scripted_judge.expected_score(SECRET)
@@ -157,7 +157,7 @@ async def test_lower_bound_is_the_least_that_its_verdicts_allow_and_is_marked(
     service.answer = _with(status="partial", score=None, coverage=0.625, score_bounds=[-0.6, 1.0])
     told = await _ask(extra_info, when_missing="lower_bound")
     assert (told["score"], told["judged"], told["coverage"]) == (-0.6, 0.0, 0.625)
-    assert len(told) == 11
+    assert len(told) == 12
 
 
 async def test_the_share_that_is_met_is_of_those_with_a_verdict(extra_info: Json, service: Service, made: Made) -> None:

@@ -1,14 +1,19 @@
-"""Real verl classes: a group's reward is by one part of its rubric, which its scaffold shows, and validation by all."""
+"""Real verl classes: a group's reward is by one part of its rubric, which its scaffold shows, and validation by all;
+and what is proposed from a group counts at its row's next step."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from testkit import scripted_judge
+from testkit.chat_server import chat_server
 from testkit.scripted_judge import Service
 from tests.trainer_client.verl.contract.world import World, config, criteria, rows, written
 from trainer_client.live_rubrics.dropout import RubricDropout
+from trainer_client.live_rubrics.evolution import Evolution
 from trainer_client.live_rubrics.step_rubric import StepRubric, step_rubric
+from trainer_client.verl.evolving import VerlEvolving
 from trainer_client.verl.rows import TOOL_AGENT, to_parquet
 
 LESS = RubricDropout(0.5, keep=2, protect=("3",), seed=5)
@@ -69,3 +74,21 @@ async def test_rollouts_with_tools_are_rewarded_by_the_same_part(
     await world.roll_out(step=9)
     asked = sorted([one["id"] for one in body["items"][0]["rubric"]["criteria"]] for body in judge.bodies)
     assert asked == sorted([one.id for one in _rubric(n, 9).counted] for n in (0, 0, 1, 1))
+
+
+async def test_evolved_criteria_count_at_the_next_step_and_are_shown_to_nobody(
+    folder: Path, judge: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"criteria": [{"text": "Asks back in some way.", "kind": "positive"}]}
+    with chat_server(lambda asked: json.dumps(told)) as server:
+        evolving = VerlEvolving(str(folder / "live"), server.url, "writer", evolution=Evolution(promote=0.0))
+        for step in (1, 2):
+            world = World(config(folder, dropout=LESS, evolving=evolving), monkeypatch)
+            judge.bodies.clear()
+            uids = await world.roll_out(step=step)
+            counted = [len(body["items"][0]["rubric"]["criteria"]) for body in judge.bodies]
+            assert counted == [3] * 16 if step == 1 else counted == [4] * 16
+        assert len(server.asked) == 4, "each of two rows at each of two steps"
+    extra = [world.store.field(uid, member, "extra_fields") for uid in uids for member in range(8)]
+    assert all(one["reward_extra_info"]["evolved"] == 1.0 for one in extra)
+    assert not any("Asks back" in world.tokenizer.decode(one["prompt_ids"]) for one in world.server.asked)

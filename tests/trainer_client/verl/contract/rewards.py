@@ -24,7 +24,7 @@ from trainer_client.verl import sampler as verl_sampler
 from trainer_client.verl.agent_loop import check_trainer
 
 ANSWER_KEYS = {"answer_empty", "reasoning_unfinished"}
-REVEALED_KEYS = {"revealed_share", "revealed", "full_score", "dropped_share"}
+REVEALED_KEYS = {"revealed_share", "revealed", "full_score", "dropped_share", "evolved"}
 KEYS = {"score", "judged", "coverage", "met_share", *ANSWER_KEYS, "judge_latency_s", *REVEALED_KEYS}
 
 

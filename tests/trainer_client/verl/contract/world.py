@@ -34,6 +34,7 @@ from trainer_client import wire
 from trainer_client.data.rows import Row
 from trainer_client.live_rubrics.dropout import RubricDropout
 from trainer_client.scaffold import Scaffold
+from trainer_client.verl.evolving import VerlEvolving
 from trainer_client.verl.recipe import agent_loops, overrides
 from trainer_client.verl.rows import to_parquet
 
@@ -66,18 +67,22 @@ def config(
     *changes: str,
     scaffold: Scaffold | None = None,
     dropout: RubricDropout | None = None,
+    evolving: VerlEvolving | None = None,
     **recipe: Any,
 ) -> DictConfig:
     """What `main_ppo` would run with: verl's own YAML under our overrides, then `changes`."""
     sizes = {"group": 8, "prompts_per_batch": 2, "mini_batch": 2, "gpus": 1}
     lengths = {"prompt_tokens": 256, "scaffold_tokens": 512, "response_tokens": 64}
     told = overrides(
-        str(POLICY), **{**_FILES, **sizes, **lengths, "steps": STEPS, "judge": "http://judge:8000", **recipe}
+        str(POLICY),
+        **{**_FILES, **sizes, **lengths, "steps": STEPS, "judge": "http://judge:8000", "evolving": evolving, **recipe},
     )
     # One process filters the rows, not a pool of one that would have to be started for each data set.
     composed = copy.deepcopy(_composed(*told, "data.filter_overlong_prompts_workers=null", *changes))
     agents = folder / "agents.yaml"
-    loops = agent_loops(scaffold or Scaffold(), ratio=recipe.get("ratio", "bare/bare"), dropout=dropout)
+    loops = agent_loops(
+        scaffold or Scaffold(), ratio=recipe.get("ratio", "bare/bare"), dropout=dropout, evolving=evolving
+    )
     agents.write_text(loops, encoding="utf-8")
     composed.data.train_files, composed.data.val_files = str(folder / "train.parquet"), str(folder / "val.parquet")
     composed.actor_rollout_ref.rollout.agent.agent_loop_config_path = str(agents)
