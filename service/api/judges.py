@@ -40,7 +40,7 @@ def judge_info(modes: JudgingModes, grades: Mapping[str, Grade], limits: wire.Li
     exams = [_exam(modes.ways[way].judge, grade) for way, grade in graded.items()]
     modes = modes.without({way: grade.reason or "" for way, grade in graded.items() if grade.trust == "failed"})
     judges, default = [one.judge for one in modes.ways.values()], modes.first.judge
-    lists = {
+    lists: dict[str, list[Any]] = {
         "layouts": list(dict.fromkeys(one.layout for one in judges)),
         "judges": [described(one, _trust(grades.get(one.fingerprint))) for one in judges],
         "exams": exams,

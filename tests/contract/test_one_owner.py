@@ -29,6 +29,7 @@ LOADERS = {
     "service/engine/tokenizer.py": "converts the judge's tokenizer where the checkpoint has no tokenizer.json",
     "trainer_client/distillation/training.py": "loads the model that becomes a judge",
     "trainer_client/endpoint/local.py": "loads a small model that answers chat requests in place of an API",
+    "trainer_client/evaluation/likelihood.py": "loads policies to read how likely answers are under them",
     "trainer_client/training/internalisation.py": "loads a run's checkpoints to measure them",
     "trainer_client/training/policy_check.py": "loads the policy's tokenizer and configuration to check a training",
     "trainer_client/trl/trainer.py": "loads the policy's tokenizer for stock TRL",
