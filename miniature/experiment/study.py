@@ -28,7 +28,7 @@ from miniature.experiment.run import ASKED, POLICY, add_setting, metrics, settin
 from miniature.experiment.table import Result, markdown, table
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_READY_S = 120.0
+_READY_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
