@@ -24,15 +24,12 @@ class MixedUp(Scaffold):
     share: float = 0.5
     _others: dict[str, list[wire.Criterion]] = field(default_factory=dict, repr=False)
 
-    def reveal(
-        self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
-    ) -> tuple[int, ...]:
-        random = Random(f"mixed up/{self.seed}/{row}/{step}")
+    def reveal(self, rubric: Sequence[wire.Criterion], **place: Any) -> tuple[int, ...]:
+        random = Random(f"mixed up/{self.seed}/{place['row']}/{place['step']}")
         self._others.clear()
         if random.random() < self.share:
             self._others["now"] = _another(rubric, random)
         # Qualified, since a class with slots is made twice and `super` would look for the first.
-        place: dict[str, Any] = {"row": row, "member": member, "group": group, "step": step, "total": total}
         return Scaffold.reveal(self, rubric, **place)
 
     def messages(
@@ -47,10 +44,7 @@ class InOrder(Scaffold):
     """Criteria in the rubric's order instead of any: wherever something is shown the last one, then the first ones, and
     the last but one, in the released code the answer of a sum, only where all are shown."""
 
-    def reveal(
-        self, rubric: Sequence[wire.Criterion], *, row: str, member: int, group: int, step: int, total: int
-    ) -> tuple[int, ...]:
-        place: dict[str, Any] = {"row": row, "member": member, "group": group, "step": step, "total": total}
+    def reveal(self, rubric: Sequence[wire.Criterion], **place: Any) -> tuple[int, ...]:
         drawn = Scaffold.reveal(self, rubric, **place)
         *others, answer, always = [place for place, criterion in enumerate(rubric) if criterion.worth != 0]
         return (always, *others, answer)[: len(drawn)]
