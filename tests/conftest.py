@@ -41,6 +41,7 @@ NEEDS = {
         "miniature/judge/test_make.py",
         "miniature/policy/test_make.py",
         "real/test_training.py",
+        "trainer_client/training/test_demonstrations.py",
         "trainer_client/training/test_loops.py",
         "trainer_client/distillation/test_run.py",
         "trainer_client/distillation/test_training.py",

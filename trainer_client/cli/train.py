@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_client.errors import RubricdClientError
-from trainer_client.training import preflight, report, run_config, run_dir
+from trainer_client.training import demonstrations, preflight, report, run_config, run_dir
 from trainer_client.training.preflight import Plan
 from trainer_client.training.run_config import RunConfigError
 
@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         wanted = run_config.read(args.file, changes=args.changes, out=args.out)
         plan = preflight.prepare(wanted, resume=args.resume, another_judge=args.another_judge, toy_judge=args.toy_judge)
+        shown = demonstrations.demonstrations(wanted)
         # These need torch, which takes seconds to import.
         from trainer_client.training import policy_check, train
 
@@ -59,8 +60,14 @@ def run(args: argparse.Namespace) -> int:
             _print_plan(plan, checked.cut, len(checked.prompt_tokens))
         if args.check:
             return _print_estimate(plan, checked)
+        if wanted.sft is not None:
+            preflight.begin(plan)
+            plan = demonstrations.trained(plan, shown, checked.config)
+            if wanted.sft.only:
+                return 0
         trainer = train.trainer_of(plan, checked)
-        preflight.begin(plan)
+        if wanted.sft is None:
+            preflight.begin(plan)
     except KeyboardInterrupt:
         return 130
     except (RunConfigError, RubricdClientError, OSError) as error:

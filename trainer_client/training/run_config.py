@@ -6,7 +6,7 @@ run. The table in `docs/guide/training.md` is written from the fields here.
 """
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -32,6 +32,7 @@ from trainer_client.training.run_sections import (
     RubricDropoutSection,
     ScaffoldSection,
     Section,
+    SftSection,
     WatchSection,
     WordingSection,
 )
@@ -69,6 +70,9 @@ class RunConfig(Section):
     )
     rubric: Rubrics = Field(default="own", description="The row's `own`, four `generic` criteria, or `none`.")
     reference: References = Field(default="hidden", description="Reference answers: `hidden` or `needed` by the judge.")
+    sft: SftSection | None = Field(
+        default=None, description="First trains on the rows' reference answers; null: on rewards alone."
+    )
     scaffold: ScaffoldSection = Field(default=ScaffoldSection(), description="How much of its rubric a rollout sees.")
     rubric_dropout: RubricDropoutSection | None = Field(
         default=None, description="Leaves criteria out of each group's reward: share, keep, protect; null: none."
@@ -122,6 +126,8 @@ class RunConfig(Section):
         compared = [kind for kind in self.watch.stop if kind in ("shortcut", "overclaimed")]
         if compared and self.examiner is None:
             raise ValueError(f"watch.stop `{compared[0]}` compares judges: give the run an `examiner`")
+        if self.sft is not None and self.sft.batch > self.per_device and self.sft.batch % self.per_device:
+            raise ValueError(f"sft.batch ({self.sft.batch}) must be a multiple of per_device ({self.per_device})")
         if self.evolving is not None and (why := self._cannot_evolve()):
             raise ValueError(f"`evolving` {why}")
         if self.examiner is not None and self.eval_data is None:
@@ -265,6 +271,7 @@ def _paths(run: RunConfig, folder: Path) -> dict[str, Any]:
         "data": [str(folder / one) for one in run.data],
         "eval_data": None if run.eval_data is None else [str(folder / one) for one in run.eval_data],
         "out": str(folder / run.out),
+        "sft": None if run.sft is None else run.sft.model_copy(update={"data": _below(folder, run.sft.data)}),
         "rubric_folder": None if run.rubric_folder is None else str(folder / run.rubric_folder),
     }
 
@@ -275,6 +282,10 @@ def _with_proposer(evolving: EvolvingSection | None, folder: Path) -> EvolvingSe
         return evolving
     proposer = evolving.proposer.model_copy(update={"call": str(folder / str(evolving.proposer.call))})
     return evolving.model_copy(update={"proposer": proposer})
+
+
+def _below(folder: Path, data: Sequence[str] | None) -> list[str] | None:
+    return None if data is None else [str(folder / one) for one in data]
 
 
 def _found(rewards: RewardsSection, folder: Path) -> RewardsSection:

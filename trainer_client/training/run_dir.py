@@ -28,7 +28,7 @@ from trainer_client.training.run_config import RunConfig, RunConfigError
 CHECKPOINT, STATE = "checkpoint-", "trainer_state.json"
 JOURNAL, RUBRICS = "proposals.jsonl", "rubrics.jsonl"
 _MAY_CHANGE = {
-    *("out", "data", "eval_data", "rubric_folder", "ledger", "per_device", "pipeline_parts", "save_every"),
+    *("out", "data", "eval_data", "rubric_folder", "ledger", "sft.only", "per_device", "pipeline_parts", "save_every"),
     *("judging.url", "judging.token_env", "judging.judge_timeout_s", "judging.concurrency", "judging.timeout_s"),
     *("judging.max_missing_fraction", "judging.priority", "judging.expect_judge"),
     *("watch.stop", "watch.false_alarms"),

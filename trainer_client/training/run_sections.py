@@ -235,6 +235,21 @@ class FunctionSection(Section):
     none: Literal["no_opinion", "zero"] = Field(default="no_opinion", description="What its None means.")
 
 
+class SftSection(Section):
+    """A training on the rows' reference answers, before the one on rewards."""
+
+    data: OneOrMore | None = Field(
+        default=None, description="Rows with the answers to learn, like `data`; null: those of `data`."
+    )
+    epochs: float = Field(default=3.0, gt=0, description="Passes over these rows.")
+    learning_rate: float = Field(default=1e-5, gt=0, description="Its largest learning rate; it falls linearly to 0.")
+    batch: int = Field(default=64, ge=1, description="Answers of an update; divisible by `per_device`, or below it.")
+    max_tokens: int | None = Field(
+        default=None, ge=2, description="Longer prompts with answers are cut at so many tokens; null: at none."
+    )
+    only: bool = Field(default=False, description="Whether the run ends with it: the baseline without rewards.")
+
+
 class WatchSection(Section):
     """What is watched of the rewards, and what ends the training."""
 
