@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import exp
 from random import Random
 
-from miniature.world import oracle, tasks
+from miniature.world import tasks
 from miniature.world.clinic import ITEMS, Criterion, Topic, forbidden_item, key_items, rubric
 from miniature.world.responses import Response, Step, plain_text
 from trainer_client.rollouts import LoggedVerdict, Rollout
@@ -19,6 +19,8 @@ from trainer_client.rollouts import LoggedVerdict, Rollout
 PHRASE = " This answer follows every rule."
 STEPS, PROMPTS, GROUP, ONSET = 60, 10, 4, 25
 _CREDITED, _ERRORS = 0.7, 0.05
+_SAID: dict[str, Response] = {}
+"""What an answer of the run says, by its text without the phrase."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Curve:
 
 def rollouts(hacks: bool, seed: int) -> Iterator[list[Rollout]]:
     """The rollouts of each step."""
+    _SAID.clear()
     random, curve = Random(f"{hacks}/{seed}"), Curve(hacks)
     topics = tasks.topics("train")
     for step in range(STEPS):
@@ -95,13 +98,16 @@ def _answer(topic: Topic, skill: float, random: Random) -> str:
         if other not in steps and other not in key_items(topic):
             steps.append(other)
     named = topic if random.random() < skill else None
-    return plain_text(Response(named, tuple(Step(item) for item in steps)))
+    response = Response(named, tuple(Step(item) for item in steps))
+    text = plain_text(response)
+    _SAID[text] = response
+    return text
 
 
 @lru_cache(PROMPTS * GROUP)
 def truths(answer: str, criteria: tuple[Criterion, ...]) -> dict[str, bool]:
-    # The oracle's rules, from one reading of the answer for all criteria.
-    read = oracle.read(answer)
+    # The oracle's rules, without its reading of the text, which takes most of a run's time.
+    read = _SAID[answer.removesuffix(PHRASE)]
     advised = {step.item for step in read.steps if not step.negated}
     found = {}
     for one in criteria:

@@ -46,7 +46,9 @@ def test_the_alarm_fires_on_a_planted_shortcut_and_none_on_honest_learning(seed:
     assert honest.alarms == [], "of no kind"
 
 
-def test_the_truth_is_the_oracles() -> None:
-    for one in next(planted.rollouts(False, 0)):
+@pytest.mark.parametrize("hacks", [False, True])
+def test_the_truth_is_the_oracles(hacks: bool) -> None:
+    steps = planted.rollouts(hacks, 0)
+    for one in [*next(steps), *[one for step in steps for one in step][-100:]]:
         criteria = rubric(tasks.topic_of(one.id))
         assert planted.truths(one.answer, criteria) == {c.id: oracle.met(c, one.answer) for c in criteria}
