@@ -103,7 +103,7 @@ async def ask_all(
     client, limits = judge.client, judge.info.limits
     client.batch_items = min(client.batch_items, limits.max_items, _IN_A_REQUEST)
     client.batch_bytes = max(1, min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES))
-    size, start = _IN_A_REQUEST, 0
+    size, start = _FEWEST, 0
     while start < len(left):
         some = left[start : start + size]
         start += len(some)
