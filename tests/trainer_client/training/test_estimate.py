@@ -50,6 +50,16 @@ def test_a_rating_is_one_judgement_and_votes_are_several(tmp_path: Path, url: st
     assert (judged(mode="implicit"), judged(mode="reasoned"), judged(mode="reasoned", votes=5)) == (32, 96, 480)
 
 
+def test_rubrics_that_change_cost_what_they_add(tmp_path: Path, url: str) -> None:
+    """A part of a rubric costs no verdict beside the whole, but a rating of its own; 2 + 3 evolved ones may count."""
+    evolving = {"proposer": {"call": "a:b"}, "active": 2, "propose": 3}
+    plan = _plan(tmp_path, url, rubric_dropout={}, evolving=evolving)
+    tokens = {row.id: 10 for row in plan.order}
+    assert "96 judgements by fake, and at most 160 more of evolved criteria;" in lines(plan, tokens, 90)[1]
+    rating = plan.run.judging.model_copy(update={"mode": "implicit"})
+    assert judgements(replace(plan, run=plan.run.model_copy(update={"judging": rating}))) == 64
+
+
 def test_the_hours_are_those_of_rubricd_size(tmp_path: Path, url: str) -> None:
     plan = _plan(tmp_path, url, "Qwen/Qwen2.5-7B-Instruct")
     plan = replace(plan, order=plan.order * 10_000, steps=plan.steps * 10_000)
