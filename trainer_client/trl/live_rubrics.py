@@ -227,7 +227,10 @@ class LiveState(TrainerCallback, ExportableState):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step > 0:
-            self._live.restore(state.stateful_callbacks[type(self).__name__]["attributes"])
+            kept = state.stateful_callbacks.get(type(self).__name__)
+            if kept is None:
+                raise ValueError("this checkpoint is of a run whose rubrics did not change: begin a run of its own")
+            self._live.restore(kept["attributes"])
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._live.settle(state.global_step)

@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -19,7 +20,7 @@ from trainer_client.live_rubrics.pass_rates import PassRates
 from trainer_client.live_rubrics.proposer import FunctionProposer
 from trainer_client.reward_client import JudgeConfig
 from trainer_client.scaffold import Scaffold, Schedule
-from trainer_client.trl.live_rubrics import Evolving, LiveState
+from trainer_client.trl.live_rubrics import Evolving, LiveRubrics, LiveState
 from trainer_client.trl.trainer import build
 
 ROWS = rows(2, criteria=5)
@@ -135,6 +136,12 @@ def test_what_is_not_learnt_yet_is_revealed_rather(tmp_path: Path, policy: str) 
     late = [rollout for rollout in seen.rollouts if rollout["step"] >= 12]
     firsts = [json.loads(rollout["revealed"][place])[0] for rollout in late for place in (0, 1, 2, 4, 5, 6)]
     assert sum(one >= 2 for one in firsts) / len(firsts) > 0.8, "evenly it were 3 of 5"
+
+
+def test_a_checkpoint_without_the_state_is_refused() -> None:
+    began = SimpleNamespace(global_step=3, stateful_callbacks={})
+    with pytest.raises(ValueError, match="a run whose rubrics did not change"):
+        LiveState(LiveRubrics()).on_train_begin(None, began, None)
 
 
 def _callback(trainer: Any) -> Any:
