@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from trainer_client.cli.arguments import Parser
 
@@ -69,10 +70,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Version(argparse.Action):
+    """Prints the version, and looks for it only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"rubricd {version('rubricd')}")
+        parser.exit()
+
+
 def _parser(given: str) -> argparse.ArgumentParser:
     """The parser of the command and its subcommands. Of these it knows the arguments of the one that is given: what
     another one imports takes time, and may not be installed."""
     whole = Parser(prog="rubricd", description="Get rubric rewards from a judge service.")
+    whole.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
         module = import_module(f"trainer_client.cli.{command.module}") if name == given else None
