@@ -119,7 +119,12 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            length = int(self.headers["content-length"])
+            if (
+                len(read := self.rfile.read(length)) < length
+            ):  # the caller has left, as one does that was refused before
+                return
+            body = json.loads(read)
             if self.path != "/v1/chat/completions":
                 self._write(Raw(404, {"error": {"message": f"no {self.path} here"}}))
                 return

@@ -3,6 +3,8 @@
     RubricdClientError
     ├── Refused                the service refused the request
     │   ├── InvalidRequest       it cannot be served as written; `errors` says where
+    │   ├── UnknownRubric        a reference names no rubric that the team has stored
+    │   ├── RubricNotFound       the team has stored no rubric under this name and version
     │   ├── BodyTooLarge
     │   ├── Unauthorized         no key, or none that is known
     │   ├── Forbidden            the key is known, and is not allowed this request
@@ -84,6 +86,14 @@ class Refused(RubricdClientError):
 
 class InvalidRequest(Refused):
     code = "invalid_request"
+
+
+class UnknownRubric(Refused):
+    code = "unknown_rubric"
+
+
+class RubricNotFound(Refused):
+    code = "rubric_not_found"
 
 
 class BodyTooLarge(Refused):
@@ -193,6 +203,8 @@ _BY_CODE: dict[str, type[Refused]] = {
     error_class.code: error_class
     for error_class in (
         InvalidRequest,
+        UnknownRubric,
+        RubricNotFound,
         BodyTooLarge,
         Unauthorized,
         Forbidden,

@@ -32,6 +32,7 @@ LOADERS = {
     "trainer_client/evaluation/likelihood.py": "loads policies to read how likely answers are under them",
     "trainer_client/training/internalisation.py": "loads a run's checkpoints to measure them",
     "trainer_client/training/policy_check.py": "loads the policy's tokenizer and configuration to check a training",
+    "trainer_client/training/demonstrations.py": "loads the tokenizer of the policy that learns reference answers",
     "trainer_client/trl/trainer.py": "loads the policy's tokenizer for stock TRL",
 }
 

@@ -18,13 +18,14 @@ from trainer_client.cli.arguments import Parser
 @dataclass(frozen=True, slots=True)
 class _Command:
     """`module` is the one of `trainer_client.cli` that has it; the other names are its description, the function that
-    adds its arguments, and the one that runs it."""
+    adds its arguments, and the one that runs it. `extra` is what to install for it."""
 
     about: str
     module: str
     description: str = "DESCRIPTION"
     add_arguments: str = "add_arguments"
     run: str = "run"
+    extra: str = "cli"
 
 
 _COMMANDS: Mapping[str, _Command] = {
@@ -35,8 +36,8 @@ _COMMANDS: Mapping[str, _Command] = {
     "lint": _Command("find what to look at in rubrics", "lint"),
     "perturb": _Command("make rubrics worse in a known way", "perturb"),
     "generate": _Command("write rubrics with a chat model", "generate"),
-    "train": _Command("train a policy on rewards", "train"),
-    "report": _Command("write a run's report again", "train", "REPORT", "add_report_arguments", "run_report"),
+    "train": _Command("train a policy on rewards", "train", extra="train"),
+    "report": _Command("write a run's report again", "train", "REPORT", "add_report_arguments", "run_report", "train"),
     "align": _Command("measure which of two responses judges prefer", "align"),
     "watch": _Command("watch a run's rewards", "watch"),
     "agree": _Command("measure judges against labels", "agree"),
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name != "numpy":
             raise
-        print(f"rubricd: {given[0]} needs numpy: pip install 'rubricd[cli]'", file=sys.stderr)
+        extra = _COMMANDS[given[0]].extra
+        print(f"rubricd: {given[0]} needs numpy: pip install 'rubricd[{extra}]'", file=sys.stderr)
         return 2
     args = parser.parse_args(given)
     try:

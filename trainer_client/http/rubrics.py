@@ -9,13 +9,10 @@ from typing import Any
 import httpx
 
 from trainer_client import wire
-from trainer_client.errors import Refused, RubricdClientError
+from trainer_client.errors import RubricdClientError, UnknownRubric
 from trainer_client.http import validation
 from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.http.transport import Transport
-
-UNKNOWN = "unknown_rubric"
-"""The code of a refusal because a reference names nothing that the team has stored."""
 
 
 class RubricCalls:
@@ -98,7 +95,7 @@ class Supply:
 
     async def after(self, error: RubricdClientError, items: Iterable[wire.Item]) -> bool:
         """Whether something was stored, so that the same request may be sent again. Raises RubricdClientError."""
-        if not isinstance(error, Refused) or error.code != UNKNOWN:
+        if not isinstance(error, UnknownRubric):
             return False
         known: Sequence[wire.Rubric] = [
             item.rubric for item in items if item.rubric is not None and item.rubric.criteria and item.rubric.ref

@@ -16,7 +16,7 @@ def test_the_same_random_breaks_alike_and_most_broken_texts_say_less() -> None:
     assert texts == [broken(case.response, Random(n)) for n, case in enumerate(cases)]
     changed = sum(text != case.response for text, case in zip(texts, cases, strict=True))
     fewer = sum(len(steps(text)) < len(steps(case.response)) for text, case in zip(texts, cases, strict=True))
-    assert changed > 0.9 * N
+    assert changed > 0.85 * N
     assert fewer > 0.5 * N
 
 

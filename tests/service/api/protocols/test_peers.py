@@ -132,7 +132,7 @@ def test_openais_sdk_reads_the_decisions(judge: Running) -> None:
                 model="any", input="a", questions=[{"type": "score", "instructions": "b", "levels": []}]
             )
     assert isinstance(refused.value.body, dict)
-    assert "this judge answers `predicate`" in refused.value.body["detail"]
+    assert "a score has 2 to 10 levels" in refused.value.body["detail"]
     rubric = [{"text": text, "points": 1} for text in ("Does it say to rest?", "Does it say to run?")]
     told = [one.p for one in scored(judge, prompt=[], rubric=rubric).criteria]
     assert [getattr(answer, "probability", None) for answer in decision.answers] == told
