@@ -20,10 +20,13 @@ def test_tables_are_what_the_code_says(head: str) -> None:
 
 
 def test_the_examples_are_run_configs(tmp_path: Path) -> None:
-    whole, dropout, evolving, examiner, lora = _BLOCK.findall(TEXT)
+    whole, sft, dropout, evolving, examiner, lora = _BLOCK.findall(TEXT)
     (tmp_path / "run.yaml").write_text(whole)
     run = run_config.read(tmp_path / "run.yaml")
     assert run.trl["use_vllm"] is True and run.trl["top_k"] == 0
+    (tmp_path / "run.yaml").write_text(whole + sft.partition("\n")[2])
+    learnt = run_config.read(tmp_path / "run.yaml").sft
+    assert learnt is not None and (learnt.epochs, learnt.batch, learnt.only) == (3, 64, False)
     (tmp_path / "run.yaml").write_text(whole + dropout)
     left_out = run_config.read(tmp_path / "run.yaml").dropout()
     assert left_out == RubricDropout(0.4, 3, ("essential", "axis:safety"), seed=0)
