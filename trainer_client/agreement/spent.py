@@ -36,9 +36,7 @@ class Spent:
 
     @property
     def money(self) -> float | None:
-        if self.price_in is None and self.price_out is None:
-            return None
-        return (self.prompt_tokens * (self.price_in or 0.0) + self.completion_tokens * (self.price_out or 0.0)) / 1e6
+        return money_of((self.prompt_tokens, self.price_in), (self.completion_tokens, self.price_out))
 
     def figures(self) -> dict[str, float | None]:
         """By the names of `NAMES`."""
@@ -73,3 +71,11 @@ def shown(value: float) -> str:
     if value >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
+
+
+def money_of(*parts: tuple[int, float | None]) -> float | None:
+    """What tokens cost at their prices for a million of them. None where a price of used tokens is not known: half of a
+    sum would be taken for all of it."""
+    if all(price is None for _, price in parts) or any(tokens and price is None for tokens, price in parts):
+        return None
+    return sum(tokens * price for tokens, price in parts if price is not None) / 1e6

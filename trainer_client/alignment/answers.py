@@ -45,10 +45,6 @@ class Cost:
         mine, theirs = asdict(self), asdict(other)
         return Cost(**{name: mine[name] + theirs[name] for name in mine})
 
-    def money(self, price_in: float, price_out: float) -> float:
-        """At these prices for a million tokens that are read and that are written."""
-        return (self.prompt_tokens * price_in + self.completion_tokens * price_out) / 1e6
-
 
 @dataclass(slots=True)
 class Store:

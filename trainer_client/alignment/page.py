@@ -120,7 +120,7 @@ def _cell(figure: Figure | None) -> str:
 def _of_cost(study: Study) -> str:
     told = "Of all runs of this study. Seconds are those of the wall; what the service's cache answered cost nothing."
     named = [
-        f"{name} at {read or 0:g} and {written or 0:g}"
+        f"{name} at {' and '.join('no price' if one is None else f'{one:g}' for one in (read, written))}"
         for name, (read, written) in study.prices.items()
         if read is not None or written is not None
     ]

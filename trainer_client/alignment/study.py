@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from trainer_client.agreement.spent import money_of
 from trainer_client.alignment.answers import Cost, Store
 from trainer_client.alignment.arms import Arm, asks_of
 from trainer_client.alignment.asking import Judge
@@ -29,7 +30,7 @@ class Study:
 
     def money(self, judge: JudgeResult, cost: Cost) -> float | None:
         read, written = self.prices.get(judge.name, (None, None))
-        return None if read is None and written is None else cost.money(read or 0.0, written or 0.0)
+        return money_of((cost.prompt_tokens, read), (cost.completion_tokens, written))
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer_client.agreement.spent import NAMES, Spent, rows, shown
+from trainer_client.agreement.spent import NAMES, Spent, money_of, rows, shown
 
 
 def test_figures_are_of_what_was_asked_and_computed() -> None:
@@ -32,3 +32,9 @@ def test_numbers_have_the_digits_that_they_deserve() -> None:
         "1.23",
         "0.000123",
     ]
+
+
+def test_tokens_without_a_price_leave_no_sum() -> None:
+    assert money_of((2_000_000, 0.25), (500_000, 2.0)) == 1.5
+    assert money_of((2_000_000, 0.25), (0, None)) == 0.5
+    assert money_of((2_000_000, 0.25), (1, None)) is None and money_of((0, None), (0, None)) is None

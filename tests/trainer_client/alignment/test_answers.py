@@ -37,7 +37,3 @@ def test_a_torn_last_line_is_removed_and_other_damage_is_an_error(tmp_path: Path
         file.write_bytes(whole + damage)
         with pytest.raises(DataError, match=r"answers\.jsonl, line 2"), open_store(file):
             pass
-
-
-def test_money_is_by_the_million_tokens() -> None:
-    assert Cost(prompt_tokens=2_000_000, completion_tokens=500_000).money(0.25, 2.0) == 1.5
