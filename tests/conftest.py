@@ -16,6 +16,8 @@ import pytest_asyncio
 from testkit.redis import RedisServer
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from service.engine.vllm.engine import VllmEngine
 
 TESTS = Path(__file__).parent
@@ -31,6 +33,7 @@ NEEDS = {
     "ray": ("deploy/ray", "e2e/ray", "service/hosting/ray"),
     "browser": (
         "e2e/test_playground.py",
+        "testkit/test_browser.py",
         "trainer_client/agreement/test_page_in_browser.py",
         "trainer_client/training/test_report.py",
     ),
@@ -143,6 +146,15 @@ async def vllm_engine() -> "AsyncIterator[VllmEngine]":
         engine = await VllmEngine.load(str(MINIATURE), Options(kv_cache_gb=1, max_model_len=1024))
     yield engine
     await engine.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A real Chromium for the tests of a module, none of which is async: see `testkit.browser`."""
+    from testkit.browser import chromium
+
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,35 +1,22 @@
 """A person opens the page in a real browser, scores a response and sees why."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 
+from testkit.browser import opened
 from testkit.processes import ROOT, Running
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 
 PAGE = (ROOT / "service" / "api" / "playground" / "page.html").read_text(encoding="utf-8")
 KEY = "rbd_right"
 
 
 @pytest.fixture
-def blank() -> Iterator[Page]:
-    chromium = shutil.which("chromium")
-    assert chromium, "Debian's chromium is missing: `make test` installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser.new_page(viewport={"width": 1280, "height": 800})
-        browser.close()
+def blank(browser: Browser) -> Iterator[Page]:
+    with opened(browser, "about:blank") as page:
+        yield page
 
 
 @pytest.fixture

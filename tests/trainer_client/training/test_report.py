@@ -3,15 +3,15 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
+from testkit.browser import Scheme, brightness, opened, too_wide
 from tests.trainer_client.training import runs
 from trainer_client.cli.main import main
 from trainer_client.training import report, run_config, run_dir
@@ -148,36 +148,18 @@ def test_the_command_writes_the_page_again(out: Path, tmp_path: Path, capsys: py
         report.write(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "Debian's chromium is missing: `make test` installs it"
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        yield browser
-        browser.close()
-
-
-def _brightness(colour: str) -> float:
-    return sum(int(number) for number in re.findall(r"\d+", colour)[:3]) / 765
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
-def test_the_page_in_a_browser(browser: Browser, out: Path, scheme: Any, width: int) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(report.write(out).as_uri())
-    assert len(asked) == 1
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    for place in ("body", "figure svg text", "figcaption", "td"):
-        colour = "getComputedStyle(document.querySelector('{}')).{}"
-        ink = page.evaluate(colour.format(place, "fill" if "text" in place else "color"))
-        assert abs(_brightness(ink) - _brightness(ground)) > 0.35, (place, ink, ground)
-    assert (_brightness(ground) > 0.5) is (scheme == "light")
-    assert page.locator("figure svg").first.bounding_box() is not None
-    context.close()
+def test_the_page_in_a_browser(browser: Browser, out: Path, scheme: Scheme, width: int) -> None:
+    with opened(browser, "about:blank", width=width, height=900, scheme=scheme) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(report.write(out).as_uri())
+        assert len(asked) == 1
+        assert too_wide(page) == []
+        ground = brightness(page, "body", "backgroundColor")
+        for place in ("body", "figure svg text", "figcaption", "td"):
+            ink = brightness(page, place, "fill" if "text" in place else "color")
+            assert abs(ink - ground) > 0.35, (place, ink, ground)
+        assert (ground > 0.5) is (scheme == "light")
+        assert page.locator("figure svg").first.bounding_box() is not None
