@@ -24,15 +24,10 @@ import httpx
 from service.clock import Clock, SystemClock
 from service.engine.base import EngineIdentity, GenerationOutcome, LabelLogprobs, Outcome, Prompt, Sampling
 from service.engine.remote.completions import read_generations, read_labels
-from service.engine.remote.http import (
-    STOPPED_REASON,
-    CompletionsClient,
-    http_timeout,
-    require_outcomes,
-    split_into_calls,
-)
+from service.engine.remote.dialect import COMPLETIONS, split_into_calls
 from service.engine.remote.identity import UNKNOWN_VERSION, NotAnswered, ServedJudge, first_look, look_again
-from service.engine.remote.upstream import Busy, Changed, Upstream
+from service.engine.upstream.calls import STOPPED_REASON, JudgeCalls, http_timeout, require_outcomes
+from service.engine.upstream.state import Busy, Changed, Upstream
 from service.errors import ConfigurationError, EngineFailed, JudgeBusy, TooLong
 
 LabelTexts = Callable[[tuple[int, ...]], tuple[str, ...]]
@@ -70,7 +65,7 @@ class RemoteEngine:
         self._top_k = top_k
         self._prompts_per_call = prompts_per_call
         self._upstream = Upstream(clock, self._probe)
-        self._completions = CompletionsClient(client, max_concurrency, self._upstream, self._confirm)
+        self._completions = JudgeCalls(client, COMPLETIONS, max_concurrency, self._upstream, self._confirm)
         self._timeout_s = timeout_s
         self._generation_timeout_s = generation_timeout_s
         self._vllm = served.version != UNKNOWN_VERSION

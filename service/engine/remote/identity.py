@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from service.engine.remote.completions import at_path
-from service.engine.remote.http import parse_json, retry_after_s
+from service.engine.upstream.calls import parse_json, retry_after_s
 from service.errors import ConfigurationError, EngineFailed
 
 UNKNOWN_VERSION = "unknown"

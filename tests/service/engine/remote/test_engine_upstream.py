@@ -11,7 +11,7 @@ import pytest
 from service.clock import ManualClock, settle
 from service.engine.base import Generation, Sampling
 from service.engine.remote.engine import RemoteEngine
-from service.engine.remote.upstream import (
+from service.engine.upstream.state import (
     FIRST_PROBE_S,
     HEARTBEAT_S,
     LONGEST_PAUSE_S,

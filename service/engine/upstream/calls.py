@@ -1,4 +1,4 @@
-"""Sends the remote engine's HTTP calls: bounded in number and in time, and aborted when nobody waits for them.
+"""Sends calls to a judge's server: bounded in number and in time, and aborted when nobody waits for them.
 
 Guarantees: whatever happens to a call, each of its prompts has one outcome, and no other call is affected. Nothing is
 retried, and no text of a server's error is passed on, because it may quote the prompt. What came while there was a new
@@ -8,39 +8,50 @@ be left alone.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx
 
 from service.engine.base import Prompt
-from service.engine.remote.upstream import Upstream
-from service.errors import Cancelled, EngineFailed, JudgeBusy, JudgementError, TooLong
+from service.engine.upstream.state import Upstream
+from service.errors import Cancelled, EngineFailed, JudgeBusy, JudgementError
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _CONNECT_TIMEOUT_S = 10.0
-# Phrases of a length error: of OpenAI and most others; of vLLM for a prompt that leaves no room for an answer.
-_TOO_LONG_PHRASES = ("context length", "maximum model length", "max_tokens must be at least 1")
 # Of the statuses below 500, those that tell of the server or of this service's key, and not of the request.
 _STATUSES_OF_THE_SERVER = frozenset({401, 403, 404, 408})
 _PAUSE_S = 1.0
 STOPPED_REASON = "the judge was stopped"
 
 
-class CompletionsClient:
-    """Calls `POST /v1/completions`, at most `max_concurrency` at a time. `confirm` asks the server who it is, and
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What one protocol's calls are: a path, and how its refusals are read. `pause_s` says for how long an answer asks
+    to be left alone, None where it does not; `error` says what any other answer than 200 means, of so many prompts."""
+
+    path: str
+    pause_s: Callable[[httpx.Response], float | None]
+    error: Callable[[httpx.Response, int], JudgementError]
+
+
+class JudgeCalls:
+    """Makes the calls of one dialect, at most `max_concurrency` at a time. `confirm` asks the server who it is, and
     raises EngineFailed where it is not the judge that was named, or does not say."""
 
     def __init__(
         self,
         client: httpx.AsyncClient,
+        dialect: Dialect,
         max_concurrency: int,
         upstream: Upstream,
         confirm: Callable[[], Awaitable[None]],
     ) -> None:
         self._client = client
+        self._dialect = dialect
         self._slots = asyncio.Semaphore(max_concurrency)
         self._upstream = upstream
         self._confirm = confirm
@@ -104,19 +115,19 @@ class CompletionsClient:
         except EngineFailed:
             self._upstream.call_failed()
             raise
-        if (pause_s := retry_after_s(response)) is not None:
+        if (pause_s := self._dialect.pause_s(response)) is not None:
             self._upstream.pause(pause_s)
             raise JudgeBusy("the judge's server takes no work now; try again later")
         if response.status_code >= 500 or response.status_code in _STATUSES_OF_THE_SERVER:
             self._upstream.call_failed()
-        raise _error_from(response, prompts)
+        raise self._dialect.error(response, prompts)
 
     async def _send(self, body: dict[str, Any], timeout_s: float) -> httpx.Response:
         """Raises EngineFailed, whatever goes wrong: httpx raises RuntimeError once the client is closed."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._client.post(
-                    "/v1/completions", json=body, timeout=http_timeout(timeout_s), extensions={"trace": self._trace}
+                    self._dialect.path, json=body, timeout=http_timeout(timeout_s), extensions={"trace": self._trace}
                 )
         except (TimeoutError, httpx.TimeoutException) as error:
             raise EngineFailed(f"the judge's server did not answer within {timeout_s:g} s") from error
@@ -178,14 +189,6 @@ class _PendingCall:
             self.cancel_scope.reschedule(asyncio.get_running_loop().time())
 
 
-def split_into_calls(prompts: Sequence[Prompt], indexes: Iterable[int], size: int) -> list[list[int]]:
-    """Splits the indexes into calls of at most `size`; a call holds prompts of one salt and one priority."""
-    groups: dict[tuple[str, int], list[int]] = {}
-    for index in indexes:
-        groups.setdefault((prompts[index].salt, prompts[index].priority), []).append(index)
-    return [members[i : i + size] for members in groups.values() for i in range(0, len(members), size)]
-
-
 def require_outcomes(outcomes: Sequence[_T | JudgementError | None]) -> list[_T | JudgementError]:
     """Returns all outcomes. Raises EngineFailed where one is missing, or where the engine failed on every one, as the
     whole batch failed then."""
@@ -221,18 +224,3 @@ def retry_after_s(response: httpx.Response) -> float | None:
         return max(_PAUSE_S, (until - now).total_seconds())
     except (ValueError, TypeError):
         return _PAUSE_S
-
-
-def _error_from(response: httpx.Response, prompts: int) -> JudgementError:
-    """A status other than 200 as a failure. Its text may quote the prompt, so it is searched but never passed on."""
-    code = response.status_code
-    if code in (400, 413, 422) and any(phrase in response.text.lower() for phrase in _TOO_LONG_PHRASES):
-        if prompts == 1:
-            return TooLong("the judge's server says that the prompt exceeds its context length")
-        # Which of them it was is not known, and the others are innocent: not TooLong, which is final.
-        return EngineFailed("the server says that a prompt of this call exceeds its context: lower `max_model_len`")
-    if code in (400, 422) and "logprobs" in response.text:
-        return EngineFailed(
-            "the judge's server refuses to report so many log-probabilities: raise its limit (vLLM: `--max-logprobs`)"
-        )
-    return EngineFailed(f"the judge's server answered {code}")

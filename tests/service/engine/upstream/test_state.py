@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from service.clock import ManualClock, settle
-from service.engine.remote.upstream import (
+from service.engine.upstream.state import (
     FIRST_PROBE_S,
     HEARTBEAT_S,
     LONGEST_PAUSE_S,
