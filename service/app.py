@@ -22,6 +22,7 @@ from service.api.playground import PAGE_ROUTE, page
 from service.api.protocols.routes import ProtocolRoutes
 from service.api.reference import DOCS_ROUTE, reference
 from service.api.routes import Routes
+from service.api.rubric_editing import RubricEditing
 from service.api.rubric_routes import RubricRoutes
 from service.api.score import ScoreRoute
 from service.api.stored_rubrics import StoredRubrics
@@ -76,7 +77,7 @@ def create_app(
     routes, scoring = Routes(dependencies, threads, stored), ScoreRoute(dependencies, threads, stored)
     protocols = ProtocolRoutes(dependencies, scoring)
     _add_routes(app, routes, scoring, CompareRoute(dependencies, threads, stored), protocols)
-    _add_rubric_routes(app, RubricRoutes(dependencies, threads, stored))
+    _add_rubric_routes(app, RubricRoutes(dependencies, threads, stored), RubricEditing(dependencies, threads))
     if settings.metrics_port is None:
         app.add_api_route("/metrics", app.state.metrics.metrics, methods=["GET"])
     app.user_middleware = [  # outermost first
@@ -116,7 +117,9 @@ def _add_routes(
     app.add_api_route(PAGE_ROUTE, page, methods=["GET"], include_in_schema=False)
 
 
-def _add_rubric_routes(app: FastAPI, rubrics: RubricRoutes) -> None:
+def _add_rubric_routes(app: FastAPI, rubrics: RubricRoutes, editing: RubricEditing) -> None:
+    app.add_api_route("/v1/rubrics/read", editing.read, methods=["POST"])
+    app.add_api_route("/v1/rubrics/fix", editing.fix, methods=["POST"])
     app.add_api_route("/v1/rubrics", rubrics.everything, methods=["GET"])
     for method, endpoint in (("GET", rubrics.get), ("DELETE", rubrics.remove)):
         app.add_api_route("/v1/rubrics/{name}@{version}", endpoint, methods=[method])

@@ -20,6 +20,8 @@ _BODIES: dict[tuple[str, str], tuple[type[BaseModel] | None, type[BaseModel] | N
     ("/v1/score", "post"): (wire.ScoreRequest, wire.ScoreResponse, (401, 403, 409, 413, 422, 429, 503)),
     ("/v1/compare", "post"): (wire.CompareRequest, wire.CompareResponse, (401, 403, 409, 413, 422, 429, 503)),
     ("/v1/rubrics/lint", "post"): (wire.LintRequest, wire.LintResponse, (401, 413, 422, 429)),
+    ("/v1/rubrics/read", "post"): (wire.ReadRequest, wire.ReadRubric, (401, 413, 422, 429)),
+    ("/v1/rubrics/fix", "post"): (wire.FixRequest, wire.FixResponse, (401, 413, 422, 429)),
     ("/v1/rubrics", "get"): (None, wire.StoredVersions, (401, 429, 503)),
     ("/v1/rubrics/{name}", "get"): (None, wire.StoredVersions, (401, 404, 422, 429, 503)),
     ("/v1/rubrics/{name}", "put"): (wire.Rubric, wire.PutRubric, (401, 403, 413, 422, 429, 503)),
@@ -113,6 +115,8 @@ def _schemas() -> dict[str, Any]:
         (wire.ScoreRequest, "validation"),
         (wire.CompareRequest, "validation"),
         (wire.LintRequest, "validation"),
+        (wire.ReadRequest, "validation"),
+        (wire.FixRequest, "validation"),
     ]
     responses: list[tuple[type[BaseModel], JsonSchemaMode]] = [
         (model, "serialization")
@@ -122,6 +126,8 @@ def _schemas() -> dict[str, Any]:
             wire.StreamedResult,
             wire.StreamEnd,
             wire.LintResponse,
+            wire.ReadRubric,
+            wire.FixResponse,
             wire.JudgeInfo,
             wire.TeamUsage,
             wire.StoredVersions,

@@ -81,6 +81,19 @@ def parse_lint_request(body: bytes, limits: ApiSettings) -> wire.LintRequest:
     return _validated(data, wire.LintRequest)
 
 
+def parse_read_request(body: bytes) -> wire.ReadRequest:
+    """Raises InvalidRequest."""
+    return _validated(read(body), wire.ReadRequest)
+
+
+def parse_fix_request(body: bytes, limits: ApiSettings) -> wire.FixRequest:
+    """Raises InvalidRequest."""
+    data = read(body)
+    if isinstance(data, dict) and _criteria_of(data) > limits.max_criteria:
+        raise invalid_at("rubric", too_many_criteria(limits))
+    return _validated(data, wire.FixRequest)
+
+
 def parse_rubric(body: bytes, max_criteria: int) -> wire.Rubric:
     """The criteria of a rubric alone. Raises InvalidRequest."""
     data = read(body)

@@ -64,6 +64,8 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/v1/score", FULL),
     ("/v1/compare", PAIRS),
     ("/v1/rubrics/lint", {"rubric": [CRITERION], "aggregation": "rar_explicit"}),
+    ("/v1/rubrics/read", {"text": '[{"text": "Rests.", "points": 1}]'}),
+    ("/v1/rubrics/fix", {"rubric": [CRITERION]}),
     ("/seed_session", {"a": 1}),
     *((path, body()) for path, body in JUDGING.items()),
     ("/rm", {**slime(), "label": {**LABEL, "votes": 1, "threshold": 0.5, "min_coverage": 0.1, "soft": True}}),

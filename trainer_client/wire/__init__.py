@@ -3,8 +3,8 @@
 It needs pydantic only. `json_text` reads JSON strictly, `reasoning` splits what a policy wrote; `models` holds what the
 parts share; `aggregations`, `turns`, `verifiers`, `rubric` and `request` hold what a caller sends,
 `stored_rubrics` says what a version of a stored rubric is; `response` holds what the service answers, `compare` both
-sides of `POST /v1/compare`, `calibration` the file that calibrates a judge. Use the names from here: `from
-trainer_client import wire`.
+sides of `POST /v1/compare`, `editing` those of the routes for people who write a rubric, `calibration` the file that
+calibrates a judge. Use the names from here: `from trainer_client import wire`.
 """
 
 from trainer_client.wire.aggregations import (
@@ -32,6 +32,7 @@ from trainer_client.wire.calibration import (
     write_calibrations,
 )
 from trainer_client.wire.compare import CompareRequest, CompareResponse, Comparison, OneOrder, PairItem, Shown
+from trainer_client.wire.editing import Fix, FixRequest, FixResponse, ReadRequest, ReadRubric
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
 from trainer_client.wire.models import (
     FIRST_LAYOUTS,
@@ -149,6 +150,9 @@ __all__ = [
     "Exact",
     "Exam",
     "Finding",
+    "Fix",
+    "FixRequest",
+    "FixResponse",
     "Gain",
     "Group",
     "Interval",
@@ -182,6 +186,8 @@ __all__ = [
     "RarExplicit",
     "Rating",
     "RatingNorm",
+    "ReadRequest",
+    "ReadRubric",
     "Reasoning",
     "ReasoningTags",
     "Regex",

@@ -17,6 +17,8 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/v1/judge", None),
     ("GET", "/v1/usage", None),
     ("POST", "/v1/rubrics/lint", LINT),
+    ("POST", "/v1/rubrics/read", {"text": "1 Rests."}),
+    ("POST", "/v1/rubrics/fix", LINT),
     ("POST", "/v1/score", {"items": [item()]}),
     ("POST", "/seed_session", {}),
     *(("POST", path, body()) for path, body in JUDGING.items()),
