@@ -16,7 +16,7 @@ from trainer_client.scaffold import Schedule
 
 GROUP = 8
 Kl = Literal["clamped", "plain"]
-Reward = Literal["judge", "truth", "shortcut"]
+Reward = Literal["judge", "truth", "shortcut", "erring"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,17 @@ class Arm:
 class Setting:
     """`steps` batches of `prompts_per_batch` prompts x GROUP rollouts, one update each, sampled at `temperature` and
     `top_p`. `beta` weighs the KL term against the policy that training began with, which is bounded as in the paper's
-    code (`clamped`) or TRL's own (`plain`). The reward is the judge's word, the exact oracle's (`truth`), or that of an
-    oracle with a `shortcut`. `ruled` adds a rule against malformed steps to every rubric. `truncation_penalty` is
-    subtracted from the reward of answers that were cut off at `longest` tokens."""
+    code (`clamped`) or TRL's own (`plain`). The reward is the judge's word, the exact oracle's (`truth`), that of an
+    oracle with a `shortcut`, or that of a judge that is `erring` so that it agrees with the truth to `agreement`
+    (miniature/experiment/erring_judge.py). `ruled` adds a rule against malformed steps to every rubric.
+    `truncation_penalty` is subtracted from the reward of answers that were cut off at `longest` tokens."""
 
     steps: int = 100
     prompts_per_batch: int = 8
     beta: float = 0.05
     kl: Kl = "clamped"
     reward: Reward = "judge"
+    agreement: float = 1.0
     temperature: float = 1.0
     top_p: float = 1.0
     ruled: bool = False

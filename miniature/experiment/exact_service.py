@@ -10,9 +10,9 @@ import contextlib
 import json
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,7 +21,9 @@ from miniature.world.oracle import met, steps
 from trainer_client import wire
 from trainer_client.perturbation.wording import VAGUE_FAULTS, VAGUE_VIRTUES, negated
 
-_JUDGE = {"model": "exact", "revision": "", "engine": "oracle", "mode": "verdict", "layout": "rubricd", "toy": True}
+JUDGE = {"model": "exact", "revision": "", "engine": "oracle", "mode": "verdict", "layout": "rubricd", "toy": True}
+Answering = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""From a scoring request to its response. Raises KeyError or ValueError for what it cannot judge."""
 _USAGE = ("judgements", "cache_hits", "deduplicated", "prompt_tokens", "cached_tokens", "completion_tokens")
 
 
@@ -66,26 +68,32 @@ def answer(request: Mapping[str, Any], shortcut: Shortcut | None = None) -> dict
     """The response to a scoring request in mode `verdict`, by HealthBench's formula."""
     asked = wire.ScoreRequest.model_validate(request)
     results = [
-        _result(id, item, text, shortcut)
+        item_result(id, item, text, partial(verdict, shortcut=shortcut))
         for index, item in enumerate(asked.items)
-        for id, text in zip(item.result_ids(index), _texts(item), strict=True)
+        for id, text in zip(item.result_ids(index), texts_of(item), strict=True)
     ]
-    judge = {**_JUDGE, "fingerprint": "exact" if shortcut is None else f"exact but for {shortcut.item.id}"}
-    usage = dict.fromkeys(_USAGE, 0) | {"judgements": sum(len(one["criteria"]) for one in results)}
-    return {"id": "exact", "judge": judge, "results": results, "usage": usage}
+    judge = {**JUDGE, "fingerprint": "exact" if shortcut is None else f"exact but for {shortcut.item.id}"}
+    return {"id": "exact", "judge": judge, "results": results, "usage": usage(results)}
 
 
-def _texts(item: wire.Item) -> Sequence[str]:
+def usage(results: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """What the results cost: a judgement each criterion, and no tokens."""
+    return dict.fromkeys(_USAGE, 0) | {"judgements": sum(len(one["criteria"]) for one in results)}
+
+
+def texts_of(item: wire.Item) -> Sequence[str]:
+    """The responses of an item. Raises ValueError where one is no text."""
     responses = [item.response] if item.responses is None else item.responses
     if not all(isinstance(one, str) for one in responses):
         raise ValueError("the exact service reads responses of one text")
     return [str(one) for one in responses]
 
 
-def _result(id: str, item: wire.Item, response: str, shortcut: Shortcut | None) -> dict[str, Any]:
+def item_result(id: str, item: wire.Item, response: str, judge: Callable[[str, str], bool]) -> dict[str, Any]:
+    """The result for a response to an item, by what `judge` says of a criterion's text and the response."""
     if item.rubric is None:
         raise ValueError("the exact service needs a rubric")
-    judged = [(one, verdict(one.text, response, shortcut)) for one in item.rubric.criteria]
+    judged = [(one, judge(one.text, response)) for one in item.rubric.criteria]
     # HealthBench's formula, as the service computes it.
     positive = sum(one.worth for one, _ in judged if one.worth > 0)
     negative = -sum(one.worth for one, _ in judged if one.worth < 0)
@@ -113,10 +121,15 @@ def _result(id: str, item: wire.Item, response: str, shortcut: Shortcut | None) 
     }
 
 
+def exact_service(shortcut: Shortcut | None = None) -> contextlib.AbstractContextManager[str]:
+    """The URL of a service that answers with the truth, for as long as the block lasts."""
+    return serving(partial(answer, shortcut=shortcut))
+
+
 @contextlib.contextmanager
-def exact_service(shortcut: Shortcut | None = None) -> Iterator[str]:
-    """The URL of the service, for as long as the block lasts."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(shortcut))
+def serving(answering: Answering) -> Iterator[str]:
+    """The URL of a service that answers scoring requests so, for as long as the block lasts."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(answering))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -128,14 +141,14 @@ def exact_service(shortcut: Shortcut | None = None) -> Iterator[str]:
         thread.join()
 
 
-def _handler(shortcut: Shortcut | None) -> type[BaseHTTPRequestHandler]:
+def _handler(answering: Answering) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             try:
-                status, found = 200, answer(json.loads(body), shortcut)
+                status, found = 200, answering(json.loads(body))
             except (KeyError, ValueError) as error:
                 status, found = 422, {"detail": str(error)}
             content = json.dumps(found).encode()

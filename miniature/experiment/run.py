@@ -16,14 +16,15 @@ from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
+from miniature.experiment import erring_judge
 from miniature.experiment.arms import ARMS, GROUP, Arm, Kl, Reward, Setting
-from miniature.experiment.exact_service import Shortcut, exact_service
+from miniature.experiment.exact_service import Shortcut, exact_service, serving
 from miniature.experiment.proposer import propose
 from miniature.world.clinic import GENERIC_ITEMS, rubric
 from miniature.world.ratings import reference_answer
 from miniature.world.tasks import MALFORMED, rows, topic_of, topics
 
-ASKED = ("steps", "kl", "beta", "reward", "temperature", "top_p", "ruled")
+ASKED = ("steps", "kl", "beta", "reward", "agreement", "temperature", "top_p", "ruled")
 POLICY = Path(__file__).parents[1] / "checkpoints" / "policy"
 
 
@@ -40,12 +41,20 @@ def main(arguments: list[str] | None = None) -> int:
     add_setting(parser)
     options = parser.parse_args(arguments)
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", TRL_EXPERIMENTAL_SILENCE="1", HF_HUB_OFFLINE="1")
-    reward = setting_of(options).reward
-    with contextlib.ExitStack() as stack:
-        exact = None if reward == "judge" else exact_service(shortcut() if reward == "shortcut" else None)
-        result = _run(options, options.url if exact is None else stack.enter_context(exact))
+    with _judge(setting_of(options), options.url) as url:
+        result = _run(options, url)
     (options.out / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     return 0
+
+
+def _judge(setting: Setting, url: str) -> contextlib.AbstractContextManager[str]:
+    match setting.reward:
+        case "judge":
+            return contextlib.nullcontext(url)
+        case "erring":
+            return serving(partial(erring_judge.answer, agreement=setting.agreement))
+        case reward:
+            return exact_service(shortcut() if reward == "shortcut" else None)
 
 
 def shortcut() -> Shortcut:
@@ -62,6 +71,12 @@ def add_setting(parser: argparse.ArgumentParser) -> None:
     add("--kl", choices=get_args(Kl), default=default.kl, help="the KL term as TRL has it, or bounded (%(default)s)")
     add("--beta", type=float, default=default.beta, help="weight of the KL term (%(default)s)")
     add("--reward", choices=get_args(Reward), default=default.reward, help="whose word the reward is (%(default)s)")
+    add(
+        "--agreement",
+        type=float,
+        default=default.agreement,
+        help="of an erring judge with the truth, as a correlation (%(default)s)",
+    )
     add("--ruled", action=argparse.BooleanOptionalAction, default=default.ruled, help="add a rule against broken steps")
     add("--temperature", type=float, default=default.temperature, help="of the rollouts (%(default)s)")
     add("--top-p", type=float, default=default.top_p, help="of the rollouts (%(default)s)")

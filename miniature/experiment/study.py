@@ -148,7 +148,7 @@ def _runs(options: argparse.Namespace) -> Iterator[Run]:
     arms = options.arms.split(",")
     if unknown := [arm for arm in arms if arm not in ARMS]:
         raise SystemExit(f"unknown arms: {', '.join(unknown)}; there are {', '.join(ARMS)}")
-    if options.reward != "judge" and (rating := [arm for arm in arms if ARMS[arm].asked]):
+    if options.reward not in ("judge", "erring") and (rating := [arm for arm in arms if ARMS[arm].asked]):
         raise SystemExit(
             f"reward {options.reward} is by the rubric's points alone, and {', '.join(rating)} ask otherwise"
         )
