@@ -20,11 +20,12 @@ def label(result: Result) -> str:
 
 def table(results: Sequence[Result]) -> dict[str, Any]:
     """By arm and setting, the mean over the seeds of what was measured at the end, with each seed's exact reward and
-    what it is above the first arm's."""
+    what it is above that of the first arm with this setting and judge."""
     found: dict[str, Any] = {}
-    first = label(results[0])
-    base = _by_seed(results, first)
+    firsts = {_setting(result): label(result) for result in reversed(results)}
+    settings = {label(result): _setting(result) for result in results}
     for name in dict.fromkeys(map(label, results)):
+        base = _by_seed(results, firsts[settings[name]])
         own = [result["splits"] for result in results if label(result) == name]
         seeds = _by_seed(results, name)
         exact = list(seeds.values())
@@ -44,6 +45,10 @@ def table(results: Sequence[Result]) -> dict[str, Any]:
     return found
 
 
+def _setting(result: Result) -> str:
+    return f"{Setting(**result['setting']).differences} {result.get('judge', '')}"
+
+
 def _by_seed(results: Sequence[Result], name: str) -> dict[int, float]:
     return {one["seed"]: one["splits"]["train"]["exact_reward"] for one in results if label(one) == name}
 
@@ -53,11 +58,10 @@ def _means(curves: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    first = next(iter(found))
     most = max((int(n) for one in found.values() for n in one["best_of"]), default=1)
     head = (
-        f"| arm | exact truth | of the seeds | above `{first}` | T 0.7, top-p 0.8 | judge's word | held out (T 1, 0.7) "
-        f"| best of 8 | best of {most} |"
+        "| arm | exact truth | of the seeds | above its setting's first | T 0.7, top-p 0.8 | judge's word "
+        f"| held out (T 1, 0.7) | best of 8 | best of {most} |"
     )
     lines = [head, "|" + "---|" * (head.count("|") - 1)]
     for arm, one in found.items():
@@ -66,7 +70,7 @@ def markdown(found: Mapping[str, Any]) -> str:
             f"`{arm}`",
             f"{one['exact_reward']:.3f}" + ("" if one["deviation"] is None else f" ± {one['deviation']:.3f}"),
             ", ".join(f"{value:.3f}" for value in one["seeds"].values()),
-            "" if arm == first or not above else f"{mean(above):+.3f} ({min(above):+.3f} to {max(above):+.3f})",
+            "" if not any(above) else f"{mean(above):+.3f} ({min(above):+.3f} to {max(above):+.3f})",
             *(f"{one[name]:.3f}" for name in ("exact_cool", "bare_reward")),
             f"{one['held_out']:.3f}, {one['held_out_cool']:.3f}",
             *(f"{best[n]:.3f}" if n in best else "" for n in ("8", str(most))),

@@ -30,6 +30,14 @@ def test_means_spread_and_differences_on_the_seeds_that_both_have() -> None:
     assert "| `b` | 0.300 ± 0.283 | 0.500, 0.100 | -0.100 (-0.100 to -0.100) |" in markdown(found)
 
 
+def test_an_arm_is_compared_with_the_first_of_its_own_setting() -> None:
+    plain = [_result("a", 0, 0.2), _result("b", 0, 0.3)]
+    truth = [_result("a", 0, 0.8, reward="truth"), _result("b", 0, 0.7, reward="truth")]
+    found = table([*plain, *truth])
+    assert found["b"]["above_first"] == {0: pytest.approx(0.1)}
+    assert found["b-truth"]["above_first"] == {0: pytest.approx(-0.1)}
+
+
 def test_settings_are_arms_of_their_own() -> None:
     found = table([_result("a", 0, 0.2), _result("a", 0, 0.4, reward="truth", beta=0.001)])
     assert list(found) == ["a", "a-beta0.001-truth"]
