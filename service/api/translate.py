@@ -5,6 +5,7 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +15,18 @@ from service.api.judges import described
 from service.errors import InvalidRequest
 from service.modes.fingerprint import JudgeIdentity
 from service.rubrics.formulas import Aggregation
-from service.rubrics.rubric import CALL, NAMED_TOOL, Candidate, Criterion, ReasoningFound, Rule, Turn
+from service.rubrics.judgement import Judgement
+from service.rubrics.rubric import (
+    CALL,
+    NAMED_TOOL,
+    Candidate,
+    Criterion,
+    Extraction,
+    Option,
+    ReasoningFound,
+    Rule,
+    Turn,
+)
 from service.scheduling import Tenant
 from service.scoring.exam.grading import Trust
 from service.scoring.request import Options, Usage
@@ -39,16 +51,30 @@ def criteria(
         return stored[rubric.ref]
     found = []
     for id, criterion in zip(rubric.ids(), rubric.criteria, strict=True):
-        verifier, rule = criterion.verifier, None
-        if verifier is not None:
-            params = verifier.model_dump(exclude={"rule", "on"}, by_alias=True)
-            rule = Rule(verifier.rule, params, on_all=verifier.on == "all")
+        rule = None if criterion.verifier is None else rule_of(criterion.verifier)
         category, text = criterion.category_and_text
         worth = criterion.worth
         if pitfalls == "met_is_good" and criterion.is_unsigned_pitfall:
             worth = -worth
-        found.append(Criterion(id, text, worth, category, criterion.tags, rule))
+        made = Criterion(id, text, worth, category, criterion.tags, rule)
+        found.append(made if criterion.plain else _graded(made, criterion))
     return tuple(found)
+
+
+def rule_of(verifier: wire.Verifier) -> Rule:
+    params = verifier.model_dump(exclude={"rule", "on"}, by_alias=True)
+    return Rule(verifier.rule, params, on_all=verifier.on == "all")
+
+
+def _graded(made: Criterion, criterion: wire.Criterion) -> Criterion:
+    """With its options, or with how a value is extracted. Raises InvalidRequest: no judge reads them so far."""
+    raise InvalidRequest(f"criterion `{made.id}`: this service judges no `levels`, `choices` or `extract` so far")
+    options = tuple(Option(one.text, one.value) for one in criterion.options)
+    extraction = None
+    if (extract := criterion.extract) is not None:
+        rule = rule_of(extract.rule)
+        extraction = Extraction(extract.type, extract.instructions, rule, tuple(extract.choices or ()))
+    return replace(made, options=options, ordered=criterion.levels is not None, extraction=extraction)
 
 
 def candidates(request: wire.ScoreRequest, stored: StoredCriteria = NOTHING_STORED) -> list[Candidate]:
@@ -233,6 +259,7 @@ def _result(scored: Scored, judged_by: JudgeIdentity) -> dict[str, Any]:
             "explanation": judgement.explanation,
             "detail": judgement.detail,
             "disagreement": judgement.disagreement,
+            **({} if criterion.plain else _of_graded(judgement)),
         }
         for criterion, judgement in zip(scored.criteria, scored.judgements, strict=True)
     ]
@@ -253,6 +280,15 @@ def _result(scored: Scored, judged_by: JudgeIdentity) -> dict[str, Any]:
         "rating": rating,
         "warnings": warnings,
         "metadata": scored.candidate.metadata,
+    }
+
+
+def _of_graded(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "level": judgement.level,
+        "p_levels": judgement.p_levels,
+        "value": judgement.value,
+        "extracted": judgement.extracted,
     }
 
 

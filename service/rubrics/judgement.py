@@ -28,7 +28,8 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The outcome of one criterion. `p` is P(met), calibrated where the judge has a calibration; `p_raw` is what the
-    judge gave, which an abstention has, too."""
+    judge gave, which an abstention has, too. Of a graded criterion `level` is the place of the option that was taken,
+    `p_levels` the probability of each, and `value` the expected value; `extracted` is what a rule decided about."""
 
     status: str
     source: Source
@@ -39,6 +40,10 @@ class Judgement:
     explanation: str | None = None
     detail: str | None = None
     disagreement: float | None = None
+    level: int | None = None
+    p_levels: tuple[float, ...] | None = None
+    value: float | None = None
+    extracted: str | None = None
 
     @property
     def ok(self) -> bool:

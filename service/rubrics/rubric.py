@@ -23,13 +23,47 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """A level or a choice: what is true of a response on it, and the share of the points that it earns, in 0..1."""
+
+    text: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """The judge writes a value of `kind` by the instructions, and the rule looks at that value. `choices` are the
+    values of kind `choice`."""
+
+    kind: Literal["number", "integer", "string", "date", "choice", "list"]
+    instructions: str
+    rule: Rule
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Criterion:
+    """`rule` decides it instead of the judge. `options` are its levels or choices where it is graded; `ordered` says
+    that they are levels. `extraction` is how a value of the response is found that a rule decides about."""
+
     id: str
     text: str
     points: float
     category: Category | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     rule: Rule | None = None
+    options: tuple[Option, ...] = ()
+    ordered: bool = True
+    extraction: Extraction | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Returns whether the judge says of it that it is met or not met."""
+        return not self.options and self.extraction is None
+
+    @property
+    def graded(self) -> bool:
+        return bool(self.options)
 
     @property
     def counted(self) -> bool:

@@ -5,6 +5,10 @@ parts share; `aggregations`, `turns`, `verifiers`, `rubric` and `request` hold w
 `stored_rubrics` says what a version of a stored rubric is; `response` holds what the service answers, `compare` both
 sides of `POST /v1/compare`, `editing` those of the routes for people who write a rubric, `calibration` the file that
 calibrates a judge. Use the names from here: `from trainer_client import wire`.
+parts share; `aggregations`, `turns`, `verifiers`, `rubric` and `request` hold what a caller sends, `graded` holds
+levels, choices and extracted values, `stored_rubrics` says what a version of a stored rubric is; `response` holds what
+the service answers, `compare` both sides of `POST /v1/compare`, `calibration` the file that calibrates a judge. Use the
+names from here: `from trainer_client import wire`.
 """
 
 from trainer_client.wire.aggregations import (
@@ -33,6 +37,7 @@ from trainer_client.wire.calibration import (
 )
 from trainer_client.wire.compare import CompareRequest, CompareResponse, Comparison, OneOrder, PairItem, Shown
 from trainer_client.wire.editing import Fix, FixRequest, FixResponse, ReadRequest, ReadRubric
+from trainer_client.wire.graded import MAX_VALUE_CHARACTERS, MAX_VALUES, Extract, ExtractType, Level, is_date
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
 from trainer_client.wire.models import (
     FIRST_LAYOUTS,
@@ -124,6 +129,8 @@ __all__ = [
     "CATEGORIES",
     "FIRST_LAYOUTS",
     "LINEAR",
+    "MAX_VALUES",
+    "MAX_VALUE_CHARACTERS",
     "NO_TEXT",
     "POINTS_NAMES",
     "POLARITY_OF",
@@ -149,6 +156,8 @@ __all__ = [
     "CriterionStatus",
     "Exact",
     "Exam",
+    "Extract",
+    "ExtractType",
     "Finding",
     "Fix",
     "FixRequest",
@@ -164,6 +173,7 @@ __all__ = [
     "JudgePrompt",
     "Layout",
     "Length",
+    "Level",
     "Limits",
     "Line",
     "LintRequest",
@@ -225,6 +235,7 @@ __all__ = [
     "check_name",
     "check_pitfalls",
     "holds_one_item",
+    "is_date",
     "opened_in",
     "read_aggregation",
     "read_calibrations",

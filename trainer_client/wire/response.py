@@ -26,6 +26,10 @@ Source = Literal["judge", "cache", "rule"]
 Trust = Literal["proven", "unproven", "failed"]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Judge(Answer):
     """The judge that answered. Its fingerprint names it in this mode, layout and prompt; any change is a new judge."""
 
@@ -70,6 +74,20 @@ class CriterionResult(Answer):
     detail: str | None = Field(default=None, description="For a status other than `ok`: the reason, or what to do.")
     disagreement: float | None = Field(
         default=None, description="Where it was asked twice: how far apart the two P(met) are, from 0 to 1."
+    )
+    level: int | None = Field(
+        default=None, description="Graded criteria: the place of the level or choice, from 0.", exclude_if=_is_none
+    )
+    p_levels: list[float] | None = Field(
+        default=None, description="The probability of each level or choice, in order.", exclude_if=_is_none
+    )
+    value: float | None = Field(
+        default=None,
+        description="The expected value over `p_levels`, from 0 to 1; with `soft` it counts, else that of `level`.",
+        exclude_if=_is_none,
+    )
+    extracted: str | None = Field(
+        default=None, description="What the judge extracted, as the rule saw it.", exclude_if=_is_none
     )
 
 

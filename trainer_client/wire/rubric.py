@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
+from trainer_client.wire.graded import Choices, Extract, Level, Levels, check_options, one_way, with_points
 from trainer_client.wire.models import (
     MAX_POINTS,
     MAX_TAGS,
@@ -52,6 +53,10 @@ def _with_category(schema: dict[str, Any]) -> None:
     schema["examples"] = [{"text": "Tells the user to see a doctor.", "points": 5, "category": "essential"}]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 def _of_sensible_size(points: float) -> float:
     if 0 < abs(points) < MIN_POINTS:
         raise ValueError(f"points are 0 (monitor only) or at least {MIN_POINTS:g} in size")
@@ -75,6 +80,18 @@ class Criterion(Strict):
         default_factory=dict, max_length=MAX_TAGS, description='Also accepted as a list of `"key:value"`.'
     )
     verifier: Verifier | None = Field(default=None, description="A rule that decides instead of the judge.")
+    levels: Levels | None = Field(
+        default=None,
+        description="A graded criterion: its levels in order, of which the judge chooses one. Their values are shares "
+        "of `points`, 0 to 1; without `points` they are points.",
+        exclude_if=_is_none,
+    )
+    choices: Choices | None = Field(
+        default=None, description="As `levels`, without an order: values may be equal.", exclude_if=_is_none
+    )
+    extract: Extract | None = Field(
+        default=None, description="The judge extracts a value, and a rule decides about it.", exclude_if=_is_none
+    )
     polarity: Polarity | None = Field(
         default=None, description="Overrides the sign of `points` where a data set's sign convention is wrong."
     )
@@ -102,7 +119,8 @@ class Criterion(Strict):
             data["tags"] = {"title": title, **data["tags"]}
         if data.get("verifier") is None and isinstance(data["tags"], dict):
             data["verifier"] = verifier_of_tags(data["tags"])
-        return data
+        one_way(data)
+        return with_points(data)
 
     @field_validator("text")
     @classmethod
@@ -112,6 +130,22 @@ class Criterion(Strict):
                 "a criterion's `text` must say something; white space and characters that nobody sees ask nothing"
             )
         return text
+
+    @model_validator(mode="after")
+    def _gradable(self) -> Self:
+        if self.levels is not None or self.choices is not None:
+            check_options(self.levels, self.choices)
+        return self
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is met or not met, by the judge or by a rule on the response itself."""
+        return self.levels is None and self.choices is None and self.extract is None
+
+    @property
+    def options(self) -> list[Level]:
+        """The levels or choices of a graded criterion; empty where it is met or not."""
+        return self.levels or self.choices or []
 
     @property
     def worth(self) -> float:

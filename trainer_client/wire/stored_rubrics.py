@@ -32,8 +32,14 @@ def rubric_content(rubric: BaseModel) -> bytes:
 def _saying(criterion: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in criterion.items() if value is not None and value != {}}
     if "verifier" in kept:
-        kept["verifier"] = {name: value for name, value in kept["verifier"].items() if value is not None}
+        kept["verifier"] = _without_nulls(kept["verifier"])
+    if "extract" in kept:
+        kept["extract"] = _without_nulls({**kept["extract"], "rule": _without_nulls(kept["extract"]["rule"])})
     return kept
+
+
+def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def rubric_digest(content: bytes) -> str:
