@@ -24,9 +24,9 @@ from service.app import create_app
 from service.engine.base import LabelLogprobs, Outcome, Prompt
 from service.engine.build import MINIATURE, LoadedJudge
 from service.engine.fake import FakeEngine
+from service.judges.judges import Judges
 from service.lifecycle import Lifecycle
 from service.prompting.tokenization import Segmenter
-from service.scoring.scorer import Scorer
 from service.server import spare_the_collector
 from service.settings import Settings
 
@@ -109,7 +109,7 @@ async def build(settings: Settings) -> LoadedJudge:
 async def measure(requests: int) -> None:
     watch = Stopwatch()
     watch.install()
-    lifecycle = Lifecycle[Scorer](on_ready=spare_the_collector)
+    lifecycle = Lifecycle[Judges](on_ready=spare_the_collector)
     app = create_app(Settings(engine="fake", canary_every_s=0), build=build, lifecycle=lifecycle)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False))
     serving = asyncio.create_task(server.serve())

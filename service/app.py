@@ -30,9 +30,10 @@ from service.api.unpacking import UnpackedBodies
 from service.api.worker_threads import WorkerThreads
 from service.clock import Clock, SystemClock
 from service.engine.build import build as build_engine
+from service.judge_loading import Builder
+from service.judges.judges import Judges
 from service.lifecycle import Lifecycle
 from service.observability import Telemetry
-from service.scoring.scorer import Scorer
 from service.settings import Settings
 
 SCORE_ROUTES = ("/v1/score", "/score", "/v1/rubric/score")
@@ -42,8 +43,8 @@ COMPARE_ROUTE = "/v1/compare"
 def create_app(
     settings: Settings,
     *,
-    lifecycle: Lifecycle[Scorer] | None = None,
-    build: wiring.Builder = build_engine,
+    lifecycle: Lifecycle[Judges] | None = None,
+    build: Builder = build_engine,
     clock: Clock | None = None,
 ) -> FastAPI:
     """The service as an ASGI app. The caller's `lifecycle` says how far it is and ends it; `lifecycle_of` returns the
@@ -138,7 +139,7 @@ def telemetry_of(app: FastAPI) -> Telemetry:
     return telemetry
 
 
-def lifecycle_of(app: FastAPI) -> Lifecycle[Scorer]:
+def lifecycle_of(app: FastAPI) -> Lifecycle[Judges]:
     """The lifecycle of an app that `create_app` made."""
-    lifecycle: Lifecycle[Scorer] = app.state.lifecycle
+    lifecycle: Lifecycle[Judges] = app.state.lifecycle
     return lifecycle

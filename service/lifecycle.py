@@ -57,11 +57,15 @@ def check_transition(before: State, after: State) -> None:
 
 
 class Judge(Protocol):
-    """The lifecycle asks these four things of the judge that serves."""
+    """The lifecycle asks these things of the judge that serves, or of the judges that do."""
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Why no new work can be judged now. None when it can."""
+        """Why it is not ready: what has to be judged cannot be now. None when it is."""
+
+    @property
+    def refuses_all(self) -> str | None:
+        """Why no new work at all can be judged now. None when some can."""
 
     @property
     def dead(self) -> bool:
@@ -134,10 +138,11 @@ class Lifecycle(Generic[J]):
         return 0 if self._judge is None else self._judge.load_tokens
 
     def judge(self) -> J:
-        """The judge that serves. Raises Unavailable where a request cannot be judged now."""
-        reason = self.why_not_ready
-        if reason is not None or self._judge is None:
-            raise Unavailable(reason or _REASONS["loading"])
+        """The judge that serves. Raises Unavailable where no request at all can be judged now."""
+        if self._judge is None or self._state != "ready":
+            raise Unavailable(_REASONS[self._state] if self._state != "ready" else _REASONS["loading"])
+        if (reason := self._judge.refuses_all) is not None:
+            raise Unavailable(reason)
         return self._judge
 
     def serve(self, judge: J) -> None:

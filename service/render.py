@@ -56,7 +56,7 @@ def _mode(settings: Settings) -> JudgingMode:
     # The prompt does not depend on the weights, and no fingerprint is written.
     identity = EngineIdentity(model=judge, revision="", engine="none", facts={})
     modes = judging_modes(identity, load_tokenizer(judge, settings.revision), settings)
-    if modes.wordings[modes.default_prompt].reading != "single":
+    if next(iter(modes.wordings.values())).reading != "single":
         raise ConfigurationError(
             f"prompt `{modes.default_prompt}` asks each criterion twice, and a judge is trained for one question: set "
             "another `prompt`"

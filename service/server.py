@@ -23,9 +23,9 @@ from service.http.connection_table import ConnectionTable
 from service.http.limits import connection_limits, raise_descriptor_limit
 from service.http.listener import is_loopback, open_listener, url_of
 from service.http.server import HttpServer
+from service.judges.judges import Judges
 from service.lifecycle import Lifecycle
 from service.observability.logging_setup import adopt, configure
-from service.scoring.scorer import Scorer
 from service.settings import Settings, unknown_variables
 
 log = logging.getLogger("rubricd")
@@ -67,7 +67,7 @@ class _Server(HttpServer):
         app: Any,
         table: ConnectionTable,
         others: Sequence[tuple[Any, socket.socket]],
-        lifecycle: Lifecycle[Scorer],
+        lifecycle: Lifecycle[Judges],
         clock: Clock,
         drain_s: float,
     ) -> None:
@@ -135,7 +135,7 @@ def serve(settings: Settings) -> int:
         log.critical("rubricd does not start: %s", error, exc_info=None if expected else error)
         server.should_exit = True
 
-    lifecycle, clock = Lifecycle[Scorer](on_ready=ready, on_failed=failed), SystemClock()
+    lifecycle, clock = Lifecycle[Judges](on_ready=ready, on_failed=failed), SystemClock()
     try:
         app = create_app(settings, lifecycle=lifecycle, clock=clock)
     except OSError as error:

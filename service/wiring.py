@@ -7,47 +7,33 @@ each process keeps verdicts, quotas and replays in its own memory.
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from service.api.calibration_file import read_calibration_file
 from service.api.dependencies import Dependencies
-from service.api.labelled_rows import built_in_exam, read_labelled_rows
 from service.api.verdict_ledger import VerdictLedger
 from service.cache.memory import MemoryCache
 from service.cache.redis import RedisCache
 from service.clock import Clock
-from service.engine.base import Engine
-from service.engine.build import LoadedJudge
 from service.errors import ConfigurationError
 from service.idempotency import IdempotencyStore, MemoryIdempotencyStore, RedisIdempotencyStore
+from service.judge_loading import Builder, Loader, Running
+from service.judges.judges import Judges
 from service.lifecycle import Lifecycle
-from service.modes.calibrated import calibrated_modes
-from service.modes.escalation import Escalation
-from service.modes.modes import JudgingMode, ModeResult, RatingMode
-from service.modes.registry import judging_modes, readable_modes
-from service.modes.served import COMPARED
+from service.modes.modes import ModeResult
 from service.observability import GaugeValues, Telemetry, monitor_event_loop
 from service.observability.tracing import Tracing
-from service.prompting.template import read_grader
 from service.prompting.wording import prompts_for
 from service.redis_client import RedisClient
 from service.rubric_store.files import FileRubricStore
 from service.rubric_store.memory import MemoryRubricStore
 from service.rubric_store.redis import RedisRubricStore
 from service.rubric_store.store import Room, RubricStore
-from service.scheduling import Scheduler
-from service.scoring.answering import answering_modes
-from service.scoring.evaluator import Evaluator
-from service.scoring.exam.labelled_canaries import LabelledCanaries
-from service.scoring.exam.proctor import NO_EXAM, NoExam, Proctor
-from service.scoring.exam.questions import Question
-from service.scoring.scorer import Scorer
 from service.scoring.verdict_codec import decode, encode
-from service.scoring.watching import watch
 from service.settings import (
     LedgerSettings,
     ObservabilitySettings,
@@ -56,14 +42,14 @@ from service.settings import (
     TeamsFileSettings,
     TenancySettings,
 )
+from service.settings.deployment import JudgesFile
+from service.settings.judges_file import read_judges
 from service.tenancy.authentication import Authentication, NoAuthentication, TeamsFileAuthentication
 from service.tenancy.quota import Ledger, MemoryLedger, MeteredLedger, quotas_of
 from service.tenancy.redis_quota import RedisLedger
 from service.verifiers.pool import RulePool
 
 log = logging.getLogger(__name__)
-
-Builder = Callable[[Settings], Awaitable[LoadedJudge]]
 
 _REPLAY_BYTES = 64 * 1024 * 1024
 """Memory of one process for answers that an `Idempotency-Key` may ask for again."""
@@ -78,6 +64,7 @@ class Composition:
     tracing: Tracing
     shared: "SharedState"
     build: Builder
+    file: JudgesFile | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -91,16 +78,17 @@ class Composition:
             _run(stack, monitor_event_loop(telemetry.observe_event_loop_lag), "lag")
             if isinstance(parts.authentication, TeamsFileAuthentication):
                 _run(stack, parts.authentication.watch(), "teams")
-            load = partial(_load, self.settings, parts, self.shared, self.build, stack)
+            load = partial(_load, self.settings, self.file, parts, self.shared, self.build, stack)
             async with parts.lifecycle.running(load, self.settings.drain_s):
                 yield
 
 
-def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], build: Builder) -> Composition:
-    """Every part that does not need the judge. Connects to nothing yet. Raises ConfigurationError for a prompt, a teams
-    file, a Redis URL, a tracing endpoint or a folder of metrics that cannot be used."""
+def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Judges], build: Builder) -> Composition:
+    """Every part that does not need the judge. Connects to nothing yet. Raises ConfigurationError for a prompt, a file
+    of judges or teams, a Redis URL, a tracing endpoint or a folder of metrics that cannot be used."""
     _check_metrics_folder(PrometheusSettings().prometheus_multiproc_dir)
     prompts_for(settings.prompt)  # before the judge, which may take minutes to load
+    file = None if settings.judges is None else read_judges(settings.judges)
     telemetry = Telemetry(settings.metric_teams)
     tracing = _tracing(settings)
     shared = _shared_state(settings, clock, telemetry)
@@ -118,7 +106,7 @@ def compose(settings: Settings, clock: Clock, lifecycle: Lifecycle[Scorer], buil
         verdict_ledger=_verdict_ledger(settings, clock, telemetry),
     )
     telemetry.set_gauge_source(partial(_gauges, dependencies, shared))
-    return Composition(settings, dependencies, tracing, shared, build)
+    return Composition(settings, dependencies, tracing, shared, build, file)
 
 
 def _check_metrics_folder(folder: Path | None) -> None:
@@ -215,80 +203,34 @@ def _room(settings: TenancySettings) -> Room:
     return Room(settings.rubrics_per_team, settings.rubric_bytes_per_team)
 
 
-# The judge.
+# The judges.
+
+
+async def _load(
+    settings: Settings,
+    file: JudgesFile | None,
+    parts: Dependencies,
+    shared: SharedState,
+    build: Builder,
+    stack: AsyncExitStack,
+) -> Judges:
+    """The judges, each after its first verdict on a canary. What is opened closes with `stack`, in reverse."""
+    rules = RulePool(settings, parts.telemetry)
+    stack.push_async_callback(rules.stop)
+    store = MemoryCache[ModeResult](settings.cache_entries)
+    loader = Loader(parts, build, rules, store, shared.cache, stack)
+    judges, running = await (loader.one(settings) if file is None else loader.several(settings, file))
+    parts.telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(running, store, rules)))
+    return judges
 
 
 @dataclass(frozen=True, slots=True)
 class _Judging:
-    """The gauges read these once the judge has loaded."""
+    """The gauges read these once the judges have loaded."""
 
-    engine: Engine
-    scheduler: Scheduler
+    running: Mapping[str, Running]
     store: MemoryCache[ModeResult]
     rules: RulePool
-
-
-async def _load(
-    settings: Settings, parts: Dependencies, shared: SharedState, build: Builder, stack: AsyncExitStack
-) -> Scorer:
-    """The engine, the modes, the queue and the scorer; then the canary gives its first verdict, or this raises. What is
-    opened closes with `stack`, in reverse."""
-    telemetry = parts.telemetry
-    calibrations = read_calibration_file(settings.calibration)  # before the judge, which may take minutes to load
-    canaries = None if settings.canaries is None else read_labelled_rows(settings.canaries, "canaries")
-    built = await build(settings)
-    stack.push_async_callback(built.engine.stop)
-    grader = None if settings.healthbench_template is None else read_grader(settings.healthbench_template)
-    modes = judging_modes(built.engine.identity, built.tokenizer, settings, grader, built.unserved)
-    modes = readable_modes(modes, built.check_labels)
-    escalation = Escalation.of(settings)
-    modes = modes.replaced(calibrated_modes(modes.ways, calibrations, escalates=escalation.band > 0))
-    rules = RulePool(settings, telemetry)
-    stack.push_async_callback(rules.stop)
-    scheduler = Scheduler(built.engine, parts.clock, settings, telemetry)
-    scheduler.start()
-    stack.push_async_callback(scheduler.drain, 0.0)
-    modes, canary = await answering_modes(modes, scheduler)
-    proctor = NO_EXAM if not settings.exam else Proctor(built_in_exam(), scheduler, parts.clock, telemetry)
-    if isinstance(proctor, Proctor):
-        await proctor.examine_first(one for way, one in modes.ways.items() if way[:2] != COMPARED)
-    store = MemoryCache[ModeResult](settings.cache_entries)
-    telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(built.engine, scheduler, store, rules)))
-    judge = modes.first.judge
-    telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
-    labelled = _labelled_canaries(canaries, proctor, modes.first, scheduler, telemetry)
-    _run(stack, watch(canary, labelled, settings.canary_every_s, parts.clock, telemetry), "canary")
-    log.info("ready: judge %s on %s, fingerprint %s", judge.identity.model, judge.identity.engine, judge.fingerprint)
-    return Scorer(
-        judging_modes=modes,
-        evaluator=Evaluator(scheduler, store, shared.cache),
-        scheduler=scheduler,
-        rules=rules,
-        clock=parts.clock,
-        proctor=proctor,
-        escalation=escalation,
-    )
-
-
-def _labelled_canaries(
-    canaries: Sequence[Question] | None,
-    proctor: Proctor | NoExam,
-    judging_mode: JudgingMode,
-    scheduler: Scheduler,
-    telemetry: Telemetry,
-) -> LabelledCanaries | None:
-    """The operator's, or else those of the exam, whose answers there are already. None without either, and for a way of
-    judging that has no P(met)."""
-    if isinstance(judging_mode, RatingMode):
-        return None
-    if canaries is not None:
-        return LabelledCanaries(judging_mode, canaries, scheduler, telemetry)
-    answers = proctor.answers_of(judging_mode.judge)
-    if answers is None:
-        return None
-    labelled = LabelledCanaries(judging_mode, proctor.questions_for(judging_mode.judge), scheduler, telemetry)
-    labelled.learn(answers)
-    return labelled
 
 
 # What Prometheus reads.
@@ -310,15 +252,18 @@ def _gauges(parts: Dependencies, shared: SharedState, judging: _Judging | None =
             limits=quotas,
             reserved=reserved,
         )
-    scheduler = judging.scheduler
+    running = judging.running.values()
+    queued: Counter[tuple[str, str]] = Counter()
+    for one in running:
+        queued.update(one.scheduler.queued_by())
     return GaugeValues(
         ready=parts.lifecycle.why_not_ready is None,
-        queued=scheduler.queued_by(),
-        queue_limit_tokens=scheduler.limit_tokens,
-        tokens_per_s=scheduler.tokens_per_s,
-        in_flight_tokens=scheduler.in_flight_tokens,
+        queued=queued,
+        queue_limit_tokens=_sum_of_known(one.scheduler.limit_tokens for one in running),
+        tokens_per_s=_sum_of_known(one.scheduler.tokens_per_s for one in running),
+        in_flight_tokens=sum(one.scheduler.in_flight_tokens for one in running),
         cache_entries=len(judging.store),
-        engine_restarts=judging.engine.restarts,
+        engine_restarts=sum(one.engine.restarts for one in running),
         redis_up=redis_up,
         quotas_shared=quotas_shared,
         teams_file_ok=file_ok,
@@ -327,6 +272,11 @@ def _gauges(parts: Dependencies, shared: SharedState, judging: _Judging | None =
         reserved=reserved,
         waiting_checks=judging.rules.waiting_by_team,
     )
+
+
+def _sum_of_known(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _run(stack: AsyncExitStack, work: Coroutine[object, object, None], name: str) -> None:

@@ -63,7 +63,9 @@ def app_of(client: httpx.AsyncClient) -> FastAPI:
 
 def scorer_of(client: httpx.AsyncClient) -> Scorer:
     """The scorer of the app that this client asks. Raises Unavailable where it cannot be asked now."""
-    return lifecycle_of(app_of(client)).judge()
+    found = lifecycle_of(app_of(client)).judge().named()
+    assert isinstance(found, Scorer)
+    return found
 
 
 @asynccontextmanager

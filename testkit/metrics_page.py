@@ -23,8 +23,12 @@ class Page:
         return any(s.name == name and labels.items() <= s.labels.items() for s in self.samples)
 
     def named(self, name: str) -> dict[str, float]:
-        """The samples of this name by their label values; empty where nothing was counted yet."""
-        return {"/".join(s.labels.values()): s.value for s in self.samples if s.name == name}
+        """The samples of this name by their label values, without that of a judge that has no name; empty where nothing
+        was counted yet."""
+        found = (s for s in self.samples if s.name == name)
+        return {
+            "/".join(value for label, value in s.labels.items() if value or label != "judge"): s.value for s in found
+        }
 
 
 async def page_of(client: httpx.AsyncClient) -> Page:

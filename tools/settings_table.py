@@ -15,6 +15,7 @@ HEAD = "| setting | default | meaning |\n|---|---|---|\n"
 FLOORS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Judge and engine", settings.EngineSettings),
     ("Judging modes", settings.ModeSettings),
+    ("Several judges", settings.DeploymentSettings),
     ("Scheduling", settings.SchedulingSettings),
     ("Cache and Redis", settings.CacheSettings),
     ("Rule verifiers", settings.RuleSettings),

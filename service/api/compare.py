@@ -22,10 +22,11 @@ from service.api.stored_rubrics import StoredRubrics
 from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch
 from service.idempotency import Running, Stored
+from service.judges.judge import ScoringJudge
+from service.judges.judges import Judges
 from service.modes.fingerprint import JudgeIdentity
 from service.scoring.comparing import Compared
 from service.scoring.request import Usage
-from service.scoring.scorer import Scorer
 from service.tenancy.team import Team
 from trainer_client import wire
 
@@ -44,7 +45,7 @@ class CompareRoute:
         """Say which of two responses is better, for each item, from both orders."""
         arrived_s = self._dependencies.clock.now()
         with identified(self._dependencies, request) as team:
-            scorer = self._dependencies.lifecycle.judge()
+            judges = self._dependencies.lifecycle.judge()
             body = CountedBody(await charged_body(self._dependencies, request, team))
             running: Running | None = None
             key = request.headers.get("idempotency-key")
@@ -57,7 +58,7 @@ class CompareRoute:
                     return Response(replay.body, media_type=JSON, headers={"Idempotency-Replayed": "true"})
                 running = replay
             try:
-                return await self._respond(request, team, scorer, body, arrived_s, running)
+                return await self._respond(request, team, judges, body, arrived_s, running)
             except BaseException:
                 if running is not None:  # the key is free again: nothing was answered under it
                     await running.give_up()
@@ -67,7 +68,7 @@ class CompareRoute:
         self,
         request: Request,
         team: Team,
-        scorer: Scorer,
+        judges: Judges,
         body: CountedBody,
         arrived_s: float,
         running: Running | None,
@@ -78,6 +79,7 @@ class CompareRoute:
         rubrics = [item.rubric for item in wanted.items]
         stored = await self._stored.criteria_of(team.name, rubrics, wanted.pitfalls, lambda item: ("items", item))
         pairs = await self._threads.run(team.name, partial(comparisons.pairs, wanted, stored), small=small)
+        scorer = judges.named(wanted.judge)
         judge = self._check(wanted, team, scorer)
         context = replace(
             comparisons.context(wanted, team, arrived_s),
@@ -94,7 +96,7 @@ class CompareRoute:
             await running.finish(answer)
         return Response(answer, media_type=JSON, headers={"Server-Timing": timing(usage)})
 
-    def _check(self, wanted: wire.CompareRequest, team: Team, scorer: Scorer) -> JudgeIdentity:
+    def _check(self, wanted: wire.CompareRequest, team: Team, scorer: ScoringJudge) -> JudgeIdentity:
         """The judge that compares. Raises for what the contract allows but this judge or this team does not."""
         judge = scorer.comparison_mode().judge
         if wanted.expect_judge not in (None, judge.fingerprint):
@@ -109,6 +111,6 @@ class CompareRoute:
         return judge
 
 
-def _write(id: str, judge: JudgeIdentity, scorer: Scorer, compared: Sequence[Compared], usage: Usage) -> bytes:
-    trust = scorer.proctor.trust_of(judge)
+def _write(id: str, judge: JudgeIdentity, scorer: ScoringJudge, compared: Sequence[Compared], usage: Usage) -> bytes:
+    trust = scorer.trust_of(judge)
     return comparisons.response(id, judge, trust, compared, usage).model_dump_json().encode()

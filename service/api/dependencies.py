@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from service.api.verdict_ledger import VerdictLedger
 from service.clock import Clock
 from service.idempotency import IdempotencyStore
+from service.judges.judges import Judges
 from service.lifecycle import Lifecycle
 from service.observability import Telemetry
 from service.rubric_store.store import Room, RubricStore
-from service.scoring.scorer import Scorer
 from service.settings import ApiSettings, SchedulingSettings
 from service.tenancy.authentication import Authentication
 from service.tenancy.quota import MeteredLedger
@@ -17,9 +17,9 @@ from service.tenancy.usage import UseByTeam
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """An app has one of these. The judge that serves comes from `lifecycle.judge()`, again for each request."""
+    """An app has one of these. The judges that serve come from `lifecycle.judge()`, again for each request."""
 
-    lifecycle: Lifecycle[Scorer]
+    lifecycle: Lifecycle[Judges]
     settings: ApiSettings
     scheduling: SchedulingSettings
     clock: Clock

@@ -3,9 +3,11 @@
 Guarantees: a way that failed its exam is not offered, and its reason stands where those of other unserved ways stand.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from service.judges.diagram import flowchart
+from service.judges.judges import Deployed, Judges
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.served import COMPARED, PROMPTED, JudgingModes, Way
 from service.prompting.wording import Wording
@@ -27,11 +29,56 @@ def described(judge: JudgeIdentity, trust: Trust) -> wire.Judge:
             "calibration": None if judge.calibration is None else judge.calibration.name,
             "uncalibrated": judge.uncalibrated,
             "trust": trust,
+            "name": judge.name,
+            "members": [_member(one) for one in judge.members] or None,
         }
     )
 
 
-def judge_info(modes: JudgingModes, grades: Mapping[str, Grade], limits: wire.Limits) -> wire.JudgeInfo:
+def _member(judge: JudgeIdentity) -> wire.JudgeMember:
+    return wire.JudgeMember(
+        name=judge.name or "",
+        kind=judge.identity.engine,
+        model=judge.identity.model,
+        fingerprint=judge.fingerprint,
+        members=[_member(one) for one in judge.members],
+    )
+
+
+def info_of(judges: Judges, name: str | None, limits: Callable[[int], wire.Limits]) -> wire.JudgeInfo:
+    """The judge of this name, the default one for None, beside those of the deployment. `limits` are for its longest
+    prompt. Raises InvalidRequest where there is none, Unavailable where it cannot judge now."""
+    judge = judges.named(name)
+    info = judge_info(judge.judging_modes, judge.trust_of, judge.grades, limits(judge.max_model_len))
+    if not judges.deployed:
+        return info
+    asked = judge.judging_modes.first.judge
+    deployed = [_deployed(one) for one in judges.deployed.values()]
+    return info.model_copy(update={"name": asked.name, "deployed": deployed, "diagram": flowchart(asked)})
+
+
+def _deployed(one: Deployed) -> wire.DeployedJudge:
+    first, reason = one.judge.judging_modes.first.judge, one.judge.unavailable_reason
+    down = [f"`{name}`: {why}" for name, why in one.down]
+    return wire.DeployedJudge(
+        name=one.name,
+        kind=one.kind,
+        model=first.identity.model,
+        fingerprint=first.fingerprint,
+        ready=reason is None,
+        reason=reason or "; ".join(down) or None,
+        required=one.required,
+        members=list(one.members),
+        rule=None if one.rule is None else dict(one.rule),
+    )
+
+
+def judge_info(
+    modes: JudgingModes[Any],
+    trust_of: Callable[[JudgeIdentity], Trust],
+    grades: Mapping[str, Grade],
+    limits: wire.Limits,
+) -> wire.JudgeInfo:
     """`grades` are by fingerprint. A way that failed its exam is not served."""
     comparing = _comparing(modes, grades)
     # A client from before `POST /v1/compare` refuses a list with a mode that it does not know.
@@ -42,7 +89,7 @@ def judge_info(modes: JudgingModes, grades: Mapping[str, Grade], limits: wire.Li
     judges, default = [one.judge for one in modes.ways.values()], modes.first.judge
     lists: dict[str, list[Any]] = {
         "layouts": list(dict.fromkeys(one.layout for one in judges)),
-        "judges": [described(one, _trust(grades.get(one.fingerprint))) for one in judges],
+        "judges": [described(one, trust_of(one)) for one in judges],
         "exams": exams,
         "unserved": [
             {**way._asdict(), "reason": reason} for way, reason in modes.refused.items() if way.mode != "compare"
@@ -76,7 +123,7 @@ def _is_later(one: Any) -> bool:
     return layout not in wire.FIRST_LAYOUTS
 
 
-def _comparing(modes: JudgingModes, grades: Mapping[str, Grade]) -> dict[str, Any]:
+def _comparing(modes: JudgingModes[Any], grades: Mapping[str, Grade]) -> dict[str, Any]:
     found = modes.ways.get(Way(*COMPARED))
     if found is None:
         return {"judge": None, "reason": modes.refused.get(Way(*COMPARED))}
@@ -89,7 +136,7 @@ def _comparing(modes: JudgingModes, grades: Mapping[str, Grade]) -> dict[str, An
     }
 
 
-def _prompt(modes: JudgingModes, wording: Wording) -> dict[str, Any]:
+def _prompt(modes: JudgingModes[Any], wording: Wording) -> dict[str, Any]:
     way = Way(*PROMPTED, wording.name)
     served = modes.ways.get(way)
     return {

@@ -7,17 +7,18 @@ routes for supervisors need none.
 from functools import partial
 
 from pydantic import BaseModel
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.api import problems, translate
 from service.api.dependencies import Dependencies
-from service.api.judges import judge_info
+from service.api.judges import info_of
 from service.api.metering import charged_body, identified
 from service.api.request_body import parse_lint_request
 from service.api.stored_rubrics import StoredRubrics
 from service.api.worker_threads import WorkerThreads
-from service.errors import Unavailable
+from service.errors import InvalidRequest, Unavailable
 from trainer_client import wire
 from trainer_client.lint.rules import lint
 
@@ -44,11 +45,11 @@ class Routes:
             return _json(await self._threads.run(team.name, work, small=small))
 
     async def judge(self, request: Request) -> Response:
-        """Describe the judge that serves, its modes and layouts, and the limits of a request."""
+        """Describe the judge that serves, or the one of `?judge=NAME`, its ways, and the limits of a request."""
         with identified(self._dependencies, request) as team:
             await self._dependencies.ledger.admit(team)
-            scorer = self._dependencies.lifecycle.judge()
-            return _json(judge_info(scorer.judging_modes, scorer.proctor.grades, self._limits()))
+            judges = self._dependencies.lifecycle.judge()
+            return _json(info_of(judges, _asked_judge(request.query_params), self._limits))
 
     async def usage(self, request: Request) -> Response:
         """Return the quota of the key's team, and what it used in this process since the start."""
@@ -69,19 +70,27 @@ class Routes:
         """Return 200 when a request would be judged, after a real verdict on a canary; else 503 with the reason."""
         reason = self._dependencies.lifecycle.why_not_ready
         if reason is None:
-            return JSONResponse({"status": "ready"})
+            degraded = self._dependencies.lifecycle.judge().degraded
+            return JSONResponse({"status": "ready", **({"degraded": degraded} if degraded else {})})
         return problems.of_error(Unavailable(reason), _id(request))
 
-    def _limits(self) -> wire.Limits:
+    def _limits(self, max_model_len: int) -> wire.Limits:
         settings = self._dependencies.settings
         return wire.Limits(
             max_items=settings.max_items,
             max_criteria=settings.max_criteria,
             max_judgements=settings.max_judgements,
             max_body_bytes=settings.max_body_bytes,
-            max_model_len=self._dependencies.lifecycle.judge().max_model_len,
+            max_model_len=max_model_len,
             max_queued_tokens=self._dependencies.scheduling.max_queued_tokens,
         )
+
+
+def _asked_judge(query: QueryParams) -> str | None:
+    """Raises InvalidRequest for any other parameter: a misspelt one would describe another judge than was meant."""
+    if query.keys() - {"judge"}:
+        raise InvalidRequest("the one parameter of this route is `judge`", ((("query",), "leave the others out"),))
+    return query.get("judge")
 
 
 def _lint(rubric: wire.Rubric, wanted: wire.LintRequest) -> wire.LintResponse:

@@ -34,14 +34,13 @@ from service.api.stored_rubrics import StoredRubrics, refs_in
 from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch
 from service.idempotency import Running, Stored
+from service.judges.judge import Job, ScoringJudge
+from service.judges.judges import Judges
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.modes import asks_twice
 from service.rubrics.rubric import Candidate
 from service.scoring.exam.grading import Trust
-from service.scoring.job import ScoringJob
 from service.scoring.request import Options, Usage
 from service.scoring.results import Scored
-from service.scoring.scorer import Scorer
 from service.tenancy.team import Team
 
 T = TypeVar("T")
@@ -59,6 +58,7 @@ class _Call:
     team: Team
     parsed: ParsedRequest
     candidates: list[Candidate]
+    scorer: ScoringJudge
     judge: JudgeIdentity
     options: Options
     small: bool
@@ -94,7 +94,7 @@ class ScoreRoute:
     async def _respond(
         self, request: Request, team: Team, arrived_s: float, parse: RequestParser, streams: bool, dialect: str
     ) -> Response:
-        scorer = self._dependencies.lifecycle.judge()
+        judges = self._dependencies.lifecycle.judge()
         body = CountedBody(await charged_body(self._dependencies, request, team))
         media_type = NDJSON if streams else JSON
         running: Running | None = None
@@ -118,9 +118,9 @@ class ScoreRoute:
                 stored = await self._stored.criteria_of(team.name, rubrics, wanted.pitfalls, parsed.place)
                 work = partial(translate.candidates, wanted, stored)
                 candidates = await self._threads.run(team.name, work, small=small)
-            call = replace(self._check(request, parsed, candidates, team, scorer, arrived_s), small=small)
+            call = replace(self._check(request, parsed, candidates, team, judges, arrived_s), small=small)
             respond = self._lines if streams else self._whole
-            return await respond(request, call, scorer, running)
+            return await respond(request, call, running)
         except BaseException:
             if running is not None:  # the key is free again: nothing was answered under it
                 await running.give_up()
@@ -132,30 +132,31 @@ class ScoreRoute:
         parsed: ParsedRequest,
         candidates: list[Candidate],
         team: Team,
-        scorer: Scorer,
+        judges: Judges,
         arrived_s: float,
     ) -> _Call:
         """Raises for what the contract allows but this judge or this team does not."""
         wanted = parsed.request
-        judging_mode = scorer.judging_modes.choose(wanted.mode, wanted.layout, wanted.judge_prompt)
-        judge = judging_mode.judge
+        scorer = judges.named(wanted.judge)
+        judge = scorer.judging_modes.choose(wanted.mode, wanted.layout, wanted.judge_prompt).judge
         if wanted.expect_judge not in (None, judge.fingerprint):
             raise JudgeMismatch(f"the judge of this mode, layout and prompt is {judge.fingerprint}")
         if wanted.priority not in team.classes:
             allowed = ", ".join(sorted(team.classes))
             raise Forbidden(f"team {team.name} may not use this `priority`; allowed: {allowed}")
-        asked = wanted.votes * (2 if asks_twice(judging_mode, wanted.consistency) else 1)
-        judgements, most = asked * sum([len(one.criteria) for one in candidates]), self._dependencies.settings
+        options = translate.options(wanted, team, arrived_s)
+        asked, most = scorer.queries_each(options), self._dependencies.settings
+        judgements = asked * sum([len(one.criteria) for one in candidates])
         if judgements > most.max_judgements:
             said = f"{judgements} judgements in one request; at most {most.max_judgements}: send fewer items a request"
             raise invalid_at("items", said)
         options = replace(
-            translate.options(wanted, team, arrived_s),
+            options,
             reserve=partial(self._dependencies.ledger.reserve, team),
             rule_meter=self._dependencies.ledger.rule_meter(team),
             trace=request.state.trace,
         )
-        return _Call(str(request.state.request_id), team, parsed, candidates, judge, options, small=False)
+        return _Call(str(request.state.request_id), team, parsed, candidates, scorer, judge, options, small=False)
 
     async def _record(self, call: _Call, scored: Sequence[Scored], usage: Usage) -> RequestSummary:
         options = call.options
@@ -164,20 +165,20 @@ class ScoreRoute:
         telemetry = self._dependencies.telemetry
         return await record(telemetry, call.team.name, options.mode, options.threshold, scored, usage)
 
-    async def _whole(self, request: Request, call: _Call, scorer: Scorer, running: Running | None) -> Response:
-        work = scorer.score(call.candidates, call.options)
+    async def _whole(self, request: Request, call: _Call, running: Running | None) -> Response:
+        work = call.scorer.score(call.candidates, call.options)
         scored, usage = await unless_disconnected(request.receive, work)
         request.state.summary = await self._record(call, scored, usage)
         count_use(self._dependencies.uses.of(call.team.name), len(scored), usage)
         small = call.small and sum(len(one.judgements) for one in scored) <= SMALL_ANSWER
-        write = partial(_write, call, scorer.proctor.trust_of(call.judge), scored, usage)
+        write = partial(_write, call, call.scorer.trust_of(call.judge), scored, usage)
         body = await self._threads.run(call.team.name, write, small=small)
         if running is not None:
             await running.finish(body)
         return Response(body, media_type=JSON, headers={"Server-Timing": timing(usage)})
 
-    async def _lines(self, request: Request, call: _Call, scorer: Scorer, running: Running | None) -> Response:
-        work = scorer.start(call.candidates, call.options)
+    async def _lines(self, request: Request, call: _Call, running: Running | None) -> Response:
+        work = call.scorer.start(call.candidates, call.options)
         job = await unless_disconnected(request.receive, work)  # a refusal is a status, not a line
 
         async def ended() -> None:
@@ -187,10 +188,10 @@ class ScoreRoute:
 
         # The headers go out before the first line: of the three they know what has been rendered.
         headers = {"Server-Timing": f"render;dur={job.usage.render_s * 1000:.1f}"}
-        return LineResponse(self._write_lines(request, call, scorer, job, running), NDJSON, ended, headers)
+        return LineResponse(self._write_lines(request, call, job, running), NDJSON, ended, headers)
 
     async def _write_lines(
-        self, request: Request, call: _Call, scorer: Scorer, job: ScoringJob, running: Running | None
+        self, request: Request, call: _Call, job: Job, running: Running | None
     ) -> AsyncGenerator[bytes, None]:
         """A line for each result, then the last one; kept for a replay once it is whole."""
         found: dict[int, Scored] = {}
@@ -203,7 +204,7 @@ class ScoreRoute:
         scored = [found[index] for index in sorted(found)]
         request.state.summary = await self._record(call, scored, job.usage)
         count_use(self._dependencies.uses.of(call.team.name), len(scored), job.usage)
-        end = translate.end(call.id, call.judge, scorer.proctor.trust_of(call.judge), scored, job.usage)
+        end = translate.end(call.id, call.judge, call.scorer.trust_of(call.judge), scored, job.usage)
         lines.append(end.model_dump_json().encode() + b"\n")
         if running is not None:
             await running.finish(b"".join(lines))

@@ -246,7 +246,7 @@ def used(usage: Usage) -> wire.Usage:
 
 
 def _result(scored: Scored, judged_by: JudgeIdentity) -> dict[str, Any]:
-    criteria = [
+    criteria: list[dict[str, Any]] = [
         {
             "id": criterion.id,
             "status": judgement.status,
@@ -263,6 +263,9 @@ def _result(scored: Scored, judged_by: JudgeIdentity) -> dict[str, Any]:
         }
         for criterion, judgement in zip(scored.criteria, scored.judgements, strict=True)
     ]
+    for wired, judgement in zip(criteria, scored.judgements, strict=True):
+        if judgement.members:
+            wired["members"] = [_member(*said) for said in judgement.members]
     rating, score = None, scored.score
     if scored.rating is not None and score.value is not None:
         expected, most_likely = scored.rating.expected, scored.rating.most_likely
@@ -290,6 +293,10 @@ def _of_graded(judgement: Judgement) -> dict[str, Any]:
         "value": judgement.value,
         "extracted": judgement.extracted,
     }
+
+
+def _member(name: str, judgement: Judgement) -> wire.MemberResult:
+    return wire.MemberResult(judge=name, status=judgement.status, met=judgement.met, p=judgement.p)
 
 
 TOY = wire.ResultWarning(code="toy_judge", detail="the judge is a toy: believe none of its verdicts")

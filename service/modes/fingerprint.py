@@ -4,7 +4,7 @@ Guarantees: a change of any part is a new fingerprint, and so a new judge.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,7 +17,8 @@ from service.prompting.template import Skeleton
 class JudgeIdentity:
     """A judge in one mode, layout and prompt; the prompt's name is None where there is one only. A verdict's label mass
     below `mass_floor` is an abstention. `uncalibrated` is its fingerprint without any calibration: that of the verdicts
-    which are kept."""
+    which are kept. `name` is its name in a deployment that names its judges; `members` are the judges of a
+    composition, each with its name."""
 
     identity: EngineIdentity
     mode: str
@@ -29,6 +30,8 @@ class JudgeIdentity:
     fingerprint: str
     uncalibrated: str
     calibration: Calibration | None = None
+    name: str | None = None
+    members: tuple["JudgeIdentity", ...] = ()
 
 
 def name_judge(
@@ -55,11 +58,7 @@ def name_judge(
         repr(mass_floor),
         *(part for name, setting in sorted(decoding.items()) for part in (name, setting)),
     ]
-    digest = hashlib.sha256()
-    for field in fields:
-        raw = field.encode("utf-8")
-        digest.update(len(raw).to_bytes(8, "big") + raw)
-    fingerprint = digest.hexdigest()[:16]
+    fingerprint = _digest(fields)
     return JudgeIdentity(
         identity=identity,
         mode=mode,
@@ -71,3 +70,34 @@ def name_judge(
         fingerprint=fingerprint,
         uncalibrated=fingerprint,
     )
+
+
+def name_composition(
+    name: str, kind: str, rule: Mapping[str, str], members: Sequence[JudgeIdentity], *, mode: str, layout: str
+) -> JudgeIdentity:
+    """The judge that a composition is, in one mode, layout and prompt. `rule` is how it asks its members and what it
+    makes of their verdicts; their names decide nothing, so that they are no part of the fingerprint."""
+    about = ["composition", kind, *(part for key, value in sorted(rule.items()) for part in (key, value))]
+    prompts = {member.prompt for member in members}
+    facts = {"kind": kind, **rule, "members": " ".join(member.fingerprint for member in members)}
+    return JudgeIdentity(
+        identity=EngineIdentity(name, "", kind, facts, toy=any(member.identity.toy for member in members)),
+        mode=mode,
+        layout=layout,
+        prompt=prompts.pop() if len(prompts) == 1 else None,
+        labels=(),
+        label_ids=(),
+        mass_floor=0.0,
+        fingerprint=_digest([*about, *(member.fingerprint for member in members)]),
+        uncalibrated=_digest([*about, *(member.uncalibrated for member in members)]),
+        name=name,
+        members=tuple(members),
+    )
+
+
+def _digest(fields: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for field in fields:
+        raw = field.encode("utf-8")
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return digest.hexdigest()[:16]

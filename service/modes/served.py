@@ -6,9 +6,12 @@ nothing else takes their place.
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Generic, NamedTuple, Protocol, Self
+
+from typing_extensions import TypeVar
 
 from service.errors import InvalidRequest
+from service.modes.fingerprint import JudgeIdentity
 from service.modes.modes import JudgingMode
 from service.prompting.wording import Wording
 
@@ -31,25 +34,36 @@ class Way(NamedTuple):
         return f"mode `{self.mode}`, layout `{self.layout}`{prompt}"
 
 
-class JudgingModes(Mapping[tuple[str, str], JudgingMode]):
+class Served(Protocol):
+    """A way in which a judge is asked, a composition's as an engine's."""
+
+    @property
+    def judge(self) -> JudgeIdentity: ...
+
+
+M = TypeVar("M", bound=Served, default=JudgingMode)
+
+
+class JudgingModes(Mapping[tuple[str, str], M], Generic[M]):
     """By mode and layout, in the default prompt. `ways` has those in every prompt, the default way first; `refused` has
-    reasons by way, `wordings` the prompts by name, the default one first. `label_mass` is what the labels held on a
+    reasons by way, `wordings` the prompts by name, the default one first; a composition has none, since each of its
+    members has a default of its own. `label_mass` is what the labels held on a
     canary at the start, where that was tried."""
 
     def __init__(
         self,
-        ways: Mapping[Way, JudgingMode],
+        ways: Mapping[Way, M],
         wordings: Mapping[str, Wording],
         refused: Mapping[Way, str],
         label_mass: Mapping[Way, float] = MappingProxyType({}),
     ) -> None:
-        self.default_prompt = next(iter(wordings))
+        self.default_prompt = next(iter(wordings), None)
         self.ways = ways
         self.wordings = wordings
         self.refused = refused
         self.label_mass = label_mass
 
-    def __getitem__(self, key: tuple[str, str]) -> JudgingMode:
+    def __getitem__(self, key: tuple[str, str]) -> M:
         return self.ways[self._way(*key, None)]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
@@ -60,11 +74,11 @@ class JudgingModes(Mapping[tuple[str, str], JudgingMode]):
         return sum(1 for _ in self)
 
     @property
-    def first(self) -> JudgingMode:
+    def first(self) -> M:
         """The default way, or the first one that is served where the default is not."""
         return next(iter(self.ways.values()))
 
-    def replaced(self, ways: Mapping[Way, JudgingMode]) -> Self:
+    def replaced(self, ways: Mapping[Way, M]) -> Self:
         """With other modes in the same ways."""
         return type(self)(ways, self.wordings, self.refused, self.label_mass)
 
@@ -73,7 +87,7 @@ class JudgingModes(Mapping[tuple[str, str], JudgingMode]):
         left = {way: mode for way, mode in self.ways.items() if way not in refused}
         return type(self)(left, self.wordings, {**self.refused, **refused}, {**self.label_mass, **label_mass})
 
-    def choose(self, mode: str, layout: str, prompt: str | None) -> JudgingMode:
+    def choose(self, mode: str, layout: str, prompt: str | None) -> M:
         """`prompt` is the default one where None. Raises InvalidRequest where this judge does not serve that."""
         way = self._way(mode, layout, prompt)
         if (found := self.ways.get(way)) is not None:

@@ -2,7 +2,8 @@
 
 Guarantees: a label's values come from a closed set, and none carries text of a request. Times are in seconds, tokens
 are those of the judge's tokenizer. Series that an alert needs exist from the start, at zero: Prometheus does not see
-the first step of a counter that appears with it.
+the first step of a counter that appears with it. The label `judge` is empty, which Prometheus reads as no label, where
+the one judge of a deployment has no name.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ _LAG_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _TOKENS = (256, 1024, 4096, 8192, 16384, 65536)
 _QUERIES = (1, 4, 16, 64, 256, 1024)
 _FRACTION = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
+_WAY = ("mode", "layout", "prompt", "judge")
 _MASS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 
 
@@ -114,20 +116,28 @@ class Metrics:
             "rubricd_ledger_verdicts", "Verdicts for the ledger, by whether they were written or lost.", "outcome"
         )
 
-        self.judge = gauge("rubricd_judge_info", "1 for the judge that serves.", "model", "engine", "fingerprint")
-        self.canary_drift = gauge("rubricd_canary_drift", "Largest change of P(met) on the canaries since the start.")
-        self.canary_failures = counter("rubricd_canary_failures", "Failures of the canary queries, by code.", "code")
+        self.judge = gauge(
+            "rubricd_judge_info", "1 for a judge that serves.", "model", "engine", "fingerprint", "judge"
+        )
+        self.canary_drift = gauge(
+            "rubricd_canary_drift", "Largest change of P(met) on the canaries since the start.", "judge"
+        )
+        self.canary_failures = counter(
+            "rubricd_canary_failures", "Failures of the canary queries, by code.", "code", "judge"
+        )
         self.labelled_canaries = gauge(
-            "rubricd_labelled_canaries", "How P(met) agrees with the labels of the canaries.", "figure"
+            "rubricd_labelled_canaries", "How P(met) agrees with the labels of the canaries.", "figure", "judge"
         )
         self.log_loss_change = gauge(
-            "rubricd_canary_log_loss_change", "Change of the log loss on the labelled canaries since the start."
+            "rubricd_canary_log_loss_change",
+            "Change of the log loss on the labelled canaries since the start.",
+            "judge",
         )
         self.exam_accuracy = gauge(
-            "rubricd_exam_accuracy", "Share of the exam's pairs that the judge got right.", "mode", "layout", "prompt"
+            "rubricd_exam_accuracy", "Share of the exam's pairs that the judge got right.", *_WAY
         )
         self.judge_proven = gauge(
-            "rubricd_judge_proven", "1 where the judge's exam proves it better than chance.", "mode", "layout", "prompt"
+            "rubricd_judge_proven", "1 where the judge's exam proves it better than chance.", *_WAY
         )
         self.loop_lag_s = histogram("rubricd_event_loop_lag_seconds", "How late the event loop wakes up.", _LAG_S)
         self._start_at_zero()
@@ -156,4 +166,6 @@ class Metrics:
         for outcome in ("ok", "failed"):
             self.teams_reloads.labels(outcome)
         for code in ("engine_error", "unavailable", "overloaded"):
-            self.canary_failures.labels(code)
+            self.canary_failures.labels(code, "")
+        self.canary_drift.labels("")
+        self.log_loss_change.labels("")

@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -65,17 +66,24 @@ class Telemetry:
         self._registry = CollectorRegistry()
         self._metrics = Metrics(self._registry)
         self._teams = TeamLabels(max_teams)
+        self._judge = ""
         self._gauges = Gauges(self._teams.label)
         self._registry.register(self._gauges)
         self._registry.register(VllmMetrics())
         ProcessCollector(registry=self._registry)
+
+    def of_judge(self, name: str) -> Self:
+        """The same, for what is about the judge of this name; empty where the one judge has none."""
+        found = copy(self)
+        found._judge = name
+        return found
 
     def set_gauge_source(self, read: Callable[[], GaugeValues]) -> None:
         """`read` is called at each scrape and returns the service's state at that moment."""
         self._gauges.read = read
 
     def set_judge_info(self, model: str, engine: str, fingerprint: str) -> None:
-        self._metrics.judge.labels(model, engine, fingerprint).set(1)
+        self._metrics.judge.labels(model, engine, fingerprint, self._judge).set(1)
 
     def count_request(self, route: str, status: int, seconds: float | None) -> None:
         """`seconds` is how long the response took; None where the route's latency is not recorded."""
@@ -189,22 +197,22 @@ class Telemetry:
         self._metrics.failed_batches.inc()
 
     def set_canary_drift(self, drift: float) -> None:
-        self._metrics.canary_drift.set(drift)
+        self._metrics.canary_drift.labels(self._judge).set(drift)
 
     def record_exam(self, way: tuple[str, str, str], accuracy: float, *, proven: bool) -> None:
         """`way` is mode, layout and prompt; no prompt is an empty text."""
-        self._metrics.exam_accuracy.labels(*way).set(accuracy)
-        self._metrics.judge_proven.labels(*way).set(proven)
+        self._metrics.exam_accuracy.labels(*way, self._judge).set(accuracy)
+        self._metrics.judge_proven.labels(*way, self._judge).set(proven)
 
     def record_labelled_canaries(self, figures: Mapping[str, float], change: float | None) -> None:
         """`change` is that of their log loss since the first answers; None where there is none to compare."""
         for figure, value in figures.items():
-            self._metrics.labelled_canaries.labels(figure).set(value)
+            self._metrics.labelled_canaries.labels(figure, self._judge).set(value)
         if change is not None:
-            self._metrics.log_loss_change.set(change)
+            self._metrics.log_loss_change.labels(self._judge).set(change)
 
     def count_canary_failure(self, code: str) -> None:
-        self._metrics.canary_failures.labels(code).inc()
+        self._metrics.canary_failures.labels(code, self._judge).inc()
 
     def observe_event_loop_lag(self, seconds: float) -> None:
         self._metrics.loop_lag_s.observe(seconds)

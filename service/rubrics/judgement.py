@@ -29,7 +29,8 @@ class Verdict:
 class Judgement:
     """The outcome of one criterion. `p` is P(met), calibrated where the judge has a calibration; `p_raw` is what the
     judge gave, which an abstention has, too. Of a graded criterion `level` is the place of the option that was taken,
-    `p_levels` the probability of each, and `value` the expected value; `extracted` is what a rule decided about."""
+    `p_levels` the probability of each, and `value` the expected value; `extracted` is what a rule decided about.
+    `members` are what the judges of a composition said, by name."""
 
     status: str
     source: Source
@@ -44,6 +45,7 @@ class Judgement:
     p_levels: tuple[float, ...] | None = None
     value: float | None = None
     extracted: str | None = None
+    members: tuple[tuple[str, "Judgement"], ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -5,37 +5,33 @@ stops listening, whatever is still open is released.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from service.clock import Clock, Turns
 from service.errors import RequestError
 from service.modes.escalation import SecondOpinion
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.modes import JudgingMode, Query, RatingMode, VerdictMode, asks_twice
-from service.rubrics.aggregation import aggregate
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.evaluator import Evaluator, release_all
+from service.scoring.judged import Place, score_of, start_checks
 from service.scoring.prior_queries import PriorQueries
 from service.scoring.request import Options, Usage
 from service.scoring.results import BothAskings, Pending, Scored, judge_votes, judged_by_rule, rated
-from service.verifiers.checks import Check, RuleChecks, unmetered
+from service.verifiers.checks import RuleChecks
 from service.verifiers.pool import RulePool
+
+T = TypeVar("T")
 
 _PART = 512
 """Judgements that are handled at a time without a rest."""
-
-Place = tuple[int, int]
-"""Candidate and criterion, by index."""
-
-_SLICE = 5_000
-"""So many places are looked at in one turn of the event loop."""
 
 
 class ScoringJob:
@@ -72,20 +68,32 @@ class ScoringJob:
             if self._rates:
                 await self._start_ratings()
             else:
-                await self._evaluate(self._open, self._judging_mode, await self._start_checks())
+                left, self._open.checks, self._open.rules = await start_checks(
+                    self._candidates, self._options, self._rules
+                )
+                await self._evaluate(self._open, self._judging_mode, left)
         except BaseException:
             self.close()
             raise
         return self
 
-    async def scored(self) -> AsyncGenerator[tuple[int, Scored], None]:
+    def scored(self) -> AsyncGenerator[tuple[int, Scored], None]:
         """Each candidate's index and score, in the order of finishing."""
+        return self._each(self._result, self._score)
+
+    def judged(self) -> AsyncGenerator[tuple[int, Sequence[Judgement]], None]:
+        """Each candidate's index and its judgements, without a score, in the order of finishing; no ratings."""
+        return self._each(self._judgements, lambda i, judgements: judgements)
+
+    async def _each(
+        self, of: Callable[[int], T], of_judged_again: Callable[[int, Sequence[Judgement]], T]
+    ) -> AsyncGenerator[tuple[int, T], None]:
         try:
             async with aclosing(self._finished(self._open)) as finished:
                 if self._second_opinion is None:
                     turns = Turns()
                     async for i in finished:
-                        yield i, self._result(i)
+                        yield i, of(i)
                         await turns.rest()
                     return
                 # Which verdicts are the most uncertain is known when all are there, so nothing is yielded before.
@@ -93,7 +101,7 @@ class ScoringJob:
                     pass
             turns = Turns()
             for i, judgements in enumerate(await self._judge_again(self._second_opinion)):
-                yield i, self._score(i, judgements)
+                yield i, of_judged_again(i, judgements)
                 await turns.rest()
         finally:
             self.close()
@@ -109,34 +117,6 @@ class ScoringJob:
         pending = await self._evaluator.evaluate(self._judging_mode, queries, self._options, self.usage)
         self._open.places = {(i, 0): i for i in range(len(pending))}
         self._open.pending = pending
-
-    async def _start_checks(self) -> list[Place]:
-        """Starts the rules' checks; returns the places that are left for the judge. Raises RequestError where the rules
-        cannot take them."""
-        left: list[Place] = []
-        ruled: list[Place] = []
-        checks: list[Check] = []
-        looked_at = 0
-        for i, candidate in enumerate(self._candidates):
-            looked_at += len(candidate.criteria)
-            if looked_at > _SLICE:  # a request may have a hundred thousand places
-                looked_at = 0
-                await asyncio.sleep(0)
-            for j, criterion in enumerate(candidate.criteria):
-                if criterion.rule is None:
-                    left.append((i, j))
-                else:
-                    ruled.append((i, j))
-                    checks.append((criterion.rule, candidate.text_for(criterion.rule)))
-        if checks:
-            options = self._options
-            if options.rule_meter is not None:
-                await options.rule_meter.admit()
-            charge = unmetered if options.rule_meter is None else options.rule_meter.charge
-            self._open.rules = await self._rules.submit(checks, options.tenant, charge)
-            self._open.checks = dict(zip(ruled, self._open.rules.futures, strict=True))
-            options.trace.until("rules", self._open.checks.values(), checks=len(checks))
-        return left
 
     async def _evaluate(self, results: "OpenResults", judging_mode: JudgingMode, places: Sequence[Place]) -> None:
         """As many queries for each place as there are votes, and the priors that the judge's calibration weighs."""
@@ -195,17 +175,7 @@ class ScoringJob:
         return judge_votes(results.of(place), self._options.threshold, judge.mass_floor, curve, prior)
 
     def _score(self, i: int, judgements: Sequence[Judgement]) -> Scored:
-        candidate, options = self._candidates[i], self._options
-        score = aggregate(
-            options.aggregation,
-            candidate.criteria,
-            judgements,
-            soft=options.soft,
-            min_coverage=options.min_coverage,
-            unjudged=options.unjudged,
-            rates=self._error_rates,
-        )
-        return Scored(candidate, candidate.criteria, tuple(judgements), score)
+        return score_of(self._candidates[i], judgements, self._options, self._error_rates)
 
     async def _judge_again(self, second: SecondOpinion) -> list[list[Judgement]]:
         """All judgements. The most uncertain verdicts are replaced by written ones, where there is one."""

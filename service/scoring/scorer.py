@@ -4,14 +4,15 @@ Guarantees: each criterion of each candidate ends as one judgement, or with the 
 aggregated, or is not admitted, is refused before anything is judged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from service.clock import Clock
 from service.errors import InvalidRequest, RequestError
 from service.modes.calibration import Calibration, sign_of
 from service.modes.comparison import Pair
 from service.modes.escalation import OFF, Escalation, SecondOpinion
-from service.modes.modes import JudgingMode, RatingMode
+from service.modes.fingerprint import JudgeIdentity
+from service.modes.modes import JudgingMode, RatingMode, asks_twice
 from service.modes.served import COMPARED, JudgingModes, Way
 from service.rubrics import aggregation
 from service.rubrics.debias import check_rates
@@ -19,6 +20,7 @@ from service.rubrics.rubric import Candidate, Criterion
 from service.scheduling import Scheduler
 from service.scoring.comparing import Compared, compare
 from service.scoring.evaluator import Evaluator
+from service.scoring.exam.grading import Grade, Trust
 from service.scoring.exam.proctor import NO_EXAM, NoExam, Proctor
 from service.scoring.job import ScoringJob
 from service.scoring.request import Options, RequestContext, Usage
@@ -49,6 +51,22 @@ class Scorer:
         self._rules = rules
         self._clock = clock
         self._escalation = escalation
+
+    @property
+    def grades(self) -> Mapping[str, Grade]:
+        """The results of the exams that are over, by fingerprint."""
+        return self.proctor.grades
+
+    def trust_of(self, judge: JudgeIdentity) -> Trust:
+        """How far its verdicts can be trusted, by its exam."""
+        return self.proctor.trust_of(judge)
+
+    def queries_each(self, options: Options) -> int:
+        """Queries for each criterion with these options. Raises InvalidRequest where this judge does not serve them."""
+        return options.votes * (2 if asks_twice(self._mode(options), options.consistency) else 1)
+
+    def _mode(self, options: Options) -> JudgingMode:
+        return self.judging_modes.choose(options.mode, options.layout, options.prompt)
 
     @property
     def unavailable_reason(self) -> str | None:
@@ -88,8 +106,19 @@ class Scorer:
         """The request, admitted; iterate over `scored` once, or `close` it. Raises InvalidRequest for what cannot be
         scored with these options, Overloaded, QuotaExceeded or Unavailable where the judge or the rules cannot take the
         work."""
-        judging_mode = self.judging_modes.choose(options.mode, options.layout, options.prompt)
-        self._check(candidates, options, judging_mode)
+        judging_mode = self._mode(options)
+        if not isinstance(judging_mode, RatingMode):  # the rubric as a whole: no rule runs, nothing is aggregated
+            _check_aggregation(candidates, options, judging_mode)
+        return await self.ask(candidates, options)
+
+    def check_askable(self, candidates: Sequence[Candidate], options: Options) -> None:
+        """Raises InvalidRequest for what this judge cannot be asked with these options."""
+        _check_askable(candidates, options, self._mode(options))
+
+    async def ask(self, candidates: Sequence[Candidate], options: Options) -> ScoringJob:
+        """As `start`, for a composition, which makes the scores: iterate over `judged` once, or `close` it."""
+        judging_mode = self._mode(options)
+        _check_askable(candidates, options, judging_mode)
         await self.proctor.admit(judging_mode, options.deadline_s)
         second_opinion = await self._second_opinion(options)
         job = ScoringJob(
@@ -134,25 +163,29 @@ class Scorer:
             return None
         return SecondOpinion(written, self._escalation)
 
-    def _check(self, candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> None:
-        """Raises InvalidRequest for what no judging could make scorable."""
-        if options.consistency == 2 and getattr(judging_mode, "opposite", None) is None:
-            raise InvalidRequest(
-                f"prompt `{judging_mode.judge.prompt}` has no question `opposite`; leave `consistency` out, or name "
-                "another prompt as `judge_prompt`"
-            )
-        rates = isinstance(judging_mode, RatingMode)  # the rubric as a whole: no rule runs, nothing is aggregated
-        checked: tuple[Criterion, ...] | None = None
-        for candidate in candidates:
-            if candidate.reference is not None and not judging_mode.renderer.skeleton.referable:
-                raise InvalidRequest(f"layout `{options.layout}` has no place for a `reference`; leave it out")
-            if rates:
-                continue
-            if candidate.criteria is not checked:  # responses of one item share their criteria
-                checked = candidate.criteria
-                aggregation.check(options.aggregation, checked)
-                if options.debias:
-                    _check_debias(options, judging_mode.judge.calibration, checked)
+
+def _check_askable(candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> None:
+    """Raises InvalidRequest for what no verdict of this judge could be about."""
+    if options.consistency == 2 and getattr(judging_mode, "opposite", None) is None:
+        raise InvalidRequest(
+            f"prompt `{judging_mode.judge.prompt}` has no question `opposite`; leave `consistency` out, or name "
+            "another prompt as `judge_prompt`"
+        )
+    if judging_mode.renderer.skeleton.referable:
+        return
+    if any(candidate.reference is not None for candidate in candidates):
+        raise InvalidRequest(f"layout `{options.layout}` has no place for a `reference`; leave it out")
+
+
+def _check_aggregation(candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> None:
+    """Raises InvalidRequest for what no judging could make scorable."""
+    checked: tuple[Criterion, ...] | None = None
+    for candidate in candidates:
+        if candidate.criteria is not checked:  # responses of one item share their criteria
+            checked = candidate.criteria
+            aggregation.check(options.aggregation, checked)
+            if options.debias:
+                _check_debias(options, judging_mode.judge.calibration, checked)
 
 
 def _check_debias(options: Options, calibration: Calibration | None, criteria: Sequence[Criterion]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.settings.judge import EngineName, EngineSettings, Label, LabelSettings, ModeSettings
-from service.settings.process import LedgerSettings, ObservabilitySettings, ServerSettings
+from service.settings.process import DeploymentSettings, LedgerSettings, ObservabilitySettings, ServerSettings
 from service.settings.requests import ApiSettings, TeamsFileSettings, TenancySettings
 from service.settings.variables import PREFIX, unknown_variables
 from service.settings.work import CacheSettings, RuleSettings, SchedulingSettings
@@ -17,6 +17,7 @@ from service.settings.work import CacheSettings, RuleSettings, SchedulingSetting
 __all__ = [
     "ApiSettings",
     "CacheSettings",
+    "DeploymentSettings",
     "EngineName",
     "EngineSettings",
     "KeysSettings",
@@ -45,6 +46,7 @@ class Settings(
     RuleSettings,
     CacheSettings,
     SchedulingSettings,
+    DeploymentSettings,
     ModeSettings,
     EngineSettings,
     BaseSettings,

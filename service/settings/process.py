@@ -8,6 +8,16 @@ from pydantic import Field
 from service.settings.floor import Floor
 
 
+class DeploymentSettings(Floor):
+    """The judges of the deployment, where there are several."""
+
+    judges: Path | None = Field(
+        default=None,
+        description="A YAML file (judges.md) names several judges, each with settings of its own, and compositions of "
+        "them. The other settings hold for each of them that has none. There is one judge, without a name, if not set.",
+    )
+
+
 class ObservabilitySettings(Floor):
     """Metrics, traces and log lines."""
 

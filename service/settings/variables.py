@@ -25,3 +25,8 @@ def unknown_variables(settings: Collection[str]) -> dict[str, str | None]:
         for name in found
         if name.upper() not in known and not _FOREIGN.fullmatch(name.upper())
     }
+
+
+def from_environment(variable: str) -> str | None:
+    """What a variable holds that a file of settings names; None where it is not set, or empty."""
+    return os.environ.get(variable) or None

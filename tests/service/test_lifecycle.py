@@ -35,6 +35,10 @@ class FakeJudge:
     graces: list[float] = field(default_factory=list)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def refuses_all(self) -> str | None:
+        return self.unavailable_reason
+
     async def drain(self, grace_s: float) -> None:
         self.graces.append(grace_s)
         if grace_s > 0:

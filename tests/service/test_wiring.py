@@ -14,8 +14,8 @@ from service.engine.build import LoadedJudge
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import ConfigurationError
 from service.idempotency import MemoryIdempotencyStore, RedisIdempotencyStore
+from service.judges.judges import Judges
 from service.lifecycle import Lifecycle
-from service.scoring.scorer import Scorer
 from service.settings import Settings
 from service.tenancy.authentication import NoAuthentication, TeamsFileAuthentication
 from service.tenancy.quota import MemoryLedger
@@ -33,7 +33,7 @@ def composed(settings: Settings, engine: FakeEngine | None = None) -> tuple[Comp
     async def build(settings: Settings) -> LoadedJudge:
         return LoadedJudge(engine or FakeEngine(), family("qwen"))
 
-    lifecycle = Lifecycle[Scorer](on_failed=failures.append)
+    lifecycle = Lifecycle[Judges](on_failed=failures.append)
     return compose(settings, ManualClock(), lifecycle, build), failures
 
 
@@ -114,22 +114,27 @@ async def test_a_mode_whose_labels_the_engine_cannot_read_is_not_served() -> Non
     async def build(settings: Settings) -> LoadedJudge:
         return LoadedJudge(engine, family("qwen"), check)
 
-    lifecycle = Lifecycle[Scorer]()
+    lifecycle = Lifecycle[Judges]()
     async with compose(fake_settings(), ManualClock(), lifecycle, build).running():
         while lifecycle.state == "loading":
             await settle()
-        assert {mode for mode, _ in lifecycle.judge().judging_modes} == {"verdict", "reasoned", "compare"}
+        assert {mode for mode, _ in lifecycle.judge().named().judging_modes} == {"verdict", "reasoned", "compare"}
 
 
 async def test_what_a_judge_only_writes_as_noise_is_not_served() -> None:
     async def build(settings: Settings) -> LoadedJudge:
         return LoadedJudge(FakeEngine(), family("qwen"), unserved=frozenset({"reasoned"}))
 
-    lifecycle = Lifecycle[Scorer]()
+    lifecycle = Lifecycle[Judges]()
     async with compose(fake_settings(), ManualClock(), lifecycle, build).running():
         while lifecycle.state == "loading":
             await settle()
-        assert {mode for mode, _ in lifecycle.judge().judging_modes} == {"verdict", "implicit", "likert", "compare"}
+        assert {mode for mode, _ in lifecycle.judge().named().judging_modes} == {
+            "verdict",
+            "implicit",
+            "likert",
+            "compare",
+        }
 
 
 async def test_the_judge_sits_its_exam_and_its_answers_are_the_first_of_the_labelled_canaries() -> None:
@@ -138,8 +143,8 @@ async def test_the_judge_sits_its_exam_and_its_answers_are_the_first_of_the_labe
     async with composition.running():
         while composition.dependencies.lifecycle.state == "loading":
             await settle()
-        scorer = composition.dependencies.lifecycle.judge()
-        [grade] = scorer.proctor.grades.values()
+        scorer = composition.dependencies.lifecycle.judge().named()
+        [grade] = scorer.grades.values()
         figures = Page(composition.dependencies.telemetry.exposition().decode()).named("rubricd_labelled_canaries")
     assert (grade.trust, grade.questions) == ("unproven", 80)
     assert set(figures) == {"answered", "agreement", "log_loss", "brier", "ece"}

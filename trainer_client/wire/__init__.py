@@ -1,14 +1,11 @@
 """Defines the contract between a training job and the service: the one definition of `POST /v1/score` in code.
 
 It needs pydantic only. `json_text` reads JSON strictly, `reasoning` splits what a policy wrote; `models` holds what the
-parts share; `aggregations`, `turns`, `verifiers`, `rubric` and `request` hold what a caller sends,
-`stored_rubrics` says what a version of a stored rubric is; `response` holds what the service answers, `compare` both
-sides of `POST /v1/compare`, `editing` those of the routes for people who write a rubric, `calibration` the file that
-calibrates a judge. Use the names from here: `from trainer_client import wire`.
 parts share; `aggregations`, `turns`, `verifiers`, `rubric` and `request` hold what a caller sends, `graded` holds
 levels, choices and extracted values, `stored_rubrics` says what a version of a stored rubric is; `response` holds what
-the service answers, `compare` both sides of `POST /v1/compare`, `calibration` the file that calibrates a judge. Use the
-names from here: `from trainer_client import wire`.
+the service answers, with `judges` about several judges and `team_usage` about a team; `compare` holds both sides of
+`POST /v1/compare`, `editing` those of the routes for people who write a rubric, `calibration` the file that calibrates
+a judge. Use the names from here: `from trainer_client import wire`.
 """
 
 from trainer_client.wire.aggregations import (
@@ -39,6 +36,7 @@ from trainer_client.wire.compare import CompareRequest, CompareResponse, Compari
 from trainer_client.wire.editing import Fix, FixRequest, FixResponse, ReadRequest, ReadRubric
 from trainer_client.wire.graded import MAX_VALUE_CHARACTERS, MAX_VALUES, Extract, ExtractType, Level, is_date
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
+from trainer_client.wire.judges import DeployedJudge, JudgeMember, MemberResult
 from trainer_client.wire.models import (
     FIRST_LAYOUTS,
     Answer,
@@ -77,7 +75,6 @@ from trainer_client.wire.response import (
     MoreWays,
     Place,
     Problem,
-    Quota,
     Rating,
     Result,
     ResultStatus,
@@ -86,7 +83,6 @@ from trainer_client.wire.response import (
     Source,
     StreamedResult,
     StreamEnd,
-    TeamUsage,
     Trust,
     Unserved,
     Usage,
@@ -112,6 +108,7 @@ from trainer_client.wire.stored_rubrics import (
     split_ref,
     version_of,
 )
+from trainer_client.wire.team_usage import Quota, TeamUsage
 from trainer_client.wire.turns import NO_TEXT, Message, Response, ResponseTurn, Role, ToolCall
 from trainer_client.wire.verifiers import (
     Choice,
@@ -154,6 +151,7 @@ __all__ = [
     "Criterion",
     "CriterionResult",
     "CriterionStatus",
+    "DeployedJudge",
     "Exact",
     "Exam",
     "Extract",
@@ -170,6 +168,7 @@ __all__ = [
     "JsonSchema",
     "Judge",
     "JudgeInfo",
+    "JudgeMember",
     "JudgePrompt",
     "Layout",
     "Length",
@@ -179,6 +178,7 @@ __all__ = [
     "LintRequest",
     "LintResponse",
     "MathVerify",
+    "MemberResult",
     "Message",
     "Method",
     "Mode",

@@ -72,6 +72,7 @@ class CompareRequest(Strict):
     deadline_ms: int | None = Field(default=None, gt=0, le=MAX_DEADLINE_MS)
     priority: Priority = "train"
     cache: CacheUse = "use"
+    judge: Id | None = Field(default=None, description="The name of the deployment's judge; null: its first one.")
     expect_judge: Id | None = Field(default=None, description="The fingerprint of the judge in mode `compare`.")
 
     @model_validator(mode="after")

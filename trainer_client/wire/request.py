@@ -179,6 +179,9 @@ class ScoreRequest(Strict):
         description="`refresh` judges again what is known and keeps the new verdicts; `bypass` neither reads nor keeps "
         "any, and judges equal criteria each by itself.",
     )
+    judge: Id | None = Field(
+        default=None, description="The name of the deployment's judge or composition of judges; null: its first one."
+    )
     expect_judge: Id | None = None
 
     @model_validator(mode="before")

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from trainer_client.wire.calibration import Calibration, Interval
+from trainer_client.wire.judges import DeployedJudge, JudgeMember, MemberResult, is_absent
 from trainer_client.wire.models import Answer, AnyMode, Layout, Mode
 
 CriterionStatus = Literal[
@@ -52,6 +53,12 @@ class Judge(Answer):
         description="`unproven`: in an exam of known answers it did no better than chance can, or it sat none. Older "
         "services: null.",
     )
+    name: str | None = Field(
+        default=None, exclude_if=is_absent, description="Its name in a deployment that names its judges."
+    )
+    members: list[JudgeMember] | None = Field(
+        default=None, exclude_if=is_absent, description="What a composition is made of."
+    )
 
     @property
     def doubt(self) -> str | None:
@@ -73,7 +80,11 @@ class CriterionResult(Answer):
     explanation: str | None = None
     detail: str | None = Field(default=None, description="For a status other than `ok`: the reason, or what to do.")
     disagreement: float | None = Field(
-        default=None, description="Where it was asked twice: how far apart the two P(met) are, from 0 to 1."
+        default=None,
+        description="Where it was asked twice, or several judges were: how far apart their P(met) are, from 0 to 1.",
+    )
+    members: list[MemberResult] | None = Field(
+        default=None, exclude_if=is_absent, description="Of a composition: what each judge that was asked said."
     )
     level: int | None = Field(
         default=None, description="Graded criteria: the place of the level or choice, from 0.", exclude_if=_is_none
@@ -302,6 +313,15 @@ class JudgeInfo(Answer):
     more: MoreWays | None = Field(
         default=None, description="Layouts that were added later (`simple_evals`). Older services: null."
     )
+    name: str | None = Field(
+        default=None, exclude_if=is_absent, description="Its name in a deployment that names its judges."
+    )
+    deployed: list[DeployedJudge] | None = Field(
+        default=None, exclude_if=is_absent, description="The judges of such a deployment, the default one first."
+    )
+    diagram: str | None = Field(
+        default=None, exclude_if=is_absent, description="What this judge is made of, as a Mermaid flowchart."
+    )
 
     def whole(self) -> Self:
         """The same with what is in `more` in its lists."""
@@ -309,29 +329,6 @@ class JudgeInfo(Answer):
             return self
         added = {name: [*getattr(self, name), *some] for name, some in self.more}
         return self.model_copy(update={**added, "more": None})
-
-
-class Quota(Answer):
-    """The limits of a team; null is no limit."""
-
-    tokens_per_minute: int | None
-    concurrent_tokens: int | None
-    requests_per_minute: int | None
-    rule_seconds_per_minute: int | None
-
-
-class TeamUsage(Answer):
-    """The answer of `GET /v1/usage`: a team's own quota, and what it used in this process since that started."""
-
-    team: str
-    quota: Quota
-    reserved_tokens: int = Field(description="Judge tokens of the team's quota that its requests hold now.")
-    responses: int
-    judgements: int = Field(description="Queries that the judge answered for the team.")
-    cache_hits: int
-    deduplicated: int = Field(description="Queries that waited for an equal one.")
-    tokens: int = Field(description="Tokens that the judge computed and wrote.")
-    cache_share: float | None = Field(description="Share of the queries that a cache answered; null before the first.")
 
 
 class Finding(Answer):

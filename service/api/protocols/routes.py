@@ -67,8 +67,11 @@ class ProtocolRoutes:
         """Name the judge as System One and OpenAI list models: SDKs of both ask here."""
         with identified(self._dependencies, request) as team:
             await self._dependencies.ledger.admit(team)
-            judge = self._dependencies.lifecycle.judge().judging_modes.first.judge
-            return Response(system_one.models(judge.identity.model, judge.fingerprint), media_type=JSON)
+            judges = self._dependencies.lifecycle.judge()
+            listed = [one.judge for one in judges.deployed.values()] or [judges.named()]
+            first = [one.judging_modes.first.judge for one in listed]
+            named = [(judge.name or judge.identity.model, judge.fingerprint) for judge in first]
+            return Response(system_one.models(named), media_type=JSON)
 
     async def seed_session(self, request: Request) -> Response:
         """Nothing is kept between a row and the next."""

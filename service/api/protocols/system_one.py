@@ -9,7 +9,7 @@ fails with the protocol's error.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,13 +179,16 @@ def _answer(question: Question, p: tuple[float, ...] | None) -> dict[str, Any] |
     }
 
 
-def models(model: str, fingerprint: str) -> bytes:
-    """The one judge in System One's list and, beside it, in OpenAI's. When it was released is not known, so its date is
-    an empty text, which readers of the first list need."""
-    name = Path(model).name
-    one = {"name": name, "description": f"the judge with fingerprint {fingerprint}", "release_date": ""}
-    listed = {"id": name, "object": "model", "owned_by": "rubricd"}
-    return to_json({"models": [one], "object": "list", "data": [listed]})
+def models(judges: Sequence[tuple[str, str]]) -> bytes:
+    """The judges, by name and fingerprint, in System One's list and, beside it, in OpenAI's. When they were released is
+    not known, so the date is an empty text, which readers of the first list need."""
+    named = [(Path(name).name, fingerprint) for name, fingerprint in judges]
+    ours = [
+        {"name": name, "description": f"the judge with fingerprint {fingerprint}", "release_date": ""}
+        for name, fingerprint in named
+    ]
+    theirs = [{"id": name, "object": "model", "owned_by": "rubricd"} for name, _ in named]
+    return to_json({"models": ours, "object": "list", "data": theirs})
 
 
 def error_response(error: RubricdError, request_id: str) -> Response:

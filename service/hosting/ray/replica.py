@@ -23,9 +23,9 @@ from service.hosting.ray.asgi import ReplicaApp
 from service.hosting.ray.autoscaling import TOKENS
 from service.hosting.ray.routing import SessionAffinityRouter
 from service.hosting.ray.service_discovery import TargetRegistry, serve_metrics
+from service.judges.judges import Judges
 from service.lifecycle import Lifecycle
 from service.observability.logging_setup import configure
-from service.scoring.scorer import Scorer
 from service.server import check_host, spare_the_collector
 from service.settings import Settings
 
@@ -51,7 +51,7 @@ class JudgeReplica:
             check_host(_proxies_listen_at())
         self._build = build
         self._clock = SystemClock()
-        self._lifecycle = Lifecycle[Scorer](on_ready=self._ready, on_failed=self._failed)
+        self._lifecycle = Lifecycle[Judges](on_ready=self._ready, on_failed=self._failed)
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ready_s = self._clock.now()
 

@@ -1,0 +1,221 @@
+"""Loads the judges of the deployment, each with its engine, modes, queue and scorer, and composes what is made of them.
+
+Engines start one after the other: two that share a machine would measure each other's use of its memory.
+
+Guarantees: each engine's judge gave a verdict on a canary and sat its exam before anything is served. What can be read
+before an engine starts, which may take minutes, is. What was started ends with the stack, in reverse.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from service.api.calibration_file import read_calibration_file
+from service.api.dependencies import Dependencies
+from service.api.labelled_rows import built_in_exam, read_labelled_rows
+from service.cache.memory import MemoryCache
+from service.cache.redis import RedisCache
+from service.engine.base import Engine
+from service.engine.build import LoadedJudge
+from service.errors import ConfigurationError
+from service.judges.composed import Composed, ComposedScorer
+from service.judges.composition import Member
+from service.judges.judge import ScoringJudge
+from service.judges.judges import Deployed, Judges
+from service.judges.panel import Panel
+from service.judges.routed import Routed
+from service.judges.routing import Condition
+from service.modes.calibrated import calibrated_modes
+from service.modes.calibration import Calibration
+from service.modes.escalation import Escalation
+from service.modes.modes import JudgingMode, ModeResult, RatingMode
+from service.modes.registry import judging_modes, readable_modes
+from service.modes.served import COMPARED
+from service.observability import Telemetry
+from service.prompting.template import read_grader
+from service.prompting.wording import prompts_for
+from service.scheduling import Scheduler
+from service.scoring.answering import answering_modes
+from service.scoring.evaluator import Evaluator
+from service.scoring.exam.labelled_canaries import LabelledCanaries
+from service.scoring.exam.proctor import NO_EXAM, NoExam, Proctor
+from service.scoring.exam.questions import Question
+from service.scoring.scorer import Scorer
+from service.scoring.watching import watch
+from service.settings import Settings, deployment
+from service.settings.variables import from_environment
+from service.verifiers.pool import RulePool
+
+log = logging.getLogger(__name__)
+
+Builder = Callable[[Settings], Awaitable[LoadedJudge]]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An engine's judge that serves."""
+
+    engine: Engine
+    scheduler: Scheduler
+    scorer: Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """What the judges of a deployment share: the rules, the verdicts that are kept, and the stack that ends them."""
+
+    parts: Dependencies
+    build: Builder
+    rules: RulePool
+    store: MemoryCache[ModeResult]
+    shared: RedisCache[ModeResult] | None
+    stack: AsyncExitStack
+
+    async def one(self, settings: Settings) -> tuple[Judges, dict[str, Running]]:
+        """The one judge, without a name, that the settings describe. Raises ConfigurationError."""
+        running = await self._start(_Prepared.of(settings), None)
+        return Judges(running.scorer, [running.scorer]), {"": running}
+
+    async def several(self, settings: Settings, file: deployment.JudgesFile) -> tuple[Judges, dict[str, Running]]:
+        """The judges that the file names. Raises ConfigurationError."""
+        prepared = {
+            name: prepare(settings, name, entry)
+            for name, entry in file.judges.items()
+            if isinstance(entry, deployment.EngineJudge)
+        }
+        running: dict[str, Running] = {}
+        found: dict[str, Deployed] = {}
+        for name in file.in_order():
+            entry, required = file.judges[name], name in file.must_judge
+            if isinstance(entry, deployment.EngineJudge):
+                running[name] = await self._start(prepared[name], name)
+                kind = running[name].engine.identity.engine
+                found[name] = Deployed(name, kind, running[name].scorer, required=required)
+                continue
+            members = {member: found[member].judge for member in entry.members}
+            composition = composed(name, entry, members)
+            scorer: ScoringJudge = ComposedScorer(composition, self.rules, self.parts.clock)
+            below = tuple(found[member] for member in entry.members)
+            found[name] = Deployed(name, composition.kind, scorer, composition.rule, required, below)
+        in_order = [found[name] for name in file.judges]
+        return Judges(in_order[0].judge, [one.scorer for one in running.values()], in_order), running
+
+    async def _start(self, prepared: "_Prepared", name: str | None) -> Running:
+        """The engine, the modes, the queue and the scorer; then the canary gives its first verdict, or this raises."""
+        settings, parts = prepared.settings, self.parts
+        telemetry = parts.telemetry.of_judge(name or "")
+        built = await self.build(settings)
+        self.stack.push_async_callback(built.engine.stop)
+        modes = judging_modes(built.engine.identity, built.tokenizer, settings, prepared.grader, built.unserved)
+        modes = readable_modes(modes, built.check_labels)
+        escalation = Escalation.of(settings)
+        modes = modes.replaced(calibrated_modes(modes.ways, prepared.calibrations, escalates=escalation.band > 0))
+        if name is not None:
+            modes = modes.replaced({way: _named(mode, name) for way, mode in modes.ways.items()})
+        scheduler = Scheduler(built.engine, parts.clock, settings, telemetry)
+        scheduler.start()
+        self.stack.push_async_callback(scheduler.drain, 0.0)
+        modes, canary = await answering_modes(modes, scheduler)
+        proctor = NO_EXAM if not settings.exam else Proctor(built_in_exam(), scheduler, parts.clock, telemetry)
+        if isinstance(proctor, Proctor):
+            await proctor.examine_first(one for way, one in modes.ways.items() if way[:2] != COMPARED)
+        judge = modes.first.judge
+        telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
+        labelled = _labelled_canaries(prepared.canaries, proctor, modes.first, scheduler, telemetry)
+        watching = watch(canary, labelled, settings.canary_every_s, parts.clock, telemetry)
+        self.stack.callback(asyncio.create_task(watching, name="canary").cancel)
+        who = judge.identity.model if name is None else f"{name} ({judge.identity.model})"
+        log.info("ready: judge %s on %s, fingerprint %s", who, judge.identity.engine, judge.fingerprint)
+        scorer = Scorer(
+            judging_modes=modes,
+            evaluator=Evaluator(scheduler, self.store, self.shared),
+            scheduler=scheduler,
+            rules=self.rules,
+            clock=parts.clock,
+            proctor=proctor,
+            escalation=escalation,
+        )
+        return Running(built.engine, scheduler, scorer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What one engine's judge is made of besides the engine."""
+
+    settings: Settings
+    calibrations: Sequence[Calibration]
+    canaries: Sequence[Question] | None
+    grader: str | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "_Prepared":
+        """Raises ConfigurationError for a file that cannot be used."""
+        return cls(
+            settings,
+            read_calibration_file(settings.calibration),
+            None if settings.canaries is None else read_labelled_rows(settings.canaries, "canaries"),
+            None if settings.healthbench_template is None else read_grader(settings.healthbench_template),
+        )
+
+
+def prepare(settings: Settings, name: str, entry: deployment.EngineJudge) -> _Prepared:
+    """Raises ConfigurationError that names the judge."""
+    try:
+        changed = own_settings(settings, entry)
+        prompts_for(changed.prompt)
+        return _Prepared.of(changed)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"judge `{name}`: {error}") from error
+
+
+def own_settings(settings: Settings, entry: deployment.EngineJudge) -> Settings:
+    """The service's settings with this judge's own. Raises ConfigurationError for a key that is not there."""
+    own = {name: getattr(entry, name) for name in entry.model_fields_set if name in Settings.model_fields}
+    if entry.remote_key_env is not None:
+        own["remote_key"] = from_environment(entry.remote_key_env)
+        if own["remote_key"] is None:
+            raise ConfigurationError(
+                f"`remote_key_env` names the environment variable {entry.remote_key_env}, which is not set; set it"
+            )
+    return settings.model_copy(update=own)
+
+
+def composed(name: str, entry: deployment.Composition, members: Mapping[str, ScoringJudge]) -> Composed:
+    """Raises ConfigurationError where the members can be asked in no common way."""
+    of = [Member(member, judge) for member, judge in members.items()]
+    if isinstance(entry, deployment.Panel):
+        return Panel(name, entry.rule, entry.quorum or len(of), of)
+    names = list(members)
+    conditions = [Condition(one.tag, one.language, one.longer_than) for one in entry.routed]
+    targets = [names.index(one.judge) for one in entry.routed] + [names.index(entry.default)]
+    return Routed(name, conditions, targets, of)
+
+
+def _named(mode: JudgingMode, name: str) -> JudgingMode:
+    changed: Any = mode  # each mode is a frozen dataclass with a `judge`
+    named: JudgingMode = replace(changed, judge=replace(mode.judge, name=name))
+    return named
+
+
+def _labelled_canaries(
+    canaries: Sequence[Question] | None,
+    proctor: Proctor | NoExam,
+    judging_mode: JudgingMode,
+    scheduler: Scheduler,
+    telemetry: Telemetry,
+) -> LabelledCanaries | None:
+    """The operator's, or else those of the exam, whose answers there are already. None without either, and for a way of
+    judging that has no P(met)."""
+    if isinstance(judging_mode, RatingMode):
+        return None
+    if canaries is not None:
+        return LabelledCanaries(judging_mode, canaries, scheduler, telemetry)
+    answers = proctor.answers_of(judging_mode.judge)
+    if answers is None:
+        return None
+    labelled = LabelledCanaries(judging_mode, proctor.questions_for(judging_mode.judge), scheduler, telemetry)
+    labelled.learn(answers)
+    return labelled

@@ -1,0 +1,76 @@
+"""Makes one judgement of what the members of a panel said about a criterion. Pure.
+
+Guarantees: P(met) of a panel is at or above the threshold exactly where it is met, under every rule; below the quorum
+there is no verdict, and the first missing member's status says why; what each member said stays with the judgement.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+from service.rubrics.judgement import Judgement, Source
+
+PanelRule = Literal["mean", "majority", "unanimous"]
+Said = tuple[str, Judgement]
+"""A member's name and its judgement."""
+
+
+def combined(said: Sequence[Said], rule: PanelRule, quorum: int, *, wanted: bool, threshold: float) -> Judgement:
+    """`wanted` says whether meeting the criterion is good, which `unanimous` depends on."""
+    given = [(name, one) for name, one in said if one.ok]
+    probabilities = [_p(one) for _, one in given]
+    if len(given) < quorum:
+        return _missing(said, len(given), quorum)
+    p = joint(probabilities, rule, wanted=wanted)
+    met = p >= threshold
+    masses = [one.label_mass for _, one in given if one.label_mass is not None]
+    return Judgement(
+        status="ok",
+        source=_source(given),
+        met=met,
+        p=p,
+        p_raw=p,
+        label_mass=min(masses, default=None),
+        explanation=_explanation(given, met),
+        disagreement=max(probabilities) - min(probabilities) if len(given) > 1 else None,
+        members=tuple(said),
+    )
+
+
+def joint(probabilities: Sequence[float], rule: PanelRule, *, wanted: bool) -> float:
+    """P(met) of the panel, of one or more. The median is at or above a threshold where more than half of the members
+    are, and not where fewer are; of a tie the mean of the two in the middle decides."""
+    if rule == "mean":
+        return math.fsum(probabilities) / len(probabilities)
+    if rule == "majority":
+        return statistics.median(probabilities)
+    return min(probabilities) if wanted else max(probabilities)
+
+
+def _p(judgement: Judgement) -> float:
+    """A rule of thumb's verdict has no P but a side."""
+    if judgement.p is not None:
+        return judgement.p
+    assert judgement.met is not None
+    return float(judgement.met)
+
+
+def _source(given: Sequence[Said]) -> Source:
+    return "cache" if all(one.source == "cache" for _, one in given) else "judge"
+
+
+def _explanation(given: Sequence[Said], met: bool) -> str | None:
+    """That of the first member that says what the panel says."""
+    return next((one.explanation for _, one in given if one.met is met and one.explanation is not None), None)
+
+
+def _missing(said: Sequence[Said], given: int, quorum: int) -> Judgement:
+    name, first = next((name, one) for name, one in said if not one.ok)
+    why = f": {first.detail}" if first.detail else ""
+    return Judgement(
+        status=first.status,
+        source="judge",
+        detail=f"{given} of {len(said)} members judged, and the quorum is {quorum}; `{name}` {first.status}{why}",
+        members=tuple(said),
+    )

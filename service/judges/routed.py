@@ -1,0 +1,106 @@
+"""Sends each criterion to one of several judges.
+
+Guarantees: a criterion is judged by the one judge that its route names, or not at all; where that judge cannot take it,
+the request is refused as that judge refuses it.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from service.errors import RequestError
+from service.judges.composition import Composition, Member, of_member
+from service.judges.joining import Part, joined, shares, total
+from service.judges.judge import Judging
+from service.judges.routing import Condition, routes
+from service.rubrics.judgement import Judgement
+from service.rubrics.rubric import Candidate
+from service.scoring.request import Options, Usage
+
+
+class Routed(Composition):
+    """`targets[n]` is the judge of `conditions[n]`, and the last one that of the rest; both by place among the
+    members."""
+
+    def __init__(
+        self, name: str, conditions: Sequence[Condition], targets: Sequence[int], members: Sequence[Member]
+    ) -> None:
+        described = [*(one.described for one in conditions), "otherwise"]
+        rule = {
+            f"route {n + 1}": f"{text}: {target + 1}"
+            for n, (text, target) in enumerate(zip(described, targets, strict=True))
+        }
+        super().__init__(name, "routed", rule, members)
+        self._conditions = conditions
+        self._targets = targets
+
+    @property
+    def unavailable_reason(self) -> str | None:
+        """None while any member can judge: what goes to the others is refused."""
+        down = self.down
+        if len(down) < len(self.members):
+            return None
+        return f"no judge of `{self.name}` can judge: {'; '.join(f'`{name}`: {reason}' for name, reason in down)}"
+
+    @property
+    def dead(self) -> bool:
+        return any(member.judge.dead for member in self.members)
+
+    def queries_each(self, options: Options) -> int:
+        return max(member.judge.queries_each(options) for member in self.members)
+
+    async def ask(self, candidates: Sequence[Candidate], options: Options) -> Judging:
+        ways = routes(self._conditions, candidates)
+        parts: list[Part] = []
+        places: list[list[list[int]]] = []
+        names: list[str] = []
+        try:
+            for n, (name, judge) in enumerate(self.members):
+                own = [[j for j, way in enumerate(of_one) if self._targets[way] == n] for of_one in ways]
+                asked, of = shares(candidates, own)
+                if not asked:
+                    continue
+                try:
+                    parts.append(Part(await judge.ask(asked, options), of))
+                except RequestError as error:
+                    raise of_member(name, error) from None
+                places.append(own)
+                names.append(name)
+        except BaseException:
+            for part in parts:
+                part.judging.close()
+            raise
+        return _RoutedJudging(candidates, parts, places, names)
+
+
+class _RoutedJudging:
+    """`places[n][i]` are the criteria of candidate i that part n, of the judge `names[n]`, was asked."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        parts: Sequence[Part],
+        places: Sequence[Sequence[Sequence[int]]],
+        names: Sequence[str],
+    ) -> None:
+        self._candidates = candidates
+        self._parts = parts
+        self._places = places
+        self._names = names
+
+    @property
+    def usage(self) -> Usage:
+        return total([part.judging.usage for part in self._parts])
+
+    async def judged(self) -> AsyncGenerator[tuple[int, Sequence[Judgement]], None]:
+        async with aclosing(joined(self._parts, len(self._candidates))) as judged:
+            async for i, found in judged:
+                by_criterion: dict[int, Judgement] = {}
+                for n, judgements in found.items():
+                    for j, judgement in zip(self._places[n][i], judgements, strict=True):
+                        by_criterion[j] = replace(judgement, members=((self._names[n], judgement),))
+                yield i, [by_criterion[j] for j in range(len(self._candidates[i].criteria))]
+
+    def close(self) -> None:
+        for part in self._parts:
+            part.judging.close()

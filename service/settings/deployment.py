@@ -1,0 +1,154 @@
+"""The judges of one deployment, as `judges.yaml` names them: engines with their settings, and compositions of them.
+
+Guarantees: a name stands for one judge, every member is a judge of the same file, and no judge is made of itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+
+from service.settings.floor import Floor
+from service.settings.judge import EngineSettings, ModeSettings
+
+JudgeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+PanelRule = Literal["mean", "majority", "unanimous"]
+MOST_MEMBERS = 16
+
+
+class EngineJudge(ModeSettings, EngineSettings):
+    """A judge that an engine of this service runs. Its fields are the service's settings of these names; one that is
+    left out has the service's own value."""
+
+    remote_key_env: str | None = Field(
+        default=None, min_length=1, description="The environment variable that holds this judge's `remote_key`."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_key(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "remote_key" in data:
+            raise ValueError("a key does not belong in this file: name its environment variable as `remote_key_env`")
+        return data
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return ()
+
+
+class Panel(Floor):
+    """Several judges are asked each criterion, and a rule makes one verdict of theirs."""
+
+    panel: list[JudgeName] = Field(
+        min_length=2, max_length=MOST_MEMBERS, description="The members, by name. Each is asked every criterion."
+    )
+    rule: PanelRule = Field(
+        default="mean",
+        description="P(met) of the panel: the members' `mean`; their median (`majority`, since as many are above it as "
+        "below); or with `unanimous` their least for positive points and their greatest for negative ones, so that "
+        "credit needs all of them and a penalty one.",
+    )
+    quorum: int | None = Field(
+        default=None,
+        gt=0,
+        description="A criterion has a verdict where at least so many members gave one. All of them if not set.",
+    )
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(self.panel)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if len(set(self.panel)) < len(self.panel):
+            raise ValueError("a member stands twice in this panel, which would count its verdict twice; name it once")
+        if self.quorum is not None and self.quorum > len(self.panel):
+            raise ValueError(f"`quorum` is {self.quorum}, and the panel has {len(self.panel)} members; lower it")
+        return self
+
+
+class Route(Floor):
+    """Criteria that fulfil all conditions go to this judge."""
+
+    judge: JudgeName = Field(description="The judge of these criteria.")
+    tag: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The criterion has this tag: `key:value`, or `key` with any value.",
+    )
+    language: str | None = Field(
+        default=None,
+        pattern=r"^[a-z]{2}$",
+        description="The conversation is in this language, as two letters (`de`): judges.md lists those that are told "
+        "apart.",
+    )
+    longer_than: int | None = Field(default=None, ge=0, description="The conversation has more characters than this.")
+
+    @model_validator(mode="after")
+    def _conditional(self) -> Self:
+        if self.tag is None and self.language is None and self.longer_than is None:
+            raise ValueError("a route needs a condition: `tag`, `language` or `longer_than`; `default` has none")
+        return self
+
+
+class Routed(Floor):
+    """Each criterion goes to one judge: that of the first route which it fulfils, else the default."""
+
+    routed: list[Route] = Field(min_length=1, max_length=64, description="The first one that is fulfilled decides.")
+    default: JudgeName = Field(description="The judge of what fulfils no route.")
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*(route.judge for route in self.routed), self.default]))
+
+
+Composition = Panel | Routed
+COMPOSITIONS = ("panel", "routed")
+"""The field that makes an entry a composition has the composition's name."""
+
+
+def _kind(entry: Any) -> str:
+    if isinstance(entry, Mapping):
+        return next((kind for kind in COMPOSITIONS if kind in entry), "engine")
+    return next((kind for kind in COMPOSITIONS if hasattr(entry, kind)), "engine")
+
+
+JudgeEntry = Annotated[
+    Annotated[EngineJudge, Tag("engine")] | Annotated[Panel, Tag("panel")] | Annotated[Routed, Tag("routed")],
+    Discriminator(_kind),
+]
+
+
+class JudgesFile(Floor):
+    """The content of `judges.yaml`. Requests that name no judge get the first one."""
+
+    judges: dict[JudgeName, JudgeEntry] = Field(
+        min_length=1, max_length=64, description="The judges by name. The first one judges where a request names none."
+    )
+    required: list[JudgeName] | None = Field(
+        default=None,
+        min_length=1,
+        description="The service is ready while these can judge. Those that are a member of no other if not set.",
+    )
+
+    @property
+    def must_judge(self) -> Sequence[str]:
+        if self.required is not None:
+            return self.required
+        inside = {name for entry in self.judges.values() for name in entry.members}
+        return [name for name in self.judges if name not in inside]
+
+    def in_order(self) -> list[str]:
+        """The names, members before what is made of them."""
+        found: dict[str, None] = {}
+
+        def visit(name: str) -> None:
+            for member in self.judges[name].members:
+                if member not in found:
+                    visit(member)
+            found[name] = None
+
+        for name in self.judges:
+            if name not in found:
+                visit(name)
+        return list(found)

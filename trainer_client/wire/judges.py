@@ -1,0 +1,45 @@
+"""Defines what the service says about several judges: the members of a composition, and the judges of a deployment."""
+
+from typing import Any
+
+from pydantic import Field
+
+from trainer_client.wire.models import Answer
+
+
+class JudgeMember(Answer):
+    """A judge inside a composition, in the mode, layout and prompt of the answer."""
+
+    name: str
+    kind: str = Field(description="The engine that runs it, or the kind of composition that it is.")
+    model: str
+    fingerprint: str
+    members: list["JudgeMember"] = Field(default_factory=list, description="Empty unless it is a composition.")
+
+
+class MemberResult(Answer):
+    """What one member of a composition said about a criterion."""
+
+    judge: str = Field(description="The member's name.")
+    status: str = Field(description="As a criterion's `status`.")
+    met: bool | None = Field(description="null unless `status` is `ok`.")
+    p: float | None = Field(description="P(met) of this member.")
+
+
+class DeployedJudge(Answer):
+    """A judge that a request of this deployment may name as `judge`."""
+
+    name: str
+    kind: str = Field(description="The engine that runs it, or the kind of composition that it is.")
+    model: str
+    fingerprint: str | None = Field(description="In its default mode, layout and prompt.")
+    ready: bool
+    reason: str | None = Field(default=None, description="Why it cannot judge now, or which of its members cannot.")
+    required: bool = Field(description="The service is ready while all of these can judge.")
+    members: list[str] = Field(default_factory=list, description="By name; empty unless it is a composition.")
+    rule: dict[str, Any] | None = Field(default=None, description="How a composition asks its members.")
+
+
+def is_absent(value: object) -> bool:
+    """Fields that one judge alone does not have are left out of its answers."""
+    return value is None

@@ -1,0 +1,28 @@
+"""Defines the answer of `GET /v1/usage`: what a team may use, and what it has used."""
+
+from pydantic import Field
+
+from trainer_client.wire.models import Answer
+
+
+class Quota(Answer):
+    """The limits of a team; null is no limit."""
+
+    tokens_per_minute: int | None
+    concurrent_tokens: int | None
+    requests_per_minute: int | None
+    rule_seconds_per_minute: int | None
+
+
+class TeamUsage(Answer):
+    """The answer of `GET /v1/usage`: a team's own quota, and what it used in this process since that started."""
+
+    team: str
+    quota: Quota
+    reserved_tokens: int = Field(description="Judge tokens of the team's quota that its requests hold now.")
+    responses: int
+    judgements: int = Field(description="Queries that the judge answered for the team.")
+    cache_hits: int
+    deduplicated: int = Field(description="Queries that waited for an equal one.")
+    tokens: int = Field(description="Tokens that the judge computed and wrote.")
+    cache_share: float | None = Field(description="Share of the queries that a cache answered; null before the first.")
