@@ -44,6 +44,7 @@ _COMMANDS: Mapping[str, _Command] = {
     "tune": _Command("find the prompt that suits a judge", "tune"),
     "audit": _Command("measure how a judge behaves", "audit"),
     "calibrate": _Command("measure what a judge's P(met) means", "calibrate"),
+    "cascade": _Command("plan a cascade of judges", "cascade"),
     "evaluate": _Command("evaluate a policy", "evaluate"),
     "distill": _Command("train a small judge", "distill"),
     "size": _Command("calculate how many GPUs a judge needs", "size"),

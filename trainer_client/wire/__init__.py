@@ -5,7 +5,7 @@ parts share; `aggregations`, `turns`, `verifiers`, `rubric` and `request` hold w
 levels, choices and extracted values, `stored_rubrics` says what a version of a stored rubric is; `response` holds what
 the service answers, with `judges` about several judges and `team_usage` about a team; `compare` holds both sides of
 `POST /v1/compare`, `editing` those of the routes for people who write a rubric, `calibration` the file that calibrates
-a judge. Use the names from here: `from trainer_client import wire`.
+a judge, `cascade_plan` that of a cascade of judges. Use the names from here: `from trainer_client import wire`.
 """
 
 from trainer_client.wire.aggregations import (
@@ -31,6 +31,16 @@ from trainer_client.wire.calibration import (
     Steps,
     read_calibrations,
     write_calibrations,
+)
+from trainer_client.wire.cascade_plan import (
+    CascadeBand,
+    CascadeData,
+    CascadeJudge,
+    CascadePlan,
+    CascadePromise,
+    CascadeSavings,
+    read_cascade_plan,
+    write_cascade_plan,
 )
 from trainer_client.wire.compare import CompareRequest, CompareResponse, Comparison, OneOrder, PairItem, Shown
 from trainer_client.wire.editing import Fix, FixRequest, FixResponse, ReadRequest, ReadRubric
@@ -140,6 +150,12 @@ __all__ = [
     "Calibration",
     "CalibrationCurve",
     "CalibrationData",
+    "CascadeBand",
+    "CascadeData",
+    "CascadeJudge",
+    "CascadePlan",
+    "CascadePromise",
+    "CascadeSavings",
     "Category",
     "Certificate",
     "Choice",
@@ -239,6 +255,7 @@ __all__ = [
     "opened_in",
     "read_aggregation",
     "read_calibrations",
+    "read_cascade_plan",
     "read_json",
     "rubric_content",
     "rubric_digest",
@@ -251,4 +268,5 @@ __all__ = [
     "version_of",
     "without_kind",
     "write_calibrations",
+    "write_cascade_plan",
 ]

@@ -12,6 +12,7 @@ ARGUMENTS = {
     "align": 10,
     "audit": 12,
     "calibrate": 13,
+    "cascade": 1,
     "distill": 14,
     "evaluate": 1,
     "generate": 15,
