@@ -8,6 +8,7 @@ import pytest
 from miniature.experiment import erring_judge
 from miniature.experiment.erring_judge import FORMS, Form, erring
 from miniature.experiment.exact_service import serving
+from miniature.world.clinic import rubric
 from miniature.world.oracle import met
 from miniature.world.ratings import reference_answer
 from miniature.world.tasks import rows, topic_of, truth
@@ -38,7 +39,7 @@ def test_verdicts_are_wrong_as_often_as_declared() -> None:
     wrong = [
         erring_judge.turned(one.text, text, 0.2) != met(one, text)
         for topic in rubrics
-        for one in erring_judge.rubric(topic)
+        for one in rubric(topic)
         for text in texts
     ]
     assert sum(wrong) / len(wrong) == pytest.approx(0.2, abs=0.02)
