@@ -11,18 +11,28 @@ TEAM, CLASS, NOT_WHOLE = 'team=~"$team"', 'class=~"$class"', 'status!="ok"'
 CLASSES = ("interactive", "train", "eval")
 
 
-def _of_quota(used: str, quota: str) -> str:
-    """The fraction of its quota that each team uses; a quota applies to all replicas together."""
+_MINUTES = 10
+"""What is used is compared with what a quota allows in so many minutes: what comes in, and the one minute that a team
+may have saved. Within a single minute a team may use twice its quota, all of the saved one and all that comes in."""
+
+
+def _of_quota(used: str, quota: str, minutes: int = 1) -> str:
+    """The fraction that each team uses; a quota applies to all replicas together."""
     matcher = f'quota="{quota}"'
-    return f"{used} / max by (team) ({select('rubricd_quota_limit', TEAM, matcher)})"
+    limit = f"max by (team) ({select('rubricd_quota_limit', TEAM, matcher)})"
+    return f"{used} / {limit}" if minutes == 1 else f"{used} / ({limit} * {minutes})"
 
 
-_TOKENS = _of_quota(increase("rubricd_quota_tokens_total", TEAM, by="team", within="1m"), "tokens_per_minute")
-_REQUESTS = _of_quota(increase("rubricd_quota_requests_total", TEAM, by="team", within="1m"), "requests_per_minute")
-_RULES = _of_quota(
-    increase("rubricd_quota_rule_seconds_total", TEAM, by="team", within="1m"), "rule_seconds_per_minute"
-)
+def _of_minutes(counter: str, quota: str) -> str:
+    return _of_quota(increase(counter, TEAM, by="team", within=f"{_MINUTES}m"), quota, _MINUTES + 1)
+
+
+_TOKENS = _of_minutes("rubricd_quota_tokens_total", "tokens_per_minute")
+_REQUESTS = _of_minutes("rubricd_quota_requests_total", "requests_per_minute")
+_RULES = _of_minutes("rubricd_quota_rule_seconds_total", "rule_seconds_per_minute")
 _RESERVED = _of_quota(total("rubricd_quota_reserved_tokens", TEAM, by="team"), "concurrent_tokens")
+_USED_UP = _MINUTES / (_MINUTES + 1)
+"""The reading of a team that uses all that comes in, and has saved nothing."""
 
 _OVERVIEW: tuple[Panel, ...] = (
     Stat(
@@ -51,12 +61,12 @@ _OVERVIEW: tuple[Panel, ...] = (
     ),
     Stat(
         "Fullest quota",
-        "Tokens per minute of the team that is nearest to its limit. More than 100 % for a moment is a burst that the "
-        "quota allows; constantly 100 % means that the team is refused.",
+        "Tokens of the last ten minutes of the team that is nearest to its limit, of what its quota allows in them: "
+        "what comes in, and one saved minute. From 91 % on the team uses all that comes in, and is refused the rest.",
         (Query(f"max({_TOKENS})"),),
         unit="percentunit",
         decimals=0,
-        steps=(0.8, 1),
+        steps=(0.75, _USED_UP),
         width=6,
     ),
 )
@@ -119,8 +129,9 @@ _WAIT: tuple[Panel, ...] = (
 _QUOTA: tuple[Panel, ...] = (
     Lines(
         "Quota used",
-        "Use of each quota by team: tokens, requests and rule seconds of the last minute, and tokens that are "
-        "reserved now on all replicas. At the line the team gets 429: raise its quota, or have it send less.",
+        "Use of each quota by team: tokens, requests and rule seconds of the last ten minutes, of what the quota "
+        "allows in them (what comes in, and one saved minute), and tokens that are reserved now on all replicas. At "
+        "the line the team uses all that comes in and gets 429: raise its quota, or have it send less.",
         (
             Query(_TOKENS, "{{team}}, tokens per minute"),
             Query(_REQUESTS, "{{team}}, requests per minute"),
@@ -128,7 +139,7 @@ _QUOTA: tuple[Panel, ...] = (
             Query(_RULES, "{{team}}, rule seconds per minute"),
         ),
         unit="percentunit",
-        limit=1,
+        limit=_USED_UP,
         width=12,
         runbook=("RubricdQuotaExhausted",),
     ),
