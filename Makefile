@@ -15,7 +15,7 @@ GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
 .PHONY: help serve real-judge test test-fast check format openapi settings modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
-	dashboards check-dashboards check-image serve-ray bench-ray bench-judge bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
+	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -35,10 +35,10 @@ serve-ray: .venv/ray  ## serve replicas on Ray Serve, as deploy/ray/serve.yaml s
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
-test: .venv/dev .venv/real-judge .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## run all tests, with real vLLM, Ray, Redis, Prometheus and a browser: 18 minutes
+test: .venv/dev .venv/real-judge .venv/vllm .venv/browser .venv/redis .venv/prometheus .venv/alertmanager .venv/peers .venv/verl .venv/deploy .venv/nginx .venv/ray  ## run all tests, with real vLLM, Ray, Redis, Prometheus and a browser: 18 minutes
 	$(PYTEST) $(ARGS)
 
-test-fast: .venv/test .venv/redis .venv/peers .venv/deploy .venv/nginx  ## run the tests that need no vLLM, Ray, browser, Prometheus, training or real judge: 5 minutes
+test-fast: .venv/test .venv/redis .venv/peers .venv/deploy .venv/nginx .venv/alertmanager  ## run the tests that need no vLLM, Ray, browser, Prometheus, training or real judge: 5 minutes
 	$(PYTEST) --fast $(ARGS)
 
 check: .venv/dev .venv/vllm .venv/deploy  ## check the code: ruff, mypy --strict, import contracts
@@ -121,9 +121,13 @@ dashboards: .venv/dev  ## write deploy/grafana/dashboards/*.json and deploy/k8s/
 check-dashboards: .venv/dev .venv/vllm .venv/redis .venv/prometheus  ## check with a real Prometheus under load that no panel is empty: two minutes
 	@$(BIN)/python -m loadtests.dashboards $(ARGS)
 
-check-image: .venv/deploy  ## build the CPU image's steps in a bare Debian and score a request; needs root, takes minutes
+check-image: .venv/deploy  ## build the CPU image with buildah on a bare Debian and score a request in it; needs root, takes minutes
 	$(call debian,debootstrap,debootstrap)
+	$(call debian,buildah,buildah)
 	$(BIN)/python -m tools.check_image $(ARGS)
+
+check-compose: .venv/deploy  ## bring compose's profiles cpu and tls up where there is Docker, score a request over TLS, take it down
+	$(BIN)/python -m tools.check_compose $(ARGS)
 
 clean:  ## remove what make installed and what tools left behind
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -171,6 +175,9 @@ clean:  ## remove what make installed and what tools left behind
 
 .venv/prometheus .venv/nginx: .venv/pip
 	$(call unpacked,$(@F),$@)
+
+.venv/alertmanager: .venv/pip
+	$(call unpacked,prometheus-alertmanager,$@)
 
 # Debian's kubectl is an old one: what its kustomize builds, a new one builds too.
 .venv/kubectl: .venv/pip

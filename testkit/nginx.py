@@ -1,10 +1,17 @@
 """A real nginx with deploy/nginx/rubricd.conf, before replicas of a test."""
 
+import ssl
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
+
+from testkit import guard
 from testkit.free_port import free_port
 from testkit.processes import ROOT, hosted
 
@@ -22,6 +29,43 @@ def nginx(folder: Path, replicas: Sequence[str]) -> Iterator[str]:
     command = [str(_PROGRAM), "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
     with hosted(command, log=folder / "nginx.log", port=port, ready="/healthz", env={}) as host:
         yield host.url
+
+
+@contextmanager
+def tls_nginx(folder: Path, plain: str) -> Iterator[tuple[str, Path]]:
+    """Its URL with `deploy/nginx/tls.conf` in front of the service at `plain`, and the certificate to trust."""
+    port, certificate = free_port(), folder / "tls.crt"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    subprocess.run(
+        [*made, *names, "-keyout", folder / "tls.key", "-out", certificate], check=True, capture_output=True, timeout=60
+    )
+    shipped = SHIPPED.with_name("tls.conf").read_text(encoding="utf-8")
+    upstream = SHIPPED.with_name("tls-upstream-local.conf").read_text(encoding="utf-8")
+    for place, here in {"listen 8443": f"listen 127.0.0.1:{port}", "/etc/nginx/certs": str(folder)}.items():
+        assert place in shipped, place
+        shipped = shipped.replace(place, here)
+    assert "127.0.0.1:8080" in upstream
+    (folder / "rubricd.conf").write_text(upstream.replace("127.0.0.1:8080", urlsplit(plain).netloc) + shipped)
+    (folder / "nginx.conf").write_text(_around(folder))
+    command = [str(_PROGRAM), "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
+    with subprocess.Popen([sys.executable, "-m", guard.__name__, *command], stdin=subprocess.PIPE) as process:
+        try:
+            _until_tls(f"https://127.0.0.1:{port}/healthz", certificate)
+            yield f"https://127.0.0.1:{port}", certificate
+        finally:
+            process.communicate()
+
+
+def _until_tls(url: str, certificate: Path) -> None:
+    """Raises AssertionError where it does not answer within a minute."""
+    trusted, end = ssl.create_default_context(cafile=certificate), time.monotonic() + 60
+    while time.monotonic() < end:
+        with suppress(httpx.TransportError):
+            if httpx.get(url, verify=trusted, trust_env=False).status_code == 200:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"{url} does not answer")
 
 
 def _with(shipped: str, port: int, replicas: Sequence[str]) -> str:

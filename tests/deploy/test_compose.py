@@ -66,7 +66,7 @@ def test_check_jsonschema_says_the_same() -> None:
 def test_a_profile_is_one_judge_and_what_it_needs(compose: dict[str, Any]) -> None:
     profiles = {name: service.get("profiles", []) for name, service in compose["services"].items()}
     assert profiles.pop("judge-cpu") == ["cpu"] and profiles.pop("judge-gpu") == ["gpu"]
-    assert profiles == {"redis": [], "prometheus": [], "grafana": []}
+    assert profiles == {"redis": [], "prometheus": [], "alertmanager": [], "grafana": [], "tls": ["tls"]}
     for name, target in zip(JUDGES, ("cpu", "cuda"), strict=True):
         service = compose["services"][name]
         assert service["build"]["target"] == target and dockerfile.stage(target)
@@ -111,15 +111,18 @@ def test_every_container_is_read_only_without_rights_and_for_this_machine(compos
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        for port in service.get("ports", ()):
+        for port in service.get("ports", ()) if name != "tls" else ():  # which is there for other machines
             assert filled(port, CHOSEN).startswith("127.0.0.1:"), name
         assert ":latest" not in service["image"] and ":" in service["image"], name
 
 
 def test_what_is_mounted_is_there(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    mounts = {n: dict(v.split(":")[:2] for v in services[n]["volumes"]) for n in ("prometheus", "grafana")}
+    mounts = {
+        n: dict(v.split(":")[:2] for v in services[n]["volumes"]) for n in ("prometheus", "alertmanager", "grafana")
+    }
     assert mounts["prometheus"] == {"./prometheus": "/etc/prometheus", "prometheus": "/prometheus"}
+    assert mounts["alertmanager"] == {"./alertmanager": "/etc/alertmanager", "alertmanager": "/alertmanager"}
     assert mounts["grafana"] == {
         "./grafana/provisioning": "/etc/grafana/provisioning",
         "./grafana/dashboards": "/var/lib/grafana/dashboards",
@@ -133,6 +136,19 @@ def test_what_is_mounted_is_there(compose: dict[str, Any]) -> None:
     )
 
 
+def test_tls_has_a_certificate_and_asks_the_judge(compose: dict[str, Any]) -> None:
+    tls = compose["services"]["tls"]
+    mounts = {to: here for here, to, _ in (filled(one, CHOSEN).split(":") for one in tls["volumes"])}
+    shipped = (DEPLOY / mounts["/etc/nginx/conf.d/tls.conf"]).read_text()
+    upstream = (DEPLOY / mounts["/etc/nginx/conf.d/upstream.conf"]).read_text()
+    for name in ("tls.crt", "tls.key"):
+        assert f"/etc/nginx/certs/{name};" in shipped
+    assert mounts["/etc/nginx/certs"] == "./certs"
+    assert "server judge:8000;" in upstream and "upstream rubricd_plain" in upstream
+    [port] = tls["ports"]
+    assert f"listen {filled(port, CHOSEN).rsplit(':', 1)[1]} ssl;" in shipped
+
+
 def test_prometheus_and_grafana_ask_where_the_containers_are(compose: dict[str, Any]) -> None:
     [config] = documents((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     targets = [
@@ -142,6 +158,10 @@ def test_prometheus_and_grafana_ask_where_the_containers_are(compose: dict[str, 
         for target in static["targets"]
     ]
     assert "judge:8000" in targets
+    [alerting] = [
+        target for one in config["alerting"]["alertmanagers"] for target in one["static_configs"][0]["targets"]
+    ]
+    assert compose["services"][alerting.split(":")[0]]["ports"][0].endswith(":" + alerting.split(":")[1])
     for rules in config["rule_files"]:
         assert list((DEPLOY / "prometheus").glob(rules)), rules
     [source] = (DEPLOY / "grafana" / "provisioning" / "datasources").glob("*.yaml")
@@ -162,13 +182,13 @@ def test_no_secret_is_in_a_file_and_each_that_is_missing_is_named(compose: dict[
         with pytest.raises(LookupError):
             filled((DEPLOY / "compose.yaml").read_text(), CHOSEN | {name: ""})
     ignored = subprocess.run(
-        ["git", "check-ignore", "deploy/.env", "deploy/teams/teams.yaml", "deploy/models/x"],
+        ["git", "check-ignore", "deploy/.env", "deploy/teams/teams.yaml", "deploy/models/x", "deploy/certs/tls.key"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=10,
     )
-    assert len(ignored.stdout.splitlines()) == 3
+    assert len(ignored.stdout.splitlines()) == 4
 
 
 def test_the_example_of_teams_can_be_read() -> None:

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from inspect import signature
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from testkit.dockerfile import ROOT, documents
 from testkit.sandbox import USER
 from tests.deploy.redis_command import answers
 from tests.deploy.rules import loaded
+from trainer_client.client import JudgeClient
 
 K8S = ROOT / "deploy" / "k8s"
+DASHBOARDS = ROOT / "deploy" / "grafana" / "dashboards"
 KUBECTL = ROOT / ".venv" / "kubectl" / "usr" / "bin" / "kubectl"
-BUILT = ("cpu", "gpu", "gpu-scaled", "models", "monitoring")
+BUILT = ("cpu", "gpu", "gpu-scaled", "models", "monitoring", "ingress", "gateway")
 JUDGED = ("cpu", "gpu", "gpu-scaled")
 VERSIONS = ("1.29", "1.37")
 CUSTOM: Mapping[str, Any] = {
@@ -49,6 +52,8 @@ def build(folder: Path) -> list[Document]:
 
 def valid(document: Document, release: str) -> None:
     """Raises ValueError with what is wrong. Of custom resources: wrong types, and fields that there are not."""
+    if document["apiVersion"].startswith("gateway.networking.k8s.io/"):
+        return  # no package has models of it: its places are compared below
     custom = CUSTOM.get(document["kind"])
     if custom is None:
         try:
@@ -228,6 +233,44 @@ def test_selectors_find_the_judge_and_only_it(built: Mapping[str, list[Document]
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
     assert {d["metadata"].get("namespace", d["metadata"]["name"]) for d in every} == {"rubricd"}
+
+
+def test_a_caller_from_outside_reaches_the_judge_over_tls_and_no_metrics(
+    built: Mapping[str, list[Document]],
+) -> None:
+    """By Ingress and by Gateway: the same host, the same Secret, as long as the client waits."""
+    service = one(built["cpu"], "Service")
+    ingress = one(built["ingress"], "Ingress")
+    [rule] = ingress["spec"]["rules"]
+    paths = {path["path"]: path["backend"]["service"] for path in rule["http"]["paths"]}
+    assert paths["/"] == {"name": service["metadata"]["name"], "port": {"name": service["spec"]["ports"][0]["name"]}}
+    closed = one(built["ingress"], "Service", paths["/metrics"]["name"])["spec"]["selector"]
+    for found in built["cpu"]:
+        if found["kind"] == "Deployment":
+            assert not closed.items() <= found["spec"]["template"]["metadata"]["labels"].items()
+    assert "non_idempotent" not in ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-next-upstream"]
+
+    [listener] = one(built["gateway"], "Gateway")["spec"]["listeners"]
+    route = one(built["gateway"], "HTTPRoute")["spec"]
+    [tls] = ingress["spec"]["tls"]
+    assert [rule["host"]] == tls["hosts"] == [listener["hostname"]] == route["hostnames"]
+    assert listener["tls"]["certificateRefs"] == [{"name": tls["secretName"]}]
+    backends = {one["matches"][0]["path"]["value"]: one.get("backendRefs") for one in route["rules"]}
+    assert backends == {
+        "/metrics": None,
+        "/": [{"name": service["metadata"]["name"], "port": service["spec"]["ports"][0]["port"]}],
+    }
+    waits = [int(one["timeouts"]["request"].removesuffix("s")) for one in route["rules"] if "timeouts" in one]
+    waits.append(int(ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-read-timeout"]))
+    assert min(waits) > signature(JudgeClient).parameters["timeout_s"].default
+
+
+def test_grafana_gets_the_dashboards_by_their_label() -> None:
+    [found] = build(ROOT / "deploy" / "grafana")
+    valid(found, VERSIONS[-1])
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    shipped = {f"rubricd-{file.name}": file.read_text() for file in DASHBOARDS.glob("*.json")}
+    assert found["data"] == shipped
 
 
 def test_the_operator_gets_the_rules_of_prometheus(built: Mapping[str, list[Document]]) -> None:

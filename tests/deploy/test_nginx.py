@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from testkit.metrics_page import page_of
-from testkit.nginx import nginx
+from testkit.nginx import nginx, tls_nginx
 from testkit.processes import Running, service
 from testkit.teams_file import auth, key, team, write
 from trainer_client import wire
@@ -151,6 +152,26 @@ async def test_lines_come_while_the_rest_is_judged(lasting: Pair) -> None:
                 lasting.off()
     assert sorted(line["index"] for line in lines[:-1]) == list(range(3))
     assert lines[-1]["done"] is True
+
+
+async def test_over_tls_it_is_the_same_service(lasting: Pair, tmp_path: Path) -> None:
+    """tls.conf in front of rubricd.conf: judged for who trusts the certificate, streamed, and without metrics."""
+    with tls_nginx(tmp_path, lasting.url) as (url, certificate):
+        trusted = ssl.create_default_context(cafile=certificate)
+        async with httpx.AsyncClient(base_url=url, headers=auth("a"), timeout=60, verify=trusted) as client:
+            answer = await client.post("/v1/score", json=body("My knee hurts."))
+            assert (answer.status_code, answer.headers.get_list("x-request-id")) == (200, [answer.json()["id"]])
+            ndjson, lines = {"Accept": "application/x-ndjson"}, []
+            async with client.stream("POST", "/v1/score", json=body("My hip hurts."), headers=ndjson) as streamed:
+                lines = [json.loads(line) async for line in streamed.aiter_lines()]
+            assert [line.get("done") for line in lines] == [None, True]
+            assert (await client.get("/metrics")).status_code == 404
+            assert (await client.post("/v1/score", content=b" " * (17 * 1024 * 1024))).status_code == 413
+        async with httpx.AsyncClient(headers=auth("a")) as stranger:
+            with pytest.raises(httpx.ConnectError, match="certificate"):
+                await stranger.get(f"{url}/healthz")
+            plain = await stranger.get(url.replace("https", "http") + "/healthz")
+        assert plain.status_code == 400  # never served, and never sent elsewhere with its key
 
 
 async def test_calls_about_one_prompt_go_to_one_replica(lasting: Pair) -> None:
