@@ -26,6 +26,15 @@ RUN chmod -R a+rX . && python3 -m compileall -q service trainer_client
 # The user may have no entry in /etc/passwd, and every cache goes below HOME: of all paths only /tmp need be writable.
 ENV HOME=/tmp USER=rubricd PYTHONUNBUFFERED=1 HF_HUB_DISABLE_TELEMETRY=1 DO_NOT_TRACK=1
 ENV RUBRICD_ENGINE=local
+# What registries and scanners show. The builder passes the two that a checkout does not know.
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="rubricd" \
+      org.opencontainers.image.description="The rubric reward server for reinforcement learning." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="https://github.com/rubricd/rubricd" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --start-period=900s --interval=10s --timeout=6s --retries=3 \
@@ -47,6 +56,15 @@ COPY --from=program / ./
 RUN chmod -R a+rX . && python3 -m compileall -q service trainer_client
 ENV HOME=/tmp USER=rubricd PYTHONUNBUFFERED=1 HF_HUB_DISABLE_TELEMETRY=1 DO_NOT_TRACK=1
 ENV RUBRICD_ENGINE=vllm
+# What registries and scanners show. The builder passes the two that a checkout does not know.
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="rubricd" \
+      org.opencontainers.image.description="The rubric reward server for reinforcement learning." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="https://github.com/rubricd/rubricd" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --start-period=900s --interval=10s --timeout=6s --retries=3 \
