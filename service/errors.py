@@ -16,7 +16,8 @@
     │   ├── Unavailable            there is no judge: it is loading, draining or dead
     │   └── NotJudged              the route can answer a number only, and there is none; may carry `retry_after_s`
     ├── JudgementError           one judgement has no verdict; it becomes a `criteria[].status`, never a number
-    │   ├── TimedOut  SharedRequestRejected  TooLong  Unparseable  VerifierFailed  EngineFailed  JudgeBusy  Cancelled
+    │   ├── TimedOut  Refused  SharedRequestRejected  TooLong  Unparseable  VerifierFailed  EngineFailed  JudgeBusy
+    │   └── Cancelled
     └── ConfigurationError       the service cannot start, and says why
 
 `api/problems.py` maps the codes to HTTP status numbers. Messages carry no text of a request.
@@ -149,6 +150,12 @@ class TooLong(JudgementError):
 
 class Unparseable(JudgementError):
     code = "unparseable"
+
+
+class Refused(JudgementError):
+    """The judge's server answers other questions, and refuses this one."""
+
+    code = "abstained"
 
 
 class VerifierFailed(JudgementError):

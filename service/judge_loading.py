@@ -34,6 +34,7 @@ from service.modes.escalation import Escalation
 from service.modes.modes import JudgingMode, ModeResult, RatingMode
 from service.modes.registry import judging_modes, readable_modes
 from service.modes.served import COMPARED
+from service.modes.text_modes import text_modes
 from service.observability import Telemetry
 from service.prompting.template import read_grader
 from service.prompting.wording import prompts_for
@@ -109,7 +110,10 @@ class Loader:
         telemetry = parts.telemetry.of_judge(name or "")
         built = await self.build(settings)
         self.stack.push_async_callback(built.engine.stop)
-        modes = judging_modes(built.engine.identity, built.tokenizer, settings, prepared.grader, built.unserved)
+        if built.reads_texts is not None:
+            modes = text_modes(built.engine.identity, built.reads_texts, settings)
+        else:
+            modes = judging_modes(built.engine.identity, built.tokenizer, settings, prepared.grader, built.unserved)
         modes = readable_modes(modes, built.check_labels)
         escalation = Escalation.of(settings)
         modes = modes.replaced(calibrated_modes(modes.ways, prepared.calibrations, escalates=escalation.band > 0))
@@ -174,12 +178,14 @@ def prepare(settings: Settings, name: str, entry: deployment.EngineJudge) -> _Pr
 def own_settings(settings: Settings, entry: deployment.EngineJudge) -> Settings:
     """The service's settings with this judge's own. Raises ConfigurationError for a key that is not there."""
     own = {name: getattr(entry, name) for name in entry.model_fields_set if name in Settings.model_fields}
-    if entry.remote_key_env is not None:
-        own["remote_key"] = from_environment(entry.remote_key_env)
-        if own["remote_key"] is None:
-            raise ConfigurationError(
-                f"`remote_key_env` names the environment variable {entry.remote_key_env}, which is not set; set it"
-            )
+    for key in deployment.KEYS:
+        variable = getattr(entry, f"{key}_env")
+        if variable is not None:
+            own[key] = from_environment(variable)
+            if own[key] is None:
+                raise ConfigurationError(
+                    f"`{key}_env` names the environment variable {variable}, which is not set; set it"
+                )
     return settings.model_copy(update=own)
 
 

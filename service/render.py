@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from service.api.request_body import parse_score_request
 from service.api.translate import candidates
 from service.engine.base import EngineIdentity
-from service.engine.build import MINIATURE
+from service.engine.build import MINIATURE, READING_TEXTS
 from service.engine.tokenizer import load_tokenizer
 from service.errors import ConfigurationError, RubricdError
 from service.modes.modes import JudgingMode
@@ -52,6 +52,8 @@ def _prompts(mode: JudgingMode, candidate: Candidate) -> dict[str, Any]:
 
 
 def _mode(settings: Settings) -> JudgingMode:
+    if settings.engine in READING_TEXTS:
+        raise ConfigurationError(f"engine `{settings.engine}` sends texts: it has no prompts as token ids")
     judge = settings.judge or str(MINIATURE)
     # The prompt does not depend on the weights, and no fingerprint is written.
     identity = EngineIdentity(model=judge, revision="", engine="none", facts={})

@@ -207,6 +207,7 @@ def team_usage(team: Team, use: TeamUse, reserved_tokens: int) -> wire.TeamUsage
         cache_hits=use.cache_hits,
         deduplicated=use.deduplicated,
         tokens=use.tokens,
+        cost=use.cost,
         cache_share=use.cache_hits / queries if queries else None,
     )
 
@@ -242,6 +243,7 @@ def used(usage: Usage) -> wire.Usage:
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=usage.cached_tokens,
         completion_tokens=usage.completion_tokens,
+        cost=usage.cost,
     )
 
 

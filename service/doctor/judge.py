@@ -13,7 +13,7 @@ import httpx
 from service.api.calibration_file import read_calibration_file
 from service.api.labelled_rows import read_labelled_rows
 from service.doctor.findings import Finding, host_of
-from service.engine.build import MINIATURE
+from service.engine.build import MINIATURE, READING_TEXTS
 from service.errors import ConfigurationError
 from service.prompting.template import read_grader
 from service.prompting.wording import prompts_for
@@ -26,6 +26,8 @@ def check_judge(settings: EngineSettings) -> Finding:
     """Checks whether the judge's folder has what an engine reads, or the hub's cache has it."""
     if settings.engine == "fake":
         return Finding("Judge", "warning", "engine fake: its verdicts mean nothing", "use it for dry runs only")
+    if settings.engine in READING_TEXTS:
+        return _check_texts(settings)
     if settings.judge is None:
         if settings.engine == "remote":
             return Finding("Judge", "error", "engine remote has no tokenizer", "name the model in `judge`")
@@ -46,6 +48,16 @@ def check_judge(settings: EngineSettings) -> Finding:
     if folder.exists() or not _hub_name(settings.judge):
         return Finding("Judge", "error", f"there is no folder {settings.judge}", "name a model's folder in `judge`")
     return _on_the_hub(settings.judge, settings.revision)
+
+
+def _check_texts(settings: EngineSettings) -> Finding:
+    """Checks the settings alone: any question to such a server may cost money."""
+    fields = [f"{settings.engine}_url", f"{settings.engine}_model"]
+    missing = [name for name in fields if getattr(settings, name) is None]
+    if missing:
+        lacks = f"engine {settings.engine} lacks its server or its model"
+        return Finding("Judge", "error", lacks, f"set {' and '.join(f'`{name}`' for name in missing)}")
+    return Finding("Judge", "ok", f"{getattr(settings, fields[1])} at a server, which is asked at the start")
 
 
 def _lacking(folder: Path, *, weights: bool) -> str:

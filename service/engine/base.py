@@ -1,11 +1,13 @@
 """An engine computes label probabilities and generates texts: it gets token ids, and knows nothing of rubrics.
 
+An engine whose server reads texts gets them as `text_prompt.py` carries them, and answers with decisions.
+
 Guarantees: a call returns exactly one outcome for each prompt, in order. An outcome is what the judge computed or a
 typed failure, and no default stands for either.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from service.errors import JudgementError
@@ -57,7 +59,22 @@ class LabelLogprobs:
     cached_tokens: int = 0
 
 
-Outcome = LabelLogprobs | JudgementError
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """P(met) as a server says it that reads texts. `label_mass` is None where the server does not tell it, and a
+    decision that was written has an explanation. Tokens and `cost`, in US dollars, are as the server counts them; those
+    of a call stand at one of its decisions, and `cost` is None where the server names none."""
+
+    p_met: float
+    label_mass: float | None = None
+    explanation: str | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    cost: float | None = None
+
+
+Outcome = LabelLogprobs | Decision | JudgementError
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +104,7 @@ class Generation:
     cached_tokens: int = 0
 
 
-GenerationOutcome = Generation | JudgementError
+GenerationOutcome = Generation | Decision | JudgementError
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +124,7 @@ class GenerationQuery:
 
 
 EngineQuery = LabelQuery | GenerationQuery
-EngineResult = LabelLogprobs | Generation
+EngineResult = LabelLogprobs | Decision | Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +136,15 @@ class EngineIdentity:
     engine: str
     facts: Mapping[str, str]
     toy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadsTexts:
+    """What a judge can do whose server reads texts. `referable`: there is a place for a reference answer. `refused` has
+    the reason of each mode that it cannot answer, besides those that no such judge can."""
+
+    referable: bool
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine(Protocol):

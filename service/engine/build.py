@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.engine.base import Engine
+from service.engine.base import Engine, ReadsTexts
 from service.engine.identity import hash_files, weight_files
 from service.errors import ConfigurationError
 from service.observability.logging_setup import current_form
@@ -27,17 +27,21 @@ MINIATURE = Path(__file__).resolve().parents[2] / "miniature" / "checkpoints" / 
 @dataclass(frozen=True, slots=True)
 class LoadedJudge:
     """An engine with its judge's tokenizer, which has a chat template. `check_labels` raises ConfigurationError for
-    label ids that the engine cannot tell from other tokens. `unserved` are modes in which the judge writes noise."""
+    label ids that the engine cannot tell from other tokens. `unserved` are modes in which the judge writes noise. An
+    engine whose server reads texts has no tokenizer, and `reads_texts` says what that server can be asked."""
 
     engine: Engine
     tokenizer: Any
     check_labels: Callable[[tuple[int, ...]], None] = lambda label_ids: None
     unserved: frozenset[str] = frozenset()
+    reads_texts: ReadsTexts | None = None
 
 
 async def build(settings: EngineSettings) -> LoadedJudge:
     """Returns the judge, ready to be queried. Raises ConfigurationError with what to change."""
     name = "local" if settings.engine == "auto" else settings.engine
+    if name in READING_TEXTS:
+        return await READING_TEXTS[name](settings)
     judge = settings.judge or str(MINIATURE)
     if settings.judge is None:
         log.info("no judge named: using the bundled miniature judge, which knows its own small world only")
@@ -140,3 +144,38 @@ ENGINES: Mapping[str, Callable[[EngineSettings, str], Awaitable[Engine]]] = {
     "fake": _fake,
     "vllm": _vllm,
 }
+
+
+async def _decisions(settings: EngineSettings) -> LoadedJudge:
+    from service.engine.decisions.engine import DecisionsEngine
+
+    if settings.decisions_url is None or settings.decisions_model is None:
+        raise ConfigurationError("engine `decisions` needs `decisions_url` (the server) and `decisions_model`")
+    _refuse_judge(settings)
+    engine = await DecisionsEngine.connect(
+        settings.decisions_url,
+        settings.decisions_model,
+        protocol=settings.decisions_protocol,
+        api_key=settings.decisions_key,
+        framing=settings.decisions_framing,
+        expected_model=settings.revision,
+        max_model_len=settings.max_model_len or TEXT_WORDS,
+        questions_per_call=settings.decisions_questions,
+        timeout_s=settings.decisions_timeout_s,
+    )
+    written = {"reasoned": "a server of typed decisions gives P(met), and writes no reasons"}
+    return LoadedJudge(engine, None, reads_texts=ReadsTexts(engine.referable, written))
+
+
+def _refuse_judge(settings: EngineSettings) -> None:
+    """Raises ConfigurationError where weights are named, which such an engine does not read."""
+    if settings.judge is not None:
+        raise ConfigurationError(
+            f"engine `{settings.engine}` asks a server for a model by name: leave `judge` out, and set "
+            f"`{settings.engine}_model`"
+        )
+
+
+READING_TEXTS: Mapping[str, Callable[[EngineSettings], Awaitable[LoadedJudge]]] = {"decisions": _decisions}
+TEXT_WORDS = 32_768
+"""The longest state with its question, in words of four bytes, where `max_model_len` is not set."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 from service.errors import ConfigurationError
 from service.modes.calibration import Calibration
 from service.modes.modes import JudgingMode, ReasonedMode, VerdictMode
+from service.modes.text_modes import TextReasonedMode, TextVerdictMode
 
 Key = TypeVar("Key")
 
@@ -28,18 +29,21 @@ def calibrated_modes(
     for key, mode in modes.items():
         own = by_judge.get(mode.judge.uncalibrated)
         parts = [] if own is None else [own.name]
-        if escalates and isinstance(mode, VerdictMode):
+        if escalates and isinstance(mode, VerdictMode | TextVerdictMode):
             parts += _second_opinions(mode, modes.values(), by_judge)
         found[key] = mode
-        if parts and isinstance(mode, VerdictMode | ReasonedMode):
+        if parts and isinstance(mode, VerdictMode | ReasonedMode | TextVerdictMode | TextReasonedMode):
             judge = mode.judge
             fingerprint = _fingerprint(judge.uncalibrated, parts)
             found[key] = replace(mode, judge=replace(judge, fingerprint=fingerprint, calibration=own))
     return found
 
 
-def _second_opinions(mode: VerdictMode, modes: Iterable[JudgingMode], by_judge: Mapping[str, Calibration]) -> list[str]:
-    written = [one for one in modes if isinstance(one, ReasonedMode) and one.judge.layout == mode.judge.layout]
+def _second_opinions(
+    mode: VerdictMode | TextVerdictMode, modes: Iterable[JudgingMode], by_judge: Mapping[str, Calibration]
+) -> list[str]:
+    kinds = ReasonedMode | TextReasonedMode
+    written = [one for one in modes if isinstance(one, kinds) and one.judge.layout == mode.judge.layout]
     return [f"second {by_judge[id].name}" for id in (one.judge.uncalibrated for one in written) if id in by_judge]
 
 

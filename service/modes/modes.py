@@ -24,7 +24,7 @@ from service.modes.fingerprint import JudgeIdentity
 from service.modes.label_verdict import read_verdict
 from service.modes.rating import Rating, Scale, read_rating
 from service.modes.written_verdict import document_up_to_verdict, read_explanation
-from service.prompting.renderer import Renderer, rubric_items
+from service.prompting.renderer import PromptRenderer, Renderer, rubric_items
 from service.rubrics.judgement import Verdict
 from service.rubrics.rubric import Candidate, Criterion
 
@@ -40,7 +40,7 @@ class Query:
     criterion: Criterion | None
     vote: int = 0
 
-    def texts(self, renderer: Renderer) -> tuple[str, ...]:
+    def texts(self, renderer: PromptRenderer) -> tuple[str, ...]:
         """The texts that the result depends on besides the candidate, as the cache's key needs them."""
         if self.criterion is not None:
             return renderer.criterion_texts(self.criterion)
@@ -63,7 +63,7 @@ class JudgingMode(Protocol):
     def judge(self) -> JudgeIdentity: ...
 
     @property
-    def renderer(self) -> Renderer: ...
+    def renderer(self) -> PromptRenderer: ...
 
     def first_step(self, prompt: Prompt, query: Query) -> Step: ...
 
@@ -189,7 +189,7 @@ def asks_twice(judging_mode: JudgingMode, consistency: int) -> bool:
     return isinstance(judging_mode, VerdictMode) and (judging_mode.reads_both or consistency == 2)
 
 
-def render_prompts(renderer: Renderer, queries: Sequence[Query], salt: str, priority: int) -> list[Prompt]:
+def render_prompts(renderer: PromptRenderer, queries: Sequence[Query], salt: str, priority: int) -> list[Prompt]:
     """One prompt for each query, in order. Queries about one candidate stand together, and share its tokens."""
     runs: list[tuple[Candidate, list[Criterion]]] = []
     for query in queries:

@@ -96,6 +96,12 @@ class Metrics:
             "rubricd_team_judge_seconds", "Engine time, divided among teams by their tokens.", "team"
         )
 
+        self.team_cost = counter(
+            "rubricd_team_cost_dollars",
+            "US dollars that the judge's server reports, by team.",
+            "team",
+        )
+
         self.cache_hits = counter("rubricd_cache_hits", "Queries answered from a cache, by tier.", "tier")
         self.cache_misses = counter("rubricd_cache_misses", "Queries in no cache, sent to the judge.")
         self.joins = counter(

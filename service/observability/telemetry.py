@@ -193,6 +193,10 @@ class Telemetry:
         for team, tokens in batch.planned_tokens.items():
             metrics.team_judge_s.labels(self._teams.label(team)).inc(batch.busy_s * tokens / planned)
 
+    def count_cost(self, team: str, dollars: float) -> None:
+        """What the judge's server asks for a request, as it reports it."""
+        self._metrics.team_cost.labels(self._teams.label(team)).inc(dollars)
+
     def count_failed_batch(self) -> None:
         self._metrics.failed_batches.inc()
 

@@ -9,8 +9,7 @@ one whose pieces hold a quarter more tokens than the context, besides what cuts 
 """
 
 from collections.abc import Iterable, Iterator
-
-from service.prompting.tokenization import Segmenter
+from typing import Protocol
 
 PIECE_CHARACTERS = 16_384
 _MARGIN = 4
@@ -19,11 +18,19 @@ _CUT_TOKENS = 128
 """A cut inside a long word makes up to 100 tokens of what is one for WordPiece, and a few for other tokenizers."""
 
 
+class TextMeasure(Protocol):
+    """Makes ids of texts, in the unit of the judge's context."""
+
+    def surely_exceeds(self, text: str, tokens: int) -> bool: ...
+
+    def encode_untrusted_all(self, texts: Iterable[str]) -> list[tuple[int, ...]]: ...
+
+
 class BoundedTexts:
     """The token ids of one request's texts: each different text is tokenised once. `known` has those that may fit into
     `limit_tokens`, `too_long` those that do not."""
 
-    def __init__(self, segmenter: Segmenter, limit_tokens: int) -> None:
+    def __init__(self, segmenter: TextMeasure, limit_tokens: int) -> None:
         self.known: dict[str, tuple[int, ...]] = {}
         self.too_long: set[str] = set()
         self._segmenter = segmenter

@@ -8,10 +8,11 @@ raised and the service does not start.
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Protocol, Self
 
 from service.engine.base import Prompt
 from service.errors import ConfigurationError
+from service.prompting.bounded import TextMeasure
 from service.prompting.template import BEFORE_WORD, POINTS, Skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
@@ -19,6 +20,26 @@ from service.rubrics.rubric import Candidate, Criterion, Turn
 _MOST_PIECES = 10_000
 """Headers with a length are pieces too; so many of them are remembered."""
 _COMMON_LABELS = (("Yes", "No"), ("yes", "no"), ("True", "False"), ("true", "false"), ("A", "B"))
+
+
+class PromptRenderer(Protocol):
+    """Makes the prompts of one way of asking a judge, whatever its engine reads."""
+
+    @property
+    def segmenter(self) -> TextMeasure: ...
+
+    @property
+    def skeleton(self) -> Skeleton: ...
+
+    def knowing(self, known: Mapping[str, tuple[int, ...]]) -> Self: ...
+
+    def criterion_texts(self, criterion: Criterion) -> tuple[str, ...]: ...
+
+    def render(
+        self, work: Sequence[tuple[Candidate, Sequence[Criterion]]], salt: str = "", priority: int = 0
+    ) -> list[list[Prompt]]: ...
+
+    def render_whole(self, candidates: Sequence[Candidate], salt: str = "", priority: int = 0) -> list[Prompt]: ...
 
 
 class Renderer:

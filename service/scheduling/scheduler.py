@@ -18,6 +18,7 @@ from functools import partial
 
 from service.clock import Clock, settle, wait_all
 from service.engine.base import (
+    Decision,
     Engine,
     EngineQuery,
     EngineResult,
@@ -334,6 +335,11 @@ def summarize_batch(
             computed[ticket.tenant.team] += len(ticket.query.prompt) - outcome.cached_tokens + decoded
             shared += outcome.cached_tokens
             generated += decoded
+        elif isinstance(outcome, Decision):
+            used = outcome.prompt_tokens - outcome.cached_tokens + outcome.generated_tokens
+            computed[ticket.tenant.team] += used
+            shared += outcome.cached_tokens
+            generated += outcome.generated_tokens
     return EngineBatch(
         query_type="label" if isinstance(tickets[0].query, LabelQuery) else "generation",
         queries=len(tickets),

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 from service.engine.base import Generation, GenerationQuery, Sampling
 from service.errors import RubricdError, Unparseable
-from service.modes.label_verdict import read_verdict
-from service.modes.modes import JudgingMode, Query, as_label_logprobs, render_prompts
-from service.rubrics.judgement import Verdict
+from service.modes.modes import JudgingMode, Query, Step, render_prompts
+from service.rubrics.judgement import Verdict, abstains
 from service.rubrics.rubric import Candidate, Criterion, Turn
-from service.scheduling import Scheduler
+from service.scheduling import Scheduler, Ticket
 
 _HEADACHE = (Turn("user", "What should I do about a headache?"),)
 _POEM = (Turn("user", "Write two lines about the sea."),)
@@ -74,15 +73,22 @@ class Canary:
     async def _verdicts(self) -> list[Verdict]:
         rendered = await asyncio.to_thread(render_prompts, self._judging_mode.renderer, self._queries, "", 0)
         pairs = zip(rendered, self._queries, strict=True)
-        queries = [self._judging_mode.first_step(prompt, query).query for prompt, query in pairs]
-        tickets = self._scheduler.submit(queries, [None] * len(queries))
+        steps = [self._judging_mode.first_step(prompt, query) for prompt, query in pairs]
+        tickets = self._scheduler.submit([step.query for step in steps], [None] * len(steps))
         await asyncio.wait([ticket.future for ticket in tickets])
-        verdicts = [read_verdict(as_label_logprobs(ticket.future.result())) for ticket in tickets]
+        verdicts = [self._verdict(step, ticket) for step, ticket in zip(steps, tickets, strict=True)]
         floor = self._judging_mode.judge.mass_floor
         self.label_mass = verdicts[0].label_mass
-        if (verdicts[0].label_mass or 0.0) < floor:
+        if abstains(self.label_mass, floor):
             raise Unparseable(
-                f"on a plain query its labels hold {verdicts[0].label_mass:.2g} of the vocabulary's mass, "
+                f"on a plain query its labels hold {self.label_mass:.2g} of the vocabulary's mass, "
                 f"and the floor is {floor:g} (where it would reason first, `chat_template_kwargs` may switch that off)"
             )
         return verdicts
+
+    def _verdict(self, step: Step, ticket: Ticket) -> Verdict:
+        """Raises JudgementError. A mode `verdict` has one step."""
+        verdict = self._judging_mode.next_step(step, ticket.future.result())
+        if not isinstance(verdict, Verdict):
+            raise Unparseable("the mode of the canary gives no verdict in one step")
+        return verdict

@@ -16,7 +16,7 @@ class Usage:
     """Counted while a request is served. Tokens are those of the judgements this request caused, and seconds: those of
     rendering, and the most that one of its queries was in the queue and at the engine. `shared_hits` are
     those of the `cache_hits` that another process had judged, `awaited` those of the `deduplicated` that another
-    process was judging."""
+    process was judging. `cost` is in US dollars, None where no server named one."""
 
     judgements: int = 0
     cache_hits: int = 0
@@ -26,6 +26,7 @@ class Usage:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
     render_s: float = 0.0
     queue_s: float = 0.0
     engine_s: float = 0.0

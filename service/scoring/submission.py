@@ -14,7 +14,7 @@ from service.cache.memory import MemoryCache
 from service.cache.shared import SharedCache
 from service.cache.single_flight import Flight
 from service.clock import Turns
-from service.engine.base import EngineResult, Generation
+from service.engine.base import Decision, EngineResult, Generation
 from service.errors import Cancelled, EngineFailed, JudgementError
 from service.modes.modes import JudgingMode, ModeResult, Query, Step
 from service.observability.tracing import Watch
@@ -233,9 +233,21 @@ class Submission:
 
 def _count_usage(usage: Usage, step: Step, result: EngineResult) -> int:
     """Counts the step; returns the tokens that the engine computed and wrote for it."""
+    if isinstance(result, Decision):
+        return _count_decision(usage, result)
     prompt_tokens = len(step.query.prompt)
     written = result.tokens if isinstance(result, Generation) else 0
     usage.prompt_tokens += prompt_tokens
     usage.cached_tokens += result.cached_tokens
     usage.completion_tokens += written
     return prompt_tokens - result.cached_tokens + written
+
+
+def _count_decision(usage: Usage, decision: Decision) -> int:
+    """Counts what the server of a decision says that it took; returns its tokens."""
+    usage.prompt_tokens += decision.prompt_tokens
+    usage.cached_tokens += decision.cached_tokens
+    usage.completion_tokens += decision.generated_tokens
+    if decision.cost is not None:
+        usage.cost = (usage.cost or 0.0) + decision.cost
+    return decision.prompt_tokens - decision.cached_tokens + decision.generated_tokens

@@ -16,6 +16,10 @@ PanelRule = Literal["mean", "majority", "unanimous"]
 MOST_MEMBERS = 16
 
 
+KEYS = ("remote_key", "decisions_key")
+"""Settings that are secret: a file names the variables that hold them."""
+
+
 class EngineJudge(ModeSettings, EngineSettings):
     """A judge that an engine of this service runs. Its fields are the service's settings of these names; one that is
     left out has the service's own value."""
@@ -23,12 +27,16 @@ class EngineJudge(ModeSettings, EngineSettings):
     remote_key_env: str | None = Field(
         default=None, min_length=1, description="The environment variable that holds this judge's `remote_key`."
     )
+    decisions_key_env: str | None = Field(
+        default=None, min_length=1, description="The environment variable that holds this judge's `decisions_key`."
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _no_key(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and "remote_key" in data:
-            raise ValueError("a key does not belong in this file: name its environment variable as `remote_key_env`")
+        given = [key for key in KEYS if isinstance(data, Mapping) and key in data]
+        if given:
+            raise ValueError(f"a key does not belong in this file: name its environment variable as `{given[0]}_env`")
         return data
 
     @property

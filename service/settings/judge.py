@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue, StringConstraints, field_validator
 
 from service.settings.floor import Floor
 
-EngineName = Literal["auto", "fake", "local", "remote", "vllm"]
+EngineName = Literal["auto", "decisions", "fake", "local", "remote", "vllm"]
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -40,7 +40,8 @@ class EngineSettings(LabelSettings):
         default=None, description="The commit of the hub repository. Pin it, so that the judge stays the same."
     )
     engine: EngineName = Field(
-        default="auto", description="The engine runs the judge: `local`, `vllm`, `remote` or `fake`; `auto` is `local`."
+        default="auto",
+        description="The engine runs the judge: `local`, `vllm`, `remote`, `decisions` or `fake`; `auto` is `local`.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
@@ -73,6 +74,32 @@ class EngineSettings(LabelSettings):
         "to.",
     )
     remote_key: str | None = Field(default=None, description="Engine `remote` sends this bearer key.", repr=False)
+
+    decisions_url: str | None = Field(
+        default=None,
+        description="Engine `decisions` asks the server of typed decisions at this base URL, with or without its "
+        "`/v1`.",
+    )
+    decisions_protocol: Literal["system_one", "openai"] = Field(
+        default="system_one",
+        description="Engine `decisions` speaks System One (`/v1/systemone`), or OpenAI's decisions (`/v1/decisions`).",
+    )
+    decisions_model: str | None = Field(
+        default=None,
+        description="Engine `decisions` asks for the model of this name, which may be an alias. The model that must "
+        "answer can be declared as `revision`.",
+    )
+    decisions_key: str | None = Field(default=None, description="Engine `decisions` sends this bearer key.", repr=False)
+    decisions_framing: str = Field(
+        default="{criterion}",
+        description="Engine `decisions` asks each criterion in these words, with its text for `{criterion}`.",
+    )
+    decisions_questions: int = Field(
+        default=64, gt=0, description="Engine `decisions` asks at most so many criteria in one call."
+    )
+    decisions_timeout_s: float = Field(
+        default=60.0, gt=0, description="Engine `decisions` waits so many seconds for the answer to a call."
+    )
 
     vllm_tensor_parallel_size: int = Field(
         default=1, gt=0, description="Engine `vllm` shares the judge among this many GPUs."
@@ -108,7 +135,7 @@ class EngineSettings(LabelSettings):
         description="Engine `vllm` is restarted when it has work and is silent for this many seconds.",
     )
 
-    @field_validator("remote_key")
+    @field_validator("remote_key", "decisions_key")
     @classmethod
     def _fits_a_header(cls, key: str | None) -> str | None:
         if key is not None and not (key and all("!" <= character <= "~" for character in key)):

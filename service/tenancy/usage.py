@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class TeamUse:
-    """What was judged and found for one team. Tokens are the judge's, those that it computed and wrote."""
+    """What was judged and found for one team. Tokens are the judge's, those that it computed and wrote;
+    `cost` is in US dollars, None where its server named none."""
 
     responses: int = 0
     judgements: int = 0
     cache_hits: int = 0
     deduplicated: int = 0
     tokens: int = 0
+    cost: float | None = None
 
 
 class UseByTeam:

@@ -281,3 +281,9 @@ def test_the_exit_status_says_whether_the_service_could_start(capsys: pytest.Cap
     assert "The service cannot start: 1 error(s)." in out
     assert "hidden" not in out
     assert not {name for name in {*sys.modules} - loaded if name.partition(".")[0] == "vllm"}  # it loads no engine
+
+
+def test_a_server_that_reads_texts_needs_its_url_and_its_model() -> None:
+    assert_says(judge.check_judge(settings(engine="decisions")), "error", "`decisions_url` and `decisions_model`")
+    named = settings(engine="decisions", decisions_url="http://judge", decisions_model="jev")
+    assert_says(judge.check_judge(named), "ok", "jev at a server")

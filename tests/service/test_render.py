@@ -43,3 +43,8 @@ def test_a_line_that_is_no_item_ends_the_command_with_its_number(line: str) -> N
 def test_a_prompt_that_asks_twice_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="prompt `opposite` asks each criterion twice"):
         _rendered(prompt="opposite")
+
+
+def test_a_judge_that_reads_texts_has_no_token_ids() -> None:
+    with pytest.raises(ConfigurationError, match="no prompts as token ids"):
+        _rendered(engine="decisions")

@@ -159,6 +159,9 @@ class Usage(Answer):
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    cost: float | None = Field(
+        default=None, description="In US dollars, as the judge's server reports it; null where it reports none."
+    )
 
 
 class ScoreResponse(Answer):

@@ -25,4 +25,7 @@ class TeamUsage(Answer):
     cache_hits: int
     deduplicated: int = Field(description="Queries that waited for an equal one.")
     tokens: int = Field(description="Tokens that the judge computed and wrote.")
+    cost: float | None = Field(
+        default=None, description="In US dollars, as the judge's server reported it; null where it reported none."
+    )
     cache_share: float | None = Field(description="Share of the queries that a cache answered; null before the first.")

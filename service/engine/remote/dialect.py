@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import httpx
 
 from service.engine.base import Prompt
-from service.engine.upstream.calls import Dialect, retry_after_s
+from service.engine.upstream.calls import Dialect, parse_json, retry_after_s
 from service.errors import EngineFailed, JudgementError, TooLong
 
 # Phrases of a length error: of OpenAI and most others; of vLLM for a prompt that leaves no room for an answer.
@@ -38,4 +38,4 @@ def _error_from(response: httpx.Response, prompts: int) -> JudgementError:
     return EngineFailed(f"the judge's server answered {code}")
 
 
-COMPLETIONS = Dialect(path="/v1/completions", pause_s=retry_after_s, error=_error_from)
+COMPLETIONS = Dialect(path="/v1/completions", pause_s=retry_after_s, error=_error_from, read=parse_json)

@@ -28,6 +28,7 @@ from service.engine.remote.dialect import COMPLETIONS, split_into_calls
 from service.engine.remote.identity import UNKNOWN_VERSION, NotAnswered, ServedJudge, first_look, look_again
 from service.engine.upstream.calls import STOPPED_REASON, JudgeCalls, http_timeout, require_outcomes
 from service.engine.upstream.state import Busy, Changed, Upstream
+from service.engine.upstream.urls import base_url as checked_url
 from service.errors import ConfigurationError, EngineFailed, JudgeBusy, TooLong
 
 LabelTexts = Callable[[tuple[int, ...]], tuple[str, ...]]
@@ -101,7 +102,7 @@ class RemoteEngine:
         whole generation. `max_model_len`: taken from the server where it reports one. `priorities`: pass on the
         prompts' priorities, which vLLM refuses unless it was started with `--scheduling-policy priority`.
         """
-        url = _normalised(base_url)
+        url = checked_url(base_url, "remote_url")
         client = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
@@ -280,16 +281,6 @@ def _sampling_fields(sampling: Sampling, *, vllm: bool) -> dict[str, Any]:
         schema = {"name": "answer", "strict": True, "schema": json.loads(sampling.json_schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
-
-
-def _normalised(base_url: str) -> str:
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
-        raise ConfigurationError("`remote_url` must be http(s)://host[:port][/path], with no credentials in it")
-    return str(url).rstrip("/").removesuffix("/v1")
 
 
 def _max_model_len(served: ServedJudge, wanted: int | None, url: str) -> int:

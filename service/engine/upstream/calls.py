@@ -31,11 +31,13 @@ STOPPED_REASON = "the judge was stopped"
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """What one protocol's calls are: a path, and how its refusals are read. `pause_s` says for how long an answer asks
-    to be left alone, None where it does not; `error` says what any other answer than 200 means, of so many prompts."""
+    to be left alone, None where it does not; `error` says what any other answer than 200 means, of so many prompts.
+    `read` takes the document from an answer, and raises EngineFailed where there is none."""
 
     path: str
     pause_s: Callable[[httpx.Response], float | None]
     error: Callable[[httpx.Response, int], JudgementError]
+    read: Callable[[httpx.Response], Any]
 
 
 class JudgeCalls:
@@ -108,7 +110,7 @@ class JudgeCalls:
         try:
             response = await self._send(body, timeout_s)
             if response.status_code == httpx.codes.OK:
-                parsed = require_outcomes(parse(parse_json(response)))
+                parsed = require_outcomes(parse(self._dialect.read(response)))
                 await self._confirm_connections()
                 self._upstream.call_answered()
                 return parsed

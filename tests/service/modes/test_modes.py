@@ -14,6 +14,7 @@ from service.engine.fake import FakeEngine, FaultPlan, oracle
 from service.errors import InvalidRequest
 from service.modes.escalation import Escalation
 from service.modes.label_verdict import read_verdict
+from service.modes.modes import ReasonedMode
 from service.modes.registry import judging_modes
 from service.modes.written_verdict import BOOLEANS, VERDICT_KEY, document_up_to_verdict
 from service.prompting.tokenization import Segmenter
@@ -46,6 +47,7 @@ async def test_a_written_verdict_is_the_labels_probability_behind_its_own_explan
         asked = candidate(criteria=3)
         [scored], _ = await scorer.score([asked], REASONED)
         mode = scorer.judging_modes["reasoned", "rubricd"]
+        assert isinstance(mode, ReasonedMode)
         [prompts] = mode.renderer.render([(asked, asked.criteria)])
     closing, ids = mode.renderer.place_words(VERDICT_KEY, BOOLEANS)
     assert ids == mode.judge.label_ids

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.engine.base import (
+    Decision,
     EngineIdentity,
     EngineResult,
     Generation,
@@ -148,6 +149,8 @@ def _outcome_values(outcome: EngineResult | JudgementError) -> tuple[Any, ...]:
         return "labels", outcome.logprobs, outcome.cached_tokens
     if isinstance(outcome, Generation):
         return "text", outcome.text, outcome.finished, outcome.tokens, outcome.cached_tokens
+    if isinstance(outcome, Decision):
+        raise TypeError("an engine that reads token ids gives no decisions")
     return outcome.code, str(outcome)
 
 

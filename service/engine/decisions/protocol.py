@@ -1,0 +1,170 @@
+"""Writes and reads the calls of typed decisions: System One (`/v1/systemone`) and OpenAI's (`/v1/decisions`). Pure.
+
+A question is the criterion in the framing's words; its id is a number, which no criterion's text is in.
+
+Guarantees: a number comes from what the server answered. An answer that is missing, of another kind, not finite or
+outside 0 to 1 fails its question and no other; answers to what was not asked, a name that stands twice, or a count of
+answers that is not that of the questions, fail the call.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import httpx
+
+from service.engine.base import Decision
+from service.engine.upstream.calls import Dialect, retry_after_s
+from service.errors import EngineFailed, JudgementError, Refused, TooLong
+
+ProtocolName = Literal["system_one", "openai"]
+Answers = list[Decision | JudgementError]
+
+_TOO_LONG = ("max_tokens_exceeded", "context length", "context_length_exceeded", "maximum model length")
+_LEFT_OUT = "the judge's server left the question without an answer"
+_OVERLOADED = 529
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """`write` makes a body of a model, a state and questions; `read` takes the answers from a reply to so many."""
+
+    dialect: Dialect
+    write: Callable[[str, dict[str, Any], Sequence[str]], dict[str, Any]]
+    read: Callable[[Any, int], Answers]
+    referable: bool
+
+
+def model_of(reply: Any) -> str:
+    """The model that answered. Raises EngineFailed."""
+    model = reply.get("model") if isinstance(reply, dict) else None
+    if not isinstance(model, str) or not model:
+        raise EngineFailed("the judge's server does not say which model answered")
+    return model
+
+
+def decisions(reply: Any, answers: Answers, words: int) -> Answers:
+    """The answers with what the call took, which stands at the first decision: as the server counts it, or the `words`
+    that were sent where it does not count."""
+    at = next((place for place, one in enumerate(answers) if isinstance(one, Decision)), None)
+    if at is None:
+        return answers
+    usage = reply.get("usage") if isinstance(reply, dict) else None
+    usage = usage if isinstance(usage, dict) else {}
+    prompt = _count(usage.get("input_tokens"))
+    details = usage.get("input_tokens_details")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+    prompt = words if prompt is None else prompt
+    first = answers[at]
+    assert isinstance(first, Decision)
+    answers[at] = replace(
+        first,
+        prompt_tokens=prompt,
+        cached_tokens=min(cached or 0, prompt),
+        generated_tokens=_count(usage.get("output_tokens")) or 0,
+        cost=_dollars(usage.get("cost")),
+    )
+    return answers
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _dollars(value: Any) -> float | None:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return float(value) if known else None
+
+
+def _write_system_one(model: str, state: dict[str, Any], questions: Sequence[str]) -> dict[str, Any]:
+    asked = {str(n): {"type": "noul", "instructions": text} for n, text in enumerate(questions)}
+    return {"model": model, "state": state, "questions": asked}
+
+
+def _read_system_one(reply: Any, asked: int) -> Answers:
+    found = reply.get("answers") if isinstance(reply, dict) else None
+    if not isinstance(found, dict):
+        raise EngineFailed("the judge's server gave no answers")
+    ids = [str(n) for n in range(asked)]
+    if found.keys() - set(ids):
+        raise EngineFailed("the judge's server answered questions that were not asked")
+    return [_decision(found.get(id), "noul", "noul") for id in ids]
+
+
+def _write_openai(model: str, state: dict[str, Any], questions: Sequence[str]) -> dict[str, Any]:
+    """The last message is the one that is judged, those before it are the conversation. A trajectory is its turns as
+    JSON."""
+    submission = state["submission"]
+    text = submission if isinstance(submission, str) else json.dumps(submission, ensure_ascii=False)
+    asked = [{"type": "predicate", "instructions": text, "name": str(n)} for n, text in enumerate(questions)]
+    turns = [*state.get("input", []), {"role": "assistant", "content": text}]
+    return {"model": model, "input": turns, "questions": asked}
+
+
+def _read_openai(reply: Any, asked: int) -> Answers:
+    found = reply.get("answers") if isinstance(reply, dict) else None
+    if not isinstance(found, list) or len(found) != asked:
+        raise EngineFailed(f"the judge's server gave no list of {asked} answers")
+    names = [one.get("name") if isinstance(one, dict) else None for one in found]
+    if any(name not in (None, str(n)) for n, name in enumerate(names)):
+        raise EngineFailed("the judge's server answered in another order than it was asked")
+    return [_decision(one, "predicate", "probability") for one in found]
+
+
+def _decision(answer: Any, kind: str, field: str) -> Decision | JudgementError:
+    if not isinstance(answer, dict):
+        return EngineFailed(_LEFT_OUT)
+    if answer.get("type") == "refusal":
+        return Refused("the judge's server refuses to answer this question")
+    p = answer.get(field)
+    if answer.get("type") != kind or isinstance(p, bool) or not isinstance(p, int | float):
+        return EngineFailed(f"the judge's server gave no answer of type `{kind}`")
+    if not 0.0 <= p <= 1.0:  # NaN is in no range
+        return EngineFailed("the judge's server gave a probability that is none")
+    return Decision(float(p))
+
+
+def _pause_s(response: httpx.Response) -> float | None:
+    """Seconds for which it asks to be left alone: 429 or 529, or another one with a time to come back."""
+    exact = response.headers.get("retry-after-ms", "").strip()
+    if response.status_code in (429, 503, _OVERLOADED) and exact.isdecimal():
+        return max(0.1, int(exact[:9]) / 1000)
+    if response.status_code == _OVERLOADED:
+        return retry_after_s(httpx.Response(429, headers=response.headers))
+    return retry_after_s(response)
+
+
+def _error(response: httpx.Response, questions: int) -> JudgementError:
+    """A refusal by the protocol's own codes. Its text may quote the question, so it is searched and not passed on."""
+    code = response.status_code
+    if code == httpx.codes.REQUEST_ENTITY_TOO_LARGE or any(phrase in response.text.lower() for phrase in _TOO_LONG):
+        return TooLong("the judge's server says that the state and its question are too long")
+    if code in (401, 402, 403):
+        return EngineFailed(f"the judge's server refuses the key or wants to be paid: it answers {code}")
+    return EngineFailed(f"the judge's server answered {code}")
+
+
+def read_strictly(response: httpx.Response) -> Any:
+    """Raises EngineFailed for what is not JSON, or holds a key twice."""
+    try:
+        return json.loads(response.content, object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise EngineFailed("the judge's server answered something that is not JSON, or a key twice") from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+PROTOCOLS: Mapping[ProtocolName, Protocol] = {
+    "system_one": Protocol(
+        Dialect("/v1/systemone", _pause_s, _error, read_strictly), _write_system_one, _read_system_one, referable=True
+    ),
+    "openai": Protocol(
+        Dialect("/v1/decisions", _pause_s, _error, read_strictly), _write_openai, _read_openai, referable=False
+    ),
+}

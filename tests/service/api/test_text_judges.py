@@ -1,0 +1,149 @@
+"""A judge whose server reads texts serves requests like any other, and our own routes are such servers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from service.app import create_app
+from service.engine import build as module
+from service.engine.base import ReadsTexts
+from service.engine.build import LoadedJudge, build
+from service.engine.decisions.engine import DecisionsEngine
+from service.engine.decisions.protocol import ProtocolName
+from service.errors import ConfigurationError
+from service.settings import EngineSettings, Settings
+from testkit.apps import client_of, fake_settings, item, serving, started
+from testkit.decisions_server import DecisionsServer, connect
+
+NO_REASONS = {"reasoned": "it writes no reasons"}
+ITEMS = [
+    item(),
+    item(response="", prompt=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "“Knee”?"}]),
+    item(
+        prompt=[
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b"},
+            {"role": "user", "content": "c"},
+        ]
+    ),
+]
+
+
+@asynccontextmanager
+async def judging_by(engine: DecisionsEngine, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async def loaded(settings: Settings) -> LoadedJudge:
+        return LoadedJudge(engine, None, reads_texts=ReadsTexts(engine.referable, NO_REASONS))
+
+    app = create_app(fake_settings(**changes), build=loaded)
+    async with started(app), client_of(app) as client:
+        yield client
+
+
+async def scored(client: httpx.AsyncClient, items: Any, **options: Any) -> dict[str, Any]:
+    answer = await client.post("/v1/score", json={"items": items, **options})
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def of_criteria(body: dict[str, Any], field: str) -> list[Any]:
+    return [criterion[field] for result in body["results"] for criterion in result["criteria"]]
+
+
+@pytest.mark.parametrize("protocol", ["system_one", "openai"])
+async def test_our_own_routes_give_the_same_p_as_the_judge_behind_them(protocol: ProtocolName) -> None:
+    items = [*ITEMS, *([item(reference="Rest it for a week.")] if protocol == "system_one" else [])]
+    async with serving() as behind:
+        first = await scored(behind, items)
+        engine = await connect(behind._transport, protocol=protocol)
+        async with judging_by(engine) as client:
+            second = await scored(client, items)
+            assert of_criteria(second, "p") == pytest.approx(of_criteria(first, "p"), abs=1e-6)
+            assert set(of_criteria(second, "status")) == {"ok"}
+            assert set(of_criteria(second, "label_mass")) == {None}, "the protocol has no place for it"
+            again = await scored(client, items)
+            assert set(of_criteria(again, "source")) == {"cache"} and of_criteria(again, "p") == of_criteria(
+                second, "p"
+            )
+            assert second["judge"]["model"] == "fake" and second["judge"]["engine"] == "decisions"
+            known = second["judge"]["fingerprint"]
+            refused = await client.post("/v1/score", json={"items": items, "expect_judge": "0" * 16})
+            assert refused.status_code == 409 and (await scored(client, items, expect_judge=known))["results"]
+
+
+async def test_what_the_protocol_cannot_ask_is_refused_with_the_reason() -> None:
+    async with judging_by(await connect(DecisionsServer(), protocol="openai")) as client:
+        refused: list[tuple[dict[str, Any], str]] = [
+            ({"mode": "reasoned"}, "writes no reasons"),
+            ({"mode": "likert"}, "rates no response"),
+            ({"mode": "implicit"}, "rates no response"),
+            ({"layout": "healthbench"}, "its own layout"),
+            ({"judge_prompt": "question"}, "server"),
+            ({"items": [item(reference="Rest.")]}, "reference"),
+        ]
+        for change, said in refused:
+            answer = await client.post("/v1/score", json={"items": [item()], **change})
+            assert answer.status_code == 422 and said in answer.text, answer.text
+        pair = {"pairs": [{"prompt": "p", "a": "x", "b": "y"}]}
+        assert (await client.post("/v1/compare", json=pair)).status_code == 422
+        described = (await client.get("/v1/judge")).json()
+        assert described["facts"]["weights"] == "undeclared" and described["modes"] == ["verdict"]
+        assert described["labels"] == {} and described["facts"]["server"] == "http://127.0.0.1"
+
+
+async def test_the_cost_that_the_server_reports_is_the_teams() -> None:
+    server = DecisionsServer()
+    async with judging_by(await connect(server)) as client:
+        assert (await scored(client, [item()]))["usage"]["cost"] is None
+        assert (await client.get("/v1/usage")).json()["cost"] is None
+        server.cost = 0.25
+        asked = [item(response="a"), item(response="b")]
+        assert (await scored(client, asked))["usage"]["cost"] == 0.5
+        body = await scored(client, asked)
+        assert body["usage"]["cost"] is None and body["usage"]["prompt_tokens"] == 0, "the cache costs nothing"
+        assert (await client.get("/v1/usage")).json()["cost"] == 0.5
+        assert "rubricd_team_cost_dollars_total" in (await client.get("/metrics")).text
+
+
+async def test_a_server_that_answers_as_another_model_ends_the_judging() -> None:
+    server = DecisionsServer()
+    async with judging_by(await connect(server)) as client:
+        server.model = "jev-2"
+        assert set(of_criteria(await scored(client, [item()]), "status")) == {"engine_error"}
+        answer = await client.post("/v1/score", json={"items": [item()]})
+        assert answer.status_code == 503 and "another judge" in answer.text
+
+
+async def test_the_settings_name_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    engine = await connect(DecisionsServer())
+
+    async def connected(url: str, model: str, **more: Any) -> DecisionsEngine:
+        seen.update(more, url=url, model=model)
+        return engine
+
+    monkeypatch.setattr(DecisionsEngine, "connect", connected)
+    loaded = await build(
+        EngineSettings(
+            engine="decisions",
+            decisions_url="http://s/v1",
+            decisions_model="jev",
+            decisions_key="k",
+            decisions_framing="So? {criterion}",
+            revision="jev-1",
+        )
+    )
+    assert seen["url"] == "http://s/v1" and seen["api_key"] == "k" and seen["expected_model"] == "jev-1"
+    assert seen["framing"] == "So? {criterion}" and seen["max_model_len"] == module.TEXT_WORDS
+    assert loaded.reads_texts is not None and loaded.reads_texts.referable
+    await loaded.engine.stop()
+    for settings in (
+        EngineSettings(engine="decisions", decisions_url="http://s"),
+        EngineSettings(engine="decisions", decisions_url="http://s", decisions_model="m", judge="j"),
+    ):
+        with pytest.raises(ConfigurationError, match="decisions_model"):
+            await build(settings)
