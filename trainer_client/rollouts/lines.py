@@ -83,6 +83,9 @@ def _rollout(line: Mapping[str, Any], place: str) -> Rollout:
         shown=tuple(_list(line, "shown", place)) if line.get("shown") is not None else None,
         judge=judge,
         attempts=line.get("attempts"),
+        coverage=_number(line, "coverage", place),
+        bounds=_bounds(line, place),
+        detail=_detail(line),
     )
 
 
@@ -120,6 +123,21 @@ def _number(line: Mapping[str, Any], name: str, place: str) -> float | None:
     if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
         raise DataError(f"{place}: `{name}` is neither a number nor null")
     return None if value is None else float(value)
+
+
+def _bounds(line: Mapping[str, Any], place: str) -> tuple[float, float] | None:
+    ends = _list(line, "score_bounds", place)
+    if not ends:
+        return None
+    if len(ends) != 2 or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in ends):
+        raise DataError(f"{place}: `score_bounds` are not two numbers")
+    return float(ends[0]), float(ends[1])
+
+
+def _detail(line: Mapping[str, Any]) -> str | None:
+    """What the error of a response that failed says."""
+    error = line.get("error")
+    return str(error["message"]) if isinstance(error, dict) and error.get("message") else None
 
 
 def _status(line: Mapping[str, Any]) -> str:

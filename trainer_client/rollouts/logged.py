@@ -17,8 +17,9 @@ Turns = tuple[Mapping[str, Any], ...]
 @dataclass(frozen=True, slots=True)
 class LoggedVerdict:
     """One criterion of a rollout. `points` are as counted, with the polarity applied; `status` is the wire's, and None
-    where an older log has no verdict and does not say why; `p_raw` is P(met) before its calibration;
-    `fingerprint` is the judge's."""
+    where an older log has no verdict and does not say why; `p_raw` is P(met) before its calibration; `detail` is why
+    there is no verdict, in words; `fingerprint` is the judge's. `level` is the name of the level that a criterion of
+    several levels has reached, `p_levels` are the probabilities of them, `value` is the share of its points."""
 
     id: str
     text: str | None
@@ -31,6 +32,10 @@ class LoggedVerdict:
     explanation: str | None
     fingerprint: str | None
     p_raw: float | None = None
+    detail: str | None = None
+    level: str | None = None
+    p_levels: Mapping[str, float] | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,9 @@ class Rollout:
     """One response. `place` names the file and the row, `step` is the trainer's (optimiser steps in a run's folder),
     `group` is unique among all steps, `id` is that of the prompt's row. `status` is `ok` or why there is no score.
     `shown` are the places of the criteria that a scaffold revealed; it is empty for a bare prompt. `others` are the
-    verdicts of judges that logged beside, by their name, such as the examiner's."""
+    verdicts of judges that logged beside, by their name, such as the examiner's. `coverage` is the share of the points
+    that were judged, `bounds` are the lowest and the highest score that the rest could give, and `detail` says in words
+    why the whole response failed."""
 
     place: str
     step: int | None
@@ -57,6 +64,9 @@ class Rollout:
     judge: str | None
     attempts: int | None
     others: Mapping[str, tuple[LoggedVerdict, ...]] = field(default_factory=dict)
+    coverage: float | None = None
+    bounds: tuple[float, float] | None = None
+    detail: str | None = None
 
     @property
     def answer(self) -> str:

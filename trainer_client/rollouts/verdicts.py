@@ -63,6 +63,10 @@ def _joined(one: Mapping[str, Any], criterion: wire.Criterion | None, fingerprin
         source=one.get("source"),
         explanation=one.get("explanation"),
         fingerprint=one.get("fingerprint") or fingerprint,
+        detail=one.get("detail"),
+        level=one.get("level"),
+        p_levels=one.get("p_levels"),
+        value=one.get("value"),
     )
 
 

@@ -48,13 +48,15 @@ def test_results_of_score_are_rollouts(results: Path) -> None:
     ]
     assert (first.prompt, first.judge, first.attempts, first.status) == ("Hello?", "judge-1", 1, "ok")
     assert first.item().rubric is not None and first.reward is None and first.shown is None
+    assert first.coverage == 1.0 and first.bounds is not None and first.detail is None
 
 
 def test_a_failed_response_has_no_score(tmp_path: Path) -> None:
     path = _lines(tmp_path / "in.jsonl", items(1)[0])
     assert _scored(path, Service(lambda body: problem("invalid_request", 422))) == 1
     (one,) = read(tmp_path / "in.results.jsonl")
-    assert (one.score, one.criteria, one.status) == (None, (), "invalid_request")
+    assert (one.score, one.criteria, one.status, one.coverage) == (None, (), "invalid_request", None)
+    assert one.detail
 
 
 def test_a_last_line_that_is_cut_off_is_left_out_and_said(results: Path) -> None:
