@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 
 _PAGE = Path(__file__).with_name("page.html")
+_PALETTE = Path(__file__).with_name("palette.css")
 
 # The classes that the page's styles know. Of a cell: `name` breaks anywhere, `text` keeps its lines, `n` is a number,
 # `figure` has an interval. Of a verdict: `pass`, `warn`, `fail`.
@@ -24,7 +25,13 @@ def document(title: str, subtitle: str, *, tiles: Iterable[str], sections: Itera
         tiles="\n".join(tiles),
         sections="\n".join(filter(None, sections)),
         styles=styles,
+        palette=palette(),
     )
+
+
+def palette() -> str:
+    """CSS variables with the colours of all pages, in light and in dark."""
+    return _PALETTE.read_text(encoding="utf-8").strip()
 
 
 def tile(number: str, *names: str, verdict: Kind = "", about: str = "") -> str:
