@@ -15,7 +15,7 @@ GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
 .PHONY: help serve real-judge test test-fast check format openapi settings modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
-	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo
+	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo bench-view
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -80,6 +80,9 @@ drill-callers: .venv/dev .venv/nginx  ## attack the real service as one hostile 
 
 chaos-engine: .venv/dev .venv/vllm  ## kill and stop the engine under load, 20 times each: ARGS='--engine local' for that one
 	$(BIN)/python -m loadtests.chaos.engine $(ARGS)
+
+bench-view: .venv/dev  ## measure how fast the page of `rubricd view` filters 10,000 responses in Chromium
+	$(BIN)/python -m loadtests.view $(ARGS)
 
 bench-overhead: .venv/dev  ## measure the CPU time of the service itself, per verdict
 	$(BIN)/python -m loadtests.overhead $(ARGS)

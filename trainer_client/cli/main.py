@@ -38,6 +38,7 @@ _COMMANDS: Mapping[str, _Command] = {
     "generate": _Command("write rubrics with a chat model", "generate"),
     "train": _Command("train a policy on rewards", "train", extra="train"),
     "report": _Command("write a run's report again", "train", "REPORT", "add_report_arguments", "run_report", "train"),
+    "view": _Command("read, search and compare scored responses in one page", "view"),
     "align": _Command("measure which of two responses judges prefer", "align"),
     "watch": _Command("watch a run's rewards", "watch"),
     "agree": _Command("measure judges against labels", "agree"),

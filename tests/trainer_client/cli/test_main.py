@@ -26,6 +26,7 @@ ARGUMENTS = {
     "size": 21,
     "train": 5,
     "tune": 5,
+    "view": 6,
     "watch": 10,
 }
 """How many arguments each command has at least, `--help` among them."""
