@@ -5,7 +5,7 @@ Guarantees: what a log does not hold is None. A criterion without a verdict has 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,9 @@ Turns = tuple[Mapping[str, Any], ...]
 class LoggedVerdict:
     """One criterion of a rollout. `points` are as counted, with the polarity applied; `status` is the wire's, and None
     where an older log has no verdict and does not say why; `p_raw` is P(met) before its calibration; `detail` is why
-    there is no verdict, in words; `fingerprint` is the judge's. `level` is the name of the level that a criterion of
-    several levels has reached, `p_levels` are the probabilities of them, `value` is the share of its points."""
+    there is no verdict, in words; `fingerprint` is the judge's. Of a graded criterion `level` is the place of the level
+    or choice, `p_levels` are the probabilities of all, `value` is the share of its points, and `levels` are their
+    texts; `extracted` is what the judge read out of the response."""
 
     id: str
     text: str | None
@@ -33,9 +34,11 @@ class LoggedVerdict:
     fingerprint: str | None
     p_raw: float | None = None
     detail: str | None = None
-    level: str | None = None
-    p_levels: Mapping[str, float] | None = None
+    level: int | None = None
+    p_levels: Sequence[float] | None = None
     value: float | None = None
+    levels: tuple[str, ...] = ()
+    extracted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

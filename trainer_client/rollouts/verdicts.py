@@ -67,6 +67,8 @@ def _joined(one: Mapping[str, Any], criterion: wire.Criterion | None, fingerprin
         level=one.get("level"),
         p_levels=one.get("p_levels"),
         value=one.get("value"),
+        levels=() if criterion is None else tuple(level.text for level in criterion.options),
+        extracted=one.get("extracted"),
     )
 
 
