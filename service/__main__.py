@@ -12,6 +12,7 @@ from pydantic_settings import CliApp, CliSettingsSource
 
 from service.errors import ConfigurationError
 from service.settings import Settings, unknown_variables
+from service.settings.version import installed_version
 from service.tenancy import keys_cli
 
 _SERVE = "Run the service until a signal stops it. Exit status: 0 after a graceful stop, 1 when the judge cannot serve."
@@ -31,14 +32,17 @@ _ENVIRONMENT = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of the command. 2 for flags or settings that make no sense, before anything is loaded."""
-    parser, sources = _parser()
-    known, unknown = parser.parse_known_args(argv)
+    whole, sources = _parser()
+    known, unknown = whole.parse_known_args(argv)
     flags = vars(known)
     command = flags.pop("command")
+    if flags.pop("version"):
+        print(f"rubricd {installed_version() or '(not installed)'}")
+        return 0
     if unknown:
-        parser.error(_unknown_flag(unknown[0]))
+        whole.error(_unknown_flag(unknown[0]))
     if command is None:
-        parser.print_help(sys.stderr)
+        whole.print_help(sys.stderr)
         return 2
     if command == "keys":
         return keys_cli.run(argparse.Namespace(**flags))
@@ -69,10 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command and its subcommands."""
+    return _parser()[0]
+
+
 def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, CliSettingsSource[Any]]]:
     """The parser, and by command where its settings come from."""
-    parser = argparse.ArgumentParser(prog="python -m service", description="The rubric reward server.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    whole = argparse.ArgumentParser(prog="python -m service", description="The rubric reward server.")
+    whole.add_argument("--version", action="store_true", help="print the version and end")
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     sources: dict[str, CliSettingsSource[Any]] = {}
     for name, summary, description in (
         ("serve", "run the service", _SERVE),
@@ -84,7 +94,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, CliSettingsSource[A
         )
         sources[name] = CliSettingsSource(Settings, root_parser=command)
     keys_cli.add_arguments(commands.add_parser("keys", help="make, list and revoke teams' keys"))
-    return parser, sources
+    return whole, sources
 
 
 def _unknown_flag(flag: str) -> str:

@@ -58,6 +58,15 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
+def next_steps(url: str, bundled: bool) -> str:
+    """What somebody who has just started the service may try, with its own address."""
+    judge = "the bundled judge is a toy; `make serve JUDGE=smollm2` serves a real one. " if bundled else ""
+    return (
+        f"{judge}Try next: open {url}/ in a browser, or in another terminal `.venv/bin/rubricd doctor --url {url}` and "
+        f"docs/tutorial/first-score.md"
+    )
+
+
 class _Server(HttpServer):
     """The first signal begins the drain, the second gives the work that is left no more time, and the third ends the
     process at once. The listener closes when the work is done."""
@@ -126,6 +135,7 @@ def serve(settings: Settings) -> int:
     failures: list[BaseException] = []
 
     def ready() -> None:
+        log.info("%s", next_steps(url_of(listener), settings.judge is None and settings.engine != "remote"))
         adopt()
         spare_the_collector()
 

@@ -19,6 +19,7 @@ from service.api.request_body import parse_lint_request
 from service.api.stored_rubrics import StoredRubrics
 from service.api.worker_threads import WorkerThreads
 from service.errors import InvalidRequest, Unavailable
+from service.settings.version import installed_version
 from trainer_client import wire
 from trainer_client.lint.rules import lint
 
@@ -61,7 +62,8 @@ class Routes:
     async def healthz(self, request: Request) -> Response:
         """Return 200 while the process can judge, or recover by itself; 503 when it must be restarted."""
         if not self._dependencies.lifecycle.dead:
-            return JSONResponse({"status": "alive"})
+            known = installed_version()
+            return JSONResponse({"status": "alive"} | ({} if known is None else {"version": known}))
         detail = "the judge's scheduler died; restart the service"
         status = problems.STATUS[Unavailable]  # without a Retry-After, as no time makes this process work again
         return problems.problem(code=Unavailable.code, status=status, detail=detail, request_id=_id(request))

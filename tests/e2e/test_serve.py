@@ -1,6 +1,7 @@
 """What a newcomer does, for real: start the service, post the README's example, stop it; and what refusals say."""
 
 import asyncio
+import os
 import re
 import shlex
 import subprocess
@@ -86,6 +87,32 @@ def test_it_refuses_to_start_and_says_why(flags: list[str], status: int, message
     assert code == status, said
     assert message in said
     assert "Traceback" not in said
+
+
+def test_the_log_says_what_serves_where_and_what_to_try_next(bundled: Running) -> None:
+    log = bundled.log.read_text(encoding="utf-8")
+    assert re.search(r"ready: judge \S+ on local", log)
+    assert "the bundled judge is a toy; `make serve JUDGE=smollm2`" in log
+    command = re.search(r"Try next: open (\S+)/ in a browser.*`\.venv/bin/rubricd (doctor --url \S+)`", log)
+    assert command is not None and command[1] == bundled.url
+    done = subprocess.run([sys.executable, "-m", "trainer_client", *command[2].split()], capture_output=True, text=True)
+    assert done.returncode == 0 and "the judge is a toy" in done.stdout, done.stdout + done.stderr
+
+
+def test_redis_that_is_not_there_is_said_once_at_the_start() -> None:
+    with service("--engine", "fake", "--redis-url", "redis://127.0.0.1:1") as running:
+        log = running.log.read_text(encoding="utf-8")
+    assert log.count("WARNING service.redis_client: Redis cannot be used") == 1
+    assert "start Redis, or correct `redis_url`" in log
+
+
+def test_the_version_and_a_misspelt_variable() -> None:
+    command = [sys.executable, "-m", "service"]
+    said = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60).stdout
+    assert re.fullmatch(r"rubricd \d+\.\d+\.\d+\n", said)
+    environment = {**os.environ, "RUBRICD_MAX_BATCH_TOKEN": "1"}
+    done = subprocess.run([*command, "serve"], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 2 and "did you mean RUBRICD_MAX_BATCH_TOKENS?" in done.stderr
 
 
 def test_the_command_is_installed() -> None:

@@ -1,13 +1,12 @@
 """Runs the command `rubricd`.
 
-Exit codes: 0 done, 1 a response has no score, a rubric has an error, a figure is beyond a limit, a check of an audit
-failed, rewards raise an alarm or a training ended early, 2 wrong use, 3 an alarm ended a training, 130 interrupted.
+`exit_codes.py` says what its exit codes mean.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -49,6 +48,8 @@ _COMMANDS: Mapping[str, _Command] = {
     "evaluate": _Command("evaluate a policy", "evaluate"),
     "distill": _Command("train a small judge", "distill"),
     "size": _Command("calculate how many GPUs a judge needs", "size"),
+    "doctor": _Command("say what is between here and a judge", "doctor"),
+    "completion": _Command("print a shell's completion", "completion"),
 }
 
 
@@ -56,14 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code of the command with these arguments, by default those of the process."""
     given = list(sys.argv[1:] if argv is None else argv)
     try:
-        parser = _parser(given[0] if given else "")
+        whole = parser(given[:1])
     except ModuleNotFoundError as error:
         if error.name != "numpy":
             raise
         extra = _COMMANDS[given[0]].extra
         print(f"rubricd: {given[0]} needs numpy: pip install 'rubricd[{extra}]'", file=sys.stderr)
         return 2
-    args = parser.parse_args(given)
+    args = whole.parse_args(given)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -84,14 +85,33 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser(given: str) -> argparse.ArgumentParser:
-    """The parser of the command and its subcommands. Of these it knows the arguments of the one that is given: what
-    another one imports takes time, and may not be installed."""
+ALL = tuple(_COMMANDS)
+"""The names of the commands, in the order of the help."""
+
+
+def installed() -> tuple[str, ...]:
+    """The names of the commands whose arguments can be read with what is installed."""
+    return tuple(name for name, command in _COMMANDS.items() if _imports(command.module))
+
+
+def _imports(module: str) -> bool:
+    try:
+        import_module(f"trainer_client.cli.{module}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("trainer_client"):
+            raise
+        return False
+    return True
+
+
+def parser(known: Collection[str]) -> argparse.ArgumentParser:
+    """The parser of the command and its subcommands. Of these it knows the arguments of those in `known`: what another
+    one imports takes time, and may not be installed."""
     whole = Parser(prog="rubricd", description="Get rubric rewards from a judge service.")
     whole.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
-        module = import_module(f"trainer_client.cli.{command.module}") if name == given else None
+        module = import_module(f"trainer_client.cli.{command.module}") if name in known else None
         own = commands.add_parser(name, help=command.about, description=getattr(module, command.description, None))
         if module is not None:
             getattr(module, command.add_arguments)(own)

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from trainer_client import wire
 from trainer_client.cli import results_file
+from trainer_client.cli.score_json import write_summary
 from trainer_client.cli.service_arguments import add_service, aggregation, count, explained
 from trainer_client.client import ClientUsage, Failed, JudgeClient, Outcome, Scored, reward
 from trainer_client.data import notes
@@ -95,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="time for all, in seconds; responses without a result by then have failed",
     )
+    add("--json", type=Path, metavar="FILE", help="write a summary as JSON, too")
     add("--quiet", action="store_true", help="print only the summary, no progress bar and no table")
     _add_options(parser.add_argument_group("options of the scores, as in POST /v1/score"))
 
@@ -153,6 +155,12 @@ def run(args: argparse.Namespace) -> int:
 
         table.show(list(work.items.values()), outcomes)
     took_s = time.monotonic() - started
+    if args.json is not None:
+        try:
+            write_summary(args.json, outcomes, used, out, took_s)
+        except OSError as error:
+            print(f"rubricd: {error}; the results are in {out}", file=sys.stderr)
+            return 2
     before = f" and {len(work.kept)} results of an earlier run" if work.kept else ""
     if used.answers and not args.quiet:
         print(cost(used))
@@ -167,8 +175,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
     """The items, all of them valid as one request, and the path of the results."""
-    if not args.quiet:
-        _require_rich()
     out = _out(args)
     if not out.parent.is_dir():
         raise _Misuse(
@@ -321,13 +327,6 @@ def _progress(total: int, quiet: bool) -> Iterator[Callable[[Outcome], None]]:
 
     with table.progress(total) as advance:
         yield advance
-
-
-def _require_rich() -> None:
-    try:
-        import rich  # noqa: F401
-    except ImportError:
-        raise _Misuse("the table needs rich: pip install 'rubricd[cli]', or use --quiet") from None
 
 
 def _reasoning(text: str) -> Any:

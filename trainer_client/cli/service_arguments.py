@@ -11,6 +11,13 @@ from trainer_client.errors import DataError, Forbidden, RubricdClientError, Unau
 
 
 def add_service(parser: argparse.ArgumentParser) -> None:
+    add_url_and_key(parser)
+    parser.add_argument(
+        "--concurrency", type=count, default=8, metavar="N", help="requests at the same time (%(default)s)"
+    )
+
+
+def add_url_and_key(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--url", default="http://127.0.0.1:8000", metavar="URL", help="address of the judge service (%(default)s)")
     add(
@@ -19,7 +26,6 @@ def add_service(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="environment variable that holds the key (%(default)s)",
     )
-    add("--concurrency", type=count, default=8, metavar="N", help="requests at the same time (%(default)s)")
 
 
 def add_prices(parser: argparse.ArgumentParser) -> None:

@@ -170,11 +170,8 @@ def _known() -> str:
 
 
 def _show(found: Size, args: argparse.Namespace, measured: Lengths | None) -> None:
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        raise SizingError("the table needs rich: pip install 'rubricd[cli]', or use --json") from None
+    from trainer_client.cli.drawing import Console, Table
+
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)

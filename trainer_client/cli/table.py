@@ -1,4 +1,4 @@
-"""Shows a scored file to a person: a progress bar and one table. It needs rich.
+"""Shows a scored file to a person: a progress bar and one table, in plain text where rich is not installed.
 
 Guarantees: a criterion that was not judged is shown with its reason, and counts neither as met nor as not met.
 """
@@ -8,12 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
-
 from trainer_client import wire
+from trainer_client.cli.drawing import (
+    BarColumn,
+    Console,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Table,
+    Task,
+    Text,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from trainer_client.client import Failed, Outcome, Scored
 
 _MOST_ROWS = 20

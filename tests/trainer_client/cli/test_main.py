@@ -1,11 +1,16 @@
 """The command's help explains every argument."""
 
+import argparse
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 
 import pytest
 
-from trainer_client.cli import main
+from trainer_client.cli import exit_codes, main
 
 ARGUMENTS = {
     "agree": 14,
@@ -13,7 +18,9 @@ ARGUMENTS = {
     "audit": 12,
     "calibrate": 13,
     "cascade": 1,
+    "completion": 2,
     "distill": 14,
+    "doctor": 5,
     "evaluate": 1,
     "generate": 15,
     "ledger": 1,
@@ -22,7 +29,7 @@ ARGUMENTS = {
     "report": 2,
     "rescore": 10,
     "rubrics": 1,
-    "score": 21,
+    "score": 22,
     "size": 21,
     "train": 5,
     "tune": 5,
@@ -58,3 +65,60 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as end:
         main.main(["--version"])
     assert end.value.code == 0 and capsys.readouterr().out == f"rubricd {version('rubricd')}\n"
+
+
+WITHOUT_JSON = {
+    "rubrics get": "it prints the rubric as JSON",
+    "rubrics put": "it prints the reference that was stored",
+    "rubrics remove": "it has no result",
+    "train": "the run's folder has metrics.jsonl",
+    "report": "it writes a page",
+    "distill": "the new judge's folder has its figures",
+    "completion": "it prints a script",
+}
+
+
+def _leaves(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not below:
+        yield name, parser
+    for action in below:
+        for inner, own in action.choices.items():
+            yield from _leaves(f"{name} {inner}".strip(), own)
+
+
+def test_every_command_with_figures_gives_them_as_json() -> None:
+    without = [
+        name for name, parser in _leaves("", main.parser(main.ALL)) if "--json" not in parser._option_string_actions
+    ]
+    assert sorted(without) == sorted(WITHOUT_JSON)
+
+
+def test_every_exit_code_of_a_command_is_in_the_table() -> None:
+    """A command that says "1" of itself has its meaning there, and the other way round."""
+    says = set()
+    for name in main.ALL:
+        module = main.import_module(f"trainer_client.cli.{main._COMMANDS[name].module}")
+        run = getattr(module, main._COMMANDS[name].run)
+        if re.search(r"\b1\b", run.__doc__ or "") or re.search(
+            r"Exit code:.*\b1\b", str(getattr(module, "DESCRIPTION", ""))
+        ):
+            says.add(name)
+    assert says == set(exit_codes.FINDINGS)
+    assert list(exit_codes.MEANINGS) == [0, 1, 2, 3, 130]
+
+
+@pytest.mark.parametrize("hidden", ["", "rich"])
+def test_every_command_has_its_help_in_plain_text(hidden: str) -> None:
+    """Piped, with NO_COLOR, and also where rich is not installed: no escape sequence, no traceback."""
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({hidden.split()!r}))\n"
+        "from trainer_client.cli import main\n"
+        "assert main.installed() == main.ALL\n"
+        "main.parser(main.ALL).print_help()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout and all(name in done.stdout for name in main.ALL)

@@ -58,9 +58,6 @@ MISTAKES = [
     Mistake(
         "no folder of results", "score {folder}/rows.jsonl --url {url} --out {folder}/no/x", "make it, or name another"
     ),
-    Mistake(
-        "rich missing", "score {folder}/rows.jsonl --url {url}", "pip install 'rubricd[cli]', or use --quiet", "rich"
-    ),
     Mistake("pyarrow missing", "score {folder}/damaged.parquet --url {url}", "pip install 'rubricd[cli]'", "pyarrow"),
     Mistake("run file missing", "train {folder}/rum.yaml", "rum.yaml: No such file"),
     Mistake("not YAML", "train {folder}/broken.jsonl", "line 2: not YAML"),

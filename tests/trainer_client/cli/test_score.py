@@ -1,5 +1,6 @@
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from testkit.scripted_judge import FINGERPRINT, Service, answered, expected_score, items, problem, scores
+from testkit.scripted_judge import FINGERPRINT, Service, answered, expected_score, items, problem, scores, served
 from tests.trainer_client.cli.scoring import results_in, scored_by
 from trainer_client.cli.main import main
 
@@ -244,13 +245,30 @@ def test_who_is_not_served_learns_what_to_do(
     assert capsys.readouterr().err == f"rubricd: the first {refusal[0]}: {said}{later}\n"
 
 
-def test_without_rich_the_message_says_what_to_install(
-    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "rich", None)
-    assert scored_by(file, Service()) == 2
-    assert "pip install 'rubricd[cli]'" in capsys.readouterr().err
-    assert scored_by(file, Service(), "--quiet") == 0
+def test_without_rich_and_in_a_pipe_the_table_is_plain_text(file: Path) -> None:
+    code = (
+        "import sys; sys.modules.update({'rich': None, 'rich.console': None})\n"
+        "from trainer_client.cli.main import main; sys.exit(main())"
+    )
+    with served(Service()) as url:
+        command = [sys.executable, "-c", code, "score", str(file), "--url", url, "--limit", "3"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "response 0" in done.stdout and "P(met)" in done.stdout and "\x1b" not in done.stdout
+
+
+def test_a_summary_as_json_has_what_was_scored(file: Path, tmp_path: Path) -> None:
+    assert scored_by(file, Service(), "--quiet", "--json", str(tmp_path / "s.json")) == 0
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert (summary["responses"], summary["scored"], summary["failed"]) == (50, 50, {})
+    assert summary["judges"][0]["model"] == "fake" and 0 <= summary["mean_score"] <= 1
+
+
+def test_a_summary_of_nothing_scored_has_no_mean(file: Path, tmp_path: Path) -> None:
+    service = Service(lambda body: problem("overloaded", 503, retry_after="0"))
+    assert scored_by(file, service, "--quiet", "--deadline", "0.2", "--json", str(tmp_path / "s.json")) == 1
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert summary["mean_score"] is None and summary["scored"] == 0 and sum(summary["failed"].values()) == 50
 
 
 def test_numbers_that_make_no_sense_are_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
