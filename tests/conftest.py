@@ -34,6 +34,7 @@ NEEDS = {
     "browser": (
         "e2e/test_playground.py",
         "testkit/test_browser.py",
+        "tools/test_docs_site.py",
         "trainer_client/agreement/test_page_in_browser.py",
         "trainer_client/training/test_report.py",
     ),

@@ -1,0 +1,113 @@
+"""The documentation's site is built strictly, asks no other host for anything, has a search, and can be read by all."""
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from testkit.browser import axe_problems, brightness, opened
+from tools import docs_site, reference_pages
+
+ROOT = docs_site.ROOT
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    assert docs_site.build(folder=folder) == 0
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def url(site: Path) -> Iterator[str]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_every_page_is_in_the_site(site: Path) -> None:
+    pages = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    expected = [*map(str, pages), *docs_site.OUTSIDE.values(), *reference_pages.pages()]
+    assert [one for one in expected if not (site / one).with_suffix(".html").exists()] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    pages = [page for page in pages if not page.startswith("design/decisions/")]
+    missing = [page for page in (*pages, *reference_pages.pages()) if f'"{page}"' not in navigation]
+    assert missing == [], "write them into `nav` of zensical.toml"
+
+
+def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+    assert list(docs_site.requests_elsewhere(site)) == []
+    (site / "bad.html").write_text('<script src="https://cdn.example/a.js"></script>', encoding="utf-8")
+    assert list(docs_site.requests_elsewhere(site)) == ["bad.html: https://cdn.example/a.js"]
+    (site / "bad.html").unlink()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", ["index.html", "tutorial/first-score.html", "reference/settings.html"])
+def test_a_page_in_a_browser(browser: Browser, url: str, page: str, scheme: str) -> None:
+    asked: list[str] = []
+    with opened(browser, "about:blank", scheme=scheme) as tab:  # type: ignore[arg-type]
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(f"{url}/{page}")
+        tab.wait_for_load_state("networkidle")
+        assert (brightness(tab, "body", "backgroundColor") < 0.5) is (scheme == "dark")
+        assert axe_problems(tab) == []
+    assert len(asked) > 3 and [one for one in asked if not one.startswith((url, "data:", "blob:"))] == []
+
+
+def test_the_search_finds_a_page(browser: Browser, url: str) -> None:
+    with opened(browser, f"{url}/index.html") as tab:
+        tab.keyboard.press("/")
+        tab.keyboard.type("truncation_penalty", delay=20)
+        tab.get_by_text("truncation_penalty", exact=False).nth(0).wait_for(timeout=20_000)
+        assert tab.locator("a[href*='run-file'], a[href*='training']").count() > 0
+
+
+BROKEN = ["[gone](nowhere.md)", "[gone](glossary.md#no-such-heading)", "[gone](../NOTHING.md)", "![gone](none.png)"]
+
+
+@pytest.mark.parametrize("link", BROKEN)
+def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path, link: str) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "glossary.md").write_text("# Glossary\n\n## A heading\n", encoding="utf-8")
+    settings = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    before, _, after = settings.partition("\nnav = [")
+    (tmp_path / "zensical.toml").write_text(before + after.partition("\n]\n")[2], encoding="utf-8")
+    for text, ends in (("[here](glossary.md#a-heading)", 0), (link, 1)):
+        (tmp_path / "docs" / "index.md").write_text(f"# Home\n\n{text}\n", encoding="utf-8")
+        assert docs_site.build(tmp_path, tmp_path / "build", {}) == ends
+        shutil.rmtree(tmp_path / "build")
+
+
+def test_links_out_of_the_site_lead_to_the_repository(tmp_path: Path) -> None:
+    docs_site.stage(ROOT, tmp_path, {})
+    index = (tmp_path / "index.md").read_text(encoding="utf-8")
+    assert f"({docs_site.REPOSITORY}/blob/main/README.md)" in index
+    assert "(design/contributing.md)" in index and "(design/decisions/index.md)" in index
+
+
+def test_the_reference_has_what_the_code_has() -> None:
+    pages = reference_pages.pages()
+    assert "## rubricd evaluate healthbench" in pages["reference/command-line.md"]
+    assert "| `score` |" in pages["reference/wire.md"] or "## ScoreResponse" in pages["reference/wire.md"]
+    assert "`rubricd_judgements_total`" in pages["reference/metrics.md"]
+    assert "[RubricdDown](../operate/runbook.md#rubricddown)" in pages["reference/alerts.md"]
+    assert "`quota_exceeded` | 429" in pages["reference/errors.md"]
+    assert "### JudgeClient.score" in pages["reference/python.md"]
+    assert all(page.startswith("# ") and "{{" not in page for page in pages.values())
