@@ -11,9 +11,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from service.api.calibration_file import read_calibration_file
+from service.api.cascade_plan import read_plan_file
 from service.api.dependencies import Dependencies
 from service.api.labelled_rows import built_in_exam, read_labelled_rows
 from service.cache.memory import MemoryCache
@@ -21,6 +23,8 @@ from service.cache.redis import RedisCache
 from service.engine.base import Engine
 from service.engine.build import LoadedJudge
 from service.errors import ConfigurationError
+from service.judges.cascade import Cascade
+from service.judges.cascading import CascadePlan
 from service.judges.composed import Composed, ComposedScorer
 from service.judges.composition import Member
 from service.judges.judge import ScoringJudge
@@ -87,6 +91,7 @@ class Loader:
             for name, entry in file.judges.items()
             if isinstance(entry, deployment.EngineJudge)
         }
+        plans = {name: _plan(name, one) for name, one in file.judges.items() if isinstance(one, deployment.Cascade)}
         running: dict[str, Running] = {}
         found: dict[str, Deployed] = {}
         for name in file.in_order():
@@ -97,7 +102,7 @@ class Loader:
                 found[name] = Deployed(name, kind, running[name].scorer, required=required)
                 continue
             members = {member: found[member].judge for member in entry.members}
-            composition = composed(name, entry, members)
+            composition = composed(name, entry, members, plans)
             scorer: ScoringJudge = ComposedScorer(composition, self.rules, self.parts.clock)
             below = tuple(found[member] for member in entry.members)
             found[name] = Deployed(name, composition.kind, scorer, composition.rule, required, below)
@@ -189,11 +194,26 @@ def own_settings(settings: Settings, entry: deployment.EngineJudge) -> Settings:
     return settings.model_copy(update=own)
 
 
-def composed(name: str, entry: deployment.Composition, members: Mapping[str, ScoringJudge]) -> Composed:
-    """Raises ConfigurationError where the members can be asked in no common way."""
+def _plan(name: str, entry: deployment.Cascade) -> CascadePlan:
+    """Raises ConfigurationError that names the judge."""
+    try:
+        return read_plan_file(entry.plan)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"judge `{name}`: {error}") from error
+
+
+def composed(
+    name: str,
+    entry: deployment.Composition,
+    members: Mapping[str, ScoringJudge],
+    plans: Mapping[str, CascadePlan] = MappingProxyType({}),
+) -> Composed:
+    """Raises ConfigurationError where the members can be asked in no common way, or are not those of a plan."""
     of = [Member(member, judge) for member, judge in members.items()]
     if isinstance(entry, deployment.Panel):
         return Panel(name, entry.rule, entry.quorum or len(of), of)
+    if isinstance(entry, deployment.Cascade):
+        return Cascade(name, plans[name], of, passes_failures=entry.failures == "next")
     names = list(members)
     conditions = [Condition(one.tag, one.language, one.longer_than) for one in entry.routed]
     targets = [names.index(one.judge) for one in entry.routed] + [names.index(entry.default)]

@@ -4,6 +4,7 @@ Guarantees: a name stands for one judge, every member is a judge of the same fil
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
@@ -110,8 +111,32 @@ class Routed(Floor):
         return tuple(dict.fromkeys([*(route.judge for route in self.routed), self.default]))
 
 
-Composition = Panel | Routed
-COMPOSITIONS = ("panel", "routed")
+class Cascade(Floor):
+    """Judges are asked one after the other: the next one is asked where the one before it is unsure."""
+
+    cascade: list[JudgeName] = Field(
+        min_length=2, max_length=4, description="The members, by name, in the order of the plan: the cheapest first."
+    )
+    plan: Path = Field(description="The plan file that `rubricd cascade plan` wrote for these judges.")
+    failures: Literal["next", "stand"] = Field(
+        default="next",
+        description="Where a judge fails, the `next` one is asked, or its failure `stand`s, so that the load on a dear "
+        "judge does not grow when a cheap one dies. Abstentions go on in either case.",
+    )
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(self.cascade)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.cascade)) < len(self.cascade):
+            raise ValueError("a member stands twice in this cascade; name each judge once")
+        return self
+
+
+Composition = Panel | Routed | Cascade
+COMPOSITIONS = ("panel", "routed", "cascade")
 """The field that makes an entry a composition has the composition's name."""
 
 
@@ -122,7 +147,10 @@ def _kind(entry: Any) -> str:
 
 
 JudgeEntry = Annotated[
-    Annotated[EngineJudge, Tag("engine")] | Annotated[Panel, Tag("panel")] | Annotated[Routed, Tag("routed")],
+    Annotated[EngineJudge, Tag("engine")]
+    | Annotated[Panel, Tag("panel")]
+    | Annotated[Routed, Tag("routed")]
+    | Annotated[Cascade, Tag("cascade")],
     Discriminator(_kind),
 ]
 

@@ -16,11 +16,11 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from service.errors import ConfigurationError
-from service.settings.deployment import EngineJudge, JudgeEntry, JudgesFile, Panel, Route, Routed
+from service.settings.deployment import Cascade, EngineJudge, JudgeEntry, JudgesFile, Panel, Route, Routed
 
 Place = tuple[str | int, ...]
 
-_MODELS: Mapping[str, type[BaseModel]] = {"engine": EngineJudge, "panel": Panel, "routed": Routed}
+_MODELS: Mapping[str, type[BaseModel]] = {"engine": EngineJudge, "panel": Panel, "routed": Routed, "cascade": Cascade}
 _SHOWN_ERRORS = 10
 _MAX_BYTES = 500_000
 
@@ -106,6 +106,8 @@ def _named(file: JudgesFile) -> Iterator[tuple[Place, str]]:
 def _members_of(entry: JudgeEntry) -> Iterator[tuple[Place, str]]:
     if isinstance(entry, Panel):
         yield from ((("panel", at), member) for at, member in enumerate(entry.panel))
+    elif isinstance(entry, Cascade):
+        yield from ((("cascade", at), member) for at, member in enumerate(entry.cascade))
     elif isinstance(entry, Routed):
         yield from ((("routed", at, "judge"), route.judge) for at, route in enumerate(entry.routed))
         yield ("default",), entry.default
