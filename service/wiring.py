@@ -220,7 +220,7 @@ async def _load(
     store = MemoryCache[ModeResult](settings.cache_entries)
     loader = Loader(parts, build, rules, store, shared.cache, stack)
     judges, running = await (loader.one(settings) if file is None else loader.several(settings, file))
-    parts.telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(running, store, rules)))
+    parts.telemetry.set_gauge_source(partial(_gauges, parts, shared, _Judging(judges, running, store, rules)))
     return judges
 
 
@@ -228,6 +228,7 @@ async def _load(
 class _Judging:
     """The gauges read these once the judges have loaded."""
 
+    judges: Judges
     running: Mapping[str, Running]
     store: MemoryCache[ModeResult]
     rules: RulePool
@@ -271,6 +272,13 @@ def _gauges(parts: Dependencies, shared: SharedState, judging: _Judging | None =
         limits=quotas,
         reserved=reserved,
         waiting_checks=judging.rules.waiting_by_team,
+        judges_ready={name: one.judge.unavailable_reason is None for name, one in judging.judges.deployed.items()},
+        queued_at={name: one.scheduler.queued_tokens for name, one in judging.running.items() if name},
+        tokens_per_s_of={
+            name: one.scheduler.tokens_per_s
+            for name, one in judging.running.items()
+            if name and one.scheduler.tokens_per_s is not None
+        },
     )
 
 

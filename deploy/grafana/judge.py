@@ -12,6 +12,7 @@ _ITEMS, _PARTIAL, _FAILED, _ABSTAINED = (
 )
 _MET, _DECIDED = 'outcome="met"', 'outcome=~"met|unmet"'
 _UP_TO_30, _UP_TO_70, _UP_TO_90 = 'le="0.3"', 'le="0.7"', 'le="0.9"'
+_DIFFERED, _WITHOUT = 'outcome="differed"', 'outcome="missing"'
 _NO_VERDICT = 'outcome!~"met|unmet|rated"'
 _VERDICTS, _P = "rubricd_judgements_total", "rubricd_p_met"
 _LOW_MASS = f"{rate('rubricd_label_mass_bucket', _UP_TO_90)} / {rate('rubricd_label_mass_count')}"
@@ -20,9 +21,9 @@ _UNCERTAIN = f"({rate(f'{_P}_bucket', _UP_TO_70)} - {rate(f'{_P}_bucket', _UP_TO
 _OVERVIEW: tuple[Panel, ...] = (
     Stat(
         "Judges",
-        "Number of different fingerprints that serve. More than one outside a rollout means that the replicas differ "
-        "in weights, template or engine, and that a training job gets rewards from two judges.",
-        (Query(f"count(count by (fingerprint) ({select('rubricd_judge_info')}))"),),
+        "Number of different fingerprints that serve under one name. More than one outside a rollout means that the "
+        "replicas differ in weights, template or engine, and that a training job gets rewards from two judges.",
+        (Query(f"max(count by (judge) (count by (judge, fingerprint) ({select('rubricd_judge_info')})))"),),
         steps=(2, 3),
         runbook=("RubricdJudgesDiffer",),
     ),
@@ -126,6 +127,55 @@ _VERDICT: tuple[Panel, ...] = (
     ),
 )
 
+_SEVERAL: tuple[Panel, ...] = (
+    Lines(
+        "Disagreement of panels",
+        "How far apart the P(met) of a panel's members are, on average. If it rises, its members have come to "
+        "disagree: a policy may have found what one of them overlooks. Compare them on labelled rows.",
+        (
+            Query(
+                f"{rate('rubricd_panel_disagreement_sum', by='judge')} / "
+                f"{rate('rubricd_panel_disagreement_count', by='judge')}",
+                "{{judge}}",
+            ),
+        ),
+        unit="percentunit",
+        max=1,
+    ),
+    Lines(
+        "Members of panels",
+        "For each member, the fractions of its panel's criteria in which it said another thing than the panel, and in "
+        "which it was missing. A member that is missing makes the panel another judge, as its quorum allows.",
+        (
+            Query(
+                f"{rate('rubricd_panel_members_total', _DIFFERED, by='judge, member')} / "
+                f"{rate('rubricd_panel_members_total', by='judge, member')}",
+                "{{judge}}: {{member}} differed",
+            ),
+            Query(
+                f"{rate('rubricd_panel_members_total', _WITHOUT, by='judge, member')} / "
+                f"{rate('rubricd_panel_members_total', by='judge, member')}",
+                "{{judge}}: {{member}} missing",
+            ),
+        ),
+        unit="percentunit",
+        max=1,
+    ),
+    Lines(
+        "Engines of several judges",
+        "Whether each judge of a deployment that names its judges can judge (left, 1 or 0), the tokens that wait for "
+        "its engine, and its throughput (right).",
+        (
+            Query(f"min by (judge) ({select('rubricd_judge_ready')})", "{{judge}}"),
+            Query(f"sum by (judge) ({select('rubricd_judge_queued_tokens')})", "{{judge}}: tokens", right="short"),
+            Query(
+                f"sum by (judge) ({select('rubricd_judge_tokens_per_second')})", "{{judge}}: tokens/s", right="short"
+            ),
+        ),
+        max=1,
+    ),
+)
+
 _MISSING: tuple[Panel, ...] = (
     Lines(
         "Abstentions",
@@ -197,7 +247,7 @@ _SAME: tuple[Panel, ...] = (
         "Largest change of P(met) on the canaries since the start (left), and failed canaries (right). If one replica "
         "drifts, look at its GPU or its files; if all do, at what they share.",
         (
-            Query(select("rubricd_canary_drift"), "{{instance}}"),
+            Query(select("rubricd_canary_drift"), "{{judge}} {{instance}}"),
             Query(increase("rubricd_canary_failures_total", by="code"), "failed, {{code}}", right="short"),
         ),
         soft_max=0.01,
@@ -233,7 +283,7 @@ _SAME: tuple[Panel, ...] = (
         "Judges in service",
         "One row for each judge. The fingerprint covers weights, tokenizer, template, labels, engine and settings; a "
         "training job can require it with `expect_judge`.",
-        (Query(f"count by (fingerprint, model, engine) ({select('rubricd_judge_info')})", "Replicas"),),
+        (Query(f"count by (fingerprint, model, engine, judge) ({select('rubricd_judge_info')})", "Replicas"),),
         key="fingerprint",
         width=16,
     ),
@@ -246,6 +296,7 @@ BOARD = Board(
     (
         Row("Overview", _OVERVIEW),
         Row("Verdicts", _VERDICT),
+        Row("Several judges", _SEVERAL),
         Row("Missing verdicts", _MISSING),
         Row("Groups", _GROUPS),
         Row("Identity and drift", _SAME),

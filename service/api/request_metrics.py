@@ -5,6 +5,7 @@ holds names from configuration and numbers.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -104,13 +105,32 @@ def _count(telemetry: Telemetry, team: str, mode: str, threshold: float, scored:
                 p_raw.append(judgement.p_raw)
             if judgement.label_mass is not None:
                 label_mass.append(judgement.label_mass)
-            if judgement.disagreement is not None:
+            if judgement.disagreement is not None and not judgement.members:
                 disagreement.append(judgement.disagreement)
     telemetry.count_items(team, [one.score.status for one in scored])
     telemetry.count_reasoning([one.candidate.reasoning for one in scored if one.candidate.reasoning != "none"])
     telemetry.count_judgements(mode, outcomes)
     telemetry.observe_probabilities(p_raw, label_mass, disagreement)
     telemetry.count_threshold_ties(ties)
+
+
+def record_panel(telemetry: Telemetry, judge: str, scored: Sequence[Scored]) -> None:
+    """Counts how a panel's members agree. Where the panel has no verdict nobody has agreed with it."""
+    disagreement: list[float] = []
+    members: Counter[tuple[str, str]] = Counter()
+    for one in scored:
+        for judgement in one.judgements:
+            if judgement.disagreement is not None and judgement.members:
+                disagreement.append(judgement.disagreement)
+            for name, said in judgement.members:
+                members[name, _beside(judgement, said)] += 1
+    telemetry.observe_panel(judge, disagreement, members)
+
+
+def _beside(judgement: Judgement, said: Judgement) -> str:
+    if not said.ok:
+        return "missing"
+    return "agreed" if (said.met, said.level) == (judgement.met, judgement.level) else "differed"
 
 
 def outcome(judgement: Judgement) -> str:

@@ -29,7 +29,7 @@ from service.api.request_body import (
     is_small,
     parse_score_request,
 )
-from service.api.request_metrics import RequestSummary, count_use, record
+from service.api.request_metrics import RequestSummary, count_use, record, record_panel
 from service.api.stored_rubrics import StoredRubrics, refs_in
 from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch
@@ -163,6 +163,8 @@ class ScoreRoute:
         if (ledger := self._dependencies.verdict_ledger) is not None:
             ledger.record(call.team.name, call.judge.fingerprint, options.mode, call.parsed.request.items, scored)
         telemetry = self._dependencies.telemetry
+        if call.judge.identity.engine == "panel":
+            record_panel(telemetry, call.judge.name or "", scored)
         return await record(telemetry, call.team.name, options.mode, options.threshold, scored, usage)
 
     async def _whole(self, request: Request, call: _Call, running: Running | None) -> Response:

@@ -275,6 +275,8 @@ def _result(scored: Scored, judged_by: JudgeIdentity) -> dict[str, Any]:
     warnings = WARNINGS.get(scored.candidate.reasoning, [])
     if judged_by.identity.toy:
         warnings = [*warnings, TOY]
+    if judged_by.members and (missing := _missing_members(scored.judgements)):
+        warnings = [*warnings, missing]
     return {
         "id": scored.candidate.id,
         "status": score.status,
@@ -299,6 +301,17 @@ def _of_graded(judgement: Judgement) -> dict[str, Any]:
 
 def _member(name: str, judgement: Judgement) -> wire.MemberResult:
     return wire.MemberResult(judge=name, status=judgement.status, met=judgement.met, p=judgement.p)
+
+
+def _missing_members(judgements: Sequence[Judgement]) -> wire.ResultWarning | None:
+    """Verdicts that were made without a member are marked: they are another judge's, as the quorum allows."""
+    without = [name for one in judgements if one.ok for name, said in one.members if not said.ok]
+    if not without:
+        return None
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys(without))
+    return wire.ResultWarning(
+        code="members_missing", detail=f"verdicts were made without {names}, which gave none; `members` say why"
+    )
 
 
 TOY = wire.ResultWarning(code="toy_judge", detail="the judge is a toy: believe none of its verdicts")

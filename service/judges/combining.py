@@ -10,30 +10,54 @@ from collections.abc import Sequence
 from typing import Literal
 
 from service.rubrics.judgement import Judgement, Source
+from service.rubrics.rubric import Criterion
 
 PanelRule = Literal["mean", "majority", "unanimous"]
 Said = tuple[str, Judgement]
 """A member's name and its judgement."""
 
 
-def combined(said: Sequence[Said], rule: PanelRule, quorum: int, *, wanted: bool, threshold: float) -> Judgement:
-    """`wanted` says whether meeting the criterion is good, which `unanimous` depends on."""
+def combined(said: Sequence[Said], rule: PanelRule, quorum: int, criterion: Criterion, threshold: float) -> Judgement:
+    """The rule is for criteria that are met or not: levels and choices have the mean of their probabilities, whatever
+    the rule is. The sign of the points decides what `unanimous` means."""
     given = [(name, one) for name, one in said if one.ok]
-    probabilities = [_p(one) for _, one in given]
     if len(given) < quorum:
         return _missing(said, len(given), quorum)
-    p = joint(probabilities, rule, wanted=wanted)
+    if criterion.graded:
+        return _graded(said, given, criterion)
+    probabilities = [_p(one) for _, one in given]
+    p = joint(probabilities, rule, wanted=criterion.points >= 0)
     met = p >= threshold
-    masses = [one.label_mass for _, one in given if one.label_mass is not None]
     return Judgement(
         status="ok",
         source=_source(given),
         met=met,
         p=p,
         p_raw=p,
-        label_mass=min(masses, default=None),
+        label_mass=_label_mass(given),
         explanation=_explanation(given, met),
         disagreement=max(probabilities) - min(probabilities) if len(given) > 1 else None,
+        members=tuple(said),
+    )
+
+
+def _graded(said: Sequence[Said], given: Sequence[Said], criterion: Criterion) -> Judgement:
+    """The most likely option of the mean of the members' probabilities; the first one of a tie."""
+    by_member = [one.p_levels for _, one in given]
+    columns = zip(*(shares for shares in by_member if shares is not None), strict=True)
+    p_levels = tuple(math.fsum(column) / len(column) for column in columns)
+    if None in by_member or len(p_levels) != len(criterion.options):
+        why = "a member said no probabilities of the levels, so that there is nothing to take the mean of"
+        return Judgement(status="unparseable", source="judge", detail=why, members=tuple(said))
+    level = p_levels.index(max(p_levels))
+    worth = [option.value for option in criterion.options]
+    return Judgement(
+        status="ok",
+        source=_source(given),
+        label_mass=_label_mass(given),
+        level=level,
+        p_levels=p_levels,
+        value=math.fsum(p * value for p, value in zip(p_levels, worth, strict=True)),
         members=tuple(said),
     )
 
@@ -49,11 +73,15 @@ def joint(probabilities: Sequence[float], rule: PanelRule, *, wanted: bool) -> f
 
 
 def _p(judgement: Judgement) -> float:
-    """A rule of thumb's verdict has no P but a side."""
+    """A verdict without P(met) is wholly on its side."""
     if judgement.p is not None:
         return judgement.p
     assert judgement.met is not None
     return float(judgement.met)
+
+
+def _label_mass(given: Sequence[Said]) -> float | None:
+    return min((one.label_mass for _, one in given if one.label_mass is not None), default=None)
 
 
 def _source(given: Sequence[Said]) -> Source:

@@ -14,7 +14,7 @@ _LEAST_WORDS = 2
 """So many common words a text has at least, and more of one language than of any other."""
 
 _WORDS = {
-    "en": "the of and to in is that for it with as was on are you this be have what how",
+    "en": "the of and to in is that for it with as was on are you this be have what how i my if should can has not",
     "de": "der die das und ist nicht ich ein eine mit für auf zu den von wie was wenn sich sie",
     "fr": "le la les des est et une un dans que qui pour pas je vous avec sur ce mon comment",
     "es": "el los las es y una un en que por para con no mi me del se como qué cómo",

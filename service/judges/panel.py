@@ -113,11 +113,7 @@ class _PanelJudging:
                 n += 1
         return [
             combined(
-                [(name, column[j]) for name, column in columns],
-                self._rule,
-                self._quorum,
-                wanted=criterion.points >= 0,
-                threshold=self._threshold,
+                [(name, column[j]) for name, column in columns], self._rule, self._quorum, criterion, self._threshold
             )
             for j, criterion in enumerate(candidate.criteria)
         ]

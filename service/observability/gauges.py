@@ -16,7 +16,8 @@ Numbers = Mapping[tuple[str, str], float]
 @dataclass(frozen=True, slots=True)
 class GaugeValues:
     """The state of the service at one moment. `queued` is in tokens by team and class, `limits` is by team and quota,
-    `reserved` is in tokens by team, `waiting_checks` in rule checks by team. None means that the service has no such
+    `reserved` is in tokens by team, `waiting_checks` in rule checks by team. The last three are by judge,
+    where judges have names. None means that the service has no such
     thing, or has not measured it yet."""
 
     ready: bool = False
@@ -33,6 +34,9 @@ class GaugeValues:
     limits: Numbers = field(default_factory=dict)
     reserved: Mapping[str, int] = field(default_factory=dict)
     waiting_checks: Mapping[str, int] = field(default_factory=dict)
+    judges_ready: Mapping[str, bool] = field(default_factory=dict)
+    queued_at: Mapping[str, float] = field(default_factory=dict)
+    tokens_per_s_of: Mapping[str, float] = field(default_factory=dict)
 
 
 class Gauges(Collector):
@@ -78,6 +82,11 @@ class Gauges(Collector):
         yield self._by_team("rubricd_quota_reserved_tokens", "Tokens that are reserved now.", "", reserved)
         checks = {(team, ""): number for team, number in now.waiting_checks.items()}
         yield self._by_team("rubricd_queued_rule_checks", "Rule checks that wait for a process.", "", checks)
+        yield _by_judge("rubricd_judge_ready", "1 while this judge can judge.", now.judges_ready)
+        yield _by_judge("rubricd_judge_queued_tokens", "Tokens that wait for this judge's engine.", now.queued_at)
+        yield _by_judge(
+            "rubricd_judge_tokens_per_second", "Measured throughput of this judge's engine.", now.tokens_per_s_of
+        )
         restarts = CounterMetricFamily("rubricd_engine_restarts", "Times a dead or hung engine was restarted.")
         restarts.add_metric([], now.engine_restarts)
         yield restarts
@@ -96,6 +105,13 @@ class Gauges(Collector):
 
 def _gauge(name: str, help: str, value: float | None) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, help, value=None if value is None else float(value))
+
+
+def _by_judge(name: str, help: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, help, labels=["judge"])
+    for judge, value in values.items():
+        family.add_metric([judge], float(value))
+    return family
 
 
 class VllmMetrics(Collector):

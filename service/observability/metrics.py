@@ -70,6 +70,16 @@ class Metrics:
         self.disagreement = bulk(
             "rubricd_disagreement", "How far apart P(met) is in two askings of one criterion.", _FRACTION
         )
+        self.panel_disagreement = bulk(
+            "rubricd_panel_disagreement", "How far apart P(met) of a panel's members is.", _FRACTION, "judge"
+        )
+        self.panel_members = counter(
+            "rubricd_panel_members",
+            "Judgements of a panel's members, by whether they agreed with the panel, differed or were missing.",
+            "judge",
+            "member",
+            "outcome",
+        )
         self.order_effect = bulk(
             "rubricd_order_effect", "How far apart P(a is better) is in the two orders of a pair.", _FRACTION
         )

@@ -126,6 +126,12 @@ class Telemetry:
         self._metrics.label_mass.observe(label_mass)
         self._metrics.disagreement.observe(disagreement)
 
+    def observe_panel(self, judge: str, disagreement: Sequence[float], members: Mapping[tuple[str, str], int]) -> None:
+        """`members` counts by member and outcome."""
+        self._metrics.panel_disagreement.observe(disagreement, judge)
+        for (member, outcome), count in members.items():
+            self._metrics.panel_members.labels(judge, member, outcome).inc(count)
+
     def observe_order_effects(self, effects: Sequence[float]) -> None:
         self._metrics.order_effect.observe(effects)
 

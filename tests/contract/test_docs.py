@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 from typing import get_args
 
+import jsonschema
 import pytest
+from ruamel.yaml import YAML
 
 from service import errors
 from service.api.problems import STATUS
@@ -13,8 +15,9 @@ from service.app import create_app
 from service.observability import Telemetry
 from service.rubrics.formulas import AGGREGATIONS
 from service.settings import Settings
+from service.settings.judges_file import read_judges
 from testkit.apps import fake_settings
-from tools import module_table
+from tools import judges_schema, module_table
 from trainer_client import wire
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -33,6 +36,14 @@ OPERATIONS = (DOCS / "operate" / "operations.md").read_text(encoding="utf-8")
 def test_openapi_json_is_what_the_service_serves() -> None:
     written = json.loads((DOCS / "openapi.json").read_text(encoding="utf-8"))
     assert written == create_app(fake_settings()).openapi(), "run `make openapi`"
+
+
+def test_the_schema_of_judges_yaml_is_that_of_its_models_and_fits_the_example() -> None:
+    text = judges_schema.PAGE.read_text(encoding="utf-8")
+    assert text == judges_schema.written(), "run `make judges-schema`"
+    example = ROOT / "examples" / "judges.yaml"
+    jsonschema.validate(YAML(typ="safe").load(example.read_text(encoding="utf-8")), json.loads(text))
+    assert list(read_judges(example).judges) == ["both", "plain", "shown", "dry_run", "by_length"]
 
 
 def test_the_openapi_document_names_only_what_it_defines() -> None:

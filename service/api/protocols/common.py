@@ -9,7 +9,7 @@ may hold fields that nothing here knows.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, get_args
 
@@ -57,12 +57,18 @@ _RETRYABLE = frozenset(error.code for error in JudgementError.__subclasses__() i
 class TranslationContext:
     """A translation needs these facts besides the body. `query` is the URL's; `limits` bound one request; `end_tokens`
     are taken off the end of a response; `count_neutral` is called with how often a number stood for a missing reward,
-    where the setting allows it."""
+    where the setting allows it; `judge_names` are those of the deployment."""
 
     query: Mapping[str, str]
     limits: ApiSettings
     end_tokens: Sequence[str] = ()
     count_neutral: Callable[[int], None] = lambda rewards: None
+    judge_names: Callable[[], Collection[str]] = tuple
+
+    def judge_of(self, model: str) -> dict[str, Any]:
+        """The option `judge`, where a protocol's field `model` names a judge of this deployment and the URL none. Any
+        other name is ignored: clients send one that they cannot leave out."""
+        return {"judge": model} if "judge" not in self.query and model in self.judge_names() else {}
 
     @property
     def neutral(self) -> float | None:

@@ -42,7 +42,7 @@ class Question(ForeignBody):
 
 
 class Body(ForeignBody):
-    """`model` is ignored: the reply names the judge that answered."""
+    """`model` may be a judge of this deployment. Another name is ignored: the reply names the judge that answered."""
 
     model: str
     input: str | list[Any]
@@ -63,7 +63,8 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     rubrics = typed_questions.rubrics(asked, context.limits.max_criteria)
     last = conversation[-1]
     response = as_response([last]) if last.calls else last.content
-    request = build_request([(Label((), {"rubric": rubric, **shared}, {}), response) for rubric in rubrics], context)
+    named = context.judge_of(parsed.model)
+    request = build_request([(Label((), {"rubric": rubric, **shared}, named), response) for rubric in rubrics], context)
     if request.mode not in ("verdict", "reasoned"):
         raise invalid_at("query", "questions are answered one by one, in mode `verdict` or `reasoned`")
     return ParsedRequest(request, lambda answer: reply(answer, parsed.questions, asked))
@@ -90,7 +91,7 @@ def reply(answer: wire.ScoreResponse, questions: Sequence[Question], asked: Sequ
     usage = answer.usage
     return to_json(
         {
-            "model": answer.judge.model,
+            "model": answer.judge.name or answer.judge.model,
             "answers": [_answer(*pair) for pair in zip(questions, found, strict=True)],
             "usage": {
                 "input_tokens": usage.prompt_tokens,

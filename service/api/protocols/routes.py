@@ -91,6 +91,7 @@ class ProtocolRoutes:
             limits=settings,
             end_tokens=COMMON_END_TOKENS if settings.protocol_end_tokens is None else settings.protocol_end_tokens,
             count_neutral=partial(telemetry.count_neutral_rewards, path),
+            judge_names=lambda: self._dependencies.lifecycle.judge().deployed,
         )
 
 

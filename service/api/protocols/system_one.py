@@ -63,7 +63,7 @@ class Question(ForeignBody):
 
 
 class Body(ForeignBody):
-    """`model` is ignored: the reply names the judge that answered."""
+    """`model` may be a judge of this deployment. Another name is ignored: the reply names the judge that answered."""
 
     model: str = ""
     state: Content
@@ -81,7 +81,8 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     prompt, response, reference = _judged(parsed.state)
     shared = {"prompt": prompt} | ({} if reference is None else {"reference": reference})
     rubrics = typed_questions.rubrics([*asked.values()], context.limits.max_criteria)
-    labels = [Label((), {"rubric": rubric, **shared}, {}) for rubric in rubrics]
+    named = context.judge_of(parsed.model)
+    labels = [Label((), {"rubric": rubric, **shared}, named) for rubric in rubrics]
     request = build_request([(label, response) for label in labels], context)
     if request.mode not in ("verdict", "reasoned"):
         raise invalid_at("query", "questions are answered one by one, in mode `verdict` or `reasoned`")
@@ -153,7 +154,7 @@ def _reply(answer: wire.ScoreResponse, questions: Mapping[str, Question], asked:
         again_s = 1.0 if may_come_later(answer.results) else None
         raise NotJudged(f"{len(missing)} of {len(answers)} questions have no answer; {why}", again_s)
     usage = {"input_tokens": answer.usage.prompt_tokens, "output_tokens": answer.usage.completion_tokens}
-    return to_json({"model": answer.judge.model, "answers": answers, "usage": usage})
+    return to_json({"model": answer.judge.name or answer.judge.model, "answers": answers, "usage": usage})
 
 
 def _answer(question: Question, p: tuple[float, ...] | None) -> dict[str, Any] | None:

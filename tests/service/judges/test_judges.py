@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 
+from service.app import create_app, lifecycle_of
+from service.engine.build import LoadedJudge
+from service.engine.fake import FakeEngine
+from service.errors import ConfigurationError
+from service.judges.judges import Judges
+from service.lifecycle import Lifecycle
 from service.settings import Settings
-from testkit.apps import fake_settings, item, serving
+from testkit.apps import client_of, fake_settings, item, serving, started
+from testkit.metrics_page import Page
+from testkit.tokenizer_families import family
 
 FILE = """
 judges:
@@ -67,6 +75,16 @@ async def test_a_judge_that_there_is_not_is_refused_on_every_route_with_the_near
             assert (await client.post(known[0], json=known[1])).status_code == 200, path
         assert (await client.get("/v1/judge?judge=bth")).status_code == 422
         assert (await client.get("/v1/judge?name=b")).status_code == 422
+
+
+async def test_the_model_of_a_typed_question_may_be_a_judge(tmp_path: Path) -> None:
+    state = {"state": "s", "questions": {"q": {"type": "noul", "instructions": "Is it?"}}}
+    asked = {"input": "i", "questions": [{"type": "predicate", "instructions": "Is it?"}]}
+    async with serving(settings=settings(tmp_path)) as client:
+        for path, body in (("/v1/systemone", state), ("/v1/decisions", asked)):
+            for model, url, answered in (("b", "", "b"), ("gpt", "", "both"), ("b", "?judge=a", "a")):
+                reply = await client.post(path + url, json={"model": model, **body})
+                assert reply.json()["model"] == answered, (path, model, url)
 
 
 async def test_the_expected_judge_holds_for_compositions(tmp_path: Path) -> None:
@@ -130,3 +148,67 @@ async def test_a_verdict_is_judged_once_for_all_that_ask_its_judge(tmp_path: Pat
         again = (await client.post("/v1/score", json={"items": [item()], "judge": "b"})).json()["usage"]
     assert (first["judgements"], first["cache_hits"]) == (4, 0), "two criteria, two members"
     assert (again["judgements"], again["cache_hits"]) == (0, 2)
+
+
+async def test_a_panel_without_a_member_says_so_everywhere(tmp_path: Path) -> None:
+    """In the result's warnings, in each criterion, in readiness, in the description and in the metrics."""
+    engines: list[FakeEngine] = []
+
+    async def build(own: Settings) -> LoadedJudge:
+        engines.append(FakeEngine(seed=len(engines)))
+        return LoadedJudge(engines[-1], family("qwen"))
+
+    text = "judges:\n  three: {panel: [a, b, c], quorum: 2}\n  a: {}\n  b: {}\n  c: {}\n"
+    app = create_app(settings(tmp_path, text), build=build)
+    async with started(app), client_of(app) as client:
+        whole = (await client.post("/v1/score", json={"items": [item()]})).json()["results"][0]
+        engines[1].down = "it restarts"
+        ready, info = await client.get("/readyz"), (await client.get("/v1/judge")).json()
+        body = {"items": [item(response="Another.")]}
+        result = (await client.post("/v1/score", json=body)).json()["results"][0]
+        alone = await client.post("/v1/score", json={**body, "judge": "b"})
+        engines[2].down = "it was killed"
+        refused, unready = await client.post("/v1/score", json=body), await client.get("/readyz")
+        still = await client.post("/v1/score", json={**body, "judge": "a"})
+        page = Page((await client.get("/metrics")).text)
+    assert [one["code"] for one in whole["warnings"]] == ["toy_judge"]
+    assert [one["code"] for one in result["warnings"]] == ["toy_judge", "members_missing"]
+    assert result["status"] == "ok"
+    assert [said["status"] for said in result["criteria"][0]["members"]] == ["ok", "engine_error", "ok"]
+    assert ready.json() == {"status": "ready", "degraded": ["judge `b`: it restarts"]}
+    three = info["deployed"][0]
+    assert (three["ready"], three["reason"]) == (True, "`b`: it restarts")
+    assert (alone.status_code, "judge `b`: it restarts" in alone.text) == (503, True)
+    assert (refused.status_code, unready.status_code, still.status_code) == (503, 503, 200)
+    assert "2 of the 3 judges of panel `three` cannot judge" in unready.json()["detail"]
+    assert page("rubricd_panel_members_total", judge="three", member="b", outcome="missing") == 2
+    assert page("rubricd_panel_members_total", judge="three") == 12
+    assert page("rubricd_panel_disagreement_count", judge="three") == 4
+    assert [page("rubricd_judge_ready", judge=name) for name in ("three", "a", "b")] == [0, 1, 0]
+    assert page("rubricd_disagreement_count") == 0, "which is of two askings"
+    assert all(engine.stopped for engine in engines)
+
+
+async def test_metrics_are_by_judge_and_the_old_ones_are_sums(tmp_path: Path) -> None:
+    async with serving(settings=settings(tmp_path)) as client:
+        await client.post("/v1/score", json={"items": [item()]})
+        page = Page((await client.get("/metrics")).text)
+    assert [page("rubricd_judge_info", judge=name) for name in ("a", "b")] == [1, 1]
+    assert page("rubricd_judge_tokens_per_second", judge="a") > 0
+    assert page("rubricd_drain_tokens_per_second") == pytest.approx(
+        sum(page("rubricd_judge_tokens_per_second", judge=name) for name in ("a", "b"))
+    )
+
+
+async def test_one_judge_that_cannot_start_ends_the_start_and_is_named(tmp_path: Path) -> None:
+    for text, why in (
+        ("judges:\n  a: {engine: fake, prompt: qustion}\n", "judge `a`: "),
+        ("judges:\n  a: {engine: remote, remote_key_env: RUBRICD_NO_SUCH}\n", "which is not set"),
+    ):
+        failures: list[BaseException] = []
+        app = create_app(settings(tmp_path, text), lifecycle=Lifecycle[Judges](on_failed=failures.append))
+        async with started(app):
+            assert lifecycle_of(app).state == "failed"
+        assert "judge `a`: " in str(failures[0]) and why in str(failures[0])
+    with pytest.raises(ConfigurationError, match="line 2"):
+        create_app(settings(tmp_path, "judges:\n  a: {engin: fake}\n"))

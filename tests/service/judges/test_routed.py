@@ -1,0 +1,70 @@
+"""Tests of routed judges: which judge a criterion goes to, in which order results come, and rules beside them."""
+
+from dataclasses import replace
+
+import pytest
+
+from service.clock import ManualClock
+from service.engine.fake import FakeEngine
+from service.errors import Unavailable
+from service.judges.composed import ComposedScorer
+from service.judges.routed import Routed
+from service.judges.routing import Condition
+from service.rubrics.rubric import Candidate, Rule
+from service.scoring.request import Options
+from tests.service.judges.engines import candidate, members, truth
+
+
+def mixed(response: str) -> Candidate:
+    """Criteria 0 and 2 are tagged, 1 has a rule, 3 has nothing."""
+    plain = candidate(response)
+    tagged, ruled, other, last = plain.criteria
+    return replace(
+        plain,
+        criteria=(
+            replace(tagged, tags={"kind": "hard"}),
+            replace(ruled, rule=Rule("contains", {"text": "Rest", "ignore_case": True})),
+            replace(other, tags={"kind": "hard"}),
+            last,
+        ),
+    )
+
+
+async def test_a_criterion_is_judged_by_the_judge_of_its_route_and_by_no_other() -> None:
+    clock, engines = ManualClock(), [FakeEngine(seed=n) for n in range(2)]
+    async with members(engines, clock) as (found, rules):
+        routed = ComposedScorer(Routed("r", [Condition(tag="kind:hard")], [1, 0], found), rules, clock)
+        asked = [mixed("Rest it."), candidate("Run.")]
+        (first, second), usage = await routed.score(asked, Options())
+        hard, plain, run = truth(found[1], asked[0], 1), truth(found[0], asked[0], 0), truth(found[0], asked[1], 0)
+    assert [one.p for one in first.judgements] == [hard[0], 1.0, hard[2], plain[3]]
+    assert [one.source for one in first.judgements] == ["judge", "rule", "judge", "judge"]
+    assert [[name for name, _ in one.members] for one in first.judgements] == [["m1"], [], ["m1"], ["m0"]]
+    assert [one.p for one in second.judgements] == run
+    assert usage.judgements == 7 and [engine.prompts for engine in engines] == [5, 2]
+
+
+async def test_a_judge_that_is_down_refuses_what_goes_to_it_and_nothing_else() -> None:
+    clock, engines = ManualClock(), [FakeEngine(seed=n) for n in range(2)]
+    engines[1].down = "it restarts"
+    async with members(engines, clock) as (found, rules):
+        routing = Routed("r", [Condition(tag="kind:hard")], [1, 0], found)
+        routed = ComposedScorer(routing, rules, clock)
+        assert (routing.unavailable_reason, routing.down) == (None, [("m1", "it restarts")])
+        [scored], _ = await routed.score([candidate()], Options())
+        assert scored.score.status == "ok"
+        with pytest.raises(Unavailable, match="judge `m1`: it restarts"):
+            await routed.score([mixed("Rest it.")], Options())
+        engines[0].down = "it was killed"
+        assert routing.unavailable_reason == "no judge of `r` can judge: `m0`: it was killed; `m1`: it restarts"
+
+
+async def test_a_request_of_rules_alone_asks_no_judge() -> None:
+    clock, engines = ManualClock(), [FakeEngine(seed=n) for n in range(2)]
+    only = mixed("Rest it.")
+    only = replace(only, criteria=only.criteria[1:2])
+    async with members(engines, clock) as (found, rules):
+        routed = ComposedScorer(Routed("r", [Condition(tag="kind")], [1, 0], found), rules, clock)
+        [scored], usage = await routed.score([only], Options())
+    assert (scored.score.value, usage.judgements) == (1.0, 0)
+    assert [engine.prompts for engine in engines] == [0, 0]
