@@ -37,8 +37,11 @@ class ClientUsage:
 
 
 def of_answer(usage: wire.Usage) -> ClientUsage:
-    """One answer's usage."""
-    return ClientUsage(answers=1, **usage.model_dump())
+    """One answer's usage. What is not counted here, such as its price in money, stays in the answer."""
+    return ClientUsage(answers=1, **usage.model_dump(include=_COUNTED))
+
+
+_COUNTED = {field.name for field in fields(ClientUsage)} & wire.Usage.model_fields.keys()
 
 
 RETRY = ClientUsage(retries=1)

@@ -32,6 +32,13 @@ async def test_the_answers_usage_is_summed() -> None:
     assert dict(client.usage.items())["prompt_tokens"] == 900
 
 
+async def test_a_price_in_an_answer_is_no_fault() -> None:
+    priced = Service(lambda body: answered({**scores(body), "usage": {**USAGE, "cost": 0.25}}))
+    async with judging(priced) as client:
+        await client.score(items(1))
+        assert client.usage == ClientUsage(answers=1, **USAGE)
+
+
 async def test_attempts_that_were_made_again_are_counted_and_cost_nothing_that_is_known() -> None:
     left = 2
 
