@@ -53,6 +53,14 @@ def prices_of(args: argparse.Namespace, urls: Sequence[str]) -> dict[str, tuple[
     return dict(zip(urls, zip(*sides, strict=True), strict=True))
 
 
+def price(text: str) -> float:
+    """An argument that is a price."""
+    money = float(text)
+    if not 0 <= money < math.inf:
+        raise argparse.ArgumentTypeError("a price is a number from 0 on")
+    return money
+
+
 def count(text: str) -> int:
     """An argument that must be 1 or more."""
     number = int(text)

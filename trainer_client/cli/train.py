@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer_client.cli.service_arguments import price
 from trainer_client.errors import RubricdClientError
-from trainer_client.training import demonstrations, preflight, report, run_config, run_dir
+from trainer_client.training import demonstrations, preflight, report, run_config, run_dir, several_runs
 from trainer_client.training.preflight import Plan
 from trainer_client.training.run_config import RunConfigError
 
 DESCRIPTION = (
     "Train a policy on rubric rewards from a judge service, as a run config describes (docs/guide/training.md)."
 )
-REPORT = "Write report.html of a run again, from the files in its folder."
+REPORT = "Write report.html of a run again, from the files in its folder; of several runs, one page that compares them."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the run's folder")
+    about = "the run's folder; of several, one page with their lines over each other"
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help=about)
+    about = "of several runs, the page (compared.html beside the first FOLDER)"
+    parser.add_argument("--out", type=Path, metavar="FILE", help=about)
+    for side, verb in (("in", "reads"), ("out", "writes")):
+        about = f"price of a million tokens that the judge {verb}, for a sum of money"
+        parser.add_argument(f"--price-{side}", type=price, metavar="MONEY", help=about)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,8 +88,16 @@ def run(args: argparse.Namespace) -> int:
 
 def run_report(args: argparse.Namespace) -> int:
     """The exit code: 0 written, 2 for misuse."""
+    prices = args.price_in, args.price_out
     try:
-        print(report.write(args.folder))
+        if len(args.folders) > 1:
+            path = args.out or args.folders[0].resolve().with_name("compared.html")
+            several_runs.write(args.folders, path, prices)
+            print(path)
+        elif args.out is not None:
+            return _fail("--out names the page of several runs; one run has its report in its folder", 2)
+        else:
+            print(report.write(args.folders[0], prices=prices))
     except (RunConfigError, OSError, ImportError) as error:
         return _fail(str(error), 2)
     return 0

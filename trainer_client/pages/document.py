@@ -4,22 +4,35 @@ Guarantees: the text that a caller gives is escaped, but for the parameters `inn
 are HTML already. A number that is missing is shown as nothing.
 """
 
+import base64
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
 
 _PAGE = Path(__file__).with_name("page.html")
 _PALETTE = Path(__file__).with_name("palette.css")
+
+_SMOOTHING = (
+    '<label class="smoothing" hidden>Smoothing <input type="range" min="0" max="15" step="0.5" value="2.5">'
+    "<output>as drawn</output></label>"
+)
 
 # The classes that the page's styles know. Of a cell: `name` breaks anywhere, `text` keeps its lines, `n` is a number,
 # `figure` has an interval. Of a verdict: `pass`, `warn`, `fail`.
 Kind = str
 
 
-def document(title: str, subtitle: str, *, tiles: Iterable[str], sections: Iterable[str], styles: str = "") -> str:
-    """The whole page. `styles` is CSS of this kind of page alone."""
+def document(
+    title: str, subtitle: str, *, tiles: Iterable[str], sections: Iterable[str], styles: str = "", script: str = ""
+) -> str:
+    """The whole page. `styles` is CSS of this kind of page alone, and `script` the one script that may run in it."""
     return Template(_PAGE.read_text(encoding="utf-8")).substitute(
+        scripts=f"script-src 'sha256-{digest(script)}'" if script else "script-src 'none'",
+        script=f"{_SMOOTHING}<script>{script}</script>" if script else "",
         title=escape(title),
         subtitle=escape(subtitle),
         tiles="\n".join(tiles),
@@ -32,6 +45,17 @@ def document(title: str, subtitle: str, *, tiles: Iterable[str], sections: Itera
 def palette() -> str:
     """CSS variables with the colours of all pages, in light and in dark."""
     return _PALETTE.read_text(encoding="utf-8").strip()
+
+
+def digest(text: str) -> str:
+    """The SHA-256 by which a Content-Security-Policy names a script or a style."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def in_a_script(value: Any) -> str:
+    """The value as JSON that no HTML parser takes for an end of its element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def tile(number: str, *names: str, verdict: Kind = "", about: str = "") -> str:

@@ -70,7 +70,7 @@ def digest(rows: Sequence[Row]) -> dict[str, Any]:
 def check_same(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
     """Raises RunConfigError where the folder holds another run."""
     first = run_config.read(out / "run.yaml")
-    before, now = dict(_flat(first.model_dump(mode="json"))), dict(_flat(run.model_dump(mode="json")))
+    before, now = dict(flat(first.model_dump(mode="json"))), dict(flat(run.model_dump(mode="json")))
     if "kl" not in yaml_fields.loaded(out / "run.yaml"):
         before["kl"] = "plain"  # the run began before there was another
     changed = [
@@ -143,10 +143,11 @@ def _step(line: str) -> float:
         return float("inf")
 
 
-def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Each field of nested objects with its place, as `judging.url`."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _flat(inner, f"{place}.{key}" if place else key)
+            yield from flat(inner, f"{place}.{key}" if place else key)
     else:
         yield place, value
 

@@ -4,16 +4,12 @@ Guarantees: what the responses say cannot become markup or run, since it is held
 allows no script and no style but its own, which are named by their digests.
 """
 
-import base64
-import hashlib
-import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
 
-from trainer_client.pages.document import palette
+from trainer_client.pages.document import digest, in_a_script, palette
 from trainer_client.viewer.columns import Source, pack
 
 _HERE = Path(__file__).parent
@@ -32,9 +28,9 @@ def page(sources: Sequence[Source]) -> str:
         title=escape(title),
         subtitle=escape(_subtitle(sources)),
         style=style,
-        style_digest=_digest(style),
+        style_digest=digest(style),
         script=script,
-        script_digest=_digest(script),
+        script_digest=digest(script),
         data=in_a_script(pack(sources)),
         file_filter=_FILE_FILTER if several else "",
         compare_tab=_COMPARE_TAB if several else "",
@@ -47,22 +43,12 @@ def write(sources: Sequence[Source], path: Path) -> None:
     path.write_text(page(sources), encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def in_a_script(value: Any) -> str:
-    """The value as JSON that no HTML parser takes for an end of its element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
 def _subtitle(sources: Sequence[Source]) -> str:
     rollouts = [one for source in sources for one in source.rollouts]
     scored = sum(one.score is not None for one in rollouts)
     judges = sorted({one.judge for one in rollouts if one.judge})
     judged = f"; judged by {', '.join(judges)}" if judges else ""
     return f"{len(rollouts):,} responses, {scored:,} with a score{judged}"
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _text(name: str) -> str:

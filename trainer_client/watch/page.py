@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer_client.pages.charts import COLOURS, lines, spark
+from trainer_client.pages.charts import Line, figure, script, spark
 from trainer_client.pages.document import badge, document, folded, number, row, section, table, tile
 from trainer_client.watch.alarms import Alarm
 from trainer_client.watch.criteria import least_informative
@@ -49,7 +49,7 @@ def page(found: Health, name: str) -> str:
     title = f"{Path(name).resolve().name}: rewards watched"
     rollouts = found.table.step.shape[0]
     subtitle = f"{rollouts:,} rollouts of {np.unique(found.table.step).shape[0]:,} steps."
-    return document(title, subtitle, tiles=tiles(found), sections=sections(found))
+    return document(title, subtitle, tiles=tiles(found), sections=sections(found), script=script())
 
 
 def tiles(found: Health) -> Iterator[str]:
@@ -71,7 +71,7 @@ def sections(found: Health, updates: int | None = None) -> Iterator[str]:
     log nothing is known but its steps."""
     yield _alarms(found, updates)
     for heading, about, series in _CHARTS:
-        drawn = [(colour, name, found.course[figure]) for colour, name, figure in series if figure in found.course]
+        drawn = [(colour, name, found.course[what]) for colour, name, what in series if what in found.course]
         if any(len(points) > 1 for _, _, points in drawn):
             yield _chart(heading, about, drawn, updates)
     if found.trend is not None:
@@ -139,10 +139,11 @@ def _chart(
     *,
     shares: bool = True,
 ) -> str:
-    series = {colour: [(step / (updates or 1), value) for step, value in points] for colour, _, points in drawn}
-    key = "".join(f'<span><i style="background:{COLOURS[colour]}"></i>{name}</span>' for colour, name, _ in drawn)
-    svg = lines(series, low=0.0 if shares else None, high=1.0 if shares else None, across=_unit(updates))
-    return section(heading, about, f'<figure>{svg}<figcaption class="key">{key}</figcaption></figure>', wide=False)
+    lines = [
+        Line(name, colour, [(step / (updates or 1), value) for step, value in points]) for colour, name, points in drawn
+    ]
+    low, high = (0.0, 1.0) if shares else (None, None)
+    return section(heading, about, figure(heading, lines, low=low, high=high, across=_unit(updates)), wide=False)
 
 
 def _criteria(found: Health) -> str:
@@ -175,7 +176,7 @@ def _criterion(found: Health, place: int) -> str:
     figures = (own.pass_rate, own.informative, own.discrimination, own.length)
     cells = [(_text(named), "text"), (f"{named.points:g}".replace("-", "\N{MINUS SIGN}"), "n")]
     cells += [(number(_known(one[place]), 2), "n") for one in figures]
-    line = spark([(float(step), value) for step, value in pass_rates(found.table, place)])
+    line = spark([(float(step), value) for step, value in pass_rates(found.table, place)], worse=named.points < 0)
     return row([*cells, (f"{own.groups[place]:,}", "n")], more=f"<td>{line}</td>")
 
 

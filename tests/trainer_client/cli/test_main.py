@@ -26,7 +26,7 @@ ARGUMENTS = {
     "ledger": 1,
     "lint": 8,
     "perturb": 5,
-    "report": 2,
+    "report": 5,
     "rescore": 10,
     "rubrics": 1,
     "score": 22,

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser
 
-from testkit.browser import Scheme, brightness, opened, too_wide
+from testkit.browser import Scheme, axe_problems, brightness, opened, too_wide
 from tests.trainer_client.training import runs
 from trainer_client.cli.main import main
-from trainer_client.training import report, run_config, run_dir
+from trainer_client.pages.document import digest
+from trainer_client.training import report, report_charts, run_config, run_dir
 from trainer_client.training.run_config import RunConfigError
 
 Json = dict[str, Any]
@@ -97,21 +98,24 @@ def test_the_page_says_what_the_folder_holds(out: Path) -> None:
     why = _text(page, "Why not judged")
     assert "overloaded 2 16.67%" in why and "timeout and abstained 2 16.67%" in why and " ok " not in why
     criteria = _text(page, "Criteria")
-    assert criteria.index("tea 0.11 0.91 0.80") < criteria.index("&lt;b&gt;boxes 0.50 0.50 0.00")
+    assert criteria.index("tea 0.11 0.91 +0.80") < criteria.index("&lt;b&gt;boxes 0.50 0.50 0.00")
     answers = _text(page, "Answers")
     assert "0.750 0.50 Where &lt;does&gt; it hurt? &lt;script&gt;alert(6)&lt;/script&gt;" in answers
     assert "fingerprint f00d" in page and "judge &lt;&amp;&gt;" in page and "group: 4" in page
 
 
-def test_a_page_needs_nothing_else_and_runs_nothing(out: Path) -> None:
+def test_a_page_needs_nothing_else_and_runs_its_own_script(out: Path) -> None:
     page = report.page(out)
-    assert not re.search(r"<script|<link|<img|<iframe|@import|\bon\w+=|(?:src|href)=\"(?!#)|url\((?!#)", page)
+    assert not re.search(r"<link|<img|<iframe|@import|\bon\w+=\"|(?:src|href)=\"(?!#)|url\((?!#)", page)
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert script is not None and page.count("<script>") == 1
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest(script[1])}'" in page
     assert report.page(out) == page, "the same folder gives the same page"
 
 
 def test_a_run_that_has_only_begun_has_a_page(tmp_path: Path) -> None:
     page = report.page(_folder(tmp_path, []))
-    assert "<b>0</b>" in page and "<figure>" not in page and "<h2>Criteria</h2>" not in page
+    assert "<b>0</b>" in page and "<figure" not in page and "<h2>Criteria</h2>" not in page
 
 
 def test_a_run_without_failures_says_so(tmp_path: Path) -> None:
@@ -134,8 +138,8 @@ def test_every_judge_of_a_run_is_named(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_a_gap_and_not_a_zero() -> None:
     logs = [_log(1), _log(2, **{"reward/bare": None}), {"step": 2, "eval_reward": 1.0}, {"step": 3, "reward": 1.0}]
-    assert report.points(logs, "reward/bare") == [(1, 0.01), (2, None), (3, None)]
-    assert report.points(logs, "eval_reward") == [(2, 1.0)]
+    assert report_charts.points(logs, "reward/bare") == [(1, 0.01), (2, None), (3, None)]
+    assert report_charts.points(logs, "eval_reward") == [(2, 1.0)]
 
 
 def test_the_command_writes_the_page_again(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,3 +167,40 @@ def test_the_page_in_a_browser(browser: Browser, out: Path, scheme: Scheme, widt
             assert abs(ink - ground) > 0.35, (place, ink, ground)
         assert (ground > 0.5) is (scheme == "light")
         assert page.locator("figure svg").first.bounding_box() is not None
+
+
+def test_values_are_shown_under_the_pointer_and_by_key(browser: Browser, out: Path) -> None:
+    with opened(browser, report.write(out).as_uri()) as page:
+        figure = page.locator("figure.plot").first
+        figure.locator("svg").hover(position={"x": 200, "y": 60})
+        assert re.match(r"batch \d+\s*bare prompt 0\.\d+", figure.locator(".tip").inner_text())
+        figure.focus()
+        page.keyboard.press("ArrowRight")
+        page.mouse.move(0, 0)
+        page.keyboard.press("ArrowLeft")
+        assert figure.locator(".tip").inner_text().startswith("batch 50")
+        page.keyboard.press("Escape")
+        assert figure.locator(".tip").is_hidden()
+
+
+def test_lines_are_smoothed_as_the_slider_says(browser: Browser, tmp_path: Path) -> None:
+    logs = [_log(step, **{"reward/bare": float(step % 2)}) for step in range(1, 61)]
+    with opened(browser, report.write(_folder(tmp_path, logs)).as_uri()) as page:
+
+        def spread() -> float:
+            path = page.locator("figure.plot path.line").first.get_attribute("d") or ""
+            heights = [float(one) for one in re.findall(r"[ML][\d.]+,([\d.]+)", path)][10:-10]
+            return max(heights) - min(heights)
+
+        as_drawn, slider = spread(), page.locator(".smoothing input")
+        slider.fill("0")
+        raw = spread()
+        slider.fill("15")
+        assert raw > as_drawn > spread() and "15 % of the points" in page.locator(".smoothing").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Browser, out: Path, scheme: Scheme) -> None:
+    with opened(browser, report.write(out).as_uri(), scheme=scheme) as page:
+        assert axe_problems(page) == []
+        assert page.locator("svg[role=img]:not([aria-label])").count() == 0, "every chart says what it shows"

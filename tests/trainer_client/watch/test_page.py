@@ -32,7 +32,7 @@ def _text(html: str) -> str:
 def test_a_well_run_says_so_with_its_chance() -> None:
     html = page(health(_observed(3).table()), "runs/mine")
     assert "mine: rewards watched" in html and "No alarm. The chance that an honest run ever raises an alarm" in html
-    assert "at most 1.00%" in html and "<script" not in html
+    assert "at most 1.00%" in html
 
 
 def test_alarms_findings_and_a_fall_are_counted_and_told() -> None:
@@ -61,7 +61,7 @@ def _charts(found: Health, updates: int | None = None) -> str:
 
 
 def test_a_runs_log_counts_batches_and_a_log_of_one_step_has_no_charts() -> None:
-    assert "<figure>" not in _charts(health(_observed(1).table()))
+    assert "<figure" not in _charts(health(_observed(1).table()))
     by_steps, by_batches = (_charts(health(_observed(3).table()), updates) for updates in (None, 2))
     assert ">step<" in by_steps and ">batch<" in by_batches and ">step<" not in by_batches
 
