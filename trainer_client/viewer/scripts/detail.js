@@ -63,9 +63,9 @@ function bounds(data, i) {
   const low = data.low[i], high = data.high[i], score = data.score[i];
   if (low !== low && score !== score) return null;
   const from = Math.min(0, low === low ? low : score, score === score ? score : 0), to = Math.max(1, high === high ? high : score, score === score ? score : 1);
-  const at = value => 2 + (value - from) / (to - from) * 196;
+  const at = value => 6 + (value - from) / (to - from) * 188;
   const svg = drawn("svg", { viewBox: "0 0 200 26", class: "bounds", role: "img", "aria-label": score === score ? `score ${number(score)}` : "no score" });
-  svg.append(drawn("line", { x1: 2, x2: 198, y1: 10, y2: 10, class: "axis" }));
+  svg.append(drawn("line", { x1: 6, x2: 194, y1: 10, y2: 10, class: "axis" }));
   for (const value of [from, ...(from < 0 ? [0] : []), to]) svg.append(drawn("line", { x1: at(value), x2: at(value), y1: 6, y2: 14, class: "axis" }), drawn("text", { x: at(value), y: 24, "text-anchor": value === to ? "end" : value === from ? "start" : "middle", text: number(value, 1) }));
   if (low === low && high > low) svg.append(drawn("rect", { x: at(low), y: 7, width: at(high) - at(low), height: 6, class: "range" }));
   if (score === score) svg.append(drawn("circle", { cx: at(score), cy: 10, r: 5, class: "dot" }));
