@@ -226,6 +226,40 @@ def recognise(data: Any) -> System | None:
     return next((system for system in _SYSTEMS if system.keys & data.keys()), None)
 
 
+def check_meant(body: bytes, path: str) -> None:
+    """Raises InvalidRequest where the body of a foreign protocol's route is made for another route of this service. It
+    is asked once a body was refused, which says nothing of the reason."""
+    try:
+        data = read(body)
+    except InvalidRequest:
+        return
+    found = _meant(data)
+    if found is not None and found[1] != path:
+        name, route = found
+        raise InvalidRequest(f"this body is shaped for {name}: send it to `POST {route}`")
+
+
+def _meant(data: Any) -> tuple[str, str] | None:
+    """Whose body it is, and the route that takes it here."""
+    if not isinstance(data, dict):
+        return None
+    items = data.get("items")
+    if isinstance(items, list) and items and isinstance(items[0], dict):
+        compares = items[0].keys() >= {"a", "b"}
+        return ("two responses to compare", "/v1/compare") if compares else ("responses to score", "/v1/score")
+    if "responses_create_params" in data:
+        return "NeMo-Gym's `/verify`", "/verify"
+    questions = data.get("questions")
+    if isinstance(questions, list) or "input" in data:
+        return "an OpenAI decisions route", "/v1/decisions"
+    if "messages" in data and data.keys() & {"ground_truth", "kwargs", "rubric"}:
+        return "eval-protocol's `/evaluate`", "/evaluate"
+    if wire.holds_one_item(data) and "label" not in data:
+        return "a response to score", "/v1/score"
+    system = recognise(data)
+    return None if system is None or system.route is None else (system.name, system.route)
+
+
 def _check_route(data: Any, model: type[BaseModel]) -> None:
     """Raises InvalidRequest for a score's items where a pair's are taken, and the other way round."""
     items = data.get("items") if isinstance(data, dict) else None

@@ -52,8 +52,6 @@ class Body(ForeignBody):
 def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     """Raises InvalidRequest."""
     data = read(body, problems.names_of(Body))
-    if isinstance(data, dict) and (isinstance(data.get("questions"), dict) or "state" in data):
-        raise invalid_at("questions", "questions about a `state` are System One's: send them to `POST /v1/systemone`")
     parsed = validated(data, Body)
     conversation = [Turn("user", parsed.input)] if isinstance(parsed.input, str) else turns(parsed.input, "input")
     if not conversation:

@@ -16,9 +16,9 @@ from service.api.dependencies import Dependencies
 from service.api.metering import charged_body, identified
 from service.api.protocols import eval_protocol, nemo_gym, openai_decisions, openrlhf, slime, system_one
 from service.api.protocols.common import COMMON_END_TOKENS, TranslationContext
-from service.api.request_body import ParsedRequest
+from service.api.request_body import ParsedRequest, check_meant
 from service.api.score import ScoreRoute
-from service.errors import Overloaded, QuotaExceeded, RubricdError, Unavailable
+from service.errors import InvalidRequest, Overloaded, QuotaExceeded, RubricdError, Unavailable
 
 Translation = Callable[[bytes, TranslationContext], ParsedRequest]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -82,7 +82,7 @@ class ProtocolRoutes:
     async def _judge(self, path: str, parse: Translation, request: Request) -> Response:
         context = self._context(path, request)
         dialect = f"{path}?{request.url.query}\n"
-        return await self._score_route.respond(request, lambda body: parse(body, context), dialect=dialect)
+        return await self._score_route.respond(request, partial(_translated, path, parse, context), dialect=dialect)
 
     def _context(self, path: str, request: Request) -> TranslationContext:
         settings, telemetry = self._dependencies.settings, self._dependencies.telemetry
@@ -93,6 +93,15 @@ class ProtocolRoutes:
             count_neutral=partial(telemetry.count_neutral_rewards, path),
             judge_names=lambda: self._dependencies.lifecycle.judge().deployed,
         )
+
+
+def _translated(path: str, parse: Translation, context: TranslationContext, body: bytes) -> ParsedRequest:
+    """Raises InvalidRequest, which names the right route where the body is made for another one."""
+    try:
+        return parse(body, context)
+    except InvalidRequest:
+        check_meant(body, path)
+        raise
 
 
 def _failed_row(body: bytes, why: str) -> bytes:

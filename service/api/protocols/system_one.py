@@ -73,8 +73,6 @@ class Body(ForeignBody):
 def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     """Raises InvalidRequest."""
     data = read(body, problems.names_of(Body))
-    if isinstance(data, dict) and isinstance(data.get("questions"), list):
-        raise invalid_at("questions", "questions as a list are OpenAI's: send this body to `POST /v1/decisions`")
     parsed = validated(data, Body)
     numbered = enumerate(parsed.questions.items())
     asked = {id: _typed(question, "questions", _named(id, at)) for at, (id, question) in numbered}

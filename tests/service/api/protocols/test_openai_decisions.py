@@ -144,7 +144,6 @@ async def test_what_openai_may_add_is_let_be(client: httpx.AsyncClient) -> None:
         (decisions(predicate("a"), {"type": "score", "instructions": "a"}), ["questions", 1, "levels"]),
         (decisions(score("a", *"abcdefghijk")), ["questions", 0, "levels"]),
         (decisions({"type": "box", "instructions": "a"}), ["questions", 0, "type"]),
-        ({"model": "m", "state": "a", "questions": {"q": {"type": "noul"}}}, ["questions"]),
         (decisions(predicate([{"type": "input_image"}])), ["questions", 0, "instructions", 0]),
         (decisions(predicate(" ")), ["questions", 0, "instructions"]),
         (decisions(questions=[]), ["questions"]),
