@@ -45,6 +45,8 @@ def rendered(mode: JudgingMode, settings: Settings, lines: Iterable[str]) -> Ite
 
 def _prompts(mode: JudgingMode, candidate: Candidate) -> dict[str, Any]:
     asked = [criterion for criterion in candidate.criteria if criterion.rule is None]
+    if more := [criterion.id for criterion in asked if not criterion.plain]:
+        raise ConfigurationError(f"criterion `{more[0]}` is more than met or not met, and has no prompt of a verdict")
     prompts = mode.renderer.render([(candidate, asked)])[0] if asked else []
     own = {criterion.id: prompt.own for criterion, prompt in zip(asked, prompts, strict=True)}
     shared = prompts[0].shared if prompts else ()

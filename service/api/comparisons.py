@@ -6,7 +6,7 @@ Guarantees: P is in an answer only where the pair was judged; an abstention show
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from service.api import translate
+from service.api import result_warnings, translate
 from service.api.judges import described
 from service.api.request_metrics import RequestSummary, count_lookups
 from service.modes.comparison import Pair
@@ -113,6 +113,6 @@ def _warnings(one: Compared, judged_by: JudgeIdentity) -> Iterator[wire.ResultWa
     if one.status == "ok" and one.preference is not None and one.preference.disagrees:
         yield _DISAGREE
     for reasoning in dict.fromkeys((one.pair.a.reasoning, one.pair.b.reasoning)):
-        yield from translate.WARNINGS.get(reasoning, [])
+        yield from result_warnings.WARNINGS.get(reasoning, [])
     if judged_by.identity.toy:
-        yield translate.TOY
+        yield result_warnings.TOY

@@ -15,7 +15,8 @@ from service.scoring.exam.grading import Grade, Trust
 from trainer_client import wire
 
 
-def described(judge: JudgeIdentity, trust: Trust) -> wire.Judge:
+def described(judge: JudgeIdentity, trust: Trust, *, read_more: bool = True) -> wire.Judge:
+    """`read_more` says whether its readings of levels and values belong to what is described."""
     return wire.Judge.model_validate(
         {
             "model": judge.identity.model,
@@ -31,6 +32,7 @@ def described(judge: JudgeIdentity, trust: Trust) -> wire.Judge:
             "trust": trust,
             "name": judge.name,
             "members": [_member(one) for one in judge.members] or None,
+            "readings": dict(judge.readings) if judge.readings and read_more else None,
         }
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from service.api.judges import described
+from service.api.result_warnings import warnings_of
 from service.errors import InvalidRequest
 from service.modes.fingerprint import JudgeIdentity
 from service.rubrics.formulas import Aggregation
@@ -67,8 +68,7 @@ def rule_of(verifier: wire.Verifier) -> Rule:
 
 
 def _graded(made: Criterion, criterion: wire.Criterion) -> Criterion:
-    """With its options, or with how a value is extracted. Raises InvalidRequest: no judge reads them so far."""
-    raise InvalidRequest(f"criterion `{made.id}`: this service judges no `levels`, `choices` or `extract` so far")
+    """With its options, or with how a value is extracted."""
     options = tuple(Option(one.text, one.value) for one in criterion.options)
     extraction = None
     if (extract := criterion.extract) is not None:
@@ -217,7 +217,7 @@ def response(
 ) -> wire.ScoreResponse:
     return wire.ScoreResponse(
         id=id,
-        judge=described(judged_by, trust),
+        judge=described(judged_by, trust, read_more=_read_more(scored)),
         results=[wire.Result(**_result(one, judged_by)) for one in scored],
         groups=_groups(scored),
         usage=used(usage),
@@ -231,8 +231,14 @@ def line(index: int, scored: Scored, judged_by: JudgeIdentity) -> wire.StreamedR
 
 def end(id: str, judged_by: JudgeIdentity, trust: Trust, scored: Sequence[Scored], usage: Usage) -> wire.StreamEnd:
     """The last line of a streamed response."""
-    judged = described(judged_by, trust)
+    judged = described(judged_by, trust, read_more=_read_more(scored))
     return wire.StreamEnd(done=True, id=id, judge=judged, groups=_groups(scored), usage=used(usage))
+
+
+def _read_more(scored: Sequence[Scored]) -> bool:
+    """Whether any criterion is more than met or not. Responses of one item share their criteria."""
+    rubrics = {id(one.criteria): one.criteria for one in scored}
+    return any(not criterion.plain for rubric in rubrics.values() for criterion in rubric)
 
 
 def used(usage: Usage) -> wire.Usage:
@@ -261,22 +267,19 @@ def _result(scored: Scored, judged_by: JudgeIdentity) -> dict[str, Any]:
             "explanation": judgement.explanation,
             "detail": judgement.detail,
             "disagreement": judgement.disagreement,
-            **({} if criterion.plain else _of_graded(judgement)),
         }
         for criterion, judgement in zip(scored.criteria, scored.judgements, strict=True)
     ]
     for wired, judgement in zip(criteria, scored.judgements, strict=True):
         if judgement.members:
             wired["members"] = [_member(*said) for said in judgement.members]
+    for place, judgement in enumerate(scored.judgements):
+        if judgement.level is not None or judgement.extracted is not None:
+            criteria[place] |= _of_graded(judgement)
     rating, score = None, scored.score
     if scored.rating is not None and score.value is not None:
         expected, most_likely = scored.rating.expected, scored.rating.most_likely
         rating = wire.Rating(expected=expected, most_likely=most_likely, normalised=score.value)
-    warnings = WARNINGS.get(scored.candidate.reasoning, [])
-    if judged_by.identity.toy:
-        warnings = [*warnings, TOY]
-    if judged_by.members and (missing := _missing_members(scored.judgements)):
-        warnings = [*warnings, missing]
     return {
         "id": scored.candidate.id,
         "status": score.status,
@@ -285,7 +288,7 @@ def _result(scored: Scored, judged_by: JudgeIdentity) -> dict[str, Any]:
         "coverage": score.coverage,
         "criteria": criteria,
         "rating": rating,
-        "warnings": warnings,
+        "warnings": warnings_of(scored, toy=judged_by.identity.toy),
         "metadata": scored.candidate.metadata,
     }
 
@@ -301,38 +304,6 @@ def _of_graded(judgement: Judgement) -> dict[str, Any]:
 
 def _member(name: str, judgement: Judgement) -> wire.MemberResult:
     return wire.MemberResult(judge=name, status=judgement.status, met=judgement.met, p=judgement.p)
-
-
-def _missing_members(judgements: Sequence[Judgement]) -> wire.ResultWarning | None:
-    """Verdicts that were made without a member are marked: they are another judge's, as the quorum allows."""
-    without = [name for one in judgements if one.ok for name, said in one.members if not said.ok]
-    if not without:
-        return None
-    names = ", ".join(f"`{name}`" for name in dict.fromkeys(without))
-    return wire.ResultWarning(
-        code="members_missing", detail=f"verdicts were made without {names}, which gave none; `members` say why"
-    )
-
-
-TOY = wire.ResultWarning(code="toy_judge", detail="the judge is a toy: believe none of its verdicts")
-WARNINGS: Mapping[ReasoningFound, list[wire.ResultWarning]] = {
-    "kept": [
-        wire.ResultWarning(
-            code="reasoning_kept",
-            detail="the response begins with reasoning, which was judged as a part of the answer; `reasoning: remove` "
-            "takes it off",
-        )
-    ],
-    "unfinished": [
-        wire.ResultWarning(
-            code="reasoning_unfinished",
-            detail="the reasoning did not come to its end, so the answer that was judged is empty or cut short",
-        )
-    ],
-    "no_answer": [
-        wire.ResultWarning(code="answer_empty", detail="no answer stands behind the reasoning; an empty one was judged")
-    ],
-}
 
 
 def _groups(scored: Sequence[Scored]) -> list[wire.Group] | None:

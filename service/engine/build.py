@@ -62,7 +62,7 @@ def _marked(loaded: LoadedJudge, judge: str | None) -> LoadedJudge:
     if engine.identity.engine != "fake" and _is_bundled(engine.identity.facts, judge):
         name = "miniature" if judge is None else engine.identity.model
         engine.identity = replace(engine.identity, model=name, toy=True)
-        loaded = replace(loaded, unserved=frozenset({"reasoned"}))
+        loaded = replace(loaded, unserved=frozenset({"reasoned", "levels", "extract"}))
     if engine.identity.toy:
         log.warning("judge %s is a toy: its verdicts are to be believed by nobody", engine.identity.model)
     return loaded

@@ -95,11 +95,19 @@ def _prose(rng: random.Random) -> str:
 
 def _document(schema: Mapping[str, Any], rng: random.Random) -> Any:
     """Returns one of the schema's documents. Raises ValueError for what the service's own schemas do not use."""
+    if "anyOf" in schema:
+        return _document(rng.choice(schema["anyOf"]), rng)
     if "enum" in schema:
         return rng.choice(schema["enum"])
     kind = schema.get("type")
     if kind == "object":
         return {name: _document(inner, rng) for name, inner in schema.get("properties", {}).items()}
+    if kind == "null":
+        return None
+    if kind == "array":
+        return [_document(schema["items"], rng)]
+    if "pattern" in schema:  # the service's own is that of dates
+        return f"20{rng.randint(10, 99)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
     if kind == "boolean":
         return rng.random() < 0.5
     if kind in ("integer", "number"):

@@ -7,9 +7,11 @@ there is no verdict, and the first missing member's status says why; what each m
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from service.rubrics.judgement import Judgement, Source
+from service.rubrics.levels import judged_level, mean_levels
 from service.rubrics.rubric import Criterion
 
 PanelRule = Literal["mean", "majority", "unanimous"]
@@ -24,7 +26,7 @@ def combined(said: Sequence[Said], rule: PanelRule, quorum: int, criterion: Crit
     if len(given) < quorum:
         return _missing(said, len(given), quorum)
     if criterion.graded:
-        return _graded(said, given, criterion)
+        return _graded(said, given, criterion, threshold)
     probabilities = [_p(one) for _, one in given]
     p = joint(probabilities, rule, wanted=criterion.points >= 0)
     met = p >= threshold
@@ -41,25 +43,20 @@ def combined(said: Sequence[Said], rule: PanelRule, quorum: int, criterion: Crit
     )
 
 
-def _graded(said: Sequence[Said], given: Sequence[Said], criterion: Criterion) -> Judgement:
-    """The most likely option of the mean of the members' probabilities; the first one of a tie."""
-    by_member = [one.p_levels for _, one in given]
-    columns = zip(*(shares for shares in by_member if shares is not None), strict=True)
-    p_levels = tuple(math.fsum(column) / len(column) for column in columns)
-    if None in by_member or len(p_levels) != len(criterion.options):
+def _graded(said: Sequence[Said], given: Sequence[Said], criterion: Criterion, threshold: float) -> Judgement:
+    """What the mean of the members' probabilities says, as of one judge."""
+    by_member = [one.p_levels for _, one in given if one.p_levels is not None]
+    if len(by_member) < len(given) or any(len(one) != len(criterion.options) for one in by_member):
         why = "a member said no probabilities of the levels, so that there is nothing to take the mean of"
         return Judgement(status="unparseable", source="judge", detail=why, members=tuple(said))
-    level = p_levels.index(max(p_levels))
-    worth = [option.value for option in criterion.options]
-    return Judgement(
-        status="ok",
+    judged = judged_level(
+        mean_levels(by_member),
+        criterion.options,
+        threshold=threshold,
         source=_source(given),
         label_mass=_label_mass(given),
-        level=level,
-        p_levels=p_levels,
-        value=math.fsum(p * value for p, value in zip(p_levels, worth, strict=True)),
-        members=tuple(said),
     )
+    return replace(judged, members=tuple(said))
 
 
 def joint(probabilities: Sequence[float], rule: PanelRule, *, wanted: bool) -> float:

@@ -58,7 +58,7 @@ def why_no_explanation(
         return "the judge repeated the example of an explanation in its instructions"
     if any(is_copy(words, sentence) for sentence in template.sentences):
         return "the judge repeated its instructions where its explanation belongs"
-    if any(is_copy(words, words_of(criterion.text)) for criterion in candidate.criteria):
+    if any(is_copy(words, words_of(text)) for criterion in candidate.criteria for text in criterion.shown):
         return "the judge repeated a criterion where its explanation belongs"
     # A copy begins with words that stand in its source side by side; a search for these costs little in a long text.
     opening = re.compile(r"\W*".join(map(re.escape, words[:_RUN])))

@@ -3,6 +3,7 @@
 Guarantees: a change of any part is a new fingerprint, and so a new judge.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from service.prompting.template import Skeleton
 class JudgeIdentity:
     """A judge in one mode, layout and prompt; the prompt's name is None where there is one only. A verdict's label mass
     below `mass_floor` is an abstention. `uncalibrated` is its fingerprint without any calibration: that of the verdicts
-    which are kept. `name` is its name in a deployment that names its judges; `members` are the judges of a
-    composition, each with its name."""
+    which are kept. `readings` are the fingerprints of how it reads `levels`, and values to `extract`. `name` is its
+    name in a deployment that names its judges; `members` are the judges of a composition, each with its name."""
 
     identity: EngineIdentity
     mode: str
@@ -32,6 +33,7 @@ class JudgeIdentity:
     calibration: Calibration | None = None
     name: str | None = None
     members: tuple["JudgeIdentity", ...] = ()
+    readings: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def name_judge(

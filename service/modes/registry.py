@@ -18,6 +18,7 @@ from service.modes.escalation import Escalation
 from service.modes.explanation import TemplateWords
 from service.modes.fingerprint import name_judge
 from service.modes.modes import ComparisonMode, JudgingMode, RatingMode, ReasonedMode, VerdictMode
+from service.modes.more_than_verdicts import RUBRICD, MoreThanVerdicts, levels_if_readable
 from service.modes.rating import find_scale
 from service.modes.served import PROMPTED, JudgingModes, Way
 from service.modes.written_verdict import BOOLEANS, VERDICT_KEY, verdict_schema
@@ -49,6 +50,8 @@ def judging_modes(
     identity = replace(identity, facts={**identity.facts, "tokenizer": segmenter.fingerprint})
     wordings = prompts_for(settings.prompt)
     default = Way(*PROMPTED, next(iter(wordings)))
+
+    more = MoreThanVerdicts(identity, segmenter, tokenizer, settings, unserved)
 
     def rendered(way: Way, *, asks_opposite: bool = False) -> Renderer:
         skeleton = build_skeleton(
@@ -82,6 +85,9 @@ def judging_modes(
             if not isinstance(error, NoSuchMode):  # which is no fault of this judge, and nothing to look into
                 log.info("%s is not served: %s", way.described, error)
             refused[way] = str(error)
+    for way, mode in found.items():
+        if way.layout == RUBRICD and isinstance(mode, VerdictMode | ReasonedMode):
+            found[way] = more.joined_to(mode, writes=Way("reasoned", RUBRICD) in found)
     served = sorted(found, key=lambda way: (MODES.index(way.mode), LAYOUTS.index(way.layout)))
     return JudgingModes({way: found[way] for way in served}, wordings, refused)
 
@@ -98,7 +104,8 @@ def readable_modes(modes: JudgingModes, check_labels: Callable[[tuple[int, ...]]
                 raise
             log.info("%s is not served: %s", way.described, error)
             refused[way] = str(error)
-    return modes.without(refused)
+    readable = {way: levels_if_readable(mode, check_labels) for way, mode in modes.ways.items()}
+    return modes.replaced(readable).without(refused)
 
 
 def _ways(wordings: Mapping[str, Wording]) -> Iterator[Way]:
@@ -199,6 +206,7 @@ def _by_reasons(
         greedy=greedy,
         temperature=settings.vote_temperature,
         max_reasoning_tokens=settings.max_reasoning_tokens,
+        explanation_chars=settings.explanation_chars,
         reasoning_end_id=renderer.control_id(reasoning_end) if reasoning_end else None,
     )
 

@@ -5,6 +5,7 @@ anything else, is Unparseable.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from service.engine.base import Generation
@@ -16,7 +17,9 @@ BOOLEANS = ("true", "false")
 VERDICT_KEY = ', "criteria_met":'
 """What stands in a document between its explanation and its verdict."""
 
-_FIELDS = {"explanation": str, "criteria_met": bool}
+VERDICT_FIELDS = {"explanation": str, "criteria_met": bool}
+OPTION_FIELDS = {"explanation": str, "option": str}
+"""The fields of a document and their types: with a verdict, and with an option of a graded criterion."""
 
 
 def verdict_schema(explanation_chars: int) -> str:
@@ -28,7 +31,7 @@ def verdict_schema(explanation_chars: int) -> str:
                 "explanation": {"type": "string", "maxLength": explanation_chars},
                 "criteria_met": {"type": "boolean"},
             },
-            "required": list(_FIELDS),
+            "required": list(VERDICT_FIELDS),
             "additionalProperties": False,
         },
         separators=(",", ":"),
@@ -41,7 +44,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def read_explanation(generation: Generation) -> str:
+def read_explanation(generation: Generation, fields: Mapping[str, type] = VERDICT_FIELDS) -> str:
     """The explanation in a whole document. The verdict behind it is read from the judge's probabilities at its place,
     since constrained text is a verdict whatever the judge would have said there. Raises Unparseable."""
     if not generation.finished:
@@ -50,7 +53,7 @@ def read_explanation(generation: Generation) -> str:
         document = json.loads(generation.text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError):
         raise Unparseable("the judge wrote something that is not JSON") from None
-    if not isinstance(document, dict) or {key: type(value) for key, value in document.items()} != _FIELDS:
+    if not isinstance(document, dict) or {key: type(value) for key, value in document.items()} != fields:
         raise Unparseable("the judge wrote a JSON document that is no verdict")
     explanation: str = document["explanation"]
     return explanation

@@ -6,7 +6,7 @@ raised and the service does not start.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, Self
 
@@ -44,11 +44,16 @@ class PromptRenderer(Protocol):
 
 class Renderer:
     """Renders one layout's prompts for one tokenizer. `skeleton` is the one that was given, with the place of its
-    labels settled for this tokenizer."""
+    labels settled for this tokenizer. `graded` renders criteria with options, and `extracting` those
+    with a value to extract, where the judge is asked about such; `marker` tells their prompts from others."""
 
     def __init__(self, segmenter: Segmenter, skeleton: Skeleton) -> None:
         self._segmenter = segmenter
         self._pieces: dict[str, tuple[int, ...]] = {}
+        self.name_options: Callable[[int], Sequence[str]] | None = None
+        self.graded: Renderer | None = None
+        self.extracting: Renderer | None = None
+        self.marker = ""
         self.skeleton, self._before_label = self._place_labels(skeleton)
 
     @property
@@ -59,7 +64,24 @@ class Renderer:
         """The same renderer with the ids of untrusted texts that it has tokenised already."""
         other = copy.copy(self)
         other._segmenter = self._segmenter.knowing(known)
+        other.graded = None if self.graded is None else self.graded.knowing(known)
+        other.extracting = None if self.extracting is None else self.extracting.knowing(known)
         return other
+
+    def asking_more(self, graded: "Renderer | None", extracting: "Renderer | None") -> Self:
+        """The same renderer with those of other criteria than plain ones."""
+        other = copy.copy(self)
+        other.graded, other.extracting = graded, extracting
+        return other
+
+    def of(self, criterion: Criterion) -> "Renderer":
+        """The renderer of this criterion's prompts. Raises ValueError where there is none."""
+        if criterion.plain:
+            return self
+        found = self.graded if criterion.graded else self.extracting
+        if found is None:
+            raise ValueError("a criterion that this judge is not asked about")
+        return found
 
     def render(
         self, work: Sequence[tuple[Candidate, Sequence[Criterion]]], salt: str = "", priority: int = 0
@@ -78,10 +100,24 @@ class Renderer:
         return rendered
 
     def criterion_texts(self, criterion: Criterion) -> tuple[str, ...]:
-        """What the judge reads of a criterion: its text, behind its points as `[7] ` where the layout shows them."""
+        """What the judge reads of a criterion: its text, behind its points as `[7] ` where the layout shows them. Of
+        one with options or a value: all that is shown of it, behind what tells its prompt from others."""
+        if not criterion.plain:
+            return (self.of(criterion).marker, criterion.kind, *criterion.shown)
         if not self.skeleton.shows_points:
             return (criterion.text,)
         return (shown_points(criterion.points), criterion.text)
+
+    def render_shown(
+        self, work: Sequence[tuple[Candidate, Sequence[Criterion]]], salt: str = "", priority: int = 0
+    ) -> list[list[Prompt]]:
+        """As `render`, of criteria that are more than met or not: all that is shown of one, in a place of its own each,
+        and the options behind their names."""
+        shared = self._shared_parts([candidate for candidate, _ in work])
+        return [
+            [Prompt(prefix, self._shown(criterion), salt, priority) for criterion in criteria]
+            for prefix, (_, criteria) in zip(shared, work, strict=True)
+        ]
 
     def render_whole(self, candidates: Sequence[Candidate], salt: str = "", priority: int = 0) -> list[Prompt]:
         """Returns for each candidate one prompt that lists its criteria, if it has any, with their weights."""
@@ -114,6 +150,14 @@ class Renderer:
         if added is None:
             raise ConfigurationError(f"the label {label!r} runs into the judge's prompt; set other `labels`")
         return added
+
+    def ids_behind(self, text: str, words: Sequence[str]) -> list[tuple[int, ...] | None]:
+        """The ids that each word adds to a trusted text, None where it changes those before."""
+        return [self._ids_behind(text, word) for word in words]
+
+    def behind_tail(self, words: Sequence[str]) -> list[tuple[int, ...] | None]:
+        """As `ids_behind`, at the label's place."""
+        return self.ids_behind(self.skeleton.tail, [self._before_label + word for word in words])
 
     def place_words(self, text: str, words: Sequence[str]) -> tuple[str, tuple[int, ...]]:
         """The text, ended so that each word is one token behind it, and the words' token ids. Where this tokenizer cuts
@@ -214,6 +258,14 @@ class Renderer:
         """A criterion's own part. Its header, or the header's beginning, ends what all criteria share."""
         points = self._piece(read[0]) if len(read) > 1 else ()
         return self._rest_of_header(self.skeleton.criterion, text) + points + text + self._piece(self.skeleton.tail)
+
+    def _shown(self, criterion: Criterion) -> tuple[int, ...]:
+        first, *others = self._segmenter.encode_untrusted_all(criterion.shown)
+        ids = [*self._rest_of_header(self.skeleton.criterion, first), *first]
+        names = () if self.name_options is None else self.name_options(len(others))
+        for name, text in zip(names or range(1, len(others) + 1), others, strict=True):
+            ids += self._headed(self.skeleton.item.replace("{weight}", str(name)), text)
+        return (*ids, *self._piece(self.skeleton.tail))
 
     def _headed(self, header: str, text: tuple[int, ...]) -> tuple[int, ...]:
         return self._piece(header.partition("{length}")[0]) + self._rest_of_header(header, text) + text

@@ -133,6 +133,9 @@ def build_skeleton(
         ("rubricd", "implicit"): lambda: _rating(tokenizer, "implicit", arguments),
         ("rubricd", "likert"): lambda: _rating(tokenizer, "likert", arguments),
         ("rubricd", "compare"): lambda: _comparison(tokenizer, arguments),
+        ("rubricd", "levels"): lambda: _graded(tokenizer, arguments),
+        ("rubricd", "reasoned_levels"): lambda: _with_options(_reasoned(tokenizer, arguments, "reasoned_levels")),
+        ("rubricd", "extract"): lambda: _extraction(tokenizer, arguments),
         ("healthbench", "verdict"): lambda: _healthbench(tokenizer, grader, arguments, _GRADER_VERDICT),
         ("healthbench", "reasoned"): lambda: _healthbench(tokenizer, grader, arguments, None),
         ("simple_evals", "verdict"): lambda: _simple_evals(tokenizer, grader, arguments, _GRADER_VERDICT),
@@ -189,8 +192,8 @@ def _tokens(tokenizer: ChatTokenizer, text: str) -> int:
     return len(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def _reasoned(tokenizer: ChatTokenizer, arguments: Mapping[str, Any]) -> Skeleton:
-    skeleton, frame = _rubricd(tokenizer, _texts("reasoned"), arguments)
+def _reasoned(tokenizer: ChatTokenizer, arguments: Mapping[str, Any], texts: str = "reasoned") -> Skeleton:
+    skeleton, frame = _rubricd(tokenizer, _texts(texts), arguments)
     return replace(skeleton, tail=skeleton.tail + frame.tail, reasoning_end=frame.reasoning_end)
 
 
@@ -217,6 +220,28 @@ def _comparison(tokenizer: ChatTokenizer, arguments: Mapping[str, Any]) -> Skele
         tail=f"{skeleton.tail}{frame.tail_after_reasoning}Answer:",
         labels=("A", "B"),
         label_gaps=BEFORE_WORD,
+    )
+
+
+def _graded(tokenizer: ChatTokenizer, arguments: Mapping[str, Any]) -> Skeleton:
+    """A criterion with options, each behind its name, which is the answer."""
+    skeleton, frame = _rubricd(tokenizer, _texts("levels"), arguments)
+    tail = f"{skeleton.tail}{frame.tail_after_reasoning}Option:"
+    return replace(_with_options(skeleton), tail=tail, labels=("A", "B"), label_gaps=BEFORE_WORD)
+
+
+def _with_options(skeleton: Skeleton) -> Skeleton:
+    return replace(skeleton, item=skeleton.criterion.replace("# Criterion", "# Option {weight}"))
+
+
+def _extraction(tokenizer: ChatTokenizer, arguments: Mapping[str, Any]) -> Skeleton:
+    """What to look for stands in the criterion's place, and the values to choose from, if there are any, behind it."""
+    skeleton, frame = _rubricd(tokenizer, _texts("extract"), arguments)
+    return replace(
+        skeleton,
+        criterion=skeleton.criterion.replace("# Criterion", "# What to look for"),
+        item=skeleton.criterion.replace("# Criterion", "# Value {weight}"),
+        tail=skeleton.tail + frame.tail_after_reasoning,
     )
 
 

@@ -76,6 +76,7 @@ def aggregate(
     min_coverage: float = 1.0,
     unjudged: Unjudged | None = None,
     rates: Rates | None = None,
+    threshold: float = 0.5,
 ) -> Score:
     """The score of one response: `judgements[i]` is of `criteria[i]`. Criteria with 0 points do not count.
 
@@ -83,12 +84,13 @@ def aggregate(
     all were judged. Where some were and `coverage` reaches `min_coverage`, it is what `unjudged` says: the lower bound,
     the middle of the bounds, or None. With `rates` the value is corrected for the judge's errors, so that its mean is
     right and it may lie outside of the aggregation's range; the bounds then hold the score without errors with 95 %.
+    An unjudged graded criterion is at its worst or best option for its sign; `threshold` says which of them are met.
     Raises InvalidRequest as `check` does, and ValueError for lengths that differ or numbers that no judge may give.
     """
     check(chosen, criteria)
     if rates is not None and chosen.name not in LINEAR:
         raise ValueError("a correction needs an aggregation that is a weighted sum")
-    marks = _marks(criteria, judgements, soft)
+    marks = _marks(criteria, judgements, soft, threshold)
     if not marks.judged and not marks.worst:
         return Score(value=None, bounds=None, coverage=1.0, status="ok")
     if not marks.worst:
@@ -101,7 +103,7 @@ def aggregate(
     return Score(value=value, bounds=(rounded(low), rounded(high)), coverage=marks.coverage, status=status)
 
 
-def _marks(criteria: Sequence[Criterion], judgements: Sequence[Judgement], soft: bool) -> _Marks:
+def _marks(criteria: Sequence[Criterion], judgements: Sequence[Judgement], soft: bool, threshold: float) -> _Marks:
     judged: list[Mark] = []
     missing: list[Criterion] = []
     for criterion, judgement in zip(criteria, judgements, strict=True):
@@ -111,7 +113,8 @@ def _marks(criteria: Sequence[Criterion], judgements: Sequence[Judgement], soft:
             judged.append(judged_mark(criterion, judgement, soft))
         else:
             missing.append(criterion)
-    return _Marks(judged, [mark_at(one, good=False) for one in missing], [mark_at(one, good=True) for one in missing])
+    worst, best = ([mark_at(one, good=good, threshold=threshold) for one in missing] for good in (False, True))
+    return _Marks(judged, worst, best)
 
 
 def _whole(chosen: Aggregation, marks: Sequence[Mark], rates: Rates | None) -> Score:

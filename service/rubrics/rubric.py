@@ -66,6 +66,21 @@ class Criterion:
         return bool(self.options)
 
     @property
+    def kind(self) -> str:
+        """What the judge is asked for: a verdict, an option, or a value of some kind."""
+        if self.extraction is not None:
+            return self.extraction.kind
+        return "option" if self.options else "verdict"
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The texts of it that the judge reads. Where a value is extracted they are the instructions, since the text
+        may say which value is right."""
+        if self.extraction is not None:
+            return (self.extraction.instructions, *self.extraction.choices)
+        return (self.text, *(option.text for option in self.options))
+
+    @property
     def counted(self) -> bool:
         return self.points != 0
 
@@ -116,6 +131,11 @@ class Candidate:
 
     def text_for(self, rule: Rule) -> str:
         """The text that a rule looks at: no tool's words."""
-        if not rule.on_all or not self.trajectory:
+        return self.said if rule.on_all else self.response
+
+    @property
+    def said(self) -> str:
+        """All of the assistant's texts, and no tool's words."""
+        if not self.trajectory:
             return self.response
         return "\n\n".join(turn.content for turn in self.trajectory if turn.role == "assistant")

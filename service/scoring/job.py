@@ -21,10 +21,11 @@ from service.modes.modes import JudgingMode, Query, RatingMode, VerdictMode, ask
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.evaluator import Evaluator, release_all
+from service.scoring.extracting import Extractions, start_extractions
 from service.scoring.judged import Place, score_of, start_checks
 from service.scoring.prior_queries import PriorQueries
 from service.scoring.request import Options, Usage
-from service.scoring.results import BothAskings, Pending, Scored, judge_votes, judged_by_rule, rated
+from service.scoring.results import BothAskings, Pending, Scored, judge_levels, judge_votes, judged_by_rule, rated
 from service.verifiers.checks import RuleChecks
 from service.verifiers.pool import RulePool
 
@@ -71,7 +72,13 @@ class ScoringJob:
                 left, self._open.checks, self._open.rules = await start_checks(
                     self._candidates, self._options, self._rules
                 )
+                extracted = [(i, j) for i, j in left if self._candidates[i].criteria[j].extraction is not None]
+                if extracted:
+                    taken = set(extracted)
+                    left = [place for place in left if place not in taken]
                 await self._evaluate(self._open, self._judging_mode, left)
+                if extracted:
+                    await self._start_extractions(extracted)
         except BaseException:
             self.close()
             raise
@@ -118,6 +125,17 @@ class ScoringJob:
         self._open.places = {(i, 0): i for i in range(len(pending))}
         self._open.pending = pending
 
+    async def _start_extractions(self, places: Sequence[Place]) -> None:
+        self._open.extractions = await start_extractions(
+            self._judging_mode,
+            self._candidates,
+            places,
+            self._options,
+            self.usage,
+            evaluator=self._evaluator,
+            rules=self._rules,
+        )
+
     async def _evaluate(self, results: "OpenResults", judging_mode: JudgingMode, places: Sequence[Place]) -> None:
         """As many queries for each place as there are votes, and the priors that the judge's calibration weighs."""
         votes = (0,) if self._options.votes == 1 else range(1, self._options.votes + 1)
@@ -132,15 +150,21 @@ class ScoringJob:
                 for vote in votes:
                     queries.append(Query(candidate, candidate.criteria[j], vote))
             if priors is not None:  # after the candidate's own, with which they may share a prefix
-                results.priors.update(((i, j), priors.index(candidate, candidate.criteria[j])) for j in own)
+                plain = (j for j in own if candidate.criteria[j].plain)
+                results.priors.update(((i, j), priors.index(candidate, candidate.criteria[j])) for j in plain)
             await turns.rest()
         results.votes = len(votes)
         results.pending = await self._evaluator.evaluate(judging_mode, queries, self._options, self.usage)
         opposite = self._opposite_of(judging_mode)
         if opposite is not None:
             # The prompts share everything before their question, and are computed together where a batch has both.
-            again = await self._evaluator.evaluate(opposite, queries, self._options, self.usage)
-            results.pending = [BothAskings(one, other) for one, other in zip(results.pending, again, strict=True)]
+            # A graded criterion has no opposite: it is asked once.
+            twice = [query for query in queries if query.criterion is None or query.criterion.plain]
+            again = iter(await self._evaluator.evaluate(opposite, twice, self._options, self.usage))
+            results.pending = [
+                BothAskings(one, next(again)) if query.criterion is None or query.criterion.plain else one
+                for query, one in zip(queries, results.pending, strict=True)
+            ]
 
     def _opposite_of(self, judging_mode: JudgingMode) -> JudgingMode | None:
         """The mode of a second asking, where there is one."""
@@ -162,15 +186,20 @@ class ScoringJob:
         for j in range(len(self._candidates[i].criteria)):
             if (check := self._open.checks.get((i, j))) is not None:
                 judgements.append(judged_by_rule(check))
+            elif (extracted := self._open.extractions.judgement((i, j))) is not None:
+                judgements.append(extracted)
             else:
                 judgements.append(self._judgement(self._open, judge, (i, j)))
         return judgements
 
     def _judgement(self, results: "OpenResults", judge: JudgeIdentity, place: Place) -> Judgement:
+        i, j = place
+        criterion = self._candidates[i].criteria[j]
+        if criterion.graded:
+            return judge_levels(results.of(place), criterion.options, self._options.threshold, judge.mass_floor)
         curve = prior = None
         if judge.calibration is not None and self._options.consistency == 1:  # none was made for P(met) of two askings
-            i, j = place
-            curve = judge.calibration.curve_of(self._candidates[i].criteria[j])
+            curve = judge.calibration.curve_of(criterion)
             prior = results.prior_of(place)
         return judge_votes(results.of(place), self._options.threshold, judge.mass_floor, curve, prior)
 
@@ -215,6 +244,7 @@ class OpenResults:
         self.pending: Sequence[Pending | BothAskings] = []
         self.checks: dict[Place, asyncio.Future[bool]] = {}
         self.rules: RuleChecks | None = None
+        self.extractions = Extractions()
 
     def of(self, place: Place) -> Sequence[Pending | BothAskings]:
         start = self.places[place]
@@ -244,7 +274,8 @@ class OpenResults:
                         flight.future.add_done_callback(partial(one_less, i))
             if not n % _PART:
                 await turns.rest()
-        for (i, _), check in self.checks.items():
+        others: list[tuple[Place, asyncio.Future[Any]]] = [*self.checks.items(), *self.extractions.open.items()]
+        for (i, _), check in others:
             if not check.done():
                 left[i] += 1
                 check.add_done_callback(partial(one_less, i))
@@ -267,6 +298,7 @@ class OpenResults:
     def release(self) -> None:
         """Nothing waits for them any more."""
         release_all(self.pending)
+        self.extractions.release()
         if self.rules is not None:
             self.rules.close()
 

@@ -66,5 +66,6 @@ def score_of(
         min_coverage=options.min_coverage,
         unjudged=options.unjudged,
         rates=rates,
+        threshold=options.threshold,
     )
     return Scored(candidate, candidate.criteria, tuple(judgements), score)

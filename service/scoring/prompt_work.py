@@ -143,6 +143,8 @@ def _shared_texts(candidate: Candidate) -> Iterator[str]:
 
 def _own_texts(query: Query) -> Iterator[str]:
     """The texts of the criterion that it is about, or of all of them."""
-    criteria = query.candidate.criteria if query.criterion is None else (query.criterion,)
-    for criterion in criteria:
-        yield criterion.text
+    if query.criterion is not None:
+        yield from query.criterion.shown
+    else:
+        for criterion in query.candidate.criteria:
+            yield criterion.text

@@ -63,7 +63,7 @@ class QueryKeys:
             text = id(about), query.vote
             if text in self._texts:
                 texts = self._texts[text]
-            elif query.criterion is not None and len(query.criterion.text) <= _SHORT:
+            elif query.criterion is not None and query.criterion.plain and len(query.criterion.text) <= _SHORT:
                 texts = self._texts[text] = _digest_of_short(*query.texts(self._renderer), vote=query.vote)
             else:
                 texts = self._texts[text] = await self._own(query)

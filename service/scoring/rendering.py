@@ -153,7 +153,7 @@ def count_characters(queries: Sequence[Query], most: int) -> int:
                 seen.add(id(candidate.turns))
                 for turn in candidate.turns:
                     characters += min(len(turn.content), most)
-        criteria = candidate.criteria if query.criterion is None else (query.criterion,)
-        for criterion in criteria:
-            characters += min(len(criterion.text), most)
+        texts = [one.text for one in candidate.criteria] if query.criterion is None else query.criterion.shown
+        for text in texts:
+            characters += min(len(text), most)
     return characters

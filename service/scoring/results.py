@@ -17,7 +17,8 @@ from service.modes.modes import ModeResult
 from service.modes.rating import Norm, Rating
 from service.rubrics.aggregation import Score
 from service.rubrics.judgement import Judgement, Source, Verdict, abstains, abstention, combine_votes, decide, failed
-from service.rubrics.rubric import Candidate, Criterion
+from service.rubrics.levels import LevelVerdict, combine_level_votes, decide_level
+from service.rubrics.rubric import Candidate, Criterion, Option
 
 Spread = Literal["varied", "zero", "unjudged"]
 CriterionSpread = Literal["all_met", "none_met", "mixed"]
@@ -115,6 +116,26 @@ def judge_votes(
     if len(votes) > 1:
         return combine_votes([_judge(vote, threshold, mass_floor) for vote in votes], threshold=threshold)
     return _judge(votes[0], threshold, mass_floor, curve, prior)
+
+
+def judge_levels(
+    votes: Sequence[Pending | BothAskings], options: Sequence[Option], threshold: float, mass_floor: float
+) -> Judgement:
+    """A graded criterion's judgement from its votes. No calibration was made for levels."""
+    judged = [_judge_level(vote, options, threshold, mass_floor) for vote in votes]
+    return judged[0] if len(judged) == 1 else combine_level_votes(judged, options, threshold=threshold)
+
+
+def _judge_level(
+    vote: Pending | BothAskings, options: Sequence[Option], threshold: float, mass_floor: float
+) -> Judgement:
+    try:
+        verdict = vote.result()
+    except JudgementError as error:
+        return failed(error.with_traceback(None), vote.source)
+    if not isinstance(verdict, LevelVerdict) or len(verdict.p_levels) != len(options):
+        raise TypeError("a graded criterion was answered with something else than its options")
+    return decide_level(verdict, options, threshold=threshold, mass_floor=mass_floor, source=vote.source)
 
 
 def _judge(

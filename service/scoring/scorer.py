@@ -22,6 +22,7 @@ from service.scoring.comparing import Compared, compare
 from service.scoring.evaluator import Evaluator
 from service.scoring.exam.grading import Grade, Trust
 from service.scoring.exam.proctor import NO_EXAM, NoExam, Proctor
+from service.scoring.extracting import check_more_than_verdicts
 from service.scoring.job import ScoringJob
 from service.scoring.request import Options, RequestContext, Usage
 from service.scoring.results import Scored
@@ -171,6 +172,8 @@ def _check_askable(candidates: Sequence[Candidate], options: Options, judging_mo
             f"prompt `{judging_mode.judge.prompt}` has no question `opposite`; leave `consistency` out, or name "
             "another prompt as `judge_prompt`"
         )
+    for criteria in {id(one.criteria): one.criteria for one in candidates}.values():  # responses of an item share them
+        check_more_than_verdicts(judging_mode, options, criteria)
     if judging_mode.renderer.skeleton.referable:
         return
     if any(candidate.reference is not None for candidate in candidates):

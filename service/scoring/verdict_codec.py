@@ -1,16 +1,18 @@
 """Encodes verdicts and ratings as bytes for a cache that processes share, and decodes them strictly.
 
 Guarantees: bytes that do not decode to exactly what `encode` takes raise ValueError: an unknown tag or field, another
-type, a number that is not a probability, a rating that is not ten of them.
+type, a number that is not a probability, a rating that is not ten of them, levels that do not sum to one.
 """
 
 import math
 
 import msgspec
 
+from service.modes.extraction import Extracted
 from service.modes.modes import ModeResult
 from service.modes.rating import RATINGS, Rating
 from service.rubrics.judgement import Verdict
+from service.rubrics.levels import LevelVerdict
 
 _ROUNDING = 1e-6
 
@@ -28,25 +30,50 @@ class _Rating(msgspec.Struct, frozen=True, tag_field="said", tag="rating", forbi
     label_mass: float
 
 
+class _Levels(msgspec.Struct, frozen=True, tag_field="said", tag="levels", forbid_unknown_fields=True):
+    p_levels: list[float]
+    label_mass: float | None
+    explanation: str | None
+
+
+class _Extracted(msgspec.Struct, frozen=True, tag_field="said", tag="extracted", forbid_unknown_fields=True):
+    value: str | None
+
+
+_Stored = _Verdict | _Rating | _Levels | _Extracted
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Verdict | _Rating)
+_decoder = msgspec.msgpack.Decoder(_Stored)
 
 
 def encode(result: ModeResult) -> bytes:
     if isinstance(result, Verdict):
         return _encoder.encode(_Verdict(result.p_met, result.label_mass, result.explanation))
+    if isinstance(result, LevelVerdict):
+        return _encoder.encode(_Levels(list(result.p_levels), result.label_mass, result.explanation))
+    if isinstance(result, Extracted):
+        return _encoder.encode(_Extracted(result.value))
     return _encoder.encode(_Rating(list(result.probabilities), result.label_mass))
 
 
 def decode(raw: bytes) -> ModeResult:
     """Raises ValueError, which msgspec's own errors are."""
-    stored: _Verdict | _Rating = _decoder.decode(raw)
+    stored: _Stored = _decoder.decode(raw)
     if isinstance(stored, _Verdict):
         _check(stored.p_met)
         if stored.label_mass is not None:
             _check(stored.label_mass)
         return Verdict(stored.p_met, stored.label_mass, stored.explanation)
-    return _rating(stored)
+    if isinstance(stored, _Levels):
+        return _levels(stored)
+    return Extracted(stored.value) if isinstance(stored, _Extracted) else _rating(stored)
+
+
+def _levels(stored: _Levels) -> LevelVerdict:
+    for p in (*stored.p_levels, *(() if stored.label_mass is None else (stored.label_mass,))):
+        _check(p)
+    if len(stored.p_levels) < 2 or abs(math.fsum(stored.p_levels) - 1.0) > _ROUNDING:
+        raise ValueError("not the probabilities of levels")
+    return LevelVerdict(tuple(stored.p_levels), stored.label_mass, stored.explanation)
 
 
 def _rating(stored: _Rating) -> Rating:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from trainer_client.wire.models import MAX_POINTS, Strict, Text, says_something
 from trainer_client.wire.verifiers import Verifier
 
-MOST_LEVELS, MOST_CHOICES = 10, 255
+MOST_LEVELS, MOST_CHOICES = 10, 200
 MAX_INSTRUCTIONS_CHARACTERS = 4_000
 MAX_VALUE_CHARACTERS = 1_000
 MAX_VALUES = 32

@@ -38,8 +38,3 @@ class DeployedJudge(Answer):
     required: bool = Field(description="The service is ready while all of these can judge.")
     members: list[str] = Field(default_factory=list, description="By name; empty unless it is a composition.")
     rule: dict[str, Any] | None = Field(default=None, description="How a composition asks its members.")
-
-
-def is_absent(value: object) -> bool:
-    """Fields that one judge alone does not have are left out of its answers."""
-    return value is None

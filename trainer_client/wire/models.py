@@ -53,6 +53,11 @@ def _is_seen(character: str) -> bool:
     )
 
 
+def is_none(value: object) -> bool:
+    """For fields that are left out of what is written where they say nothing."""
+    return value is None
+
+
 class Strict(BaseModel):
     """A part of a request. Anything that does not fit is an error with its place."""
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from trainer_client.wire.calibration import Calibration, Interval
-from trainer_client.wire.judges import DeployedJudge, JudgeMember, MemberResult, is_absent
-from trainer_client.wire.models import Answer, AnyMode, Layout, Mode
+from trainer_client.wire.judges import DeployedJudge, JudgeMember, MemberResult
+from trainer_client.wire.models import Answer, AnyMode, Layout, Mode, is_none
 
 CriterionStatus = Literal[
     "ok",
@@ -25,10 +25,6 @@ CriterionStatus = Literal[
 ResultStatus = Literal["ok", "partial", "failed"]
 Source = Literal["judge", "cache", "rule"]
 Trust = Literal["proven", "unproven", "failed"]
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 class Judge(Answer):
@@ -54,10 +50,13 @@ class Judge(Answer):
         "services: null.",
     )
     name: str | None = Field(
-        default=None, exclude_if=is_absent, description="Its name in a deployment that names its judges."
+        default=None, exclude_if=is_none, description="Its name in a deployment that names its judges."
     )
     members: list[JudgeMember] | None = Field(
-        default=None, exclude_if=is_absent, description="What a composition is made of."
+        default=None, exclude_if=is_none, description="What a composition is made of."
+    )
+    readings: dict[str, str] | None = Field(
+        default=None, description="Fingerprints of how it reads `levels` and `extract`.", exclude_if=is_none
     )
 
     @property
@@ -84,21 +83,21 @@ class CriterionResult(Answer):
         description="Where it was asked twice, or several judges were: how far apart their P(met) are, from 0 to 1.",
     )
     members: list[MemberResult] | None = Field(
-        default=None, exclude_if=is_absent, description="Of a composition: what each judge that was asked said."
+        default=None, exclude_if=is_none, description="Of a composition: what each judge that was asked said."
     )
     level: int | None = Field(
-        default=None, description="Graded criteria: the place of the level or choice, from 0.", exclude_if=_is_none
+        default=None, description="Graded criteria: the place of the level or choice, from 0.", exclude_if=is_none
     )
     p_levels: list[float] | None = Field(
-        default=None, description="The probability of each level or choice, in order.", exclude_if=_is_none
+        default=None, description="The probability of each level or choice, in order.", exclude_if=is_none
     )
     value: float | None = Field(
         default=None,
         description="The expected value over `p_levels`, from 0 to 1; with `soft` it counts, else that of `level`.",
-        exclude_if=_is_none,
+        exclude_if=is_none,
     )
     extracted: str | None = Field(
-        default=None, description="What the judge extracted, as the rule saw it.", exclude_if=_is_none
+        default=None, description="What the judge extracted, as the rule saw it.", exclude_if=is_none
     )
 
 
@@ -317,13 +316,13 @@ class JudgeInfo(Answer):
         default=None, description="Layouts that were added later (`simple_evals`). Older services: null."
     )
     name: str | None = Field(
-        default=None, exclude_if=is_absent, description="Its name in a deployment that names its judges."
+        default=None, exclude_if=is_none, description="Its name in a deployment that names its judges."
     )
     deployed: list[DeployedJudge] | None = Field(
-        default=None, exclude_if=is_absent, description="The judges of such a deployment, the default one first."
+        default=None, exclude_if=is_none, description="The judges of such a deployment, the default one first."
     )
     diagram: str | None = Field(
-        default=None, exclude_if=is_absent, description="What this judge is made of, as a Mermaid flowchart."
+        default=None, exclude_if=is_none, description="What this judge is made of, as a Mermaid flowchart."
     )
 
     def whole(self) -> Self:

@@ -20,6 +20,7 @@ from trainer_client.wire.models import (
     Id,
     Strict,
     Text,
+    is_none,
     says_something,
 )
 from trainer_client.wire.stored_rubrics import rubric_content, split_ref, version_of
@@ -53,10 +54,6 @@ def _with_category(schema: dict[str, Any]) -> None:
     schema["examples"] = [{"text": "Tells the user to see a doctor.", "points": 5, "category": "essential"}]
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
 def _of_sensible_size(points: float) -> float:
     if 0 < abs(points) < MIN_POINTS:
         raise ValueError(f"points are 0 (monitor only) or at least {MIN_POINTS:g} in size")
@@ -84,13 +81,13 @@ class Criterion(Strict):
         default=None,
         description="A graded criterion: its levels in order, of which the judge chooses one. Their values are shares "
         "of `points`, 0 to 1; without `points` they are points.",
-        exclude_if=_is_none,
+        exclude_if=is_none,
     )
     choices: Choices | None = Field(
-        default=None, description="As `levels`, without an order: values may be equal.", exclude_if=_is_none
+        default=None, description="As `levels`, without an order: values may be equal.", exclude_if=is_none
     )
     extract: Extract | None = Field(
-        default=None, description="The judge extracts a value, and a rule decides about it.", exclude_if=_is_none
+        default=None, description="The judge extracts a value, and a rule decides about it.", exclude_if=is_none
     )
     polarity: Polarity | None = Field(
         default=None, description="Overrides the sign of `points` where a data set's sign convention is wrong."

@@ -81,4 +81,7 @@ def _both(plain: ModeResult | JudgementError, opposite: ModeResult | JudgementEr
 def _number(result: ModeResult, floor: float) -> float | None:
     if abstains(result.label_mass, floor):
         return None
-    return result.expected if isinstance(result, Rating) else result.p_met
+    if isinstance(result, Rating):
+        return result.expected
+    assert isinstance(result, Verdict)  # the exam asks about plain criteria
+    return result.p_met

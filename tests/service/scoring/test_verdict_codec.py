@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.modes.extraction import Extracted
 from service.modes.rating import Rating
 from service.rubrics.judgement import Verdict
+from service.rubrics.levels import LevelVerdict
 from service.scoring.verdict_codec import decode, encode
 
 p = st.floats(0, 1)
@@ -83,3 +85,23 @@ def test_no_bytes_raise_anything_else() -> None:
             continue
         assert isinstance(said, Verdict)
         assert 0 <= said.p_met <= 1
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        LevelVerdict((0.25, 0.5, 0.25), 0.9),
+        LevelVerdict((0.5, 0.5), 1.0, "because"),
+        Extracted("42"),
+        Extracted(None),
+    ],
+)
+def test_levels_and_values_come_back_as_they_were(result: LevelVerdict | Extracted) -> None:
+    assert decode(encode(result)) == result
+
+
+@pytest.mark.parametrize("p_levels", [[1.0], [0.5, 0.6], [0.5, float("nan")], []])
+def test_levels_that_are_no_distribution_are_refused(p_levels: list[float]) -> None:
+    raw = msgspec.msgpack.encode({"said": "levels", "p_levels": p_levels, "label_mass": 0.9, "explanation": None})
+    with pytest.raises(ValueError, match="no"):
+        decode(raw)

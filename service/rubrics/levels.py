@@ -1,0 +1,136 @@
+"""Decides graded criteria: which level a judge's probabilities give, and what it is worth. Pure.
+
+A criterion with two options is decided by the threshold, as one that is met or not: the option of the larger value is
+taken where its probability is at or above the threshold. With more options the most likely one is taken, of equal ones
+that of the larger value. Met is a criterion whose option's value is above 0 and at or above the threshold.
+
+Guarantees: with the values 0 and 1 and the same probability, a criterion of two levels has the verdict, the P(met) and
+the value of a plain one, bit by bit.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.rubrics.judgement import Judgement, Source, abstains, abstention
+from service.rubrics.rubric import Option
+
+_PEAK = 0.25
+_VALLEY = 0.5
+"""Two levels with a peak's probability each, and one between them with less than half of the smaller peak."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelVerdict:
+    """A judge's result on a graded criterion, before any request's threshold, so that a cache may keep it.
+    `p_levels` are the options' probabilities, in order, which sum to one."""
+
+    p_levels: tuple[float, ...]
+    label_mass: float | None
+    explanation: str | None = None
+
+
+def is_met(value: float, threshold: float) -> bool:
+    return value > 0 and value >= threshold
+
+
+def chosen_option(p_levels: Sequence[float], options: Sequence[Option], threshold: float) -> int:
+    """The place of the option that is taken."""
+    if len(options) == 2 and options[0].value != options[1].value:
+        low, high = sorted((0, 1), key=lambda place: options[place].value)
+        return high if p_levels[high] >= threshold else low
+    return max(range(len(options)), key=lambda place: (p_levels[place], options[place].value, -place))
+
+
+def expected_value(p_levels: Sequence[float], options: Sequence[Option]) -> float:
+    """Within the options' values, whatever rounding does."""
+    values = [option.value for option in options]
+    mean = math.fsum(p * value for p, value in zip(p_levels, values, strict=True))
+    return min(max(mean, min(values)), max(values))
+
+
+def decide_level(
+    verdict: LevelVerdict, options: Sequence[Option], *, threshold: float, mass_floor: float, source: Source
+) -> Judgement:
+    """The judgement of a graded criterion; an abstention where the labels hold less mass than `mass_floor`."""
+    if abstains(verdict.label_mass, mass_floor):
+        return abstention(verdict.label_mass, mass_floor, source)
+    return judged_level(
+        verdict.p_levels,
+        options,
+        threshold=threshold,
+        source=source,
+        label_mass=verdict.label_mass,
+        explanation=verdict.explanation,
+    )
+
+
+def judged_level(
+    p_levels: Sequence[float],
+    options: Sequence[Option],
+    *,
+    threshold: float,
+    source: Source,
+    label_mass: float | None = None,
+    explanation: str | None = None,
+) -> Judgement:
+    """The judgement that these probabilities make, of one judge or of several."""
+    level = chosen_option(p_levels, options, threshold)
+    p = math.fsum(p for p, option in zip(p_levels, options, strict=True) if is_met(option.value, threshold))
+    p = min(p, 1.0)
+    return Judgement(
+        status="ok",
+        source=source,
+        met=is_met(options[level].value, threshold),
+        p=p,
+        p_raw=p,
+        label_mass=label_mass,
+        explanation=explanation,
+        level=level,
+        p_levels=tuple(p_levels),
+        value=expected_value(p_levels, options),
+    )
+
+
+def combine_level_votes(votes: Sequence[Judgement], options: Sequence[Option], *, threshold: float) -> Judgement:
+    """Independent votes on one graded criterion as one judgement: the mean of the probabilities of those that were
+    given. Where the others could have changed the level there is none, and the first one's reason is the status."""
+    given = [vote for vote in votes if vote.p_levels is not None]
+    missing = [vote for vote in votes if vote.p_levels is None]
+    if not given:
+        return missing[0]
+    several = [vote.p_levels for vote in given if vote.p_levels is not None]
+    mean = mean_levels(several)
+    level = chosen_option(mean, options, threshold)
+    cast = [math.fsum(of_one) for of_one in zip(*several, strict=True)]
+    for place in range(len(options)) if missing else ():
+        # The others may all have given the whole probability to one option.
+        moved = [(p + (len(missing) if one == place else 0)) / len(votes) for one, p in enumerate(cast)]
+        if chosen_option(moved, options, threshold) != level:
+            return missing[0]
+    masses = [vote.label_mass for vote in given if vote.label_mass is not None]
+    return judged_level(
+        mean,
+        options,
+        threshold=threshold,
+        source=votes[0].source,
+        label_mass=math.fsum(masses) / len(masses) if masses else None,
+        explanation=next((vote.explanation for vote in given if vote.level == level), given[0].explanation),
+    )
+
+
+def mean_levels(several: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """The mean probability of each option, as votes and panels combine levels."""
+    return tuple(math.fsum(of_one) / len(several) for of_one in zip(*several, strict=True))
+
+
+def bimodal(p_levels: Sequence[float]) -> tuple[int, int] | None:
+    """Two levels that are both likely while one between them is not, so that the expected value lies where the judge
+    sees nothing; None where there are none."""
+    peaks = [place for place, p in enumerate(p_levels) if p >= _PEAK]
+    for low in peaks:
+        for high in peaks:
+            between = p_levels[low + 1 : high]
+            if between and min(between) < _VALLEY * min(p_levels[low], p_levels[high]):
+                return low, high
+    return None
