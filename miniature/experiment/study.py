@@ -150,8 +150,11 @@ def _runs(options: argparse.Namespace) -> Iterator[Run]:
         raise SystemExit(f"unknown arms: {', '.join(unknown)}; there are {', '.join(ARMS)}")
     if options.reward not in ("judge", "erring") and (rating := [arm for arm in arms if ARMS[arm].asked]):
         raise SystemExit(
-            f"reward {options.reward} is by the rubric's points alone, and {', '.join(rating)} ask otherwise"
+            f"reward {options.reward} is by the rubric's points alone, and {', '.join(rating)} ask otherwise: "
+            "take the reward of a judge, or `--reward erring`"
         )
+    if not 0 < options.agreement <= 1 or (options.agreement != 1 and options.reward != "erring"):
+        raise SystemExit(f"--agreement {options.agreement:g}: give a correlation above 0, to 1, with `--reward erring`")
     rates = [float(rate) for rate in options.rates.split(",")] if options.rates else [None]
     setting = setting_of(options)
     for seed in map(int, options.seeds.split(",")):

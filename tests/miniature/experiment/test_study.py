@@ -30,12 +30,20 @@ def test_a_rating_needs_a_judge() -> None:
         study.run(_options("--arms", "ruscarl,direct-likert", "--reward", "truth"))
 
 
+@pytest.mark.parametrize("asked", [("erring", "0"), ("erring", "1.5"), ("truth", "0.7")])
+def test_an_agreement_that_means_nothing_is_refused(asked: tuple[str, str]) -> None:
+    with pytest.raises(SystemExit, match="give a correlation above 0, to 1, with `--reward erring`"):
+        study.run(_options("--reward", asked[0], "--agreement", asked[1]))
+
+
 def test_runs_of_other_settings_and_judges_have_folders_of_their_own(tmp_path: Path) -> None:
     run = study.Run("ruscarl", 0, Setting(), None, 4, tmp_path, None, tmp_path)
     others: list[dict[str, Any]] = [
         {"setting": Setting(kl="plain")},
         {"setting": Setting(reward="truth")},
         {"setting": Setting(beta=0.001)},
+        {"setting": Setting(reward="erring", agreement=0.7)},
+        {"setting": Setting(reward="erring", agreement=0.5)},
         {"setting": Setting(temperature=0.7, top_p=0.8)},
         {"judge": Path("/other/small")},
         {"rate": 1e-3},
