@@ -32,6 +32,7 @@ from service.judges.judges import Deployed, Judges
 from service.judges.panel import Panel
 from service.judges.routed import Routed
 from service.judges.routing import Condition
+from service.judges.rubricd.judge import RubricdJudge
 from service.modes.calibrated import calibrated_modes
 from service.modes.calibration import Calibration
 from service.modes.escalation import Escalation
@@ -101,13 +102,38 @@ class Loader:
                 kind = running[name].engine.identity.engine
                 found[name] = Deployed(name, kind, running[name].scorer, required=required)
                 continue
+            if isinstance(entry, deployment.RubricdJudge):
+                other = await self._connect(name, entry)
+                scorer: ScoringJudge = ComposedScorer(other, self.rules, self.parts.clock)
+                found[name] = Deployed(name, other.kind, scorer, required=required)
+                continue
             members = {member: found[member].judge for member in entry.members}
             composition = composed(name, entry, members, plans)
-            scorer: ScoringJudge = ComposedScorer(composition, self.rules, self.parts.clock)
+            scorer = ComposedScorer(composition, self.rules, self.parts.clock)
             below = tuple(found[member] for member in entry.members)
             found[name] = Deployed(name, composition.kind, scorer, composition.rule, required, below)
         in_order = [found[name] for name in file.judges]
         return Judges(in_order[0].judge, [one.scorer for one in running.values()], in_order), running
+
+    async def _connect(self, name: str, entry: deployment.RubricdJudge) -> RubricdJudge:
+        """Raises ConfigurationError that names the judge."""
+        try:
+            judge = await RubricdJudge.connect(
+                name,
+                entry.url,
+                there=entry.judge,
+                key=_key(entry.key_env, "key_env"),
+                expected=entry.expect_judge,
+                timeout_s=entry.timeout_s,
+                clock=self.parts.clock,
+            )
+        except ConfigurationError as error:
+            raise ConfigurationError(f"judge `{name}`: {error}") from error
+        self.stack.push_async_callback(judge.stop)
+        identity = judge.judging_modes.first.judge
+        self.parts.telemetry.of_judge(name).set_judge_info(identity.identity.model, judge.kind, identity.fingerprint)
+        log.info("ready: judge %s (%s) at %s", name, identity.identity.model, entry.url)
+        return judge
 
     async def _start(self, prepared: "_Prepared", name: str | None) -> Running:
         """The engine, the modes, the queue and the scorer; then the canary gives its first verdict, or this raises."""
@@ -184,14 +210,19 @@ def own_settings(settings: Settings, entry: deployment.EngineJudge) -> Settings:
     """The service's settings with this judge's own. Raises ConfigurationError for a key that is not there."""
     own = {name: getattr(entry, name) for name in entry.model_fields_set if name in Settings.model_fields}
     for key in deployment.KEYS:
-        variable = getattr(entry, f"{key}_env")
-        if variable is not None:
-            own[key] = from_environment(variable)
-            if own[key] is None:
-                raise ConfigurationError(
-                    f"`{key}_env` names the environment variable {variable}, which is not set; set it"
-                )
+        variable = f"{key}_env"
+        if (value := _key(getattr(entry, variable), variable)) is not None:
+            own[key] = value
     return settings.model_copy(update=own)
+
+
+def _key(variable: str | None, field: str) -> str | None:
+    """Raises ConfigurationError where the variable that is named holds none."""
+    if variable is None:
+        return None
+    if (key := from_environment(variable)) is None:
+        raise ConfigurationError(f"`{field}` names the environment variable {variable}, which is not set; set it")
+    return key
 
 
 def _plan(name: str, entry: deployment.Cascade) -> CascadePlan:

@@ -112,10 +112,8 @@ class ComposedScorer:
 
     def _compares_nothing(self) -> NoReturn:
         names = ", ".join(f"`{one.name}`" for one in self.judging_modes.first.judge.members)
-        message = (
-            f"`{self.composition.name}` is a {self.composition.kind} judge and compares no responses; name a member"
-        )
-        message += f" as `judge`: {names}"
+        instead = f"name a member as `judge`: {names}" if names else "ask the service that has it"
+        message = f"`{self.composition.name}` is a {self.composition.kind} judge and compares no responses; {instead}"
         raise InvalidRequest(message, ((("judge",), message),))
 
 

@@ -14,6 +14,7 @@ from service.settings.judge import EngineSettings, ModeSettings
 
 JudgeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 PanelRule = Literal["mean", "majority", "unanimous"]
+Language = Literal["en", "de", "fr", "es", "it", "pt", "nl", "ja", "ko", "zh", "ru", "el", "he", "ar", "hi", "th"]
 MOST_MEMBERS = 16
 
 
@@ -39,6 +40,27 @@ class EngineJudge(ModeSettings, EngineSettings):
         if given:
             raise ValueError(f"a key does not belong in this file: name its environment variable as `{given[0]}_env`")
         return data
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return ()
+
+
+class RubricdJudge(Floor):
+    """A judge of another rubricd, which has caches, queues and quotas of its own."""
+
+    engine: Literal["rubricd"] = Field(description="Says that the judge is another service's.")
+    url: str = Field(description="The other rubricd's address, such as `http://judge.example:8000`.")
+    judge: JudgeName | None = Field(default=None, description="Its judge there; that service's first one if not set.")
+    key_env: str | None = Field(
+        default=None, min_length=1, description="The environment variable that holds the key of a team there."
+    )
+    expect_judge: str | None = Field(
+        default=None, min_length=1, description="The fingerprint that the judge must have at the start."
+    )
+    timeout_s: float = Field(
+        default=120.0, gt=0, description="So many seconds may pass without anything of an answer, in seconds."
+    )
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -85,12 +107,7 @@ class Route(Floor):
         min_length=1,
         description="The criterion has this tag: `key:value`, or `key` with any value.",
     )
-    language: str | None = Field(
-        default=None,
-        pattern=r"^[a-z]{2}$",
-        description="The conversation is in this language, as two letters (`de`): judges.md lists those that are told "
-        "apart.",
-    )
+    language: Language | None = Field(default=None, description="The user's turns are in this language.")
     longer_than: int | None = Field(default=None, ge=0, description="The conversation has more characters than this.")
 
     @model_validator(mode="after")
@@ -142,12 +159,16 @@ COMPOSITIONS = ("panel", "routed", "cascade")
 
 def _kind(entry: Any) -> str:
     if isinstance(entry, Mapping):
-        return next((kind for kind in COMPOSITIONS if kind in entry), "engine")
+        kind = next((kind for kind in COMPOSITIONS if kind in entry), "engine")
+        return "rubricd" if kind == "engine" and entry.get("engine") == "rubricd" else kind
+    if isinstance(entry, RubricdJudge):
+        return "rubricd"
     return next((kind for kind in COMPOSITIONS if hasattr(entry, kind)), "engine")
 
 
 JudgeEntry = Annotated[
     Annotated[EngineJudge, Tag("engine")]
+    | Annotated[RubricdJudge, Tag("rubricd")]
     | Annotated[Panel, Tag("panel")]
     | Annotated[Routed, Tag("routed")]
     | Annotated[Cascade, Tag("cascade")],

@@ -16,11 +16,17 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from service.errors import ConfigurationError
-from service.settings.deployment import Cascade, EngineJudge, JudgeEntry, JudgesFile, Panel, Route, Routed
+from service.settings.deployment import Cascade, EngineJudge, JudgeEntry, JudgesFile, Panel, Route, Routed, RubricdJudge
 
 Place = tuple[str | int, ...]
 
-_MODELS: Mapping[str, type[BaseModel]] = {"engine": EngineJudge, "panel": Panel, "routed": Routed, "cascade": Cascade}
+_MODELS: Mapping[str, type[BaseModel]] = {
+    "engine": EngineJudge,
+    "rubricd": RubricdJudge,
+    "panel": Panel,
+    "routed": Routed,
+    "cascade": Cascade,
+}
 _SHOWN_ERRORS = 10
 _MAX_BYTES = 500_000
 

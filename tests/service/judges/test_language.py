@@ -1,8 +1,11 @@
 """Tests of the languages that are told apart."""
 
+from typing import get_args
+
 import pytest
 
 from service.judges.language import LANGUAGES, language_of
+from service.settings.deployment import Language
 
 TEXTS = {
     "en": [
@@ -31,8 +34,8 @@ TEXTS = {
 }
 
 
-def test_each_language_has_an_example() -> None:
-    assert set(TEXTS) == set(LANGUAGES)
+def test_each_language_has_an_example_and_may_be_named_in_the_file() -> None:
+    assert set(TEXTS) == set(LANGUAGES) == set(get_args(Language))
 
 
 @pytest.mark.parametrize("language", TEXTS)

@@ -1,0 +1,64 @@
+"""Tests of what is sent to another rubricd: it reads back the same candidates."""
+
+import random
+from typing import Any
+
+import pytest
+
+from service.api import translate
+from service.errors import InvalidRequest
+from service.judges.rubricd.bodies import body_of, tokens_of
+from service.rubrics.rubric import Criterion, Extraction, Option, Rule
+from service.scoring.request import Options
+from tests.service.judges.engines import candidate
+from trainer_client import wire
+
+NAMES = ["search", "a b", 'with "quotes"', "f(x)", "tool: one", "ü"]
+
+
+def turn(rng: random.Random) -> dict[str, Any]:
+    kind = rng.choice(["user", "system", "assistant", "call", "tool"])
+    text = rng.choice(["Rest it.", "a: b (c)", '"x"', "  two\nlines "])
+    if kind == "call":
+        call = {"name": rng.choice(NAMES), "arguments": rng.choice(["{}", '{"q": "(a): b"}', ""])}
+        return {"role": "assistant", "content": rng.choice(["", text]), "tool_calls": [call]}
+    if kind == "tool":
+        return {"role": "tool", "content": text, **({"name": rng.choice(NAMES)} if rng.random() < 0.7 else {})}
+    return {"role": kind, "content": text}
+
+
+def test_500_conversations_and_trajectories_are_read_back_as_they_were() -> None:
+    rng = random.Random(0)
+    for _ in range(500):
+        prompt = [turn(rng) for _ in range(rng.randint(1, 4))]
+        said = [one for one in (turn(rng) for _ in range(8)) if one["role"] in ("assistant", "tool")]
+        sent = {
+            "items": [{"prompt": prompt, "response": said or "Rest.", "rubric": [{"text": "Is calm.", "points": -2}]}]
+        }
+        before = translate.candidates(wire.ScoreRequest.model_validate(sent))
+        body = body_of(before, Options(), "b", "f00d", 1000)
+        request = wire.ScoreRequest.model_validate(body)
+        [after], [asked] = translate.candidates(request), before
+        assert after.turns == asked.turns
+        assert (after.response, after.trajectory) == (asked.response, asked.trajectory)
+        assert [(one.text, one.points) for one in after.criteria] == [(one.text, one.points) for one in asked.criteria]
+        assert (request.judge, request.expect_judge, request.deadline_ms) == ("b", "f00d", 1000)
+
+
+def test_levels_go_along_and_extracted_values_do_not() -> None:
+    levels = Criterion("c", "How calm?", 2.0, options=(Option("not", 0.0), Option("very", 1.0)))
+    asked = candidate()
+    graded = type(asked)("0", asked.turns, "Rest.", (levels,))
+    request = wire.ScoreRequest.model_validate(body_of([graded], Options(), None, "f", None))
+    assert request.items[0].rubric is not None
+    [sent] = request.items[0].rubric.criteria
+    assert sent.points == 2.0 and [(one.text, one.value) for one in sent.levels or ()] == [("not", 0.0), ("very", 1.0)]
+    rule = Extraction("number", "The dose.", Rule("exact", {"text": "3"}))
+    extracting = type(asked)("0", asked.turns, "Rest.", (Criterion("c", "The dose.", 1.0, extraction=rule),))
+    with pytest.raises(InvalidRequest, match="not asked to extract"):
+        body_of([extracting], Options(), None, "f", None)
+
+
+def test_the_reserved_tokens_are_more_than_the_texts() -> None:
+    asked = candidate(criteria=3)
+    assert tokens_of([asked, asked]) == 2 * tokens_of([asked]) > 300
