@@ -167,6 +167,26 @@ async def _decisions(settings: EngineSettings) -> LoadedJudge:
     return LoadedJudge(engine, None, reads_texts=ReadsTexts(engine.referable, written))
 
 
+async def _chat(settings: EngineSettings) -> LoadedJudge:
+    from service.engine.chat.engine import ChatEngine
+
+    if settings.chat_url is None or settings.chat_model is None:
+        raise ConfigurationError("engine `chat` needs `chat_url` (the API) and `chat_model`")
+    _refuse_judge(settings)
+    engine = await ChatEngine.connect(
+        settings.chat_url,
+        settings.chat_model,
+        labels=settings.labels,
+        api_key=settings.chat_key,
+        votes=settings.chat_votes,
+        expected_model=settings.revision,
+        max_model_len=settings.max_model_len or TEXT_WORDS,
+        timeout_s=settings.chat_timeout_s,
+    )
+    log.info("mode `verdict` is read by %s", engine.reading)
+    return LoadedJudge(engine, None, reads_texts=ReadsTexts(referable=True))
+
+
 def _refuse_judge(settings: EngineSettings) -> None:
     """Raises ConfigurationError where weights are named, which such an engine does not read."""
     if settings.judge is not None:
@@ -176,6 +196,9 @@ def _refuse_judge(settings: EngineSettings) -> None:
         )
 
 
-READING_TEXTS: Mapping[str, Callable[[EngineSettings], Awaitable[LoadedJudge]]] = {"decisions": _decisions}
+READING_TEXTS: Mapping[str, Callable[[EngineSettings], Awaitable[LoadedJudge]]] = {
+    "chat": _chat,
+    "decisions": _decisions,
+}
 TEXT_WORDS = 32_768
 """The longest state with its question, in words of four bytes, where `max_model_len` is not set."""

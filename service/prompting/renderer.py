@@ -23,7 +23,7 @@ _COMMON_LABELS = (("Yes", "No"), ("yes", "no"), ("True", "False"), ("true", "fal
 
 
 class PromptRenderer(Protocol):
-    """Makes the prompts of one way of asking a judge, whatever its engine reads."""
+    """Makes the prompts of one judging mode, whatever its engine reads."""
 
     @property
     def segmenter(self) -> TextMeasure: ...

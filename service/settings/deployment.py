@@ -18,7 +18,7 @@ Language = Literal["en", "de", "fr", "es", "it", "pt", "nl", "ja", "ko", "zh", "
 MOST_MEMBERS = 16
 
 
-KEYS = ("remote_key", "decisions_key")
+KEYS = ("remote_key", "decisions_key", "chat_key")
 """Settings that are secret: a file names the variables that hold them."""
 
 
@@ -28,6 +28,9 @@ class EngineJudge(ModeSettings, EngineSettings):
 
     remote_key_env: str | None = Field(
         default=None, min_length=1, description="The environment variable that holds this judge's `remote_key`."
+    )
+    chat_key_env: str | None = Field(
+        default=None, min_length=1, description="The environment variable that holds this judge's `chat_key`."
     )
     decisions_key_env: str | None = Field(
         default=None, min_length=1, description="The environment variable that holds this judge's `decisions_key`."

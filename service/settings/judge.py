@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue, StringConstraints, field_validator
 
 from service.settings.floor import Floor
 
-EngineName = Literal["auto", "decisions", "fake", "local", "remote", "vllm"]
+EngineName = Literal["auto", "chat", "decisions", "fake", "local", "remote", "vllm"]
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -41,7 +41,8 @@ class EngineSettings(LabelSettings):
     )
     engine: EngineName = Field(
         default="auto",
-        description="The engine runs the judge: `local`, `vllm`, `remote`, `decisions` or `fake`; `auto` is `local`.",
+        description="The engine runs the judge: `local`, `vllm`, `remote`, `decisions`, `chat` or `fake`; `auto` is "
+        "`local`.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
@@ -101,6 +102,27 @@ class EngineSettings(LabelSettings):
         default=60.0, gt=0, description="Engine `decisions` waits so many seconds for the answer to a call."
     )
 
+    chat_url: str | None = Field(
+        default=None,
+        description="Engine `chat` asks the OpenAI-compatible chat API at this base URL, with or without its `/v1`.",
+    )
+    chat_model: str | None = Field(
+        default=None,
+        description="Engine `chat` asks for the model of this name. The model that must answer can be declared as "
+        "`revision`.",
+    )
+    chat_key: str | None = Field(default=None, description="Engine `chat` sends this bearer key.", repr=False)
+    chat_votes: int = Field(
+        default=5,
+        ge=3,
+        le=16,
+        description="Engine `chat` takes the share of so many written verdicts as P(met), in mode `reasoned` and where "
+        "the API reports no log-probabilities.",
+    )
+    chat_timeout_s: float = Field(
+        default=60.0, gt=0, description="Engine `chat` waits so many seconds for the answer to a call."
+    )
+
     vllm_tensor_parallel_size: int = Field(
         default=1, gt=0, description="Engine `vllm` shares the judge among this many GPUs."
     )
@@ -135,7 +157,7 @@ class EngineSettings(LabelSettings):
         description="Engine `vllm` is restarted when it has work and is silent for this many seconds.",
     )
 
-    @field_validator("remote_key", "decisions_key")
+    @field_validator("remote_key", "decisions_key", "chat_key")
     @classmethod
     def _fits_a_header(cls, key: str | None) -> str | None:
         if key is not None and not (key and all("!" <= character <= "~" for character in key)):

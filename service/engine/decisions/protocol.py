@@ -13,18 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import httpx
-
 from service.engine.base import Decision
-from service.engine.upstream.calls import Dialect, retry_after_s
-from service.errors import EngineFailed, JudgementError, Refused, TooLong
+from service.engine.upstream.calls import Dialect
+from service.engine.upstream.text_dialect import text_dialect
+from service.errors import EngineFailed, JudgementError, Refused
 
 ProtocolName = Literal["system_one", "openai"]
 Answers = list[Decision | JudgementError]
 
-_TOO_LONG = ("max_tokens_exceeded", "context length", "context_length_exceeded", "maximum model length")
 _LEFT_OUT = "the judge's server left the question without an answer"
-_OVERLOADED = 529
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +32,6 @@ class Protocol:
     write: Callable[[str, dict[str, Any], Sequence[str]], dict[str, Any]]
     read: Callable[[Any, int], Answers]
     referable: bool
-
-
-def model_of(reply: Any) -> str:
-    """The model that answered. Raises EngineFailed."""
-    model = reply.get("model") if isinstance(reply, dict) else None
-    if not isinstance(model, str) or not model:
-        raise EngineFailed("the judge's server does not say which model answered")
-    return model
 
 
 def decisions(reply: Any, answers: Answers, words: int) -> Answers:
@@ -126,45 +115,7 @@ def _decision(answer: Any, kind: str, field: str) -> Decision | JudgementError:
     return Decision(float(p))
 
 
-def _pause_s(response: httpx.Response) -> float | None:
-    """Seconds for which it asks to be left alone: 429 or 529, or another one with a time to come back."""
-    exact = response.headers.get("retry-after-ms", "").strip()
-    if response.status_code in (429, 503, _OVERLOADED) and exact.isdecimal():
-        return max(0.1, int(exact[:9]) / 1000)
-    if response.status_code == _OVERLOADED:
-        return retry_after_s(httpx.Response(429, headers=response.headers))
-    return retry_after_s(response)
-
-
-def _error(response: httpx.Response, questions: int) -> JudgementError:
-    """A refusal by the protocol's own codes. Its text may quote the question, so it is searched and not passed on."""
-    code = response.status_code
-    if code == httpx.codes.REQUEST_ENTITY_TOO_LARGE or any(phrase in response.text.lower() for phrase in _TOO_LONG):
-        return TooLong("the judge's server says that the state and its question are too long")
-    if code in (401, 402, 403):
-        return EngineFailed(f"the judge's server refuses the key or wants to be paid: it answers {code}")
-    return EngineFailed(f"the judge's server answered {code}")
-
-
-def read_strictly(response: httpx.Response) -> Any:
-    """Raises EngineFailed for what is not JSON, or holds a key twice."""
-    try:
-        return json.loads(response.content, object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as error:
-        raise EngineFailed("the judge's server answered something that is not JSON, or a key twice") from error
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
 PROTOCOLS: Mapping[ProtocolName, Protocol] = {
-    "system_one": Protocol(
-        Dialect("/v1/systemone", _pause_s, _error, read_strictly), _write_system_one, _read_system_one, referable=True
-    ),
-    "openai": Protocol(
-        Dialect("/v1/decisions", _pause_s, _error, read_strictly), _write_openai, _read_openai, referable=False
-    ),
+    "system_one": Protocol(text_dialect("/v1/systemone"), _write_system_one, _read_system_one, referable=True),
+    "openai": Protocol(text_dialect("/v1/decisions"), _write_openai, _read_openai, referable=False),
 }

@@ -11,11 +11,13 @@ from service.app import create_app
 from service.engine import build as module
 from service.engine.base import ReadsTexts
 from service.engine.build import LoadedJudge, build
+from service.engine.chat.engine import ChatEngine
 from service.engine.decisions.engine import DecisionsEngine
 from service.engine.decisions.protocol import ProtocolName
 from service.errors import ConfigurationError
 from service.settings import EngineSettings, Settings
-from testkit.apps import client_of, fake_settings, item, serving, started
+from testkit import chat_judge
+from testkit.apps import app_of, client_of, fake_settings, item, serving, started
 from testkit.decisions_server import DecisionsServer, connect
 
 NO_REASONS = {"reasoned": "it writes no reasons"}
@@ -33,9 +35,11 @@ ITEMS = [
 
 
 @asynccontextmanager
-async def judging_by(engine: DecisionsEngine, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def judging_by(engine: DecisionsEngine | ChatEngine, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+    reads = ReadsTexts(True) if isinstance(engine, ChatEngine) else ReadsTexts(engine.referable, NO_REASONS)
+
     async def loaded(settings: Settings) -> LoadedJudge:
-        return LoadedJudge(engine, None, reads_texts=ReadsTexts(engine.referable, NO_REASONS))
+        return LoadedJudge(engine, None, reads_texts=reads)
 
     app = create_app(fake_settings(**changes), build=loaded)
     async with started(app), client_of(app) as client:
@@ -58,7 +62,7 @@ async def test_our_own_routes_give_the_same_p_as_the_judge_behind_them(protocol:
     items = [*ITEMS, *([item(reference="Rest it for a week.")] if protocol == "system_one" else [])]
     async with serving() as behind:
         first = await scored(behind, items)
-        engine = await connect(behind._transport, protocol=protocol)
+        engine = await connect(httpx.ASGITransport(app=app_of(behind)), protocol=protocol)
         async with judging_by(engine) as client:
             second = await scored(client, items)
             assert of_criteria(second, "p") == pytest.approx(of_criteria(first, "p"), abs=1e-6)
@@ -115,6 +119,27 @@ async def test_a_server_that_answers_as_another_model_ends_the_judging() -> None
         assert set(of_criteria(await scored(client, [item()]), "status")) == {"engine_error"}
         answer = await client.post("/v1/score", json={"items": [item()]})
         assert answer.status_code == 503 and "another judge" in answer.text
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+async def test_a_chat_api_judges_with_and_without_log_probabilities(tokens: bool) -> None:
+    server = chat_judge.ChatJudge(tokens=tokens)
+    async with judging_by(await chat_judge.connect(server)) as client:
+        items = [*ITEMS, item(reference="Rest it for a week.")]
+        first = await scored(client, items)
+        assert set(of_criteria(first, "status")) == {"ok"}
+        assert all((mass is not None) is tokens for mass in of_criteria(first, "label_mass"))
+        written = await scored(client, items, mode="reasoned")
+        assert all(text.startswith("because ") for text in of_criteria(written, "explanation"))
+        assert all(p * 5 == pytest.approx(round(p * 5)) for p in of_criteria(written, "p"))
+        assert written["judge"]["fingerprint"] != first["judge"]["fingerprint"]
+        voted = await scored(client, items, mode="reasoned", votes=2)
+        assert set(of_criteria(voted, "p")) <= {0.0, 0.5, 1.0}
+        assert first["usage"]["completion_tokens"] > 0
+        server.mass = 0.2
+        if tokens:
+            low = await scored(client, [item(response="Another.")])
+            assert set(of_criteria(low, "status")) == {"abstained"} and set(of_criteria(low, "p")) == {None}
 
 
 async def test_the_settings_name_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from service.engine.base import LabelLogprobs, Prompt
-from service.engine.remote.completions import MAX_WIDTH, NO_MASS, read_labels, read_logprobs
+from service.engine.remote.completions import read_labels
+from service.engine.upstream.label_bound import MAX_WIDTH, NO_MASS, read_logprobs
 from service.errors import EngineFailed, Unparseable
 
 PROMPTS = [Prompt((1, 2, 3), (4,)), Prompt((1, 2, 3), (5, 6)), Prompt((), (7,))]

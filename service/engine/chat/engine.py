@@ -1,0 +1,236 @@
+"""Asks any OpenAI-compatible chat API, which reads texts and takes no token ids, one criterion a call.
+
+Mode `verdict` reads the labels from the likely tokens that the server reports. A server that reports none is asked for
+a constrained JSON document several times, and P(met) is the share of its verdicts; so is it in mode `reasoned`, since
+constrained text has no probability that could be trusted.
+
+Guarantees: each prompt has one outcome, from what the server answered, or a typed failure. How verdicts are read is
+settled at the start, and is part of the fingerprint; nothing changes it later. `text_server.py` says what is repeated,
+and what happens where another model answers.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, Self
+
+import httpx
+
+from service.clock import Clock, SystemClock
+from service.engine.base import Decision, EngineIdentity, GenerationOutcome, Outcome, Prompt, Sampling
+from service.engine.chat.messages import (
+    TOP,
+    Wording,
+    label_body,
+    read_document,
+    read_label,
+    reasons_body,
+    reports_tokens,
+    share,
+    vote_body,
+)
+from service.engine.text_prompt import texts_of
+from service.engine.upstream.calls import require_outcomes
+from service.engine.upstream.text_dialect import NotTaken, text_dialect
+from service.engine.upstream.text_server import PROBE, TextServer, too_long
+from service.engine.upstream.urls import base_url
+from service.errors import ConfigurationError, EngineFailed, JudgementError
+
+Reading = Literal["top_logprobs", "votes"]
+_VOTE = {"criteria_met": bool}
+_REASONED = {"explanation": str, "criteria_met": bool}
+
+
+class ChatEngine:
+    """An Engine over HTTP that reads texts. Create one with `connect`."""
+
+    streams = True
+    restarts = 0
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str,
+        api_key: str | None,
+        labels: tuple[str, str],
+        votes: int,
+        temperature: float,
+        max_model_len: int,
+        timeout_s: float,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> None:
+        self.max_model_len = max_model_len
+        self.identity = EngineIdentity(model=model, revision="undeclared", engine="chat", facts={})
+        self._model = model
+        self._wording = Wording(labels)
+        self._votes = votes
+        self._temperature = temperature
+        self._reading: Reading = "top_logprobs"
+        self._server = TextServer(
+            url,
+            text_dialect("/v1/chat/completions"),
+            api_key=api_key,
+            timeout_s=timeout_s,
+            clock=clock,
+            transport=transport,
+            probe=self._probe,
+        )
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        model: str,
+        *,
+        labels: tuple[str, str],
+        api_key: str | None = None,
+        votes: int = 5,
+        temperature: float = 0.7,
+        expected_model: str | None = None,
+        max_model_len: int = 32_768,
+        timeout_s: float = 60.0,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> Self:
+        """Asks one question, to learn which model answers, and whether it reports tokens. Raises ConfigurationError
+        with what to change. `expected_model` must be the one that answers, where it is set."""
+        base = base_url(url, "chat_url")
+        engine = cls(
+            base,
+            model=model,
+            api_key=api_key,
+            labels=labels,
+            votes=votes,
+            temperature=temperature,
+            max_model_len=max_model_len,
+            timeout_s=timeout_s,
+            clock=clock or SystemClock(),
+            transport=transport,
+        )
+        try:
+            await engine._first_look(base)
+            answered = engine._server.answering or ""
+            if expected_model is not None and answered != expected_model:
+                raise ConfigurationError(
+                    f"{base} answers as model {answered!r}, and `revision` declares {expected_model!r}: correct one"
+                )
+        except BaseException:
+            await engine.stop()
+            raise
+        wording = engine._wording
+        facts = {
+            "server": base,
+            "asked": model,
+            "answered": answered,
+            "read": f"top_logprobs {TOP}" if engine._reading == "top_logprobs" else f"{votes} votes at {temperature!r}",
+            "wording": wording.label if engine._reading == "top_logprobs" else wording.vote,
+            "reasons": f"{votes} votes at {temperature!r}: {wording.reasons}",
+            "weights": "undeclared",
+        }
+        revision = expected_model or "undeclared"
+        engine.identity = EngineIdentity(model=answered, revision=revision, engine="chat", facts=facts)
+        return engine
+
+    @property
+    def reading(self) -> Reading:
+        """How mode `verdict` is read, which was found out at the start."""
+        return self._reading
+
+    @property
+    def down(self) -> str | None:
+        return self._server.down
+
+    @property
+    def pause_s(self) -> float:
+        return self._server.pause_s
+
+    async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
+        """`label_ids` mean nothing to a server that reads texts."""
+        self._server.require_up()
+        ask = self._label if self._reading == "top_logprobs" else partial(self._voted, write=self._vote, fields=_VOTE)
+        return require_outcomes(await asyncio.gather(*(self._fitting(prompt, ask) for prompt in prompts)))
+
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
+        """A sampling with a seed is one vote of a request's, which is the share of its votes itself."""
+        self._server.require_up()
+        pairs = zip(prompts, samplings, strict=True)
+        return require_outcomes(await asyncio.gather(*(self._reasoned(*pair) for pair in pairs)))
+
+    def cancel(self, prompt: Prompt) -> None:
+        self._server.cancel(prompt)
+
+    async def stop(self) -> None:
+        await self._server.stop()
+
+    async def _fitting(self, prompt: Prompt, ask: Callable[[Prompt], Any]) -> Decision | JudgementError:
+        found: Decision | JudgementError = too_long(prompt, self.max_model_len) or await ask(prompt)
+        return found
+
+    async def _label(self, prompt: Prompt) -> Decision | JudgementError:
+        body = label_body(self._model, self._wording, *texts_of(prompt))
+        labels, words = self._wording.labels, len(prompt)
+        return await self._one(prompt, body, lambda reply: read_label(reply, labels, words))
+
+    async def _reasoned(self, prompt: Prompt, sampling: Sampling) -> Decision | JudgementError:
+        def write(prompt: Prompt, seed: int) -> dict[str, Any]:
+            texts = texts_of(prompt)
+            return reasons_body(self._model, self._wording, *texts, sampling, self._temperature, seed)
+
+        if (failure := too_long(prompt, self.max_model_len)) is not None:
+            return failure
+        if sampling.seed:
+            return await self._written(prompt, write(prompt, sampling.seed), _REASONED)
+        return await self._voted(prompt, write=write, fields=_REASONED)
+
+    def _vote(self, prompt: Prompt, seed: int) -> dict[str, Any]:
+        return vote_body(self._model, self._wording, *texts_of(prompt), self._temperature, seed)
+
+    async def _voted(
+        self, prompt: Prompt, *, write: Callable[[Prompt, int], dict[str, Any]], fields: Mapping[str, type]
+    ) -> Decision | JudgementError:
+        bodies = [write(prompt, seed) for seed in range(1, self._votes + 1)]
+        return share(await asyncio.gather(*(self._written(prompt, body, fields) for body in bodies)))
+
+    async def _written(
+        self, prompt: Prompt, body: dict[str, Any], fields: Mapping[str, type]
+    ) -> Decision | JudgementError:
+        return await self._one(prompt, body, lambda reply: read_document(reply, fields, len(prompt))[0])
+
+    async def _one(
+        self, prompt: Prompt, body: dict[str, Any], read: Callable[[Any], Decision]
+    ) -> Decision | JudgementError:
+        def one(reply: Any) -> list[Decision | JudgementError]:
+            try:
+                return [read(reply)]
+            except EngineFailed:  # the server is at fault
+                raise
+            except JudgementError as error:
+                return [error]
+
+        [found] = await self._server.ask([prompt], body, one)
+        return found
+
+    async def _probe(self) -> None:
+        """Raises JudgementError."""
+        body = self._vote(PROBE, 1)
+        if self._reading == "top_logprobs":
+            body = label_body(self._model, self._wording, *texts_of(PROBE))
+        await self._server.exchange(body, lambda reply: [reports_tokens(reply)])
+
+    async def _first_look(self, url: str) -> None:
+        """Raises ConfigurationError."""
+        body = label_body(self._model, self._wording, *texts_of(PROBE))
+        [found] = await self._server.ask([PROBE], body, lambda reply: [reports_tokens(reply)])
+        if found is True:
+            return
+        vote: Decision | JudgementError | bool = found
+        if found is False or isinstance(found, NotTaken):  # it reports no log-probabilities, or refuses to
+            self._reading = "votes"
+            vote = await self._written(PROBE, self._vote(PROBE, 1), _VOTE)
+        if isinstance(vote, JudgementError):
+            raise ConfigurationError(
+                f"{url}/v1/chat/completions gave no verdict, neither by log-probabilities nor as JSON ({vote}): start "
+                "the server, or correct `chat_url`, `chat_model` or `chat_key`"
+            )
