@@ -13,13 +13,20 @@ from typing import Protocol, Self
 from service.engine.base import Prompt
 from service.errors import ConfigurationError
 from service.prompting.bounded import TextMeasure
-from service.prompting.template import BEFORE_WORD, POINTS, Skeleton
+from service.prompting.template import BEFORE_WORD, NAMES, POINTS, Skeleton
 from service.prompting.tokenization import Segmenter
 from service.rubrics.rubric import Candidate, Criterion, Turn
 
 _MOST_PIECES = 10_000
 """Headers with a length are pieces too; so many of them are remembered."""
 _COMMON_LABELS = (("Yes", "No"), ("yes", "no"), ("True", "False"), ("true", "false"), ("A", "B"))
+
+
+def listed(names: Sequence[str]) -> str:
+    """The options' names as a question lists them: a judge that does not read its labels begins with other words."""
+    if not names or len(names[0]) > 1:  # a letter and a digit each, of which there are many
+        return f"{names[0]} to {names[-1]}" if names else ""
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 class PromptRenderer(Protocol):
@@ -265,7 +272,7 @@ class Renderer:
         names = () if self.name_options is None else self.name_options(len(others))
         for name, text in zip(names or range(1, len(others) + 1), others, strict=True):
             ids += self._headed(self.skeleton.item.replace("{weight}", str(name)), text)
-        return (*ids, *self._piece(self.skeleton.tail))
+        return (*ids, *self._piece(self.skeleton.tail.replace(NAMES, listed(names))))
 
     def _headed(self, header: str, text: tuple[int, ...]) -> tuple[int, ...]:
         return self._piece(header.partition("{length}")[0]) + self._rest_of_header(header, text) + text

@@ -32,6 +32,8 @@ YES_NO = ("Yes", "No")
 RATING_DIGITS = tuple("0123456789")
 
 POINTS = "{points}"
+NAMES = "{names}"
+"""Stands in the question about a graded criterion for the names of its options."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLACES = re.compile(r"<<conversation>>(?P<between>.*)<<rubric_item>>", re.DOTALL)

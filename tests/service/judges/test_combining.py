@@ -98,7 +98,8 @@ def test_levels_have_the_mean_of_their_probabilities() -> None:
     b = Judgement("ok", "judge", level=2, p_levels=(0.0, 0.4, 0.6), value=0.8)
     found = combined([("a", a), ("b", b)], "majority", 2, levels, 0.5)
     assert found.p_levels == pytest.approx((0.3, 0.35, 0.35))
-    assert (found.level, found.met, found.p) == (1, None, None)
+    assert (found.level, found.met) == (2, True)  # of equal ones the level of the larger value
+    assert found.p == pytest.approx(0.7)
     assert found.value == pytest.approx(0.525)
     without = combined([("a", a), ("b", gave(0.9))], "mean", 2, levels, 0.5)
     assert (without.status, without.value) == ("unparseable", None)
