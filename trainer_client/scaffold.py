@@ -239,10 +239,13 @@ def text(criteria: Sequence[wire.Criterion], wording: Wording) -> str:
 
 
 def _line(criterion: wire.Criterion, wording: Wording) -> str:
-    points = criterion.worth
+    points, shown = criterion.worth, criterion.text
+    if criterion.options:  # of a fault: its worst form
+        best = max(criterion.options, key=lambda option: option.value)
+        shown = f"{shown.rstrip()} {best.text}"
     if not wording.points:
-        return f"- {criterion.text}"
-    return f"- {criterion.text} ({'worth' if points > 0 else 'costs'} {abs(points):g} points)"
+        return f"- {shown}"
+    return f"- {shown} ({'worth' if points > 0 else 'costs'} {abs(points):g} points)"
 
 
 def fitted(revealed: Sequence[int], tokens: Callable[[Sequence[int]], int], most: float) -> tuple[int, ...]:

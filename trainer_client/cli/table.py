@@ -120,7 +120,8 @@ def _verdicts(judged: Iterable[Judged], outcomes: Sequence[Outcome]) -> Table:
             continue
         table.add_row(Text(f"response {outcome.id}", style="bold"), "", *_score_cells(outcome))
         for one in by_id[outcome.id]:
-            table.add_row(Text(f"  {one.text}"), _points([one]), _verdict(one), bar(one.result.p, one.sign))
+            share = one.result.p if one.result.value is None else one.result.value
+            table.add_row(Text(f"  {one.text}"), _points([one]), _verdict(one), bar(share, one.sign))
         table.add_section()
     return table
 
@@ -138,7 +139,12 @@ def _verdict(one: Judged) -> Text:
         return Text(one.result.status, style="yellow")
     good = one.result.met == (one.sign > 0)
     style = "dim" if one.sign == 0 else "green" if good else "red"
-    return Text("met" if one.result.met else "not met", style=style)
+    said = "met" if one.result.met else "not met"
+    if one.result.level is not None and one.result.p_levels is not None:
+        said = f"level {one.result.level + 1} of {len(one.result.p_levels)}"
+    elif one.result.extracted is not None:
+        said = f"{said}: {one.result.extracted}"
+    return Text(said, style=style)
 
 
 def _shares(judged: Sequence[Judged]) -> Table:

@@ -1,6 +1,6 @@
 """Names the rules of the lint with their severity, and holds what a rule says about a rubric. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -27,6 +27,9 @@ CODES: Mapping[str, Severity] = MappingProxyType(
         "contradiction": "error",
         "duplicate_text": "warning",
         "near_duplicate": "warning",
+        # levels and choices
+        "levels_without_zero": "warning",
+        "levels_alike": "warning",
         # sign and words
         "double_negation": "warning",
         "rewarded_fault": "warning",
@@ -64,6 +67,7 @@ class Entry:
     category: wire.Category | None
     tags: Mapping[str, str]
     rule: wire.Verifier | None
+    options: Sequence[wire.Level] = ()
 
     @property
     def counted(self) -> bool:

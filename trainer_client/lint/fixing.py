@@ -98,4 +98,4 @@ def _identity(raw: dict[str, Any]) -> str:
     one = _read(raw)
     if one is None:
         return repr(raw)
-    return repr((said(one.text).same, one.worth, sorted(one.tags.items()), one.verifier))
+    return repr((said(one.text).same, one.worth, sorted(one.tags.items()), one.verifier, one.options, one.extract))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import TypeAdapter
 
 from trainer_client import wire
-from trainer_client.lint import forms, repetition, shape, signs, wording
+from trainer_client.lint import forms, levels, repetition, shape, signs, wording
 from trainer_client.lint.codes import CODES, Entry, Found
 
 _AGGREGATION: TypeAdapter[wire.Aggregation] = TypeAdapter(wire.Aggregation)
@@ -49,7 +49,8 @@ def _entries(rubric: wire.Rubric) -> list[Entry]:
         category, text = one.category_and_text
         proper = forms.proper_prefix(one.text)
         said = text if proper is None else proper.partition(": ")[2]
-        found.append(Entry(place, id, one.text, said, one.worth, category, one.tags, one.verifier))
+        rule = one.extract.rule if one.extract is not None else one.verifier  # no judge reads its text
+        found.append(Entry(place, id, one.text, said, one.worth, category, one.tags, rule, one.options))
     return found
 
 
@@ -65,6 +66,7 @@ def _found(criteria: list[Entry], aggregation: wire.Aggregation, reference: str 
     yield from shape.weight_range(criteria)
     yield from shape.dominance(criteria, name)
     yield from repetition.repetition(criteria)
+    yield from levels.options(criteria)
     yield from signs.double_negation(criteria)
     yield from signs.rewarded_fault(criteria)
     yield from wording.wording(criteria)

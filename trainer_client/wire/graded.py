@@ -73,6 +73,27 @@ class Extract(Strict):
 _GOLD: Mapping[str, str] = {"exact": "gold", "contains": "text"}
 
 
+def other_options(data: dict[str, Any]) -> dict[str, Any]:
+    """A criterion as autorubric writes it (`requirement`, `scale_type`, `options` of `label`, `value`), in our names.
+    Raises ValueError for an option without a value."""
+    if "requirement" in data and not data.keys() & {"text", "criterion", "description"}:
+        data = {**data, "text": data["requirement"]}
+        del data["requirement"]
+        if "name" in data and "id" not in data:
+            data["id"] = data.pop("name")
+    if "options" not in data:
+        return data
+    options, scale = data.pop("options"), data.pop("scale_type", "ordinal")
+    if not isinstance(options, list) or not all(isinstance(one, dict) for one in options):
+        raise ValueError("`options` is a list of objects with `label` and `value`")
+    if any(one.get("na") for one in options):
+        raise ValueError("an option with `na` has no value here; leave it out, and a judge that cannot tell abstains")
+    if scale not in ("ordinal", "nominal"):
+        raise ValueError("`scale_type` is `ordinal` or `nominal`")
+    name = "levels" if scale == "ordinal" else "choices"
+    return {**data, name: [{"text": one.get("label"), "value": one.get("value")} for one in options]}
+
+
 def with_points(data: dict[str, Any]) -> dict[str, Any]:
     """A criterion's fields, where values in points have become points and shares of them. Values of levels are shares
     of `points` where it has these; where it has none, they are points themselves. Raises ValueError."""

@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
-from trainer_client.wire.graded import Choices, Extract, Level, Levels, check_options, one_way, with_points
+from trainer_client.wire.graded import (
+    Choices,
+    Extract,
+    Level,
+    Levels,
+    check_options,
+    one_way,
+    other_options,
+    with_points,
+)
 from trainer_client.wire.models import (
     MAX_POINTS,
     MAX_TAGS,
@@ -67,7 +76,7 @@ class Criterion(Strict):
     """One thing to check. `points` above 0 is wanted, below 0 a fault, 0 is judged and reported but never counted.
 
     Also accepted: `category`, which becomes the tag of that name; `criterion` for `text`; `{title, description,
-    weight}` as in Rubrics as Rewards.
+    weight}` as in Rubrics as Rewards; `{name, requirement, weight, scale_type, options}` as in autorubric.
     """
 
     text: Text = Field(description="A statement that is literally true or not true of the response.")
@@ -102,7 +111,7 @@ class Criterion(Strict):
             return data
         if len(data) > _MAX_FIELDS:  # each of them would be an error of its own
             raise ValueError(f"more than {_MAX_FIELDS} fields in one criterion")
-        data = dict(data)
+        data = other_options(dict(data))
         for ours, theirs in _OTHER_NAMES:
             if theirs in data:
                 if ours in data:

@@ -95,3 +95,31 @@ def test_a_plain_criterion_is_written_as_before() -> None:
         id="0", status="ok", met=True, p=1, p_raw=1, label_mass=1, points=1, source="judge"
     ).model_dump()
     assert not {"level", "p_levels", "value", "extracted"} & set(result)
+
+
+def autorubric(scale_type: str, *options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": "tone",
+        "requirement": "Is it kind?",
+        "weight": 5.0,
+        "scale_type": scale_type,
+        "options": [*options],
+    }
+
+
+def test_criteria_of_autorubric_are_read() -> None:
+    options = {"label": "no", "value": 0.0}, {"label": "a bit", "value": 0.33}, {"label": "yes", "value": 1.0}
+    ordinal = wire.Criterion.model_validate(autorubric("ordinal", *options))
+    assert (ordinal.id, ordinal.text, ordinal.points) == ("tone", "Is it kind?", 5)
+    assert ordinal.levels is not None
+    assert [(one.text, one.value) for one in ordinal.levels] == [("no", 0), ("a bit", 0.33), ("yes", 1)]
+    nominal = wire.Criterion.model_validate(autorubric("nominal", *options))
+    assert nominal.levels is None
+    assert nominal.choices == ordinal.levels
+    binary = wire.Criterion.model_validate({"requirement": "Is it kind?", "weight": -2.0})
+    assert (binary.text, binary.points) == ("Is it kind?", -2)
+
+
+def test_an_option_of_autorubric_without_a_value_is_refused() -> None:
+    with pytest.raises(ValidationError, match="leave it out, and a judge that cannot tell abstains"):
+        wire.Criterion.model_validate(autorubric("ordinal", {"label": "NA", "na": True}))
