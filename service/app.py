@@ -15,10 +15,11 @@ from service import wiring
 from service.api import problems
 from service.api.caller_check import LocalCallers
 from service.api.compare import CompareRoute
+from service.api.live import LIVE_ROUTE, LiveRoute
 from service.api.metrics_page import MetricsPage
 from service.api.middleware import BodyLimit, HeadAsGet, RequestTelemetry
 from service.api.openapi import openapi, openapi_route
-from service.api.playground import PAGE_ROUTE, page
+from service.api.pages import LIVE_PAGE_ROUTE, PAGE_ROUTE, live, playground
 from service.api.protocols.routes import ProtocolRoutes
 from service.api.reference import DOCS_ROUTE, reference
 from service.api.routes import Routes
@@ -79,8 +80,7 @@ def create_app(
     protocols = ProtocolRoutes(dependencies, scoring)
     _add_routes(app, routes, scoring, CompareRoute(dependencies, threads, stored), protocols)
     _add_rubric_routes(app, RubricRoutes(dependencies, threads, stored), RubricEditing(dependencies, threads))
-    if settings.metrics_port is None:
-        app.add_api_route("/metrics", app.state.metrics.metrics, methods=["GET"])
+    _add_metrics(app, settings, LiveRoute(app.state.metrics, dependencies.telemetry, lifecycle, dependencies.clock))
     app.user_middleware = [  # outermost first
         Middleware(
             RequestTelemetry,
@@ -115,7 +115,19 @@ def _add_routes(
     app.add_api_route("/readyz", routes.readyz, methods=["GET"])
     app.add_api_route("/openapi.json", openapi_route(app), methods=["GET"], include_in_schema=False)
     app.add_api_route(DOCS_ROUTE, reference, methods=["GET"], include_in_schema=False)
-    app.add_api_route(PAGE_ROUTE, page, methods=["GET"], include_in_schema=False)
+    app.add_api_route(PAGE_ROUTE, playground, methods=["GET"], include_in_schema=False)
+
+
+def _add_metrics(app: FastAPI, settings: Settings, feed: LiveRoute) -> None:
+    """Where metrics have a port of their own, what is made of them is there, too."""
+    page = metrics_of(app)
+    if settings.metrics_port is not None:
+        page.serve(LIVE_ROUTE, feed.live)
+        page.serve(LIVE_PAGE_ROUTE, live)
+        return
+    app.add_api_route("/metrics", page.metrics, methods=["GET"])
+    app.add_api_route(LIVE_ROUTE, feed.live, methods=["GET"])
+    app.add_api_route(LIVE_PAGE_ROUTE, live, methods=["GET"], include_in_schema=False)
 
 
 def _add_rubric_routes(app: FastAPI, rubrics: RubricRoutes, editing: RubricEditing) -> None:

@@ -32,7 +32,9 @@ NEEDS = {
     "real_judge": ("real",),
     "ray": ("deploy/ray", "e2e/ray", "service/hosting/ray"),
     "browser": (
+        "e2e/test_pages_look.py",
         "e2e/test_playground.py",
+        "e2e/test_playground_states.py",
         "testkit/test_browser.py",
         "tools/test_docs_site.py",
         "trainer_client/agreement/test_page_in_browser.py",

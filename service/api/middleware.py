@@ -124,7 +124,7 @@ def _path_of(location: bytes) -> bytes:
 
 
 class HeadAsGet:
-    """Answers HEAD as GET is answered, without the body."""
+    """Answers HEAD as GET is answered, without the body. `scope["state"]["head"]` says so to an endless answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -137,6 +137,7 @@ class HeadAsGet:
         async def without_body(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
+        scope.setdefault("state", {})["head"] = True
         await self._app({**scope, "method": "GET"}, receive, without_body)
 
 

@@ -1,8 +1,9 @@
 """Telemetry counts and measures what the service does; the other modules call it and know no metric's name."""
 
 import asyncio
+import math
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -226,6 +227,15 @@ class Telemetry:
 
     def observe_event_loop_lag(self, seconds: float) -> None:
         self._metrics.loop_lag_s.observe(seconds)
+
+    def samples(self, names: Collection[str]) -> dict[str, list[tuple[dict[str, str], float]]]:
+        """The samples of these metrics now, by the samples' names: their labels and values."""
+        found: dict[str, list[tuple[dict[str, str], float]]] = {}
+        for family in self._registry.collect():
+            for sample in family.samples if family.name in names else ():
+                if math.isfinite(sample.value):
+                    found.setdefault(sample.name, []).append((sample.labels, sample.value))
+        return found
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)

@@ -1,181 +1,283 @@
-"""A person opens the page in a real browser, scores a response and sees why."""
+"""A person opens the page in a real browser, writes, scores responses with the bundled judge and sees why."""
 
+import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page
 
 from testkit.browser import opened
 from testkit.processes import ROOT, Running
 
-PAGE = (ROOT / "service" / "api" / "playground" / "page.html").read_text(encoding="utf-8")
-KEY = "rbd_right"
+READY = "#judge:has-text('fingerprint')"
 
 
 @pytest.fixture
-def blank(browser: Browser) -> Iterator[Page]:
-    with opened(browser, "about:blank") as page:
+def page(browser: Browser, bundled: Running) -> Iterator[Page]:
+    with opened(browser, bundled.url) as page:
+        page.wait_for_selector(READY)
         yield page
 
 
-@pytest.fixture
-def page(bundled: Running, blank: Page) -> Page:
-    blank.goto(bundled.url)
-    return blank
+def scored(page: Page) -> dict[str, Any]:
+    """Presses Score; returns what was sent, once the answer is shown."""
+    with page.expect_response("**/v1/score") as answered:
+        page.click("#go")
+    page.wait_for_selector("#go:enabled")
+    assert page.locator("#answer .spent").count() == 1, page.inner_text("#answer")
+    sent: Any = answered.value.request.post_data_json
+    assert isinstance(sent, dict)
+    return sent
 
 
-class Guarded:
-    """The page as a service with keys would serve it. With the right key, `/v1/score` gives `answer`."""
-
-    def __init__(self, page: Page) -> None:
-        self.answer: tuple[int, dict[str, Any], dict[str, str]] = (200, scored(), {})
-        self.keys: list[str | None] = []
-        self.judge: dict[str, Any] = {}
-        page.route("http://judge.test/**", self._route)
-        page.goto("http://judge.test/")
-
-    def _route(self, route: Route) -> None:
-        if route.request.url.endswith("/"):
-            route.fulfill(body=PAGE, content_type="text/html; charset=utf-8")
-            return
-        self.keys.append(route.request.header_value("authorization"))
-        if self.keys[-1] != f"Bearer {KEY}":
-            route.fulfill(status=401, json=told("No or unknown key", "give a key"))
-        elif route.request.url.endswith("/v1/judge"):
-            route.fulfill(json={"model": "m", "engine": "e", "fingerprint": "f", "modes": ["verdict"], **self.judge})
-        else:
-            status, body, headers = self.answer
-            route.fulfill(status=status, json=body, headers=headers)
+def rubric(page: Page, text: str) -> None:
+    if page.is_hidden("#paste-box"):
+        page.click("#paste")
+    page.fill("#paste-text", text)
+    page.click("#paste-read")
+    page.wait_for_selector("#paste-said:not(:empty)")
 
 
-def told(title: str, detail: str) -> dict[str, Any]:
-    return {"title": title, "detail": detail, "errors": []}
+def shares(page: Page) -> list[float]:
+    texts = page.locator(".step:not(.heads):not(.sum) .share > .n").all_inner_texts()
+    return [float(text.replace("−", "-")) for text in texts if text != "not counted"]
 
 
-def scored() -> dict[str, Any]:
-    verdict = {"met": True, "status": "ok", "p": 0.9, "p_raw": 0.9, "source": "judge"}
-    result = {"score": 1.0, "score_bounds": [1, 1], "status": "ok", "coverage": 1, "criteria": [verdict] * 3}
-    return {"judge": {"mode": "verdict"}, "results": [result]}
+def test_the_result_says_why(page: Page) -> None:
+    scored(page)
+    reward = float(page.inner_text(".score"))
+    assert shares(page) == pytest.approx([7 / 12, 3 / 12, 0, -5 / 12], abs=1e-3)
+    assert reward == pytest.approx(sum(shares(page)), abs=2e-3) == pytest.approx(5 / 12, abs=1e-3)
+    assert page.inner_text(".step.sum .share > .n") == page.inner_text(".score")
+    bars = page.locator("svg.steps rect")
+    assert [bars.nth(at).get_attribute("class") for at in range(5)] == ["gain", "gain", "still", "loss", "total"]
+    assert page.locator("svg.probability").count() == 4 and page.locator("svg.axis").count() == 1
+    assert "100 % of the points judged" in page.inner_text(".coverage")
+    assert "fingerprint" in page.inner_text(".spent")
+    scored(page)
+    assert page.locator(".step .chip:has-text('cache')").count() == 4, "where each verdict is from"
 
 
-@pytest.fixture
-def guarded(blank: Page) -> Guarded:
-    return Guarded(blank)
+def test_a_group_has_its_mean_its_spread_and_its_advantages(page: Page) -> None:
+    page.select_option("#examples", label="A group of four, as GRPO sees it")
+    sent = scored(page)
+    assert len(sent["items"][0]["responses"]) == 4
+    rewards = [float(text) for text in page.locator(".group tfoot tr").nth(0).locator("td").all_inner_texts()]
+    shown = page.locator(".group tfoot tr").nth(1).locator("td").all_inner_texts()
+    mean = sum(rewards) / 4
+    std = (sum((reward - mean) ** 2 for reward in rewards) / 3) ** 0.5
+    advantages = [float(text.replace("−", "-")) for text in shown]
+    assert advantages == pytest.approx([(reward - mean) / (std + 1e-4) for reward in rewards], abs=0.01)
+    assert f"standard deviation {std:.3f}"[:-1] in page.inner_text("#group-said")
+    assert page.locator(".group tr.flips").count() >= 1
+    page.click("[aria-label='Show why response C got its score']")
+    assert page.inner_text("#why-title") == "Why response C has this reward"
+    assert float(page.inner_text(".score")) == rewards[2]
 
 
-def test_a_service_with_keys_is_asked_with_the_key_that_a_person_gives(blank: Page, guarded: Guarded) -> None:
-    blank.wait_for_selector("#key")
-    assert "give a key" in blank.inner_text("#judge")
-    assert blank.get_attribute("#key", "type") == "password"
-    blank.click("#go")
-    blank.wait_for_selector(".error")
-    assert blank.inner_text(".error") == "No or unknown key: give a key"
-    blank.fill("#key", f" {KEY} ")
-    blank.click("#go")
-    blank.wait_for_selector(".score")
-    blank.wait_for_function("document.getElementById('judge').textContent.includes('fingerprint f')")
-    assert set(guarded.keys) == {None, f"Bearer {KEY}"}
-    kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
-    assert KEY not in str(blank.evaluate(kept))
+def test_a_group_of_equal_rewards_is_said_to_teach_nothing(page: Page) -> None:
+    page.click("#add-response")
+    page.fill("#response-1", page.input_value("#response-0"))
+    scored(page)
+    assert "every advantage is 0" in page.inner_text(".group .notice")
+    page.click("[aria-label='Remove response B']")
+    assert page.locator("#responses textarea").count() == 1
+
+
+def test_a_conversation_has_several_turns(page: Page) -> None:
+    page.click("#add-turn")
+    page.keyboard.type("Where exactly?")
+    page.click("#add-turn")
+    page.keyboard.type("On the left.")
+    sent = scored(page)["items"][0]["prompt"]
+    assert [turn["role"] for turn in sent] == ["user", "assistant", "user"]
+    assert sent[1:] == [{"role": "assistant", "content": "Where exactly?"}, {"role": "user", "content": "On the left."}]
+    page.click("[aria-label='Remove turn 2']")
+    assert page.locator("#turns textarea").count() == 2
+
+
+def test_a_criterion_has_every_field(page: Page) -> None:
+    rubric(page, "5: Names a doctor.")
+    page.click("[aria-label='Criterion 1: more fields']")
+    box = page.locator(".criterion").first
+    box.get_by_label("Category").select_option("essential")
+    box.get_by_label("Tags").fill("axis: accuracy, kind: factual, seen")
+    box.get_by_label("Id", exact=True).fill("doctor")
+    box.get_by_label("Meeting it is").select_option("negative")
+    box.get_by_label("Decided by").select_option("contains")
+    box.get_by_label("text", exact=True).fill("doctor")
+    box.get_by_label("ignore case").uncheck()
+    assert box.get_attribute("data-sign") == "fault"
+    page.fill("[aria-label='Criterion 1: points']", "-2.5")
+    page.click("#add-criterion")
+    page.keyboard.type("Is kind.")
+    sent = scored(page)["items"][0]["rubric"]
+    tags = {"category": "essential", "axis": "accuracy", "kind": "factual", "seen": ""}
+    verifier = {"rule": "contains", "text": "doctor", "ignore_case": False}
+    first = {"text": "Names a doctor.", "points": -2.5, "tags": tags, "id": "doctor", "polarity": "negative"}
+    assert sent == [{**first, "verifier": verifier}, {"text": "Is kind.", "points": 1}]
+    page.click("[aria-label='Remove criterion 1']")
+    assert page.locator(".criterion").count() == 1
+
+
+def test_levels_are_written_one_a_line(page: Page) -> None:
+    rubric(page, "4: Names causes.")
+    page.click("[aria-label='Criterion 1: more fields']")
+    page.click("summary:has-text('Levels')")
+    page.fill("textarea[id$=-levels]", "0: Names none.\n0.5: Names one.\n1: Names both.")
+    code(page, "JSON")
+    levels = json.loads(page.inner_text("#snippet"))["items"][0]["rubric"][0]["levels"]
+    assert levels == [
+        {"text": "Names none.", "value": 0},
+        {"text": "Names one.", "value": 0.5},
+        {"text": "Names both.", "value": 1},
+    ]
 
 
 @pytest.mark.parametrize(
-    ("status", "title", "detail", "retry_after", "shown"),
+    ("pasted", "read", "points"),
     [
-        (403, "Not allowed", "team t may not ask with this `priority`", None, "may not ask with this `priority`"),
-        (429, "The team's quota is used up", "team t has used its share", "17", "Try again in 17 s."),
-        (503, "The judge cannot take this now", "the queue is full", "2", "Try again in 2 s."),
+        ("5: A.\n[2] B.\n−3 C\n   of two lines.", "Read 3 criteria as lines of points and text.", ["5", "2", "-3"]),
+        ('{"criteria": [{"text": "A.", "points": 1}]}', "Read 1 criterion as rubricd.", ["1"]),
+        ('{"prompt": "Hi", "rubrics": [{"criterion": "A.", "points": 7, "tags": ["axis:x"]}]}', "HealthBench", ["7"]),
+        ('{"question": "Hi", "rubric": [{"description": "A.", "weight": 5, "title": "t"}]}', "Rubrics as", ["5"]),
+        ('{"question": "Hi", "rubrics": [{"description": "A.", "weight": 2, "tags": {"a": "b"}}]}', "RubricHub", ["2"]),
     ],
 )
-def test_a_refusal_is_shown_with_its_reason_and_when_to_come_back(
-    blank: Page, guarded: Guarded, status: int, title: str, detail: str, retry_after: str | None, shown: str
-) -> None:
-    headers = {} if retry_after is None else {"Retry-After": retry_after}
-    guarded.answer = (status, told(title, detail), headers)
-    blank.fill("#key", KEY)
-    blank.click("#go")
-    blank.wait_for_selector(".error")
-    said = blank.inner_text(".error")
-    assert said.startswith(f"{title}: {detail}") and shown in said
+def test_a_rubric_of_any_format_is_pasted(page: Page, pasted: str, read: str, points: list[str]) -> None:
+    rubric(page, pasted)
+    assert read in page.inner_text("#paste-said")
+    assert [page.input_value(f"[aria-label='Criterion {n}: points']") for n in range(1, len(points) + 1)] == points
+    if "Hi" in pasted:
+        assert page.input_value("#turns textarea") == "Hi", "the row's conversation comes along"
 
 
-def test_a_page_of_a_proxy_in_place_of_an_answer_is_said_to_be_none(blank: Page, guarded: Guarded) -> None:
-    blank.route("http://judge.test/v1/score", lambda route: route.fulfill(status=502, body="<html>Bad gateway"))
-    blank.click("#go")
-    blank.wait_for_selector(".error")
-    assert blank.inner_text(".error") == "The service responded with status 502: it gave no reason"
+def test_what_cannot_be_read_is_said_and_changes_nothing(page: Page) -> None:
+    rubric(page, "Names a doctor.")
+    assert "line 1 names no points" in page.inner_text("#paste-said")
+    assert page.locator(".criterion").count() == 4
 
 
-def test_scoring_shows_the_score_and_a_row_for_each_criterion(page: Page) -> None:
-    page.fill("#response", "Get some rest.")
-    page.fill("#rubric", "5 Tells the user to get some rest.\n0 Is kind.\n-2 Tells the user to run.")
-    page.click("#go")
-    page.wait_for_selector(".score")
-    float(page.inner_text(".score"))
-    assert page.locator("#answer tr").count() == 4
-    assert "fingerprint" in page.inner_text("#judge")
+def test_the_lint_speaks_as_one_types_and_fixes_on_a_click(page: Page) -> None:
+    rubric(page, "5: Names a doctor.")
+    page.fill("[aria-label^='Criterion 1: a statement']", "Names   a doctor.")
+    finding = page.locator(".criterion .findings li")
+    finding.first.wait_for()
+    assert "nobody sees" in finding.first.inner_text()
+    finding.first.get_by_role("button").click()
+    page.wait_for_selector(".criterion .findings li", state="detached")
+    assert page.input_value("[aria-label^='Criterion 1: a statement']") == "Names a doctor."
+
+
+def code(page: Page, language: str) -> None:
+    if not page.evaluate("document.getElementById('code').open"):
+        page.click("#code summary")
+    page.click(f"#languages button:has-text('{language}')")
+
+
+def test_every_option_is_sent_and_its_default_is_not(page: Page) -> None:
+    assert scored(page).keys() == {"items", "priority"}
+    served = page.locator("#first-mode option:not([disabled])").all_inner_texts()
+    assert served == ["verdict", "implicit", "likert"]
+    page.select_option("#first-aggregation", "caps")
+    page.fill("#first-aggregation-cap", "0.5")
+    page.select_option("#first-reasoning", "tags")
+    page.fill("#first-open", "<t>")
+    page.fill("#first-close", "</t>")
+    page.click("#options summary")
+    page.check("#first-soft")
+    page.fill("#first-threshold", "0.4")
+    page.check("#first-consistency")
+    page.fill("#first-min_coverage", "0.5")
+    page.select_option("#first-unjudged", "lower")
+    page.select_option("#first-pitfalls", "met_is_bad")
+    page.select_option("#first-cache", "bypass")
+    sent = scored(page)
+    del sent["items"]
+    assert sent == {
+        "priority": "interactive",
+        "aggregation": {"name": "caps", "cap": 0.5},
+        "reasoning": {"open": "<t>", "close": "</t>"},
+        "soft": True,
+        "threshold": 0.4,
+        "consistency": 2,
+        "min_coverage": 0.5,
+        "unjudged": "lower",
+        "pitfalls": "met_is_bad",
+        "cache": "bypass",
+    }
+    assert "It is no sum" in page.inner_text(".why"), "no shares where there are none"
+    page.select_option("#first-mode", "implicit")
+    assert scored(page)["mode"] == "implicit"
+    assert re.search(r"Rated [\d.]+ of 10, most likely|Not rated: ", page.inner_text("#answer"))
+
+
+@pytest.mark.parametrize("aggregation", ["healthbench_clipped", "weighted_abs", "mean", "rar_explicit"])
+def test_shares_add_up_to_the_reward_in_every_sum(page: Page, aggregation: str) -> None:
+    page.select_option("#first-aggregation", aggregation)
+    scored(page)
+    assert sum(shares(page)) == pytest.approx(float(page.inner_text(".score")), abs=3e-3)
+
+
+def test_two_ways_of_judging_stand_beside_each_other(page: Page) -> None:
+    page.click("#compare")
+    page.select_option("#second-aggregation", "min")
+    scored(page)
+    assert "0 of 4 verdicts flip, and the reward changes by −0.417." in page.inner_text("#pair-said")
+    assert page.locator(".pair thead th").all_inner_texts() == ["Criterion", "verdict · healthbench", "verdict · min"]
+    page.click("#compare")
+    scored(page)
+    assert page.locator(".pair").count() == 0
+
+
+def test_the_request_as_code_runs(page: Page, bundled: Running) -> None:
+    page.select_option("#examples", label="Rubrics as Rewards, with categories")
+    code(page, "Python")
+    done = subprocess.run([sys.executable, "-c", page.inner_text("#snippet")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "Scored(" in done.stdout, done.stderr
+    code(page, "curl")
+    done = subprocess.run(page.inner_text("#snippet"), shell=True, capture_output=True, text=True)
+    assert json.loads(done.stdout)["results"][0]["status"] == "ok"
+    code(page, "TRL")
+    compile(page.inner_text("#snippet"), "snippet", "exec")
+    assert f'reward_function("{bundled.url}", aggregation=' in page.inner_text("#snippet")
+    code(page, "JSON")
+    assert json.loads(page.inner_text("#snippet"))["aggregation"] == {"name": "rar_explicit"}
+
+
+def test_text_survives_a_reload_and_travels_in_a_link(browser: Browser, page: Page, bundled: Running) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.fill("#response-0", "Ärger & <b>Mühe</b> 👩‍🚀")
+    page.select_option("#first-aggregation", "min")
+    page.click("#share")
+    page.wait_for_selector("#share:has-text('Copied')")
+    link = page.evaluate("navigator.clipboard.readText()")
+    page.reload()
+    assert page.input_value("#response-0") == "Ärger & <b>Mühe</b> 👩‍🚀"
+    with opened(browser, link) as other:
+        other.wait_for_selector("#response-0")
+        assert other.input_value("#response-0") == "Ärger & <b>Mühe</b> 👩‍🚀"
+        other.wait_for_selector(READY)
+        assert other.input_value("#first-aggregation") == "min"
+        assert other.url == f"{bundled.url}/", "a reload keeps what was changed since"
+    page.fill("#response-0", "Mine.")
+    page.evaluate("link => { location.hash = new URL(link).hash }", link)
+    page.wait_for_function("() => document.getElementById('response-0').value.startsWith('Ärger')")
 
 
 def test_a_warning_about_the_response_is_shown(page: Page) -> None:
-    page.fill("#response", "<think>Ignore the pain.</think>Drink ginger tea.")
-    page.click("#go")
-    page.wait_for_selector("#answer .score")
-    told = page.locator("#answer p.wait").all_inner_texts()
+    page.fill("#response-0", "<think>Ignore the pain.</think>Drink ginger tea.")
+    scored(page)
+    told = page.locator(".warnings p").all_inner_texts()
     assert len(told) == 1 and told[0].startswith("reasoning_kept: ")
-
-
-@pytest.mark.parametrize(
-    ("trust", "toy", "shown"), [("unproven", False, True), ("proven", False, False), ("unproven", True, False)]
-)
-def test_an_unproven_judge_is_called_one_above_the_form(
-    blank: Page, guarded: Guarded, trust: str, toy: bool, shown: bool
-) -> None:
-    guarded.judge = {"toy": toy, "judges": [{"fingerprint": "f", "trust": trust}]}
-    blank.wait_for_selector("#key")
-    blank.fill("#key", KEY)
-    blank.click("#go")
-    blank.wait_for_selector(".score")
-    assert blank.is_visible("#unproven") is shown
-    assert blank.is_visible("#toy") is toy
-
-
-def test_a_slip_in_the_rubric_is_explained(page: Page) -> None:
-    page.fill("#rubric", "Tells the user to rest.")
-    page.click("#go")
-    page.wait_for_selector(".error")
-    assert "line 1: write points, a space and the criterion" in page.inner_text(".error")
-
-
-def test_text_of_a_response_is_never_markup(page: Page) -> None:
-    page.fill("#rubric", "1 <img src=x onerror=alert(1)>")
-    page.click("#go")
-    page.wait_for_selector(".score")
-    assert page.locator("#answer img").count() == 0
-    assert "<img" in page.inner_text("#answer table")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_long_words_without_scrolling_sideways(page: Page, scheme: Literal["light", "dark"]) -> None:
-    page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size({"width": 320, "height": 640})
-    page.fill("#response", "w" * 2000)
-    page.fill("#rubric", f"-100000 {'criterion' * 200}\n1 Is kind.")
-    page.click("#go")
-    page.wait_for_selector("#answer table")
-    assert page.evaluate("document.documentElement.scrollWidth") == 320
-    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(246, 247, 249)"
-    assert dark is (scheme == "dark")
-
-
-def test_the_judge_can_be_asked_in_every_mode_it_has(page: Page) -> None:
-    page.wait_for_selector("#mode option:nth-child(3)", state="attached")
-    assert page.locator("#mode option").all_inner_texts() == ["verdict", "implicit", "likert"]
     assert page.inner_text("#toy") == "This judge is a toy: believe none of its verdicts."
-    assert page.is_hidden("#unproven"), "one line is enough"
-    for mode, shown in (("implicit", "#answer p.wait"), ("verdict", "#answer table")):
-        page.select_option("#mode", mode)
-        with page.expect_response("**/v1/score") as answered:
-            page.click("#go")
-        assert answered.value.json()["judge"]["mode"] == mode
-        page.wait_for_selector(shown)
+
+
+def test_ctrl_and_enter_scores_from_anywhere(page: Page) -> None:
+    page.focus("#response-0")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".score")

@@ -1,0 +1,212 @@
+// The playground: joins what is written, the service and what is shown.
+import { $, el, later, plural, wait } from "./dom.js";
+import { drawConversation, drawResponses, letter } from "./editor.js";
+import { EXAMPLES } from "./examples.js";
+import { groupOf, pairOf } from "./group.js";
+import { bodyOf, drawOptions, wayOf } from "./options.js";
+import { headline, ratingOf, spentOf, warningsOf, whyOf } from "./result.js";
+import { drawRubric, filled, lintLater, listenForPastes } from "./rubric.js";
+import { askJson, followJudge, score, whole } from "./service.js";
+import { snippets } from "./snippets.js";
+import { fragment, load, ofFragment, plainState, remember, remembered, save, saved, state } from "./state.js";
+
+let info = null, running = null, shown = null;
+const others = new Map();
+
+// What is known of a deployment's judge; it is asked for the first time that it is chosen.
+function infoOf(name) {
+  if (!name || name === info?.name) return info;
+  if (!others.has(name)) {
+    others.set(name, null);
+    askJson(`v1/judge?judge=${encodeURIComponent(name)}`).then(found => { others.set(name, whole(found)); drawWays(); }).catch(() => others.delete(name));
+  }
+  return others.get(name) ?? info;
+}
+
+const changed = () => { saveLater(); lintLater(); drawCode(); };
+const saveLater = later(250, save);
+
+function drawAll() {
+  drawConversation(changed);
+  drawResponses(changed);
+  drawRubric(changed);
+  drawWays();
+  changed();
+}
+
+function drawWays() {
+  drawOptions($("options"), state.options, infoOf, "first", changed);
+  $("second").hidden = !state.second;
+  $("compare").setAttribute("aria-pressed", String(Boolean(state.second)));
+  if (state.second) drawOptions($("second-options"), state.second, infoOf, "second", changed);
+}
+
+// The judge.
+
+function showJudge(found) {
+  info = found;
+  const trust = found.judges?.find(one => one.fingerprint === found.fingerprint)?.trust;
+  $("toy").hidden = !found.toy;
+  $("unproven").hidden = found.toy || trust !== "unproven";
+  $("judge").textContent = `judge ${found.model} · engine ${found.engine} · fingerprint ${found.fingerprint}`;
+  $("away").hidden = true;
+  drawWays();
+}
+
+function noJudge(error) {
+  const kinds = { away: "error", loading: "info", key: "info", full: "info", refused: "error" };
+  $("judge").textContent = "no judge yet";
+  $("away").className = `notice ${kinds[error.kind] ?? "error"}`;
+  const more = { away: "This page asks again by itself.", loading: "This page goes on by itself as soon as it can judge.", key: "Give your team's key below." }[error.kind] ?? "";
+  $("away").replaceChildren(el("p", { text: error.message }), more && el("p", { class: "soft", text: more }));
+  $("away").hidden = false;
+}
+
+const follow = () => followJudge(showJudge, noJudge);
+
+// Scoring.
+
+async function run() {
+  if (running) return;
+  const problem = whatIsMissing();
+  if (problem) return refuse({ message: problem, places: [] });
+  running = new AbortController();
+  busy(true);
+  const started = performance.now(), ways = state.second ? [state.options, state.second] : [state.options];
+  const of = state.responses.length * ways.length;
+  let there = 0;
+  const tick = setInterval(() => progress(there, of, performance.now() - started), 200);
+  progress(0, of, 0);
+  try {
+    const asked = ways.map(options => ({ options: structuredClone(options), body: bodyOf(options), rubric: structuredClone(filled()), responses: [...state.responses] }));
+    const answers = await Promise.all(asked.map(one => score(one.body, { signal: running.signal, arrived: () => progress(++there, of, performance.now() - started) })));
+    shown = { asked, answers, chosen: 0, ms: performance.now() - started };
+    show();
+    if (matchMedia("(max-width: 900px)").matches) $("answer").scrollIntoView();
+  } catch (error) {
+    if (error.name === "AbortError") $("answer").replaceChildren(el("p", { class: "soft", text: "Stopped. The service was told, and judges this no further." }));
+    else { running.abort(); refuse(error); }
+  } finally {
+    clearInterval(tick);
+    running = null;
+    busy(false);
+  }
+}
+
+function whatIsMissing() {
+  if (!state.turns.some(turn => turn.content.trim())) return "The conversation is empty: write what the user said.";
+  if (!filled().length && ![state.options, state.second].filter(Boolean).every(one => one.mode === "likert")) return "The rubric is empty: write a criterion, or paste a rubric.";
+  return null;
+}
+
+function busy(is) {
+  $("go").disabled = is;
+  $("stop").hidden = $("progress").hidden = !is;
+  $("answer").toggleAttribute("aria-busy", is);
+}
+
+function progress(there, of, ms) {
+  const [bar, said] = $("progress").children;
+  if (of > 1) bar.value = there / of; else bar.removeAttribute("value");
+  said.textContent = `${of > 1 ? `${there} of ${of} responses, ` : ""}${(ms / 1000).toFixed(1)} s`;
+}
+
+async function refuse(error) {
+  if (error.kind === "key" || error.kind === "away" || error.kind === "loading") noJudge(error);
+  const again = el("button", { type: "button", text: "Try again", onclick: run });
+  const notice = el("div", { class: "notice error refusal", role: "alert" }, el("p", { text: error.message }),
+    error.places?.length > 0 && el("ul", {}, ...error.places.map(text => el("li", { text }))), error.kind && el("p", { class: "row" }, again));
+  $("answer").replaceChildren(notice);
+  if (error.kind === "key") $("key").focus();
+  if (error.kind === "away" || error.kind === "loading") follow();
+  for (let left = Math.ceil(error.waits ?? 0); left > 0 && again.isConnected; left--) {
+    again.disabled = true;
+    again.textContent = `Try again in ${left} s`;
+    await wait(1000);
+  }
+  again.disabled = false;
+  again.textContent = "Try again";
+}
+
+function show() {
+  const { asked, answers, chosen, ms } = shown, [answer] = answers, [way] = asked;
+  const result = answer.results[chosen], several = answer.results.length > 1;
+  const whole = ["implicit", "likert"].includes(answer.judge.mode);
+  const choose = index => { shown.chosen = index; show(); $("why-title").focus(); };
+  $("answer").replaceChildren(...[
+    several && groupOf(answer.results, whole ? [] : way.rubric, chosen, choose),
+    el("h2", { id: "why-title", tabindex: -1, text: several ? `Why response ${letter(chosen)} has this reward` : "The reward, and why" }),
+    headline(result),
+    warningsOf(result),
+    answers.length > 1 && pairOf(result, answers[1].results[chosen], asked.map(one => wayOf(one.options)), whole ? [] : way.rubric),
+    whole ? ratingOf(result) : whyOf(result, { ...way, response: way.responses[chosen] }, infoOf(way.options.judge)),
+    spentOf(answer, ms),
+  ].filter(Boolean));
+  drawCode();
+}
+
+// Taking it elsewhere.
+
+let language = "curl";
+
+function drawCode() {
+  if (!$("code").open) return;
+  const texts = snippets(bodyOf(state.options), new URL(".", location.href).href, !$("key-card").hidden);
+  $("languages").replaceChildren(...Object.keys(texts).map(name => el("button", { type: "button", "aria-pressed": String(name === language), text: name, onclick: () => { language = name; drawCode(); $("languages").querySelector("[aria-pressed=true]").focus(); } })));
+  $("snippet").textContent = texts[language];
+}
+
+async function copy(text, button) {
+  const before = button.dataset.name ??= button.textContent;
+  try { await navigator.clipboard.writeText(text); } catch {
+    const box = el("textarea", { value: text, "aria-hidden": "true" });
+    document.body.append(box);
+    box.select();
+    document.execCommand("copy");
+    box.remove();
+  }
+  button.textContent = "Copied";
+  await wait(1500);
+  button.textContent = before;
+}
+
+// The start.
+
+async function start() {
+  $("examples").replaceChildren(el("option", { value: "", text: "Load an example…" }), ...EXAMPLES.map((one, index) => el("option", { value: index, text: one.name })));
+  $("examples").onchange = event => {
+    if (event.target.value === "") return;
+    const { judge } = state.options;
+    load(structuredClone(EXAMPLES[Number(event.target.value)]));
+    if (judge) state.options.judge = judge;
+    event.target.value = "";
+    drawAll();
+  };
+  const before = saved(), linked = await ofFragment(location.hash);
+  load(linked ?? before ?? structuredClone(EXAMPLES[0]));
+  if (linked) history.replaceState(null, "", location.pathname);
+  $("restore").hidden = !(linked && before);
+  $("restore").onclick = () => { load(before); drawAll(); $("restore").hidden = true; };
+  const key = remembered();
+  if (key) { $("key").value = key; $("keep-key").checked = true; $("key-card").hidden = false; }
+  const keyChanged = () => { remember($("keep-key").checked ? $("key").value.trim() : ""); follow(); };
+  $("key").addEventListener("change", keyChanged);
+  $("keep-key").addEventListener("change", keyChanged);
+  $("form").addEventListener("submit", event => { event.preventDefault(); run(); });
+  $("stop").onclick = () => running?.abort();
+  $("compare").onclick = () => { state.second = state.second ? null : { ...structuredClone(state.options) }; drawWays(); changed(); if (state.second) $("second").querySelector("select").focus(); };
+  $("share").onclick = async event => copy(new URL(await fragment(), location.href).href, event.target);
+  $("copy").onclick = event => copy($("snippet").textContent, event.target);
+  $("code").addEventListener("toggle", drawCode);
+  addEventListener("keydown", event => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); }
+    if (event.key === "Escape") running?.abort();
+  });
+  addEventListener("hashchange", async () => { const found = await ofFragment(location.hash); if (found) { load(found); history.replaceState(null, "", location.pathname); drawAll(); } });
+  addEventListener("pagehide", save);
+  listenForPastes(drawAll);
+  drawAll();
+  follow();
+}
+
+start();

@@ -1,0 +1,142 @@
+"""The pages can be read by everybody: on a phone, on a wall, by night, by ear, and whatever text is in them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from testkit.browser import HOSTILE, PHONE_PX, Scheme, axe_problems, opened, too_wide
+from testkit.processes import Running
+from tests.e2e.scripted_page import ScriptedPage, problem, result, verdict
+
+READY = "#judge:has-text('fingerprint f')"
+
+
+@pytest.fixture
+def blank(browser: Browser) -> Iterator[Page]:
+    with opened(browser, "about:blank") as page:
+        yield page
+
+
+def score(page: Page) -> None:
+    page.click("#go")
+    page.wait_for_selector("#go:enabled")
+
+
+def hostile_page(page: Page) -> ScriptedPage:
+    """100 criteria, several responses and every text a hostile one."""
+    texts, points = [HOSTILE[n % len(HOSTILE)] for n in range(100)], -123456.789
+    rubric = [{"text": text, "points": points, "tags": {HOSTILE[0][:200]: HOSTILE[1][:200]}} for text in texts]
+    state: dict[str, Any] = {"rubric": rubric, "responses": list(HOSTILE)}
+    state["turns"] = [{"role": "user", "content": text} for text in HOSTILE]
+    kept = json.dumps(json.dumps(state))
+    page.add_init_script(f"try {{ localStorage['rubricd.playground'] = {kept} }} catch {{}}")
+    scripted = ScriptedPage(page, model=HOSTILE[0], layouts=["rubricd", HOSTILE[0][:80]])
+    verdicts = [verdict(id=str(n), points=points, detail=texts[n], explanation=texts[n]) for n in range(100)]
+    one = result(*verdicts, score=-0.5, score_bounds=[-1, 0], warnings=[{"code": "w", "detail": HOSTILE[0]}])
+    scripted.results = [[one] * len(HOSTILE)]
+    scripted.open()
+    return scripted
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(PHONE_PX, "light"), (PHONE_PX, "dark"), (1280, "dark"), (3840, "light")]
+)
+def test_hostile_texts_make_no_page_scroll_sideways_or_run(browser: Browser, width: int, scheme: Scheme) -> None:
+    with opened(browser, "about:blank", width=width, height=800, scheme=scheme) as page:
+        hostile_page(page)
+        page.wait_for_selector(".criterion >> nth=99")
+        page.click("[aria-label='Criterion 1: more fields']")
+        page.click("#options summary")
+        assert too_wide(page) == []
+        score(page)
+        page.wait_for_selector(".group")
+        assert page.locator(".step[data-criterion]").count() == 100
+        page.click("#code summary")
+        assert too_wide(page) == []
+        assert page.locator("#answer img").count() == 0 and "<img" in page.inner_text("#answer")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Browser, scheme: Scheme) -> None:
+    with opened(browser, "about:blank", scheme=scheme) as page:
+        scripted = ScriptedPage(page)
+        scripted.open()
+        page.wait_for_selector(READY)
+        page.select_option("#examples", label="A group of four, as GRPO sees it")
+        page.click("[aria-label='Criterion 1: more fields']")
+        page.click("#options summary")
+        page.click("#compare")
+        page.click("#paste")
+        page.click("#code summary")
+        failed = verdict(id="1", status="timeout", met=None, p=None, p_raw=None, detail="why")
+        three = [verdict(explanation="Because."), failed, verdict(id="2", met=False, disagreement=0.4)]
+        scripted.results = [[result(*three, score=None, status="partial", score_bounds=[0.1, 0.9])] * 4]
+        score(page)
+        page.wait_for_selector(".group")
+        assert axe_problems(page) == []
+        scripted.refusal = (503, problem("The judge cannot take this now", "the queue is full"), {"Retry-After": "9"})
+        score(page)
+        assert axe_problems(page) == []
+
+
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(blank: Page) -> None:
+    page = ScriptedPage(blank).open()
+    page.wait_for_selector(READY)
+    names: list[str] = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        name, ringed = page.evaluate(
+            """() => { const one = document.activeElement;
+              if (one === document.body) return ['the end', true];
+              return [one.id || one.getAttribute('aria-label') || one.textContent,
+                getComputedStyle(one).outlineStyle !== 'none'] }"""
+        )
+        assert ringed, f"no focus ring at {name}"
+        names.append(name)
+    for wanted in ("examples", "add-turn", "response-0", "paste", "add-criterion", "first-mode", "compare", "go"):
+        assert wanted in names, names
+    assert "Criterion 1: points" in names
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", PHONE_PX), ("dark", 1280), ("light", 3840)])
+def test_the_live_view_shows_what_the_judge_does(
+    browser: Browser, bundled: Running, scheme: Scheme, width: int
+) -> None:
+    with opened(browser, bundled.url, width=width, scheme=scheme) as page:
+        page.wait_for_selector("#judge:has-text('fingerprint')")
+        score(page)
+        page.wait_for_selector(".score")
+        page.goto(f"{bundled.url}/live")
+        page.wait_for_selector("#state:has-text('ready')")
+        page.wait_for_selector("svg polyline", state="attached")
+        tiles = page.locator(".tile").all_inner_texts()
+        for name in ("Waiting in the queue", "Judge", "Verdicts", "From a cache", "Refused", "Drift", "Engine"):
+            assert [tile for tile in tiles if tile.startswith(name)], (name, tiles)
+        text = page.inner_text("main")
+        for name in ("The queue, by team and class", "Label mass", "Refusals since the start", "Work by team"):
+            assert name in text
+        assert "Of this one process" in text and "fingerprint" in page.inner_text("#who")
+        assert axe_problems(page) == [] and too_wide(page) == []
+
+
+def test_the_live_view_says_when_the_service_is_away_and_when_it_wants_a_key(
+    browser: Browser, bundled: Running
+) -> None:
+    with opened(browser, "about:blank") as page:
+        page.route("**/v1/live", lambda route: route.abort())
+        page.goto(f"{bundled.url}/live")
+        page.wait_for_selector("#said:has-text('The service does not answer')")
+        page.unroute("**/v1/live")
+        page.wait_for_selector("#state:has-text('ready')")
+        page.route("**/v1/live", lambda route: route.fulfill(status=401, body="{}"))
+        page.reload()
+        page.fill("#key", "the-key")
+        sent: list[str | None] = []
+        page.unroute("**/v1/live")
+        page.on("request", lambda request: sent.append(request.headers.get("authorization")))
+        page.click("#key-form button")
+        page.wait_for_selector("#state:has-text('ready')")
+        assert sent == ["Bearer the-key"]

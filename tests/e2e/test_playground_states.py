@@ -1,0 +1,251 @@
+"""The page says in plain words what is the matter: no service, no key, a full queue, a verdict that is not there."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from testkit.browser import opened
+from tests.e2e.scripted_page import KEY, URL, ScriptedPage, problem, result, verdict
+
+READY = "#judge:has-text('fingerprint f')"
+
+
+@pytest.fixture
+def blank(browser: Browser) -> Iterator[Page]:
+    with opened(browser, "about:blank") as page:
+        yield page
+
+
+@pytest.fixture
+def scripted(blank: Page) -> ScriptedPage:
+    return ScriptedPage(blank)
+
+
+def score(page: Page) -> None:
+    page.wait_for_selector("#go:enabled")
+    page.click("#go")
+    page.wait_for_selector("#go:enabled")
+
+
+def test_a_service_with_keys_is_asked_with_the_key_that_a_person_gives(blank: Page) -> None:
+    scripted = ScriptedPage(blank, needs_key=True)
+    page = scripted.open()
+    page.wait_for_selector("#key")
+    assert "give a key" in page.inner_text("#away") and "Give your team's key below" in page.inner_text("#away")
+    assert page.get_attribute("#key", "type") == "password"
+    score(page)
+    assert page.inner_text(".refusal p >> nth=0") == "No or unknown key: give a key"
+    page.fill("#key", f" {KEY} ")
+    score(page)
+    page.wait_for_selector(READY)
+    assert set(scripted.keys) == {None, f"Bearer {KEY}"}
+    kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+    assert KEY not in str(page.evaluate(kept))
+    page.click("#share")
+    assert KEY not in str(page.evaluate(kept))
+    page.check("#keep-key")
+    assert KEY in str(page.evaluate(kept)), "a person asked for it"
+    page.reload()
+    page.wait_for_selector(READY)
+    page.uncheck("#keep-key")
+    assert KEY not in str(page.evaluate(kept))
+
+
+@pytest.mark.parametrize(
+    ("status", "title", "detail", "wait_s", "shown"),
+    [
+        (403, "Not allowed", "team t may not ask with this `priority`", None, "Try again"),
+        (429, "The team's quota is used up", "team t has used its share", "17", "Try again in 17 s"),
+        (503, "The judge cannot take this now", "the queue is full", "2", "Try again in 2 s"),
+    ],
+)
+def test_a_refusal_has_its_reason_and_when_to_come_back(
+    scripted: ScriptedPage, status: int, title: str, detail: str, wait_s: str | None, shown: str
+) -> None:
+    page = scripted.open()
+    scripted.refusal = (status, problem(title, detail), {} if wait_s is None else {"Retry-After": wait_s})
+    score(page)
+    assert page.inner_text(".refusal p >> nth=0") == f"{title}: {detail}"
+    button = page.locator(".refusal button")
+    assert button.inner_text() == shown and button.is_disabled() is (wait_s is not None)
+    if wait_s == "2":
+        scripted.refusal = None
+        expect(button).to_be_enabled()
+        button.click()
+        page.wait_for_selector(".score")
+
+
+def test_a_place_in_the_request_is_named(scripted: ScriptedPage) -> None:
+    page = scripted.open()
+    found = {**problem("Request not valid", "1 place"), "errors": [{"loc": ["items", 0, "rubric"], "msg": "give one"}]}
+    scripted.refusal = (422, found, {})
+    score(page)
+    assert page.inner_text(".refusal li") == "items.0.rubric: give one"
+
+
+def test_a_page_of_a_proxy_in_place_of_an_answer_is_said_to_be_none(scripted: ScriptedPage) -> None:
+    page = scripted.open()
+    scripted.refusal = (502, "<html>Bad gateway", {})
+    score(page)
+    assert "The service responded with status 502 and gave no reason." in page.inner_text(".refusal")
+
+
+def test_a_service_that_is_away_is_waited_for(scripted: ScriptedPage) -> None:
+    page = scripted.page
+    page.route(f"{URL}v1/judge", lambda route: route.abort())
+    scripted.open()
+    page.wait_for_selector("#away:has-text('The service does not answer')")
+    assert "asks again by itself" in page.inner_text("#away")
+    page.unroute(f"{URL}v1/judge")
+    page.wait_for_selector(READY)
+    assert page.is_hidden("#away")
+
+
+def test_a_judge_that_loads_is_waited_for(scripted: ScriptedPage) -> None:
+    scripted.no_judge = (503, problem("The judge cannot take this now", "the judge is loading"), {"Retry-After": "1"})
+    page = scripted.open()
+    page.wait_for_selector("#away:has-text('the judge is loading')")
+    assert "goes on by itself" in page.inner_text("#away")
+    scripted.no_judge = None
+    page.wait_for_selector(READY)
+
+
+def test_an_answer_that_breaks_off_is_no_score(scripted: ScriptedPage) -> None:
+    page = scripted.open()
+    line = '{"index": 0, "score": 1.0}\n'
+    page.route(f"{URL}v1/score", lambda route: route.fulfill(body=line, content_type="application/x-ndjson"))
+    score(page)
+    assert "broke off before its end, so there is no score" in page.inner_text(".refusal")
+    assert page.locator(".score").count() == 0
+
+
+def test_progress_is_shown_and_stop_stops(scripted: ScriptedPage) -> None:
+    page = scripted.open()
+    scripted.hold = True
+    page.click("#add-response")
+    page.fill("#response-1", "Another.")
+    page.click("#go")
+    page.wait_for_selector("#progress :text('0 of 2 responses')")
+    assert page.locator("#go").is_disabled()
+    page.click("#stop")
+    page.wait_for_selector("#answer:has-text('Stopped.')")
+    page.click("#go")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#go:enabled")
+    assert len(scripted.asked) == 2
+
+
+def test_nothing_empty_is_sent(scripted: ScriptedPage) -> None:
+    page = scripted.open()
+    page.fill("#turns textarea", " ")
+    score(page)
+    assert "The conversation is empty" in page.inner_text(".refusal")
+    page.fill("#turns textarea", "Hi")
+    for _ in range(page.locator(".criterion").count()):
+        page.click("[aria-label='Remove criterion 1']")
+    score(page)
+    assert "The rubric is empty" in page.inner_text(".refusal") and scripted.asked == []
+
+
+def test_a_failure_is_a_failure_and_never_a_zero(scripted: ScriptedPage) -> None:
+    failed = verdict(id="1", status="timeout", met=None, p=None, p_raw=None, points=3.0, detail="ask with more time")
+    some = [verdict(points=7.0, p=0.8, p_raw=0.95), failed, verdict(id="2", met=False, points=2.0, p=0.1, p_raw=0.1)]
+    judged = result(
+        *some, verdict(id="3", points=-5.0), score=None, score_bounds=[0.1, 0.4], status="partial", coverage=0.82
+    )
+    scripted.results = [[judged]]
+    page = scripted.open()
+    score(page)
+    assert page.inner_text(".score") == "no score"
+    assert "82 % of the points judged. Between 0.1 and 0.4" in page.inner_text(".coverage")
+    row = page.locator("[data-criterion='1']")
+    assert "out of time" in row.inner_text() and "ask with more time" in row.inner_text()
+    assert row.locator("rect.unjudged").count() == 1 and row.locator(".share > .n").inner_text() == "0 to +0.25"
+    assert "0.000" not in row.inner_text() and row.locator("svg.probability").count() == 0
+    assert page.locator(".step.sum").count() == 0, "a reward that is not there is not drawn"
+    assert "raw 0.95" in page.locator("[data-criterion='0']").inner_text()
+    assert page.locator("svg.axis rect.band").count() == 1
+
+
+def test_a_group_with_a_failure_leaves_it_out(scripted: ScriptedPage) -> None:
+    page = scripted.open()
+    for text in ("b", "c"):
+        page.click("#add-response")
+        page.keyboard.type(text)
+    four = [verdict(id=str(n)) for n in range(4)]
+    scripted.results = [
+        [result(*four, score=1.0), result(*four, score=None, status="failed"), result(*four, score=0.5)]
+    ]
+    score(page)
+    assert "1 of 3 has no score" in page.inner_text(".group .notice")
+    assert page.locator(".group tfoot tr").nth(1).locator("td").all_inner_texts() == ["+0.71", "none", "−0.71"]
+
+
+def test_the_judge_explains_one_criterion_when_asked(scripted: ScriptedPage) -> None:
+    page = scripted.open()
+    page.wait_for_selector(READY)
+    four = [verdict(id=str(n)) for n in range(4)]
+    scripted.results = [[result(*four)], [result(verdict(met=False, explanation="It names <b>none</b>."))]]
+    score(page)
+    page.click("[data-criterion='2'] button:has-text('Explain')")
+    page.wait_for_selector("[data-criterion='2'] .explanation:has-text('none')")
+    told = page.inner_text("[data-criterion='2'] .explanation")
+    assert "It names <b>none</b>." in told and "That is another verdict" in told
+    assert scripted.asked[1]["mode"] == "reasoned"
+    assert [one["text"] for one in scripted.asked[1]["items"][0]["rubric"]] == ["Gives at least four steps."]
+
+
+def test_a_judge_without_reasons_says_so(blank: Page) -> None:
+    reason = "it writes no text"
+    scripted = ScriptedPage(
+        blank, modes=["verdict"], unserved=[{"mode": "reasoned", "layout": "rubricd", "reason": reason}]
+    )
+    page = scripted.open()
+    page.wait_for_selector(READY)
+    score(page)
+    page.click("[data-criterion='0'] button:has-text('Explain')")
+    assert f"This judge gives no reasons: {reason}." in page.inner_text("[data-criterion='0'] .explanation")
+    assert page.locator("#first-mode option[disabled]").count() == 3
+
+
+def test_a_deployment_of_several_judges_is_chosen_from(blank: Page) -> None:
+    judges = [("small", "local", True, None), ("both", "panel", True, None), ("large", "remote", False, "it is away")]
+    deployed = [{"name": n, "kind": k, "ready": ready, "reason": why} for n, k, ready, why in judges]
+    scripted = ScriptedPage(blank, name="small", deployed=deployed)
+    said = [
+        {"judge": "small", "status": "ok", "met": True, "p": 0.9},
+        {"judge": "large", "status": "timeout", "met": None, "p": None},
+    ]
+    scripted.results = [[result(verdict(members=said))]]
+    page = scripted.open()
+    page.wait_for_selector("#first-judge")
+    assert page.locator("#first-judge option[disabled]").inner_text() == "large (remote) (not now)"
+    page.select_option("#first-judge", "both")
+    score(page)
+    assert scripted.asked[0]["judge"] == "both"
+    assert "Judges: small: met (0.9), large: timeout" in page.inner_text("[data-criterion='0']")
+
+
+def test_a_level_is_shown_with_its_neighbours(scripted: ScriptedPage) -> None:
+    page = scripted.open()
+    page.click("[aria-label='Criterion 1: more fields']")
+    page.click("summary:has-text('Levels')")
+    page.fill("textarea[id$=-levels]", "0: None.\n0.5: One.\n1: Both.")
+    graded = verdict(level=1, p_levels=[0.2, 0.7, 0.1], value=0.45, met=None, points=7.0)
+    met = [verdict(id=str(n), points=p) for n, p in ((1, 3.0), (2, 2.0), (3, -5.0))]
+    scripted.results = [[result(graded, *met, score=0.292)]]
+    score(page)
+    row = page.locator("[data-criterion='0']")
+    assert "level 2" in row.inner_text() and row.locator(".levels .chosen").inner_text() == "0.70 2: One."
+    assert row.locator(".share > .n").inner_text() == "+0.292", "half of 7 of 12 points"
+
+
+@pytest.mark.parametrize(
+    ("trust", "toy", "shown"), [("unproven", False, True), ("proven", False, False), ("unproven", True, False)]
+)
+def test_an_unproven_judge_is_called_one(blank: Page, trust: str, toy: bool, shown: bool) -> None:
+    page = ScriptedPage(blank, toy=toy, judges=[{"fingerprint": "f", "trust": trust}]).open()
+    page.wait_for_selector(READY)
+    assert page.is_visible("#unproven") is shown
+    assert page.is_visible("#toy") is toy
