@@ -33,6 +33,8 @@ from service.judges.panel import Panel
 from service.judges.routed import Routed
 from service.judges.routing import Condition
 from service.judges.rubricd.judge import RubricdJudge
+from service.judges.shadowed import Shadowed
+from service.judges.shadowing import Shadow
 from service.modes.calibrated import calibrated_modes
 from service.modes.calibration import Calibration
 from service.modes.escalation import Escalation
@@ -108,9 +110,13 @@ class Loader:
                 found[name] = Deployed(name, other.kind, scorer, required=required)
                 continue
             members = {member: found[member].judge for member in entry.members}
+            below = tuple(found[member] for member in entry.members)
+            if isinstance(entry, deployment.Shadow):
+                shadowed = self._shadowed(name, entry, members)
+                found[name] = Deployed(name, shadowed.kind, shadowed, shadowed.rule, required, below)
+                continue
             composition = composed(name, entry, members, plans)
             scorer = ComposedScorer(composition, self.rules, self.parts.clock)
-            below = tuple(found[member] for member in entry.members)
             found[name] = Deployed(name, composition.kind, scorer, composition.rule, required, below)
         in_order = [found[name] for name in file.judges]
         return Judges(in_order[0].judge, [one.scorer for one in running.values()], in_order), running
@@ -134,6 +140,14 @@ class Loader:
         self.parts.telemetry.of_judge(name).set_judge_info(identity.identity.model, judge.kind, identity.fingerprint)
         log.info("ready: judge %s (%s) at %s", name, identity.identity.model, entry.url)
         return judge
+
+    def _shadowed(self, name: str, entry: deployment.Shadow, members: Mapping[str, ScoringJudge]) -> Shadowed:
+        """The shadow ends before the engines do."""
+        second, parts = members[entry.shadow], self.parts
+        shadow = Shadow(entry.shadow, second, entry.share, parts.clock, parts.telemetry)
+        shadow.start()
+        self.stack.callback(shadow.stop)
+        return Shadowed(name, members[entry.of], shadow, entry.share)
 
     async def _start(self, prepared: "_Prepared", name: str | None) -> Running:
         """The engine, the modes, the queue and the scorer; then the canary gives its first verdict, or this raises."""

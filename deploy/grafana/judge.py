@@ -14,6 +14,7 @@ _MET, _DECIDED = 'outcome="met"', 'outcome=~"met|unmet"'
 _UP_TO_30, _UP_TO_70, _UP_TO_90 = 'le="0.3"', 'le="0.7"', 'le="0.9"'
 _DIFFERED, _WITHOUT = 'outcome="differed"', 'outcome="missing"'
 _NO_VERDICT = 'outcome!~"met|unmet|rated"'
+_SHADOW, _DIFFERS, _COMPARED = "rubricd_shadow_judgements_total", 'outcome="differs"', 'outcome=~"same|differs"'
 _VERDICTS, _P = "rubricd_judgements_total", "rubricd_p_met"
 _LOW_MASS = f"{rate('rubricd_label_mass_bucket', _UP_TO_90)} / {rate('rubricd_label_mass_count')}"
 _UNCERTAIN = f"({rate(f'{_P}_bucket', _UP_TO_70)} - {rate(f'{_P}_bucket', _UP_TO_30)}) / {rate(f'{_P}_count')}"
@@ -124,6 +125,26 @@ _VERDICT: tuple[Panel, ...] = (
             Query(f"{rate('rubricd_order_effect_sum')} / {rate('rubricd_order_effect_count')}", "order effect"),
         ),
         unit="percentunit",
+    ),
+    Lines(
+        "Shadow",
+        "Fractions: of the criteria that a judge and its shadow both decided, those on which they differ, and the mean "
+        "difference of P(met). On the right, responses per second that the shadow was not asked about, by reason: its "
+        "queue was full, or it was down. No score depends on any of it.",
+        (
+            Query(
+                f"{rate(_SHADOW, _DIFFERS, by='shadow')} / {rate(_SHADOW, _COMPARED, by='shadow')}",
+                "{{shadow}} differs",
+            ),
+            Query(
+                f"{rate('rubricd_shadow_difference_sum', by='shadow')} / "
+                f"{rate('rubricd_shadow_difference_count', by='shadow')}",
+                "{{shadow}}, difference of P(met)",
+            ),
+            Query(rate("rubricd_shadow_dropped_total", by="reason"), "dropped, {{reason}}", right="cps"),
+        ),
+        unit="percentunit",
+        runbook=("RubricdShadowDiffers",),
     ),
 )
 

@@ -80,6 +80,17 @@ class Metrics:
             "member",
             "outcome",
         )
+        self.shadow_judgements = counter(
+            "rubricd_shadow_judgements",
+            "Judgements asked of a shadow, by team and whether it says the same.",
+            *("shadow", "team", "outcome"),
+        )
+        self.shadow_difference = bulk(
+            "rubricd_shadow_difference", "How far apart P(met) is between a judge and its shadow.", _FRACTION, "shadow"
+        )
+        self.shadow_dropped = counter(
+            "rubricd_shadow_dropped", "Responses that a shadow was not asked about, by reason.", "shadow", "reason"
+        )
         self.order_effect = bulk(
             "rubricd_order_effect", "How far apart P(a is better) is in the two orders of a pair.", _FRACTION
         )

@@ -133,6 +133,24 @@ class Telemetry:
         for (member, outcome), count in members.items():
             self._metrics.panel_members.labels(judge, member, outcome).inc(count)
 
+    def declare_shadow(self, shadow: str) -> None:
+        """Its series exist from now on, at zero."""
+        for outcome in ("same", "differs", "unjudged"):
+            self._metrics.shadow_judgements.labels(shadow, OTHER_TEAM, outcome)
+        for reason in ("full", "too_long", "refused", "overloaded", "unavailable", "failed"):
+            self._metrics.shadow_dropped.labels(shadow, reason)
+        self._metrics.shadow_difference.observe([], shadow)
+
+    def count_shadow(self, shadow: str, team: str, outcomes: Iterable[str], apart: Sequence[float]) -> None:
+        """`outcomes` has one value for each criterion that this second judge was asked; `apart` are differences of
+        P(met)."""
+        for outcome, count in Tally(outcomes).items():
+            self._metrics.shadow_judgements.labels(shadow, self._teams.label(team), outcome).inc(count)
+        self._metrics.shadow_difference.observe(apart, shadow)
+
+    def count_shadow_dropped(self, shadow: str, reason: str) -> None:
+        self._metrics.shadow_dropped.labels(shadow, reason).inc()
+
     def observe_order_effects(self, effects: Sequence[float]) -> None:
         self._metrics.order_effect.observe(effects)
 

@@ -155,8 +155,26 @@ class Cascade(Floor):
         return self
 
 
+class Shadow(Floor):
+    """A judge judges, and a share of its judgements is afterwards also asked of a second one, its shadow."""
+
+    shadow: JudgeName = Field(description="The second judge: its verdicts are in no score.")
+    of: JudgeName = Field(description="The judge that judges: answers and fingerprint are its own.")
+    share: float = Field(gt=0, le=1, description="The share of the judgements that the shadow is asked, too.")
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return (self.of, self.shadow)
+
+    @model_validator(mode="after")
+    def _two(self) -> Self:
+        if self.of == self.shadow:
+            raise ValueError("a judge is no shadow of itself; name another one as `shadow`")
+        return self
+
+
 Composition = Panel | Routed | Cascade
-COMPOSITIONS = ("panel", "routed", "cascade")
+COMPOSITIONS = ("panel", "routed", "cascade", "shadow")
 """The field that makes an entry a composition has the composition's name."""
 
 
@@ -174,7 +192,8 @@ JudgeEntry = Annotated[
     | Annotated[RubricdJudge, Tag("rubricd")]
     | Annotated[Panel, Tag("panel")]
     | Annotated[Routed, Tag("routed")]
-    | Annotated[Cascade, Tag("cascade")],
+    | Annotated[Cascade, Tag("cascade")]
+    | Annotated[Shadow, Tag("shadow")],
     Discriminator(_kind),
 ]
 

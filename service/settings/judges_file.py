@@ -16,7 +16,17 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from service.errors import ConfigurationError
-from service.settings.deployment import Cascade, EngineJudge, JudgeEntry, JudgesFile, Panel, Route, Routed, RubricdJudge
+from service.settings.deployment import (
+    Cascade,
+    EngineJudge,
+    JudgeEntry,
+    JudgesFile,
+    Panel,
+    Route,
+    Routed,
+    RubricdJudge,
+    Shadow,
+)
 
 Place = tuple[str | int, ...]
 
@@ -26,6 +36,7 @@ _MODELS: Mapping[str, type[BaseModel]] = {
     "panel": Panel,
     "routed": Routed,
     "cascade": Cascade,
+    "shadow": Shadow,
 }
 _SHOWN_ERRORS = 10
 _MAX_BYTES = 500_000
@@ -114,6 +125,9 @@ def _members_of(entry: JudgeEntry) -> Iterator[tuple[Place, str]]:
         yield from ((("panel", at), member) for at, member in enumerate(entry.panel))
     elif isinstance(entry, Cascade):
         yield from ((("cascade", at), member) for at, member in enumerate(entry.cascade))
+    elif isinstance(entry, Shadow):
+        yield ("shadow",), entry.shadow
+        yield ("of",), entry.of
     elif isinstance(entry, Routed):
         yield from ((("routed", at, "judge"), route.judge) for at, route in enumerate(entry.routed))
         yield ("default",), entry.default

@@ -219,6 +219,27 @@ async def wait(job: Job, served: Served) -> None:
         await job.clears("RubricdQueueWaitHigh")
 
 
+def doubting(folder: Path) -> AbstractAsyncContextManager[Served]:
+    """Its two judges agree as often as coins do."""
+    file = folder / "judges.yaml"
+    file.write_text(
+        "judges:\n  watched: {shadow: second, of: alone, share: 1}\n  alone: {engine: fake}\n"
+        "  second: {engine: fake, prompt: bare}\n"
+    )
+    return serving(folder, "doubting", "--canary-every-s", "0", "--judges", str(file))
+
+
+async def doubt(job: Job, served: Served) -> None:
+    """A shadow says otherwise, until it is asked no more."""
+    judge = "watched"
+    async with running(
+        again_and_again(served.host.url, "/v1/score", lambda: {"items": [group()], "judge": judge}, 0.15)
+    ):
+        await job.fires("RubricdShadowDiffers")
+        judge = "alone"
+        await job.clears("RubricdShadowDiffers")
+
+
 async def go_unwatched(job: Job, folder: Path, served: Served) -> None:
     """Prometheus has no target, and then one."""
     await job.fires("RubricdMetricsMissing")

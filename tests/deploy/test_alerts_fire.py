@@ -1,6 +1,6 @@
 """Every alert fires where its condition is caused in a real process of the service, and is inactive again afterwards.
 
-A real Prometheus with the shipped rules, SPEED times as fast, watches four processes. Each scenario causes what its
+A real Prometheus with the shipped rules, SPEED times as fast, watches five processes. Each scenario causes what its
 alerts look for, waits until Prometheus reports that they fire, ends the cause, and waits until they are inactive. Loads
 go on all the time, so that an alert clears because the service is well again, not because nobody sends requests.
 """
@@ -21,6 +21,7 @@ from tests.deploy.rules import ALERTS, RECORDING, names
 
 SPEED, SCRAPE_S = 100.0, 0.25
 FAILING, DRIFTING, REPLICAS = "rubricd-failing", "rubricd-drifting", "rubricd-replicas"
+DOUBTING = "rubricd-doubting"
 
 
 @pytest.mark.timeout(400)
@@ -31,13 +32,15 @@ async def test_every_alert_fires_and_clears_and_every_recording_has_data(
     with RedisServer() as full, RedisServer() as lost:
         async with AsyncExitStack() as stack:
             replica = scenarios.Replica(tmp_path, lost)
-            failing, drifting, other, slow = await asyncio.gather(
+            failing, drifting, other, slow, doubting = await asyncio.gather(
                 stack.enter_async_context(scenarios.failing(tmp_path, full)),
                 stack.enter_async_context(scenarios.drifting(tmp_path)),
                 stack.enter_async_context(replica.first()),
                 stack.enter_async_context(scenarios.slow(tmp_path)),
+                stack.enter_async_context(scenarios.doubting(tmp_path)),
             )
             targets = {FAILING: [failing.target], DRIFTING: [drifting.target], REPLICAS: [slow.target, other.target]}
+            targets[DOUBTING] = [doubting.target]
             asked, blind = (
                 stack.enter_context(
                     prometheus(tmp_path / name, jobs, rules=[RECORDING, ALERTS], scrape_s=SCRAPE_S, speed=SPEED)
@@ -50,6 +53,7 @@ async def test_every_alert_fires_and_clears_and_every_recording_has_data(
                 together.create_task(scenarios.drift(watch.job(DRIFTING), drifting))
                 together.create_task(replica.die(watch.job(REPLICAS), other))
                 together.create_task(scenarios.wait(watch.job(REPLICAS), slow))
+                together.create_task(scenarios.doubt(watch.job(DOUBTING), doubting))
                 together.create_task(scenarios.go_unwatched(unwatched.job(""), tmp_path / "blind", drifting))
             empty = await asyncio.to_thread(without_data, asked)
     with capsys.disabled():

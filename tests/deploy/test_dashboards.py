@@ -27,7 +27,19 @@ NO_PANEL = {"rubricd_teams_file_ok", "rubricd_teams_file_read_timestamp_seconds"
 """Metrics that are not drawn: an alert tells of them, and its runbook entry of the time."""
 WORDS = {"sum", "max", "min", "count", "rate", "increase", "histogram_quantile", "vector", "by", "or", "and", "on"}
 LABELS = {"team", "class", "le", "source", "mode", "outcome", "status", "code", "tier", "route"}
-LABELS |= {"query_type", "reason", "spread", "instance", "fingerprint", "model", "engine", "layout", "prompt", "figure"}
+LABELS |= {
+    "query_type",
+    "reason",
+    "shadow",
+    "spread",
+    "instance",
+    "fingerprint",
+    "model",
+    "engine",
+    "layout",
+    "prompt",
+    "figure",
+}
 OWN = {"up"}
 
 

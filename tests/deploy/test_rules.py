@@ -135,7 +135,9 @@ def test_recorded_names_are_used_and_say_level_metric_operation() -> None:
     recorded = names(RECORDING, "record")
     asked = "\n".join(rule["expr"] for file in (RECORDING, ALERTS) for rule in rules(file))
     for name in recorded:
-        assert re.fullmatch(r"(job|job_outcome|job_team_class|instance):rubricd_\w+:(ratio_|p99_)?\w+", name), name
+        assert re.fullmatch(
+            r"(job|job_outcome|job_shadow|job_team_class|instance):rubricd_\w+:(ratio_|p99_)?\w+", name
+        ), name
         assert name in asked, f"{name} is asked for nowhere"
     used = set(re.findall(r"\b\w+:rubricd_\w+:\w+", asked))
     assert used == set(recorded)

@@ -1,0 +1,156 @@
+"""Asks a second judge about a share of what was judged, afterwards, and counts how far the two are apart.
+
+Guarantees: which criteria are asked again is a matter of their texts alone, so that every replica and every run chooses
+the same. What waits is bounded in number and in characters; beyond that it is dropped and counted. Nobody waits for the
+second judge, its verdicts are in no score, and its tokens are in no team's quota.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Literal
+
+from service.clock import Clock
+from service.errors import InvalidRequest, Overloaded, RequestError, Unavailable
+from service.judges.composition import MODES
+from service.judges.judge import Judge
+from service.observability import Telemetry
+from service.observability.tracing import UNTRACED
+from service.rubrics.judgement import Judgement
+from service.rubrics.rubric import Candidate
+from service.scheduling import Tenant
+from service.scoring.request import Options
+
+_WORKERS = 8
+_MOST_WAITING = 512
+_MOST_CHARACTERS = 4_000_000
+_LONGEST_CHARACTERS = 250_000
+"""A response with its conversation that is longer is not asked again: its digest would take the event loop too long."""
+_PATIENCE_S = 60.0
+OPERATOR = Tenant(team="", weight=0.1, priority_class="eval")
+"""The second judge's queue serves everybody else first."""
+
+Reason = Literal["full", "too_long", "refused", "overloaded", "unavailable", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A candidate with the first judge's judgements of its criteria, and the options of its request."""
+
+    candidate: Candidate
+    judgements: Sequence[Judgement]
+    options: Options
+    characters: int
+
+
+class Shadow:
+    """`name` is that of the second judge; `share` of the judgements are asked again."""
+
+    def __init__(self, name: str, judge: Judge, share: float, clock: Clock, telemetry: Telemetry) -> None:
+        self.name = name
+        self._judge = judge
+        self._limit = int(share * 2**64)
+        self._clock = clock
+        self._telemetry = telemetry
+        self._waiting: deque[Seen] = deque()
+        self._characters = 0
+        self._more = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        telemetry.declare_shadow(name)
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._work(), name="shadow") for _ in range(_WORKERS)]
+
+    def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def offer(self, candidate: Candidate, judgements: Sequence[Judgement], options: Options) -> None:
+        """The candidate has been judged. Looks at no text, and waits for nothing."""
+        if options.mode not in MODES:
+            return
+        characters = sum(len(turn.content) for turn in candidate.turns) + sum(len(part) for part in candidate.parts)
+        if characters > _LONGEST_CHARACTERS:
+            self._telemetry.count_shadow_dropped(self.name, "too_long")
+        elif len(self._waiting) == _MOST_WAITING or self._characters + characters > _MOST_CHARACTERS:
+            self._telemetry.count_shadow_dropped(self.name, "full")
+        else:
+            self._characters += characters
+            self._waiting.append(Seen(candidate, judgements, options, characters))
+            self._more.set()
+
+    async def _work(self) -> None:
+        while True:
+            while not self._waiting:
+                self._more.clear()
+                await self._more.wait()
+            seen = self._waiting.popleft()
+            self._characters -= seen.characters
+            places = [
+                j
+                for j in chosen(seen.candidate, self._limit)
+                if seen.judgements[j].ok and seen.judgements[j].source != "rule"
+            ]
+            if not places:
+                await asyncio.sleep(0)
+                continue
+            try:
+                self._compare(seen, places, await self._asked(seen, places))
+            except RequestError as error:
+                self._telemetry.count_shadow_dropped(self.name, _reason(error))
+            except Exception:  # of the second judge: the next candidate is another try
+                self._telemetry.count_shadow_dropped(self.name, "failed")
+
+    async def _asked(self, seen: Seen, places: Sequence[int]) -> Sequence[Judgement]:
+        criteria = tuple(seen.candidate.criteria[j] for j in places)
+        options = replace(
+            seen.options,
+            tenant=OPERATOR,
+            reserve=None,
+            rule_meter=None,
+            deadline_s=self._clock.now() + _PATIENCE_S,
+            trace=UNTRACED,
+        )
+        candidates = [replace(seen.candidate, criteria=criteria)]
+        self._judge.check_askable(candidates, options)
+        judging = await self._judge.ask(candidates, options)
+        async with aclosing(judging.judged()) as judged:
+            async for _, judgements in judged:
+                return judgements
+        raise RuntimeError("a judge ended without a judgement")
+
+    def _compare(self, seen: Seen, places: Sequence[int], second: Sequence[Judgement]) -> None:
+        pairs = [(seen.judgements[j], other) for j, other in zip(places, second, strict=True)]
+        outcomes = ["unjudged" if not other.ok else "same" if _agree(one, other) else "differs" for one, other in pairs]
+        apart = [abs(one.p - other.p) for one, other in pairs if one.p is not None and other.p is not None]
+        self._telemetry.count_shadow(self.name, seen.options.tenant.team, outcomes, apart)
+
+
+def chosen(candidate: Candidate, limit: int) -> list[int]:
+    """The criteria whose digest, of 64 bits, is below the limit."""
+    shared = blake2b(digest_size=8)
+    for text in (*(turn.content for turn in candidate.turns), *candidate.parts):
+        raw = text.encode("utf-8", "surrogatepass")
+        shared.update(len(raw).to_bytes(8, "big") + raw)
+    found = []
+    for j, criterion in enumerate(candidate.criteria):
+        own = shared.copy()
+        own.update(criterion.text.encode("utf-8", "surrogatepass"))
+        if int.from_bytes(own.digest(), "big") < limit:
+            found.append(j)
+    return found
+
+
+def _agree(one: Judgement, other: Judgement) -> bool:
+    return (one.met, one.level) == (other.met, other.level)
+
+
+def _reason(error: RequestError) -> Reason:
+    if isinstance(error, Overloaded):
+        return "overloaded"
+    if isinstance(error, Unavailable):
+        return "unavailable"
+    return "refused" if isinstance(error, InvalidRequest) else "failed"
