@@ -95,6 +95,7 @@ bench-view: .venv/dev  ## measure how fast the page of `rubricd view` filters 10
 
 bench-overhead: .venv/dev  ## measure the CPU time of the service itself, per verdict
 	$(BIN)/python -m loadtests.overhead $(ARGS)
+	$(BIN)/python -m loadtests.shadow_overhead
 
 check-families: .venv/dev .venv/vllm  ## check that vLLM reads ten families of models as `local` does
 	$(BIN)/python -m loadtests.families $(ARGS)

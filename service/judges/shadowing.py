@@ -1,8 +1,11 @@
 """Asks a second judge about a share of what was judged, afterwards, and counts how far the two are apart.
 
-Guarantees: which criteria are asked again is a matter of their texts alone, so that every replica and every run chooses
-the same. What waits is bounded in number and in characters; beyond that it is dropped and counted. Nobody waits for the
-second judge, its verdicts are in no score, and its tokens are in no team's quota.
+A response is asked again with all of its criteria or not at all: to choose single criteria would have the second judge
+read nearly every response for a few of them.
+
+Guarantees: which responses are asked again is a matter of their texts alone, so that every replica and every run
+chooses the same. What waits is bounded in number and in characters; beyond that it is dropped and counted. Nobody waits
+for the second judge, its verdicts are in no score, and its tokens are in no team's quota.
 """
 
 import asyncio
@@ -24,7 +27,7 @@ from service.rubrics.rubric import Candidate
 from service.scheduling import Tenant
 from service.scoring.request import Options
 
-_WORKERS = 8
+_WORKERS = 4
 _MOST_WAITING = 512
 _MOST_CHARACTERS = 4_000_000
 _LONGEST_CHARACTERS = 250_000
@@ -47,7 +50,7 @@ class Seen:
 
 
 class Shadow:
-    """`name` is that of the second judge; `share` of the judgements are asked again."""
+    """`name` is that of the second judge; `share` of the responses are asked again."""
 
     def __init__(self, name: str, judge: Judge, share: float, clock: Clock, telemetry: Telemetry) -> None:
         self.name = name
@@ -89,12 +92,8 @@ class Shadow:
                 await self._more.wait()
             seen = self._waiting.popleft()
             self._characters -= seen.characters
-            places = [
-                j
-                for j in chosen(seen.candidate, self._limit)
-                if seen.judgements[j].ok and seen.judgements[j].source != "rule"
-            ]
-            if not places:
+            places = [j for j, one in enumerate(seen.judgements) if one.ok and one.source != "rule"]
+            if not places or not chosen(seen.candidate, self._limit):
                 await asyncio.sleep(0)
                 continue
             try:
@@ -129,19 +128,13 @@ class Shadow:
         self._telemetry.count_shadow(self.name, seen.options.tenant.team, outcomes, apart)
 
 
-def chosen(candidate: Candidate, limit: int) -> list[int]:
-    """The criteria whose digest, of 64 bits, is below the limit."""
-    shared = blake2b(digest_size=8)
+def chosen(candidate: Candidate, limit: int) -> bool:
+    """Whether the digest of conversation and response, of 64 bits, is below the limit."""
+    digest = blake2b(digest_size=8)
     for text in (*(turn.content for turn in candidate.turns), *candidate.parts):
         raw = text.encode("utf-8", "surrogatepass")
-        shared.update(len(raw).to_bytes(8, "big") + raw)
-    found = []
-    for j, criterion in enumerate(candidate.criteria):
-        own = shared.copy()
-        own.update(criterion.text.encode("utf-8", "surrogatepass"))
-        if int.from_bytes(own.digest(), "big") < limit:
-            found.append(j)
-    return found
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return int.from_bytes(digest.digest(), "big") < limit
 
 
 def _agree(one: Judgement, other: Judgement) -> bool:

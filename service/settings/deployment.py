@@ -160,7 +160,7 @@ class Shadow(Floor):
 
     shadow: JudgeName = Field(description="The second judge: its verdicts are in no score.")
     of: JudgeName = Field(description="The judge that judges: answers and fingerprint are its own.")
-    share: float = Field(gt=0, le=1, description="The share of the judgements that the shadow is asked, too.")
+    share: float = Field(gt=0, le=1, description="The share of the responses that the shadow is asked about, too.")
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -55,13 +55,20 @@ async def _shadowed(judge: Watched, share: float, candidates: Sequence[Candidate
 
 
 def test_a_share_is_chosen_by_the_texts_alone() -> None:
-    """Of 20,000 criteria 4.6 to 5.4 % (five standard errors are 0.8 %), and the same ones again."""
+    """Of 20,000 responses 4.6 to 5.4 % (five standard errors are 0.8 %), and the same ones again."""
     limit = int(0.05 * 2**64)
-    found = [chosen(_candidate(n), limit) for n in range(2000)]
-    assert 0.046 < sum(map(len, found)) / 20_000 < 0.054
-    assert found == [chosen(_candidate(n), limit) for n in range(2000)]
-    assert all(set(chosen(_candidate(n), 2 * limit)) >= set(few) for n, few in enumerate(found[:200]))
-    assert chosen(_candidate(1), 2**64) == list(range(10)) and chosen(_candidate(1), 0) == []
+    candidates = [_candidate(n) for n in range(20_000)]
+    found = [chosen(one, limit) for one in candidates]
+    assert 0.046 < sum(found) / 20_000 < 0.054
+    assert found == [chosen(_candidate(n), limit) for n in range(20_000)]
+    assert all(chosen(one, 2 * limit) for one, few in zip(candidates, found, strict=True) if few)
+    assert chosen(candidates[0], 2**64) and not chosen(candidates[0], 0)
+
+
+async def test_a_response_is_asked_with_all_of_its_criteria_or_not_at_all() -> None:
+    judge = Watched(0.9)
+    await _shadowed(judge, 0.3, [_candidate(n) for n in range(100)])
+    assert set(judge.asked) == {10} and 15 < len(judge.asked) < 45
 
 
 @pytest.mark.parametrize(("says", "outcome"), [(0.95, "same"), (0.35, "differs"), ("abstained", "unjudged")])
