@@ -7,6 +7,7 @@ Guarantees: every response that is passed in gets exactly one outcome, in order:
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -19,7 +20,7 @@ from trainer_client.http.addresses import Address
 from trainer_client.http.arriving import arriving
 from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.http.batching import BatchScorer, Listener
-from trainer_client.http.one_judge import OneJudge
+from trainer_client.http.one_judge import OneJudge, judge_path
 from trainer_client.http.options import CompareOptions, ScoreOptions, check_options
 from trainer_client.http.outcomes import Compared, Failed, Outcome, Scored, reward
 from trainer_client.http.retry import Clock, RetryPolicy
@@ -188,10 +189,11 @@ class JudgeClient:
         pinned = await self._one_judge.pinned(request, deadline, wait_for_judge=False)
         return await batching.score(self._transport, pinned, deadline)
 
-    async def judge(self) -> wire.JudgeInfo:
-        """Returns the judge's identity, modes and limits. Raises RubricdClientError."""
+    async def judge(self, name: str | None = None) -> wire.JudgeInfo:
+        """Returns the judge's identity, modes and limits, of the one with this name where the service names several.
+        Raises RubricdClientError."""
         return await self._transport.call(
-            "GET", "/v1/judge", lambda response: validation.read(response, wire.JudgeInfo).whole()
+            "GET", judge_path(name), lambda response: validation.read(response, wire.JudgeInfo).whole()
         )
 
     async def lint(
@@ -304,9 +306,9 @@ class SyncJudgeClient:
         """As `JudgeClient.score_request`."""
         return self._run(lambda: self._client.score_request(request))
 
-    def judge(self) -> wire.JudgeInfo:
+    def judge(self, name: str | None = None) -> wire.JudgeInfo:
         """As `JudgeClient.judge`."""
-        return self._run(self._client.judge)
+        return self._run(partial(self._client.judge, name))
 
     def lint(
         self,

@@ -19,7 +19,8 @@ _Table = TypeVar("_Table")
 
 
 def score_table(
-    judge: SyncJudgeClient,
+    client: SyncJudgeClient,
+    /,
     table: _Table,
     *,
     prefix: str = "",
@@ -43,7 +44,7 @@ def score_table(
         raise DataError(f"the table has a column `{taken[0]}` already: take it out, or set `prefix`")
     law = Law(pitfalls=options.get("pitfalls"), response_column=response_column)
     items = [_item(row, place, law) for place, row in enumerate(rows)]
-    outcomes = iter(judge.score(items, wait_for_judge_s=wait_for_judge_s, **options))
+    outcomes = iter(client.score(items, wait_for_judge_s=wait_for_judge_s, **options))
     results = [[next(outcomes) for _ in item.result_ids(place)] for place, item in enumerate(items)]
     grouped = [item.responses is not None for item in items]
     columns = {

@@ -106,7 +106,7 @@ class Cascade(Composition):
         identities = [_identity(self.name, n, *pair) for n, pair in enumerate(pairs)]
         first = self.plan.steps[0]
         way = Way(first.mode, first.layout)
-        identity = name_composition(self.name, self.kind, self.rule, identities, mode=way.mode, layout=way.layout)
+        identity = name_composition(self.name, self.kind, self.rule, identities, way=way)
         return JudgingModes({way: ComposedMode(identity)}, {}, {})
 
 

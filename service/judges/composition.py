@@ -81,7 +81,7 @@ class Composition:
             except InvalidRequest as error:
                 refused[way] = str(error)
                 continue
-            identity = name_composition(self.name, self.kind, self.rule, members, mode=way.mode, layout=way.layout)
+            identity = name_composition(self.name, self.kind, self.rule, members, way=way)
             found[way] = ComposedMode(identity)
         if not found:
             reasons = "; ".join(refused.values())

@@ -75,18 +75,18 @@ def name_judge(
 
 
 def name_composition(
-    name: str, kind: str, rule: Mapping[str, str], members: Sequence[JudgeIdentity], *, mode: str, layout: str
+    name: str, kind: str, rule: Mapping[str, str], members: Sequence[JudgeIdentity], *, way: tuple[str, str, str | None]
 ) -> JudgeIdentity:
-    """The judge that a composition is, in one mode, layout and prompt. `rule` is how it asks its members and what it
+    """The judge that a composition is, in one mode, layout and prompt; the prompt is None where each member is asked in
+    its own. `rule` is how it asks its members and what it
     makes of their verdicts; their names decide nothing, so that they are no part of the fingerprint."""
     about = ["composition", kind, *(part for key, value in sorted(rule.items()) for part in (key, value))]
-    prompts = {member.prompt for member in members}
     facts = {"kind": kind, **rule, "members": " ".join(member.fingerprint for member in members)}
     return JudgeIdentity(
         identity=EngineIdentity(name, "", kind, facts, toy=any(member.identity.toy for member in members)),
-        mode=mode,
-        layout=layout,
-        prompt=prompts.pop() if len(prompts) == 1 else None,
+        mode=way[0],
+        layout=way[1],
+        prompt=way[2],
         labels=(),
         label_ids=(),
         mass_floor=0.0,

@@ -48,6 +48,7 @@ def add_judge(parser: argparse.ArgumentParser, *, layout: str = "rubricd", rates
     modes = get_args(wire.Mode) if rates else MODES
     add("--mode", choices=modes, default="verdict", help="judging mode (%(default)s)")
     add("--layout", choices=get_args(wire.Layout), default=layout, help="prompt layout (%(default)s)")
+    add("--judge", metavar="NAME", help="the judge or composition, where the service names several (its first one)")
     add("--judge-prompt", metavar="NAME", help="mode verdict, layout rubricd: the judge's prompt (its default)")
     add("--votes", type=count, default=1, metavar="N", help="mode reasoned: independent samples (%(default)s)")
     add("--threshold", type=float, default=0.5, metavar="P", help="P(met) from which on a criterion is met (0.5)")
@@ -70,6 +71,8 @@ def score_options(args: argparse.Namespace) -> ScoreOptions:
         "threshold": args.threshold,
         "priority": "eval",
     }
+    if args.judge is not None:
+        found["judge"] = args.judge
     if args.judge_prompt is not None:
         found["judge_prompt"] = args.judge_prompt
     if hasattr(args, "aggregation"):

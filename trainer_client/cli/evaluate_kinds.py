@@ -194,7 +194,7 @@ async def _ask_judge(
     token = os.environ.get(args.token_env) or None
     async with JudgeClient(url, token=token, concurrency=args.concurrency) as client:
         try:
-            info = await client.judge()
+            info = await client.judge(options.get("judge"))
         except (Unauthorized, Forbidden) as error:
             raise DataError(explained(error, args.token_env)) from None
         judge = judge_asked(info, options)

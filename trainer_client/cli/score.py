@@ -48,6 +48,7 @@ _OPTIONS = (
     "reasoning",
     "priority",
     "cache",
+    "judge",
     "expect_judge",
 )
 _EXAMPLE = '{"name": "rar_explicit", "category_weights": {"pitfall": 0.8}}'
@@ -130,6 +131,7 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     )
     add("priority", "scheduling class", choices=get_args(wire.Priority))
     add("cache", "refresh: judge again; bypass: judge again and keep no verdict", choices=get_args(wire.CacheUse))
+    add("judge", "the judge or composition, where the service names several (its first one)", metavar="NAME")
     add("expect_judge", "refuse results of any other judge", metavar="FINGERPRINT")
 
 
@@ -238,7 +240,7 @@ async def _prepare(client: JudgeClient, args: argparse.Namespace) -> None:
     """Fits the batches to the judge's limits. A wrong address or key, and a mode or layout that this judge does not
     have, are found here, before any work."""
     try:
-        info = await client.judge()
+        info = await client.judge(args.judge)
     except RubricdClientError as error:
         raise _Misuse(f"{explained(error, args.token_env)} [{error.code}]") from None
     for option, wanted, offered in (("mode", args.mode, info.modes), ("layout", args.layout, info.layouts)):

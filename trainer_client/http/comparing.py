@@ -49,7 +49,11 @@ class BatchComparer:
         batches = list(self._cut(batch_items, batch_bytes))
         try:
             expected = await self.one_judge.judge_in(
-                WAY, self.request.expect_judge, self.deadline, wait_for_judge=self.wait_for_judge
+                WAY,
+                self.request.expect_judge,
+                self.deadline,
+                wait_for_judge=self.wait_for_judge,
+                name=self.request.judge,
             )
             self.request = self.request.model_copy(update={"expect_judge": expected})
         except RubricdClientError as error:

@@ -24,6 +24,7 @@ class ScoreOptions(TypedDict, total=False):
     pitfalls: wire.Pitfalls | None
     priority: wire.Priority
     cache: wire.CacheUse
+    judge: str | None
     expect_judge: str | None
 
 
@@ -34,6 +35,7 @@ class CompareOptions(TypedDict, total=False):
     pitfalls: wire.Pitfalls | None
     priority: wire.Priority
     cache: wire.CacheUse
+    judge: str | None
     expect_judge: str | None
 
 

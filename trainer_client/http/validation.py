@@ -153,6 +153,8 @@ def _expected(request: wire.ScoreRequest) -> list[tuple[wire.Item, str]]:
 def _check_judge(request: wire.ScoreRequest, judge: wire.Judge) -> None:
     if request.expect_judge is not None and judge.fingerprint != request.expect_judge:
         raise ContractError(f"expected judge {request.expect_judge}, and {judge.fingerprint} answered")
+    if request.judge not in (None, judge.name):
+        raise ContractError(f"requested judge `{request.judge}`, and {judge.name or judge.model} answered")
     if not is_asked(request, judge):
         raise ContractError(
             f"requested {asked_in(request)}; answered in {judge.mode}, {judge.layout}, {judge.prompt or 'no prompt'}"

@@ -92,7 +92,7 @@ async def judge_labels(
     mode = options.get("mode", "verdict")
     if mode not in MODES:
         raise InvalidRequest(f"mode `{mode}` rates a response as a whole; labels need {' or '.join(MODES)}")
-    info = await client.judge()
+    info = await client.judge(options.get("judge"))
     judge = judge_asked(info, options)
     salt = digest({name: value for name, value in options.items() if name not in _UNCOUNTED})
     keys = [digest([item_digest(one.item), salt]) for one in labels.items]

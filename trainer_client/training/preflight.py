@@ -235,7 +235,7 @@ async def _judge(
     It is scored so that a wrong key or option is found now."""
     mode, layout = part.mode, part.layout
     async with judging.client() as client:
-        info = await client.judge()
+        info = await client.judge(part.judge)
         if mode not in info.modes or layout not in info.layouts:
             raise RunConfigError(
                 f"`{name}`: this judge offers the modes {', '.join(info.modes)} and the layouts "

@@ -97,7 +97,7 @@ class JudgingSection(Section):
         description="The policy's reasoning: `remove`, by the tags of its tokenizer and template; `keep`; or "
         "`{open, close}`.",
     )
-    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next thirteen.")
+    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next fourteen.")
     aggregation: wire.Aggregation = Field(default="healthbench", description="How verdicts become a score.")
     layout: wire.Layout = Field(default="rubricd", description="The prompt's layout.")
     judge_prompt: str | None = Field(
@@ -117,6 +117,9 @@ class JudgingSection(Section):
         description="Score where some but enough was judged: `lower` or `middle` of its bounds; null: none.",
     )
     priority: wire.Priority = Field(default="train", description="Scheduling class in the service.")
+    judge: str | None = Field(
+        default=None, min_length=1, description="Name of the service's judge or composition; null: its first one."
+    )
     expect_judge: str | None = Field(
         default=None, min_length=1, description="Fingerprint of the judge; null: the one that answers at the start."
     )

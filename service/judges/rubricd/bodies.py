@@ -6,6 +6,7 @@ nothing stands for a verdict that is not there.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from service.engine.base import EngineIdentity
@@ -198,9 +199,8 @@ def described(name: str, info: Any, url: str) -> tuple[JudgingModes[ComposedMode
             way = Way(one["mode"], one["layout"], one.get("prompt"))
             found[way] = mode
             if way[:2] == ("verdict", "rubricd") and identity.fingerprint == default:
-                found = {Way(*way[:2]): mode, **found}  # where a request names no prompt
-            elif way.prompt is not None:
-                found.setdefault(Way(*way[:2]), mode)
+                # Where a request names no prompt, this service names none either.
+                found = {Way(*way[:2]): ComposedMode(replace(identity, prompt=None)), **found}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigurationError(
             f"{url}/v1/judge describes no judge ({type(error).__name__}): is it a rubricd of this version?"
