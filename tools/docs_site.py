@@ -3,7 +3,7 @@
 The generator gets a folder of its own: a copy of the pages, the reference pages that `tools/reference_pages.py` writes,
 and links to files outside of the site as links to the repository.
 
-Guarantees: a link or an anchor that leads nowhere fails the build.
+Guarantees: a link, an anchor or a picture that leads nowhere fails the build.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "docs"
+STYLE = ROOT / "tools" / "docs_site.css"
 REPOSITORY = "https://github.com/rubricd/rubricd"
 OUTSIDE: Mapping[str, str] = {
     "CONTRIBUTING.md": "design/contributing.md",
@@ -44,6 +45,7 @@ def stage(root: Path, folder: Path, reference: Mapping[str, str]) -> None:
             target.write_text(_linked(source, places, root), encoding="utf-8")
         else:
             shutil.copyfile(source, target)
+    shutil.copyfile(STYLE, folder / "site.css")
     for path, text in {**reference, "design/decisions/index.md": _decisions(docs, decisions)}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
@@ -85,7 +87,20 @@ def build(root: Path = ROOT, folder: Path = BUILD, reference: Mapping[str, str] 
     stage(root, folder / "source", reference)
     shutil.copyfile(root / "zensical.toml", folder / "zensical.toml")
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
-    return subprocess.run(command, cwd=folder, check=False).returncode
+    if code := subprocess.run(command, cwd=folder, check=False).returncode:
+        return code
+    for missing in missing_images(folder / "site"):
+        print(missing, file=sys.stderr)
+        code = 1
+    return code
+
+
+def missing_images(site: Path) -> Iterator[str]:
+    """Pictures that a page shows and that are not there, which the generator does not look for."""
+    for page in sorted(site.rglob("*.html")):
+        for source in re.findall(r"<img\b[^>]*?\bsrc=\"?([^\"\s>]+)", page.read_text(encoding="utf-8")):
+            if not re.match(r"\w+:", source) and not (page.parent / source).exists():
+                yield f"{page.relative_to(site)}: there is no picture {source}"
 
 
 def requests_elsewhere(site: Path) -> Iterator[str]:

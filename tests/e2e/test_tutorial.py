@@ -8,6 +8,8 @@ import pytest
 
 from testkit.tutorial import ROOT, SKIPPED, Ran, reader, steps
 
+pytestmark = pytest.mark.timeout(900)  # a page is a dozen processes, each of which imports what it needs
+
 PAGES = ROOT / "docs" / "tutorial"
 POLICY = ROOT / "miniature" / "checkpoints" / "policy"
 
@@ -69,7 +71,7 @@ def test_the_real_small_models_commands_on_the_miniature(tmp_path: Path) -> None
 
 
 TASKS = re.findall(
-    r"^## (\d+)\. (.+)\n(.*?)(?=^## |\Z)", (PAGES / "ten-tasks.md").read_text(encoding="utf-8"), re.S | re.M
+    r"^## (\d+)\. ([^\n]+)\n(.*?)(?=^## |\Z)", (PAGES / "ten-tasks.md").read_text(encoding="utf-8"), re.S | re.M
 )
 
 

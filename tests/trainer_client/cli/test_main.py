@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import version
 
 import pytest
@@ -98,7 +99,7 @@ def test_every_exit_code_of_a_command_is_in_the_table() -> None:
     """A command that says "1" of itself has its meaning there, and the other way round."""
     says = set()
     for name in main.ALL:
-        module = main.import_module(f"trainer_client.cli.{main._COMMANDS[name].module}")
+        module = import_module(f"trainer_client.cli.{main._COMMANDS[name].module}")
         run = getattr(module, main._COMMANDS[name].run)
         if re.search(r"\b1\b", run.__doc__ or "") or re.search(
             r"Exit code:.*\b1\b", str(getattr(module, "DESCRIPTION", ""))
