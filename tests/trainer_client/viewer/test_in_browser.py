@@ -214,3 +214,13 @@ def test_the_chosen_responses_are_saved(browser: Browser, tmp_path: Path) -> Non
             first, second = csv.DictReader(file)
     assert (first["response"], float(first["score"])) == ('say "hi",\nnow', 0.1 + 0.2)
     assert (second["score"], second["status"]) == ("", "overloaded")
+
+
+def test_a_run_is_filtered_by_its_steps(browser: Browser, tmp_path: Path) -> None:
+    rollouts = [rollout(n, verdict("one", True), step=n // 4, group=str(n // 2)) for n in range(40)]
+    with opened(browser, page_of(tmp_path / "page.html", rollouts)) as page:
+        assert page.locator("#tab-tags").is_hidden(), "there are no tags"
+        page.locator("#first").fill("8")
+        assert page.locator("#count").inner_text() == "8 of 40" and "step=8%7E" in page.url
+    with opened(browser, page_of(tmp_path / "none.html", [rollout(0), rollout(1)])) as page:
+        assert page.locator("#first").is_hidden()

@@ -21,7 +21,7 @@ function chart(heading, counts, low, high, chosen, choose) {
   });
   svg.append(drawn("line", { x1: 0, x2: 320, y1: 96.5, y2: 96.5, class: "axis" }));
   for (const [x, value, anchor] of [[0, low, "start"], [160, (low + high) / 2, "middle"], [320, high, "end"]])
-    svg.append(drawn("text", { x, y: 112, "text-anchor": anchor, text: number(value, 1) }));
+    svg.append(drawn("text", { x, y: 112, "text-anchor": anchor, text: number(value, Math.abs(value * 10 - Math.round(value * 10)) < 1e-9 ? 1 : 2) }));
   const clear = chosen === null ? null : make("button", { type: "button", class: "plain", text: `Clear ${number(chosen[0], 2)} to ${number(chosen[1], 2)}`, onclick: () => choose(null) });
   return make("section", { class: "card" }, make("h2", { text: heading }), make("p", { text: `${whole(total)} values, at most ${whole(most)} in a bar` }), svg, clear);
 }

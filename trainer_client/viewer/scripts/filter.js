@@ -27,7 +27,7 @@ function filtered(data, state) {
   for (let i = 0; i < data.n; i++) {
     if (state.file >= 0 && data.file[i] !== state.file) continue;
     if (state.status >= 0 && data.status[i] !== state.status) continue;
-    if (!inRange(data.score[i], state.score) || !inRange(data.coverage[i], state.coverage)) continue;
+    if (!inRange(data.score[i], state.score) || !inRange(data.coverage[i], state.coverage) || !inRange(data.step[i], state.step)) continue;
     if (found && !matches(data, found, i)) continue;
     if (byVerdict && !hasVerdict(data, state, i)) continue;
     kept[i] = 1;

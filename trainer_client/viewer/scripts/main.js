@@ -2,8 +2,10 @@
 
 const data = decode(JSON.parse(document.getElementById("data").textContent));
 const find = id => document.getElementById(id);
-const TABS = ["overview", "responses", "criteria", "tags", ...(data.files.length > 1 ? ["compare"] : [])];
-const START = { tab: data.n > 1 ? "overview" : "responses", q: "", file: -1, status: -1, tag: -1, criterion: -1, verdict: "", score: null, coverage: null, p: null, row: data.n > 1 ? -1 : 0, sort: "", a: 0, b: Math.min(1, data.files.length - 1), by: "responses", flipped: "" };
+const TABS = ["overview", "responses", "criteria", ...(data.tags.length ? ["tags"] : []), ...(data.files.length > 1 ? ["compare"] : [])];
+const START = { tab: data.n > 1 ? "overview" : "responses", q: "", file: -1, status: -1, tag: -1, criterion: -1, verdict: "", score: null, coverage: null, step: null, p: null, row: data.n > 1 ? -1 : 0, sort: "", a: 0, b: Math.min(1, data.files.length - 1), by: "responses", flipped: "" };
+const FILTERS = ["q", "file", "status", "tag", "criterion", "verdict", "score", "coverage", "step", "p"];
+const RANGES = [["score", "low", "high"], ["step", "first", "last"]];
 const state = { ...START, ...read() };
 let chosen = filtered(data, state), comparison = null, pending = 0;
 
@@ -11,7 +13,7 @@ function read() {
   const found = {};
   for (const [key, text] of new URLSearchParams(location.hash.slice(1))) {
     if (!(key in START)) continue;
-    if (["score", "coverage", "p"].includes(key)) { const ends = text.split("~").map(Number); if (ends.length === 2 && ends.every(Number.isFinite)) found[key] = ends; }
+    if (["score", "coverage", "step", "p"].includes(key)) { const ends = text.split("~").map(Number); if (ends.length === 2 && ends.every(Number.isFinite)) found[key] = ends; }
     else if (typeof START[key] === "number") { const value = Number(text); if (Number.isInteger(value) && value >= -1 && value < limit(key)) found[key] = value; }
     else found[key] = text;
   }
@@ -32,8 +34,7 @@ function write() {
 }
 
 function change(more, focus = false) {
-  const filters = ["q", "file", "status", "tag", "criterion", "verdict", "score", "coverage", "p"];
-  const again = filters.some(key => key in more && more[key] !== state[key]);
+    const again = FILTERS.some(key => key in more && more[key] !== state[key]);
   Object.assign(state, more);
   write();
   if (again) chosen = filtered(data, state);
@@ -219,14 +220,16 @@ function drawFilters() {
   if (document.activeElement !== find("q")) find("q").value = state.q;
   find("status").value = state.status; find("tag").value = state.tag; find("verdict").value = state.verdict;
   if (find("file")) find("file").value = state.file;
-  for (const [name, at] of [["low", 0], ["high", 1]]) if (document.activeElement !== find(name)) find(name).value = state.score === null || Math.abs(state.score[at]) > 1e8 ? "" : +state.score[at].toFixed(4);
+  for (const [key, ...ids] of RANGES) ids.forEach((id, at) => {
+    if (document.activeElement !== find(id)) find(id).value = state[key] === null || Math.abs(state[key][at]) > 1e8 ? "" : +state[key][at].toFixed(4);
+  });
   const chips = [];
   const chip = (text, more) => chips.push(make("button", { type: "button", class: "chip", "aria-label": `Remove the filter: ${text}`, onclick: () => change(more) }, make("span", { dir: "auto", text }), " \u00d7"));
   if (state.criterion >= 0) chip(`criterion: ${snippet(data.texts[data.criteria[state.criterion].text], 60)}`, { criterion: -1 });
   if (state.coverage) chip(`coverage ${number(state.coverage[0], 2)} to ${number(state.coverage[1], 2)}`, { coverage: null });
   if (state.p) chip(`P ${number(state.p[0], 2)} to ${number(state.p[1], 2)}`, { p: null });
-  const any = ["q", "file", "status", "tag", "criterion", "verdict", "score", "coverage", "p"].some(key => state[key] !== START[key]);
-  if (any) chips.push(make("button", { type: "button", class: "chip clear", text: "Clear all filters", onclick: () => change({ q: "", file: -1, status: -1, tag: -1, criterion: -1, verdict: "", score: null, coverage: null, p: null }) }));
+  const any = FILTERS.some(key => state[key] !== START[key]);
+  if (any) chips.push(make("button", { type: "button", class: "chip clear", text: "Clear all filters", onclick: () => change(Object.fromEntries(FILTERS.map(key => [key, START[key]]))) }));
   find("chips").replaceChildren(...chips);
   find("count").textContent = `${whole(chosen.rows.length)} of ${whole(data.n)}`;
 }
@@ -278,10 +281,12 @@ function begin() {
   find("q").addEventListener("input", event => later({ q: event.target.value.trim() }));
   for (const id of ["status", "tag", "file", "a", "b"]) find(id)?.addEventListener("change", event => change({ [id]: Number(event.target.value) }));
   for (const id of ["verdict", "by", "flipped"]) find(id)?.addEventListener("change", event => change({ [id]: event.target.value }));
-  for (const id of ["low", "high"]) find(id).addEventListener("input", () => {
-    const [low, high] = ["low", "high"].map(end => find(end).value);
-    change({ score: low === "" && high === "" ? null : [low === "" ? -1e9 : Number(low), high === "" ? 1e9 : Number(high)] });
+  for (const [key, ...ids] of RANGES) for (const id of ids) find(id).addEventListener("input", () => {
+    const [low, high] = ids.map(end => find(end).value);
+    change({ [key]: low === "" && high === "" ? null : [low === "" ? -1e9 : Number(low), high === "" ? 1e9 : Number(high)] });
   });
+  for (const label of document.querySelectorAll(".steps")) label.hidden = !anyNumber(data.step);
+  find("tab-tags").hidden = data.tags.length === 0; find("tags").hidden = true;
   for (const tab of TABS) find(`tab-${tab}`).addEventListener("click", () => change({ tab }));
   find("tabs").addEventListener("keydown", event => {
     const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
