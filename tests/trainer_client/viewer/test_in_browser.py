@@ -224,3 +224,14 @@ def test_a_run_is_filtered_by_its_steps(browser: Browser, tmp_path: Path) -> Non
         assert page.locator("#count").inner_text() == "8 of 40" and "step=8%7E" in page.url
     with opened(browser, page_of(tmp_path / "none.html", [rollout(0), rollout(1)])) as page:
         assert page.locator("#first").is_hidden()
+
+
+def test_the_best_and_the_worst_are_shown(browser: Browser, tmp_path: Path) -> None:
+    scores = [0.3, None, 0.9, -0.2, 0.5, 0.9, 0.1, 0.7, 0.0, 0.8, -0.2]
+    rollouts = [rollout(n, verdict("one", True), score=score) for n, score in enumerate(scores)]
+    with opened(browser, page_of(tmp_path / "page.html", rollouts)) as page:
+        best, worst = (page.locator(f"#{name} b").all_inner_texts() for name in ("best", "worst"))
+        assert best == ["0.900", "0.900", "0.800", "0.700", "0.500"]
+        assert worst == ["\u22120.200", "\u22120.200", "0.000", "0.100", "0.300"]
+        page.locator("#best .answer").first.click()
+        assert page.locator("#evidence h2").inner_text() == "g/2"

@@ -160,9 +160,8 @@ function drawOverview() {
     anyNumber(data.coverage) ? chart("Coverage", bins(data.coverage, rows, 0, 1), 0, 1, state.coverage, coverage => change({ coverage })) : null,
     chart(state.criterion < 0 && state.tag < 0 ? "P(met) of all verdicts" : "P(met) of the chosen criteria", bins(data.said.p, inside, 0, 1), 0, 1, state.p, p => change({ p })),
   ].filter(Boolean));
-  const best = [...rows].filter(scored).sort((a, b) => data.score[b] - data.score[a] || a - b);
-  find("best").replaceChildren(...best.slice(0, 5).map(card));
-  find("worst").replaceChildren(...best.slice(-5).reverse().map(card));
+  find("best").replaceChildren(...foremost(rows, 1).map(card));
+  find("worst").replaceChildren(...foremost(rows, -1).map(card));
   drawReasons(rows);
 }
 
@@ -177,6 +176,19 @@ function equalGroups(rows) {
   let groups = 0, equal = 0;
   for (let g = 0; g < data.groups; g++) if (n[g] > 1) { groups++; equal += high[g] - low[g] < 1e-9; }
   return { groups, equal };
+}
+
+// The five responses with the highest score, or with the lowest one, in one pass.
+function foremost(rows, sign) {
+  const found = [];
+  for (const i of rows) {
+    if (!scored(i) || (found.length === 5 && sign * (data.score[i] - data.score[found[4]]) <= 0)) continue;
+    let at = found.length;
+    while (at > 0 && sign * (data.score[i] - data.score[found[at - 1]]) > 0) at--;
+    found.splice(at, 0, i);
+    if (found.length > 5) found.pop();
+  }
+  return found;
 }
 
 function card(i) {
