@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +22,15 @@ from testkit.apps import app_of, client_of, fake_settings, item, serving, starte
 from testkit.decisions_server import DecisionsServer, connect
 
 NO_REASONS = {"reasoned": "it writes no reasons"}
+LEVELS = [{"text": "Never.", "value": 0}, {"text": "At once.", "value": 1}]
+GRADED = [{"text": "How clearly does it say to rest?", "points": 1, "levels": LEVELS}]
+EXTRACTED = [
+    {
+        "text": "The number of days.",
+        "points": 1,
+        "extract": {"type": "number", "instructions": "Days of rest.", "rule": {"rule": "math_verify", "gold": "3"}},
+    }
+]
 ITEMS = [
     item(),
     item(response="", prompt=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "“Knee”?"}]),
@@ -87,6 +97,8 @@ async def test_what_the_protocol_cannot_ask_is_refused_with_the_reason() -> None
             ({"layout": "healthbench"}, "its own layout"),
             ({"judge_prompt": "question"}, "server"),
             ({"items": [item(reference="Rest.")]}, "reference"),
+            ({"items": [item(rubric=GRADED)]}, "levels"),
+            ({"items": [item(rubric=EXTRACTED)]}, "extract"),
         ]
         for change, said in refused:
             answer = await client.post("/v1/score", json={"items": [item()], **change})
@@ -119,6 +131,28 @@ async def test_a_server_that_answers_as_another_model_ends_the_judging() -> None
         assert set(of_criteria(await scored(client, [item()]), "status")) == {"engine_error"}
         answer = await client.post("/v1/score", json={"items": [item()]})
         assert answer.status_code == 503 and "another judge" in answer.text
+
+
+async def test_it_is_a_member_of_a_panel_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await connect(DecisionsServer())
+
+    async def connected(url: str, model: str, **more: Any) -> DecisionsEngine:
+        assert (url, model, more["api_key"]) == ("http://s", "jev", "hidden")
+        return engine
+
+    monkeypatch.setattr(DecisionsEngine, "connect", connected)
+    monkeypatch.setenv("OF_THE_TEST", "hidden")
+    file = tmp_path / "judges.yaml"
+    file.write_text(
+        "judges:\n  both: {panel: [ours, theirs]}\n  ours: {engine: fake}\n"
+        "  theirs: {engine: decisions, decisions_url: http://s, decisions_model: jev, decisions_key_env: OF_THE_TEST}\n"
+    )
+    app = create_app(fake_settings(judges=file))
+    async with started(app), client_of(app) as client:
+        found = {name: await scored(client, ITEMS, judge=name) for name in ("both", "ours", "theirs")}
+        p = {name: of_criteria(body, "p") for name, body in found.items()}
+        mean = [(a + b) / 2 for a, b in zip(p["ours"], p["theirs"], strict=True)]
+        assert p["both"] == pytest.approx(mean) and set(of_criteria(found["both"], "status")) == {"ok"}
 
 
 @pytest.mark.parametrize("tokens", [True, False])
