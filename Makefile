@@ -15,13 +15,13 @@ GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
 .PHONY: help serve real-judge test test-fast check format openapi settings judges-schema modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
-	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo bench-view docs docs-serve
+	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-packed bench-decision-clients bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo bench-view docs docs-serve
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
 
 # JUDGE=smollm2 is the real judge that `make real-judge` builds, where it was built.
-serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm) $(if $(filter smollm2,$(JUDGE)),.venv/real-judge)  ## serve a judge: JUDGE=/path/or/hub-name|smollm2 ENGINE=local|vllm|remote|fake PORT=8000 ARGS='--help'; or JUDGES=FILE
+serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm) $(if $(filter smollm2,$(JUDGE)),.venv/real-judge)  ## serve a judge: JUDGE=/path/or/hub-name|smollm2 ENGINE=local|vllm|remote|decisions|chat|fake PORT=8000 ARGS='--help'; or JUDGES=FILE
 	@judge="$(if $(filter smollm2,$(JUDGE)),$$($(BIN)/python -m tools.real_judge),$(JUDGE))" && \
 	exec $(BIN)/python -m service serve --port $(PORT) --engine $(ENGINE) $${judge:+--judge "$$judge"} $(if $(JUDGES),--judges "$(JUDGES)") $(ARGS)
 
@@ -111,6 +111,13 @@ bench-gpu: .venv/dev $(if $(GPU),.venv/vllm)  ## measure the engines on 7B and 3
 
 bench-judge: .venv/dev  ## measure the bundled judge's accuracy and calibration through POST /v1/score, on unseen cases
 	$(BIN)/python -m loadtests.judge $(ARGS)
+
+bench-packed: .venv/dev .venv/real-judge  ## compare one call a criterion with one for all, on both judges: ARGS='--written 4'
+	$(BIN)/python -m loadtests.packed --cases 60
+	$(BIN)/python -m loadtests.packed --judge "$$($(BIN)/python -m tools.real_judge)" $(ARGS)
+
+bench-decision-clients: .venv/dev  ## ask the service by autorubric and LiteLLM: PYTHON=/interpreter/with/both
+	$(BIN)/python -m loadtests.decision_clients $(PYTHON)
 
 bench-wordings: .venv/dev .venv/real-judge  ## compare the shipped prompts on the real judge, 40 minutes of one core: ARGS='--answers FILE --rows FILE'
 	$(BIN)/python -m loadtests.wordings --judge "$$($(BIN)/python -m tools.real_judge)" $(ARGS)
