@@ -132,7 +132,7 @@ policy: .venv/dev  ## train the tiny policy from scratch with an SFT curriculum:
 	$(BIN)/python -m miniature policy --out $(or $(OUT),/tmp/rubricd-policy) $(ARGS)
 
 train-demo: .venv/dev  ## train the tiny policy over HTTP with and without scaffold; takes minutes: JSON=FILE
-	$(BIN)/python -m miniature study --ruled $(if $(JSON),--json $(JSON)) $(ARGS)
+	$(BIN)/python -m miniature study --ruled --steps 140 $(if $(JSON),--json $(JSON)) $(ARGS)
 
 dashboards: .venv/dev  ## write deploy/grafana/dashboards/*.json and deploy/k8s/monitoring/rules.yaml from the code
 	$(BIN)/python -m deploy.grafana
