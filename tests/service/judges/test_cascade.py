@@ -1,6 +1,8 @@
 """Tests of a cascade through the routes, and of its members' faults with judges that fail on purpose."""
 
+import asyncio
 import json
+import random
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
@@ -248,3 +250,80 @@ def test_the_bands_are_part_of_the_fingerprint_and_the_names_are_not() -> None:
         return str(found.judging_modes.first.judge.fingerprint)
 
     assert fingerprint("x", 0.3) == fingerprint("y", 0.3) != fingerprint("x", 0.31)
+
+
+class Faulty(Scripted):
+    """Says of each criterion what a table says, and cannot be asked every seventh time."""
+
+    def __init__(self, name: str, draw: random.Random) -> None:
+        super().__init__(name, 0.5)
+        self.draw = draw
+        self.table: dict[str, Judgement] = {}
+        self.down: set[str] = set()
+
+    async def ask(self, candidates: Sequence[Candidate], options: Options) -> Any:
+        if self.draw.random() < 1 / 7:
+            self.down.update(one.text for candidate in candidates for one in candidate.criteria)
+            raise self.draw.choice([Unavailable("killed"), Overloaded("full", 1.0)])
+        return _FromTable(self, candidates)
+
+    def verdict_on(self, text: str) -> Judgement:
+        if text not in self.table:
+            status = self.draw.choice(["ok"] * 6 + ["abstained", "timeout", "engine_error"])
+            p = round(self.draw.random(), 2)
+            self.table[text] = (
+                Judgement("ok", "judge", met=p >= 0.5, p=p, p_raw=p) if status == "ok" else Judgement(status, "judge")
+            )
+        return self.table[text]
+
+
+class _FromTable(_Said):
+    async def judged(self) -> AsyncGenerator[tuple[int, Sequence[Judgement]], None]:
+        judge: Any = self._judge
+        for i in judge.draw.sample(range(len(self._candidates)), len(self._candidates)):
+            await asyncio.sleep(0)
+            yield i, [judge.verdict_on(one.text) for one in self._candidates[i].criteria]
+
+
+@pytest.mark.parametrize("passes_failures", [True, False])
+async def test_of_a_thousand_requests_with_killed_members_no_verdict_is_invented(passes_failures: bool) -> None:
+    """1,000 requests, 6,000 criteria, three judges of which each is down every seventh time: 0 invented, and each
+    failure is that of the judge that was asked last."""
+    draw = random.Random(3)
+    judges = [Faulty(name, draw) for name in "abc"]
+    cascade = _cascade(*judges, passes_failures=passes_failures)
+    refused = without = 0
+    for n in range(1000):
+        candidates = [
+            Candidate(str(k), (), "r", tuple(Criterion(f"c{c}", f"{n} {k} {c}", 1.0) for c in range(3)))
+            for k in range(2)
+        ]
+        try:
+            judging = await cascade.ask(candidates, Options())
+        except (Unavailable, Overloaded):
+            refused += 1
+            continue
+        found = {i: judgements async for i, judgements in judging.judged()}
+        assert sorted(found) == [0, 1]
+        for i, candidate in enumerate(candidates):
+            for criterion, judgement in zip(candidate.criteria, found[i], strict=True):
+                without += not judgement.ok
+                _check(judges, criterion.text, judgement, passes_failures)
+    assert 0 < refused < 200 and without > 500
+
+
+def _check(judges: Sequence[Faulty], text: str, judgement: Judgement, passes_failures: bool) -> None:
+    """The judgement is what the last judge in its `members` said, and those before it could not decide."""
+    *before, (last, said) = judgement.members
+    by_name = {judge.identity.name: judge for judge in judges}
+    assert (judgement.status, judgement.met, judgement.p) == (said.status, said.met, said.p)
+    if text in by_name[last].table:
+        assert said == by_name[last].table[text]
+    else:
+        assert text in by_name[last].down and said.status in ("engine_error", "overloaded")
+    for _, one in before:
+        unsure = one.ok and one.p is not None and 0.3 <= one.p <= 0.7
+        assert unsure or one.status == "abstained" or (passes_failures and not one.ok)
+    decides = said.ok and said.p is not None and not 0.3 <= said.p <= 0.7
+    failed = not said.ok and not passes_failures and said.status != "abstained"
+    assert last == "c" or decides or failed
