@@ -22,6 +22,7 @@ FINDINGS: Mapping[str, str] = {
     "watch": "an alarm or a finding",
     "agree": "a figure is beyond a limit",
     "audit": "a check failed",
+    "cascade": "nothing can be promised that saves anything",
     "evaluate": "something has no value",
     "doctor": "a check failed",
 }
