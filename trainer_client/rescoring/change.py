@@ -94,6 +94,13 @@ def criteria_of(rollout: Rollout) -> list[Criterion]:
             f"{rollout.place}: this response was rated as a whole, so that there are no verdicts to count in another "
             "way; score it again with `rubricd score`"
         )
+    if any(one.level is not None for one in rollout.criteria) or (
+        rollout.rubric is not None and any(one.options for one in rollout.rubric.criteria)
+    ):
+        raise DataError(
+            f"{rollout.place}: a criterion has levels or choices, whose values cannot be counted in another way here; "
+            "score the response again with `rubricd score`"
+        )
     if rollout.rubric is not None:
         return named(rollout.rubric)
     found = []

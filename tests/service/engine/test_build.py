@@ -27,12 +27,13 @@ def nothing_loads(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_bundled_judge_is_a_toy_wherever_it_stands(tmp_path: Path) -> None:
     bundled = await build(EngineSettings())
     assert (bundled.engine.identity.model, bundled.engine.identity.toy) == ("miniature", True)
-    assert bundled.unserved == {"reasoned"}, "it has learned labels, and would write them as its reasons"
+    learned = {"reasoned", "levels", "extract"}
+    assert bundled.unserved == learned, "it has learned two labels, and would write them as its reasons"
     shutil.copytree(MINIATURE, tmp_path / "copy")
     for judge in (MINIATURE, tmp_path / "copy"):
         loaded = await build(EngineSettings(judge=str(judge)))
         assert (loaded.engine.identity.model, loaded.engine.identity.toy) == (str(judge), True)
-        assert loaded.unserved == {"reasoned"}
+        assert loaded.unserved == learned
 
 
 async def test_other_weights_are_no_toy(tmp_path: Path) -> None:

@@ -121,3 +121,11 @@ def test_a_rating_and_a_log_without_criteria_are_refused(tmp_path: Path) -> None
     with pytest.raises(DataError, match="neither a rubric nor verdicts"):
         PLAIN.of(rollout)
     assert RUBRIC
+
+
+def test_a_criterion_with_levels_is_refused_and_not_counted_as_met(tmp_path: Path) -> None:
+    lines = [line("a", "x", [0.9, 0.6, 0.4])]
+    lines[0]["criteria"][1] = verdict(1, 0.6, level=1, p_levels=[0.4, 0.6], value=0.6)
+    (rollout,) = written(tmp_path / "log.jsonl", lines)
+    with pytest.raises(DataError, match="has levels or choices"):
+        PLAIN.of(rollout)
