@@ -43,20 +43,33 @@ def names(rows: Sequence[Row], by: By) -> list[str]:
 
 def split(result: wire.Result, rubric: Sequence[wire.Criterion], by: By, *, soft: bool = False) -> dict[str, float]:
     """The reward of each part that has all of its verdicts: the points of the criteria that are met, over the part's
-    positive points, or over all where it has none. With `soft` P(met) counts instead of 0 and 1."""
-    verdicts = {one.id: one.p if soft else one.met for one in result.criteria}
+    positive points, or over all where it has none. With `soft` P(met) counts instead of 0 and 1. One with levels
+    earns the value of its level, or with `soft` the expected one."""
+    verdicts = {one.id: one for one in result.criteria}
     parts: dict[str, list[tuple[float, float]]] = {}
     without: set[str] = set()
     for place, criterion in enumerate(rubric):
         if criterion.worth == 0:
             continue
-        met = verdicts.get(criterion.id or str(place))
+        verdict = verdicts.get(criterion.id or str(place))
+        share = None if verdict is None else _share(criterion, verdict, soft)
         for name in names_of(criterion, by):
-            if met is None:
+            if share is None:
                 without.add(name)
             else:
-                parts.setdefault(name, []).append((criterion.worth, float(met)))
+                parts.setdefault(name, []).append((criterion.worth, share))
     return {name: _reward(some) for name, some in parts.items() if name not in without}
+
+
+def _share(criterion: wire.Criterion, verdict: wire.CriterionResult, soft: bool) -> float | None:
+    """The share of its points that a criterion earns; None without a verdict."""
+    if criterion.options:
+        if verdict.level is None or verdict.level >= len(criterion.options):
+            return None
+        return verdict.value if soft else criterion.options[verdict.level].value
+    if verdict.met is None:
+        return None
+    return verdict.p if soft and verdict.p is not None else float(verdict.met)
 
 
 def names_of(criterion: wire.Criterion, by: By) -> list[str]:

@@ -55,3 +55,29 @@ def test_a_part_is_the_points_of_its_own_verdicts() -> None:
 def test_a_part_without_one_of_its_verdicts_is_none() -> None:
     missing = _result(a=True, b=None, c=False, d=True)
     assert split(missing, RUBRIC, "tag") == {"theme:x": 1.0, "axis:harm": 0.0, "untagged": 1.0}
+
+
+def test_a_graded_criterion_earns_the_value_of_its_level() -> None:
+    levels = [{"text": "no", "value": 0}, {"text": "some", "value": 0.5}, {"text": "all", "value": 1}]
+    graded = wire.Criterion.model_validate({"id": "g", "text": "Says g.", "points": 4, "levels": levels})
+    result = wire.CriterionResult.model_validate(
+        {
+            "id": "g",
+            "status": "ok",
+            "met": True,
+            "p": 0.9,
+            "p_raw": 0.9,
+            "label_mass": 1,
+            "points": 4,
+            "source": "judge",
+        }
+        | {"level": 1, "p_levels": [0.1, 0.6, 0.3], "value": 0.6}
+    )
+    scored = wire.Result.model_construct(score=0.5, status="ok", criteria=[result])
+    assert split(scored, [graded], "criterion") == {"g": 0.5}
+    assert split(scored, [graded], "criterion", soft=True) == {"g": 0.6}
+
+
+def test_a_verdict_without_probability_is_whole_also_where_others_are_soft() -> None:
+    result = wire.CriterionResult.model_construct(id="a", status="ok", met=True, p=None, level=None)
+    assert split(wire.Result.model_construct(criteria=[result]), RUBRIC[:1], "criterion", soft=True) == {"a": 1.0}
