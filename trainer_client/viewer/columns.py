@@ -146,10 +146,17 @@ def _verdict(pools: _Pools, one: LoggedVerdict) -> Sequence[Any]:
         pools.text(one.source),
         pools.text(one.explanation),
         pools.text(one.detail),
-        pools.text(one.level),
+        pools.text(None if one.level is None else _level_name(one, one.level)),
         one.value,
-        None if not one.p_levels else [[pools.texts.of(name), p] for name, p in one.p_levels.items()],
+        None
+        if one.p_levels is None
+        else [[pools.texts.of(_level_name(one, place)), p] for place, p in enumerate(one.p_levels)],
     )
+
+
+def _level_name(one: LoggedVerdict, place: int) -> str:
+    """Its text, where the log holds the rubric; else its number, from 1."""
+    return one.levels[place] if place < len(one.levels) else f"level {place + 1}"
 
 
 def _append(columns: Mapping[str, Column], values: Sequence[Any]) -> None:

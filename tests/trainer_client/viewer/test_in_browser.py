@@ -112,7 +112,7 @@ def test_a_link_brings_back_what_is_seen(browser: Browser, two: str) -> None:
 def test_the_evidence_of_a_response(browser: Browser, tmp_path: Path) -> None:
     failed = verdict("late", None, status="timeout", detail="it took too long")
     fault = verdict("fault", True, -3.0, p=0.9, p_raw=0.6, explanation="It says so.", tags={"axis": "safety"})
-    levels = verdict("graded", None, level="good", p_levels={"good": 0.75, "poor": 0.25}, value=0.75, status="ok")
+    levels = verdict("graded", None, level=0, p_levels=(0.75, 0.25), levels=("good", "poor"), value=0.75, status="ok")
     whole = rollout(
         0,
         fault,
