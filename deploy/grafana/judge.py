@@ -107,6 +107,14 @@ _VERDICT: tuple[Panel, ...] = (
         unit="short",
     ),
     Lines(
+        "Levels",
+        "Criteria per second with a level or an extracted value. Torn are those of which two levels are likely and "
+        "one between them is not: many of them mean that the texts of the levels do not tell responses apart, or that "
+        "the judge goes by the letter.",
+        (Query(rate("rubricd_graded_total", by="outcome"), "{{outcome}}"),),
+        unit="cps",
+    ),
+    Lines(
         "Uncertainty",
         "Fractions of the judge's verdicts: with P(met) between 0.3 and 0.7, and with a label mass below 0.9, where "
         "the judge put probability on other tokens than its labels. Ties, with P(met) at the threshold, count as met; "

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from service.observability import Telemetry
 from service.rubrics.judgement import Judgement
+from service.rubrics.levels import bimodal
 from service.scoring.request import Usage
 from service.scoring.results import Scored, by_group, criteria_spreads, spread
 from service.tenancy.usage import TeamUse
@@ -94,13 +95,19 @@ def _count(telemetry: Telemetry, team: str, mode: str, threshold: float, scored:
     p_raw: list[float] = []
     label_mass: list[float] = []
     disagreement: list[float] = []
+    graded: list[str] = []
     ties = 0
     for one in scored:
-        for judgement in one.judgements:
+        for place, judgement in enumerate(one.judgements):
             outcomes.append((judgement.source, outcome(judgement)))
+            if judgement.p_levels is not None:
+                torn = one.criteria[place].ordered and bimodal(judgement.p_levels) is not None
+                graded.append("torn" if torn else "level")
+            elif judgement.extracted is not None:
+                graded.append("value")
             if judgement.source != "judge":  # a cached verdict was observed when it was judged
                 continue
-            ties += judgement.p == threshold
+            ties += judgement.p == threshold and judgement.level is None
             if judgement.p_raw is not None:
                 p_raw.append(judgement.p_raw)
             if judgement.label_mass is not None:
@@ -110,6 +117,7 @@ def _count(telemetry: Telemetry, team: str, mode: str, threshold: float, scored:
     telemetry.count_items(team, [one.score.status for one in scored])
     telemetry.count_reasoning([one.candidate.reasoning for one in scored if one.candidate.reasoning != "none"])
     telemetry.count_judgements(mode, outcomes)
+    telemetry.count_graded(graded)
     telemetry.observe_probabilities(p_raw, label_mass, disagreement)
     telemetry.count_threshold_ties(ties)
 

@@ -64,6 +64,9 @@ class Metrics:
         self.judgements = counter(
             "rubricd_judgements", "Criteria judged, by source, mode and outcome.", "source", "mode", "outcome"
         )
+        self.graded = counter(
+            "rubricd_graded", "Criteria with a level or an extracted value, by how they came out.", "outcome"
+        )
         self.p_met = bulk("rubricd_p_met", "P(met) as the judge returned it.", _FRACTION)
         self.label_mass = bulk("rubricd_label_mass", "Probability that the judge put on its labels.", _MASS)
         self.threshold_ties = counter("rubricd_threshold_ties", "Criteria that were met with P(met) at the threshold.")
@@ -176,6 +179,8 @@ class Metrics:
             self.requests.labels("/v1/score", status)
         for outcome in ("met", "unmet", "abstained", "engine_error"):
             self.judgements.labels("judge", "verdict", outcome)
+        for outcome in ("level", "torn", "value"):
+            self.graded.labels(outcome)
         for found in ("kept", "removed", "unfinished", "no_answer"):
             self.reasoning.labels(found)
         for reason in ("limit", "client_limit", "evicted", "headers_too_slow", "body_too_slow", "answer_unread"):

@@ -119,6 +119,11 @@ class Telemetry:
         for (source, outcome), count in Tally(outcomes).items():
             self._metrics.judgements.labels(source, mode, outcome).inc(count)
 
+    def count_graded(self, outcomes: Iterable[str]) -> None:
+        """`outcomes` has one value for each criterion with a level or an extracted value."""
+        for outcome, count in Tally(outcomes).items():
+            self._metrics.graded.labels(outcome).inc(count)
+
     def observe_probabilities(
         self, p_met: Sequence[float], label_mass: Sequence[float], disagreement: Sequence[float] = ()
     ) -> None:

@@ -227,3 +227,15 @@ async def test_a_rule_that_fails_is_a_status_and_no_verdict() -> None:
         broken = extract("", rule={"rule": "regex", "pattern": "("})
         [result] = await scored(client, item(response="It is Paris.", rubric=[{**broken, "text": "x"}]))
     assert (result.criteria[0].status, result.criteria[0].met) == ("verifier_error", None)
+
+
+async def test_levels_and_values_are_counted() -> None:
+    async with serving(Copyist({"Paris": "Paris"})) as client:
+        page = (await client.get("/metrics")).text
+        assert 'rubricd_graded_total{outcome="torn"} 0.0' in page
+        await scored(client, item(response="It is Paris.", rubric=[extract("Paris"), {"text": "x", "points": 1}]))
+        nominal = {"text": "tone", "points": 1, "choices": THREE}
+        await scored(client, item(rubric=[nominal]))
+        page = (await client.get("/metrics")).text
+    assert 'rubricd_graded_total{outcome="value"} 1.0' in page
+    assert 'rubricd_graded_total{outcome="level"} 1.0' in page
