@@ -125,3 +125,11 @@ def test_a_bar_is_as_long_as_its_share() -> None:
         "██████████ 1.00",
     ]
     assert table.bar(None, 1).plain == ""
+
+
+def test_a_level_and_an_extracted_value_are_said() -> None:
+    graded = _criterion(0, 5, True, 0.9) | {"level": 1, "p_levels": [0.1, 0.6, 0.3], "value": 0.6}
+    found = _criterion(1, 2, True, None) | {"extracted": "42"}
+    rows = _shown([_item(("Is kind.", 5), ("Gives it.", 2))], [_scored("a", 0.5, graded, found)]).splitlines()
+    assert any("level 2 of 3" in row and row.endswith("0.60") for row in rows)
+    assert any("met: 42" in row for row in rows)
