@@ -220,7 +220,7 @@ def as_wire(planned: Planned, judges: Sequence[tuple[str, wire.Judge]], digest: 
                 name=name,
                 fingerprint=judge.fingerprint,
                 model=judge.model,
-                mode=judge.mode,
+                mode="reasoned" if judge.mode == "reasoned" else "verdict",  # labels are judged in no other
                 layout=judge.layout,
                 prompt=judge.prompt,
                 band=band,

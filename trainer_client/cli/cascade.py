@@ -180,7 +180,7 @@ async def _asked(
     """All judges, one after the other. What each took is kept beside the verdicts."""
     runs = store.with_name(f"{store.name.removesuffix('.jsonl')}.spent.jsonl")
     token = os.environ.get(args.token_env) or None
-    found = []
+    found: list[tuple[Judged, Cost]] = []
     with criteria_progress(len(arms) * sum(len(one.criteria) for one in labels.items), args.quiet) as told:
         for arm in arms:
             async with JudgeClient(arm.url, token=token) as client:
