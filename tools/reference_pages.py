@@ -126,7 +126,7 @@ def _below(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, ar
 
 
 def _help(parser: argparse.ArgumentParser) -> str:
-    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=_HELP_WIDTH)  # type: ignore[assignment]
+    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=_HELP_WIDTH)
     return parser.format_help()
 
 

@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,12 @@ def by_litellm_systemone(url: str, cases: list[dict[str, Any]]) -> Counts:
 def main(url: str, file: str, framing: str) -> int:
     cases = json.loads(Path(file).read_text())
     found: list[Counts] = []
-    for ask in (
+    clients: tuple[Callable[[], Counts], ...] = (
         lambda: asyncio.run(by_autorubric(url, cases, framing)),
         lambda: by_litellm(url, cases),
         lambda: by_litellm_systemone(url, cases),
-    ):
+    )
+    for ask in clients:
         try:
             found.append(ask())
         except Exception as error:
