@@ -71,7 +71,7 @@ class LiveRoute:
             refused = problems.of_error(Overloaded(detail, 10.0), request_id(request))
         if refused is not None:
             return refused
-        once = bool(request.scope.get("state", {}).get("head"))
+        once = request.method == "HEAD" or bool(request.scope.get("state", {}).get("head"))
         self._listeners += 1
 
         async def ended() -> None:

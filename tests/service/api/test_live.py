@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from service.api.live import MOST_LISTENERS
-from service.app import lifecycle_of, telemetry_of
+from service.app import lifecycle_of, metrics_of, telemetry_of
 from service.clock import ManualClock
 from testkit.apps import app_of, fake_settings, item, serving
 
@@ -20,7 +20,7 @@ KEY = "sixteen-letters-or-more"
 class Listener:
     """One page that listens, through ASGI itself: httpx would wait for the stream's end."""
 
-    def __init__(self, app: FastAPI, key: str | None, method: str) -> None:
+    def __init__(self, app: ASGIApp, key: str | None, method: str) -> None:
         headers = [(b"host", b"127.0.0.1")] + ([(b"authorization", f"Bearer {key}".encode())] if key else [])
         self.scope: dict[str, Any] = {
             "type": "http",
@@ -33,7 +33,7 @@ class Listener:
         self.status = 0
         self.body = b""
         self.gone = asyncio.Event()
-        self.task = asyncio.create_task(app(self.scope, self._receive, self._send))
+        self.task = asyncio.ensure_future(app(self.scope, self._receive, self._send))
 
     async def _receive(self) -> Any:
         await self.gone.wait()
@@ -56,7 +56,7 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(app: FastAPI, key: str | None = None, method: str = "GET") -> AsyncIterator[Listener]:
+async def listening(app: ASGIApp, key: str | None = None, method: str = "GET") -> AsyncIterator[Listener]:
     listener = Listener(app, key, method)
     try:
         await listener.until(lambda: bool(listener.status and listener.body) or listener.task.done())
@@ -136,6 +136,19 @@ async def test_a_head_ends_after_its_headers() -> None:
         async with listening(app_of(client), method="HEAD") as page:
             await page.until(page.task.done)
         assert (page.status, page.body) == (200, b"")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_where_metrics_have_a_port_the_stream_is_there(method: str) -> None:
+    settings = fake_settings(metrics_port=0, metrics_key=KEY)
+    async with serving(settings=settings, clock=ManualClock()) as client:
+        metrics = metrics_of(app_of(client))
+        async with listening(metrics) as nobody, listening(metrics, KEY, method) as somebody:
+            assert (nobody.status, somebody.status) == (401, 200)
+            if method == "HEAD":
+                await somebody.until(somebody.task.done)
+            else:
+                assert somebody.events[0]["state"] == "ready"
 
 
 async def test_the_stream_ends_when_the_service_shuts_down() -> None:
