@@ -224,6 +224,11 @@ def test_a_deployment_of_several_judges_is_chosen_from(blank: Page) -> None:
     page.select_option("#first-judge", "both")
     score(page)
     assert scripted.asked[0]["judge"] == "both"
+    page.click("#compare")
+    page.select_option("#second-mode", "reasoned")
+    score(page)
+    ways = ["Criterion", "both · verdict · healthbench", "both · reasoned · healthbench"]
+    assert page.locator(".pair thead th").all_inner_texts() == ways
     assert "Judges: small: met (0.9), large: timeout" in page.inner_text("[data-criterion='0']")
 
 

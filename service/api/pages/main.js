@@ -138,7 +138,7 @@ function show() {
     el("h2", { id: "why-title", tabindex: -1, text: several ? `Why response ${letter(chosen)} has this reward` : "The reward, and why" }),
     headline(result),
     warningsOf(result),
-    answers.length > 1 && pairOf(result, answers[1].results[chosen], asked.map(one => wayOf(one.options)), whole ? [] : way.rubric),
+    answers.length > 1 && pairOf(result, answers[1].results[chosen], asked.map((one, index) => wayOf({ judge: answers[index].judge.name, ...one.options })), whole ? [] : way.rubric),
     whole ? ratingOf(result) : whyOf(result, { ...way, response: way.responses[chosen] }, infoOf(way.options.judge)),
     spentOf(answer, ms),
   ].filter(Boolean));
