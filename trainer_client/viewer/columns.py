@@ -118,7 +118,10 @@ _ROW = (
     *("file", "id", "step", "group", "prompt", "response", "status", "detail", "judge"),
     *("score", "reward", "advantage", "coverage", "low", "high"),
 )
-_VERDICT = (*("criterion", "met", "p", "raw", "status", "source", "explanation", "detail", "level", "value", "levels"),)
+_VERDICT = (
+    *("criterion", "met", "p", "raw", "status", "source", "explanation", "detail"),
+    *("level", "value", "levels", "extracted"),
+)
 
 
 def _row(pools: _Pools, file: int, one: Rollout) -> Sequence[Any]:
@@ -146,15 +149,14 @@ def _verdict(pools: _Pools, one: LoggedVerdict) -> Sequence[Any]:
         pools.text(one.source),
         pools.text(one.explanation),
         pools.text(one.detail),
-        pools.text(None if one.level is None else _level_name(one, one.level)),
+        None if one.level is None else pools.texts.of(_level(one, one.level)),
         one.value,
-        None
-        if one.p_levels is None
-        else [[pools.texts.of(_level_name(one, place)), p] for place, p in enumerate(one.p_levels)],
+        [[pools.texts.of(_level(one, place)), p] for place, p in enumerate(one.p_levels)] if one.p_levels else None,
+        pools.text(one.extracted),
     )
 
 
-def _level_name(one: LoggedVerdict, place: int) -> str:
+def _level(one: LoggedVerdict, place: int) -> str:
     """Its text, where the log holds the rubric; else its number, from 1."""
     return one.levels[place] if place < len(one.levels) else f"level {place + 1}"
 

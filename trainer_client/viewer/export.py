@@ -29,9 +29,9 @@ _CRITERIA: Mapping[str, Kind] = {
     "status": _TEXT,
     "met": _TRUTH,
     **dict.fromkeys(("p", "p_raw"), _NUMBER),
-    "level": _TEXT,
+    "level": _WHOLE,
     "value": _NUMBER,
-    **dict.fromkeys(("source", "explanation", "detail"), _TEXT),
+    **dict.fromkeys(("extracted", "source", "explanation", "detail"), _TEXT),
 }
 
 
@@ -74,7 +74,7 @@ def criteria(sources: Sequence[Source]) -> Iterator[Sequence[Any]]:
                 yield (
                     *(source.name, of.place, of.id, one.id, one.text, tags or None, one.points),
                     *(one.status, one.met, one.p, one.p_raw, one.level, one.value),
-                    *(one.source, one.explanation, one.detail),
+                    *(one.extracted, one.source, one.explanation, one.detail),
                 )
 
 

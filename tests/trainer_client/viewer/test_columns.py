@@ -61,7 +61,7 @@ def test_calls_of_tools_and_parts_are_texts_too() -> None:
 
 
 def test_levels_are_carried() -> None:
-    told = verdict("one", None, level=0, p_levels=(0.75, 0.25), levels=("good", "poor"), value=0.75)
+    told = verdict("one", None, level=0, p_levels=[0.75, 0.25], levels=("good", "poor"), value=0.75)
     found = _packed(rollout(0, told), rollout(1, verdict("one", True)))
     good, poor = (found["texts"].index(name) for name in ("good", "poor"))
     assert found["verdicts"]["levels"] == [[[good, 0.75], [poor, 0.25]], None]

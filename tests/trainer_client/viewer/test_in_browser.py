@@ -112,7 +112,9 @@ def test_a_link_brings_back_what_is_seen(browser: Browser, two: str) -> None:
 def test_the_evidence_of_a_response(browser: Browser, tmp_path: Path) -> None:
     failed = verdict("late", None, status="timeout", detail="it took too long")
     fault = verdict("fault", True, -3.0, p=0.9, p_raw=0.6, explanation="It says so.", tags={"axis": "safety"})
-    levels = verdict("graded", None, level=0, p_levels=(0.75, 0.25), levels=("good", "poor"), value=0.75, status="ok")
+    levels = verdict(
+        "graded", None, level=0, p_levels=[0.75, 0.25], levels=("good", "poor"), value=0.75, extracted="42", status="ok"
+    )
     whole = rollout(
         0,
         fault,
@@ -137,10 +139,11 @@ def test_the_evidence_of_a_response(browser: Browser, tmp_path: Path) -> None:
             "\u22123",
             "level good",
             "good: 0.750",
+            "Read out of it: 42",
             "Conversation: 2 turns",
         ):
             assert told in text, told
-        assert page.locator(".verdict .mark.bad").count() == 1 and page.locator(".verdict .mark.none").count() == 2
+        assert page.locator(".verdict .mark.bad").count() == 1 and page.locator(".verdict .mark.none").count() == 1
         page.locator("#next").click()
         text = page.locator("#evidence").inner_text()
         assert "no score" in text and "overloaded: the judge was full" in text and "0.000" not in text

@@ -21,7 +21,7 @@ function decode(raw) {
   data.rowOf = new Int32Array(verdicts.n);
   for (let i = 0; i < rows.n; i++) data.rowOf.fill(i, data.start[i], data.start[i + 1]);
   const of = { n: verdicts.n };
-  for (const name of ["criterion", "status", "source", "explanation", "detail", "level"]) of[name] = places(verdicts, name);
+  for (const name of ["criterion", "status", "source", "explanation", "detail", "level", "extracted"]) of[name] = places(verdicts, name);
   for (const name of ["p", "raw", "value"]) of[name] = numbers(verdicts, name);
   of.met = spread(verdicts.met, verdicts.n, -1, Int8Array);
   of.levels = i => verdicts.levels === null ? null : Array.isArray(verdicts.levels) ? verdicts.levels[i] : verdicts.levels.all;

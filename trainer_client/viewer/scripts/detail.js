@@ -5,7 +5,8 @@ const WORDS = { 1: "met", 0: "not met", "-1": "no verdict" };
 
 // Whether a verdict is good for the score: a met fault is not.
 function goodness(data, v) {
-  const { met, criterion } = data.said;
+  const { met, criterion, value } = data.said;
+  if (met[v] < 0 && value[v] === value[v]) return "graded";
   if (met[v] < 0) return "none";
   const worth = data.criteria[criterion[v]].points;
   if (worth === 0 || worth === null) return "even";
@@ -17,6 +18,7 @@ function talkText(data, talk) { const own = data.talks[talk]; return own.length 
 
 function mark(data, v) {
   const { met } = data.said;
+  if (goodness(data, v) === "graded") return make("span", { class: "mark", text: String(Math.round(100 * data.said.value[v])), role: "img", "aria-label": `${percent(data.said.value[v])} of its points` });
   return make("span", { class: `mark ${goodness(data, v)}`, text: MARKS[met[v]], role: "img", "aria-label": WORDS[met[v]] });
 }
 
@@ -31,10 +33,10 @@ function probability(data, v) {
 }
 
 function verdictRow(data, v, pick, other = -1) {
-  const { criterion, status, source, explanation, detail, level, value, met } = data.said;
+  const { criterion, status, source, explanation, detail, level, value, met, extracted } = data.said;
   const one = data.criteria[criterion[v]];
   const facts = [];
-  if (met[v] < 0) facts.push(make("b", { class: "why", text: `no verdict: ${textOf(data, status[v]) || "not said why"}` }));
+  if (met[v] < 0 && value[v] !== value[v]) facts.push(make("b", { class: "why", text: `no verdict: ${textOf(data, status[v]) || "not said why"}` }));
   if (source[v] >= 0) facts.push(make("span", { text: `by ${textOf(data, source[v])}` }));
   if (level[v] >= 0) facts.push(make("span", { text: `level ${textOf(data, level[v])}` }));
   if (value[v] === value[v]) facts.push(make("span", { text: `worth ${number(value[v])} of its points` }));
@@ -46,6 +48,7 @@ function verdictRow(data, v, pick, other = -1) {
     make("div", { class: "what" },
       said(data.texts[one.text], "criterion"),
       make("div", { class: "facts" }, ...facts),
+      extracted[v] >= 0 ? said(`Read out of it: ${textOf(data, extracted[v])}`, "explanation") : null,
       explanation[v] >= 0 ? said(textOf(data, explanation[v]), "explanation") : null,
       detail[v] >= 0 ? said(textOf(data, detail[v]), "explanation") : null),
     make("div", { class: "side" }, make("b", { class: one.points < 0 ? "points fault" : "points", text: points(one.points) }), probability(data, v),

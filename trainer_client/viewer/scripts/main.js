@@ -48,7 +48,7 @@ function scoreCell(i) {
   return scored(i) ? make("b", { text: number(data.score[i]) }) : make("span", { class: "why", text: textOf(data, data.status[i]) });
 }
 function verdictDots(i) {
-  const box = make("span", { class: "dots" }), count = { good: 0, bad: 0, even: 0, none: 0 };
+  const box = make("span", { class: "dots" }), count = { good: 0, bad: 0, even: 0, none: 0, graded: 0 };
   for (let v = data.start[i]; v < data.start[i + 1]; v++) {
     const kind = goodness(data, v);
     count[kind]++;
