@@ -20,7 +20,8 @@ class LoggedVerdict:
     where an older log has no verdict and does not say why; `p_raw` is P(met) before its calibration; `detail` is why
     there is no verdict, in words; `fingerprint` is the judge's. Of a graded criterion `level` is the place of the level
     or choice, `p_levels` are the probabilities of all, `value` is the share of its points, and `levels` are their
-    texts; `extracted` is what the judge read out of the response."""
+    texts; `extracted` is what the judge read out of the response. `members` is what each judge of a
+    composition said, as the service answers it."""
 
     id: str
     text: str | None
@@ -39,6 +40,7 @@ class LoggedVerdict:
     value: float | None = None
     levels: tuple[str, ...] = ()
     extracted: str | None = None
+    members: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ def _joined(one: Mapping[str, Any], criterion: wire.Criterion | None, fingerprin
         value=one.get("value"),
         levels=() if criterion is None else tuple(level.text for level in criterion.options),
         extracted=one.get("extracted"),
+        members=tuple(one.get("members") or ()),
     )
 
 

@@ -120,7 +120,7 @@ _ROW = (
 )
 _VERDICT = (
     *("criterion", "met", "p", "raw", "status", "source", "explanation", "detail"),
-    *("level", "value", "levels", "extracted"),
+    *("level", "value", "levels", "extracted", "members"),
 )
 
 
@@ -153,7 +153,15 @@ def _verdict(pools: _Pools, one: LoggedVerdict) -> Sequence[Any]:
         one.value,
         [[pools.texts.of(_level(one, place)), p] for place, p in enumerate(one.p_levels)] if one.p_levels else None,
         pools.text(one.extracted),
+        [_member(pools, told) for told in one.members] if one.members else None,
     )
+
+
+def _member(pools: _Pools, told: Mapping[str, Any]) -> list[Any]:
+    """The number of a judge's name, its verdict, its P(met) and the number of its status."""
+    met = told.get("met")
+    said = None if met is None else int(met)
+    return [pools.texts.of(str(told.get("judge"))), said, told.get("p"), pools.text(told.get("status"))]
 
 
 def _level(one: LoggedVerdict, place: int) -> str:

@@ -110,7 +110,11 @@ def test_a_link_brings_back_what_is_seen(browser: Browser, two: str) -> None:
 
 
 def test_the_evidence_of_a_response(browser: Browser, tmp_path: Path) -> None:
-    failed = verdict("late", None, status="timeout", detail="it took too long")
+    panel = [
+        {"judge": "large", "met": False, "p": 0.4, "status": "ok"},
+        {"judge": "small", "met": None, "status": "timeout"},
+    ]
+    failed = verdict("late", None, status="timeout", detail="it took too long", members=panel)
     fault = verdict("fault", True, -3.0, p=0.9, p_raw=0.6, explanation="It says so.", tags={"axis": "safety"})
     levels = verdict(
         "graded", None, level=0, p_levels=[0.75, 0.25], levels=("good", "poor"), value=0.75, extracted="42", status="ok"
@@ -140,6 +144,8 @@ def test_the_evidence_of_a_response(browser: Browser, tmp_path: Path) -> None:
             "level good",
             "good: 0.750",
             "Read out of it: 42",
+            "large: not met, P 0.400",
+            "small: timeout",
             "Conversation: 2 turns",
         ):
             assert told in text, told

@@ -24,7 +24,7 @@ function decode(raw) {
   for (const name of ["criterion", "status", "source", "explanation", "detail", "level", "extracted"]) of[name] = places(verdicts, name);
   for (const name of ["p", "raw", "value"]) of[name] = numbers(verdicts, name);
   of.met = spread(verdicts.met, verdicts.n, -1, Int8Array);
-  of.levels = i => verdicts.levels === null ? null : Array.isArray(verdicts.levels) ? verdicts.levels[i] : verdicts.levels.all;
+  for (const name of ["levels", "members"]) of[name] = i => verdicts[name] === null ? null : Array.isArray(verdicts[name]) ? verdicts[name][i] : verdicts[name].all;
   data.said = of;
   data.criteria = raw.criteria.map(([text, points, tags]) => ({ text, points, tags }));
   data.fault = Uint8Array.from(data.criteria, one => one.points < 0 ? 1 : 0);
