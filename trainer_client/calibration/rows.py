@@ -76,6 +76,8 @@ def _reason(one: JudgedCriterion) -> str | None:
         return "without a label"
     if one.source == "rule":
         return "decided by a rule"
+    if not one.plain:
+        return "graded or extracted"
     if one.status != "ok" or one.p_raw is None:
         return one.status
     return None

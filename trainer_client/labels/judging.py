@@ -34,7 +34,7 @@ _REQUEST_ITEMS = 8
 class JudgedCriterion:
     """One criterion with its label and the judge's verdict. `item` is its item's index; `points` have the polarity
     applied. `source` is `rule` where a rule decided and no judge. `status` is the service's, or the code of the error
-    that refused the whole item."""
+    that refused the whole item. A criterion with levels, choices or an extracted value is not `plain`."""
 
     item: int
     criterion: str
@@ -48,6 +48,7 @@ class JudgedCriterion:
     p_raw: float | None
     label_mass: float | None
     source: str | None
+    plain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,4 +240,5 @@ def _criteria(labels: Labels, keys: Sequence[str], verdicts: Verdicts) -> Iterat
                 given.p_raw,
                 given.label_mass,
                 given.source,
+                criterion.plain,
             )
