@@ -344,13 +344,3 @@ def test_as_many_as_fit(costs: list[int], most: int) -> None:
     assert tokens(fit) <= most
     if len(fit) < len(revealed):
         assert tokens(revealed[: len(fit) + 1]) > most
-
-
-def test_of_a_graded_criterion_the_best_level_is_shown_and_of_a_fault_the_worst() -> None:
-    levels = [{"text": "It says nothing.", "value": 0}, {"text": "It says all.", "value": 1}]
-    rubric = [
-        wire.Criterion.model_validate({"text": "Names it.", "points": points, "levels": levels}) for points in (3, -2)
-    ]
-    shown = text(rubric, Wording())
-    assert shown.count("Names it. It says all.") == 2
-    assert "It says nothing." not in shown

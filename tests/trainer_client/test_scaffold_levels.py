@@ -1,0 +1,11 @@
+"""What a scaffold shows of a criterion with levels."""
+
+from trainer_client import wire
+from trainer_client.scaffold import Wording, text
+
+
+def test_of_a_graded_criterion_the_best_level_is_shown_and_of_a_fault_the_worst() -> None:
+    levels = [{"text": "It says none.", "value": 0}, {"text": "It says all.", "value": 1}]
+    rubric = [wire.Criterion.model_validate({"text": "Names it.", "points": n, "levels": levels}) for n in (3, -2)]
+    shown = text(rubric, Wording())
+    assert (shown.count("Names it. It says all."), shown.count("says none")) == (2, 0)
