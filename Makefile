@@ -15,7 +15,7 @@ GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
 .PHONY: help serve real-judge test test-fast check format openapi settings judges-schema modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
-	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-packed bench-decision-clients bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo bench-view docs docs-serve
+	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-packed bench-decision-clients bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo bench-view docs docs-serve pictures
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -68,6 +68,9 @@ docs: .venv/docs  ## build the documentation's site in build/docs/site, and fail
 
 docs-serve: .venv/docs  ## build the documentation's site and serve it, with its search: PORT=8000
 	@$(BIN)/python -m tools.docs_site --serve --port $(PORT)
+
+pictures: .venv/dev .venv/docs .venv/browser  ## take the pictures of the product in docs/pictures that are stale: ARGS=--all
+	@$(BIN)/python -m tools.pictures $(ARGS)
 
 compare: .venv/dev .venv/vllm .venv/redis  ## compare the throughput with raw vLLM and with other ways to use it, in one run: JSON=FILE
 	$(BIN)/python -m loadtests.throughput $(if $(JSON),--json $(JSON)) $(ARGS)

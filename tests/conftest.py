@@ -44,6 +44,7 @@ NEEDS = {
     "training": (
         "e2e/test_distill.py",
         "e2e/test_study.py",
+        "e2e/test_tutorial.py",
         "miniature/judge/test_make.py",
         "miniature/policy/test_make.py",
         "real/test_training.py",
@@ -71,6 +72,7 @@ LONGEST = (
     "service/engine/vllm/test_engine.py",
     "trainer_client/verl/test_contract.py",
     "e2e/test_study.py",
+    "e2e/test_tutorial.py",
 )
 """What takes minutes: the workers begin with it."""
 

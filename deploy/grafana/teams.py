@@ -11,7 +11,7 @@ TEAM, CLASS, NOT_WHOLE = 'team=~"$team"', 'class=~"$class"', 'status!="ok"'
 CLASSES = ("interactive", "train", "eval")
 
 
-_MINUTES = 10
+MINUTES = 10
 """What is used is compared with what a quota allows in so many minutes: what comes in, and the one minute that a team
 may have saved. Within a single minute a team may use twice its quota, all of the saved one and all that comes in."""
 
@@ -24,14 +24,14 @@ def _of_quota(used: str, quota: str, minutes: int = 1) -> str:
 
 
 def _of_minutes(counter: str, quota: str) -> str:
-    return _of_quota(increase(counter, TEAM, by="team", within=f"{_MINUTES}m"), quota, _MINUTES + 1)
+    return _of_quota(increase(counter, TEAM, by="team", within=f"{MINUTES}m"), quota, MINUTES + 1)
 
 
 _TOKENS = _of_minutes("rubricd_quota_tokens_total", "tokens_per_minute")
 _REQUESTS = _of_minutes("rubricd_quota_requests_total", "requests_per_minute")
 _RULES = _of_minutes("rubricd_quota_rule_seconds_total", "rule_seconds_per_minute")
 _RESERVED = _of_quota(total("rubricd_quota_reserved_tokens", TEAM, by="team"), "concurrent_tokens")
-_USED_UP = _MINUTES / (_MINUTES + 1)
+USED_UP = MINUTES / (MINUTES + 1)
 """The reading of a team that uses all that comes in, and has saved nothing."""
 
 _OVERVIEW: tuple[Panel, ...] = (
@@ -66,7 +66,7 @@ _OVERVIEW: tuple[Panel, ...] = (
         (Query(f"max({_TOKENS})"),),
         unit="percentunit",
         decimals=0,
-        steps=(0.75, _USED_UP),
+        steps=(0.75, USED_UP),
         width=6,
     ),
 )
@@ -139,7 +139,7 @@ _QUOTA: tuple[Panel, ...] = (
             Query(_RULES, "{{team}}, rule seconds per minute"),
         ),
         unit="percentunit",
-        limit=_USED_UP,
+        limit=USED_UP,
         width=12,
         runbook=("RubricdQuotaExhausted",),
     ),

@@ -30,11 +30,11 @@ async def _taken(seconds: int, idle_s: int) -> list[int]:
 @pytest.mark.parametrize("idle_s", [0, 7, 59, 60, 200])
 async def test_the_reading_is_at_most_one_and_then_that_of_a_team_that_is_refused(idle_s: int) -> None:
     taken = await _taken(1_500, idle_s)
-    window_s = teams._MINUTES * 60
-    allowed = LIMIT * (teams._MINUTES + 1)
+    window_s = teams.MINUTES * 60
+    allowed = LIMIT * (teams.MINUTES + 1)
     readings = [sum(taken[start : start + window_s]) / allowed for start in range(len(taken) - window_s)]
     assert 0.99 < max(readings) <= 1
-    assert readings[-1] == pytest.approx(teams._USED_UP, abs=0.01)
+    assert readings[-1] == pytest.approx(teams.USED_UP, abs=0.01)
 
 
 async def test_a_single_minute_may_hold_twice_the_quota() -> None:
