@@ -33,6 +33,8 @@ _MOST_CHARACTERS = 4_000_000
 _LONGEST_CHARACTERS = 250_000
 """A response with its conversation that is longer is not asked again: its digest would take the event loop too long."""
 _PATIENCE_S = 60.0
+_AFTER_S = 0.5
+"""By then the request whose response it is has most likely been answered: at once its own responses would wait."""
 OPERATOR = Tenant(team="", weight=0.1, priority_class="eval")
 """The second judge's queue serves everybody else first."""
 
@@ -61,6 +63,7 @@ class Shadow:
         self._waiting: deque[Seen] = deque()
         self._characters = 0
         self._more = asyncio.Event()
+        self._waking = False
         self._tasks: list[asyncio.Task[None]] = []
         telemetry.declare_shadow(name)
 
@@ -83,7 +86,13 @@ class Shadow:
         else:
             self._characters += characters
             self._waiting.append(Seen(candidate, judgements, options, characters))
-            self._more.set()
+            if not self._waking:
+                self._waking = True
+                asyncio.get_running_loop().call_later(_AFTER_S, self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        self._more.set()
 
     async def _work(self) -> None:
         while True:

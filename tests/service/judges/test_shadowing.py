@@ -27,6 +27,11 @@ def _candidate(n: int, words: str = "") -> Candidate:
     return Candidate(str(n), (Turn("user", f"Question {n}?"),), f"Answer {n}.{words}", _CRITERIA)
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadowing, "_AFTER_S", 0.0)
+
+
 class Watched(Scripted):
     """Remembers how it was asked."""
 
