@@ -74,6 +74,7 @@ WITHOUT_JSON = {
     "rubrics remove": "it has no result",
     "train": "the run's folder has metrics.jsonl",
     "report": "it writes a page",
+    "view": "it writes a page, and tables by --csv and --parquet",
     "distill": "the new judge's folder has its figures",
     "completion": "it prints a script",
 }
