@@ -22,7 +22,7 @@ from testkit.free_port import free_port
 from testkit.one_team import ITEM, KEYS, rotate
 
 PORTS = ("JUDGE_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT", "TLS_PORT")
-PATIENCE_S = 900.0
+TIMEOUT_S = 900.0
 
 
 def engine_missing() -> str | None:
@@ -55,7 +55,7 @@ def prepare(deploy: Path) -> dict[str, str]:
 
 def until(what: str, url: str, trusted: ssl.SSLContext | bool = True) -> Any:
     """The answer, once it is 200. Raises TimeoutError."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + TIMEOUT_S
     while time.monotonic() < end:
         try:
             answer = httpx.get(url, verify=trusted, timeout=10)

@@ -113,16 +113,17 @@ def command_line() -> str:
 
 def _parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Every command and subcommand with its parser, in the order of the help."""
-    yield from _below("rubricd", command.parser(command.ALL))
-    yield from _below("python -m service", service_parser())
+    yield from commands_below("rubricd", command.parser(command.ALL))
+    yield from commands_below("python -m service", service_parser())
 
 
-def _below(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+def commands_below(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """The command itself and every subcommand, by full name, in the order of the help."""
     yield name, parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for inner, own in action.choices.items():
-                yield from _below(f"{name} {inner}", own)
+                yield from commands_below(f"{name} {inner}", own)
 
 
 def _help(parser: argparse.ArgumentParser) -> str:

@@ -320,10 +320,7 @@ def summarize_batch(
     busy_s: float,
 ) -> EngineBatch:
     """Returns what a batch was, for metrics and traces. `outcomes` are in the tickets' order; None where the batch
-    failed.
-
-    What the engine computed is counted whether or not anybody still waits for it.
-    """
+    failed. What the engine computed is counted whether or not anybody still waits for it."""
     costs: Counter[str] = Counter()
     computed: Counter[str] = Counter()
     shared = generated = 0
@@ -336,8 +333,7 @@ def summarize_batch(
             shared += outcome.cached_tokens
             generated += decoded
         elif isinstance(outcome, Decision):
-            used = outcome.prompt_tokens - outcome.cached_tokens + outcome.generated_tokens
-            computed[ticket.tenant.team] += used
+            computed[ticket.tenant.team] += outcome.prompt_tokens - outcome.cached_tokens + outcome.generated_tokens
             shared += outcome.cached_tokens
             generated += outcome.generated_tokens
     return EngineBatch(

@@ -210,7 +210,11 @@ def test_a_judge_without_reasons_says_so(blank: Page) -> None:
 
 
 def test_a_deployment_of_several_judges_is_chosen_from(blank: Page) -> None:
-    judges = [("small", "local", True, None), ("both", "panel", True, None), ("large", "remote", False, "it is away")]
+    judges = [
+        ("small", "local", True, None),
+        ("both", "panel", True, None),
+        ("large", "remote", False, "its engine is down"),
+    ]
     deployed = [{"name": n, "kind": k, "ready": ready, "reason": why} for n, k, ready, why in judges]
     scripted = ScriptedPage(blank, name="small", deployed=deployed)
     said = [

@@ -27,7 +27,7 @@ class _Command:
     extra: str = "cli"
 
 
-_COMMANDS: Mapping[str, _Command] = {
+COMMANDS: Mapping[str, _Command] = {
     "score": _Command("score a file of responses", "score"),
     "ledger": _Command("check a ledger of verdicts", "ledger"),
     "rubrics": _Command("store rubrics, and read them back", "rubrics"),
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name != "numpy":
             raise
-        extra = _COMMANDS[given[0]].extra
+        extra = COMMANDS[given[0]].extra
         print(f"rubricd: {given[0]} needs numpy: pip install 'rubricd[{extra}]'", file=sys.stderr)
         return 2
     args = whole.parse_args(given)
@@ -85,13 +85,13 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-ALL = tuple(_COMMANDS)
+ALL = tuple(COMMANDS)
 """The names of the commands, in the order of the help."""
 
 
 def installed() -> tuple[str, ...]:
     """The names of the commands whose arguments can be read with what is installed."""
-    return tuple(name for name, command in _COMMANDS.items() if _imports(command.module))
+    return tuple(name for name, command in COMMANDS.items() if _imports(command.module))
 
 
 def _imports(module: str) -> bool:
@@ -110,7 +110,7 @@ def parser(known: Collection[str]) -> argparse.ArgumentParser:
     whole = Parser(prog="rubricd", description="Get rubric rewards from a judge service.")
     whole.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    for name, command in _COMMANDS.items():
+    for name, command in COMMANDS.items():
         module = import_module(f"trainer_client.cli.{command.module}") if name in known else None
         own = commands.add_parser(name, help=command.about, description=getattr(module, command.description, None))
         if module is not None:

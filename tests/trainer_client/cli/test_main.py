@@ -1,16 +1,15 @@
 """The command's help explains every argument."""
 
-import argparse
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import version
 
 import pytest
 
+from tools.reference_pages import commands_below
 from trainer_client.cli import exit_codes, main
 
 ARGUMENTS = {
@@ -80,19 +79,10 @@ WITHOUT_JSON = {
 }
 
 
-def _leaves(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not below:
-        yield name, parser
-    for action in below:
-        for inner, own in action.choices.items():
-            yield from _leaves(f"{name} {inner}".strip(), own)
-
-
 def test_every_command_with_figures_gives_them_as_json() -> None:
-    without = [
-        name for name, parser in _leaves("", main.parser(main.ALL)) if "--json" not in parser._option_string_actions
-    ]
+    found = dict(commands_below("rubricd", main.parser(main.ALL)))
+    leaves = [name for name in found if not any(other.startswith(f"{name} ") for other in found)]
+    without = [name.removeprefix("rubricd ") for name in leaves if "--json" not in found[name].format_help()]
     assert sorted(without) == sorted(WITHOUT_JSON)
 
 
@@ -100,8 +90,8 @@ def test_every_exit_code_of_a_command_is_in_the_table() -> None:
     """A command that says "1" of itself has its meaning there, and the other way round."""
     says = set()
     for name in main.ALL:
-        module = import_module(f"trainer_client.cli.{main._COMMANDS[name].module}")
-        run = getattr(module, main._COMMANDS[name].run)
+        module = import_module(f"trainer_client.cli.{main.COMMANDS[name].module}")
+        run = getattr(module, main.COMMANDS[name].run)
         if re.search(r"\b1\b", run.__doc__ or "") or re.search(
             r"Exit code:.*\b1\b", str(getattr(module, "DESCRIPTION", ""))
         ):
