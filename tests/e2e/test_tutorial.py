@@ -59,10 +59,10 @@ def test_the_real_small_models_commands_on_the_miniature(tmp_path: Path) -> None
         "$HOME/.cache/rubricd/models/SmolLM2-135M-Instruct": str(POLICY),
         "steps: 20": "steps: 2",
         "rubricd train run.yaml": "rubricd train run.yaml --toy-judge --set steps=2",
-        "--max-tokens 64": "--max-tokens 8",
+        "--max-tokens 64": "--max-tokens 8 --layout rubricd",  # the miniature has no layout simple_evals
     }
     ran = _follow("small-model.md", tmp_path, instead)
-    assert _failed(ran, "rubricd watch") == []
+    assert _failed(ran, "cd runs/small && rubricd watch") == []
     rows = [json.loads(line) for line in (tmp_path / "runs/small/rows.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 12 and all(len(row["rubric"]) == 5 for row in rows)
     assert (tmp_path / "runs/small/run/report.html").exists() and (
