@@ -24,6 +24,8 @@ TO_OPERATORS = (
 NAMED = re.compile(r"`([a-z][a-z0-9_]*)`")
 OTHERS = {*get_args(EngineName), *MODES, *LAYOUTS, "r", "judge_prompt", "opposite", "consistency", "name"}
 """Engines, modes and layouts, the mode of a lock's file, fields of requests, and those of a prompt's file."""
+TO_JUDGES = {"service/engine/chat/messages.py"}
+"""What a judge is asked, whose marked names are those of a document."""
 LONG_NAMES = {name for name in Settings.model_fields if name.count("_") >= 1}
 
 
@@ -47,7 +49,8 @@ def messages() -> list[tuple[str, str]]:
         for place in TO_OPERATORS
         for file in ([ROOT / place] if place.endswith(".py") else sorted((ROOT / place).rglob("*.py")))
     ]
-    return [(str(file.relative_to(ROOT)), text) for file in files for text in texts(file)]
+    named = {file: str(file.relative_to(ROOT)) for file in files}
+    return [(name, text) for file, name in named.items() if name not in TO_JUDGES for text in texts(file)]
 
 
 def test_every_setting_that_a_message_names_exists() -> None:

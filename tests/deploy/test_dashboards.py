@@ -28,6 +28,8 @@ NO_PANEL = {"rubricd_teams_file_ok", "rubricd_teams_file_read_timestamp_seconds"
 WORDS = {"sum", "max", "min", "count", "rate", "increase", "histogram_quantile", "vector", "by", "or", "and", "on"}
 LABELS = {"team", "class", "le", "source", "mode", "outcome", "status", "code", "tier", "route"}
 LABELS |= {
+    "judge",
+    "member",
     "query_type",
     "reason",
     "shadow",
