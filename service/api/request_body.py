@@ -254,7 +254,7 @@ def _meant(data: Any) -> tuple[str, str] | None:
         return "an OpenAI decisions route", "/v1/decisions"
     if "messages" in data and data.keys() & {"ground_truth", "kwargs", "rubric"}:
         return "eval-protocol's `/evaluate`", "/evaluate"
-    if wire.holds_one_item(data) and "label" not in data:
+    if wire.holds_one_item(data) and "rubric" in data and "label" not in data:
         return "a response to score", "/v1/score"
     system = recognise(data)
     return None if system is None or system.route is None else (system.name, system.route)

@@ -54,7 +54,7 @@ async def test_a_jobs_step_and_its_judging_are_one_trace(tmp_path: Path) -> None
     assert end
     lines = [json.loads(line) for line in written.splitlines()[:-1]]
     _check_log([line for line in lines if line["logger"] == "rubricd.access"], step.trace, requests)
-    assert {"rubricd", "uvicorn.error", "service.wiring"} <= {line["logger"] for line in lines}
+    assert {"rubricd", "uvicorn.error", "service.judge_loading"} <= {line["logger"] for line in lines}
 
 
 def _check_log(access: list[dict[str, Any]], trace: str, requests: list[Any]) -> None:
