@@ -64,8 +64,22 @@ def _missing(asked: Asked, expr: str, found: Sequence[Series], unread: Container
     return [f"{asked.name} shows nothing: {expr}"] * nothing + gone
 
 
+ELSEWHERE = frozenset(
+    {
+        "Shadow",
+        "Disagreement of panels",
+        "Members of panels",
+        "Engines of several judges",
+        "Cost by team in the time range",
+    }
+)
+"""Panels about several judges, and one about money that only a foreign server names: nothing here is either."""
+
+
 def empty(looked: Sequence[Looked]) -> list[Answered]:
-    return [one for each in looked for one in each.answers if one.missing]
+    """Those that show nothing, but for panels of what these services are not."""
+    answers = (one for each in looked for one in each.answers)
+    return [one for one in answers if one.missing and one.panel.title not in ELSEWHERE]
 
 
 def report(looked: Sequence[Looked]) -> str:

@@ -35,7 +35,11 @@ EARLY = [
         "metrics on a port in use", "serve --engine fake --port 0 --metrics-port {port}", "set another `metrics_port`"
     ),
     Mistake("port is no number", "serve --port http", "`port`: Input should be a valid integer"),
-    Mistake("engine misspelt", "serve --engine vlm", "`engine`: Input should be 'auto', 'fake', 'local'"),
+    Mistake(
+        "engine misspelt",
+        "serve --engine vlm",
+        "`engine`: Input should be 'auto', 'chat', 'decisions', 'fake', 'local'",
+    ),
     Mistake("open to all without keys", "serve --host 0.0.0.0", "name one with `teams` (`python -m service keys new"),
     Mistake("teams file missing", "serve --teams {folder}/none.yaml", "`python -m service keys new TEAM` makes one"),
     Mistake("teams file wrong", "serve --teams {folder}/teams.yaml", "line 2: not YAML 1.2 of plain values"),

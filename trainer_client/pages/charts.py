@@ -20,6 +20,8 @@ COLOURS = ("one", "two", "three", "four", "five", "six")
 _ENOUGH = 40
 """Values from which on a line is smoothed, each by a fortieth of all to each side."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 530.0, 8.0, 190.0
+_MOST_DIGITS = 6
+"""Behind the point of a tick. Smaller steps are written with an exponent."""
 _ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -128,6 +130,8 @@ def _tick(value: float, step: float) -> str:
     if step >= 1:
         return f"{value:,.0f}".replace("-", "\N{MINUS SIGN}")
     digits = max(0, math.ceil(-math.log10(step) - 1e-9))
+    if digits > _MOST_DIGITS:
+        return f"{value:.2g}".replace("-", "\N{MINUS SIGN}")
     return number(value, digits if round(step * 10**digits, 6) % 1 == 0 else digits + 1)
 
 

@@ -39,7 +39,8 @@ def test_a_run_without_an_alarm_is_0_and_says_its_figures(tmp_path: Path, capsys
     assert "no alarm; the chance that an honest run raises any is 1.00%" in said
     assert json.loads(json_file.read_text())["well"] is True
     html = page.read_text()
-    assert "<h2>Reward health" in html and "No alarm." in html and "<svg" in html and "<script" not in html
+    assert "<h2>Reward health" in html and "No alarm." in html and "<svg" in html
+    assert "Content-Security-Policy" in html and "src=" not in html, "no script but its own"
     assert not (tmp_path / "run" / "watch").exists(), "nobody was asked"
 
 
