@@ -2,7 +2,7 @@
 
 A Debian that debootstrap makes stands for the base image, so this needs root, a Debian mirror and a package index, and
 no registry. buildah works with `--isolation chroot`, which every machine has: podman and crun refuse machines with
-hybrid cgroups. What pip is told by this machine (pip.conf, PIP_*, certificates) it is told in there too.
+hybrid cgroups. pip has the settings of this machine (pip.conf, PIP_*, certificates) in there too.
 """
 
 import argparse

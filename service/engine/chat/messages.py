@@ -32,7 +32,7 @@ _DOCUMENT = {
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What the judge is told in each of the three calls, for the fingerprint."""
+    """The instructions of each of the three calls, for the fingerprint."""
 
     labels: tuple[str, str]
 

@@ -262,7 +262,7 @@ class _Call:
             self._reading.cancel()
 
     async def _read(self, body: dict[str, Any], fingerprint: str, admitted: "asyncio.Future[None]") -> None:
-        """Whatever goes wrong is told to who waits: for the admission, or for results."""
+        """Whatever goes wrong is raised to who waits: for the admission, or for results."""
         try:
             async with self._client.stream(
                 "POST", "/v1/score", json=body, headers={"Accept": "application/x-ndjson"}

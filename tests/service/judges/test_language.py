@@ -1,4 +1,4 @@
-"""Tests of the languages that are told apart."""
+"""Tests of which languages are recognised."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""A body on another protocol's route is told which route takes it: every body on every route that judges."""
+"""A body on another protocol's route is refused with the route that takes it: every body on every route that judges."""
 
 import json
 from typing import Any
