@@ -154,7 +154,7 @@ def share(votes: Sequence[Decision | JudgementError]) -> Decision | JudgementErr
         prompt_tokens=sum(one.prompt_tokens for one in given),
         cached_tokens=sum(one.cached_tokens for one in given),
         generated_tokens=sum(one.generated_tokens for one in given),
-        cost=math.fsum(costs) if costs else None,
+        cost=math.fsum(costs) if len(costs) == len(given) else None,
     )
 
 
