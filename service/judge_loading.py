@@ -24,17 +24,17 @@ from service.engine.base import Engine
 from service.engine.build import LoadedJudge
 from service.errors import ConfigurationError
 from service.judges.cascade import Cascade
-from service.judges.cascading import CascadePlan
-from service.judges.composed import Composed, ComposedScorer
+from service.judges.cascade_judgement import CascadePlan
+from service.judges.composed_scorer import Composed, ComposedScorer
 from service.judges.composition import Member
 from service.judges.judge import ScoringJudge
 from service.judges.judges import Deployed, Judges
 from service.judges.panel import Panel
-from service.judges.routed import Routed
-from service.judges.routing import Condition
+from service.judges.route_conditions import Condition
+from service.judges.router import Router
 from service.judges.rubricd.judge import RubricdJudge
-from service.judges.shadowed import Shadowed
-from service.judges.shadowing import Shadow
+from service.judges.shadow import Shadow
+from service.judges.shadowed_judge import Shadowed
 from service.modes.calibrated import calibrated_modes
 from service.modes.calibration import Calibration
 from service.modes.escalation import Escalation
@@ -262,7 +262,7 @@ def composed(
     names = list(members)
     conditions = [Condition(one.tag, one.language, one.longer_than) for one in entry.routed]
     targets = [names.index(one.judge) for one in entry.routed] + [names.index(entry.default)]
-    return Routed(name, conditions, targets, of)
+    return Router(name, conditions, targets, of)
 
 
 def _named(mode: JudgingMode, name: str) -> JudgingMode:

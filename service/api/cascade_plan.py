@@ -6,7 +6,7 @@ Guarantees: a file that cannot be read, or that is no plan file of this version,
 from pathlib import Path
 
 from service.errors import ConfigurationError
-from service.judges.cascading import Band, CascadePlan, Step
+from service.judges.cascade_judgement import Band, CascadePlan, Step
 from service.tenancy.regular_file import read_bounded
 from trainer_client import wire
 

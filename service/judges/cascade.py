@@ -22,7 +22,7 @@ from service.errors import (
     RequestError,
     Unavailable,
 )
-from service.judges.cascading import CascadePlan, Said, Step, decided, stands
+from service.judges.cascade_judgement import CascadePlan, Said, Step, decided, stands
 from service.judges.composition import ComposedMode, Composition, Member, of_member
 from service.judges.joining import total
 from service.judges.judge import Judging

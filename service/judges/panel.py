@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from service.errors import EngineFailed, JudgeBusy, JudgementError, Overloaded, RequestError, Unavailable
-from service.judges.combining import PanelRule, combined
 from service.judges.composition import Composition, Member, of_member
 from service.judges.joining import Part, joined, total
 from service.judges.judge import Judging
+from service.judges.panel_judgement import PanelRule, combined
 from service.rubrics.judgement import Judgement, failed
 from service.rubrics.rubric import Candidate
 from service.scoring.request import Options, Usage

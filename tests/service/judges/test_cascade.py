@@ -15,7 +15,7 @@ from service.engine.build import LoadedJudge
 from service.engine.fake import FakeEngine
 from service.errors import ConfigurationError, InvalidRequest, Overloaded, RequestError, Unavailable
 from service.judges.cascade import Cascade
-from service.judges.cascading import Band, CascadePlan, Step
+from service.judges.cascade_judgement import Band, CascadePlan, Step
 from service.judges.composition import Member
 from service.judges.judges import Judges
 from service.lifecycle import Lifecycle

@@ -9,9 +9,9 @@ import pytest
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import InvalidRequest, Overloaded, QuotaExceeded, Unavailable
-from service.judges.combining import PanelRule, joint
-from service.judges.composed import ComposedScorer
+from service.judges.composed_scorer import ComposedScorer
 from service.judges.panel import Panel
+from service.judges.panel_judgement import PanelRule, joint
 from service.scoring.request import Options
 from service.settings import SchedulingSettings
 from tests.service.judges.engines import candidate, flights, members, truth

@@ -15,7 +15,7 @@ from service.api import translate
 from service.app import create_app
 from service.clock import ManualClock, SystemClock, settle
 from service.errors import ConfigurationError, InvalidRequest, Overloaded, QuotaExceeded, Unavailable
-from service.judges.composed import ComposedScorer
+from service.judges.composed_scorer import ComposedScorer
 from service.judges.rubricd.judge import RubricdJudge
 from service.scoring.request import Options
 from service.settings import RuleSettings

@@ -7,9 +7,9 @@ import pytest
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine
 from service.errors import Unavailable
-from service.judges.composed import ComposedScorer
-from service.judges.routed import Routed
-from service.judges.routing import Condition
+from service.judges.composed_scorer import ComposedScorer
+from service.judges.route_conditions import Condition
+from service.judges.router import Router
 from service.rubrics.rubric import Candidate, Rule
 from service.scoring.request import Options
 from tests.service.judges.engines import candidate, members, truth
@@ -33,7 +33,7 @@ def mixed(response: str) -> Candidate:
 async def test_a_criterion_is_judged_by_the_judge_of_its_route_and_by_no_other() -> None:
     clock, engines = ManualClock(), [FakeEngine(seed=n) for n in range(2)]
     async with members(engines, clock) as (found, rules):
-        routed = ComposedScorer(Routed("r", [Condition(tag="kind:hard")], [1, 0], found), rules, clock)
+        routed = ComposedScorer(Router("r", [Condition(tag="kind:hard")], [1, 0], found), rules, clock)
         asked = [mixed("Rest it."), candidate("Run.")]
         (first, second), usage = await routed.score(asked, Options())
         hard, plain, run = truth(found[1], asked[0], 1), truth(found[0], asked[0], 0), truth(found[0], asked[1], 0)
@@ -48,7 +48,7 @@ async def test_a_judge_that_is_down_refuses_what_goes_to_it_and_nothing_else() -
     clock, engines = ManualClock(), [FakeEngine(seed=n) for n in range(2)]
     engines[1].down = "it restarts"
     async with members(engines, clock) as (found, rules):
-        routing = Routed("r", [Condition(tag="kind:hard")], [1, 0], found)
+        routing = Router("r", [Condition(tag="kind:hard")], [1, 0], found)
         routed = ComposedScorer(routing, rules, clock)
         assert (routing.unavailable_reason, routing.down) == (None, [("m1", "it restarts")])
         [scored], _ = await routed.score([candidate()], Options())
@@ -64,7 +64,7 @@ async def test_a_request_of_rules_alone_asks_no_judge() -> None:
     only = mixed("Rest it.")
     only = replace(only, criteria=only.criteria[1:2])
     async with members(engines, clock) as (found, rules):
-        routed = ComposedScorer(Routed("r", [Condition(tag="kind")], [1, 0], found), rules, clock)
+        routed = ComposedScorer(Router("r", [Condition(tag="kind")], [1, 0], found), rules, clock)
         [scored], usage = await routed.score([only], Options())
     assert (scored.score.value, usage.judgements) == (1.0, 0)
     assert [engine.prompts for engine in engines] == [0, 0]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from service.judges.judge import Job, Judging, ScoringJudge
-from service.judges.shadowing import Shadow
+from service.judges.shadow import Shadow
 from service.modes.comparison import Pair
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.served import JudgingModes, Served

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.judges.cascading import Band, decided, stands
+from service.judges.cascade_judgement import Band, decided, stands
 from service.rubrics.judgement import Judgement
 
 _BAND = Band(0.2, 0.8)

@@ -12,13 +12,13 @@ from service.errors import RequestError
 from service.judges.composition import Composition, Member, of_member
 from service.judges.joining import Part, joined, shares, total
 from service.judges.judge import Judging
-from service.judges.routing import Condition, routes
+from service.judges.route_conditions import Condition, routes
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.request import Options, Usage
 
 
-class Routed(Composition):
+class Router(Composition):
     """`targets[n]` is the judge of `conditions[n]`, and the last one that of the rest; both by place among the
     members."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from service.app import lifecycle_of
-from service.judges.shadowed import Shadowed
+from service.judges.shadowed_judge import Shadowed
 from testkit.apps import app_of, fake_settings, item, serving
 from testkit.metrics_page import page_of
 

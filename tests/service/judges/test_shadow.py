@@ -8,8 +8,8 @@ import pytest
 
 from service.clock import ManualClock
 from service.errors import InvalidRequest, Overloaded, RequestError, Unavailable
-from service.judges import shadowing
-from service.judges.shadowing import OPERATOR, Shadow, chosen
+from service.judges import shadow as shadow_module
+from service.judges.shadow import OPERATOR, Shadow, chosen
 from service.observability import Telemetry
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate, Criterion, Turn
@@ -29,7 +29,7 @@ def _candidate(n: int, words: str = "") -> Candidate:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shadowing, "_AFTER_S", 0.0)
+    monkeypatch.setattr(shadow_module, "_AFTER_S", 0.0)
 
 
 class Watched(Scripted):
@@ -119,9 +119,9 @@ async def test_a_defect_of_the_shadow_ends_no_worker() -> None:
 
 
 async def test_what_waits_is_bounded_in_number_and_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shadowing, "_MOST_WAITING", 8)
-    monkeypatch.setattr(shadowing, "_MOST_CHARACTERS", 1000)
-    monkeypatch.setattr(shadowing, "_LONGEST_CHARACTERS", 800)
+    monkeypatch.setattr(shadow_module, "_MOST_WAITING", 8)
+    monkeypatch.setattr(shadow_module, "_MOST_CHARACTERS", 1000)
+    monkeypatch.setattr(shadow_module, "_LONGEST_CHARACTERS", 800)
     for words, dropped in (("", {"full": 12}), (" more" * 100, {"full": 19}), (" more" * 300, {"too_long": 20})):
         telemetry = Telemetry()
         shadow = Shadow("second", Watched(0.9), 1.0, ManualClock(), telemetry)

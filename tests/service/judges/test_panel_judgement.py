@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from service.judges.combining import PanelRule, Said, combined, joint
+from service.judges.panel_judgement import PanelRule, Said, combined, joint
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Criterion, Option
 

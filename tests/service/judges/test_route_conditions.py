@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from service.judges.routing import Condition, conversation_of, routes
+from service.judges.route_conditions import Condition, conversation_of, routes
 from service.rubrics.rubric import Candidate, Criterion, Turn
 
 ENGLISH = (Turn("user", "What should I do about the pain in my knee when I run in the park?"),)
