@@ -35,24 +35,24 @@ from service.judges.router import Router
 from service.judges.rubricd.judge import RubricdJudge
 from service.judges.shadow import Shadow
 from service.judges.shadowed_judge import Shadowed
-from service.modes.calibrated import calibrated_modes
+from service.modes.calibrated_modes import calibrated_modes
 from service.modes.calibration import Calibration
 from service.modes.escalation import Escalation
 from service.modes.modes import JudgingMode, ModeResult, RatingMode
 from service.modes.registry import judging_modes, readable_modes
-from service.modes.served import COMPARED
+from service.modes.served_modes import COMPARED
 from service.modes.text_modes import text_modes
 from service.observability import Telemetry
 from service.prompting.template import read_grader
 from service.prompting.wording import prompts_for
 from service.scheduling import Scheduler
-from service.scoring.answering import answering_modes
+from service.scoring.canary_timer import watch
 from service.scoring.evaluator import Evaluator
 from service.scoring.exam.labelled_canaries import LabelledCanaries
 from service.scoring.exam.proctor import NO_EXAM, NoExam, Proctor
 from service.scoring.exam.questions import Question
+from service.scoring.label_probe import answering_modes
 from service.scoring.scorer import Scorer
-from service.scoring.watching import watch
 from service.settings import Settings, deployment
 from service.settings.variables import from_environment
 from service.verifiers.pool import RulePool

@@ -9,7 +9,7 @@ from typing import Any
 from service.judges.diagram import flowchart
 from service.judges.judges import Deployed, Judges
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.served import COMPARED, PROMPTED, JudgingModes, Way
+from service.modes.served_modes import COMPARED, PROMPTED, JudgingModes, Way
 from service.prompting.wording import Wording
 from service.scoring.exam.grading import Grade, Trust
 from trainer_client import wire

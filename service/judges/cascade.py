@@ -27,7 +27,7 @@ from service.judges.composition import ComposedMode, Composition, Member, of_mem
 from service.judges.joining import total
 from service.judges.judge import Judging
 from service.modes.fingerprint import JudgeIdentity, name_composition
-from service.modes.served import JudgingModes, Way
+from service.modes.served_modes import JudgingModes, Way
 from service.rubrics.judgement import Judgement, failed
 from service.rubrics.rubric import Candidate
 from service.scoring.request import Options, Usage

@@ -15,16 +15,16 @@ from service.judges.joining import Part, joined, shares, total
 from service.judges.judge import Judge, Judging
 from service.modes.comparison import Pair
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.served import JudgingModes
+from service.modes.served_modes import JudgingModes
 from service.rubrics import aggregation
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate, Criterion
 from service.scoring.comparing import Compared
 from service.scoring.exam.grading import Grade, Trust
 from service.scoring.job import OpenResults
-from service.scoring.judged import score_of, start_checks
 from service.scoring.request import Options, RequestContext, Usage
 from service.scoring.results import Scored, judged_by_rule
+from service.scoring.rule_checks import score_of, start_checks
 from service.verifiers.pool import RulePool
 
 

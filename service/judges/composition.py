@@ -12,7 +12,7 @@ from typing import NamedTuple
 from service.errors import ConfigurationError, InvalidRequest, Later, RequestError
 from service.judges.judge import Judge
 from service.modes.fingerprint import JudgeIdentity, name_composition
-from service.modes.served import PROMPTED, JudgingModes, Way
+from service.modes.served_modes import PROMPTED, JudgingModes, Way
 from service.rubrics.rubric import Candidate
 from service.scoring.exam.grading import Grade, Trust
 from service.scoring.request import Options

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from service.modes.comparison import Pair
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.served import JudgingModes, Served
+from service.modes.served_modes import JudgingModes, Served
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.comparing import Compared

@@ -13,7 +13,7 @@ from service.judges.judge import Job, Judging, ScoringJudge
 from service.judges.shadow import Shadow
 from service.modes.comparison import Pair
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.served import JudgingModes, Served
+from service.modes.served_modes import JudgingModes, Served
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.comparing import Compared

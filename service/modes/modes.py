@@ -22,8 +22,8 @@ from service.errors import Unparseable
 from service.modes.explanation import TemplateWords, why_no_explanation
 from service.modes.extraction import Extracted, read_value
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.graded import NO_READINGS, OPTION_KEY, LevelReading, Readings, option_schema
 from service.modes.label_verdict import read_verdict
+from service.modes.level_reading import NO_READINGS, OPTION_KEY, LevelReading, Readings, option_schema
 from service.modes.rating import Rating, Scale, read_rating
 from service.modes.written_verdict import OPTION_FIELDS, VERDICT_FIELDS, document_up_to_verdict, read_explanation
 from service.prompting.renderer import PromptRenderer, Renderer, rubric_items

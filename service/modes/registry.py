@@ -17,10 +17,10 @@ from service.modes.comparison import LABELS
 from service.modes.escalation import Escalation
 from service.modes.explanation import TemplateWords
 from service.modes.fingerprint import name_judge
+from service.modes.graded_modes import RUBRICD, GradedModes, levels_if_readable
 from service.modes.modes import ComparisonMode, JudgingMode, RatingMode, ReasonedMode, VerdictMode
-from service.modes.more_than_verdicts import RUBRICD, MoreThanVerdicts, levels_if_readable
 from service.modes.rating import find_scale
-from service.modes.served import PROMPTED, JudgingModes, Way
+from service.modes.served_modes import PROMPTED, JudgingModes, Way
 from service.modes.written_verdict import BOOLEANS, VERDICT_KEY, verdict_schema
 from service.prompting.renderer import Renderer
 from service.prompting.template import NoSuchMode, build_skeleton
@@ -51,7 +51,7 @@ def judging_modes(
     wordings = prompts_for(settings.prompt)
     default = Way(*PROMPTED, next(iter(wordings)))
 
-    more = MoreThanVerdicts(identity, segmenter, tokenizer, settings, unserved)
+    more = GradedModes(identity, segmenter, tokenizer, settings, unserved)
 
     def rendered(way: Way, *, asks_opposite: bool = False) -> Renderer:
         skeleton = build_skeleton(

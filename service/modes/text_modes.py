@@ -20,7 +20,7 @@ from service.errors import ConfigurationError, Unparseable
 from service.modes.escalation import Escalation
 from service.modes.fingerprint import JudgeIdentity, name_judge
 from service.modes.modes import JudgingMode, Query, Step
-from service.modes.served import JudgingModes, Way
+from service.modes.served_modes import JudgingModes, Way
 from service.modes.written_verdict import verdict_schema
 from service.prompting.texts import TextRenderer
 from service.prompting.wording import DEFAULT_PROMPT, Wording

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from service.errors import Cancelled, InvalidRequest, JudgementError, RequestError, SharedRequestRejected, TimedOut
 from service.modes.extraction import Extracted, states_nothing
-from service.modes.graded import NO_READINGS
+from service.modes.level_reading import NO_READINGS
 from service.modes.modes import JudgingMode, Query, RatingMode, ReasonedMode, VerdictMode
 from service.rubrics.judgement import Judgement, Source, failed
 from service.rubrics.rubric import Candidate, Criterion, Rule

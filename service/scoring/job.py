@@ -22,10 +22,10 @@ from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.evaluator import Evaluator, release_all
 from service.scoring.extracting import Extractions, start_extractions
-from service.scoring.judged import Place, score_of, start_checks
 from service.scoring.prior_queries import PriorQueries
 from service.scoring.request import Options, Usage
 from service.scoring.results import BothAskings, Pending, Scored, judge_levels, judge_votes, judged_by_rule, rated
+from service.scoring.rule_checks import Place, score_of, start_checks
 from service.verifiers.checks import RuleChecks
 from service.verifiers.pool import RulePool
 

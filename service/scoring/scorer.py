@@ -13,7 +13,7 @@ from service.modes.comparison import Pair
 from service.modes.escalation import OFF, Escalation, SecondOpinion
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.modes import JudgingMode, RatingMode, asks_twice
-from service.modes.served import COMPARED, JudgingModes, Way
+from service.modes.served_modes import COMPARED, JudgingModes, Way
 from service.rubrics import aggregation
 from service.rubrics.debias import check_rates
 from service.rubrics.rubric import Candidate, Criterion

@@ -21,7 +21,7 @@ from service.errors import (
 )
 from service.judges.composition import MODES, ComposedMode
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.served import JudgingModes, Way
+from service.modes.served_modes import JudgingModes, Way
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import CALL, NAMED_TOOL, Candidate, Criterion, Turn
 from service.scoring.exam.grading import Trust

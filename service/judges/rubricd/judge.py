@@ -36,7 +36,7 @@ from service.judges.composition import ComposedMode
 from service.judges.judge import Judging
 from service.judges.rubricd.bodies import body_of, described, judgements_of, refusal, tokens_of, used
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.served import JudgingModes
+from service.modes.served_modes import JudgingModes
 from service.rubrics.judgement import Judgement, failed
 from service.rubrics.rubric import Candidate
 from service.scoring.exam.grading import Grade, Trust

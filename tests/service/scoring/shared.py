@@ -12,7 +12,7 @@ from service.engine.fake import FakeEngine
 from service.errors import QuotaExceeded
 from service.modes.modes import ModeResult
 from service.modes.registry import judging_modes
-from service.modes.served import JudgingModes
+from service.modes.served_modes import JudgingModes
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import Scorer

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from service.engine.fake import FakeEngine, Fault, FaultPlan
-from service.modes.calibrated import calibrated_modes
+from service.modes.calibrated_modes import calibrated_modes
 from service.modes.calibration import Calibration, Line, Prior, SelectedCurve
 from service.modes.modes import Query
 from service.rubrics.rubric import Candidate, Criterion, Turn

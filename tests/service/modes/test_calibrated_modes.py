@@ -7,7 +7,7 @@ import pytest
 
 from service.engine.fake import FakeEngine
 from service.errors import ConfigurationError
-from service.modes.calibrated import calibrated_modes
+from service.modes.calibrated_modes import calibrated_modes
 from service.modes.calibration import Calibration, Line, SelectedCurve
 from service.modes.modes import JudgingMode
 from service.modes.registry import judging_modes

@@ -8,7 +8,7 @@ import pytest
 from service.clock import ManualClock, settle
 from service.errors import EngineFailed
 from service.observability import Telemetry
-from service.scoring.watching import LABELLED_EVERY, watch
+from service.scoring.canary_timer import LABELLED_EVERY, watch
 from testkit.metrics_page import Page
 
 

@@ -7,7 +7,7 @@ import pytest
 from service.engine.fake import FakeEngine
 from service.errors import ConfigurationError, InvalidRequest
 from service.modes.registry import judging_modes, readable_modes
-from service.modes.served import JudgingModes, Way
+from service.modes.served_modes import JudgingModes, Way
 from service.settings import ModeSettings
 from testkit.tokenizer_families import family
 

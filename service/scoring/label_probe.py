@@ -7,7 +7,7 @@ prompt or layout of mode `verdict` nothing starts.
 import logging
 
 from service.errors import ConfigurationError, RubricdError, Unparseable
-from service.modes.served import JudgingModes, Way
+from service.modes.served_modes import JudgingModes, Way
 from service.scheduling import Scheduler
 from service.scoring.canary import Canary
 

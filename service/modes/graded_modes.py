@@ -13,8 +13,8 @@ from service.errors import ConfigurationError
 from service.modes.explanation import TemplateWords
 from service.modes.extraction import MAX_TOKENS, ExtractReading
 from service.modes.fingerprint import JudgeIdentity, name_judge
-from service.modes.graded import OPTION_KEY, LevelReading, Readings
 from service.modes.level_labels import DIGITS, FEWEST, LETTERS, LevelLabels, level_labels
+from service.modes.level_reading import OPTION_KEY, LevelReading, Readings
 from service.modes.modes import JudgingMode, ReasonedMode, VerdictMode
 from service.prompting.renderer import Renderer
 from service.prompting.template import build_skeleton
@@ -44,7 +44,7 @@ def levels_if_readable(mode: JudgingMode, check_labels: Callable[[tuple[int, ...
     return mode
 
 
-class MoreThanVerdicts:
+class GradedModes:
     """Of one judge. Each prompt is made when a mode needs it, once."""
 
     def __init__(
