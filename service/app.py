@@ -13,6 +13,8 @@ from starlette.middleware import Middleware
 
 from service import wiring
 from service.api import problems
+from service.api.bodies.unpacking import UnpackedBodies
+from service.api.bodies.worker_threads import WorkerThreads
 from service.api.caller_check import LocalCallers
 from service.api.compare import CompareRoute
 from service.api.live import LIVE_ROUTE, LiveRoute
@@ -23,12 +25,10 @@ from service.api.pages import LIVE_PAGE_ROUTE, PAGE_ROUTE, live, playground
 from service.api.protocols.routes import ProtocolRoutes
 from service.api.reference import DOCS_ROUTE, reference
 from service.api.routes import Routes
-from service.api.rubric_editing import RubricEditing
-from service.api.rubric_routes import RubricRoutes
+from service.api.rubrics.editing import RubricEditing
+from service.api.rubrics.routes import RubricRoutes
+from service.api.rubrics.stored import StoredRubrics
 from service.api.score import ScoreRoute
-from service.api.stored_rubrics import StoredRubrics
-from service.api.unpacking import UnpackedBodies
-from service.api.worker_threads import WorkerThreads
 from service.clock import Clock, SystemClock
 from service.engine.build import build as build_engine
 from service.judge_loading import Builder

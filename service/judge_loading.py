@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from service.api.calibration_file import read_calibration_file
-from service.api.cascade_plan import read_plan_file
 from service.api.dependencies import Dependencies
-from service.api.labelled_rows import built_in_exam, read_labelled_rows
+from service.api.operator_files.calibration import read_calibration_file
+from service.api.operator_files.cascade_plan import read_plan_file
+from service.api.operator_files.labelled_rows import built_in_exam, read_labelled_rows
 from service.cache.memory import MemoryCache
 from service.cache.redis import RedisCache
 from service.engine.base import Engine

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
-from service.api.request_body import parse_score_request
+from service.api.bodies.parsing import parse_score_request
 from service.api.translate import candidates
 from service.engine.base import EngineIdentity
 from service.engine.build import MINIATURE, READING_TEXTS

@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from service.api.labelled_rows import built_in_exam
+from service.api.operator_files.labelled_rows import built_in_exam
 from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt, Sampling
 from service.engine.fake import FakeEngine, FaultPlan
 from service.modes.modes import render_prompts

@@ -13,13 +13,13 @@ from starlette.responses import Response
 
 from service.api import comparisons
 from service.api.accept import JSON
+from service.api.bodies.parsing import CountedBody, invalid_at, is_small, parse_compare_request
+from service.api.bodies.worker_threads import WorkerThreads
 from service.api.dependencies import Dependencies
 from service.api.metering import charged_body, identified
-from service.api.request_body import CountedBody, invalid_at, is_small, parse_compare_request
 from service.api.request_metrics import count_use
+from service.api.rubrics.stored import StoredRubrics
 from service.api.score import SMALL_ANSWER, SMALL_DIGEST, digest_of, timing, unless_disconnected
-from service.api.stored_rubrics import StoredRubrics
-from service.api.worker_threads import WorkerThreads
 from service.errors import Forbidden, JudgeMismatch
 from service.idempotency import Running, Stored
 from service.judges.judge import ScoringJudge

@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.api import problems, translate
+from service.api.bodies.parsing import parse_lint_request
+from service.api.bodies.worker_threads import WorkerThreads
 from service.api.dependencies import Dependencies
 from service.api.judges import info_of
 from service.api.metering import charged_body, identified
-from service.api.request_body import parse_lint_request
-from service.api.stored_rubrics import StoredRubrics
-from service.api.worker_threads import WorkerThreads
+from service.api.rubrics.stored import StoredRubrics
 from service.errors import InvalidRequest, Unavailable
 from service.settings.version import installed_version
 from trainer_client import wire

@@ -19,9 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.api import translate
 from service.api.accept import JSON, NDJSON, wants_lines
-from service.api.dependencies import Dependencies
-from service.api.metering import charged_body, identified
-from service.api.request_body import (
+from service.api.bodies.parsing import (
     CountedBody,
     ParsedRequest,
     RequestParser,
@@ -29,9 +27,11 @@ from service.api.request_body import (
     is_small,
     parse_score_request,
 )
+from service.api.bodies.worker_threads import WorkerThreads
+from service.api.dependencies import Dependencies
+from service.api.metering import charged_body, identified
 from service.api.request_metrics import RequestSummary, count_use, record, record_panel
-from service.api.stored_rubrics import StoredRubrics, refs_in
-from service.api.worker_threads import WorkerThreads
+from service.api.rubrics.stored import StoredRubrics, refs_in
 from service.errors import Forbidden, JudgeMismatch
 from service.idempotency import Running, Stored
 from service.judges.judge import Job, ScoringJudge

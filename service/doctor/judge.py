@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from service.api.calibration_file import read_calibration_file
-from service.api.labelled_rows import read_labelled_rows
+from service.api.operator_files.calibration import read_calibration_file
+from service.api.operator_files.labelled_rows import read_labelled_rows
 from service.doctor.findings import Finding, host_of
 from service.engine.build import MINIATURE, READING_TEXTS
 from service.errors import ConfigurationError

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.api import problems
-from service.api.request_body import MAX_VALUES, check_counts, invalid_at, read
+from service.api.bodies.parsing import MAX_VALUES, check_counts, invalid_at, read
 from service.errors import InvalidRequest, JudgementError, NotJudged
 from service.settings import ApiSettings
 from trainer_client import wire

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from service.api.bodies.parsing import ParsedRequest, invalid_at
 from service.api.protocols.common import (
     ITEM,
     OPTIONS,
@@ -20,7 +21,6 @@ from service.api.protocols.common import (
     to_json,
 )
 from service.api.protocols.messages import as_messages, split_response, turns
-from service.api.request_body import ParsedRequest, invalid_at
 from trainer_client import wire
 
 

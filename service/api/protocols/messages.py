@@ -11,8 +11,8 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from service.api.bodies.parsing import invalid_at
 from service.api.protocols.common import Place
-from service.api.request_body import invalid_at
 from trainer_client import wire
 
 _TEXT = ("text", "input_text", "output_text")  # a tuple bears a `type` that is a list

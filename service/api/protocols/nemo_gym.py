@@ -7,6 +7,7 @@ with the 0.0 that Gym's type of a row demands. Gym puts such rows aside and send
 from typing import Any
 
 from service.api import problems
+from service.api.bodies.parsing import ParsedRequest, read
 from service.api.protocols.common import (
     ForeignBody,
     Label,
@@ -17,7 +18,6 @@ from service.api.protocols.common import (
     validated,
 )
 from service.api.protocols.messages import Turn, as_messages, as_response, turns
-from service.api.request_body import ParsedRequest, read
 from trainer_client import wire
 
 FAILED = "judge_failed"

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import Field
 
 from service.api import problems
+from service.api.bodies.parsing import ParsedRequest, invalid_at, read
 from service.api.protocols import typed_questions
 from service.api.protocols.common import ForeignBody, Label, TranslationContext, build_request, to_json, validated
 from service.api.protocols.messages import Turn, as_messages, as_response, text, turns
 from service.api.protocols.typed_questions import TypedQuestion
-from service.api.request_body import ParsedRequest, invalid_at, read
 from trainer_client import wire
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from service.api.bodies.parsing import ParsedRequest, invalid_at
 from service.api.protocols.common import (
     ForeignBody,
     Label,
@@ -19,7 +20,6 @@ from service.api.protocols.common import (
     strip_end_tokens,
     to_json,
 )
-from service.api.request_body import ParsedRequest, invalid_at
 from trainer_client import wire
 
 

@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.accept import JSON
+from service.api.bodies.parsing import ParsedRequest, check_meant
 from service.api.dependencies import Dependencies
 from service.api.metering import charged_body, identified
 from service.api.protocols import eval_protocol, nemo_gym, openai_decisions, openrlhf, slime, system_one
 from service.api.protocols.common import COMMON_END_TOKENS, TranslationContext
-from service.api.request_body import ParsedRequest, check_meant
 from service.api.score import ScoreRoute
 from service.errors import InvalidRequest, Overloaded, QuotaExceeded, RubricdError, Unavailable
 

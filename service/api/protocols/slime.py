@@ -6,6 +6,7 @@ number in place of a missing reward, and a reward of a rubric that was judged in
 
 from typing import Any
 
+from service.api.bodies.parsing import ParsedRequest, invalid_at
 from service.api.protocols.common import (
     ForeignBody,
     Label,
@@ -17,7 +18,6 @@ from service.api.protocols.common import (
     to_json,
 )
 from service.api.protocols.messages import as_messages, turns
-from service.api.request_body import ParsedRequest, invalid_at
 from trainer_client import wire
 
 REPLIES = ("number", "object")

@@ -17,6 +17,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from service.api import problems
+from service.api.bodies.parsing import ParsedRequest, invalid_at, read
 from service.api.protocols import typed_questions
 from service.api.protocols.common import (
     ForeignBody,
@@ -31,7 +32,6 @@ from service.api.protocols.common import (
 )
 from service.api.protocols.messages import as_messages, turns
 from service.api.protocols.typed_questions import TypedQuestion
-from service.api.request_body import ParsedRequest, invalid_at, read
 from service.errors import (
     BodyTooLarge,
     Forbidden,

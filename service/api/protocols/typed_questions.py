@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.api.request_body import invalid_at
+from service.api.bodies.parsing import invalid_at
 from trainer_client import wire
 
 Place = tuple[str | int, ...]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.api.labelled_rows import built_in_exam
+from service.api.operator_files.labelled_rows import built_in_exam
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import EngineFailed, Unavailable

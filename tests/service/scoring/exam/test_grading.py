@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.api.labelled_rows import built_in_exam
+from service.api.operator_files.labelled_rows import built_in_exam
 from service.scoring.exam.grading import PROVEN_FROM, agree, auroc, exact_interval, grade
 from service.scoring.exam.questions import Question, pairs_of
 

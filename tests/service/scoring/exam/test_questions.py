@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from service.api.labelled_rows import built_in_exam
+from service.api.operator_files.labelled_rows import built_in_exam
 from service.prompting.renderer import rubric_items
 from service.scoring.exam.grading import grade
 from service.scoring.exam.questions import WANTED, Question, pairs_of

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from service.api import translate
-from service.api.request_body import too_many_criteria
-from service.api.worker_threads import WorkerThreads
+from service.api.bodies.parsing import too_many_criteria
+from service.api.bodies.worker_threads import WorkerThreads
 from service.errors import InvalidRequest, UnknownRubric
 from service.rubric_store.store import RubricStore
 from service.rubrics.rubric import Criterion

@@ -18,7 +18,7 @@ from service.rubrics.rubric import Candidate
 from service.scoring.exam.questions import Exam, Question
 from trainer_client import wire
 
-EXAM_FILE = Path(__file__).parents[1] / "scoring" / "exam" / "questions.jsonl"
+EXAM_FILE = Path(__file__).parents[2] / "scoring" / "exam" / "questions.jsonl"
 MOST_QUESTIONS = 2_000
 """A file of canaries has at most so many labels: all of them are judged again and again."""
 

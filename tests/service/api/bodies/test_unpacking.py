@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.api.unpacking import PIECE_BYTES, Unpacking
+from service.api.bodies.unpacking import PIECE_BYTES, Unpacking
 from service.clock import ManualClock
 from service.errors import BodyTooLarge, InvalidRequest
 from testkit.apps import fake_settings, item, serving

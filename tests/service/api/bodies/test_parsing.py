@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.request_body import MAX_VALUES, is_small, parse_lint_request, parse_score_request, read
+from service.api.bodies.parsing import MAX_VALUES, is_small, parse_lint_request, parse_score_request, read
 from service.errors import InvalidRequest
 from service.settings import ApiSettings
 from testkit.apps import item, serving

@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.api.bodies.parsing import parse_fix_request, parse_read_request
+from service.api.bodies.worker_threads import WorkerThreads
 from service.api.dependencies import Dependencies
 from service.api.metering import charged_body, identified
-from service.api.request_body import parse_fix_request, parse_read_request
-from service.api.worker_threads import WorkerThreads
 from trainer_client import wire
 from trainer_client.data import pasted
 from trainer_client.data.records import RowError

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from service.api.worker_threads import WorkerThreads
+from service.api.bodies.worker_threads import WorkerThreads
 
 
 async def test_small_work_runs_at_once_and_large_work_elsewhere() -> None:

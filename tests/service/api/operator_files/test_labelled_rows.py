@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.api.labelled_rows import MOST_QUESTIONS, read_labelled_rows
+from service.api.operator_files.labelled_rows import MOST_QUESTIONS, read_labelled_rows
 from service.errors import ConfigurationError
 
 RUBRIC = [{"id": "a", "text": "Says to rest.", "points": 2}, {"id": "b", "text": "Says to run.", "points": -1}]

@@ -11,11 +11,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.api.bodies.parsing import parse_rubric
+from service.api.bodies.worker_threads import WorkerThreads
 from service.api.dependencies import Dependencies
 from service.api.metering import charged_body, identified
-from service.api.request_body import parse_rubric
-from service.api.stored_rubrics import StoredRubrics
-from service.api.worker_threads import WorkerThreads
+from service.api.rubrics.stored import StoredRubrics
 from service.errors import InvalidRequest, RubricNotFound
 from service.rubric_store.store import Entry
 from trainer_client import wire

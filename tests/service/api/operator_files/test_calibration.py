@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.api.calibration_file import read_calibration_file
+from service.api.operator_files.calibration import read_calibration_file
 from service.errors import ConfigurationError
 from service.modes.calibration import Line, Prior, SelectedCurve, Steps
 from testkit.calibrations import calibration, line
