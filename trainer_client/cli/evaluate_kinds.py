@@ -31,9 +31,11 @@ from trainer_client.evaluation.answers import Answer
 from trainer_client.evaluation.choice import read_questions
 from trainer_client.evaluation.embeddings import embed
 from trainer_client.evaluation.judged import Judged, judge_answers
+from trainer_client.evaluation.judged_rollouts import judged_rollouts
 from trainer_client.evaluation.outcome import Evaluation
 from trainer_client.labels import read_labels
 from trainer_client.labels.judging import judge_asked
+from trainer_client.rollouts import writing
 
 Kind = Callable[[argparse.Namespace, Path], Evaluation | None]
 
@@ -47,6 +49,7 @@ def healthbench(args: argparse.Namespace, out: Path) -> Evaluation | None:
     policy = answered(args, out, prompts, items)
     places, asked = on_rubrics.answered(items, policy.answers)
     judge, judged, used = _judged(args, out, asked)
+    writing.write(out, judged_rollouts(places, asked, judged, judge))
     found = on_rubrics.on_healthbench(policy.policy, items, places, judged, args.layout)
     return with_costs(found, policy, judge, used)
 
@@ -61,7 +64,12 @@ def rules(args: argparse.Namespace, out: Path) -> Evaluation | None:
         return None
     policy = answered(args, out, prompts, items)
     places, asked = on_rubrics.version_items(items, policy.answers)
-    _, judged, _ = _judged(args, out, asked)  # rules decide, whatever the judge is
+    judge, judged, _ = _judged(args, out, asked)  # rules decide, whatever the judge is
+    whole = [n for n, (_, version) in enumerate(places) if version == 0]
+    writing.write(
+        out,
+        judged_rollouts([places[n][0] for n in whole], [asked[n] for n in whole], [judged[n] for n in whole], judge),
+    )
     found = on_rubrics.on_rules(policy.policy, items, policy.answers, places, judged, left_out)
     return with_costs(found, policy)
 
@@ -86,6 +94,7 @@ def choice(args: argparse.Namespace, out: Path) -> Evaluation | None:
         places, asked = on_questions.fallback_items(puts, policy.answers, chosen)
         if asked:
             judge, judged, used = _judged(args, out, asked)
+            writing.write(out, judged_rollouts(places, asked, judged, judge))
             by_judge = {place: one.met[0] for place, one in zip(places, judged, strict=True)}
     return with_costs(on_questions.on_choice(policy.policy, questions, puts, chosen, by_judge), policy, judge, used)
 
@@ -104,6 +113,7 @@ def best_of_n(args: argparse.Namespace, out: Path) -> Evaluation | None:
     samples = {place: some for place, some in policy.answers.items() if place[0] in items}
     asked = [on_rubrics.with_answer(items[id], one.text) for (id, _), some in samples.items() for one in some]
     judge, judged, used = _judged(args, out, asked)
+    writing.write(out, judged_rollouts([place for place, some in samples.items() for _ in some], asked, judged, judge))
     scores = _split([one.score for one in judged], samples)
     truth: on_samples.Scores | None = None
     if args.truth_url is not None:
@@ -123,7 +133,9 @@ def best_of_n(args: argparse.Namespace, out: Path) -> Evaluation | None:
 def _best_of_labelled(args: argparse.Namespace, out: Path) -> Evaluation:
     """Labelled rows: the samples of a prompt are its responses, and their truth is the reward by labels."""
     labels = read_labels(args.files, law=Law(pitfalls=args.pitfalls, say=notes.once()))
-    judge, judged, used = _judged(args, out, [one.item for one in labels.items])
+    asked = [one.item for one in labels.items]
+    judge, judged, used = _judged(args, out, asked)
+    writing.write(out, judged_rollouts([(one.group, 0) for one in labels.items], asked, judged, judge))
     scores: dict[on_rubrics.Place, list[float | None]] = {}
     truth: dict[on_rubrics.Place, list[float | None]] = {}
     for one, said in zip(labels.items, judged, strict=True):

@@ -31,7 +31,8 @@ from trainer_client.rescoring.change import Change, chosen, settings_of
 from trainer_client.rescoring.comparison import compare
 from trainer_client.rescoring.formulas import Formula
 from trainer_client.rescoring.page import page
-from trainer_client.rollouts import Rollout, read
+from trainer_client.rescoring.rescored_rollouts import rescored_rollouts
+from trainer_client.rollouts import Rollout, read, writing
 from trainer_client.rollouts.run_tables import Kind
 from trainer_client.training import yaml_fields
 
@@ -128,6 +129,7 @@ def _run(args: argparse.Namespace) -> int:
     facts |= {"changed": changed_lines(facts, args.url), "notes": notes_of(facts, found)}
     (args.json or out / "report.json").write_text(json.dumps({**facts, **found.as_json()}, indent=1) + "\n")
     (out / "report.html").write_text(page(facts, found), encoding="utf-8")
+    writing.write(out, rescored_rollouts(rescored, change, told))
     print("\n".join(lines(facts, found, out / "report.html", quiet=args.quiet)))
     if judged is None or not judged.failed:
         return 0

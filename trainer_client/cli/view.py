@@ -25,8 +25,8 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    about = "results files of `rubricd score`, a run's folder, its tables, or lines of rollouts; of several, the first "
-    add("results", type=Path, nargs="+", metavar="RESULTS", help=f"{about}two are compared")
+    about = "results files of `rubricd score`, the folder of a run, a rescoring or an evaluation, or lines of rollouts"
+    add("results", type=Path, nargs="+", metavar="RESULTS", help=f"{about}; of several, the first two are compared")
     add("--held-out", action="store_true", help="of a run, the held-out rollouts instead of the training's")
     add("--out", type=Path, metavar="FILE", help="the page (beside the first RESULTS: its name + .html)")
     add("--csv", type=Path, metavar="FILE", help="write the responses as CSV, too, and the verdicts beside them")

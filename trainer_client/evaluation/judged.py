@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from trainer_client import wire
 from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
@@ -24,11 +25,13 @@ _WITHOUT_VERDICT = frozenset({"priority", "cache", "deadline_ms", "expect_judge"
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What the judge said of one answer. `met` is in the order of the rubric, None where there is no verdict, and
-    empty in the rating modes; `why` are the statuses of what has no verdict, or the code of an error."""
+    empty in the rating modes; `why` are the statuses of what has no verdict, or the code of an error. `said` are the
+    verdicts as the service answered them; it is empty where an older command asked, or the whole answer failed."""
 
     score: float | None
     met: tuple[bool | None, ...]
     why: tuple[str, ...] = ()
+    said: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def final(self) -> bool:
@@ -49,7 +52,9 @@ class JudgedLog:
 
     def find(self, key: str) -> Judged | None:
         kept = self._lines.find(key)
-        return None if kept is None else Judged(kept["score"], tuple(kept["met"]), tuple(kept["why"]))
+        if kept is None:
+            return None
+        return Judged(kept["score"], tuple(kept["met"]), tuple(kept["why"]), tuple(kept.get("said", ())))
 
     def keep(self, key: str, judged: Judged) -> None:
         self._lines.keep(key, asdict(judged), final=judged.final)
@@ -121,4 +126,5 @@ def _judged(outcome: Outcome, item: wire.Item, rates: bool) -> Judged:
         return Judged(None, (None,) * count, (outcome.error.code,))
     result = outcome.result
     met = () if rates else tuple(one.met for one in result.criteria)
-    return Judged(result.score, met, tuple(one.status for one in result.criteria if one.status != "ok"))
+    said = () if rates else tuple(one.model_dump(mode="json", exclude_none=True) for one in result.criteria)
+    return Judged(result.score, met, tuple(one.status for one in result.criteria if one.status != "ok"), said)

@@ -18,10 +18,10 @@ Turns = tuple[Mapping[str, Any], ...]
 class LoggedVerdict:
     """One criterion of a rollout. `points` are as counted, with the polarity applied; `status` is the wire's, and None
     where an older log has no verdict and does not say why; `p_raw` is P(met) before its calibration; `detail` is why
-    there is no verdict, in words; `fingerprint` is the judge's. Of a graded criterion `level` is the place of the level
-    or choice, `p_levels` are the probabilities of all, `value` is the share of its points, and `levels` are their
-    texts; `extracted` is what the judge read out of the response. `members` is what each judge of a
-    composition said, as the service answers it."""
+    there is no verdict, in words; `fingerprint` is the judge's. Of a graded criterion `level` is the place of the
+    level or choice, `p_levels` are the probabilities of all, `value` is the expected share of its points, `levels` are
+    their texts and `level_values` their shares of the points; `extracted` is what the judge read out of the response.
+    `members` is what each judge of a composition said, as the service answers it."""
 
     id: str
     text: str | None
@@ -39,6 +39,7 @@ class LoggedVerdict:
     p_levels: Sequence[float] | None = None
     value: float | None = None
     levels: tuple[str, ...] = ()
+    level_values: tuple[float, ...] = ()
     extracted: str | None = None
     members: Sequence[Mapping[str, Any]] = ()
 

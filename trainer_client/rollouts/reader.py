@@ -1,4 +1,5 @@
-"""Reads logged rollouts of any kind: a run's folder, a results file of `rubricd score`, or files of lines of JSON.
+"""Reads logged rollouts of any kind: a run's folder, that of a rescoring or an evaluation, a results file of `rubricd
+score`, or files of lines of JSON.
 
 Guarantees: rollouts come in the order of the log, a run's in the order of its steps, and are read as the caller takes
 them. A path without rollouts is an error that says what was expected.
@@ -12,6 +13,7 @@ from trainer_client.errors import DataError
 from trainer_client.rollouts import lines, run_tables
 from trainer_client.rollouts.logged import Rollout
 from trainer_client.rollouts.run_tables import Kind, Say
+from trainer_client.rollouts.writing import RESPONSES
 
 _LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
@@ -22,7 +24,8 @@ def _silent(said: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What a path means: the tables of a run's folder, one file, or a folder of files of lines, one for a step."""
+    """What a path means: the tables of a run's folder, one file, a folder with a file of all rollouts, or a folder of
+    files of lines, one for a step."""
 
     path: Path
     kind: Kind = "completions"
@@ -39,8 +42,9 @@ class Log:
     def rollouts_after(self, last: Rollout | None, say: Say = _silent) -> Iterator[Rollout]:
         """The rollouts after this one, which may be none: for a log that grows. Raises DataError."""
         folder = self._folder
-        if folder is not None and lines.files(folder):
-            yield from _of_files(lines.files(folder), last, say)
+        files = [] if folder is None else _line_files(folder)
+        if files:
+            yield from _of_files(files, last, say)
         elif folder is not None:
             after = -1 if last is None or last.step is None else last.step
             yield from run_tables.rollouts(run_tables.tables(folder, self.kind), say, after)
@@ -58,6 +62,12 @@ class Log:
         return below if below.is_dir() else self.path
 
 
+def _line_files(folder: Path) -> list[Path]:
+    """The one file of all rollouts of a folder, or those of its steps."""
+    whole = folder / RESPONSES
+    return [whole] if whole.is_file() else lines.files(folder)
+
+
 def _of_files(files: list[Path], last: Rollout | None, say: Say) -> Iterator[Rollout]:
     """The rollouts of files of lines that come after this one."""
     name, _, number = ("", "", "0") if last is None else last.place.rpartition(", line ")
@@ -72,11 +82,12 @@ def _of_files(files: list[Path], last: Rollout | None, say: Say) -> Iterator[Rol
 def opened(path: Path, kind: Kind = "completions") -> Log:
     """The log at a path. Raises DataError where it is none."""
     if path.is_dir():
-        logged = (path / "completions").is_dir() or run_tables.tables(path, kind) or lines.files(path)
+        logged = (path / "completions").is_dir() or run_tables.tables(path, kind) or _line_files(path)
         if not logged and not _is_run(path):
             raise DataError(
                 f"{path}: neither a run's folder, which has tables of rollouts in `completions`, nor a folder of them, "
-                "nor one of lines of JSON for each step (3.jsonl)"
+                f"nor one of lines of JSON for each step (3.jsonl), nor one with {RESPONSES}, as a rescoring or an "
+                "evaluation leaves it"
             )
     elif not path.exists():
         raise DataError(f"{path}: there is no such file or folder")

@@ -5,6 +5,7 @@ is left out and said; any other such table is an error. A group is the rollouts 
 batch holds a row twice, each has a group of its own.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -174,4 +175,4 @@ def _json(text: Any, column: str, place: str) -> Any:
 
 def _number(value: Any) -> float | None:
     """A finite number; a table has NaN where a row lacks one."""
-    return float(value) if isinstance(value, int | float) and value == value else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

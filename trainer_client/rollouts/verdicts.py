@@ -1,10 +1,12 @@
 """Joins the verdicts of a log with the criteria of its rubric.
 
 Guarantees: a verdict is joined to the criterion with its id, or to the one at its place where the rubric gives no ids.
-A rubric that is not valid is an error that names the place.
+A rubric that is not valid, and a verdict with a field of another kind than the service answers, is an error that names
+the place.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,6 +18,8 @@ from trainer_client.errors import DataError
 from trainer_client.rollouts.logged import LoggedVerdict
 
 _RUBRICS = 4096
+_NUMBERS = ("p", "p_raw", "points", "value")
+_TEXTS = ("text", "status", "source", "explanation", "fingerprint", "detail", "extracted")
 
 
 def rubric(value: Any, place: str) -> wire.Rubric | None:
@@ -44,8 +48,33 @@ def joined(
     for one in said:
         if not isinstance(one, Mapping) or not isinstance(one.get("id"), str):
             raise DataError(f"{place}: a verdict has no `id`; it must be an object as the service answers it")
+        _check(one, place)
         found.append(_joined(one, criteria.get(one["id"]), fingerprint))
     return tuple(found)
+
+
+def _check(one: Mapping[str, Any], place: str) -> None:
+    """Raises DataError for a field of another kind."""
+    for name in _NUMBERS:
+        if (value := one.get(name)) is not None and not _is_number(value):
+            raise DataError(f"{place}: `{name}` of verdict {one['id']} is neither a number nor null")
+    for name in _TEXTS:
+        if not isinstance(one.get(name), str | None):
+            raise DataError(f"{place}: `{name}` of verdict {one['id']} is neither a text nor null")
+    level, p_levels = one.get("level"), one.get("p_levels")
+    if level is not None and (type(level) is not int or level < 0):
+        raise DataError(f"{place}: `level` of verdict {one['id']} is no place of a level, counted from 0")
+    if p_levels is not None and not (isinstance(p_levels, list) and all(map(_is_number, p_levels))):
+        raise DataError(f"{place}: `p_levels` of verdict {one['id']} is no list of numbers")
+    if not isinstance(one.get("tags") or {}, Mapping):
+        raise DataError(f"{place}: `tags` of verdict {one['id']} is no object")
+    members = one.get("members") or []
+    if not isinstance(members, list) or not all(isinstance(told, Mapping) for told in members):
+        raise DataError(f"{place}: `members` of verdict {one['id']} is no list of objects")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _joined(one: Mapping[str, Any], criterion: wire.Criterion | None, fingerprint: str | None) -> LoggedVerdict:
@@ -68,6 +97,7 @@ def _joined(one: Mapping[str, Any], criterion: wire.Criterion | None, fingerprin
         p_levels=one.get("p_levels"),
         value=one.get("value"),
         levels=() if criterion is None else tuple(level.text for level in criterion.options),
+        level_values=() if criterion is None else tuple(level.value for level in criterion.options),
         extracted=one.get("extracted"),
         members=tuple(one.get("members") or ()),
     )

@@ -151,7 +151,7 @@ def _verdict(pools: _Pools, one: LoggedVerdict) -> Sequence[Any]:
         pools.text(one.detail),
         None if one.level is None else pools.texts.of(_level(one, one.level)),
         one.value,
-        [[pools.texts.of(_level(one, place)), p] for place, p in enumerate(one.p_levels)] if one.p_levels else None,
+        _levels(pools, one),
         pools.text(one.extracted),
         [_member(pools, told) for told in one.members] if one.members else None,
     )
@@ -162,6 +162,22 @@ def _member(pools: _Pools, told: Mapping[str, Any]) -> list[Any]:
     met = told.get("met")
     said = None if met is None else int(met)
     return [pools.texts.of(str(told.get("judge"))), said, told.get("p"), pools.text(told.get("status"))]
+
+
+def _levels(pools: _Pools, one: LoggedVerdict) -> list[list[Any]] | None:
+    """Of each level the number of its text, its probability and its share of the points. They are there where the log
+    holds either."""
+    count = max(len(one.p_levels or ()), len(one.level_values))
+    if one.level is None or not count:
+        return None
+    return [
+        [
+            pools.texts.of(_level(one, place)),
+            None if one.p_levels is None or place >= len(one.p_levels) else one.p_levels[place],
+            one.level_values[place] if place < len(one.level_values) else None,
+        ]
+        for place in range(count)
+    ]
 
 
 def _level(one: LoggedVerdict, place: int) -> str:

@@ -15,6 +15,7 @@ from testkit.chat_server import Asked, chat_server
 from testkit.scripted_judge import Service, answered, chance, expected_score, problem, scores, served
 from tests.trainer_client.cli.evaluating import asked, evaluated, results, service_of, spoken, written
 from trainer_client.cli.main import main
+from trainer_client.rollouts import read
 
 Json = dict[str, Any]
 
@@ -43,6 +44,28 @@ def test_healthbench_of_an_endpoint_with_three_seeds(rows: Path, capsys: pytest.
     assert f"HealthBench score  {overall['mean']:.3f} [" in said and "over 3 seeds, 6 prompts" in said
     page = (rows.with_name("rows.healthbench") / "report.html").read_text()
     assert "As simple-evals reports it" in page and "theme t1" in page and "cannot stand beside" not in page
+
+
+def test_the_answers_are_read_with_their_verdicts(rows: Path) -> None:
+    code, _ = asked("healthbench", rows, spoken, "--seeds", "2")
+    folder = rows.with_name("rows.healthbench")
+    found = read(folder)
+    assert code == 0 and len(found) == 12 and len({one.group for one in found}) == 6
+    assert [one.score for one in found] == [expected_score(one.answer) for one in found]
+    first = found[0]
+    assert (first.id, first.question, first.judge) == ("r0/0", "Question 0?", "judge-1")
+    assert [said.met for said in first.criteria] == [said.p is not None and said.p >= 0.5 for said in first.criteria]
+    log = folder / "verdicts.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for line in lines:
+        del line["kept"]["said"]
+    log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert asked("healthbench", rows, spoken, "--seeds", "2")[0] == 0
+    older = read(folder)
+    met = [[[said.met for said in one.criteria] for one in each] for each in (older, found)]
+    assert met[0] == met[1]
+    assert older[0].criteria[0].p is None, "an older log knows no more than met or not"
+    assert main(["view", str(folder)]) == 0 and "12 responses, 12 with a score" in (folder / "view.html").read_text()
 
 
 def test_the_second_run_asks_nobody_and_finds_the_same(rows: Path) -> None:

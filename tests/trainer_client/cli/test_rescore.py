@@ -14,6 +14,7 @@ import pytest
 from testkit.scripted_judge import FINGERPRINT, Service, answered, problem, scores, served
 from tests.trainer_client.rescoring.logs import line, written
 from trainer_client.cli.main import main
+from trainer_client.rollouts import read
 
 Json = dict[str, Any]
 
@@ -55,6 +56,30 @@ def test_without_a_judge_everything_is_computed(log: Path, capsys: pytest.Captur
     }
     assert "threshold: 0.5 → 0.75" in capsys.readouterr().out
     assert (Path(f"{log}.rescored") / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_what_was_rescored_is_read_as_a_log(log: Path) -> None:
+    assert main(["rescore", str(log), "--threshold", "0.75", "--quiet"]) == 0
+    folder, logged = Path(f"{log}.rescored"), read(log)
+    found = read(folder)
+    assert [one.id for one in found] == [one.id for one in logged]
+    for one, before in zip(found, logged, strict=True):
+        assert [said.met for said in one.criteria] == [
+            said.p is not None and said.p >= 0.75 for said in before.criteria
+        ]
+        assert one.score is not None and (one.reward, one.judge) == (None, before.judge)
+        assert [(said.text, said.points) for said in one.criteria] == [("Is kind.", 5), ("Lies.", -3), ("Is short.", 2)]
+    assert any(one.score != before.score for one, before in zip(found, logged, strict=True))
+    assert main(["view", str(log), str(folder), "--out", str(folder / "view.html")]) == 0
+    assert "80 responses, 80 with a score" in (folder / "view.html").read_text()
+
+
+def test_a_judge_that_fails_leaves_no_verdict_in_what_is_read(log: Path) -> None:
+    with served(Service(lambda body: problem("invalid_request", 422))) as url:
+        assert main(["rescore", str(log), "--url", url, "--quiet"]) == 1
+    found = read(Path(f"{log}.rescored"))
+    assert {(said.met, said.p, said.status) for one in found for said in one.criteria} == {(None, None, None)}
+    assert {(one.score, one.judge) for one in found} == {(None, FINGERPRINT)}
 
 
 def test_another_judge_is_asked_once_for_each_verdict(log: Path) -> None:

@@ -61,8 +61,13 @@ def test_calls_of_tools_and_parts_are_texts_too() -> None:
 
 
 def test_levels_are_carried() -> None:
-    told = verdict("one", None, level=0, p_levels=[0.75, 0.25], levels=("good", "poor"), value=0.75)
-    found = _packed(rollout(0, told), rollout(1, verdict("one", True)))
+    levels: dict[str, Any] = {"level": 0, "levels": ("good", "poor"), "level_values": (1.0, 0.0)}
+    told = verdict("one", True, p_levels=[0.75, 0.25], value=0.75, **levels)
+    found = _packed(rollout(0, told), rollout(1, verdict("one", True)), rollout(2, verdict("one", True, level=3)))
     good, poor = (found["texts"].index(name) for name in ("good", "poor"))
-    assert found["verdicts"]["levels"] == [[[good, 0.75], [poor, 0.25]], None]
-    assert found["verdicts"]["level"] == [good, None] and found["verdicts"]["value"] == [0.75, None]
+    assert found["verdicts"]["levels"] == [[[good, 0.75, 1.0], [poor, 0.25, 0.0]], None, None]
+    assert found["verdicts"]["level"] == [good, None, found["texts"].index("level 4")]
+    assert found["verdicts"]["value"] == [0.75, None, None]
+    older = _packed(rollout(0, verdict("one", True, level=1, levels=("good", "poor"), level_values=(1.0, 0.0))))
+    ((one, no_p, value), _) = older["verdicts"]["levels"]["all"]
+    assert (older["texts"][one], no_p, value) == ("good", None, 1.0), "without probabilities"

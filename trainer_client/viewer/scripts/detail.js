@@ -40,7 +40,7 @@ function verdictRow(data, v, pick, other = -1) {
   if (source[v] >= 0) facts.push(make("span", { text: `by ${textOf(data, source[v])}` }));
   if (level[v] >= 0) facts.push(make("span", { text: `level ${textOf(data, level[v])}` }));
   if (value[v] === value[v]) facts.push(make("span", { text: `worth ${number(value[v])} of its points` }));
-  for (const [name, p] of data.said.levels(v) ?? []) facts.push(make("span", { text: `${data.texts[name]}: ${number(p)}` }));
+  for (const [name, p] of data.said.levels(v) ?? []) if (p !== null) facts.push(make("span", { text: `${data.texts[name]}: ${number(p)}` }));
   for (const [judge, said, p, why] of data.said.members(v) ?? []) facts.push(make("span", { class: "tag", dir: "auto", text: `${data.texts[judge]}: ${said === null ? textOf(data, why ?? -1) || "no verdict" : WORDS[said]}${p === null || p === undefined ? "" : `, P ${number(p)}`}` }));
   for (const tag of one.tags) facts.push(make("span", { class: "tag", text: data.tags[tag] }));
   const marks = other < 0 ? mark(data, v) : make("span", { class: "marks" }, mark(data, other), make("span", { class: "to", text: "\u2192" }), mark(data, v));

@@ -1,0 +1,62 @@
+"""Makes of a rescoring the rollouts that its log would have held, so that they can be read beside the log's.
+
+Guarantees: a verdict is the one that was counted, and a criterion without one says why where the log does. What was
+calculated under the log's formula, such as rewards and advantages, is left out.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from trainer_client import wire
+from trainer_client.rescoring.change import Change, Criterion, Rescored, by_text
+from trainer_client.rescoring.formulas import Ruling
+from trainer_client.rollouts import LoggedVerdict, Rollout
+
+
+def rescored_rollouts(
+    rescored: Iterable[Rescored], change: Change, judge: wire.Judge | None = None
+) -> Iterator[Rollout]:
+    """The rollouts after the change. `judge` is the one that was asked, where the verdicts are its own."""
+    for one in rescored:
+        logged = by_text(one.before.criteria, {said.id: said for said in one.rollout.criteria})
+        verdicts = tuple(
+            _verdict(criterion, ruling, logged.get(criterion.text), change, judge)
+            for criterion, ruling in zip(one.after.criteria, one.after.rulings, strict=True)
+        )
+        yield replace(
+            one.rollout,
+            rubric=wire.Rubric(criteria=[criterion.source for criterion in one.after.criteria]),
+            criteria=verdicts,
+            status="ok" if one.after.score is not None else one.rollout.status,
+            score=one.after.score,
+            reward=None,
+            advantage=None,
+            judge=one.rollout.judge if judge is None else judge.fingerprint,
+            attempts=None,
+            coverage=None,
+            bounds=None,
+            detail=None,
+        )
+
+
+def _verdict(
+    criterion: Criterion, ruling: Ruling | None, logged: LoggedVerdict | None, change: Change, judge: wire.Judge | None
+) -> LoggedVerdict:
+    same = logged if judge is None or (logged is not None and logged.fingerprint == judge.fingerprint) else None
+    known = ruling is not None and ruling.met is not None
+    p = ruling.p if known and ruling is not None else None
+    met = None if ruling is None or not known else ruling.met if p is None else p >= change.formula.threshold
+    return LoggedVerdict(
+        id=criterion.key,
+        text=criterion.text,
+        points=criterion.counted.points,
+        tags=criterion.source.tags,
+        status="ok" if known else None if same is None or same.met is not None else same.status,
+        met=met,
+        p=p,
+        source=None if same is None else same.source,
+        explanation=None if same is None else same.explanation,
+        fingerprint=None if same is None else same.fingerprint,
+        p_raw=None if same is None else same.p_raw,
+        detail=None if same is None or known else same.detail,
+    )
