@@ -185,7 +185,8 @@ def _scored(outcome: Outcome, when_missing: WhenMissing) -> dict[str, float | No
         result = outcome.result
         if result.score is not None:
             return _facts(result, result.score, judged=float(result.status == "ok"))
-        if when_missing == "lower_bound" and result.score_bounds is not None:
+        # Where nothing was judged the bounds are those of the rubric, and say nothing of the response.
+        if when_missing == "lower_bound" and result.status == "partial" and result.score_bounds is not None:
             return _facts(result, result.score_bounds[0], judged=0.0)
     raise NotJudged(_reason(outcome)) from (_error(outcome))
 

@@ -191,8 +191,12 @@ async def test_no_answer_is_no_reward_under_any_policy(
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301
 
 
-async def test_bounds_that_do_not_exist_are_not_made_up(extra_info: Json, service: Service, made: Made) -> None:
-    service.answer = _with(status="failed", score=None, coverage=0.0, score_bounds=None)
+@pytest.mark.parametrize("bounds", [None, [-0.6, 1.0]])
+async def test_a_response_of_which_nothing_was_judged_has_no_lower_bound(
+    bounds: list[float] | None, extra_info: Json, service: Service, made: Made
+) -> None:
+    """The service's bounds are then the worst and the best score of any response to this rubric."""
+    service.answer = _with(status="failed", score=None, coverage=0.0, score_bounds=bounds)
     with pytest.raises(NotJudged, match="decided 0%"):
         await _ask(extra_info, when_missing="lower_bound")
 
