@@ -240,6 +240,8 @@ def text(criteria: Sequence[wire.Criterion], wording: Wording) -> str:
 
 def _line(criterion: wire.Criterion, wording: Wording) -> str:
     points, shown = criterion.worth, criterion.text
+    if criterion.extract is not None:  # the text may say which value is right
+        shown = criterion.extract.instructions
     if criterion.options:  # of a fault: its worst form
         best = max(criterion.options, key=lambda option: option.value)
         shown = f"{shown.rstrip()} {best.text}"

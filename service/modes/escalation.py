@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from service.modes.modes import JudgingMode
+from service.modes.graded import NO_READINGS
+from service.modes.modes import JudgingMode, ReasonedMode
 from service.rubrics.judgement import Judgement
+from service.rubrics.rubric import Criterion
 from service.settings import ModeSettings
 
 
@@ -51,3 +53,10 @@ class SecondOpinion:
 
     judging_mode: JudgingMode
     escalation: Escalation
+
+    def can_be_asked(self, criterion: Criterion) -> bool:
+        """A value is extracted once: it has no P(met) that could be uncertain."""
+        if criterion.plain:
+            return True
+        readings = self.judging_mode.readings if isinstance(self.judging_mode, ReasonedMode) else NO_READINGS
+        return criterion.graded and len(criterion.options) <= readings.most_options

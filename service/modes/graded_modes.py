@@ -128,8 +128,9 @@ class GradedModes:
             renderer = self._renderer("extract")
         except ConfigurationError as error:
             return str(error)
-        judge = self._named(renderer, "extract", None, {"tokens": str(MAX_TOKENS)})
-        renderer.marker = judge.fingerprint
+        # The reference answer most often says which value is right, and a judge that has read it writes that.
+        judge = self._named(renderer, "extract", None, {"tokens": str(MAX_TOKENS), "reference": "left out"})
+        renderer.marker, renderer.reads_references = judge.fingerprint, False
         return ExtractReading(judge), renderer
 
     def _renderer(self, mode: str, placed: tuple[str, ...] = ()) -> Renderer:

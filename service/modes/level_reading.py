@@ -52,6 +52,11 @@ class Readings:
     extraction: ExtractReading | None = None
     why_not: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def most_options(self) -> int:
+        """So many options can be told apart, 0 where none are read."""
+        return 0 if self.levels is None else self.levels.labels.most
+
     def check(self, criterion: Criterion) -> None:
         """Raises InvalidRequest for a criterion that this judge cannot be asked about in this mode and layout."""
         if criterion.graded and self.levels is not None:

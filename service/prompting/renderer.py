@@ -51,8 +51,9 @@ class PromptRenderer(Protocol):
 
 class Renderer:
     """Renders one layout's prompts for one tokenizer. `skeleton` is the one that was given, with the place of its
-    labels settled for this tokenizer. `graded` renders criteria with options, and `extracting` those
-    with a value to extract, where the judge is asked about such; `marker` tells their prompts from others."""
+    labels settled for this tokenizer. `graded` renders criteria with options, and `extracting` those with a value to
+    extract, where the judge is asked about such; `marker` tells their prompts from others. Without `reads_references`
+    reference answers are left out."""
 
     def __init__(self, segmenter: Segmenter, skeleton: Skeleton) -> None:
         self._segmenter = segmenter
@@ -61,6 +62,7 @@ class Renderer:
         self.graded: Renderer | None = None
         self.extracting: Renderer | None = None
         self.marker = ""
+        self.reads_references = True
         self.skeleton, self._before_label = self._place_labels(skeleton)
 
     @property
@@ -222,17 +224,17 @@ class Renderer:
 
     def _shared_parts(self, candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
         conversations: dict[tuple[tuple[Turn, ...], str | None], tuple[int, ...]] = {}
-        for candidate in candidates:
+        keys = [(one.turns, one.reference if self.reads_references else None) for one in candidates]
+        for key in keys:
             # Responses of one group share their conversation, which is most of the text.
-            key = candidate.turns, candidate.reference
             if key not in conversations:
                 conversations[key] = self._conversation(*key)
         encoded = iter(self._segmenter.encode_untrusted_all(part for one in candidates for part in one.parts))
         # What stands before a criterion is the same for all of them, up to its length where the header says that.
         opening = self._piece(self.skeleton.criterion.removesuffix(POINTS).partition("{length}")[0])
         return [
-            conversations[candidate.turns, candidate.reference] + self._response(candidate, encoded) + opening
-            for candidate in candidates
+            conversations[key] + self._response(candidate, encoded) + opening
+            for key, candidate in zip(keys, candidates, strict=True)
         ]
 
     def _response(self, candidate: Candidate, encoded: Iterator[tuple[int, ...]]) -> tuple[int, ...]:
@@ -300,5 +302,6 @@ def shown_points(points: float) -> str:
 
 def rubric_items(criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:
     """Weight and text of each criterion, as a prompt about the whole rubric lists them. The weight is the category
-    where there is one (Rubrics as Rewards, version 2), else the points."""
-    return tuple((criterion.category or f"{criterion.points:+g} points", criterion.text) for criterion in criteria)
+    where there is one (Rubrics as Rewards, version 2), else the points. Where a value is extracted the text is what the
+    judge is to look for, since the criterion's own may say which value is right."""
+    return tuple((criterion.category or f"{criterion.points:+g} points", criterion.shown[0]) for criterion in criteria)

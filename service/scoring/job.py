@@ -213,7 +213,12 @@ class ScoringJob:
         for i in range(len(self._candidates)):
             judgements.append(self._judgements(i))
             await turns.rest()
-        places = [(i, j) for i, candidate in enumerate(self._candidates) for j in range(len(candidate.criteria))]
+        places = [
+            (i, j)
+            for i, candidate in enumerate(self._candidates)
+            for j, criterion in enumerate(candidate.criteria)
+            if second.can_be_asked(criterion)
+        ]
         chosen = second.escalation.choose([judgements[i][j] for i, j in places])
         again = [places[n] for n in sorted(chosen)]
         results = OpenResults()

@@ -12,7 +12,7 @@ from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Pr
 from service.engine.fake import FakeEngine, oracle
 from service.modes.level_labels import read_levels
 from service.prompting.tokenization import Segmenter
-from testkit.apps import item, serving
+from testkit.apps import fake_settings, item, serving
 from testkit.tokenizer_families import family
 from trainer_client import wire
 
@@ -220,6 +220,40 @@ async def test_the_right_value_is_in_no_prompt() -> None:
             for ids in seen:
                 assert all(ids[start : start + len(wanted)] != wanted for start in range(len(ids)))
                 assert gold not in family("qwen").backend_tokenizer.decode(ids)
+
+
+@pytest.mark.parametrize("mode", ["verdict", "reasoned", "implicit", "likert", "compare"])
+async def test_the_right_value_beside_the_rule_is_in_no_prompt(mode: str) -> None:
+    """In the criterion's text, id, tags, the item's id and metadata in every mode, and in the reference answer where a
+    value is extracted: a judge that has read it would write it."""
+    engine = Copyist({})
+    gold = "xkcdvqwrzt"
+    criterion = {**extract(gold), "id": gold, "tags": {"right": gold}}
+    asked = {"prompt": "Say it.", "rubric": [criterion], "id": gold, "metadata": {"gold": gold}}
+    async with serving(engine, settings=fake_settings(escalate_band=0.5, escalate_share=1.0)) as client:
+        before = len(engine.seen_ids)
+        if mode == "compare":
+            pair = {**asked, "a": "It is one.", "b": "It is two."}
+            answer = await client.post("/v1/compare", json={"items": [pair]})
+        else:
+            reference = {"reference": f"It is {gold}."} if mode in ("verdict", "reasoned") else {}
+            items = [{**asked, "response": "It is one.", **reference}]
+            answer = await client.post("/v1/score", json={"items": items, "mode": mode})
+        assert answer.status_code == 200, answer.text
+    seen = [family("qwen").backend_tokenizer.decode(ids) for ids in engine.seen_ids[before:]]
+    assert seen and not any(gold in text for text in seen)
+    assert mode == "likert" or all("the capital that it names" in text for text in seen)
+
+
+async def test_what_is_not_plain_is_judged_again_where_the_second_mode_reads_it() -> None:
+    """Also a value, of which there is no P(met), beside levels and plain criteria."""
+    engine = Copyist({"Paris": "Paris"})
+    async with serving(engine, settings=fake_settings(escalate_band=0.5, escalate_share=1.0)) as client:
+        rubric = [extract("Paris"), GRADED, {"text": "plain", "points": 1}]
+        [result] = await scored(client, item(response="It is Paris.", rubric=rubric))
+    value, graded, plain = result.criteria
+    assert (value.met, value.explanation) == (True, None)
+    assert len(graded.p_levels or ()) == 3 and plain.met is not None
 
 
 async def test_a_rule_that_fails_is_a_status_and_no_verdict() -> None:
