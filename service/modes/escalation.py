@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from service.modes.graded import NO_READINGS
+from service.modes.level_reading import NO_READINGS
 from service.modes.modes import JudgingMode, ReasonedMode
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Criterion

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from service.engine.fake import FakeEngine
 from service.modes.escalation import OFF, Escalation, SecondOpinion
-from service.modes.graded import NO_READINGS
+from service.modes.level_reading import NO_READINGS
 from service.modes.modes import ReasonedMode
 from service.modes.registry import judging_modes
 from service.rubrics.judgement import Judgement

@@ -10,8 +10,8 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.agreement.rewards import reward
-from trainer_client.cli.evaluate_arguments import score_options
-from trainer_client.cli.evaluate_sources import (
+from trainer_client.cli.evaluate.arguments import score_options
+from trainer_client.cli.evaluate.sources import (
     Answered,
     answered,
     asks,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer_client.cli.evaluate_sources import answered, prompts_of_items, rows_of, with_costs, write_prompts
+from trainer_client.cli.evaluate.sources import answered, prompts_of_items, rows_of, with_costs, write_prompts
 from trainer_client.cli.progress import criteria_progress
 from trainer_client.errors import DataError
 from trainer_client.evaluation.endpoint_likelihood import Ids, read_at_endpoint

@@ -10,10 +10,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from trainer_client.cli import evaluate_kinds as kinds
-from trainer_client.cli import evaluate_novelty
 from trainer_client.cli.endpoint_arguments import endpoint_error
-from trainer_client.cli.evaluate_arguments import add_common, add_judge, add_rubrics, add_scores
+from trainer_client.cli.evaluate import kinds, novelty
+from trainer_client.cli.evaluate.arguments import add_common, add_judge, add_rubrics, add_scores
 from trainer_client.cli.service_arguments import count
 from trainer_client.data.files import sources
 from trainer_client.errors import DataError, RubricdClientError
@@ -74,10 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--embedding-model", metavar="NAME", help="also the distance of embeddings by this model")
     own.add_argument("--embedding-url", metavar="URL", help="the model's OpenAI-compatible API")
 
-    own = add(
-        "novelty", "how far a policy has moved from the one it was trained from", evaluate_novelty.novelty, "prompts"
-    )
-    evaluate_novelty.add_policies(own)
+    own = add("novelty", "how far a policy has moved from the one it was trained from", novelty.novelty, "prompts")
+    novelty.add_policies(own)
 
 
 def run(args: argparse.Namespace) -> int:

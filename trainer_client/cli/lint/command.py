@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
-from trainer_client.cli import lint_judge, lint_rows
-from trainer_client.cli.lint_rows import FixedRow, Placed
+from trainer_client.cli.lint import asking, files
+from trainer_client.cli.lint.files import FixedRow, Placed
 from trainer_client.cli.progress import rows_progress
 from trainer_client.cli.service_arguments import aggregation, count, explained
 from trainer_client.client import JudgeClient
@@ -119,11 +119,11 @@ def _placed(args: argparse.Namespace) -> list[Placed]:
     law = Law(pitfalls=args.pitfalls, stored=stored, say=notes.once())
     out = _out(args)
     if out is None:
-        placed = lint_rows.distinct(lint_rows.raw_rows(args.files), law)
+        placed = files.distinct(files.raw_rows(args.files), law)
     else:
-        rows = lint_rows.fixed_rows(args.files[0])
-        placed = lint_rows.distinct(iter([(one.place, one.row) for one in rows]), law)
-        lint_rows.write(out, rows, like=args.files[0])
+        rows = files.fixed_rows(args.files[0])
+        placed = files.distinct(iter([(one.place, one.row) for one in rows]), law)
+        files.write(out, rows, like=args.files[0])
         _tell_fixes(rows, out)
     if not placed:
         raise DataError(f"{', '.join(map(str, args.files))}: holds no rows")
@@ -161,7 +161,7 @@ async def _with_judge(
 ) -> list[list[wire.Finding]]:
     token = os.environ.get(args.token_env) or None
     async with JudgeClient(args.url, token=token, concurrency=args.concurrency) as client:
-        asked = await lint_judge.ask(client, [one.rubric for one in placed], found, quiet=args.json)
+        asked = await asking.ask(client, [one.rubric for one in placed], found, quiet=args.json)
     undecided = f", {asked.undecided:,} of them not decided" if asked.undecided else ""
     print(f"rubricd: the judge was asked about {asked.pairs:,} pairs of criteria{undecided}", file=sys.stderr)
     return [[*own, *more] for own, more in zip(found, asked.findings, strict=True)]

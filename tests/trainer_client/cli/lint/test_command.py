@@ -214,7 +214,7 @@ def test_who_is_not_let_in_learns_why(
 def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path) -> None:
     file = _rows(tmp_path / "rows.jsonl", *([{"text": f"{n} is good. {'x' * 4000}", "points": 1}] for n in range(40)))
     command = [sys.executable, "-m", "trainer_client", "lint", str(file), "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as child:
         assert child.stdout is not None and child.stderr is not None
         child.stdout.readline()
