@@ -1,5 +1,5 @@
 """The one command line: `python -m service serve` runs the service, `keys` edits keys, `doctor` finds faults, `render`
-writes prompts as token ids."""
+writes prompts as token ids, `completion` writes a shell's completion."""
 
 import argparse
 import sys
@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import CliApp, CliSettingsSource
 
+from service import completion
 from service.errors import ConfigurationError
 from service.settings import Settings, unknown_variables
 from service.settings.version import installed_version
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if command == "keys":
         return keys_cli.run(argparse.Namespace(**flags))
+    if command == "completion":
+        return completion.run(whole, flags["shell"])
     misspelt = [(name, near) for name, near in unknown_variables(Settings.model_fields).items() if near is not None]
     for name, near in misspelt:
         print(f"rubricd does not start: {name} is no setting; did you mean {near}?", file=sys.stderr)
@@ -94,6 +97,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, CliSettingsSource[A
         )
         sources[name] = CliSettingsSource(Settings, root_parser=command)
     keys_cli.add_arguments(commands.add_parser("keys", help="make, list and revoke teams' keys"))
+    completion.add_arguments(commands.add_parser("completion", help="print a shell's completion"))
     return whole, sources
 
 
