@@ -5,7 +5,6 @@ registry of metrics, its tree of errors and its alerts.
 """
 
 import argparse
-import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,11 +13,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-import trainer_client
 from service.__main__ import parser as service_parser
 from service.api.problems import STATUS, TITLES
 from service.observability import Telemetry
-from tools import settings_table, training_tables
+from tools import python_page, settings_table, training_tables
+from tools.python_page import cell
 from trainer_client.cli import exit_codes
 from trainer_client.cli import main as command
 
@@ -37,7 +36,7 @@ def pages() -> Mapping[str, str]:
         "reference/errors.md": errors,
         "reference/alerts.md": alerts,
         "reference/run-file.md": run_file,
-        "reference/python.md": python,
+        "reference/python.md": lambda: python_page.page(_WROTE),
     }
     return {path: page() for path, page in made.items()}
 
@@ -150,17 +149,17 @@ def wire() -> str:
 
 def _sentence(operation: Mapping[str, Any]) -> str:
     text = operation.get("description") or operation.get("summary", "")
-    return re.split(r"(?<=\.) ", _cell(text))[0]
+    return re.split(r"(?<=\.) ", cell(text))[0]
 
 
 def _model(name: str, schema: Mapping[str, Any]) -> str:
     required = set(schema.get("required", ()))
     rows = [
-        f"| `{field}` | {_kind(kind)} | {'yes' if field in required else ''} | {_cell(kind.get('description', ''))} |\n"
+        f"| `{field}` | {_kind(kind)} | {'yes' if field in required else ''} | {cell(kind.get('description', ''))} |\n"
         for field, kind in schema.get("properties", {}).items()
     ]
     table = f"\n| field | type | required | meaning |\n|---|---|---|---|\n{''.join(rows)}" if rows else ""
-    return f"\n## {name}\n\n{_cell(schema.get('description', ''))}\n{table}"
+    return f"\n## {name}\n\n{cell(schema.get('description', ''))}\n{table}"
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
@@ -177,36 +176,6 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return str(schema.get("type", "any"))
 
 
-def python() -> str:
-    """What `from trainer_client import …` gives, with signatures and docstrings."""
-    parts = [f"# Python\n\n{_WROTE}\n`pip install rubricd`. [client.md](../guide/client.md) shows how to use it.\n"]
-    for name in trainer_client.__all__:
-        found = getattr(trainer_client, name)
-        if inspect.isclass(found) or inspect.isfunction(found):
-            parts.append(f"## {name}\n\n{_described(name, found)}")
-            parts += [
-                f"### {name}.{own}\n\n{_described(own, method)}"
-                for own, method in (_methods(found) if inspect.isclass(found) else ())
-            ]
-    return "\n".join(parts)
-
-
-def _methods(found: type) -> Iterator[tuple[str, Any]]:
-    for own, method in vars(found).items():
-        plain = method.__func__ if isinstance(method, (classmethod, staticmethod)) else method
-        if not own.startswith("_") and inspect.isfunction(plain):
-            yield own, plain
-
-
-def _described(name: str, found: Any) -> str:
-    try:
-        signature = f"```python\n{name}{inspect.signature(found)}\n```\n\n"
-    except ValueError:
-        signature = ""
-    text = inspect.getdoc(found) or ""
-    return f"{signature}{'' if text.startswith(found.__name__ + '(') else text}\n"
-
-
 def _page(title: str, about: str, head: str, rows: list[str]) -> str:
     rule = "|".join("---" for _ in head.split("|"))
     return f"# {title}\n\n{_WROTE}\n{about}\n\n| {head} |\n|{rule}|\n" + "\n".join(rows) + "\n"
@@ -215,17 +184,13 @@ def _page(title: str, about: str, head: str, rows: list[str]) -> str:
 def _first(error: type) -> str:
     """The docstring's text, or what the tree of errors says."""
     if own := error.__dict__.get("__doc__"):
-        return _cell(own)
+        return cell(own)
     from service import errors as tree
 
     line = re.search(rf"─ {error.__name__} +(.+)", tree.__doc__ or "")
-    return _cell(line.group(1)) if line else ""
-
-
-def _cell(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|").replace("<", "&lt;").replace("[", "&#91;")
+    return cell(line.group(1)) if line else ""
 
 
 def _plain(text: str) -> str:
     """An alert's words without the template's marks."""
-    return _cell(re.sub(r"\{\{ ?\$labels\.(\w+) ?\}\}", r"(\1)", re.sub(r"\{\{ ?\$value[^}]*\}\}", "(value)", text)))
+    return cell(re.sub(r"\{\{ ?\$labels\.(\w+) ?\}\}", r"(\1)", re.sub(r"\{\{ ?\$value[^}]*\}\}", "(value)", text)))

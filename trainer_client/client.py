@@ -49,9 +49,10 @@ _READY_S = 5.0
 class JudgeClient:
     """A judge service at `url`. It may be used in one `asyncio.run` after another; `sync` is for code without asyncio.
 
-    `concurrency` bounds the requests under way over all calls of an event loop, `timeout_s` one attempt. A request
-    holds at most `batch_items` responses and `batch_bytes` bytes of items. Connections are closed by `async with` or
-    `aclose`, and otherwise when `asyncio.run` ends.
+    `token` is the team's key; without it none is sent. `concurrency` bounds the requests under way over all calls of an
+    event loop, `timeout_s` the seconds of one attempt, `retry` the attempts. A request holds at most `batch_items`
+    responses and `batch_bytes` bytes of items. Connections are closed by `async with` or `aclose`, and otherwise when
+    `asyncio.run` ends. `transport`, `clock` and `rng` are for tests.
 
     `url` may be a list: addresses that serve the same judge. Requests about one prompt go to one of them; where it
     fails the next attempt goes to another at once. All scores are of one judge: `expect_judge`, or the one that they
@@ -203,7 +204,8 @@ class JudgeClient:
         aggregation: wire.Aggregation | dict[str, Any] = "healthbench",
         reference: str | None = None,
     ) -> wire.LintResponse:
-        """Returns findings about a rubric that a person should look at; nothing is judged."""
+        """Returns findings about a rubric that a person should look at; nothing is judged. Raises RubricdClientError,
+        and ValueError (pydantic's) for what is no rubric."""
         request = wire.LintRequest.model_validate(
             {"rubric": rubric, "aggregation": aggregation, "reference": reference}
         )

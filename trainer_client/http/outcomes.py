@@ -45,5 +45,6 @@ Outcome = Scored | Failed
 
 
 def reward(outcome: Outcome) -> float | None:
-    """The score, or None where there is none: a response that was not judged has no reward, not a reward of zero."""
+    """The score of the outcome, by the aggregation of its request. None where there is none: a response that was not
+    judged has no reward, not a reward of zero."""
     return outcome.result.score if isinstance(outcome, Scored) else None

@@ -60,7 +60,7 @@ class CompareRequest(Strict):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
-    items: list[PairItem] = Field(min_length=1)
+    items: list[PairItem] = Field(min_length=1, description="The pairs.")
     reasoning: Reasoning = Field(
         default="keep", description="Whether the reasoning in a response is taken off before the judge sees it."
     )
@@ -69,9 +69,14 @@ class CompareRequest(Strict):
         description="What meeting a pitfall of Rubrics as Rewards means. Without it a criterion of category pitfall "
         "with negative points needs a `polarity`.",
     )
-    deadline_ms: int | None = Field(default=None, gt=0, le=MAX_DEADLINE_MS)
-    priority: Priority = "train"
-    cache: CacheUse = "use"
+    deadline_ms: int | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_DEADLINE_MS,
+        description="Milliseconds from its arrival; what has no answer then has status `timeout`. null: no end.",
+    )
+    priority: Priority = Field(default="train", description="The class in which a team's own requests share the judge.")
+    cache: CacheUse = Field(default="use", description="As in `POST /v1/score`.")
     judge: Id | None = Field(default=None, description="The name of the deployment's judge; null: its first one.")
     expect_judge: Id | None = Field(default=None, description="The fingerprint of the judge in mode `compare`.")
 
@@ -95,14 +100,14 @@ class OneOrder(Answer):
     first: Shown = Field(description="The response that was shown first.")
     p: float | None = Field(description="P(a is better), in this order; also where it is an abstention.")
     label_mass: float | None = Field(description="The labels' share of the probability of the whole vocabulary.")
-    source: Literal["judge", "cache"]
+    source: Literal["judge", "cache"] = Field(description="Who gave the answer.")
 
 
 class Comparison(Answer):
     """Which of two responses the judge prefers."""
 
-    id: str
-    status: CriterionStatus
+    id: str = Field(description="The item's.")
+    status: CriterionStatus = Field(description="`ok`, or why there is no answer.")
     p: float | None = Field(
         description="P(a is better) of both orders: the mean of their log-odds, so that P(a) + P(b) = 1 whichever is "
         "called a. null unless `status` is `ok`."
@@ -124,7 +129,7 @@ class Comparison(Answer):
 class CompareResponse(Answer):
     """The answer of `POST /v1/compare`; `results` are in the order of the items."""
 
-    id: str
-    judge: Judge
-    results: list[Comparison]
-    usage: Usage
+    id: str = Field(description="The request's id, as in `X-Request-Id` and in the log.")
+    judge: Judge = Field(description="The judge that compared.")
+    results: list[Comparison] = Field(description="One a pair.")
+    usage: Usage = Field(description="What the request cost.")

@@ -28,8 +28,8 @@ MAX_TAG_CHARACTERS = 256
 class ReasoningTags(Strict):
     """The tags of a policy's reasoning, where they are not those of a common family."""
 
-    open: str = Field(min_length=1, max_length=MAX_TAG_CHARACTERS)
-    close: str = Field(min_length=1, max_length=MAX_TAG_CHARACTERS)
+    open: str = Field(min_length=1, max_length=MAX_TAG_CHARACTERS, description="The text that begins the reasoning.")
+    close: str = Field(min_length=1, max_length=MAX_TAG_CHARACTERS, description="The text that ends it.")
     prefilled: bool | None = Field(
         default=None,
         description="Whether the policy's chat template writes `open`, so that responses begin inside; null: it may.",
@@ -63,7 +63,7 @@ class Item(Strict):
     responses: list[Response] | None = Field(
         default=None, min_length=1, description="Instead of `response`: results are `id/0`, `id/1`, …, group `id`."
     )
-    rubric: Rubric | None = None
+    rubric: Rubric | None = Field(default=None, description="What to judge; only mode `likert` does without.")
     reference: str | None = Field(default=None, description="A reference answer, seen by the judge only.")
     group: Id | None = Field(default=None, description="GRPO group; its items share a prompt.")
     metadata: dict[str, Any] | None = Field(default=None, description="Carried to the results of this item, unread.")
@@ -131,11 +131,13 @@ class ScoreRequest(Strict):
     items: list[Item] = Field(
         min_length=1, description="One item may also stand without a list, its fields beside the options."
     )
-    mode: Mode = "verdict"
+    mode: Mode = Field(
+        default="verdict", description="How the judge is asked; `GET /v1/judge` lists the modes that this one serves."
+    )
     aggregation: Aggregation = Field(
         default="healthbench", description="How verdicts become a score: a name, or an object with its options."
     )
-    layout: Layout = "rubricd"
+    layout: Layout = Field(default="rubricd", description="The order and the words of the judge's prompt.")
     judge_prompt: Id | None = Field(
         default=None,
         description="Mode `verdict` in layout `rubricd`: the name of a prompt that is served; null: the default.",
@@ -145,10 +147,15 @@ class ScoreRequest(Strict):
         description="2: each criterion is asked twice, whether it is true and whether it is false. P(met) is of both "
         "answers, and `disagreement` says how far they are apart. Mode `verdict`, layout `rubricd`.",
     )
-    votes: int = Field(default=1, ge=1, le=16)
+    votes: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="Mode `reasoned`: so many written verdicts a criterion; P(met) is their share.",
+    )
     rating_norm: RatingNorm = Field(default="(r-1)/9", description="Rating modes: how 1..10 becomes the score.")
-    soft: bool = False
-    threshold: float = Field(default=0.5, ge=0, le=1)
+    soft: bool = Field(default=False, description="Count P(met) itself in place of met or not met.")
+    threshold: float = Field(default=0.5, ge=0, le=1, description="A criterion is met where P(met) is at or above it.")
     min_coverage: float = Field(
         default=1.0, ge=0, le=1, description="Share of the counted |points| that must be judged for a score."
     )
@@ -172,8 +179,13 @@ class ScoreRequest(Strict):
         description="What meeting a pitfall of Rubrics as Rewards means. Without it a criterion of category pitfall "
         "with negative points needs a `polarity`.",
     )
-    deadline_ms: int | None = Field(default=None, gt=0, le=MAX_DEADLINE_MS)
-    priority: Priority = "train"
+    deadline_ms: int | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_DEADLINE_MS,
+        description="Milliseconds from its arrival; what has no verdict then has status `timeout`. null: no end.",
+    )
+    priority: Priority = Field(default="train", description="The class in which a team's own requests share the judge.")
     cache: CacheUse = Field(
         default="use",
         description="`refresh` judges again what is known and keeps the new verdicts; `bypass` neither reads nor keeps "
@@ -182,7 +194,9 @@ class ScoreRequest(Strict):
     judge: Id | None = Field(
         default=None, description="The name of the deployment's judge or composition of judges; null: its first one."
     )
-    expect_judge: Id | None = None
+    expect_judge: Id | None = Field(
+        default=None, description="A fingerprint: another judge refuses the request with 409, before any work."
+    )
 
     @model_validator(mode="before")
     @classmethod

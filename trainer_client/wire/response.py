@@ -30,13 +30,13 @@ Trust = Literal["proven", "unproven", "failed"]
 class Judge(Answer):
     """The judge that answered. Its fingerprint names it in this mode, layout and prompt; any change is a new judge."""
 
-    model: str
-    revision: str
-    engine: str
-    mode: AnyMode
-    layout: Layout
+    model: str = Field(description="Its folder or name.")
+    revision: str = Field(description="Of its weights: a hub's commit, or a digest.")
+    engine: str = Field(description="What computes or asks it.")
+    mode: AnyMode = Field(description="How it was asked.")
+    layout: Layout = Field(description="The order and words of its prompt.")
     prompt: str | None = Field(default=None, description="Its prompt's name; null where mode and layout have one only.")
-    fingerprint: str
+    fingerprint: str = Field(description="A hash over all that can change a verdict.")
     toy: bool = Field(default=False, description="The judge is for demonstrations and tests: believe no verdict of it.")
     calibration: str | None = Field(
         default=None, description="The name of the calibration that made `p` of `p_raw`; null where none is loaded."
@@ -68,15 +68,15 @@ class Judge(Answer):
 class CriterionResult(Answer):
     """One verdict, or the reason why there is none."""
 
-    id: str
-    status: CriterionStatus
+    id: str = Field(description="The criterion's.")
+    status: CriterionStatus = Field(description="`ok`, or why there is no verdict.")
     met: bool | None = Field(description="null unless `status` is `ok`.")
     p: float | None = Field(description="P(met), calibrated where a calibration is loaded.")
     p_raw: float | None = Field(description="P(met) as the judge gave it.")
     label_mass: float | None = Field(description="The labels' share of the probability of the whole vocabulary.")
     points: float = Field(description="As counted, polarity applied.")
-    source: Source
-    explanation: str | None = None
+    source: Source = Field(description="Who decided.")
+    explanation: str | None = Field(default=None, description="The judge's reasons, in mode `reasoned`.")
     detail: str | None = Field(default=None, description="For a status other than `ok`: the reason, or what to do.")
     disagreement: float | None = Field(
         default=None,
@@ -104,24 +104,24 @@ class CriterionResult(Answer):
 class Rating(Answer):
     """The rating of a rating mode, on the judge's scale of 1..10."""
 
-    expected: float
-    most_likely: int
-    normalised: float
+    expected: float = Field(description="The mean of its distribution.")
+    most_likely: int = Field(description="The most probable rating.")
+    normalised: float = Field(description="`expected` by `rating_norm`: the score.")
 
 
 class ResultWarning(Answer):
     """Something about a result that a person should know. `code` is stable; `detail` says what to do."""
 
-    code: str
-    detail: str
+    code: str = Field(description="Such as `toy_judge`.")
+    detail: str = Field(description="What it means, and what to do.")
 
 
 class Result(Answer):
     """One response's score. `score` is null when too little was judged; it is never invented."""
 
-    id: str
-    status: ResultStatus
-    score: float | None
+    id: str = Field(description="The item's, or `id/0`, `id/1`, … of `responses`.")
+    status: ResultStatus = Field(description="`ok`: all was judged; `partial`: a part; `failed`: nothing.")
+    score: float | None = Field(description="null where something is unjudged, unless `unjudged` says what it is.")
     score_bounds: tuple[float, float] | None = Field(
         description="The score if every unjudged criterion went the worst and the best way; null if nothing counts. "
         "With `debias` they hold the score without errors of the judge with 95 %, and `score` may lie outside of them."
@@ -130,7 +130,7 @@ class Result(Answer):
     criteria: list[CriterionResult] = Field(
         description="In the order of the rubric; in the rating modes one entry `rating`, the rating's own status."
     )
-    rating: Rating | None = None
+    rating: Rating | None = Field(default=None, description="In modes `implicit` and `likert`.")
     warnings: list[ResultWarning] = Field(
         default_factory=list,
         description="Such as `reasoning_kept`, `reasoning_unfinished` and `answer_empty`.",
@@ -141,23 +141,23 @@ class Result(Answer):
 class Group(Answer):
     """Statistics over the valid scores of a GRPO group. `std` is the population's (divided by `valid`)."""
 
-    id: str
-    n: int
-    valid: int
-    mean: float | None
-    std: float | None
-    zero_variance: bool | None
+    id: str = Field(description="The group's.")
+    n: int = Field(description="Responses.")
+    valid: int = Field(description="Those with a score.")
+    mean: float | None = Field(description="null where none is valid.")
+    std: float | None = Field(description="null where none is valid.")
+    zero_variance: bool | None = Field(description="All scores are equal; null where none is valid.")
 
 
 class Usage(Answer):
     """The cost of the request. Tokens are the judge's."""
 
-    judgements: int
-    cache_hits: int
-    deduplicated: int
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
+    judgements: int = Field(description="Queries that were sent to the judge.")
+    cache_hits: int = Field(description="Queries answered from a cache.")
+    deduplicated: int = Field(description="Queries answered by another one under way.")
+    prompt_tokens: int = Field(description="Tokens of all prompts.")
+    cached_tokens: int = Field(description="Those of them that were not computed again.")
+    completion_tokens: int = Field(description="Tokens that the judge wrote.")
     cost: float | None = Field(
         default=None, description="In US dollars, as the judge's server reports it; null where it reports none."
     )
@@ -166,11 +166,11 @@ class Usage(Answer):
 class ScoreResponse(Answer):
     """The answer of `POST /v1/score`; `results` are in the order of the items."""
 
-    id: str
-    judge: Judge
-    results: list[Result]
-    groups: list[Group] | None = None
-    usage: Usage
+    id: str = Field(description="The request's id, as in `X-Request-Id` and in the log.")
+    judge: Judge = Field(description="The judge that scored.")
+    results: list[Result] = Field(description="One a response.")
+    groups: list[Group] | None = Field(default=None, description="Where items have groups or `responses`.")
+    usage: Usage = Field(description="What the request cost.")
 
 
 class StreamedResult(Result):
@@ -182,42 +182,42 @@ class StreamedResult(Result):
 class StreamEnd(Answer):
     """The last line of the streamed answer; a stream that ends without it broke."""
 
-    done: Literal[True]
-    id: str
-    judge: Judge
-    usage: Usage
-    groups: list[Group] | None = None
+    done: Literal[True] = Field(description="Marks the line.")
+    id: str = Field(description="The request's id.")
+    judge: Judge = Field(description="The judge that scored.")
+    usage: Usage = Field(description="What the request cost.")
+    groups: list[Group] | None = Field(default=None, description="As in a whole answer.")
 
 
 class Place(Answer):
-    loc: list[str | int]
-    msg: str
+    loc: list[str | int] = Field(description="The path into the body.")
+    msg: str = Field(description="What to change there.")
 
 
 class Problem(Answer):
     """An error, RFC 9457. The last part of `type` is the stable error code. Never holds text of the request."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
+    type: str = Field(description="Ends in the code.")
+    title: str = Field(description="The kind of error.")
+    status: int = Field(description="That of HTTP.")
+    detail: str = Field(description="What happened, and what to do.")
+    request_id: str = Field(description="As in the log.")
     errors: list[Place] = Field(default_factory=list)
 
 
 class Limits(Answer):
     """The limits of one request. Lengths are in tokens, the body in bytes."""
 
-    max_items: int
-    max_criteria: int
+    max_items: int = Field(description="Responses of a request.")
+    max_criteria: int = Field(description="Criteria of a rubric.")
     max_judgements: int | None = Field(
         default=None,
         description="Criteria of all responses of a request, times `votes`, and twice as many where each is asked "
         "twice. Older services name none.",
     )
-    max_body_bytes: int
-    max_model_len: int
-    max_queued_tokens: int
+    max_body_bytes: int = Field(description="Of an unpacked body.")
+    max_model_len: int = Field(description="Of one prompt.")
+    max_queued_tokens: int = Field(description="Of the queue.")
 
 
 class JudgePrompt(Answer):
@@ -286,13 +286,13 @@ class MoreWays(Answer):
 class JudgeInfo(Answer):
     """The answer of `GET /v1/judge`."""
 
-    model: str
-    revision: str
-    engine: str
+    model: str = Field(description="Its folder or name.")
+    revision: str = Field(description="Of its weights: a hub's commit, or a digest.")
+    engine: str = Field(description="What computes or asks it.")
     fingerprint: str = Field(description="In the default mode, layout and prompt.")
     toy: bool = Field(default=False, description="As in every answer's `judge`.")
-    modes: list[Mode]
-    layouts: list[Layout]
+    modes: list[Mode] = Field(description="Those that it serves.")
+    layouts: list[Layout] = Field(description="Those that it serves.")
     judges: list[Judge] = Field(
         default_factory=list, description="One for each mode, layout and prompt that this judge offers."
     )
@@ -304,7 +304,7 @@ class JudgeInfo(Answer):
     compare: CompareInfo | None = Field(default=None, description="Older services: null.")
     labels: dict[str, int] = Field(description="The label tokens and their ids.")
     label_mass_floor: float = Field(description="Below it a criterion abstains.")
-    limits: Limits
+    limits: Limits = Field(description="Of one request.")
     calibration: str | None = Field(default=None, description="Its name, in the default mode and layout.")
     calibrations: list[Calibration] = Field(
         default_factory=list, description="Those that are loaded, each with the certificate of its judge."
