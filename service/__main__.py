@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return keys_cli.run(argparse.Namespace(**flags))
     if command == "completion":
         return completion.run(whole, flags["shell"])
+    as_json = flags.pop("json", False)
     misspelt = [(name, near) for name, near in unknown_variables(Settings.model_fields).items() if near is not None]
     for name, near in misspelt:
         print(f"rubricd does not start: {name} is no setting; did you mean {near}?", file=sys.stderr)
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command == "doctor":
             from service.doctor import doctor
 
-            return doctor(settings)
+            return doctor(settings, json=as_json)
         if command == "render":
             from service.render import render
 
@@ -95,6 +96,8 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, CliSettingsSource[A
         command = commands.add_parser(
             name, help=summary, description=description, epilog=_ENVIRONMENT, allow_abbrev=False
         )
+        if name == "doctor":
+            command.add_argument("--json", action="store_true", help="print the findings as JSON")
         sources[name] = CliSettingsSource(Settings, root_parser=command)
     keys_cli.add_arguments(commands.add_parser("keys", help="make, list and revoke teams' keys"))
     completion.add_arguments(commands.add_parser("completion", help="print a shell's completion"))

@@ -170,6 +170,7 @@ class Loader:
         modes, canary = await answering_modes(modes, scheduler)
         proctor = NO_EXAM if not settings.exam else Proctor(built_in_exam(), scheduler, parts.clock, telemetry)
         if isinstance(proctor, Proctor):
+            log.info("the judge answers; before it serves it sits its exam (setting `exam`), minutes for a large one")
             await proctor.examine_first(one for way, one in modes.ways.items() if way[:2] != COMPARED)
         judge = modes.first.judge
         telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)

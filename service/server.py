@@ -90,6 +90,9 @@ class _Server(HttpServer):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals == 1:
+            log.info(
+                "draining: new work is refused, accepted work has %g s; another signal cuts it short", self._drain_s
+            )
             self._lifecycle.drain()
         else:
             self._lifecycle.cut_short()
@@ -169,6 +172,7 @@ def serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):  # before uvicorn takes them over, and after it gives them back
         signal.signal(number, too_early_or_late)
     server.run(sockets=[listener])
+    log.info("stopped")
     if server.left_behind:
         logging.shutdown()
         os._exit(0)

@@ -10,15 +10,16 @@ import sys
 from collections.abc import Iterator
 
 from service.doctor import judge, machine, surroundings
-from service.doctor.findings import Finding, report
+from service.doctor.findings import Finding, as_json, report
 from service.engine.devices import find_gpus
 from service.http.limits import descriptor_limit
 from service.settings import Settings
 
 
-def doctor(settings: Settings) -> int:
-    """Prints what it finds. Exit status: 1 when the service could not start, else 0."""
-    print(report(findings := list(examine(settings))))
+def doctor(settings: Settings, *, json: bool = False) -> int:
+    """Prints what it finds, for a person or as JSON. Exit status: 1 when the service could not start, else 0."""
+    findings = list(examine(settings))
+    print(as_json(findings) if json else report(findings))
     return 1 if any(finding.level == "error" for finding in findings) else 0
 
 

@@ -3,8 +3,9 @@
 Guarantees: no line has a user or a password of a URL.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -32,6 +33,12 @@ def report(findings: Sequence[Finding]) -> str:
     errors = sum(finding.level == "error" for finding in findings)
     conclusion = f"The service cannot start: {errors} error(s)." if errors else "The service can start."
     return "\n".join([*lines, "", conclusion])
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """One object: whether the service can start, and the findings."""
+    starts = all(finding.level != "error" for finding in findings)
+    return json.dumps({"starts": starts, "findings": [asdict(finding) for finding in findings]}, indent=2)
 
 
 def host_of(url: str) -> str:

@@ -42,7 +42,8 @@ FIELDS = (
 # These modules see prompts as token ids, or run before there is a request: messages of their exceptions are kept.
 _TRUSTED = ("rubricd", "service.app", "service.engine", "service.wiring", "service.scheduling", "vllm")
 
-_VERBOSE = ("httpx", "httpcore", "transformers")
+# uvicorn says under the name `uvicorn.error` that nothing is wrong.
+_VERBOSE = ("httpx", "httpcore", "transformers", "uvicorn.error")
 
 
 class TextFormatter(logging.Formatter):
@@ -71,7 +72,7 @@ def configure(form: Form) -> None:
     handler.setFormatter(JsonLines() if form == "json" else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(form == "json")
-    if form == "json":  # a progress bar is not a log line
+    if form == "json" or not sys.stderr.isatty():  # a progress bar is no log line, and moves on a terminal alone
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     for name in _VERBOSE:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         action.add_argument("team", metavar="TEAM", help="the name of a team in the file")
         action.add_argument("--teams", metavar="FILE", type=Path, help="the teams file (default: $RUBRICD_TEAMS)")
+        if name == "list":
+            action.add_argument("--json", action="store_true", help="print them as JSON")
         if name == "revoke":
             which = action.add_mutually_exclusive_group()
             which.add_argument(
@@ -113,8 +115,13 @@ def _revoke(args: argparse.Namespace, file: Path) -> None:
 def _list(args: argparse.Namespace, file: Path) -> None:
     raw = teams_file.read(file)
     teams_file.parse(raw, file)
-    if keys := _team(_document(raw, file)[0], args.team, file).get("keys", []):
+    keys = _team(_document(raw, file)[0], args.team, file).get("keys", [])
+    if args.json:
+        print(json.dumps([{"sha256": key["sha256"][:_SHOWN_DIGITS], "created": str(key["created"])} for key in keys]))
+    elif keys:
         print(_shown(keys))
+    else:
+        print(f"team {args.team} has no keys; `python -m service keys new {args.team}` makes one", file=sys.stderr)
 
 
 def _chosen(team: str, keys: list[Any], prefix: str | None) -> Any:

@@ -211,7 +211,7 @@ def test_the_port_of_the_metrics_is_looked_at_too() -> None:
         assert_says(busy, "error", f"127.0.0.1:{port}", "in use", "another `metrics_port`")
     free = surroundings.check_port(settings(host="::1", port=0, metrics_port=port))
     assert_says(free, "ok", f"[::1]:0 and [::1]:{port} are free")
-    open_to_all = surroundings.check_port(settings(metrics_port=0, metrics_host="0.0.0.0"))
+    open_to_all = surroundings.check_port(settings(port=0, metrics_port=0, metrics_host="0.0.0.0"))
     assert_says(open_to_all, "error", "0.0.0.0:0", "teams")
 
 

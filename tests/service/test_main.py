@@ -1,5 +1,6 @@
 """Tests of the one command line: its commands, their help, and what it refuses."""
 
+import json
 import subprocess
 import sys
 
@@ -105,6 +106,13 @@ def test_doctor_takes_the_settings_of_serve_and_exits_with_1() -> None:
     done = run("doctor", "--engine", "fake", "--host", "0.0.0.0")
     assert (done.returncode, done.stderr) == (1, "")
     assert "error    Port" in done.stdout and done.stdout.endswith("The service cannot start: 1 error(s).\n")
+
+
+def test_doctor_says_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--engine", "fake", "--host", "0.0.0.0", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["starts"] is False
+    assert [one["subject"] for one in found["findings"] if one["level"] == "error"] == ["Port"]
 
 
 def test_help_does_not_wait_for_the_web_framework() -> None:

@@ -1,6 +1,6 @@
 """Parses the arguments of the command: a wrong one is refused in two lines, with the nearest known one.
 
-Guarantees: no refusal prints the whole usage; `--help` does.
+Guarantees: no refusal prints the whole usage; `--help` does, and a command that needs another one after it.
 """
 
 import argparse
@@ -25,6 +25,9 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def error(self, message: str) -> NoReturn:
+        if self._subparsers is not None and message.startswith("the following arguments are required"):
+            self.print_help(sys.stderr)  # what is missing is one of its commands, which the help lists
+            self.exit(2)
         self.exit(2, f"{self.prog}: {_with_hint(message)}\nAll arguments: {self.prog} --help\n")
 
 

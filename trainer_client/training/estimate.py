@@ -22,12 +22,13 @@ def lines(plan: Plan, prompt_tokens: Mapping[str, int], answer_tokens: int) -> l
     updates = plan.steps * run.updates
     lengths = [prompt_tokens[row.id] for row in plan.order]
     mean = sum(lengths) / len(lengths)
+    tokens = rollouts * (mean + answer_tokens)
     judged = judgements(plan)
     evolved = f", and at most {rollouts * run.most_evolved:,} more of evolved criteria" if run.most_evolved else ""
     return [
         f"{updates:,} optimiser steps, {rollouts:,} rollouts; a prompt has {mean:,.0f} tokens on average and "
         f"{max(lengths):,} at most, an answer at most {answer_tokens:,}: at most "
-        f"{rollouts * (mean + answer_tokens) / 1e6:,.1f} million tokens of the policy",
+        f"{f'{tokens / 1e6:,.1f} million' if tokens >= 1e6 else f'{tokens:,.0f}'} tokens of the policy",
         f"{judged:,} judgements by {plan.judge['model']}{evolved}{_hours(plan, mean, answer_tokens, judged)}",
     ]
 

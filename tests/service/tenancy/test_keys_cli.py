@@ -209,3 +209,17 @@ def test_who_makes_and_who_revokes_at_once_both_have_their_way(file: Path, capsy
     made = [one.communicate()[0].strip() for one in running][4:]
     assert [team_of(file, key) for key in old + made] == [None] * 4 + [f"t{n}" for n in range(4, 8)]
     assert os.listdir(file.parent) == [file.name]
+
+
+def test_keys_are_listed_as_json_and_a_team_without_any_is_told_what_to_do(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = hashlib.sha256(new(file, "medicine", capsys).encode()).hexdigest()
+    assert main(["list", "medicine", "--json", "--teams", str(file)]) == 0
+    [listed] = json.loads(capsys.readouterr().out)
+    assert listed["sha256"] == digest[:12] and re.fullmatch(r"\d{4}-\d\d-\d\d", listed["created"])
+    assert main(["list", "law", "--json", "--teams", str(file)]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert main(["list", "law", "--teams", str(file)]) == 0
+    said = capsys.readouterr()
+    assert said.out == "" and "`python -m service keys new law` makes one" in said.err

@@ -114,3 +114,14 @@ def test_every_command_has_its_help_in_plain_text(hidden: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout and all(name in done.stdout for name in main.ALL)
+
+
+@pytest.mark.parametrize("words", [[], ["rubrics"], ["evaluate"], ["ledger"], ["cascade"]])
+def test_without_the_command_that_it_needs_it_lists_them(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(words)
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert said.err.startswith(f"usage: {' '.join(['rubricd', *words])} [-h]")
+    names = main.ALL if not words else [name for name, _ in commands_below("", main.parser(words)) if name]
+    assert len(re.findall(r"^    [a-z-]+", said.err, re.M)) >= min(len(names), 1)

@@ -35,7 +35,7 @@ def test_the_counts(tmp_path: Path, url: str) -> None:
     assert judgements(plan) == 4 * 2 * 4 * 3
     assert said[0] == (
         "16 optimiser steps, 32 rollouts; a prompt has 17 tokens on average and 24 at most, an answer at most 90: at "
-        "most 0.0 million tokens of the policy"
+        "most 3,424 tokens of the policy"
     )
     assert said[1] == "96 judgements by fake; for its hours give its config.json to `rubricd size --judge`"
 

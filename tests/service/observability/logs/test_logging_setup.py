@@ -130,12 +130,19 @@ def test_warnings_are_lines_too(lines: Lines, stderr: io.StringIO) -> None:
     assert (line["logger"], line["level"]) == ("py.warnings", "WARNING") and "old" in line["message"]
 
 
-def test_progress_bars_are_off_with_json_lines() -> None:
+@pytest.mark.parametrize(
+    ("form", "terminal", "shown"), [("text", True, True), ("text", False, False), ("json", True, False)]
+)
+def test_progress_bars_are_on_a_terminal_alone_and_not_among_json_lines(
+    form: logging_setup.Form, terminal: bool, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    stderr = io.StringIO()
+    monkeypatch.setattr(stderr, "isatty", lambda: terminal)
+    with redirect_stderr(stderr):
+        logging_setup.configure(form)
+    assert ("HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ) is shown
     os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None)
-    logging_setup.configure("text")
-    assert "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ
-    logging_setup.configure("json")
-    assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
 
 
 @pytest.fixture
