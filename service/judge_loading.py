@@ -172,6 +172,8 @@ class Loader:
         if isinstance(proctor, Proctor):
             log.info("the judge answers; before it serves it sits its exam (setting `exam`), minutes for a large one")
             await proctor.examine_first(one for way, one in modes.ways.items() if way[:2] != COMPARED)
+            examining = asyncio.create_task(proctor.examine_options(modes.first), name="exam of options")
+            self.stack.callback(examining.cancel)
         judge = modes.first.judge
         telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
         labelled = _labelled_canaries(prepared.canaries, proctor, modes.first, scheduler, telemetry)

@@ -20,7 +20,8 @@ EXAM = built_in_exam()
 
 class ExamJudge(FakeEngine):
     """`p_met` says P(met) of a question of the exam; of any other prompt it is 0.5. `explain` writes the explanation.
-    It is no toy, so that it can fail. `asked` has the questions that it got."""
+    It is no toy, so that it can fail. `asked` has the questions that it got. With `by_order` it takes the option that
+    stands first, where it is asked for one."""
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class ExamJudge(FakeEngine):
         explain: Callable[[Question | None], str] = lambda question: "The response has what it takes, or lacks it.",
         *,
         label_mass: Callable[[int], float] = lambda labels: 0.98,
+        by_order: bool = False,
         plan: FaultPlan | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -35,10 +37,10 @@ class ExamJudge(FakeEngine):
         self.identity = replace(self.identity, model="exam", toy=False)
         self.p_met, self.explain, self.label_mass = p_met, explain, label_mass
         self.asked: list[Question] = []
+        self._by_order = by_order
         self._known: dict[tuple[int, ...], Question] = {}
         modes = judging_modes(self.identity, family("qwen"), ModeSettings())
-        for judging_mode in modes.values():
-            mode = judging_mode.judge.mode
+        for judging_mode, mode in [*((one, one.judge.mode) for one in modes.values()), (modes.first, "levels")]:
             questions = EXAM.for_mode(mode)
             rendered = render_prompts(judging_mode.renderer, [one.query(mode) for one in questions], "", 0)
             self._known |= {prompt.ids: one for prompt, one in zip(rendered, questions, strict=True)}
@@ -62,7 +64,10 @@ class ExamJudge(FakeEngine):
         p = 0.5 if question is None else self.p_met(question)
         if question is not None:
             self.asked.append(question)
-        if labels == 2:
+        if question is not None and question.criterion.graded:
+            first = self._by_order or question.criterion.options[0].value == 1
+            shares = [0.9, 0.1] if self._by_order else [p, 1 - p] if first else [1 - p, p]
+        elif labels == 2:
             shares = [p, 1 - p]
         else:  # ratings, of which a better response has a larger one
             best = round(p * (labels - 1))

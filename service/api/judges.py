@@ -83,6 +83,7 @@ def judge_info(
 ) -> wire.JudgeInfo:
     """`grades` are by fingerprint. A way that failed its exam is not served."""
     comparing = _comparing(modes, grades)
+    reading_options = _reading_options(modes.first.judge, grades)
     # A client from before `POST /v1/compare` refuses a list with a mode that it does not know.
     modes = modes.without({way: "" for way in modes.ways if way[:2] == COMPARED})
     graded = {way: grades[key] for way, one in modes.ways.items() if (key := one.judge.fingerprint) in grades}
@@ -110,6 +111,7 @@ def judge_info(
             "more": {name: [one for one in some if _is_later(one)] for name, some in lists.items()},
             "prompts": [_prompt(modes, wording) for wording in modes.wordings.values()],
             "compare": comparing,
+            "options": reading_options,
             "labels": dict(zip(default.labels, default.label_ids, strict=True)),
             "label_mass_floor": default.mass_floor,
             "facts": dict(default.identity.facts),
@@ -135,6 +137,18 @@ def _comparing(modes: JudgingModes[Any], grades: Mapping[str, Grade]) -> dict[st
         "judge": None if failed else described(found.judge, _trust(grade)),
         "exam": None if grade is None else _exam(found.judge, grade),
         "reason": grade.reason if grade is not None and failed else None,
+    }
+
+
+def _reading_options(judge: JudgeIdentity, grades: Mapping[str, Grade]) -> dict[str, Any] | None:
+    if not judge.most_options:
+        return None
+    reading = judge.reading_options
+    grade = grades.get(reading.fingerprint)
+    return {
+        "most": judge.most_options,
+        "trust": _trust(grade),
+        "exam": None if grade is None else _exam(reading, grade),
     }
 
 

@@ -18,8 +18,9 @@ from service.prompting.template import Skeleton
 class JudgeIdentity:
     """A judge in one mode, layout and prompt; the prompt's name is None where there is one only. A verdict's label mass
     below `mass_floor` is an abstention. `uncalibrated` is its fingerprint without any calibration: that of the verdicts
-    which are kept. `readings` are the fingerprints of how it reads `levels`, and values to `extract`. `name` is its
-    name in a deployment that names its judges; `members` are the judges of a composition, each with its name."""
+    which are kept. `readings` are the fingerprints of how it reads `levels`, and values to `extract`; `most_options` is
+    how many levels or choices it tells apart, 0 where it reads none. `name` is its name in a deployment that names its
+    judges; `members` are the judges of a composition, each with its name."""
 
     identity: EngineIdentity
     mode: str
@@ -34,6 +35,14 @@ class JudgeIdentity:
     name: str | None = None
     members: tuple["JudgeIdentity", ...] = ()
     readings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    most_options: int = 0
+
+    @property
+    def reading_options(self) -> "JudgeIdentity":
+        """The same judge, with the fingerprint of how it reads levels and choices, which sits an exam of its own; empty
+        where it reads none."""
+        members = tuple(member.reading_options for member in self.members)
+        return dataclasses.replace(self, fingerprint=self.readings.get("levels", ""), members=members)
 
 
 def name_judge(
@@ -94,6 +103,7 @@ def name_composition(
         uncalibrated=_digest([*about, *(member.uncalibrated for member in members)]),
         name=name,
         members=tuple(members),
+        most_options=min((member.most_options for member in members), default=0),
     )
 
 

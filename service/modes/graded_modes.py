@@ -40,7 +40,7 @@ def levels_if_readable(mode: JudgingMode, check_labels: Callable[[tuple[int, ...
     except ConfigurationError as error:
         readings = replace(mode.readings, levels=None, why_not=(*mode.readings.why_not, ("levels", str(error))))
         left = {name: one for name, one in mode.judge.readings.items() if name != "levels"}
-        return replace(mode, readings=readings, judge=replace(mode.judge, readings=left))
+        return replace(mode, readings=readings, judge=replace(mode.judge, readings=left, most_options=0))
     return mode
 
 
@@ -75,7 +75,8 @@ class GradedModes:
             None if isinstance(levels, str) else levels[1], None if isinstance(extraction, str) else extraction[1]
         )
         fingerprints = {name: one[0].judge.fingerprint for name, one in found.items() if not isinstance(one, str)}
-        return replace(mode, renderer=renderer, readings=readings, judge=replace(mode.judge, readings=fingerprints))
+        judge = replace(mode.judge, readings=fingerprints, most_options=readings.most_options)
+        return replace(mode, renderer=renderer, readings=readings, judge=judge)
 
     @cached_property
     def _levels(self) -> Read | str:

@@ -272,6 +272,14 @@ class CompareInfo(Answer):
     reason: str | None = Field(default=None, description="Why it is not served.")
 
 
+class OptionsInfo(Answer):
+    """How this judge reads levels and choices by their labels, in its default way."""
+
+    most: int = Field(description="So many options can be told apart in one criterion.")
+    trust: Trust = Field(description="`unproven` before its exam is over, which is sat after the start, and without.")
+    exam: Exam | None = Field(default=None, description="null before it is over.")
+
+
 class MoreWays(Answer):
     """What stands in the lists of the same names in `JudgeInfo`, of layouts that were added later: a client from before
     them refuses a list with a layout that it does not know."""
@@ -302,6 +310,7 @@ class JudgeInfo(Answer):
         default_factory=list, description="Those that are over, of modes and layouts that failed, too."
     )
     compare: CompareInfo | None = Field(default=None, description="Older services: null.")
+    options: OptionsInfo | None = Field(default=None, description="null where it reads none, and from older services.")
     labels: dict[str, int] = Field(description="The label tokens and their ids.")
     label_mass_floor: float = Field(description="Below it a criterion abstains.")
     limits: Limits = Field(description="Of one request.")

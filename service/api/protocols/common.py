@@ -57,13 +57,15 @@ _RETRYABLE = frozenset(error.code for error in JudgementError.__subclasses__() i
 class TranslationContext:
     """A translation needs these facts besides the body. `query` is the URL's; `limits` bound one request; `end_tokens`
     are taken off the end of a response; `count_neutral` is called with how often a number stood for a missing reward,
-    where the setting allows it; `judge_names` are those of the deployment."""
+    where the setting allows it; `judge_names` are those of the deployment. `most_options` says how many options the
+    judge that these scoring options name is proven to tell apart by their labels, 0 where nothing is proven."""
 
     query: Mapping[str, str]
     limits: ApiSettings
     end_tokens: Sequence[str] = ()
     count_neutral: Callable[[int], None] = lambda rewards: None
     judge_names: Callable[[], Collection[str]] = tuple
+    most_options: Callable[[Mapping[str, Any]], int] = lambda options: 0
 
     def judge_of(self, model: str) -> dict[str, Any]:
         """The option `judge`, where a protocol's field `model` names a judge of this deployment and the URL none. Any

@@ -12,7 +12,15 @@ from pydantic import Field
 from service.api import problems
 from service.api.bodies.parsing import ParsedRequest, invalid_at, read
 from service.api.protocols import typed_questions
-from service.api.protocols.common import ForeignBody, Label, TranslationContext, build_request, to_json, validated
+from service.api.protocols.common import (
+    ForeignBody,
+    Label,
+    TranslationContext,
+    build_request,
+    options_of,
+    to_json,
+    validated,
+)
 from service.api.protocols.messages import Turn, as_messages, as_response, text, turns
 from service.api.protocols.typed_questions import TypedQuestion
 from trainer_client import wire
@@ -56,19 +64,20 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     conversation = [Turn("user", parsed.input)] if isinstance(parsed.input, str) else turns(parsed.input, "input")
     if not conversation:
         raise invalid_at("input", "the input is empty, so there is nothing to judge")
-    asked = [_typed(question, "questions", place) for place, question in enumerate(parsed.questions)]
+    named = context.judge_of(parsed.model)
+    most = context.most_options({**options_of(context.query), **named})
+    asked = [_typed(question, most, "questions", place) for place, question in enumerate(parsed.questions)]
     shared = {"prompt": as_messages(conversation[:-1])}
     rubrics = typed_questions.rubrics(asked, context.limits.max_criteria)
     last = conversation[-1]
     response = as_response([last]) if last.calls else last.content
-    named = context.judge_of(parsed.model)
     request = build_request([(Label((), {"rubric": rubric, **shared}, named), response) for rubric in rubrics], context)
     if request.mode not in ("verdict", "reasoned"):
         raise invalid_at("query", "questions are answered one by one, in mode `verdict` or `reasoned`")
     return ParsedRequest(request, lambda answer: reply(answer, parsed.questions, asked))
 
 
-def _typed(question: Question, *place: str | int) -> TypedQuestion:
+def _typed(question: Question, most_options: int, *place: str | int) -> TypedQuestion:
     instructions = text(question.instructions, *place, "instructions")
     match question.type:
         case "predicate":
@@ -77,10 +86,10 @@ def _typed(question: Question, *place: str | int) -> TypedQuestion:
             if len({(type(one.value), one.value) for one in question.choices}) < len(question.choices):
                 raise invalid_at(*place, "choices", "two choices have one value")
             described = [(one.name, one.description or "") for one in question.choices]
-            return typed_questions.options(instructions, described, *place, "choices")
+            return typed_questions.options(instructions, described, most_options, *place, "choices")
         case "score":
             labelled = [": ".join(filter(None, (one.label, one.description))) for one in question.levels]
-            return typed_questions.levels(instructions, labelled, *place, "levels")
+            return typed_questions.levels(instructions, labelled, most_options, *place, "levels")
     raise invalid_at(*place, "type", "this judge answers questions of type `predicate`, `choice` and `score`")
 
 
@@ -90,7 +99,7 @@ def reply(answer: wire.ScoreResponse, questions: Sequence[Question], asked: Sequ
     return to_json(
         {
             "model": answer.judge.name or answer.judge.model,
-            "answers": [_answer(*pair) for pair in zip(questions, found, strict=True)],
+            "answers": [_answer(*one) for one in zip(questions, asked, found, strict=True)],
             "usage": {
                 "input_tokens": usage.prompt_tokens,
                 "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
@@ -102,13 +111,14 @@ def reply(answer: wire.ScoreResponse, questions: Sequence[Question], asked: Sequ
     )
 
 
-def _answer(question: Question, p: tuple[float, ...] | None) -> dict[str, Any]:
+def _answer(question: Question, asked: TypedQuestion, p: tuple[float, ...] | None) -> dict[str, Any]:
     head = {"type": question.type, "name": question.name}
     if p is not None and question.type == "predicate":
         return {**head, "probability": p[0]}
     shares = None if p is None else typed_questions.distribution(p)
     if shares is None:
         return {**head, "type": "refusal"}
+    read = {"x_reading": asked.reading}
     if question.type == "choice":
         values = [one.value for one in question.choices]
         probabilities: list[dict[str, Any]] = [
@@ -116,10 +126,10 @@ def _answer(question: Question, p: tuple[float, ...] | None) -> dict[str, Any]:
         ]
         best = values[shares.index(max(shares))]
         confidence = typed_questions.choice_confidence(shares)
-        return {**head, "choice": best, "confidence": confidence, "probabilities": probabilities}
+        return {**head, "choice": best, "confidence": confidence, "probabilities": probabilities, **read}
     probabilities = [
         {"value": at, "label": level.label, "probability": share}
         for at, (level, share) in enumerate(zip(question.levels, shares, strict=True))
     ]
     score, confidence = typed_questions.expected(shares), typed_questions.score_confidence(shares)
-    return {**head, "score": score, "confidence": confidence, "probabilities": probabilities}
+    return {**head, "score": score, "confidence": confidence, "probabilities": probabilities, **read}

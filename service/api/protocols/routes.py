@@ -7,6 +7,7 @@ takes.
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -92,7 +93,20 @@ class ProtocolRoutes:
             end_tokens=COMMON_END_TOKENS if settings.protocol_end_tokens is None else settings.protocol_end_tokens,
             count_neutral=partial(telemetry.count_neutral_rewards, path),
             judge_names=lambda: self._dependencies.lifecycle.judge().deployed,
+            most_options=self._most_options,
         )
+
+    def _most_options(self, options: Mapping[str, Any]) -> int:
+        """Where the request will be refused for its options, it tells none apart."""
+        if options.get("consistency", 1) != 1 or options.get("debias"):
+            return 0  # which levels refuse
+        way = (options.get("mode", "verdict"), options.get("layout", "rubricd"), options.get("judge_prompt"))
+        try:
+            judge = self._dependencies.lifecycle.judge().named(options.get("judge"))
+            found = judge.judging_modes.choose(*way).judge
+        except RubricdError:
+            return 0
+        return found.most_options if judge.trust_of(found.reading_options) == "proven" else 0
 
 
 def _translated(path: str, parse: Translation, context: TranslationContext, body: bytes) -> ParsedRequest:

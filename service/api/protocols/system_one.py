@@ -27,6 +27,7 @@ from service.api.protocols.common import (
     may_come_later,
     missing_reason,
     missing_verdicts,
+    options_of,
     to_json,
     validated,
 )
@@ -74,12 +75,13 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     """Raises InvalidRequest."""
     data = read(body, problems.names_of(Body))
     parsed = validated(data, Body)
+    named = context.judge_of(parsed.model)
+    most = context.most_options({**options_of(context.query), **named})
     numbered = enumerate(parsed.questions.items())
-    asked = {id: _typed(question, "questions", _named(id, at)) for at, (id, question) in numbered}
+    asked = {id: _typed(question, most, "questions", _named(id, at)) for at, (id, question) in numbered}
     prompt, response, reference = _judged(parsed.state)
     shared = {"prompt": prompt} | ({} if reference is None else {"reference": reference})
     rubrics = typed_questions.rubrics([*asked.values()], context.limits.max_criteria)
-    named = context.judge_of(parsed.model)
     labels = [Label((), {"rubric": rubric, **shared}, named) for rubric in rubrics]
     request = build_request([(label, response) for label in labels], context)
     if request.mode not in ("verdict", "reasoned"):
@@ -113,16 +115,17 @@ def _conversation(asked: Content | None) -> list[dict[str, Any]]:
     return [{"role": "user", "content": _text(asked)}]
 
 
-def _typed(question: Question, *place: str | int) -> TypedQuestion:
+def _typed(question: Question, most_options: int, *place: str | int) -> TypedQuestion:
     instructions = "" if question.instructions is None else _text(question.instructions)
     match question.type, question.criteria:
         case "noul", dict() | None as sides:
             return _noul(instructions, sides or {}, *place)
         case "choice", dict() as named:
             described = [(name, "" if text is None else _text(text)) for name, text in named.items()]
-            return typed_questions.options(instructions, described, *place, "criteria")
+            return typed_questions.options(instructions, described, most_options, *place, "criteria")
         case "score", list() as levels:
-            return typed_questions.levels(instructions, [_text(level) for level in levels], *place, "criteria")
+            said = [_text(level) for level in levels]
+            return typed_questions.levels(instructions, said, most_options, *place, "criteria")
         case "noul" | "choice" | "score" as kind, _:
             wanted = {"noul": "an object with `true` and `false`", "choice": "an object of options"}
             raise invalid_at(*place, "criteria", f"the criteria of a {kind} are {wanted.get(kind, 'a list of levels')}")
@@ -144,7 +147,7 @@ def _text(content: Content) -> str:
 
 def _reply(answer: wire.ScoreResponse, questions: Mapping[str, Question], asked: Mapping[str, TypedQuestion]) -> bytes:
     found = typed_questions.answers([*asked.values()], answer.results)
-    answers = {id: _answer(question, p) for (id, question), p in zip(questions.items(), found, strict=True)}
+    answers = {id: _answer(questions[id], asked[id], p) for id, p in zip(questions, found, strict=True)}
     if missing := [id for id, one in answers.items() if one is None]:
         if missing_verdicts(answer.results).keys() == {"too_long"}:  # it is so each time, so it is no 503
             raise BodyTooLarge("the state and the longest question are more than this judge reads; shorten the state")
@@ -155,7 +158,7 @@ def _reply(answer: wire.ScoreResponse, questions: Mapping[str, Question], asked:
     return to_json({"model": answer.judge.name or answer.judge.model, "answers": answers, "usage": usage})
 
 
-def _answer(question: Question, p: tuple[float, ...] | None) -> dict[str, Any] | None:
+def _answer(question: Question, asked: TypedQuestion, p: tuple[float, ...] | None) -> dict[str, Any] | None:
     if p is None:
         return None
     if question.type == "noul":
@@ -167,7 +170,13 @@ def _answer(question: Question, p: tuple[float, ...] | None) -> dict[str, Any] |
         probabilities = dict(zip(question.criteria, shares, strict=True))
         best = max(probabilities, key=probabilities.__getitem__)
         confidence = typed_questions.choice_confidence(shares)
-        return {"type": "choice", "choice": best, "confidence": confidence, "probabilities": probabilities}
+        return {
+            "type": "choice",
+            "choice": best,
+            "confidence": confidence,
+            "probabilities": probabilities,
+            "x_reading": asked.reading,
+        }
     levels = question.criteria or []
     return {
         "type": "score",
@@ -175,6 +184,7 @@ def _answer(question: Question, p: tuple[float, ...] | None) -> dict[str, Any] |
         "confidence": typed_questions.score_confidence(shares),
         "legend": {str(at): level for at, level in enumerate(levels)},
         "probabilities": {str(at): share for at, share in enumerate(shares)},
+        "x_reading": asked.reading,
     }
 
 

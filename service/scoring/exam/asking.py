@@ -12,6 +12,8 @@ from service.modes.label_verdict import read_both
 from service.modes.modes import JudgingMode, ModeResult, Query, Step, VerdictMode, render_prompts
 from service.modes.rating import Rating
 from service.rubrics.judgement import Verdict, abstains
+from service.rubrics.levels import LevelVerdict, expected_value
+from service.rubrics.rubric import Criterion
 from service.scheduling import Scheduler
 from service.scoring.exam.questions import Question
 
@@ -19,15 +21,19 @@ Answers = list[float | None]
 
 
 async def answers_of(judging_mode: JudgingMode, questions: Sequence[Question], scheduler: Scheduler) -> Answers:
-    """P(met) of each question, or its expected rating. Raises Unavailable or Overloaded where the scheduler refuses the
-    questions, EngineFailed where the engine failed on one: then nothing is known about the judge."""
+    """P(met) of each question, or its expected rating or value. Raises Unavailable or Overloaded where the scheduler
+    refuses the questions, EngineFailed where the engine failed on one: then nothing is known about the judge."""
     queries = [question.query(judging_mode.judge.mode) for question in questions]
     results = await ask(judging_mode, queries, scheduler)
-    if isinstance(judging_mode, VerdictMode) and judging_mode.reads_both and judging_mode.opposite is not None:
+    plain = all(query.criterion is None or query.criterion.plain for query in queries)
+    if isinstance(judging_mode, VerdictMode) and judging_mode.reads_both and judging_mode.opposite and plain:
         others = await ask(judging_mode.opposite, queries, scheduler)
         results = [_both(one, other) for one, other in zip(results, others, strict=True)]
     floor = judging_mode.judge.mass_floor
-    return [None if isinstance(one, JudgementError) else _number(one, floor) for one in results]
+    return [
+        None if isinstance(one, JudgementError) else _number(one, question.criterion, floor)
+        for question, one in zip(questions, results, strict=True)
+    ]
 
 
 async def ask(
@@ -78,10 +84,12 @@ def _both(plain: ModeResult | JudgementError, opposite: ModeResult | JudgementEr
     return opposite if isinstance(plain, Verdict) else plain
 
 
-def _number(result: ModeResult, floor: float) -> float | None:
+def _number(result: ModeResult, criterion: Criterion, floor: float) -> float | None:
     if abstains(result.label_mass, floor):
         return None
     if isinstance(result, Rating):
         return result.expected
-    assert isinstance(result, Verdict)  # the exam asks about plain criteria
+    if isinstance(result, LevelVerdict):
+        return expected_value(result.p_levels, criterion.options)
+    assert isinstance(result, Verdict)  # the exam asks for no values
     return result.p_met

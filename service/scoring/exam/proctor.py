@@ -1,7 +1,7 @@
 """The proctor asks each way of judging the exam once, and says how far its verdicts can be trusted.
 
 The default way sits its exam at the start, another one when it is first wanted: written answers, or a long layout, take
-a slow judge minutes.
+a slow judge minutes. How options are read by their labels has an exam of its own, after the start, beside the requests.
 
 Guarantees: a way that failed its exam judges nothing, and a way that can fail judges nothing before its exam is over.
 A toy cannot fail: nobody believes it anyway, and a dry run needs every mode. An engine that fails during an exam proves
@@ -18,7 +18,7 @@ from types import MappingProxyType
 from service.clock import Clock, wait_all
 from service.errors import ConfigurationError, InvalidRequest, Unavailable
 from service.modes.fingerprint import JudgeIdentity
-from service.modes.modes import JudgingMode
+from service.modes.modes import JudgingMode, VerdictMode
 from service.observability import Telemetry
 from service.scheduling import Scheduler
 from service.scoring.exam.asking import Answers, answers_of
@@ -82,6 +82,19 @@ class Proctor:
             failed.append(f"{_described(judging_mode.judge)}: {found.reason}")
         raise ConfigurationError(f"the judge can be asked in no way: {'; '.join(failed)}. Name another `judge`")
 
+    async def examine_options(self, judging_mode: JudgingMode) -> None:
+        """Returns once it is known how well this way reads options by their labels. One that reads none, and a toy, sit
+        no exam of it."""
+        reading = judging_mode.readings.levels if isinstance(judging_mode, VerdictMode) else None
+        if reading is None or judging_mode.judge.identity.toy:
+            return
+        while (error := await self._sits(judging_mode, of=reading.judge)) is not None:
+            log.warning("the exam of options could not be asked: %s", error)
+            await self._clock.sleep(_AGAIN_S)
+        found = self.grades[reading.judge.fingerprint]
+        if found.trust != "proven":
+            log.info("judge %s is unproven in reading options: %s", reading.judge.identity.model, found.reason)
+
     async def admit(self, judging_mode: JudgingMode, deadline_s: float | None) -> None:
         """Waits for the end of the mode's exam, if it can fail. Raises InvalidRequest where it failed, Unavailable
         where it could not be asked before the deadline."""
@@ -106,22 +119,25 @@ class Proctor:
     def questions_for(self, judge: JudgeIdentity) -> Sequence[Question]:
         return self._exam.for_mode(judge.mode)
 
-    async def _sits(self, judging_mode: JudgingMode, deadline_s: float | None = None) -> str | None:
-        """Waits for the way's one exam, until the deadline. Returns why it could not be asked, if it could not."""
-        key = judging_mode.judge.fingerprint
+    async def _sits(
+        self, judging_mode: JudgingMode, deadline_s: float | None = None, *, of: JudgeIdentity | None = None
+    ) -> str | None:
+        """Waits for the way's one exam, or for that `of` one of its readings, until the deadline. Returns why it could
+        not be asked, if it could not."""
+        judge = of or judging_mode.judge
+        key = judge.fingerprint
         if key in self.grades:
             return None
         sitting = self._sittings.get(key)
         if sitting is None:
-            asking = self._ask(judging_mode)
+            asking = self._ask(judging_mode, judge)
             sitting = self._sittings[key] = asyncio.get_running_loop().create_task(asking, name="exam")
             sitting.add_done_callback(partial(self._ended, key))
         await wait_all(self._clock, [sitting], deadline_s)
         error = sitting.exception() if sitting.done() and not sitting.cancelled() else None
         return None if error is None else f"{type(error).__name__}: {error}"
 
-    async def _ask(self, judging_mode: JudgingMode) -> Answers:
-        judge = judging_mode.judge
+    async def _ask(self, judging_mode: JudgingMode, judge: JudgeIdentity) -> Answers:
         questions = self._exam.for_mode(judge.mode)
         answers = await answers_of(judging_mode, questions, self._scheduler)
         found = grade(judge.mode, questions, answers)

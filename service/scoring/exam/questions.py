@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from service.modes.comparison import shown
 from service.modes.modes import Query
-from service.rubrics.rubric import Candidate, Criterion
+from service.rubrics.rubric import Candidate, Criterion, Option
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,16 @@ class Question:
     candidate: Candidate
     criterion: Criterion
     met: bool
+
+    def with_options(self) -> "Iterator[Question]":
+        """The criterion and the other one of its prompt as the options of one criterion, in both orders. The question
+        is met where the first of the two is true: 1 is its value, and 0 the other's."""
+        first, *others = (self.criterion, *(one for one in self.candidate.criteria if one.id != self.criterion.id))
+        for other in others:
+            options = Option(first.text, 1.0), Option(other.text, 0.0)
+            for listed in (options, options[::-1]):
+                graded = Criterion(first.id, "Which statement is true of the response?", 1.0, options=listed)
+                yield replace(self, criterion=graded)
 
     @property
     def on_empty(self) -> bool:
@@ -58,11 +68,15 @@ class Exam:
 
     def for_mode(self, mode: str) -> tuple[Question, ...]:
         """Mode `reasoned` writes a document a question, and gets fewer of them. Without a rubric there is a good and a
-        poor response alone. Mode `compare` gets each pair in both orders."""
+        poor response alone. Mode `compare` gets each pair in both orders. `levels`, which is how options are read by
+        their labels, gets each response with both criteria of its prompt as options, in both orders."""
         if mode == "likert":
             return tuple(one for one in self.questions if one.criterion.id == WANTED)
         if mode == "compare":
             return tuple(_compared(self.questions))
+        if mode == "levels":
+            wanted = (one for one in self.questions if one.criterion.id == WANTED)
+            return tuple(asked for one in wanted for asked in one.with_options())
         return self.questions[:WRITTEN] if mode == "reasoned" else self.questions
 
 
