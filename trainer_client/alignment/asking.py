@@ -13,6 +13,7 @@ from trainer_client.alignment.answers import Answer, Cost, Store
 from trainer_client.alignment.arms import Ask
 from trainer_client.client import Compared, Failed, JudgeClient, Outcome
 from trainer_client.errors import BodyTooLarge, InvalidRequest
+from trainer_client.http.options import CompareOptions
 from trainer_client.http.retry import TRANSIENT
 from trainer_client.labels.labelled import digest
 from trainer_client.preferences.pairs import PreferencePair
@@ -28,12 +29,14 @@ _ENVELOPE_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """One judge of a study. `name` tells it from the others."""
+    """One judge of a study. `name` tells it from the others; `asked` is its name in its deployment, where it is asked
+    by one."""
 
     name: str
     url: str
     client: JudgeClient
     info: wire.JudgeInfo
+    asked: str | None = None
 
     def fingerprint(self, ask: Ask) -> str | None:
         """That of its mode; None where it does not serve it."""
@@ -108,7 +111,7 @@ async def ask_all(
         some = left[start : start + size]
         start += len(some)
         before, began_s = client.usage, time.monotonic()
-        outcomes = await _outcomes(client, ask, [one.sent for one in some], expected)
+        outcomes = await _outcomes(judge, ask, [one.sent for one in some], expected)
         used, seconds = client.usage - before, time.monotonic() - began_s
         size = next_size(size, seconds)
         store.spend(
@@ -140,13 +143,17 @@ def next_size(size: int, seconds: float) -> int:
 
 
 async def _outcomes(
-    client: JudgeClient, ask: Ask, sent: Sequence[wire.Item | wire.PairItem], expected: str
+    judge: Judge, ask: Ask, sent: Sequence[wire.Item | wire.PairItem], expected: str
 ) -> Sequence[Outcome | Compared]:
+    client = judge.client
+    pinned: CompareOptions = {"expect_judge": expected}
+    if judge.asked is not None:
+        pinned["judge"] = judge.asked
     if ask.mode == "compare":
         pairs = [one for one in sent if isinstance(one, wire.PairItem)]
-        return await client.compare(pairs, wait_for_judge_s=_WAIT_S, expect_judge=expected)
+        return await client.compare(pairs, wait_for_judge_s=_WAIT_S, **pinned)
     items = [one for one in sent if isinstance(one, wire.Item)]
-    return await client.score(items, mode=ask.mode, wait_for_judge_s=_WAIT_S, expect_judge=expected)
+    return await client.score(items, mode=ask.mode, wait_for_judge_s=_WAIT_S, **pinned)
 
 
 def _answer(ask: Ask, outcome: Outcome | Compared, sent: wire.Item | wire.PairItem) -> Answer:

@@ -61,7 +61,7 @@ def study_of(
     prices: Mapping[str, Prices],
 ) -> Study:
     """From the answers that are in the store. `more` are facts about how the pairs came to be, `prices` are by the
-    judges' urls."""
+    judges' names."""
     results = tuple(_judge(judge, arms, pairs, store) for judge in judges)
     facts = {
         "pairs": len(pairs),
@@ -72,8 +72,7 @@ def study_of(
         "digest": digest([[pair.id, pair.chosen, pair.rejected] for pair in pairs]),
         **more,
     }
-    by_name = {judge.name: prices.get(judge.url, (None, None)) for judge in judges}
-    return Study(facts, results, tuple(differences(results, pairs)), by_name)
+    return Study(facts, results, tuple(differences(results, pairs)), prices)
 
 
 def _judge(judge: Judge, arms: Sequence[Arm], pairs: Sequence[PreferencePair], store: Store) -> JudgeResult:
@@ -86,7 +85,7 @@ def _judge(judge: Judge, arms: Sequence[Arm], pairs: Sequence[PreferencePair], s
             costs[ask.name] = store.cost(by, ask.name)
     return JudgeResult(
         judge.name,
-        {**about, "url": judge.url, "label_mass_floor": info.label_mass_floor},
+        {**about, "url": judge.url, "name": judge.asked, "label_mass_floor": info.label_mass_floor},
         tuple(arm_result(judge, arm, pairs, store) for arm in arms),
         costs,
     )

@@ -23,7 +23,7 @@ from trainer_client.agreement.spent import Spent
 from trainer_client.agreement.thresholds import KNOWN, Limit, beyond
 from trainer_client.cli.agree_lines import lines
 from trainer_client.cli.progress import criteria_progress
-from trainer_client.cli.service_arguments import add_prices, count, explained, prices_of
+from trainer_client.cli.service_arguments import add_judge_name, add_prices, count, explained, judge_option, prices_of
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("labels", nargs="+", metavar="LABELS", help=f"labelled rows in {sources.KINDS} (docs/guide/judge-quality.md)")
     add("--url", action="append", metavar="URL", help=f"address of a judge service ({_DEFAULT_URL}); may be repeated")
+    add_judge_name(parser, repeated="may be repeated")
     add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
     add("--mode", action="append", choices=MODES, help="judging mode (verdict); may be repeated")
     add("--layout", action="append", choices=get_args(wire.Layout), help="prompt layout (rubricd); may be repeated")
@@ -84,6 +85,11 @@ class _Arm:
 
     url: str
     options: ScoreOptions
+
+    @property
+    def priced(self) -> tuple[str, str]:
+        """The judge, which has one price in every mode and prompt."""
+        return self.url, self.options.get("judge") or ""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -156,7 +162,7 @@ def _beside(args: argparse.Namespace, given: Path | None, ending: str) -> Path:
 async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> list[Asked]:
     """Asks the judges one after the other. A mode that one of several lacks is named and left out."""
     arms = _arms(args)
-    prices = prices_of(args, list(dict.fromkeys(arm.url for arm in arms)))
+    prices = prices_of(args, list(dict.fromkeys(arm.priced for arm in arms)))
     found: list[tuple[_Arm, Judged, Spent]] = []
     lacking: list[InvalidRequest] = []
     with criteria_progress(len(arms) * sum(len(one.criteria) for one in labels.items), args.quiet) as told:
@@ -165,7 +171,7 @@ async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> list
                 began_s = time.monotonic()
                 try:
                     judged = await judge_labels(client, labels, options=arm.options, store=store, progress=told)
-                    found.append((arm, judged, _spent(client, time.monotonic() - began_s, *prices[arm.url])))
+                    found.append((arm, judged, _spent(client, time.monotonic() - began_s, *prices[arm.priced])))
                 except InvalidRequest as error:
                     lacking.append(error)
                     print(f"rubricd: {_name(arm, arms)}: {error}", file=sys.stderr)
@@ -191,11 +197,13 @@ def _spent(client: JudgeClient, seconds: float, price_in: float | None, price_ou
 
 
 def _arms(args: argparse.Namespace) -> list[_Arm]:
-    """Every service in every mode, layout and prompt that was asked for. One mode and layout has prompts to choose."""
+    """Every judge in every mode, layout and prompt that was asked for. One mode and layout has prompts to choose."""
     found = []
-    asked = (args.url or [_DEFAULT_URL], args.mode or ["verdict"], args.layout or ["rubricd"])
-    for url, mode, layout in dict.fromkeys(product(*asked)):
-        common: ScoreOptions = {"mode": mode, "layout": layout, "threshold": args.threshold}
+    judges = args.url or [_DEFAULT_URL], args.judge or [None]
+    for url, name, mode, layout in dict.fromkeys(
+        product(*judges, args.mode or ["verdict"], args.layout or ["rubricd"])
+    ):
+        common: ScoreOptions = {"mode": mode, "layout": layout, "threshold": args.threshold, **judge_option(name)}
         if mode == "reasoned":
             common["votes"] = args.votes
         if (mode, layout) != ("verdict", "rubricd") or not args.judge_prompt:
@@ -207,15 +215,16 @@ def _arms(args: argparse.Namespace) -> list[_Arm]:
 
 
 def _name(arm: _Arm, arms: Sequence[_Arm]) -> str:
-    """What tells the judge from the others of the run; its mode where nothing does."""
+    """What tells the judge from the others of the run; its name or else its mode where nothing does."""
     ways = [_way(one) for one in arms]
     told = [own for own, others in zip(_way(arm), zip(*ways, strict=True), strict=True) if len(set(others)) > 1]
-    return " ".join(filter(None, told)) or str(arm.options["mode"])
+    return " ".join(filter(None, told)) or arm.options.get("judge") or str(arm.options["mode"])
 
 
-def _way(arm: _Arm) -> tuple[str, str, str, str]:
+def _way(arm: _Arm) -> tuple[str, str, str, str, str]:
     address = arm.url.removeprefix("http://").removeprefix("https://")
-    return address, arm.options["mode"], arm.options["layout"], arm.options.get("judge_prompt") or ""
+    asked = arm.options
+    return address, asked.get("judge") or "", asked["mode"], asked["layout"], asked.get("judge_prompt") or ""
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
@@ -25,7 +26,7 @@ from trainer_client.alignment.page import page
 from trainer_client.alignment.study import Study, study_of
 from trainer_client.cli.align_lines import lines
 from trainer_client.cli.progress import questions_progress
-from trainer_client.cli.service_arguments import add_prices, count, explained, prices_of
+from trainer_client.cli.service_arguments import add_judge_name, add_prices, count, explained, prices_of
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("pairs", nargs="+", metavar="PAIRS", help=f"pairs of responses in {sources.KINDS} (docs/guide/align.md)")
     add("--url", action="append", metavar="URL", help=f"address of a judge service ({_DEFAULT_URL}); may be repeated")
+    add_judge_name(parser, repeated="may be repeated")
     add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
     add("--arm", action="append", default=[], choices=NAMES, help="an arm of the study (all); may be repeated")
     add(
@@ -155,20 +157,20 @@ async def _study(args: argparse.Namespace, taken: _Taken, path: Path) -> Study:
                 if judge.fingerprint(ask) is None:
                     print(f"rubricd: {judge.name} does not serve {ask.mode}: {judge.why_not(ask)}", file=sys.stderr)
                 await ask_all(judge, ask, taken.pairs, store, told)
-        prices = prices_of(args, [judge.url for judge in judges])
+        prices = prices_of(args, [judge.name for judge in judges])
         return study_of(judges, arms, taken.pairs, store, more=taken.more, prices=prices)
 
 
 async def _judges(args: argparse.Namespace, stack: AsyncExitStack) -> Sequence[Judge]:
     found = []
     token = os.environ.get(args.token_env) or None
-    urls = list(dict.fromkeys(args.url or [_DEFAULT_URL]))
-    for url in urls:
+    for url, asked in dict.fromkeys(product(args.url or [_DEFAULT_URL], args.judge or [None])):
         client = await stack.enter_async_context(JudgeClient(url, token=token))
-        found.append((url, client, await client.judge()))
-    models = [Path(info.model).name for _, _, info in found]
-    named = models if len(set(models)) == len(models) else [url.partition("://")[2] or url for url in urls]
-    return [Judge(name, *one) for name, one in zip(named, found, strict=True)]
+        found.append((url, client, await client.judge(asked), asked))
+    models = [asked or Path(info.model).name for _, _, info, asked in found]
+    if len(set(models)) < len(models):
+        models = [" ".join(filter(None, (url.partition("://")[2] or url, asked))) for url, _, _, asked in found]
+    return [Judge(name, *one) for name, one in zip(models, found, strict=True)]
 
 
 def _write(path: Path, text: str) -> None:

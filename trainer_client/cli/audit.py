@@ -21,6 +21,7 @@ from trainer_client.audit.collection import Answers, collect
 from trainer_client.audit.page import page
 from trainer_client.audit.rivals import rivals
 from trainer_client.cli import audit_pairs
+from trainer_client.cli.service_arguments import add_judge_name, judge_option
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help=f"responses with rubrics: rows in {sources.KINDS}, as `rubricd score`")
     add("--url", default="http://127.0.0.1:8000", metavar="URL", help="address of the judge service (%(default)s)")
+    add_judge_name(parser)
     add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
     add("--mode", default="verdict", choices=get_args(wire.Mode), help="judging mode (%(default)s)")
     add("--layout", default="rubricd", choices=get_args(wire.Layout), help="prompt layout (%(default)s)")
@@ -121,12 +123,17 @@ def _rows(args: argparse.Namespace) -> Rows:
 async def _audited(args: argparse.Namespace, chosen: Rows, out: Path) -> Audit:
     token = os.environ.get(args.token_env) or None
     async with JudgeClient(args.url, token=token) as client:
-        info = await client.judge()
+        info = await client.judge(args.judge)
         client.batch_items = min(client.batch_items, info.limits.max_items)
         client.batch_bytes = max(1, min(client.batch_bytes, info.limits.max_body_bytes - _ENVELOPE_BYTES))
         judge = _judge(info, args.mode, args.layout)
         askings = list(askings_of(checks_in(judge.mode), chosen.rows).values())
-        options = {"mode": args.mode, "layout": args.layout, "expect_judge": judge.fingerprint}
+        options = {
+            "mode": args.mode,
+            "layout": args.layout,
+            "expect_judge": judge.fingerprint,
+            **judge_option(args.judge),
+        }
         answers = await _collected(args, client, askings, options, out)
     if not answers.by_key and answers.first_error is not None:
         raise answers.first_error

@@ -70,7 +70,7 @@ def _pairs(args: argparse.Namespace) -> RunPairs:
 async def _audited(args: argparse.Namespace, found: RunPairs, out: Path) -> RunAudit:
     token = os.environ.get(args.token_env) or None
     async with JudgeClient(args.url, token=token) as client:
-        judge = Judge("judge", args.url, client, await client.judge())
+        judge = Judge(args.judge or "judge", args.url, client, await client.judge(args.judge), args.judge)
         if judge.fingerprint(BARE.ask) is None:
             raise DataError(f"this judge compares no responses: {judge.why_not(BARE.ask)}")
         with (

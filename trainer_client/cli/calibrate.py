@@ -18,7 +18,7 @@ from trainer_client.calibration.collection import collect, queries
 from trainer_client.calibration.made import Made, make, read_file, write_file
 from trainer_client.calibration.rows import PriorOf, Rows
 from trainer_client.cli.progress import criteria_progress
-from trainer_client.cli.service_arguments import add_service, explained
+from trainer_client.cli.service_arguments import add_judge_name, add_service, composed_of, explained, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("files", nargs="+", metavar="LABELS", help="labelled rows (docs/guide/judge-quality.md)")
     add_service(parser)
+    add_judge_name(parser)
     add("--mode", default="verdict", choices=MODES, help="judging mode (%(default)s)")
     add("--layout", default="rubricd", choices=get_args(wire.Layout), help="prompt layout (%(default)s)")
     add("--judge-prompt", metavar="NAME", help="the judge's prompt, one that it serves (its default)")
@@ -82,12 +83,13 @@ def run(args: argparse.Namespace) -> int:
         print(line)
     if later := judged.may_come_later:
         print(f"rubricd: {later} verdicts are missing for the moment; the same command asks for them", file=sys.stderr)
-    print(f"rubricd: {made.calibration.name} for judge {made.calibration.judge} is in {args.out}")
+    whose = made.calibration.judge if args.judge is None else f"`{args.judge}` ({made.calibration.judge})"
+    print(f"rubricd: {made.calibration.name} for judge {whose} is in {args.out}")
     return 0
 
 
 async def _collected(args: argparse.Namespace, labels: Labels) -> tuple[Judged, Rows]:
-    options: ScoreOptions = {"mode": args.mode, "layout": args.layout}
+    options: ScoreOptions = {"mode": args.mode, "layout": args.layout, **judge_option(args.judge)}
     if args.judge_prompt is not None:
         options["judge_prompt"] = args.judge_prompt
     priors = _PRIORS[args.priors] if args.mode == "verdict" else ()
@@ -95,7 +97,17 @@ async def _collected(args: argparse.Namespace, labels: Labels) -> tuple[Judged, 
     with criteria_progress(queries(labels, priors), args.quiet) as progress:
         token = os.environ.get(args.token_env) or None
         async with JudgeClient(args.url, token=token, concurrency=args.concurrency) as client:
+            _check_calibratable(await client.judge(args.judge))
             return await collect(client, labels, priors, options=options, store=store, progress=progress)
+
+
+def _check_calibratable(info: wire.JudgeInfo) -> None:
+    """Raises DataError for a composition: `--calibration` is of a judge that an engine runs."""
+    if composed := composed_of(info):
+        raise DataError(
+            f"{composed}, and a calibration is of one judge; calibrate these by --judge, and name each file in its "
+            "entry of the judges file"
+        )
 
 
 def lines(made: Made) -> Iterator[str]:

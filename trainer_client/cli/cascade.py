@@ -23,7 +23,7 @@ from trainer_client.cascade.planning import Kind, NoPlan, Wanted, as_wire, plan
 from trainer_client.cascade.spending import Cost, cost, keep_run
 from trainer_client.cascade.verdicts import judged_rows
 from trainer_client.cli.progress import criteria_progress
-from trainer_client.cli.service_arguments import add_prices, explained
+from trainer_client.cli.service_arguments import add_judge_name, add_prices, explained, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("labels", nargs="+", metavar="LABELS", help=f"labelled rows in {sources.KINDS} (docs/guide/judge-quality.md)")
     each = "one for all judges, or one for each, the cheapest first"
     add("--url", action="append", metavar="URL", help=f"address of a judge service ({_DEFAULT_URL}); {each}")
+    add_judge_name(own, repeated=each)
     add("--mode", action="append", choices=MODES, help=f"judging mode (verdict); {each}")
     add("--judge-prompt", action="append", metavar="NAME", help=f"the judge's prompt (its default); {each}")
     add("--layout", choices=get_args(wire.Layout), default="rubricd", help="prompt layout (%(default)s)")
@@ -144,6 +145,7 @@ def _arms(args: argparse.Namespace) -> list[_Arm]:
     """Raises DataError where the arguments name no two judges."""
     given: dict[str, list[Any]] = {
         "--url": args.url or [_DEFAULT_URL],
+        "--judge": args.judge or [None],
         "--mode": args.mode or ["verdict"],
         "--judge-prompt": args.judge_prompt or [None],
         "--price-in": args.price_in or [None],
@@ -157,15 +159,17 @@ def _arms(args: argparse.Namespace) -> list[_Arm]:
             raise DataError(f"{name}: a price is a number from 0 on")
     if not 2 <= judges <= _MOST_JUDGES:
         raise DataError(
-            f"{judges} judge is no cascade; give --url, --mode or --judge-prompt once for each, the cheapest first"
+            f"{judges} judge is no cascade; give --url, --judge, --mode or --judge-prompt once for each, the cheapest "
+            "first"
             if judges < 2
             else f"a cascade has at most {_MOST_JUDGES} judges, and {judges} are given"
         )
     arms = []
-    for url, mode, prompt, price_in, price_out in zip(
+    for url, name, mode, prompt, price_in, price_out in zip(
         *(values * judges if len(values) == 1 else values for values in given.values()), strict=True
     ):
-        options: ScoreOptions = {"mode": mode, "layout": args.layout, "threshold": 0.5}  # as `rubricd agree` asks
+        # as `rubricd agree` asks
+        options: ScoreOptions = {"mode": mode, "layout": args.layout, "threshold": 0.5, **judge_option(name)}
         if mode == "reasoned":
             options["votes"] = 1
         if prompt is not None:
@@ -184,7 +188,7 @@ async def _asked(
     with criteria_progress(len(arms) * sum(len(one.criteria) for one in labels.items), args.quiet) as told:
         for arm in arms:
             async with JudgeClient(arm.url, token=token) as client:
-                judge = judge_asked(await client.judge(), arm.options).fingerprint
+                judge = judge_asked(await client.judge(arm.options.get("judge")), arm.options).fingerprint
                 if any(judge == one.judge.fingerprint for one, _ in found):
                     raise DataError(f"judge {judge} is given twice; a cascade needs different judges")
                 began_s = time.monotonic()
@@ -209,9 +213,9 @@ def _spent(client: JudgeClient, seconds: float) -> Spent:
 
 
 def _names(judged: Sequence[Judged]) -> list[str]:
-    """The models' names, each with its place where two judges are of one model."""
-    models = [Path(one.judge.model).name or "judge" for one in judged]
-    return [f"{name} ({n})" if models.count(name) > 1 else name for n, name in enumerate(models, 1)]
+    """The judges' names or else the models', each with its place where two are the same."""
+    names = [one.options.get("judge") or Path(one.judge.model).name or "judge" for one in judged]
+    return [f"{name} ({n})" if names.count(name) > 1 else name for n, name in enumerate(names, 1)]
 
 
 def _beside(args: argparse.Namespace, given: Path | None, ending: str) -> Path:

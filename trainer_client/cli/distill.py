@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
+from trainer_client.cli.service_arguments import add_judge_name, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--base", required=True, metavar="MODEL", help="the chat model to train: a folder, or a name on the hub")
     add("--out", required=True, type=Path, metavar="FOLDER", help="the judge's new folder")
     add("--teacher", metavar="URL", help="learn the verdicts of the judge at this address instead of the labels")
+    add_judge_name(parser, flag="--teacher-judge")
     add("--teacher-mode", default="verdict", choices=get_args(wire.Mode)[:2], help="its judging mode (%(default)s)")
     add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with its key (%(default)s)")
     add("--test", metavar="FILE", help="labelled rows of which nothing is learned, for the card's figures")
@@ -155,10 +157,10 @@ async def _taught(args: argparse.Namespace, labels: Labels, work: Path) -> Any:
     from trainer_client.distillation.run import make_folder
     from trainer_client.distillation.teacher import teach
 
-    options: ScoreOptions = {"mode": args.teacher_mode}
+    options: ScoreOptions = {"mode": args.teacher_mode, **judge_option(args.teacher_judge)}
     total = sum(len(one.criteria) for one in labels.items)
     async with JudgeClient(args.teacher, token=os.environ.get(args.token_env) or None) as client:
-        await client.judge()  # a wrong address or key is found before a folder is made
+        await client.judge(args.teacher_judge)  # a wrong address or key is found before a folder is made
         make_folder(work)
         store = work / "teacher.jsonl"
         if not sys.stderr.isatty():

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 import httpx
 
 from trainer_client.cli.doctor_checks import Asked, Finding, examine
-from trainer_client.cli.service_arguments import add_url_and_key
+from trainer_client.cli.service_arguments import add_judge_name, add_url_and_key
 
 DESCRIPTION = (
     "Say what stands between this machine and a judge service: proxies, TLS, reach, clocks, versions, key, the judge "
@@ -21,6 +21,7 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_url_and_key(parser)
+    add_judge_name(parser)
     parser.add_argument("--timeout-s", type=_seconds, default=10.0, metavar="S", help="of each request (%(default)g)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         print("rubricd: --url: an address begins with http:// or https://, and names a host", file=sys.stderr)
         return 2
     key = os.environ.get(args.token_env) or None
-    asked = Asked(url, key, args.token_env, _version(), args.timeout_s)
+    asked = Asked(url, key, args.token_env, _version(), args.timeout_s, args.judge)
     try:
         findings = list(examine(asked))
     except KeyboardInterrupt:

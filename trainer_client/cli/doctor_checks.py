@@ -16,6 +16,7 @@ import httpx
 from pydantic import ValidationError
 
 from trainer_client import wire
+from trainer_client.http.one_judge import judge_path
 
 Level = Literal["ok", "warning", "error"]
 SKEW_S = 5.0
@@ -35,13 +36,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is examined. `key_from` names where the key is from; `client` is this package's version."""
+    """What is examined. `key_from` names where the key is from; `client` is this package's version; `judge` is the name
+    of one of several judges."""
 
     url: httpx.URL
     key: str | None
     key_from: str
     client: str | None
     timeout_s: float = 10.0
+    judge: str | None = None
 
 
 def examine(asked: Asked, transport: httpx.BaseTransport | None = None) -> Iterator[Finding]:
@@ -64,12 +67,14 @@ def examine(asked: Asked, transport: httpx.BaseTransport | None = None) -> Itera
         try:
             ready = client.get(_at(asked.url, "/readyz"))
             headers = {} if asked.key is None else {"Authorization": f"Bearer {asked.key}"}
-            judge = client.get(_at(asked.url, "/v1/judge"), headers=headers)
+            judge = client.get(_at(asked.url, judge_path(asked.judge)), headers=headers)
         except httpx.HTTPError as error:
             yield _unreachable(asked, error)
             return
     yield _readiness(ready)
     yield _key(asked, judge)
+    if judge.status_code == 422:
+        yield Finding("judge", "error", _detail(judge), "name another one by --judge, or none for the first")
     if judge.status_code == 200:
         yield from _judge(judge)
 
@@ -194,7 +199,7 @@ def _detail(answer: httpx.Response) -> str:
 
 def _key(asked: Asked, judge: httpx.Response) -> Finding:
     match judge.status_code:
-        case 200:
+        case 200 | 422:  # 422: it does not know the judge that is named
             return Finding("key", "ok", "accepted" if asked.key else "none was sent, and none is needed")
         case 401 if asked.key is None:
             return Finding("key", "error", "the service wants a key", f"put your team's key into {asked.key_from}")
@@ -214,7 +219,8 @@ def _judge(answer: httpx.Response) -> Iterator[Finding]:
         advice = "use a client and a service of the same version"
         yield Finding("judge", "error", "the service's description of its judge cannot be read", advice)
         return
-    yield Finding("judge", "ok", f"{info.model} on {info.engine}, fingerprint {info.fingerprint}")
+    named = "" if info.name is None else f"`{info.name}`, "
+    yield Finding("judge", "ok", f"{named}{info.model} on {info.engine}, fingerprint {info.fingerprint}")
     own = next((one for one in info.judges if one.fingerprint == info.fingerprint), None)
     if info.toy:
         advice = "serve another judge before you believe a verdict: docs/guide/choosing-a-judge.md"

@@ -20,7 +20,7 @@ from typing import Any, get_args
 from trainer_client import wire
 from trainer_client.cli.endpoint_arguments import add_endpoint, endpoint_error, log_path, open_endpoint, sampling
 from trainer_client.cli.progress import rows_progress
-from trainer_client.cli.service_arguments import count, explained
+from trainer_client.cli.service_arguments import add_judge_name, count, explained, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -69,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_endpoint(parser)
     group = parser.add_argument_group("the judge service, which prefers answers (--template contrastive)")
     group.add_argument("--url", metavar="URL", help="its address")
+    add_judge_name(group)
     group.add_argument(
         "--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with its key (%(default)s)"
     )
@@ -212,7 +213,7 @@ async def _service(args: argparse.Namespace, stack: AsyncExitStack) -> tuple[Jud
     client = JudgeClient(args.url, token=os.environ.get(args.token_env) or None)
     await stack.enter_async_context(client)
     try:
-        judge = await client.judge()
+        judge = await client.judge(args.judge)
     except RubricdClientError as error:
         raise _NobodyToAsk(explained(error, args.token_env)) from None
     if not judge.toy:
@@ -223,7 +224,7 @@ async def _service(args: argparse.Namespace, stack: AsyncExitStack) -> tuple[Jud
 
 
 def _preferring(client: JudgeClient, args: argparse.Namespace) -> Any:
-    options: ScoreOptions = {"mode": args.mode, "soft": args.soft}
+    options: ScoreOptions = {"mode": args.mode, "soft": args.soft, **judge_option(args.judge)}
 
     async def prefer(source: Source, rubric: wire.Rubric) -> Preference:
         try:

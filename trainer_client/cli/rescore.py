@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from trainer_client import wire
 from trainer_client.cli.progress import criteria_progress
 from trainer_client.cli.rescore_lines import changed_lines, lines, notes_of
-from trainer_client.cli.service_arguments import aggregation, count, explained
+from trainer_client.cli.service_arguments import add_judge_name, aggregation, count, explained, judge_option
 from trainer_client.client import Failed, JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.joined import Rubrics
@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--mode", choices=get_args(wire.Mode)[:2], default="verdict", help="judging mode (%(default)s)")
     add("--layout", choices=get_args(wire.Layout), default="rubricd", help="prompt layout (%(default)s)")
+    add_judge_name(group)
     add("--judge-prompt", metavar="NAME", help="mode verdict: the judge's prompt, one that it serves (its default)")
     add("--votes", type=count, default=1, metavar="N", help="mode reasoned: samples for each criterion (%(default)s)")
     add("--consistency", type=int, choices=(1, 2), default=1, help="2: ask also whether each criterion is false")
@@ -210,16 +211,17 @@ async def _ask(args: argparse.Namespace, rollouts: Sequence[Rollout], out: Path,
     checked = wire.ScoreRequest.model_validate({"items": _ANY, **options})
     client = JudgeClient(args.url, token=os.environ.get(args.token_env), concurrency=args.concurrency)
     async with client:
-        info = await client.judge()
+        info = await client.judge(args.judge)
         fits = [one for one in info.judges if (one.mode, one.layout) == (checked.mode, checked.layout)]
         judge = next((one for one in fits if checked.judge_prompt in (None, one.prompt)), None)
         if judge is None:
-            raise DataError(f"the judge at {args.url} does not serve mode {args.mode} in layout {args.layout}")
+            judge_there = f"the judge at {args.url}" if args.judge is None else f"judge `{args.judge}` at {args.url}"
+            raise DataError(f"{judge_there} does not serve mode {args.mode} in layout {args.layout}")
         other = {name: options[name] for name in ("votes", "consistency") if options[name] != 1}
         answers = Answers(out / "answers.jsonl", judge.fingerprint, other)
         missing = wanted(rollouts, answers, change.rubric)
         with criteria_progress(len(missing), args.quiet or not missing) as moved:
-            failed = await ask(client, missing, answers, options, moved)
+            failed = await ask(client, missing, answers, {**options, **judge_option(args.judge)}, moved)
     return _Judged(judge, answers, failed, len(missing))
 
 

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from trainer_client import wire
 from trainer_client.cli import results_file
 from trainer_client.cli.score_json import write_summary
-from trainer_client.cli.service_arguments import add_service, aggregation, count, explained
+from trainer_client.cli.service_arguments import JUDGE, add_service, aggregation, count, explained
 from trainer_client.client import ClientUsage, Failed, JudgeClient, Outcome, Scored, reward
 from trainer_client.data import notes
 from trainer_client.data.files import sources
@@ -131,7 +131,7 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     )
     add("priority", "scheduling class", choices=get_args(wire.Priority))
     add("cache", "refresh: judge again; bypass: judge again and keep no verdict", choices=get_args(wire.CacheUse))
-    add("judge", "the judge or composition, where the service names several (its first one)", metavar="NAME")
+    add("judge", JUDGE, metavar="NAME")
     add("expect_judge", "refuse results of any other judge", metavar="FINGERPRINT")
 
 

@@ -3,11 +3,16 @@
 import argparse
 import math
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
+from typing import Any, TypeVar
 
 from trainer_client import wire
 from trainer_client.errors import DataError, Forbidden, RubricdClientError, Unauthorized
+from trainer_client.http.options import ScoreOptions
+
+JUDGE = "the judge or composition, where the service names several (its first one)"
+"""What `--judge NAME` is, in every command that asks one."""
+_Priced = TypeVar("_Priced", bound=Hashable)
 
 
 def add_service(parser: argparse.ArgumentParser) -> None:
@@ -28,29 +33,49 @@ def add_url_and_key(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_judge_name(add_to: argparse._ActionsContainer, *, repeated: str = "", flag: str = "--judge") -> None:
+    """The name of a judge of the deployment. `repeated` says what several of them mean, where several can be."""
+    kind: dict[str, Any] = {"action": "append"} if repeated else {}
+    add_to.add_argument(flag, metavar="NAME", help=f"{JUDGE}{repeated and f'; {repeated}'}", **kind)
+
+
+def judge_option(name: str | None) -> ScoreOptions:
+    """The name as an option of a request. Without one it names no judge, which older services understand, too."""
+    return {} if name is None else {"judge": name}
+
+
+def composed_of(info: wire.JudgeInfo) -> str:
+    """Names a composition and its members, for a command that is about single judges; empty for one of these."""
+    members = info.judges[0].members if info.judges else None
+    return f"judge `{info.name}` is composed of {', '.join(f'`{one.name}`' for one in members)}" if members else ""
+
+
 def add_prices(parser: argparse.ArgumentParser) -> None:
-    """What judges cost: one price for all of them, or one for each --url in their order."""
+    """What judges cost: one price for all of them, or one for each in their order."""
     for side, verb in (("in", "reads"), ("out", "writes")):
         parser.add_argument(
             f"--price-{side}",
             action="append",
             type=float,
             metavar="MONEY",
-            help=f"price of a million tokens that a judge {verb}; repeated: one for each --url",
+            help=f"price of a million tokens that a judge {verb}; repeated: one for each judge",
         )
 
 
-def prices_of(args: argparse.Namespace, urls: Sequence[str]) -> dict[str, tuple[float | None, float | None]]:
-    """By url. Raises DataError where there are neither one nor as many as urls."""
+def prices_of(args: argparse.Namespace, judges: Sequence[_Priced]) -> dict[_Priced, tuple[float | None, float | None]]:
+    """By judge. Raises DataError where there are neither one nor as many as judges."""
     sides = []
     for side in ("in", "out"):
         given = getattr(args, f"price_{side}") or [None]
-        if len(given) not in (1, len(urls)):
-            raise DataError(f"--price-{side}: give one price, or one for each of the {len(urls)} --url")
+        if len(given) not in (1, len(judges)):
+            raise DataError(
+                f"--price-{side}: give one price, or one for each of the {len(judges)} judges (each --url, and each "
+                "--judge of it)"
+            )
         if any(price is not None and not 0 <= price < math.inf for price in given):
             raise DataError(f"--price-{side}: a price is a number from 0 on")
-        sides.append(given * len(urls) if len(given) == 1 else given)
-    return dict(zip(urls, zip(*sides, strict=True), strict=True))
+        sides.append(given * len(judges) if len(given) == 1 else given)
+    return dict(zip(judges, zip(*sides, strict=True), strict=True))
 
 
 def price(text: str) -> float:

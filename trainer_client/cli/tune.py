@@ -17,13 +17,14 @@ from trainer_client import wire
 from trainer_client.agreement.bootstrap import Figure
 from trainer_client.calibration.tuning import Asked, Tuned, tune
 from trainer_client.cli.progress import criteria_progress
-from trainer_client.cli.service_arguments import explained
-from trainer_client.client import JudgeClient
+from trainer_client.cli.service_arguments import add_judge_name, composed_of, explained, judge_option
+from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.labels import Judged, Labels, judge_labels, read_labels
+from trainer_client.labels.judging import judge_asked
 
 DESCRIPTION = (
     "Compare the prompts and label pairs that a judge serves on labelled rows, by AUROC and calibrated log loss, and "
@@ -40,6 +41,7 @@ class _Arm:
     url: str
     prompt: str
     setting: str
+    fingerprint: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help=f"address of a judge service ({_DEFAULT_URL}); repeat it for services that differ in `labels`",
     )
+    add_judge_name(parser)
     add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
     add("--judge-prompt", action="append", metavar="NAME", help="compare this prompt; may be repeated (all served)")
     add(
@@ -66,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
         tuned, arms = _tuned(args)
         if args.json is not None:
             setting = next(arm.setting for arm in arms if arm.name == tuned.winner)
-            args.json.write_text(json.dumps({**tuned.as_json(), "setting": setting}, indent=1) + "\n", encoding="utf-8")
+            facts = {**tuned.as_json(), "setting": setting, "judges": {arm.name: arm.fingerprint for arm in arms}}
+            args.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     except KeyboardInterrupt:
         print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -99,28 +103,36 @@ async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> tupl
     found: list[_Arm] = []
     for url in urls:
         async with JudgeClient(url, token=token) as client:
-            found += _arms(url, await client.judge(), args.judge_prompt, named=len(urls) > 1)
+            found += _arms(url, await client.judge(args.judge), args.judge_prompt, named=len(urls) > 1)
     total = len(found) * sum(len(one.criteria) for one in labels.items)
     judged: list[Judged] = []
     with criteria_progress(total, args.quiet) as told:
         for arm in found:
             async with JudgeClient(arm.url, token=token) as client:
-                judged.append(
-                    await judge_labels(client, labels, options={"judge_prompt": arm.prompt}, store=store, progress=told)
-                )
+                options: ScoreOptions = {"judge_prompt": arm.prompt, **judge_option(args.judge)}
+                judged.append(await judge_labels(client, labels, options=options, store=store, progress=told))
     return found, judged
 
 
 def _arms(url: str, info: wire.JudgeInfo, wanted: Sequence[str] | None, *, named: bool) -> Iterator[_Arm]:
-    """One for each prompt that is served, or that is wanted. Raises DataError for one that is not served."""
+    """One for each prompt that is served, or that is wanted. Raises DataError for one that is not served, and for a
+    composition, which has no prompts of its own."""
+    if composed := composed_of(info):
+        raise DataError(f"{composed}, each with prompts of its own; tune these by --judge")
     served = [one.name for one in info.prompts if one.served]
+    if not served:
+        raise DataError(f"the judge at {url} has no prompts to choose from")
     for prompt in wanted or ():
         if prompt not in served:
             raise DataError(f"{url} does not serve the prompt {prompt}; it serves {', '.join(served) or 'none'}")
     labels = json.dumps(list(info.labels))
     for prompt in [one for one in served if wanted is None or one in wanted]:
-        setting = f"--prompt {prompt}" + (f" --labels '{labels}'" if named else "")
-        yield _Arm(f"{prompt} at {url}" if named else prompt, url, prompt, setting)
+        if info.name is None:
+            setting = f"--prompt {prompt}" + (f" --labels '{labels}'" if named else "")
+        else:
+            setting = f"prompt: {prompt}" + (f", labels: {labels}" if named else "") + f" of judge `{info.name}`"
+        fingerprint = judge_asked(info, {"judge_prompt": prompt}).fingerprint
+        yield _Arm(f"{prompt} at {url}" if named else prompt, url, prompt, setting, fingerprint)
 
 
 def lines(tuned: Tuned, arms: Sequence[_Arm]) -> Iterator[str]:
@@ -134,6 +146,8 @@ def lines(tuned: Tuned, arms: Sequence[_Arm]) -> Iterator[str]:
             f"{one.name:{width}}  {one.label_mass:.2f}  {_shown(one.auroc):22}{_shown(one.log_loss):24}{raw:12}"
             f"{one.chosen} of {sum(each.chosen for each in tuned.compared)}"
         )
+    for arm in arms:
+        yield f"{arm.name}: judge {arm.fingerprint}"
     for name, reason in tuned.left_out.items():
         yield f"{name}: not compared, {reason}"
     worth = {name: _shown(figure) for name, figure in tuned.worth.items()}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from trainer_client import wire
-from trainer_client.cli.service_arguments import count
+from trainer_client.cli.service_arguments import add_judge_name, count
 from trainer_client.cli.watch_lines import alarm_lines, lines, step_line
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--follow", action="store_true", help="go on until the run has ended, or until an interrupt")
     add("--every", type=_seconds, default=10.0, metavar="SECONDS", help="between two looks that follow (%(default)g)")
     add("--url", metavar="URL", help="the run's judge: ask it about answers without content")
+    add_judge_name(parser)
     add(
         "--shadow",
         action="append",
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="another judge of a share of the rollouts; may be repeated, which makes a panel",
     )
+    add_judge_name(parser, flag="--shadow-judge", repeated="one for all --shadow, or one for each in their order")
     add("--shadow-share", type=_share, default=0.25, metavar="SHARE", help="that share (%(default)g)")
     add(
         "--internalisation",
@@ -95,12 +97,12 @@ async def _watched(args: argparse.Namespace, log: Log) -> Health:
     async with contextlib.AsyncExitStack() as stack:
         token = os.environ.get(args.token_env) or None
 
-        async def asked(url: str) -> Asked:
-            return Asked(await stack.enter_async_context(JudgeClient(url, token=token)), args.mode, args.layout)
+        async def asked(url: str, judge: str | None) -> Asked:
+            return Asked(await stack.enter_async_context(JudgeClient(url, token=token)), args.mode, args.layout, judge)
 
         judges = Judges(
-            None if args.url is None else await asked(args.url),
-            [await asked(url) for url in args.shadow],
+            None if args.url is None else await asked(args.url, args.judge),
+            [await asked(url, judge) for url, judge in _shadows(args)],
             args.shadow_share,
         )
         with _progress(args.quiet) as told:
@@ -119,6 +121,14 @@ async def _watched(args: argparse.Namespace, log: Log) -> Health:
     for line in lines(found):
         print(line)
     return found
+
+
+def _shadows(args: argparse.Namespace) -> list[tuple[str, str | None]]:
+    """The other judges, each with its name in its deployment. Raises DataError where there are more or fewer names."""
+    names = args.shadow_judge or [None]
+    if len(names) not in (1, len(args.shadow)):
+        raise DataError(f"--shadow-judge: give one name, or one for each of the {len(args.shadow)} --shadow")
+    return list(zip(args.shadow, names * len(args.shadow) if len(names) == 1 else names, strict=True))
 
 
 def _trend(args: argparse.Namespace, told: Callable[[int, int], None]) -> Trend | None:

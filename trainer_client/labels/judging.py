@@ -22,9 +22,20 @@ FINAL = frozenset({"ok", "abstained", "too_long", "unparseable", "verifier_error
 """Statuses that another attempt would not change."""
 _LATER = frozenset(get_args(wire.CriterionStatus)) - FINAL
 _UNCOUNTED = frozenset(
-    {"deadline_ms", "priority", "cache", "expect_judge", "aggregation", "min_coverage", "unjudged", "soft", "debias"}
+    {
+        "aggregation",
+        "cache",
+        "deadline_ms",
+        "debias",
+        "expect_judge",
+        "judge",
+        "min_coverage",
+        "priority",
+        "soft",
+        "unjudged",
+    }
 )
-"""Options that change no verdict."""
+"""Options that change no verdict, and the judge's name: its fingerprint says whose verdicts they are."""
 _ENVELOPE_BYTES = 1024
 _REQUEST_ITEMS = 8
 """Responses in one request: few, so that a slow judge has answered it long before the wait for it ends."""

@@ -29,22 +29,24 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A judge that is asked, in one mode and layout."""
+    """A judge that is asked, in one mode and layout; by its name where its deployment has several."""
 
     client: JudgeClient
     mode: wire.Mode = "verdict"
     layout: wire.Layout = "rubricd"
+    judge: str | None = None
 
     async def answers(
         self, askings: Sequence[Asking], store: Path, told: Callable[[int], None]
     ) -> Mapping[str, Answer]:
         """Its answers by key. Raises the first error where it answers nothing at all."""
-        info = await self.client.judge()
+        info = await self.client.judge(self.judge)
         self.client.batch_items = min(self.client.batch_items, info.limits.max_items)
         self.client.batch_bytes = max(1, min(self.client.batch_bytes, info.limits.max_body_bytes - _ENVELOPE_BYTES))
         for judge in info.judges:
             if (judge.mode, judge.layout) == (self.mode, self.layout):
                 options = {"mode": self.mode, "layout": self.layout, "expect_judge": judge.fingerprint}
+                options |= {} if self.judge is None else {"judge": self.judge}
                 found = await collect(self.client, askings, options, store, told)
                 if askings and not found.by_key and found.first_error is not None:
                     raise found.first_error

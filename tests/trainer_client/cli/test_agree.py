@@ -127,7 +127,7 @@ def test_what_the_verdicts_took_is_set_beside_them(file: Path, capsys: pytest.Ca
     again = json.loads(found.read_text())["judges"][0]["spent"]
     assert (again["criteria"], again["figures"]["seconds_per_1000"]) == (0, None), "nothing was asked"
     assert _agree(file, *costs, "--price-in", "2", "--price-in", "3") == 2
-    assert "one for each of the 1 --url" in capsys.readouterr().err
+    assert "one for each of the 1 judges" in capsys.readouterr().err
 
 
 def test_two_judges_are_measured_side_by_side(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,7 +110,7 @@ def test_too_few_labels_are_no_plan_and_leave_the_file(file: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ((), "1 judge is no cascade; give --url, --mode or --judge-prompt once for each"),
+        ((), "1 judge is no cascade; give --url, --judge, --mode or --judge-prompt once for each"),
         (
             ("--url", "a", "--url", "b", "--url", "c", "--mode", "verdict", "--mode", "reasoned"),
             "--mode is given 2 times",

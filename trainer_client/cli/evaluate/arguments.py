@@ -6,7 +6,7 @@ from typing import get_args
 
 from trainer_client import wire
 from trainer_client.cli.endpoint_arguments import add_endpoint
-from trainer_client.cli.service_arguments import add_service, aggregation, count
+from trainer_client.cli.service_arguments import add_judge_name, add_service, aggregation, count
 from trainer_client.client import ScoreOptions
 from trainer_client.data.files import sources
 from trainer_client.labels.judging import MODES
@@ -48,7 +48,7 @@ def add_judge(parser: argparse.ArgumentParser, *, layout: str = "rubricd", rates
     modes = get_args(wire.Mode) if rates else MODES
     add("--mode", choices=modes, default="verdict", help="judging mode (%(default)s)")
     add("--layout", choices=get_args(wire.Layout), default=layout, help="prompt layout (%(default)s)")
-    add("--judge", metavar="NAME", help="the judge or composition, where the service names several (its first one)")
+    add_judge_name(group)
     add("--judge-prompt", metavar="NAME", help="mode verdict, layout rubricd: the judge's prompt (its default)")
     add("--votes", type=count, default=1, metavar="N", help="mode reasoned: independent samples (%(default)s)")
     add("--threshold", type=float, default=0.5, metavar="P", help="P(met) from which on a criterion is met (0.5)")

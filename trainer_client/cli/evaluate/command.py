@@ -13,7 +13,7 @@ from pathlib import Path
 from trainer_client.cli.endpoint_arguments import endpoint_error
 from trainer_client.cli.evaluate import kinds, novelty
 from trainer_client.cli.evaluate.arguments import add_common, add_judge, add_rubrics, add_scores
-from trainer_client.cli.service_arguments import count
+from trainer_client.cli.service_arguments import add_judge_name, count
 from trainer_client.data.files import sources
 from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.evaluation.diversity import TOKENIZERS
@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is true of each sample: `labels` of labelled rows, or the column of FILE with a number for each",
     )
     own.add_argument("--truth-url", metavar="URL", help="what is true of each sample: the score of this judge service")
+    add_judge_name(own, flag="--truth-judge")
     add_rubrics(own)
     add_judge(own, rates=True)
     add_scores(own)

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from trainer_client.cli.evaluate.sources import (
     write_prompts,
 )
 from trainer_client.cli.progress import criteria_progress
-from trainer_client.cli.service_arguments import explained
+from trainer_client.cli.service_arguments import explained, judge_option
 from trainer_client.client import ClientUsage, JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.reader import Law
@@ -38,6 +38,14 @@ from trainer_client.labels.judging import judge_asked
 from trainer_client.rollouts import writing
 
 Kind = Callable[[argparse.Namespace, Path], Evaluation | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Truth:
+    """The judge whose score is taken for what is true of a sample."""
+
+    url: str
+    judge: str | None
 
 
 def healthbench(args: argparse.Namespace, out: Path) -> Evaluation | None:
@@ -116,8 +124,8 @@ def best_of_n(args: argparse.Namespace, out: Path) -> Evaluation | None:
     writing.write(out, judged_rollouts([place for place, some in samples.items() for _ in some], asked, judged, judge))
     scores = _split([one.score for one in judged], samples)
     truth: on_samples.Scores | None = None
-    if args.truth_url is not None:
-        other, true, more = _judged(args, out, asked, url=args.truth_url)
+    if args.truth_url is not None or args.truth_judge is not None:
+        other, true, more = _judged(args, out, asked, _Truth(args.truth_url or args.url, args.truth_judge))
         truth = _split([one.score for one in true], samples)
         policy = replace(
             policy, notes=(*policy.notes, f"Truth is the score of judge {other.model}, {other.fingerprint}.")
@@ -194,10 +202,13 @@ def _column(item: wire.Item, name: str, samples: int) -> list[float | None]:
 
 
 def _judged(
-    args: argparse.Namespace, out: Path, items: Sequence[wire.Item], url: str | None = None
+    args: argparse.Namespace, out: Path, items: Sequence[wire.Item], truth: _Truth | None = None
 ) -> tuple[wire.Judge, list[Judged], ClientUsage]:
     options = score_options(args)
-    return asyncio.run(_ask_judge(args, out, items, options, url or args.url))
+    if truth is None:
+        return asyncio.run(_ask_judge(args, out, items, options, args.url))
+    options.pop("judge", None)  # that is the name of the judge that chooses
+    return asyncio.run(_ask_judge(args, out, items, {**options, **judge_option(truth.judge)}, truth.url))
 
 
 async def _ask_judge(

@@ -9,6 +9,7 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.service_arguments import judge_option
 from trainer_client.client import JudgeClient, Outcome, Scored
 from trainer_client.lint import judged
 from trainer_client.lint.judged import Pair
@@ -18,16 +19,23 @@ _REPETITIONS = ("near_duplicate", "duplicate_text", "contradiction")
 
 
 class Asked:
-    """What a judge found for each rubric, and how many pairs it did not decide."""
+    """What a judge found for each rubric, and how many pairs it did not decide. `judge` is its fingerprint, after its
+    name where it has one."""
 
-    def __init__(self, findings: list[list[wire.Finding]], pairs: int, undecided: int) -> None:
+    def __init__(self, findings: list[list[wire.Finding]], pairs: int, undecided: int, judge: str) -> None:
         self.findings = findings
         self.pairs = pairs
         self.undecided = undecided
+        self.judge = judge
 
 
 async def ask(
-    client: JudgeClient, rubrics: Sequence[wire.Rubric], known: Sequence[Sequence[wire.Finding]], *, quiet: bool
+    client: JudgeClient,
+    rubrics: Sequence[wire.Rubric],
+    known: Sequence[Sequence[wire.Finding]],
+    *,
+    judge: str | None = None,
+    quiet: bool,
 ) -> Asked:
     """Raises RubricdClientError where the service cannot be asked at all."""
     work = [
@@ -36,10 +44,10 @@ async def ask(
         for pair in judged.pairs(rubric, _repeated(rubric, findings))
     ]
     items = [item for n, pair in work for item in judged.questions(rubrics[n], pair)]
-    await client.judge()  # a service that is not there is one error, not one for each pair
+    info = await client.judge(judge)  # a service that is not there is one error, not one for each pair
     with criteria_progress(2 * len(items), quiet) as moved:
-        outcomes = await client.score(items, on_outcome=lambda index, outcome: moved(2))
-    return _read(rubrics, work, outcomes)
+        outcomes = await client.score(items, on_outcome=lambda index, outcome: moved(2), **judge_option(judge))
+    return _read(rubrics, work, outcomes, " ".join(filter(None, (info.name, info.fingerprint))))
 
 
 def _repeated(rubric: wire.Rubric, findings: Sequence[wire.Finding]) -> set[int]:
@@ -47,7 +55,9 @@ def _repeated(rubric: wire.Rubric, findings: Sequence[wire.Finding]) -> set[int]
     return {ids.index(one.criterion) for one in findings if one.criterion and one.code in _REPETITIONS}
 
 
-def _read(rubrics: Sequence[wire.Rubric], work: Sequence[tuple[int, Pair]], outcomes: Sequence[Outcome]) -> Asked:
+def _read(
+    rubrics: Sequence[wire.Rubric], work: Sequence[tuple[int, Pair]], outcomes: Sequence[Outcome], judge: str
+) -> Asked:
     found: dict[int, list[Any]] = defaultdict(list)
     undecided = 0
     for (n, pair), first, second in zip(work, outcomes[::2], outcomes[1::2], strict=True):
@@ -56,7 +66,7 @@ def _read(rubrics: Sequence[wire.Rubric], work: Sequence[tuple[int, Pair]], outc
         one = judged.judged(rubrics[n], pair, answers)
         if one is not None:
             found[n].append(one)
-    return Asked([told(rubric, found[n]) for n, rubric in enumerate(rubrics)], len(work), undecided)
+    return Asked([told(rubric, found[n]) for n, rubric in enumerate(rubrics)], len(work), undecided, judge)
 
 
 def _met(outcome: Outcome) -> dict[str, bool | None]:

@@ -18,7 +18,7 @@ from trainer_client import wire
 from trainer_client.cli.lint import asking, files
 from trainer_client.cli.lint.files import FixedRow, Placed
 from trainer_client.cli.progress import rows_progress
-from trainer_client.cli.service_arguments import aggregation, count, explained
+from trainer_client.cli.service_arguments import add_judge_name, aggregation, count, explained
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.data.files import sources, written
@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fix("--in-place", action="store_true", help="write them into FILE itself")
     judge = parser.add_argument_group("a judge, which is asked which criteria are the same or exclude each other")
     judge.add_argument("--url", metavar="URL", help="address of the judge service (none is asked)")
+    add_judge_name(judge)
     judge.add_argument("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with its key")
     judge.add_argument("--concurrency", type=count, default=8, metavar="N", help="requests at the same time")
 
@@ -161,9 +162,10 @@ async def _with_judge(
 ) -> list[list[wire.Finding]]:
     token = os.environ.get(args.token_env) or None
     async with JudgeClient(args.url, token=token, concurrency=args.concurrency) as client:
-        asked = await asking.ask(client, [one.rubric for one in placed], found, quiet=args.json)
+        rubrics = [one.rubric for one in placed]
+        asked = await asking.ask(client, rubrics, found, judge=args.judge, quiet=args.json)
     undecided = f", {asked.undecided:,} of them not decided" if asked.undecided else ""
-    print(f"rubricd: the judge was asked about {asked.pairs:,} pairs of criteria{undecided}", file=sys.stderr)
+    print(f"rubricd: judge {asked.judge} was asked about {asked.pairs:,} pairs of criteria{undecided}", file=sys.stderr)
     return [[*own, *more] for own, more in zip(found, asked.findings, strict=True)]
 
 
