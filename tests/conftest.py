@@ -38,7 +38,7 @@ NEEDS = {
         "testkit/test_browser.py",
         "tools/test_docs_site.py",
         "trainer_client/agreement/test_page_in_browser.py",
-        "trainer_client/training/test_report.py",
+        "trainer_client/training/report/test_page.py",
     ),
     "prometheus": ("deploy/test_alerts_fire.py", "deploy/test_rules.py", "testkit/test_prometheus.py"),
     "training": (

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from trainer_client.training.presets import PRESETS, settings
-from trainer_client.training.run_config import RunConfig
-from trainer_client.training.run_sections import (
+from trainer_client.training.run.config import RunConfig
+from trainer_client.training.run.sections import (
     EvolvingSection,
     JudgingSection,
     LoraSection,

@@ -14,9 +14,12 @@ from typing import Any
 
 from trainer_client.cli.service_arguments import price
 from trainer_client.errors import RubricdClientError
-from trainer_client.training import demonstrations, preflight, report, run_config, run_dir, several_runs
+from trainer_client.training import demonstrations, preflight, several_runs
 from trainer_client.training.preflight import Plan
-from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.report import page as report
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run import folder as run_dir
+from trainer_client.training.run.config import RunConfigError
 
 DESCRIPTION = (
     "Train a policy on rubric rewards from a judge service, as a run config describes (docs/guide/training.md)."

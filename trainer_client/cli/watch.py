@@ -20,8 +20,8 @@ from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.rollouts import Log, opened
-from trainer_client.training import report
-from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.report import page as report
+from trainer_client.training.run.config import RunConfigError
 from trainer_client.watch.alarms import Declared
 from trainer_client.watch.health import Health, as_json
 from trainer_client.watch.internalisation import Trend, trend

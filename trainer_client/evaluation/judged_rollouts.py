@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.evaluation.judged import Judged
-from trainer_client.evaluation.on_rubrics import Place
+from trainer_client.evaluation.kinds.rubrics import Place
 from trainer_client.rollouts import Rollout, verdicts
 from trainer_client.rollouts.logged import Turns
 

@@ -19,8 +19,8 @@ from trainer_client.data.rows import Row, placed_rows
 from trainer_client.errors import DataError
 from trainer_client.rubric_folder import RubricFolder
 from trainer_client.training.preflight import Plan, Processes
-from trainer_client.training.run_config import RunConfig, RunConfigError
-from trainer_client.training.run_sections import SftSection
+from trainer_client.training.run.config import RunConfig, RunConfigError
+from trainer_client.training.run.sections import SftSection
 
 FOLDER = "sft"
 

@@ -19,8 +19,10 @@ import torch
 from trainer_client.data.rows import Row
 from trainer_client.errors import DataError
 from trainer_client.scaffold import Scaffold, Schedule, placed
-from trainer_client.training import preflight, run_config, run_dir
-from trainer_client.training.run_config import RunConfig
+from trainer_client.training import preflight
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run import folder as run_dir
+from trainer_client.training.run.config import RunConfig
 from trainer_client.trl.trainer import rendered
 from trainer_client.watch.internalisation import Checkpoint, gap
 

@@ -6,9 +6,9 @@ machine's own.
 
 from pathlib import Path
 
-from trainer_client.training import run_dir
 from trainer_client.training.presets import PRESETS
-from trainer_client.training.run_config import RunConfig
+from trainer_client.training.run import folder as run_dir
+from trainer_client.training.run.config import RunConfig
 
 
 def write(folder: Path, out: Path, run: RunConfig, steps: int) -> None:

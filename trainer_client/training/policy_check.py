@@ -25,7 +25,7 @@ from trainer_client.data.rows import Row
 from trainer_client.errors import DataError
 from trainer_client.scaffold import Message, Scaffold, placed
 from trainer_client.training.preflight import Plan
-from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.run.config import RunConfigError
 
 _BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "learning_rate": (lambda value: value >= 0, "0 or more"),

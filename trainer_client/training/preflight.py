@@ -22,10 +22,10 @@ from trainer_client.data.rows import Row, placed_rows, training_order
 from trainer_client.errors import DataError, JudgeMismatch
 from trainer_client.reward_client import JudgeConfig, why_missing
 from trainer_client.rubric_folder import RubricFolder
-from trainer_client.training import run_dir
 from trainer_client.training.presets import GENERIC
-from trainer_client.training.run_config import RunConfig, RunConfigError
-from trainer_client.training.run_sections import JudgingSection
+from trainer_client.training.run import folder as run_dir
+from trainer_client.training.run.config import RunConfig, RunConfigError
+from trainer_client.training.run.sections import JudgingSection
 from trainer_client.trl import reporting
 
 

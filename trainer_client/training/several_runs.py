@@ -12,8 +12,8 @@ from trainer_client.agreement.spent import shown
 from trainer_client.pages import charts
 from trainer_client.pages.charts import COLOURS, Line
 from trainer_client.pages.document import document, number, row, section, table, tile
-from trainer_client.training import report, run_config, run_dir
-from trainer_client.training.report_charts import (
+from trainer_client.training.report import page as report
+from trainer_client.training.report.charts import (
     BY_WHOLE_RUBRIC,
     CHARTS,
     Chart,
@@ -23,8 +23,10 @@ from trainer_client.training.report_charts import (
     points,
     read_logs,
 )
-from trainer_client.training.report_cost import Prices, figures
-from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.report.cost import Prices, figures
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run import folder as run_dir
+from trainer_client.training.run.config import RunConfigError
 
 MOST = len(COLOURS)
 Show = Callable[[float], str]

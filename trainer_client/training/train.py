@@ -17,9 +17,9 @@ from trainer_client.live_rubrics.proposer import EndpointProposer, FunctionPropo
 from trainer_client.training import model_card
 from trainer_client.training.policy_check import Checked, one_line
 from trainer_client.training.preflight import Plan
-from trainer_client.training.run_config import RunConfigError
-from trainer_client.training.run_dir import JOURNAL, RUBRICS
-from trainer_client.training.run_sections import ProposerSection
+from trainer_client.training.run.config import RunConfigError
+from trainer_client.training.run.folder import JOURNAL, RUBRICS
+from trainer_client.training.run.sections import ProposerSection
 
 
 def trainer_of(plan: Plan, checked: Checked) -> Any:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.trainer_client.training import runs
-from trainer_client.training import run_config
 from trainer_client.training.preflight import Plan, begin, prepare
-from trainer_client.training.run_config import RunConfig
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run.config import RunConfig
 
 Json = dict[str, Any]
 

@@ -9,9 +9,9 @@ import pytest
 from testkit.scripted_judge import Service, served
 from tests.trainer_client.training import runs
 from trainer_client.errors import DataError
-from trainer_client.training import run_config
 from trainer_client.training.demonstrations import demonstrations
-from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run.config import RunConfigError
 
 pytestmark = pytest.mark.timeout(400)
 SFT = {"epochs": 6, "learning_rate": 1e-3, "batch": 4, "only": True}

@@ -7,8 +7,8 @@ import pytest
 
 from tools.training_tables import PAGE, TABLES
 from trainer_client.live_rubrics.dropout import RubricDropout
-from trainer_client.training import run_config
 from trainer_client.training.presets import PRESETS, Preset
+from trainer_client.training.run import config as run_config
 
 TEXT = PAGE.read_text(encoding="utf-8")
 _BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)

@@ -12,9 +12,9 @@ from testkit.scripted_judge import Service, served
 from tests.trainer_client.training import runs
 from trainer_client.sizing.hardware import GPUS, JUDGES
 from trainer_client.sizing.model import Work, size
-from trainer_client.training import run_config
 from trainer_client.training.estimate import judgements, lines
 from trainer_client.training.preflight import Plan, prepare
+from trainer_client.training.run import config as run_config
 
 
 @pytest.fixture(scope="module")

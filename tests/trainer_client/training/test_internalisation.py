@@ -13,8 +13,10 @@ from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client.cli.main import main
 from trainer_client.errors import DataError
-from trainer_client.training import internalisation, preflight, run_config, run_dir
+from trainer_client.training import internalisation, preflight
 from trainer_client.training.internalisation import chosen, mean_log_probability, measured, prompts_of, until_end
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run import folder as run_dir
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tests.trainer_client.training import runs
-from trainer_client.training import run_config
 from trainer_client.training.model_card import card
+from trainer_client.training.run import config as run_config
 
 JUDGES = [{"from_step": 0, "model": "judge", "fingerprint": "f00d", "mode": "verdict"}]
 

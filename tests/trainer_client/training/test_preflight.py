@@ -16,9 +16,10 @@ from trainer_client import wire
 from trainer_client.cli.main import main
 from trainer_client.errors import DataError, JudgeMismatch, RubricdClientError
 from trainer_client.rubric_folder import RubricFolder
-from trainer_client.training import run_config, run_dir
 from trainer_client.training.preflight import Processes, check_packages, prepare, rows_of
-from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run import folder as run_dir
+from trainer_client.training.run.config import RunConfigError
 
 Json = dict[str, Any]
 

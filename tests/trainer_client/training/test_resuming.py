@@ -11,9 +11,9 @@ from testkit.scripted_judge import Service, answered, scores
 from tests.trainer_client.training import runs
 from tests.trainer_client.training.planned import checkpoint, first_row, planned, run_of
 from trainer_client.errors import JudgeMismatch
-from trainer_client.training import run_dir
 from trainer_client.training.preflight import begin
-from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.run import folder as run_dir
+from trainer_client.training.run.config import RunConfigError
 
 Json = dict[str, Any]
 

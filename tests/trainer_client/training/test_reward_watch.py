@@ -11,9 +11,9 @@ from testkit.scripted_judge import Json, Service, answered, scores, served
 from tests.trainer_client.rollouts import made
 from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
-from trainer_client.training import run_config
 from trainer_client.training.reward_watch import RewardWatch
-from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run.config import RunConfigError
 
 
 def _same(folder: Path, steps: range) -> None:

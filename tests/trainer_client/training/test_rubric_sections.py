@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from trainer_client.live_rubrics.dropout import RubricDropout
-from trainer_client.training import run_config
-from trainer_client.training.run_config import RunConfig, RunConfigError
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run.config import RunConfig, RunConfigError
 
 LEAST = "policy: Qwen/Qwen3-4B\ndata: train.jsonl\nout: runs/a\njudging: {url: 'http://judge:8000'}\n"
 PROPOSER = "proposer: {url: 'http://gen:8000/v1', model: m}"

@@ -11,7 +11,8 @@ from playwright.sync_api import Browser
 from testkit.browser import PHONE_PX, axe_problems, opened, too_wide
 from tests.trainer_client.training import runs
 from trainer_client.cli.main import main
-from trainer_client.training import run_config, run_dir
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run import folder as run_dir
 
 
 def _run(folder: Path, name: str, rate: float, **fields: Any) -> Path:

@@ -20,7 +20,7 @@ from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client.cli.main import main
 from trainer_client.rollouts import read
-from trainer_client.training import run_dir
+from trainer_client.training.run import folder as run_dir
 
 pytestmark = pytest.mark.timeout(400)
 Json = dict[str, Any]

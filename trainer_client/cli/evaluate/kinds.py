@@ -26,12 +26,14 @@ from trainer_client.client import ClientUsage, JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, Forbidden, Unauthorized
-from trainer_client.evaluation import on_questions, on_rubrics, on_samples
 from trainer_client.evaluation.answers import Answer
 from trainer_client.evaluation.choice import read_questions
 from trainer_client.evaluation.embeddings import embed
 from trainer_client.evaluation.judged import Judged, judge_answers
 from trainer_client.evaluation.judged_rollouts import judged_rollouts
+from trainer_client.evaluation.kinds import questions as on_questions
+from trainer_client.evaluation.kinds import rubrics as on_rubrics
+from trainer_client.evaluation.kinds import samples as on_samples
 from trainer_client.evaluation.outcome import Evaluation
 from trainer_client.labels import read_labels
 from trainer_client.labels.judging import judge_asked

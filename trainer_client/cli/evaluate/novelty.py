@@ -11,8 +11,8 @@ from trainer_client.cli.progress import criteria_progress
 from trainer_client.errors import DataError
 from trainer_client.evaluation.endpoint_likelihood import Ids, read_at_endpoint
 from trainer_client.evaluation.kept import KeptLines
+from trainer_client.evaluation.kinds.novelty import Read, on_novelty
 from trainer_client.evaluation.likelihood import LocalPolicy, identity, load_tokenizer, token_ids
-from trainer_client.evaluation.on_novelty import Read, on_novelty
 from trainer_client.evaluation.outcome import Evaluation
 from trainer_client.labels.labelled import digest
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.trainer_client.viewer.made import rollout, verdict
-from trainer_client.training.report_criteria import criteria, signs
+from trainer_client.training.report.criteria import criteria, signs
 
 
 def _logs(first: float, last: float) -> list[dict[str, float]]:

@@ -15,8 +15,11 @@ from testkit.browser import Scheme, axe_problems, brightness, opened, too_wide
 from tests.trainer_client.training import runs
 from trainer_client.cli.main import main
 from trainer_client.pages.document import digest
-from trainer_client.training import report, report_charts, run_config, run_dir
-from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.report import charts as report_charts
+from trainer_client.training.report import page as report
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run import folder as run_dir
+from trainer_client.training.run.config import RunConfigError
 
 Json = dict[str, Any]
 JUDGE: Json = {"fingerprint": "f00d", "model": "judge <&>", "mode": "verdict", "layout": "rubricd", "facts": {"a": "b"}}

@@ -11,7 +11,7 @@ from typing import Any
 from trainer_client import wire
 from trainer_client.evaluation.answers import Answers, Prompt
 from trainer_client.evaluation.choice import Chosen, Put, Question, chosen, put, wilson
-from trainer_client.evaluation.on_rubrics import Place, by_prompt
+from trainer_client.evaluation.kinds.rubrics import Place, by_prompt
 from trainer_client.evaluation.outcome import Evaluation, Measure, Table
 
 

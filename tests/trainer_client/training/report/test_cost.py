@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer_client.training.report_cost import cost, figures, money, total
+from trainer_client.training.report.cost import cost, figures, money, total
 
 READ, WRITTEN = "judge/usage/prompt_tokens", "judge/usage/completion_tokens"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from trainer_client.pages import charts
 from trainer_client.pages.document import folded, number, row, section, table
 from trainer_client.rollouts import Rollout
-from trainer_client.training.report_charts import Logs, points
+from trainer_client.training.report.charts import Logs, points
 
 _CRITERION = "criteria/"
 _SHOWN_ROWS = 12

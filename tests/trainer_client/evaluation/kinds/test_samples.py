@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainer_client.evaluation.answers import Answer
-from trainer_client.evaluation.on_samples import on_best_of_n, on_diversity
+from trainer_client.evaluation.kinds.samples import on_best_of_n, on_diversity
 
 
 def test_the_judges_choice_is_measured_by_its_word_and_in_truth() -> None:

@@ -14,11 +14,12 @@ from trainer_client.errors import DataError
 from trainer_client.pages import charts
 from trainer_client.pages.document import document, folded, row, section, table, tile
 from trainer_client.rollouts import opened, run_tables
-from trainer_client.training import run_config, run_dir
-from trainer_client.training.report_charts import BY_WHOLE_RUBRIC, CHARTS, Logs, drawn, has, last_tenth, read_logs
-from trainer_client.training.report_cost import Prices, cost, money
-from trainer_client.training.report_criteria import criteria, signs
-from trainer_client.training.run_config import RunConfigError
+from trainer_client.training.report.charts import BY_WHOLE_RUBRIC, CHARTS, Logs, drawn, has, last_tenth, read_logs
+from trainer_client.training.report.cost import Prices, cost, money
+from trainer_client.training.report.criteria import criteria, signs
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run import folder as run_dir
+from trainer_client.training.run.config import RunConfigError
 from trainer_client.watch import page as watch_page
 from trainer_client.watch.health import Health
 from trainer_client.watch.watching import Watcher

@@ -7,9 +7,9 @@ import pytest
 
 from trainer_client.client import ScoreOptions
 from trainer_client.scaffold import Schedule, Wording
-from trainer_client.training import run_config
-from trainer_client.training.run_config import RunConfig, RunConfigError
-from trainer_client.training.run_sections import JudgingSection, ScaffoldSection, WordingSection
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run.config import RunConfig, RunConfigError
+from trainer_client.training.run.sections import JudgingSection, ScaffoldSection, WordingSection
 from trainer_client.wire.aggregations import Caps
 
 LEAST = "policy: Qwen/Qwen3-4B\ndata: train.jsonl\nout: runs/a\njudging: {url: 'http://judge:8000'}\n"

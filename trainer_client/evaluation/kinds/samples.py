@@ -12,7 +12,7 @@ from trainer_client.agreement.statistics import Floats
 from trainer_client.evaluation.answers import Answers
 from trainer_client.evaluation.best_of_n import SIZES, expected_selected
 from trainer_client.evaluation.diversity import embedding_distance, self_bleu_diversity
-from trainer_client.evaluation.on_rubrics import Place, by_prompt
+from trainer_client.evaluation.kinds.rubrics import Place, by_prompt
 from trainer_client.evaluation.outcome import Curves, Evaluation, Measure
 from trainer_client.evaluation.seeds import over_seeds
 

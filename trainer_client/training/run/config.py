@@ -21,7 +21,7 @@ from trainer_client.scaffold import Ratio, Scaffold, Schedule, Wording
 from trainer_client.training import presets, yaml_fields
 from trainer_client.training.mistakes import Mistakes
 from trainer_client.training.presets import References, Rubrics
-from trainer_client.training.run_sections import (
+from trainer_client.training.run.sections import (
     EvolvingSection,
     FunctionSection,
     JudgingSection,

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from trainer_client.evaluation.kinds.rubrics import Place, by_prompt
 from trainer_client.evaluation.novelty import TAILS, log_ratio, novelty, sampled_entropy
-from trainer_client.evaluation.on_rubrics import Place, by_prompt
 from trainer_client.evaluation.outcome import Evaluation, Measure, Table
 
 

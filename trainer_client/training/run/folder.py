@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer_client.data.rows import Row
-from trainer_client.training import run_config, yaml_fields
-from trainer_client.training.run_config import RunConfig, RunConfigError
+from trainer_client.training import yaml_fields
+from trainer_client.training.run import config as run_config
+from trainer_client.training.run.config import RunConfig, RunConfigError
 
 CHECKPOINT, STATE = "checkpoint-", "trainer_state.json"
 JOURNAL, RUBRICS = "proposals.jsonl", "rubrics.jsonl"

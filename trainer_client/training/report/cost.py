@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from trainer_client.agreement.spent import money_of, shown
 from trainer_client.pages.document import row, section, table
-from trainer_client.training.report_charts import Logs, points
+from trainer_client.training.report.charts import Logs, points
 
 _SUMS = {
     "judge/usage/judgements": "judgements",
