@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from testkit.ray_nodes import Nodes, client, nodes
+from testkit.ray.nodes import Nodes, client, nodes
 from trainer_client import wire
 from trainer_client.http.headers import HEADER, affinity
 

@@ -98,7 +98,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _load_math_verify() -> Decide:
-    from service.verifiers import math_rule
+    from service.verifiers.math import rule as math_rule
 
     decide_by_library = math_rule.load()
 
@@ -169,7 +169,7 @@ def _answer(job: Params, texts: Sequence[str], write: Callable[[bytes], object])
 
 def _decide_cheaply(rule: str, params: Params, response: str) -> bool | None:
     """The verdict of `math_verify` where it needs no library, which takes seconds to load; None where it does."""
-    from service.verifiers import math_rule
+    from service.verifiers.math import rule as math_rule
 
     return math_rule.decide_cheaply(params, response)
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("tests", "testkit", "loadtests")
 BUDGET = {
     "testkit/apps.py": 1,
-    "testkit/ray_cluster.py": 1,
+    "testkit/ray/cluster.py": 1,
     "testkit/scripted_judge.py": 1,
     "tests/contract/test_docs.py": 3,
     "tests/contract/test_rows.py": 1,

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from testkit.ray_nodes import Nodes, nodes
+from testkit.ray.nodes import Nodes, nodes
 
 
 @pytest.fixture(scope="package")

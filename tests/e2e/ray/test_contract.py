@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from testkit.apps import item
-from testkit.ray_nodes import HOLDS, WAIT_S, Nodes
-from testkit.ray_nodes import client as client_of
+from testkit.ray.nodes import HOLDS, WAIT_S, Nodes
+from testkit.ray.nodes import client as client_of
 from testkit.teams_file import auth
 from tests.contract.test_strict_input import (
     test_a_body_for_another_system_is_told_so,

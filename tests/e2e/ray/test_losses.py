@@ -9,8 +9,8 @@ import pytest
 
 from service.app import create_app
 from testkit.apps import client_of, fake_settings, started
-from testkit.ray_engines import prompt
-from testkit.ray_nodes import WAIT_S, Nodes, Replica, client, kill
+from testkit.ray.engines import prompt
+from testkit.ray.nodes import WAIT_S, Nodes, Replica, client, kill
 from testkit.teams_file import key
 from trainer_client.client import JudgeClient, Outcome, Scored
 from trainer_client.errors import LostTwice

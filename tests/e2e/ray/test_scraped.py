@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from testkit.processes import ROOT
 from testkit.prometheus import Prometheus, configured
-from testkit.ray_nodes import WAIT_S, Nodes, kill
+from testkit.ray.nodes import WAIT_S, Nodes, kill
 
 pytestmark = pytest.mark.timeout(300)
 

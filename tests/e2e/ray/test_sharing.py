@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from testkit.ray_nodes import HOLDS, WAIT_S, Nodes, client
+from testkit.ray.nodes import HOLDS, WAIT_S, Nodes, client
 from trainer_client import wire
 from trainer_client.http.headers import HEADER, affinity
 

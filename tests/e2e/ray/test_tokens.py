@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from testkit.ray_nodes import Nodes, client
+from testkit.ray.nodes import Nodes, client
 from tests.e2e.ray.test_losses import groups, oracle
 
 pytestmark = pytest.mark.timeout(400)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.verifiers import math_rule, worker
+from service.verifiers import worker
+from service.verifiers.math import rule as math_rule
 from tests.service.verifiers.math_answers import MET, NOT_MET
 
 # In a process of its own, where the library is loaded as a worker loads it.
@@ -20,7 +21,7 @@ worker = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(worker)
 worker._find_service()
 sys.set_int_max_str_digits(0)
-from service.verifiers import math_rule
+from service.verifiers.math import rule as math_rule
 decide = worker._loaded("math_verify")
 
 def outcome(gold, response):

@@ -1,4 +1,4 @@
-"""`python -m testkit.ray_cluster`: two Ray nodes in this machine, and the service on them; told what to do by lines
+"""`python -m testkit.ray.cluster`: two Ray nodes in this machine, and the service on them; told what to do by lines
 of JSON, one answer each. It ends, and everything it started, with its input.
 
 A process of its own, so that what Ray's imports warn of, and what it leaves behind, is not the tests'.
@@ -17,7 +17,7 @@ from ray.serve.context import _get_global_client
 from service.hosting.ray.autoscaling import QueuedTokensPolicy
 from service.hosting.ray.replica import deployment
 from service.settings import Settings
-from testkit.ray_engines import slow
+from testkit.ray.engines import slow
 
 _NODE = {"num_cpus": 4, "object_store_memory": 80_000_000}
 _HEAD = {**_NODE, "include_dashboard": False}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from service.verifiers.math_number import unit_of
+from service.verifiers.math.number import unit_of
 
 _TAIL_CHARS = 10_000
 """Where nothing marks an answer, it is looked for at the end of the response."""

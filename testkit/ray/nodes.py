@@ -145,7 +145,7 @@ class Nodes:
 @contextmanager
 def nodes(**settings: str) -> Iterator[Nodes]:
     """Two Ray nodes with nothing deployed yet, and a Redis. Team `a` may do anything, `b` may not ask for training and
-    has a small quota. With engine `fake` the judge is the slow one of ray_engines.py."""
+    has a small quota. With engine `fake` the judge is the slow one of engines.py."""
     with tempfile.TemporaryDirectory(prefix="rubricd-ray-") as name, RedisServer() as redis:
         folder = Path(name)
         small = team("b", classes=["eval"], quota={"requests_per_minute": 3})
@@ -153,7 +153,7 @@ def nodes(**settings: str) -> Iterator[Nodes]:
         own = {"RAY_TEST": name, "RUBRICD_REDIS_URL": redis.url, "RUBRICD_TEAMS": str(teams)}
         port = free_port()
         process = subprocess.Popen(
-            [sys.executable, "-m", "testkit.ray_cluster", str(port)],
+            [sys.executable, "-m", "testkit.ray.cluster", str(port)],
             cwd=ROOT,
             env={**os.environ, **_ENVIRONMENT, **settings, **own},
             stdin=subprocess.PIPE,

@@ -15,9 +15,9 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import Any
 
 from service.verifiers.cheap import CHEAP, names_a_choice
-from service.verifiers.math_answer import Answer, final_answers, words_of
-from service.verifiers.math_latex import as_latex, nesting
-from service.verifiers.math_number import Quantity, equal, read, split_unit, unit_of
+from service.verifiers.math.answer import Answer, final_answers, words_of
+from service.verifiers.math.latex import as_latex, nesting
+from service.verifiers.math.number import Quantity, equal, read, split_unit, unit_of
 
 Params = dict[str, Any]
 Verify = Callable[[Params, str], bool]
@@ -118,7 +118,7 @@ def load() -> Verify:
     sys.meta_path.insert(0, _StrictFinder)
     from math_verify import LatexExtractionConfig, parse, verify
 
-    from service.verifiers import math_size
+    from service.verifiers.math import size as math_size
 
     _guard(math_size.check_size)
     extraction = [LatexExtractionConfig()]
