@@ -150,7 +150,7 @@ check-image: .venv/deploy  ## build the CPU image with buildah on a bare Debian 
 	$(call debian,buildah,buildah)
 	$(BIN)/python -m tools.check_image $(ARGS)
 
-check-compose: .venv/deploy  ## bring compose's profiles cpu and tls up where there is Docker, score a request over TLS, take it down
+check-compose: .venv/deploy $(if $(findstring --stand-ins,$(ARGS)),.venv/docker)  ## bring compose's profiles cpu and tls up, score a request over TLS, take it down: ARGS=--stand-ins without Docker, as root
 	$(BIN)/python -m tools.check_compose $(ARGS)
 
 clean:  ## remove what make installed and what tools left behind
@@ -212,6 +212,17 @@ clean:  ## remove what make installed and what tools left behind
 .venv/kubectl: .venv/pip
 	$(call unpacked,kubernetes-client,$@)
 
+# The engine is Debian's. Its compose is an old one in Debian 12, so that the plugin is of a later Debian.
+COMPOSE := docker-compose_2.26.1-4_amd64.deb
+COMPOSE_SHA256 := 47681197cb2b1ab88206b42a1a92fc75f50d9530a6322d03494a473eed0408ea
+.venv/docker: .venv/pip
+	$(call debian,debootstrap,debootstrap)
+	$(call debian,buildah,buildah)
+	$(call debian,iptables,iptables)
+	$(call unpacked,docker.io containerd runc tini,$@)
+	@cd $@ && curl -fsSLO http://deb.debian.org/debian/pool/main/d/docker-compose/$(COMPOSE) && \
+	echo "$(COMPOSE_SHA256)  $(COMPOSE)" | sha256sum --check --quiet && dpkg -x $(COMPOSE) . && rm $(COMPOSE) || { rm -rf ../docker; exit 1; }
+
 .venv/deploy: .venv/test .venv/kubectl
 	@echo "installing validators of manifests for the tests"
 	@$(PIP) --group deploy
@@ -240,7 +251,7 @@ define unpacked
 @echo "unpacking Debian's $(1) for the tests"
 @rm -rf $(2) $(2).part && mkdir $(2).part
 @cd $(2).part && { apt-get download -qq $(1) 2>/dev/null || { \
-	$(SUDO) apt-get update -qq && apt-get download -qq $(1); }; } && dpkg -x $(1)_*.deb . && rm $(1)_*.deb
+	$(SUDO) apt-get update -qq && apt-get download -qq $(1); }; } && for one in *.deb; do dpkg -x $$one . && rm $$one; done
 @mv $(2).part $(2)
 endef
 

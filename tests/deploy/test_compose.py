@@ -1,5 +1,6 @@
 """deploy/compose.yaml: valid, complete, and of one mind with the files that it mounts."""
 
+import json
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from testkit import dockerfile
 from testkit.dockerfile import ROOT, documents
 from testkit.sandbox import USER
 from tests.deploy.redis_command import answers
+from tools import stand_ins
 
 DEPLOY = ROOT / "deploy"
 JUDGES = ("judge-cpu", "judge-gpu")
@@ -198,3 +200,14 @@ def test_the_example_of_teams_can_be_read() -> None:
 
 def test_redis_starts_with_its_password_and_keeps_nothing(compose: dict[str, Any], tmp_path: Path) -> None:
     answers([filled(word, CHOSEN) for word in compose["services"]["redis"]["command"]], tmp_path)
+
+
+def test_something_stands_for_each_image_that_a_registry_would_give(compose: dict[str, Any]) -> None:
+    pulled = {name for name, service in compose["services"].items() if "build" not in service}
+    assert set(stand_ins.STAND_INS) == pulled - {"grafana"}  # which no package of Debian has
+    for name, one in stand_ins.STAND_INS.items():
+        volumes = [volume.split(":") for volume in compose["services"][name].get("volumes", [])]
+        assert set(one.folders) == {place for source, place, *_ in volumes if source in compose["volumes"]}, name
+    over = json.loads(stand_ins.overriding("localhost/rubricd:cpu"))["services"]
+    assert set(over) <= set(compose["services"])
+    assert all(over[name]["pull_policy"] == "never" for name in (*stand_ins.STAND_INS, "judge-cpu"))
