@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tools import operations
+
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "docs"
 STYLE = ROOT / "tools" / "docs_site.css"
@@ -68,7 +70,8 @@ def _linked(source: Path, places: Mapping[Path, Path], root: Path) -> str:
             link = f"{REPOSITORY}/{kind}/main/{goal.relative_to(root).as_posix()}"
         return f"{before}{link}{anchor}{after}"
 
-    parts = _FENCED.split(source.read_text(encoding="utf-8"))
+    text = source.read_text(encoding="utf-8")
+    parts = _FENCED.split(operations.without_tables(text) if source == operations.PAGE else text)
     return "".join(part if part.startswith("```") else _LINK.sub(rewritten, part) for part in parts)
 
 

@@ -1,22 +1,21 @@
 """Writes the reference pages of the documentation's site from the code, for `tools/docs_site.py`.
 
 Guarantees: each row of a page is read from what the product itself uses: its settings, its models, its parsers, its
-registry of metrics, its tree of errors and its alerts.
+registry of metrics, its tree of errors and its alerts. What `docs/operate/operations.md` says about one of them stands
+beside it, and no longer there in the site.
 """
 
 import argparse
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 
 from service.__main__ import parser as service_parser
-from service.api.problems import STATUS, TITLES
+from service.api.problems import STATUS
 from service.observability import Telemetry
-from tools import python_page, settings_table, training_tables
+from tools import operations, python_page, settings_table, training_tables, wire_page
 from tools.python_page import cell
 from trainer_client.cli import exit_codes
 from trainer_client.cli import main as command
@@ -29,7 +28,7 @@ _WROTE = "Written by `make docs` from the code.\n"
 def pages() -> Mapping[str, str]:
     """The pages by their paths within the site, as Markdown."""
     made: dict[str, Callable[[], str]] = {
-        "reference/wire.md": wire,
+        "reference/wire.md": lambda: wire_page.page(_WROTE),
         "reference/settings.md": settings,
         "reference/command-line.md": command_line,
         "reference/metrics.md": metrics,
@@ -60,40 +59,43 @@ def run_file() -> str:
 
 
 def metrics() -> str:
-    telemetry = Telemetry()
-    told = dict(re.findall(r"^# HELP (\w+) (.+)$", telemetry.exposition().decode(), re.M))
-    kinds = re.findall(r"^# TYPE (rubricd_\w+) (\w+)", telemetry.exposition().decode(), re.M)
-    rows = [f"| `{name}` | {kind} | {told[name]} |" for name, kind in sorted(kinds)]
-    return _page("Metrics", "`GET /metrics` has them. [operations.md](../operate/operations.md#metrics) has each one's "
-                 "labels and how to read it.", "metric | type | meaning", rows)  # fmt: skip
+    kinds = re.findall(r"^# TYPE (rubricd_\w+) (\w+)", Telemetry().exposition().decode(), re.M)
+    written = operations.rows("Metrics")
+    rows = [f"| `{name}` | {kind} | {' | '.join(written[name][1:])} |" for name, kind in sorted(kinds)]
+    return _page("Metrics", "`GET /metrics` has them. [operations.md](../operate/operations.md#metrics) says who may "
+                 "read it, and what its labels are.", "metric | type | labels | meaning", rows)  # fmt: skip
 
 
 def errors() -> str:
+    written = operations.rows("Errors of a request")
     rows = [
-        f"| `{error.code}` | {status} | {TITLES[status]} | {'yes' if error.retryable else 'no'} | {_first(error)} |"
+        f"| `{error.code}` | {status} | {'yes' if error.retryable else 'no'} | {written[error.code][1]} |"
         for error, status in sorted(STATUS.items(), key=lambda one: (one[1], one[0].code))
     ]
+    rows.append(f"| `internal` | 500 | no | {written['internal'][1]} |")
     return _page(
         "Errors",
-        "What a request may be refused with, as problem documents (RFC 9457). The client raises an error of the same "
-        "code. [operations.md](../operate/operations.md#errors-of-a-request) says what to do.",
-        "code | status | title | may be retried | meaning",
+        "What a request may be refused with, as problem documents (RFC 9457) whose `type` ends in the code. The client "
+        "raises an error [of the same code](python.md#errors). A criterion without a verdict is no error of the "
+        "request: it has a [status](../operate/operations.md#status-of-a-criterion).",
+        "code | status | may be retried | what to do",
         rows,
     )
 
 
 def alerts() -> str:
     groups = YAML(typ="safe").load((ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8"))["groups"]
+    conditions = operations.rows("Alerts")
     rows = [
         f"| [{rule['alert']}](../operate/runbook.md#{rule['alert'].lower()}) | {rule['labels']['severity']} "
-        f"| {rule.get('for', '')} | {_plain(rule['annotations']['description'])} |"
+        f"| {conditions[rule['alert']][1]} | {_plain(rule['annotations']['description'])} |"
         for group in groups
         for rule in group["rules"]
     ]
     return _page(
         "Alerts",
         "The rules of `deploy/prometheus/alerts.yml`. Each name leads to what to do.",
-        "alert | severity | after | meaning",
+        "alert | severity | condition | what it says",
         rows,
     )
 
@@ -104,7 +106,10 @@ def command_line() -> str:
     found = "".join(f"| `rubricd {name}` | {meaning} |\n" for name, meaning in exit_codes.FINDINGS.items())
     parts = [
         f"# Command line\n\n{_WROTE}\n## Exit codes\n\n| code | meaning |\n|---|---|\n{codes}\n"
-        f"| command | what exit code 1 means |\n|---|---|\n{found}"
+        f"| command | what exit code 1 means |\n|---|---|\n{found}\n"
+        "`python -m service serve` ends with 0 after a graceful stop, 1 where the judge cannot serve, and 2 where a "
+        "flag, a setting or a file of the operator is wrong. `doctor` ends with 1 where `serve` could not start, "
+        "`keys` with 2 where nothing was changed.\n"
     ]
     parts += [f"## {name}\n\n```text\n{_help(parser)}```\n" for name, parser in _parsers()]
     return "\n".join(parts)
@@ -130,65 +135,9 @@ def _help(parser: argparse.ArgumentParser) -> str:
     return parser.format_help()
 
 
-def wire() -> str:
-    """The routes and the models of the HTTP contract."""
-    document = json.loads((ROOT / "docs/openapi.json").read_text(encoding="utf-8"))
-    routes = [
-        f"| `{method.upper()} {path}` | {_sentence(operation)} |"
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    ]
-    page = _page(
-        "The wire",
-        "The HTTP contract, which `openapi.json` has in full. Models stand below in the order of their names.",
-        "route | what it does",
-        routes,
-    )
-    return page + "".join(_model(name, schema) for name, schema in document["components"]["schemas"].items())
-
-
-def _sentence(operation: Mapping[str, Any]) -> str:
-    text = operation.get("description") or operation.get("summary", "")
-    return re.split(r"(?<=\.) ", cell(text))[0]
-
-
-def _model(name: str, schema: Mapping[str, Any]) -> str:
-    required = set(schema.get("required", ()))
-    rows = [
-        f"| `{field}` | {_kind(kind)} | {'yes' if field in required else ''} | {cell(kind.get('description', ''))} |\n"
-        for field, kind in schema.get("properties", {}).items()
-    ]
-    table = f"\n| field | type | required | meaning |\n|---|---|---|---|\n{''.join(rows)}" if rows else ""
-    return f"\n## {name}\n\n{cell(schema.get('description', ''))}\n{table}"
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
-    """A type in a few words, with a link where it is a model of its own."""
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name.lower()})"
-    if variants := schema.get("anyOf") or schema.get("oneOf"):
-        return " or ".join(_kind(one) for one in variants)
-    if "enum" in schema or "const" in schema:
-        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
-    if schema.get("type") == "array":
-        return f"list of {_kind(schema.get('items', {}))}"
-    return str(schema.get("type", "any"))
-
-
 def _page(title: str, about: str, head: str, rows: list[str]) -> str:
     rule = "|".join("---" for _ in head.split("|"))
     return f"# {title}\n\n{_WROTE}\n{about}\n\n| {head} |\n|{rule}|\n" + "\n".join(rows) + "\n"
-
-
-def _first(error: type) -> str:
-    """The docstring's text, or what the tree of errors says."""
-    if own := error.__dict__.get("__doc__"):
-        return cell(own)
-    from service import errors as tree
-
-    line = re.search(rf"─ {error.__name__} +(.+)", tree.__doc__ or "")
-    return cell(line.group(1)) if line else ""
 
 
 def _plain(text: str) -> str:

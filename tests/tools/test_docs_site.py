@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from testkit.browser import axe_problems, brightness, opened
-from tools import docs_site, reference_pages
+from tools import docs_site, operations, reference_pages
 
 ROOT = docs_site.ROOT
 
@@ -93,6 +93,18 @@ def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path, link: str, en
     assert docs_site.build(tmp_path, tmp_path / "build", {}) == ends
 
 
+def test_a_table_of_operations_stands_in_the_reference_alone(tmp_path: Path) -> None:
+    docs_site.stage(ROOT, tmp_path, reference_pages.pages())
+    page = (tmp_path / "operate" / "operations.md").read_text(encoding="utf-8")
+    for heading, name in operations.REFERENCES.items():
+        assert f"\n## {heading}\n" in page and f"[The table](../reference/{name}.md)" in page
+        rows = operations.rows(heading)
+        reference = (tmp_path / "reference" / f"{name}.md").read_text(encoding="utf-8")
+        assert len(rows) > 10 and [row for row in rows if row not in reference] == []
+        assert "\n|" not in page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    assert "\n| `abstained` |" in page, "what is not in the reference stays"
+
+
 def test_links_out_of_the_site_lead_to_the_repository(tmp_path: Path) -> None:
     docs_site.stage(ROOT, tmp_path, {})
     index = (tmp_path / "index.md").read_text(encoding="utf-8")
@@ -108,4 +120,9 @@ def test_the_reference_has_what_the_code_has() -> None:
     assert "[RubricdDown](../operate/runbook.md#rubricddown)" in pages["reference/alerts.md"]
     assert "`quota_exceeded` | 429" in pages["reference/errors.md"]
     assert "### JudgeClient.score" in pages["reference/python.md"]
+    assert (
+        "| `POST /v1/score` | Judge" in pages["reference/wire.md"]
+        and "[ScoreRequest](#scorerequest)" in pages["reference/wire.md"]
+    )
+    assert pages["reference/wire.md"].index("## ScoreRequest") < pages["reference/wire.md"].index("## Item")
     assert all(page.startswith("# ") and "{{" not in page for page in pages.values())
