@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import httpx
 import pytest
 from pyarrow import parquet
+from pydantic import BaseModel, ConfigDict
 
 from testkit.processes import ROOT, Running
 from trainer_client.verl.reward import compute_score
@@ -22,6 +23,9 @@ from trainer_client.verl.reward import compute_score
 EXAMPLES = ROOT / "examples"
 ANSWER = "Drink ginger tea and see a nurse."
 POLICY = ROOT / "miniature" / "checkpoints" / "policy"
+UNJUDGEABLE = [{"text": "word " * 6_000, "points": 1}]
+"""A criterion that is longer than the judge's context: nothing is known of the answer."""
+T = TypeVar("T")
 
 
 def _run(*arguments: str | Path) -> str:
@@ -126,8 +130,7 @@ async def test_an_ors_environment_and_its_null(judge_url: str, monkeypatch: pyte
     async with environment.judge:
         done = await rubrics.submit(answer)
         assert done.reward == pytest.approx(1.0) and done.finished
-        # A criterion that is longer than the judge's context: nothing is known of the answer.
-        monkeypatch.setitem(rubrics.task_spec, "rubric", [{"text": "word " * 6_000, "points": 1}])
+        monkeypatch.setitem(rubrics.task_spec, "rubric", UNJUDGEABLE)
         unjudged = await rubrics.submit(answer)
     assert unjudged.reward is None and json.loads(unjudged.model_dump_json())["reward"] is None
 
@@ -155,6 +158,122 @@ async def test_an_openenv_rubric_and_what_it_does_without_a_verdict(
     rubric = example.Judged(_first_row())
     async with example.judge:
         assert await rubric(ANSWER, None) == pytest.approx(1.0) == rubric.last_score
-        rubric.row["rubric"] = [{"text": "word " * 6_000, "points": 1}]
+        rubric.row["rubric"] = UNJUDGEABLE
         with pytest.raises(RuntimeError, match="the action was not judged: too_long"):
             await rubric(ANSWER, None)
+
+
+def _standing_in(monkeypatch: pytest.MonkeyPatch, **names: Any) -> None:
+    """Puts modules in the place of packages that are not installed; `a__b={"c": d}` is the module a.b with d as c."""
+    for name, held in names.items():
+        module = ModuleType(name.replace("__", "."))
+        vars(module).update(held)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+class _TaskData(BaseModel):
+    """verifiers' task data, as far as a task sees it, read in verifiers 0.4.0."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str | None = None
+    prompt: str | None = None
+
+
+class _Task(Generic[T]):
+    def __init__(self, data: T, config: Any = None) -> None:
+        self.data = data
+
+
+class _Taskset(Generic[T]):
+    config = SimpleNamespace(task=None)
+
+
+def _vf_reward(method: Any) -> Any:
+    method.reward = True
+    return method
+
+
+async def test_a_taskset_of_verifiers(judge_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"TaskData": _TaskData, "Task": _Task, "Taskset": _Taskset, "reward": _vf_reward, "Trace": SimpleNamespace}
+    _standing_in(monkeypatch, verifiers={}, verifiers__v1=held)
+    example = _loaded("verifiers_taskset")
+    first, second = example.Rubrics().load()
+    assert first.judged.reward and first.data.prompt == _first_row()["prompt"]
+    async with example.judge:
+        assert await first.judged(SimpleNamespace(last_reply=ANSWER)) == pytest.approx(1.0)
+        unjudged = example.Judged(second.data.model_copy(update={"rubric": UNJUDGEABLE}))
+        with pytest.raises(RuntimeError, match="the response was not judged: too_long"):
+            await unjudged.judged(SimpleNamespace(last_reply=ANSWER))
+
+
+class _BaseTextEnv:
+    """SkyRL's environment of texts, as far as ours sees it, read in skyrl-gym 0.4.0."""
+
+
+def test_an_environment_of_skyrl(judge_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, Any] = {}
+    _standing_in(
+        monkeypatch,
+        skyrl_gym={"register": lambda id, entry_point: made.update({id: entry_point})},
+        skyrl_gym__envs={},
+        skyrl_gym__envs__base_text_env={"BaseTextEnv": _BaseTextEnv, "BaseTextEnvStepOutput": dict},
+    )
+    example = _loaded("skyrl_environment")
+    example.write(tmp_path / "prompts.jsonl")
+    (row, _) = _lines(tmp_path / "prompts.jsonl")
+    assert row["prompt"] == [{"role": "user", "content": _first_row()["prompt"]}]
+
+    def step(spec: dict[str, Any], answer: str) -> dict[str, Any]:
+        extras = {"reward_spec": spec, "max_turns": 1}
+        told: dict[str, Any] = made[row["env_class"]](env_config={}, extras=extras).step(answer)
+        return told
+
+    with example.judge:
+        told = step(row["reward_spec"], f"<think>Lift heavy boxes.</think>{ANSWER}")
+        assert told == {"observations": [], "reward": pytest.approx(1.0), "done": True, "metadata": {}}
+        unjudgeable = json.dumps({**_first_row(), "rubric": UNJUDGEABLE})
+        with pytest.raises(RuntimeError, match="the answer was not judged: too_long"):
+            step({"row": unjudgeable}, ANSWER)
+
+
+class _StepResult(NamedTuple):
+    """What an environment of tinker-cookbook returns, read in tinker-cookbook 0.6.1."""
+
+    reward: float
+    episode_done: bool
+    next_observation: Any
+    next_stop_condition: Any
+
+
+class _Renderer:
+    def build_generation_prompt(self, turns: list[dict[str, str]]) -> Any:
+        return turns
+
+    def get_stop_sequences(self) -> list[str]:
+        return ["<|end|>"]
+
+    def parse_response(self, action: list[str]) -> tuple[dict[str, str], Any]:
+        return {"role": "assistant", "content": "".join(action)}, None
+
+
+async def test_environments_of_tinker(judge_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _standing_in(
+        monkeypatch,
+        tinker={"ModelInput": SimpleNamespace(empty=lambda: "nothing")},
+        tinker_cookbook={},
+        tinker_cookbook__renderers={"Renderer": _Renderer, "get_text_content": lambda message: message["content"]},
+        tinker_cookbook__rl={},
+        tinker_cookbook__rl__types={"Env": object, "EnvGroupBuilder": object, "StepResult": _StepResult},
+    )
+    example = _loaded("tinker_environment")
+    group = example.JudgedGroup(_first_row(), _Renderer(), group=3)
+    environments = await group.make_envs()
+    assert len(environments) == 3
+    observed, stop = await environments[0].initial_observation()
+    assert (observed, stop) == ([{"role": "user", "content": _first_row()["prompt"]}], ["<|end|>"])
+    async with example.judge:
+        told = await environments[0].step(list(ANSWER))
+        assert (told.reward, told.episode_done) == (pytest.approx(1.0), True)
+        unjudged = example.Judged({**_first_row(), "rubric": UNJUDGEABLE}, _Renderer())
+        with pytest.raises(RuntimeError, match="the answer was not judged: too_long"):
+            await unjudged.step(list(ANSWER))
