@@ -20,8 +20,9 @@ Within = Literal["linear", "binary"]
 Over = Literal["sigmoid", "linear", "power", "constant", "none"]
 Ratio = Literal["bare/bare", "scaffold/scaffold", "bare/scaffold"]
 """The prompts of the importance ratio's numerator and denominator. The first is the paper's algorithm."""
-Choose = Literal["evenly", "unlearnt"]
-"""How a rollout's criteria are drawn: all alike, or rather those that the policy has not learnt yet."""
+Choose = Literal["evenly", "unlearnt", "in_order"]
+"""How a rollout's criteria are drawn: all alike, rather those that the policy has not learnt yet, or not drawn at all
+but taken in the rubric's order."""
 Place = Literal["system", "user", "auto"]
 """The turn that reveals the criteria; `auto` is the system turn where the policy's template takes one."""
 
@@ -130,7 +131,9 @@ class Wording:
 @dataclass(frozen=True, slots=True)
 class Scaffold:
     """Reveals criteria to rollouts. With `nested` a member sees a part of what the member before it sees in the same
-    step; without it each member draws its own criteria, as the paper's code does."""
+    step; without it each member draws its own criteria, as the paper's code does. Criteria that `first` names are
+    revealed before all others, and those that `last` names after them, such as the one that holds the final answer. A
+    name is an id, a category, a tag as `key:value`, or a tag's key."""
 
     schedule: Schedule = field(default_factory=Schedule)
     wording: Wording = field(default_factory=Wording)
@@ -138,6 +141,8 @@ class Scaffold:
     seed: int = 0
     place: Place = "auto"
     choose: Choose = "evenly"
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
     template_system: str = ""
     """The text that the policy's template puts into its own system turn before a prompt without one; see `placed`."""
 
@@ -148,7 +153,9 @@ class Scaffold:
         is round(share x counted criteria), by Python's `round` (halves go to even) as in the paper's code. Criteria
         with 0 points are not revealed."""
         counted, count = self._counted(rubric, member, group, step, total)
-        return tuple(self._random(row, member, step).sample(counted, len(counted))[:count])
+        if self.choose != "in_order":
+            counted = self._random(row, member, step).sample(counted, len(counted))
+        return self._ordered(rubric, counted)[:count]
 
     def reveal_by_weight(
         self,
@@ -166,7 +173,7 @@ class Scaffold:
         random = self._random(row, member, step)
         # Efraimidis and Spirakis: the largest u^(1/w) first is to draw by weight without putting back.
         keys = {place: math.log(1.0 - random.random()) / weights[place] for place in counted}
-        return tuple(sorted(counted, key=lambda place: -keys[place])[:count])
+        return self._ordered(rubric, sorted(counted, key=lambda place: -keys[place]))[:count]
 
     def _counted(
         self, rubric: Sequence[wire.Criterion], member: int, group: int, step: int, total: int
@@ -174,6 +181,17 @@ class Scaffold:
         """The criteria that may be revealed, and how many are."""
         counted = [place for place, criterion in enumerate(rubric) if criterion.worth != 0]
         return counted, round(self.schedule.share(member, group, step, total) * len(counted))
+
+    def _ordered(self, rubric: Sequence[wire.Criterion], drawn: Sequence[int]) -> tuple[int, ...]:
+        """The draw with the criteria of `first` before the others, and those of `last` behind them."""
+        if not (self.first or self.last):
+            return tuple(drawn)
+
+        def rank(place: int) -> int:
+            one = rubric[place]
+            return 0 if one.is_one_of(self.first, place) else 2 if one.is_one_of(self.last, place) else 1
+
+        return tuple(sorted(drawn, key=rank))
 
     def _random(self, row: str, member: int, step: int) -> Random:
         return Random(f"{self.seed}/{row}/{step}" + ("" if self.nested else f"/{member}"))

@@ -186,6 +186,52 @@ def test_weights_change_which_are_shown_and_not_how_many(weights: list[float], m
         assert shown == scaffold.reveal_by_weight(rubric, weights, member=0, **place)[: len(shown)]
 
 
+STEM = [
+    wire.Criterion(id="draw", text="Draws the forces.", points=2),
+    wire.Criterion(id="sum", text="Adds them up.", points=3),
+    wire.Criterion(id="seen", text="Is monitored.", points=0),
+    wire.Criterion(id="unit", text="Names the unit.", points=1),
+    wire.Criterion(id="final", text="Says 42 N.", points=5, tags={"part": "answer"}),
+    wire.Criterion(id="form", text="Boxes the answer.", points=1, tags={"part": "form"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("group", "counts"), [(6, [5, 4, 3, 2, 1, 0]), (4, [5, 3, 2, 0]), (8, [5, 4, 4, 3, 2, 1, 1, 0])]
+)
+def test_in_order_the_form_is_revealed_first_and_the_answer_only_with_all(group: int, counts: list[int]) -> None:
+    """The order of the released code's `math_linear`: form, steps as they stand, final answer."""
+    scaffold = Scaffold(Schedule(over="constant"), choose="in_order", first=("part:form",), last=("final",))
+    for member, count in enumerate(counts):
+        found = scaffold.reveal(STEM, row="r", member=member, group=group, step=3, total=10)
+        assert [STEM[place].id for place in found] == ["form", "draw", "sum", "unit", "final"][:count]
+
+
+@given(st.integers(0, 7), st.integers(1, 50), st.booleans())
+def test_first_and_last_change_which_are_revealed_and_not_how_many(member: int, step: int, weighed: bool) -> None:
+    place: dict[str, Any] = {"row": "r", "member": member, "group": 8, "step": step, "total": 50}
+    plain = Scaffold(Schedule(over="linear"))
+    bound = replace(plain, first=("form",), last=("part:answer",))
+    weights = [1.0, 5.0, 2.0, 1.0, 9.0, 0.1]
+
+    def drawn(scaffold: Scaffold) -> tuple[int, ...]:
+        return scaffold.reveal_by_weight(STEM, weights, **place) if weighed else scaffold.reveal(STEM, **place)
+
+    whole, found = drawn(plain), drawn(bound)
+    assert len(found) == len(whole) and 2 not in found
+    assert not found or found[0] == 5
+    assert 4 not in found or (found[-1] == 4 and len(found) == 5)
+
+
+def test_in_order_needs_no_draw_and_every_member_sees_a_part_of_the_one_before() -> None:
+    scaffold = Scaffold(Schedule(over="constant"), choose="in_order")
+    found = [
+        [scaffold.reveal(STEM, row=row, member=member, group=6, step=step, total=9) for member in range(6)]
+        for row, step in (("a", 1), ("b", 7))
+    ]
+    assert found[0] == found[1] == [(0, 1, 3, 4, 5)[:count] for count in (5, 4, 3, 2, 1, 0)]
+
+
 def test_polarity_decides_the_section() -> None:
     signs = [
         wire.Criterion(text="t", points=points, polarity=polarity).worth

@@ -35,7 +35,7 @@ class RubricDropout:
         `protect` allow: those whose SHA-256 of seed, row, step and id is smallest.
         """
         positive = [place for place, criterion in enumerate(rubric) if criterion.worth > 0]
-        free = [place for place in positive if not self._protects(rubric[place], id_of(rubric, place))]
+        free = [place for place in positive if not rubric[place].is_one_of(self.protect, place)]
         most = min(round(self.share * len(positive)), max(len(positive) - self.keep, 0), len(free))
         drawn = sorted(free, key=lambda place: self._draw(row, step, id_of(rubric, place)))[:most]
         return tuple(place for place in range(len(rubric)) if place not in drawn)
@@ -43,12 +43,6 @@ class RubricDropout:
     def _draw(self, row: str, step: int, criterion: str) -> bytes:
         parts = (str(self.seed), row, str(step), criterion)
         return sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).digest()
-
-    def _protects(self, criterion: wire.Criterion, id: str) -> bool:
-        if not self.protect:
-            return False
-        names = {id, *criterion.tags, *(f"{key}:{value}" for key, value in criterion.tags.items())}
-        return not names.union({criterion.category or ""}).isdisjoint(self.protect)
 
 
 def id_of(rubric: Sequence[wire.Criterion], place: int) -> str:

@@ -81,6 +81,7 @@ def prepare(run: RunConfig, *, resume: bool, another_judge: bool = False, toy_ju
     if processes.first:
         _check_folder(out, resume)
     rows, eval_rows = rows_of(run, run.data), rows_of(run, run.eval_data) if run.eval_data else []
+    _check_names(run, rows)
     steps, order = _order(run, rows)
     if run.eval_data and run.eval_every is not None and run.eval_every > steps:
         raise RunConfigError(f"`eval_every` ({run.eval_every}) exceeds the {steps} batches of this run; lower it")
@@ -213,6 +214,27 @@ def _check_categories(examiner: JudgingSection, path: str, rows: Sequence[Row]) 
     for row in rows:
         if row.rubric is not None and (problem := _no_category(examiner, row.rubric)):
             raise DataError(f"{path}, row {row.id}: {problem}")
+
+
+def _check_names(run: RunConfig, rows: Sequence[Row]) -> None:
+    """A name that no criterion has would protect nothing, and reveal what it should hold back."""
+    said = {
+        "scaffold.first": run.scaffold.first or (),
+        "scaffold.last": run.scaffold.last or (),
+        "rubric_dropout.protect": () if run.rubric_dropout is None else run.rubric_dropout.protect,
+    }
+    for field, names in said.items():
+        for name in names:
+            if not any(
+                one.is_one_of({name}, place)
+                for row in rows
+                if row.rubric
+                for place, one in enumerate(row.rubric.criteria)
+            ):
+                raise RunConfigError(
+                    f"`{field}`: no criterion of the rows has the name {name!r}; write an id, a category, a tag as "
+                    "`key:value`, or a tag's key"
+                )
 
 
 def _order(run: RunConfig, rows: Sequence[Row]) -> tuple[int, list[Row]]:

@@ -5,7 +5,7 @@ begins otherwise means something else ("Inessential").
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
@@ -170,6 +170,12 @@ class Criterion(Strict):
     @property
     def category(self) -> Category | None:
         return self.category_and_text[0]
+
+    def is_one_of(self, names: Collection[str], place: int) -> bool:
+        """Returns whether one of the names is this criterion's id (without one its place in the rubric), its category,
+        one of its tags (`key:value`) or a tag's key."""
+        own = {self.id or str(place), *self.tags, *(f"{key}:{value}" for key, value in self.tags.items())}
+        return not own.union({self.category or ""}).isdisjoint(names)
 
     @property
     def is_unsigned_pitfall(self) -> bool:

@@ -20,7 +20,7 @@ def test_tables_are_what_the_code_says(head: str) -> None:
 
 
 def test_the_examples_are_run_configs(tmp_path: Path) -> None:
-    whole, sft, dropout, evolving, examiner, lora = _BLOCK.findall(TEXT)
+    whole, sft, dropout, evolving, steps, examiner, lora = _BLOCK.findall(TEXT)
     (tmp_path / "run.yaml").write_text(whole)
     run = run_config.read(tmp_path / "run.yaml")
     assert run.trl["use_vllm"] is True and run.trl["top_k"] == 0
@@ -32,6 +32,9 @@ def test_the_examples_are_run_configs(tmp_path: Path) -> None:
     assert left_out == RubricDropout(0.4, 3, ("essential", "axis:safety"), seed=0)
     (tmp_path / "run.yaml").write_text(whole + evolving)
     assert run_config.read(tmp_path / "run.yaml").most_evolved == 8
+    (tmp_path / "run.yaml").write_text(whole + steps)
+    stepwise = run_config.read(tmp_path / "run.yaml").scaffolding()
+    assert (stepwise.choose, stepwise.first, stepwise.last) == ("in_order", ("part:form",), ("part:answer",))
     (tmp_path / "run.yaml").write_text(whole + examiner.partition("\n")[2])
     examined = run_config.read(tmp_path / "run.yaml").examiner
     assert examined is not None and (examined.mode, examined.aggregation) == ("reasoned", "healthbench")

@@ -116,6 +116,30 @@ def test_what_becomes_of_rubric_and_reference(tmp_path: Path, url: str) -> None:
         assert (row.reference, len(row.rubric.criteria) if row.rubric else 0) == (reference, criteria)
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"scaffold": {"last": ["answer"]}}, "`scaffold.last`: no criterion of the rows has the name 'answer'"),
+        ({"scaffold": {"first": ["tea", "form"]}}, "`scaffold.first`: no criterion of the rows has the name 'form'"),
+        ({"rubric_dropout": {"protect": ["axis:saftey"]}}, "`rubric_dropout.protect`: no criterion .* 'axis:saftey'"),
+    ],
+)
+def test_a_name_that_no_criterion_has_is_refused(tmp_path: Path, url: str, fields: Json, said: str) -> None:
+    rubric = [
+        {"id": "tea", "text": "Names tea.", "points": 5},
+        {"text": "Lies.", "points": -1, "tags": ["axis:safety"]},
+    ]
+    rows = [{**row, "rubric": rubric} for row in runs.rows()]
+    run = run_of(tmp_path, url, **fields)
+    runs.lines(tmp_path / "train.jsonl", *rows)
+    with pytest.raises(RunConfigError, match=said):
+        planned(run)
+    names: Json = {"first": ["tea", "axis"], "last": ["axis:safety"]}
+    right = run_of(tmp_path, url, scaffold=names, rubric_dropout={"protect": ["1", "tea"]}, out="b")
+    runs.lines(tmp_path / "train.jsonl", *[{**one, "rubric": [rubric[0], {**rubric[1], "id": None}]} for one in rows])
+    assert planned(right).run.scaffold.last == ["axis:safety"]
+
+
 def test_empty_files_and_missing_ones(tmp_path: Path, url: str) -> None:
     with pytest.raises(DataError, match="holds no rows"):
         planned(run_of(tmp_path, url, []))

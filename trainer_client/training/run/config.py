@@ -173,6 +173,8 @@ class RunConfig(Section):
             seed=self.seed,
             place=part.place,
             choose=part.choose,
+            first=tuple(part.first or ()),
+            last=tuple(part.last or ()),
         )
 
     def dropout(self) -> RubricDropout | None:

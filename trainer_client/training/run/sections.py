@@ -66,7 +66,15 @@ class ScaffoldSection(Section):
     exponent: float = Field(default=_SCHEDULE.exponent, ge=0, description="`power`: its exponent.")
     nested: bool = Field(default=False, description="Each member sees a part of what the one before sees.")
     choose: Choose = Field(
-        default="evenly", description="`unlearnt`: rather the criteria that the row's answers do not meet yet."
+        default="evenly",
+        description="`unlearnt`: rather the criteria that the row's answers do not meet yet; `in_order`: the rubric's "
+        "first ones.",
+    )
+    first: OneOrMore | None = Field(
+        default=None, description="Criteria revealed before all others, named as in `rubric_dropout.protect`."
+    )
+    last: OneOrMore | None = Field(
+        default=None, description="Criteria revealed after all others, such as the one with the final answer."
     )
     place: Place = Field(
         default="auto",
@@ -74,6 +82,12 @@ class ScaffoldSection(Section):
     )
     tokens: int | None = Field(default=None, ge=0, description="Tokens that it may add to a prompt; null: no limit.")
     wording: WordingSection = Field(default=WordingSection(), description="The words of the scaffold.")
+
+    @model_validator(mode="after")
+    def _one_place_each(self) -> Self:
+        if both := set(self.first or ()) & set(self.last or ()):
+            raise ValueError(f"`first` and `last` both name {', '.join(sorted(both))}; leave it in one of them")
+        return self
 
 
 class JudgingSection(Section):

@@ -133,6 +133,7 @@ def test_changes_are_as_if_they_stood_in_the_file(tmp_path: Path) -> None:
             "scaffold: {steepnes: 1}\n",
             "`scaffold.steepnes`: unknown field; did you mean `steepness`? known here: within",
         ),
+        ("scaffold: {first: [a, b], last: b}\n", "`first` and `last` both name b; leave it in one of them"),
         ("scaffold: {wording: {oppener: x}}\n", "`scaffold.wording.oppener`: unknown field; did you mean `opener`?"),
         ("learning_rat: 1\n", "`learning_rat`: unknown field; did you mean `trl.learning_rate`? known here: policy"),
         ("start: 0.1\n", "`start`: unknown field; did you mean `scaffold.start`? "),
@@ -223,6 +224,9 @@ def test_the_scaffold_is_made_of_the_files_numbers(tmp_path: Path) -> None:
     scaffold = run_config.read(_file(tmp_path, text)).scaffolding()
     assert scaffold.schedule == Schedule(within="binary", full=8, exponent=3.0) and scaffold.seed == 5
     assert scaffold.nested and scaffold.wording == Wording(points=False)
+    named = run_config.read(_file(tmp_path, "scaffold: {choose: in_order, first: form, last: [final, 'a:b']}\n"))
+    assert (named.scaffolding().first, named.scaffolding().last) == (("form",), ("final", "a:b"))
+    assert named.scaffolding().choose == "in_order"
     merf = run_config.read(_file(tmp_path, "preset: merf\ngroup: 6\n")).scaffolding().schedule
     assert [merf.share(member, 6, 99, 100) for member in range(6)] == [1.0] * 6
     assert run_config.read(_file(tmp_path, "scaffold: {full: 0}\n")).scaffolding().schedule.full == 0
