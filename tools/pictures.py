@@ -97,13 +97,13 @@ def _settle(page: Page) -> None:
     page.wait_for_load_state("networkidle")
 
 
-_PAGES = ("service/api/pages/style.css", "service/api/pages/dom.js", "service/api/pages/drawing.js")
-_PLAYGROUND = ("service/api/pages/*.html", "service/api/pages/*.css", "service/api/pages/*.js")
+_SHARED = ("trainer_client/pages/palette.css", "trainer_client/pages/dom.js", "trainer_client/pages/writing.js")
+_PLAYGROUND = (*_SHARED, *(f"service/api/pages/*.{kind}" for kind in ("html", "css", "js")))
 PICTURES: Mapping[str, Picture] = {
     "playground.png": Picture(_PLAYGROUND, _playground()),
     "playground_dark.png": Picture(_PLAYGROUND, _playground("dark")),
     "playground_phone.png": Picture(_PLAYGROUND, _playground(size=(360, 720, 2.0))),
-    "live.png": Picture((*_PAGES, "service/api/pages/live.*"), _live),
+    "live.png": Picture((*_SHARED, "service/api/pages/style.css", "service/api/pages/live.*"), _live),
     "view.png": Picture(view_picture.SOURCES, view_picture.take),
     "report.png": Picture(("trainer_client/training/report*.py", "trainer_client/pages/*"), _report),
 }

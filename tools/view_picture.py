@@ -11,7 +11,10 @@ from trainer_client.rollouts import read
 from trainer_client.viewer.columns import Source
 from trainer_client.viewer.page import write
 
-SOURCES = ("trainer_client/viewer/*", "trainer_client/viewer/scripts/*", "trainer_client/pages/palette.css")
+SOURCES = (
+    *("trainer_client/viewer/*", "trainer_client/viewer/scripts/*"),
+    *(f"trainer_client/pages/{name}" for name in ("palette.css", "dom.js", "writing.js")),
+)
 """Globs of what the picture would look different without."""
 
 

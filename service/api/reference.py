@@ -15,7 +15,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from service.api.pages.assembly import headers_of
+from service.api.pages.headers import headers_of
 from trainer_client import wire
 
 DOCS_ROUTE = "/docs"

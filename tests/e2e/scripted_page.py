@@ -5,9 +5,11 @@ from typing import Any
 
 from playwright.sync_api import Page, Route
 
-from service.api.pages.assembly import assembled, headers_of
+from service.api.pages import FOLDER
+from service.api.pages.headers import headers_of
+from trainer_client.pages.assembly import assembled
 
-PAGE = assembled("playground.html")
+PAGE = assembled(FOLDER, "playground.html")
 KEY = "rbd_right"
 URL = "http://judge.test/"
 JUDGE: dict[str, Any] = {

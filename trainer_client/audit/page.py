@@ -32,7 +32,7 @@ details td:nth-child(2) { width: 80px; } details td:nth-child(3) { width: 120px;
 details td:nth-child(4) { width: 50%; }
 td { vertical-align: middle; }
 .bar { display: block; width: 200px; height: 20px; }
-.bar .good { fill: var(--good); }
+.bar .good { fill: var(--pass-tint); }
 .bar .axis { stroke: var(--line); stroke-width: 1; }
 .bar .zero { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 2 2; }
 .bar .whisker { stroke-width: 2.5; stroke: var(--soft); }

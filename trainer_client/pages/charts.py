@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from trainer_client.pages import assembly
 from trainer_client.pages.document import in_a_script, number
 
 Points = Sequence[tuple[float, float | None]]
@@ -53,7 +54,7 @@ class _Axes:
 
 def script() -> str:
     """The script that shows values under the pointer and smooths figures."""
-    return Path(__file__).with_name("charts.js").read_text(encoding="utf-8")
+    return assembly.script(Path(__file__).parent, "charts.js")
 
 
 def figure(

@@ -4,8 +4,6 @@ Guarantees: the text that a caller gives is escaped, but for the parameters `inn
 are HTML already. A number that is missing is shown as nothing.
 """
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -13,8 +11,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-_PAGE = Path(__file__).with_name("page.html")
-_PALETTE = Path(__file__).with_name("palette.css")
+from trainer_client.pages.assembly import digest, style
+
+_HERE = Path(__file__).parent
+_PAGE = _HERE / "page.html"
 
 _SMOOTHING = (
     '<label class="smoothing" hidden>Smoothing <input type="range" min="0" max="15" step="0.5" value="2.5">'
@@ -38,18 +38,8 @@ def document(
         tiles="\n".join(tiles),
         sections="\n".join(filter(None, sections)),
         styles=styles,
-        palette=palette(),
+        palette=style(_HERE, "palette.css"),
     )
-
-
-def palette() -> str:
-    """CSS variables with the colours of all pages, in light and in dark."""
-    return _PALETTE.read_text(encoding="utf-8").strip()
-
-
-def digest(text: str) -> str:
-    """The SHA-256 by which a Content-Security-Policy names a script or a style."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def in_a_script(value: Any) -> str:

@@ -9,11 +9,11 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from trainer_client.pages.document import digest, in_a_script, palette
+from trainer_client.pages.assembly import digest, script, style
+from trainer_client.pages.document import in_a_script
 from trainer_client.viewer.columns import Source, pack
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("data", "figures", "filter", "elements", "charts", "grid", "detail", "compare", "main")
 _FILE_FILTER = '<label>File <select id="file"><option value="-1">all</option></select></label>'
 _COMPARE_TAB = '<button type="button" role="tab" id="tab-compare" aria-controls="compare">Compare</button>'
 
@@ -21,16 +21,15 @@ _COMPARE_TAB = '<button type="button" role="tab" id="tab-compare" aria-controls=
 def page(sources: Sequence[Source]) -> str:
     """The whole page as HTML."""
     several = len(sources) > 1
-    style = f"{palette()}\n{_text('view.css')}"
-    script = '"use strict";\n(() => {\n' + "\n".join(_text(f"scripts/{name}.js") for name in _SCRIPTS) + "})();\n"
+    styles, code = style(_HERE, "shared/palette.css", "view.css"), script(_HERE / "scripts", "main.js")
     title = " and ".join(source.name for source in sources)
     return Template(_text("view.html")).substitute(
         title=escape(title),
         subtitle=escape(_subtitle(sources)),
-        style=style,
-        style_digest=digest(style),
-        script=script,
-        script_digest=digest(script),
+        style=styles,
+        style_digest=digest(styles),
+        script=code,
+        script_digest=digest(code),
         data=in_a_script(pack(sources)),
         file_filter=_FILE_FILTER if several else "",
         compare_tab=_COMPARE_TAB if several else "",

@@ -4,15 +4,19 @@ Guarantees: a browser runs the script and the style that are in the page and no 
 shows the page in no other page's frame.
 """
 
+from pathlib import Path
+
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from service.api.pages.assembly import assembled, headers_of
+from service.api.pages.headers import headers_of
+from trainer_client.pages.assembly import assembled
 
 PAGE_ROUTE = "/"
 LIVE_PAGE_ROUTE = "/live"
 
-_PLAYGROUND, _LIVE = assembled("playground.html"), assembled("live.html")
+FOLDER = Path(__file__).parent
+_PLAYGROUND, _LIVE = assembled(FOLDER, "playground.html"), assembled(FOLDER, "live.html")
 _PLAYGROUND_HEADERS, _LIVE_HEADERS = headers_of(_PLAYGROUND), headers_of(_LIVE)
 
 

@@ -1,5 +1,5 @@
 // Draws shares, bounds and probabilities as SVG. Whatever is drawn is also said in words beside it.
-import { el, svg } from "./dom.js";
+import { el, svg } from "shared/dom.js";
 
 const WIDE = 200;
 

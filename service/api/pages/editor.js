@@ -1,5 +1,6 @@
 // The conversation and the responses, as fields to write in.
-import { $, area, el } from "./dom.js";
+import { $, el } from "shared/dom.js";
+import { area } from "./fields.js";
 import { state } from "./state.js";
 
 const ROLES = ["user", "assistant", "system", "developer", "tool"];

@@ -1,11 +1,12 @@
 // Several responses beside each other: the group as GRPO sees it, and where the verdicts differ.
-import { el, fixed, number, short, signed } from "./dom.js";
+import { el } from "shared/dom.js";
+import { fixed, number, short, signed } from "shared/writing.js";
 import { spread } from "./drawing.js";
 import { letter } from "./editor.js";
 import { badge, verdictWord } from "./result.js";
 import { advantages } from "./shares.js";
 
-export const flips = verdicts => new Set(verdicts.map(verdict => (verdict.status === "ok" ? verdictWord(verdict) : "failed"))).size > 1;
+const flips = verdicts => new Set(verdicts.map(verdict => (verdict.status === "ok" ? verdictWord(verdict) : "failed"))).size > 1;
 
 // `choose` is called with the index of the response whose reasons a person wants.
 export function groupOf(results, rubric, chosen, choose) {
@@ -27,7 +28,7 @@ export function groupOf(results, rubric, chosen, choose) {
 
 const numbers = (name, texts) => el("tr", {}, el("th", { scope: "row", text: name }), ...texts.map(text => el("td", { class: "n", text })));
 
-export function verdictRow(row, verdicts) {
+function verdictRow(row, verdicts) {
   return el("tr", { class: flips(verdicts) ? "flips" : "" }, el("th", { scope: "row", dir: "auto", title: row.text, text: short(row.text, 120) }),
     ...verdicts.map(verdict => el("td", {}, badge(verdict), typeof verdict.p === "number" && el("span", { class: "n small soft", text: ` ${number(verdict.p, 2)}` }))));
 }

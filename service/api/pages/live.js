@@ -1,5 +1,8 @@
 // The live view: draws what the service's metrics say, once a second.
-import { $, el, fixed, number, plural, svg, wait } from "./dom.js";
+import { $, el, svg } from "shared/dom.js";
+import { fixed, number, plural } from "shared/writing.js";
+import { wait } from "./fields.js";
+import { partsOf } from "./streaming.js";
 
 const KEPT = 121;
 const history = [];
@@ -132,14 +135,8 @@ async function listen() {
   if (answer.status === 401) { $("key-form").hidden = false; say("This needs the key of the metrics."); return null; }
   if (!answer.ok) { say((await answer.json().catch(() => null))?.detail ?? `The service responded with status ${answer.status}.`, "error"); return Number(answer.headers.get("Retry-After")) || 5; }
   $("key-form").hidden = true;
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let rest = ""; ;) {
-    const { value, done } = await reader.read();
-    if (done) return 1;
-    const events = (rest + value).split("\n\n");
-    rest = events.pop();
-    events.forEach(take);
-  }
+  for await (const event of partsOf(answer, "\n\n")) take(event);
+  return 1;
 }
 
 async function follow() {

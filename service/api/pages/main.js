@@ -1,14 +1,15 @@
 // The playground: joins what is written, the service and what is shown.
-import { $, el, later, plural, wait } from "./dom.js";
+import { $, el } from "shared/dom.js";
+import { later, wait } from "./fields.js";
 import { drawConversation, drawResponses, letter } from "./editor.js";
 import { EXAMPLES } from "./examples.js";
 import { groupOf, pairOf } from "./group.js";
 import { bodyOf, drawOptions, wayOf } from "./options.js";
 import { headline, ratingOf, spentOf, warningsOf, whyOf } from "./result.js";
 import { drawRubric, filled, lintLater, listenForPastes } from "./rubric.js";
-import { askJson, followJudge, score, whole } from "./service.js";
+import { askJson, followJudge, score, withAddedLayouts } from "./service.js";
 import { snippets } from "./snippets.js";
-import { fragment, load, ofFragment, plainState, remember, remembered, save, saved, state } from "./state.js";
+import { fragment, load, ofFragment, remember, remembered, save, saved, state } from "./state.js";
 
 let info = null, running = null, shown = null;
 const others = new Map();
@@ -18,7 +19,7 @@ function infoOf(name) {
   if (!name || name === info?.name) return info;
   if (!others.has(name)) {
     others.set(name, null);
-    askJson(`v1/judge?judge=${encodeURIComponent(name)}`).then(found => { others.set(name, whole(found)); drawWays(); }).catch(() => others.delete(name));
+    askJson(`v1/judge?judge=${encodeURIComponent(name)}`).then(found => { others.set(name, withAddedLayouts(found)); drawWays(); }).catch(() => others.delete(name));
   }
   return others.get(name) ?? info;
 }

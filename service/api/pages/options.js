@@ -1,10 +1,9 @@
 // The options of a request: judge, mode, layout, aggregation and the rest, as fields that say what they do.
-import { el } from "./dom.js";
-import { letter } from "./editor.js";
+import { el } from "shared/dom.js";
 import { filled, onWire } from "./rubric.js";
 import { state } from "./state.js";
 
-export const MODES = { verdict: "yes or no, by label probabilities", reasoned: "reasons first, then says yes or no", implicit: "one rating of the whole, with the rubric", likert: "one rating of the whole, without a rubric" };
+const MODES = { verdict: "yes or no, by label probabilities", reasoned: "reasons first, then says yes or no", implicit: "one rating of the whole, with the rubric", likert: "one rating of the whole, without a rubric" };
 const ONE = { tag: "text", tag_value: "text" };
 export const AGGREGATIONS = {
   healthbench: "points that were earned, over the points that could be",
@@ -25,7 +24,6 @@ const AGGREGATION_OPTIONS = {
   rar_explicit: { essential: "number", important: "number", optional: "number", pitfall: "number" },
   conjunctive: { tag: "text" }, factual_gate: ONE, veto: ONE, caps: { tag: "text", cap: "number" }, saturation: { tag: "text", half_saturation: "number" },
 };
-export const LINEAR = ["healthbench", "healthbench_clipped", "rar_explicit", "weighted_abs", "mean"];
 
 const rating = o => ["implicit", "likert"].includes(o.mode);
 const plainVerdict = o => (o.mode ?? "verdict") === "verdict" && (o.layout ?? "rubricd") === "rubricd";
@@ -114,4 +112,3 @@ export function bodyOf(chosen) {
 }
 
 export const wayOf = chosen => [chosen.judge, chosen.mode ?? "verdict", chosen.layout, chosen.judge_prompt, chosen.consistency === 2 && "asked twice", chosen.soft && "soft", aggregationName(chosen)].filter(Boolean).join(" · ");
-export const responseName = index => (state.responses.length > 1 ? `Response ${letter(index)}` : "Response");

@@ -1,5 +1,6 @@
 // Shows why a response got its score: the reward in its bounds, and each criterion with its share of it.
-import { el, fixed, number, plural, short, signed } from "./dom.js";
+import { el } from "shared/dom.js";
+import { fixed, number, plural, short, signed } from "shared/writing.js";
 import { probability, rewardAxis, scaleOf, stepBar } from "./drawing.js";
 import { AGGREGATIONS, aggregationName, bodyOf } from "./options.js";
 import { askJson } from "./service.js";
@@ -8,7 +9,7 @@ import { steps } from "./shares.js";
 const STATUS = { abstained: "abstained", timeout: "out of time", overloaded: "judge was full", too_long: "too long to judge", unparseable: "answer not readable", verifier_error: "rule failed", engine_error: "judge failed", cancelled: "stopped" };
 const graded = verdict => typeof verdict.level === "number";
 export const verdictWord = verdict => (verdict.status !== "ok" ? STATUS[verdict.status] ?? verdict.status : graded(verdict) ? `level ${verdict.level + 1}` : verdict.met ? "met" : "not met");
-export function verdictKind(verdict) {
+function verdictKind(verdict) {
   if (verdict.status !== "ok") return "wait";
   if (verdict.points === 0) return "soft";
   return (graded(verdict) ? verdict.value >= 0.5 : verdict.met) === verdict.points > 0 ? "good" : "bad";

@@ -1,12 +1,14 @@
 // The rubric as rows to edit, what the lint says about them, and rubrics that are pasted.
-import { $, area, el, later, plural, short, signed } from "./dom.js";
+import { $, el } from "shared/dom.js";
+import { plural, short, signed } from "shared/writing.js";
+import { area, later } from "./fields.js";
 import { ruleFields } from "./rules.js";
 import { askJson } from "./service.js";
 import { criterion, state } from "./state.js";
 
 const FIXED = ["duplicate_text", "category_prefix", "untidy_text", "tag_form"];
 const CATEGORIES = ["essential", "important", "optional", "pitfall"];
-export const polarities = { "": "as the points say", positive: "wanted", negative: "a fault" };
+const polarities = { "": "as the points say", positive: "wanted", negative: "a fault" };
 let findings = [];
 let onEdit = () => {};
 

@@ -1,5 +1,5 @@
 // The rules that can decide a criterion, with the fields of each.
-import { el } from "./dom.js";
+import { el } from "shared/dom.js";
 
 const RULES = {
   contains: { about: "contains a text", fields: { text: "text", ignore_case: "yes" } },

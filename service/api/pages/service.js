@@ -1,7 +1,9 @@
 // Asks the service, and says in plain words why it does not answer.
-import { $, wait } from "./dom.js";
+import { $ } from "shared/dom.js";
+import { wait } from "./fields.js";
+import { partsOf } from "./streaming.js";
 
-export class Refusal extends Error {
+class Refusal extends Error {
   constructor(kind, title, { places = [], waits = null } = {}) {
     super(title);
     Object.assign(this, { kind, places, waits });
@@ -10,7 +12,7 @@ export class Refusal extends Error {
 
 const key = () => $("key").value.trim();
 
-export async function ask(path, { body, signal, lines = false } = {}) {
+async function ask(path, { body, signal, lines = false } = {}) {
   const headers = { ...(body && { "Content-Type": "application/json" }), ...(lines && { Accept: "application/x-ndjson" }),
     ...(key() && { Authorization: `Bearer ${key()}` }) };
   let answer;
@@ -41,28 +43,22 @@ async function refusal(answer) {
 export async function score(body, { signal, arrived = () => {} }) {
   const answer = await ask("v1/score", { body, signal, lines: true });
   const results = [];
-  let end = null, rest = "", there = 0;
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (;;) {
-    const { value, done } = await reader.read().catch(error => {
-      if (error.name === "AbortError") throw error;
-      return { done: true };
-    });
-    if (done) break;
-    const parts = (rest + value).split("\n");
-    rest = parts.pop();
-    for (const part of parts.filter(Boolean)) {
+  let end = null, there = 0;
+  try {
+    for await (const part of partsOf(answer, "\n")) {
       const line = JSON.parse(part);
       if (line.done) end = line;
       else { results[line.index] = line; arrived(++there); }
     }
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
   }
   if (!end) throw new Refusal("away", "The answer broke off before its end, so there is no score. Try again.");
   return { ...end, results };
 }
 
 // A judge with the layouts that were added later in its lists.
-export function whole(info) {
+export function withAddedLayouts(info) {
   for (const [name, more] of Object.entries(info.more ?? {})) info[name] = [...(info[name] ?? []), ...more];
   return info;
 }
@@ -71,7 +67,7 @@ export function whole(info) {
 export async function followJudge(show, failed) {
   for (;;) {
     try {
-      return show(whole(await askJson("v1/judge")));
+      return show(withAddedLayouts(await askJson("v1/judge")));
     } catch (error) {
       failed(error);
       if (!["away", "loading", "full"].includes(error.kind)) return null;

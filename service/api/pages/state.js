@@ -6,7 +6,7 @@ export const state = { turns: [], responses: [], reference: "", rubric: [], opti
 let count = 0;
 export const criterion = (fields = {}) => ({ key: ++count, text: "", points: 1, tags: {}, ...fields });
 
-export const plainState = () => ({ ...state, rubric: state.rubric.map(({ key, open, ...fields }) => fields) });
+const plainState = () => ({ ...state, rubric: state.rubric.map(({ key, open, ...fields }) => fields) });
 
 export function load(found) {
   state.turns = atLeastOne(found.turns, one => ({ role: String(one.role ?? "user"), content: String(one.content ?? "") }), { role: "user", content: "" });

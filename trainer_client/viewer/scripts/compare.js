@@ -1,4 +1,7 @@
 // Pairs the responses of two files, and says what changed between them.
+import { fixed, percent, signedFixed, whole } from "shared/writing.js";
+import { interval, tile } from "./elements.js";
+import { mean } from "./figures.js";
 
 // A pair is the same response to the same prompt; what is left is paired by its prompt and id, in the order of the files.
 function paired(data, a, b) {
@@ -20,7 +23,7 @@ function paired(data, a, b) {
 }
 
 // Of each verdict of row `b` the one of row `a` on the criterion with the same text.
-function matched(data, a, b) {
+export function matched(data, a, b) {
   const { criterion } = data.said, waiting = new Map(), found = new Map();
   for (let v = data.start[a]; v < data.start[a + 1]; v++) {
     const text = data.criteria[criterion[v]].text;
@@ -33,7 +36,7 @@ function matched(data, a, b) {
   return found;
 }
 
-function compared(data, a, b) {
+export function compared(data, a, b) {
   const found = paired(data, a, b), n = found.pairs.length, { met, criterion } = data.said;
   Object.assign(found, { change: new Float64Array(n), flips: new Int32Array(n), lost: 0, gained: 0, verdicts: 0, toMet: 0, toUnmet: 0, group: new Int32Array(n) });
   const byText = new Map();
@@ -82,7 +85,7 @@ function addOrder(data, found) {
   }
 }
 
-function comparisonTiles(data, found) {
+export function comparisonTiles(data, found) {
   const every = Int32Array.from(found.pairs.keys());
   const both = every.filter(k => found.change[k] === found.change[k]);
   const side = at => mean(Float64Array.from(found.pairs, pair => data.score[pair[at]]), found.group, both);
@@ -90,8 +93,8 @@ function comparisonTiles(data, found) {
   const shareOf = (x, n) => n ? percent(x / n) : "";
   return [
     tile(whole(found.pairs.length), "pairs", [found.other ? `${whole(found.other)} with another answer` : "", found.onlyBefore ? `${whole(found.onlyBefore)} only before` : "", found.onlyAfter ? `${whole(found.onlyAfter)} only after` : ""].filter(Boolean).join(", ")),
-    tile(`${number(side(0).value)} \u2192 ${number(side(1).value)}`, "mean score, of pairs with both"),
-    tile(signed(change.value), "paired difference, mean", interval(change), change.low > 0 ? "pass" : change.high < 0 ? "fail" : ""),
+    tile(`${fixed(side(0).value)} \u2192 ${fixed(side(1).value)}`, "mean score, of pairs with both"),
+    tile(signedFixed(change.value), "paired difference, mean", interval(change), change.low > 0 ? "pass" : change.high < 0 ? "fail" : ""),
     tile(whole(flips), `of ${whole(found.verdicts)} verdicts flipped`, `${whole(found.toMet)} to met, ${whole(found.toUnmet)} to not met`),
     found.lost + found.gained ? tile(whole(found.lost), "verdicts lost", `${whole(found.gained)} gained`) : null,
     found.groups ? tile(shareOf(found.orderTurned, found.ordered), "pairs within groups turned round", `${whole(found.orderTurned)} of ${whole(found.ordered)}`) : null,

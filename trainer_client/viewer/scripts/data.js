@@ -11,7 +11,7 @@ function spread(column, n, missing, Kind) {
 function numbers(table, name) { return spread(table[name], table.n, NaN, Float64Array); }
 function places(table, name) { return spread(table[name], table.n, -1, Int32Array); }
 
-function decode(raw) {
+export function decode(raw) {
   const { rows, verdicts, texts } = raw;
   const data = { files: raw.files, texts, talks: raw.talks, tags: raw.tags, groups: raw.groups, n: rows.n, v: verdicts.n };
   for (const name of ["file", "id", "group", "prompt", "response", "status", "detail", "judge"]) data[name] = places(rows, name);
@@ -55,7 +55,7 @@ function addGroups(data) {
 }
 
 // Numbers of `n` things sorted by a key that is a whole number, equal ones in their order.
-function sortedBy(key, n) {
+export function sortedBy(key, n) {
   const keys = new Float64Array(n);
   for (let i = 0; i < n; i++) keys[i] = key(i) * n + i;
   keys.sort();

@@ -19,7 +19,7 @@ function share(x, n, groups, xx, xn, nn) {
 }
 
 // Shares of verdicts that are met, one for each key. `order` holds numbers into `verdict`, sorted by key and then by group.
-function sharesBy(keys, order, keyOf, verdict, data, kept) {
+export function sharesBy(keys, order, keyOf, verdict, data, kept) {
   const found = new Array(keys).fill(null);
   const { met } = data.said;
   let key = -1, group = -1, x = 0, n = 0, missing = 0, groups = 0, mixed = 0, pairs = 0, gx = 0, gn = 0, xx = 0, xn = 0, nn = 0;
@@ -47,14 +47,14 @@ function sharesBy(keys, order, keyOf, verdict, data, kept) {
 
 // The quantile of Student's t at 97.5 %, by Cornish and Fisher's expansion; within 0.15 % from 6 degrees on.
 // Below that it is from a table.
-function student(freedom) {
+export function student(freedom) {
   const z2 = Z * Z, f = freedom;
   if (f < 6) return [Infinity, 12.7062, 4.3027, 3.1824, 2.7764, 2.5706][Math.max(f, 0)];
   return Z * (1 + (z2 + 1) / 4 / f + (5 * z2 * z2 + 16 * z2 + 3) / 96 / f / f + (3 * z2 ** 3 + 19 * z2 * z2 + 17 * z2 - 15) / 384 / f ** 3);
 }
 
 // The mean of the values that there are, with the interval of a mean of whole groups (cluster-robust, Student's t).
-function mean(values, groupOf, rows) {
+export function mean(values, groupOf, rows) {
   const sums = new Map();
   let total = 0, n = 0;
   for (const i of rows) {
@@ -73,7 +73,7 @@ function mean(values, groupOf, rows) {
 }
 
 // How many values fall in each of `bins` equal parts of low..high; the last part holds its end.
-function histogram(values, places, low, high, bins) {
+export function histogram(values, places, low, high, bins) {
   const counts = new Int32Array(bins);
   for (const i of places) {
     if (values[i] !== values[i]) continue;
@@ -83,7 +83,7 @@ function histogram(values, places, low, high, bins) {
 }
 
 // The range low..high widened to a round step, with its number of steps: at most about twenty.
-function roundRange(low, high) {
+export function roundRange(low, high) {
   const step = [0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100].find(one => (high - low) / one <= 20 + 1e-9) ?? (high - low) / 20;
   const from = Math.floor(low / step + 1e-9), to = Math.ceil(high / step - 1e-9);
   return [from * step, to * step, to - from];

@@ -1,10 +1,10 @@
 // Chooses responses. Texts are searched once for each search, and everything else is read from typed arrays.
 
-const work = { texts: 0, rows: 0, verdicts: 0, built: 0 };
-const small = [];  // texts in lower case, made when they are first searched
+export const work = { texts: 0, rows: 0, verdicts: 0, built: 0 };
+export const small = [];  // texts in lower case, made when they are first searched
 const asked = { query: "", talks: null, texts: null };
 
-function foundIn(data, query) {
+export function foundIn(data, query) {
   if (asked.query === query && asked.talks) return asked;
   const wanted = query.toLowerCase();
   const texts = new Uint8Array(data.texts.length);
@@ -20,7 +20,7 @@ function foundIn(data, query) {
 
 function inRange(value, range) { return range === null || (value >= range[0] && value <= range[1]); }
 
-function filtered(data, state) {
+export function filtered(data, state) {
   const kept = new Uint8Array(data.n), rows = [];
   const found = state.q ? foundIn(data, state.q) : null;
   const byVerdict = state.criterion >= 0 || state.tag >= 0 || state.verdict || state.p !== null;
@@ -49,7 +49,7 @@ function hasVerdict(data, state, i) {
   return false;
 }
 
-const VERDICTS = { met: 1, unmet: 0, none: -1 };
+export const VERDICTS = { met: 1, unmet: 0, none: -1 };
 
 function wantedVerdict(data, state, v) {
   work.verdicts++;

@@ -1,17 +1,19 @@
 // A table of any length, of which the rows that can be seen exist. Its height stands for all of them.
+import { el } from "shared/dom.js";
+import { work } from "./filter.js";
 
 const AROUND = 6;
 
 // Columns: {name, width, text | node, sort, kind, about, least}. `sort` gives a number for each row, of which NaN comes
 // last; a column is left out of a table that is narrower than `least` pixels. `open` is told a row, and whether it was
 // moved to, clicked or entered.
-function grid(name, columns, open, more = {}) {
-  const box = make("div", { class: `grid ${more.kind ?? ""}`.trim(), role: "grid", tabindex: "0", "aria-label": name });
-  const head = make("div", { class: "head", role: "row" });
-  const body = make("div", { class: "body", role: "rowgroup" });
-  const none = make("p", { class: "none", text: "Nothing fits these filters.", hidden: true });
-  box.append(make("div", { role: "rowgroup", class: "heads" }, head), body);
-  const outer = make("div", { class: "gridbox" }, box, none);
+export function grid(name, columns, open, more = {}) {
+  const box = el("div", { class: `grid ${more.kind ?? ""}`.trim(), role: "grid", tabindex: "0", "aria-label": name });
+  const head = el("div", { class: "head", role: "row" });
+  const body = el("div", { class: "body", role: "rowgroup" });
+  const none = el("p", { class: "none", text: "Nothing fits these filters.", hidden: true });
+  box.append(el("div", { role: "rowgroup", class: "heads" }, head), body);
+  const outer = el("div", { class: "gridbox" }, box, none);
   let all = new Int32Array(0), order = all, sort = more.sort ?? "", active = -1, shownFrom = -1, shownTo = -1;
   const id = index => `${more.id}-${index}`;
   let fitting = [];
@@ -26,8 +28,8 @@ function grid(name, columns, open, more = {}) {
 
   function header(column) {
     const order = column.name !== sort.replace(/^-/, "") ? "none" : sort[0] === "-" ? "descending" : "ascending";
-    const cell = make("div", { role: "columnheader", class: column.kind, title: column.about, "aria-sort": column.sort ? order : null });
-    if (column.sort) cell.append(make("button", { type: "button", tabindex: "-1", text: column.name, onclick: () => sortBy(sort === `-${column.name}` ? column.name : `-${column.name}`) }));
+    const cell = el("div", { role: "columnheader", class: column.kind, title: column.about, "aria-sort": column.sort ? order : null });
+    if (column.sort) cell.append(el("button", { type: "button", tabindex: "-1", text: column.name, onclick: () => sortBy(sort === `-${column.name}` ? column.name : `-${column.name}`) }));
     else cell.textContent = column.name;
     return cell;
   }
@@ -61,10 +63,10 @@ function grid(name, columns, open, more = {}) {
   function row(index, each) {
     work.built++;
     const thing = order[index];
-    const made = make("div", { role: "row", id: id(index), class: index === active ? "row active" : "row", "aria-rowindex": index + 2, "aria-selected": String(index === active) });
+    const made = el("div", { role: "row", id: id(index), class: index === active ? "row active" : "row", "aria-rowindex": index + 2, "aria-selected": String(index === active) });
     made.style.transform = `translateY(${index * each}px)`;
     for (const column of fitting) {
-      const cell = make("div", { role: "gridcell", class: column.kind });
+      const cell = el("div", { role: "gridcell", class: column.kind });
       if (column.node) cell.append(column.node(thing)); else { cell.textContent = column.text(thing); cell.dir = "auto"; }
       made.append(cell);
     }

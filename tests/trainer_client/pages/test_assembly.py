@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.api.pages.assembly import assembled, headers_of
+from trainer_client.pages.assembly import assembled, script
 
 
 @pytest.fixture
@@ -21,12 +21,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_each_script_comes_once_and_after_what_it_imports(folder: Path) -> None:
-    script = '"use strict";\nconst low = 1;\nfunction mid() { return low; }\nmid(low);\n'
-    assert assembled("page.html", folder) == f"<style>a{{}}\nb{{}}\n</style><script>{script}</script>"
-    assert headers_of(assembled("page.html", folder))["Content-Security-Policy"].count("sha256-") == 2
+    whole = '"use strict";\n(() => {\nconst low = 1;\nfunction mid() { return low; }\nmid(low);\n})();\n'
+    assert assembled(folder, "page.html") == f"<style>a{{}}\nb{{}}\n</style><script>{whole}</script>"
+
+
+def test_what_all_pages_share_is_in_one_folder(folder: Path) -> None:
+    (folder / "main.js").write_text('import { el } from "shared/dom.js";\nel("p");\n')
+    assert script(folder, "main.js").count("createElementNS") == 1
 
 
 def test_two_scripts_that_declare_one_name_are_an_error(folder: Path) -> None:
     (folder / "mid.js").write_text('import { low } from "./low.js";\nconst low = 2;\n')
     with pytest.raises(ValueError, match=r"mid\.js and low\.js both declare low"):
-        assembled("page.html", folder)
+        assembled(folder, "page.html")

@@ -1,0 +1,24 @@
+// Fields to write in, and what follows what is written.
+import { el } from "shared/dom.js";
+
+const MOST_PX = 420;
+
+export const wait = ms => new Promise(done => setTimeout(done, ms));
+
+// Calls `work` once nothing has called it for so long.
+export function later(ms, work) {
+  let timer;
+  return (...given) => { clearTimeout(timer); timer = setTimeout(() => work(...given), ms); };
+}
+
+// A text in its own direction that grows with what is written.
+export function area(attributes) {
+  const one = el("textarea", { rows: 2, dir: "auto", spellcheck: "true", ...attributes });
+  const grow = () => {
+    one.style.height = "auto";
+    one.style.height = `${Math.min(one.scrollHeight + 2, MOST_PX)}px`;
+  };
+  one.addEventListener("input", grow);
+  requestAnimationFrame(grow);
+  return one;
+}
