@@ -11,13 +11,14 @@ response that failed has no score and no verdicts.
 
 import gzip
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from trainer_client import wire
 from trainer_client.errors import DataError
 from trainer_client.rollouts import verdicts
-from trainer_client.rollouts.logged import Rollout, Turns, prompt_id
+from trainer_client.rollouts.logged import LoggedVerdict, Rollout, Turns, prompt_id
 
 Say = Callable[[str], None]
 _PROMPT, _RESPONSE = ("prompt", "input", "question"), ("response", "output", "completion")
@@ -62,7 +63,7 @@ def _rollout(line: Mapping[str, Any], place: str) -> Rollout:
     item = line["item"] if isinstance(line.get("item"), dict) else line
     about = line["metadata"] if isinstance(line.get("metadata"), dict) else {}
     prompt = _turns(_one_of(item, _PROMPT, place), _PROMPT[0], place)
-    step = _step(line, about, place)
+    step = _whole({"step": line.get("step", about.get("step"))}, "step", place)
     judge = line.get("judge") if isinstance(line.get("judge"), str) else None
     rubric = verdicts.rubric(item.get("rubric"), place)
     group = str(item.get("group") or about.get("group") or prompt_id(prompt))
@@ -75,14 +76,14 @@ def _rollout(line: Mapping[str, Any], place: str) -> Rollout:
         response=_turns(_one_of(item, _RESPONSE, place), _RESPONSE[0], place),
         rubric=rubric,
         reference=item.get("reference"),
-        criteria=verdicts.joined(_list(line, "criteria", place), rubric, judge, place),
+        criteria=_rated(line, verdicts.joined(_list(line, "criteria", place), rubric, judge, place), place),
         status=_status(line),
         score=_number(line, "score", place),
         reward=_number(line, "reward", place),
         advantage=_number(line, "advantage", place),
         shown=tuple(_list(line, "shown", place)) if line.get("shown") is not None else None,
         judge=judge,
-        attempts=line.get("attempts"),
+        attempts=_whole(line, "attempts", place),
         coverage=_number(line, "coverage", place),
         bounds=_bounds(line, place),
         detail=_detail(line),
@@ -104,10 +105,10 @@ def _turns(value: Any, name: str, place: str) -> str | Turns:
     raise DataError(f"{place}: `{name}` is neither a text nor a list of turns")
 
 
-def _step(line: Mapping[str, Any], about: Mapping[str, Any], place: str) -> int | None:
-    value = line.get("step", about.get("step"))
+def _whole(line: Mapping[str, Any], name: str, place: str) -> int | None:
+    value = line.get(name)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise DataError(f"{place}: `step` is no whole number")
+        raise DataError(f"{place}: `{name}` is no whole number")
     return value
 
 
@@ -120,16 +121,26 @@ def _list(line: Mapping[str, Any], name: str, place: str) -> list[Any]:
 
 def _number(line: Mapping[str, Any], name: str, place: str) -> float | None:
     value = line.get(name)
-    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+    if value is not None and not verdicts.is_number(value):
         raise DataError(f"{place}: `{name}` is neither a number nor null")
     return None if value is None else float(value)
+
+
+def _rated(line: Mapping[str, Any], criteria: tuple[LoggedVerdict, ...], place: str) -> tuple[LoggedVerdict, ...]:
+    """In a rating mode the one entry is the rating of the whole; its share of the points is the rating from 0 to 1."""
+    rating = line.get("rating")
+    if not isinstance(rating, Mapping) or [one.id for one in criteria] != ["rating"]:
+        return criteria
+    said = f"Rated {rating.get('expected')} of 10, most likely {rating.get('most_likely')}."
+    share = _number(rating, "normalised", place)
+    return (replace(criteria[0], text="The whole response, rated from 1 to 10.", value=share, explanation=said),)
 
 
 def _bounds(line: Mapping[str, Any], place: str) -> tuple[float, float] | None:
     ends = _list(line, "score_bounds", place)
     if not ends:
         return None
-    if len(ends) != 2 or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in ends):
+    if len(ends) != 2 or not all(map(verdicts.is_number, ends)):
         raise DataError(f"{place}: `score_bounds` are not two numbers")
     return float(ends[0]), float(ends[1])
 

@@ -56,37 +56,48 @@ def joined(
 def _check(one: Mapping[str, Any], place: str) -> None:
     """Raises DataError for a field of another kind."""
     for name in _NUMBERS:
-        if (value := one.get(name)) is not None and not _is_number(value):
+        if (value := one.get(name)) is not None and not is_number(value):
             raise DataError(f"{place}: `{name}` of verdict {one['id']} is neither a number nor null")
     for name in _TEXTS:
         if not isinstance(one.get(name), str | None):
             raise DataError(f"{place}: `{name}` of verdict {one['id']} is neither a text nor null")
+    if not isinstance(one.get("met"), bool | None):
+        raise DataError(f"{place}: `met` of verdict {one['id']} is neither true, false nor null")
     level, p_levels = one.get("level"), one.get("p_levels")
     if level is not None and (type(level) is not int or level < 0):
         raise DataError(f"{place}: `level` of verdict {one['id']} is no place of a level, counted from 0")
-    if p_levels is not None and not (isinstance(p_levels, list) and all(map(_is_number, p_levels))):
+    if p_levels is not None and not (isinstance(p_levels, list) and all(map(is_number, p_levels))):
         raise DataError(f"{place}: `p_levels` of verdict {one['id']} is no list of numbers")
     if not isinstance(one.get("tags") or {}, Mapping):
         raise DataError(f"{place}: `tags` of verdict {one['id']} is no object")
     members = one.get("members") or []
-    if not isinstance(members, list) or not all(isinstance(told, Mapping) for told in members):
-        raise DataError(f"{place}: `members` of verdict {one['id']} is no list of objects")
+    if not isinstance(members, list) or not all(map(_is_member, members)):
+        raise DataError(f"{place}: `members` of verdict {one['id']} are not judges with `met` and `p`")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: Any) -> bool:
+    """Whether it is one that a float can hold."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_member(told: Any) -> bool:
+    if not isinstance(told, Mapping) or not isinstance(told.get("met"), bool | None):
+        return False
+    return (told.get("p") is None or is_number(told["p"])) and isinstance(told.get("status"), str | None)
 
 
 def _joined(one: Mapping[str, Any], criterion: wire.Criterion | None, fingerprint: str | None) -> LoggedVerdict:
-    met = one.get("met") if isinstance(one.get("met"), bool) else None
     points = one.get("points")
     return LoggedVerdict(
         id=one["id"],
         text=one.get("text") or (None if criterion is None else criterion.judged_text),
         points=float(points) if points is not None else None if criterion is None else criterion.worth,
         tags=one.get("tags") or ({} if criterion is None else criterion.tags),
-        status=one.get("status") or (None if met is None else "ok"),
-        met=met,
+        status=one.get("status") or (None if one.get("met") is None else "ok"),
+        met=one.get("met"),
         p=one.get("p"),
         p_raw=one.get("p_raw"),
         source=one.get("source"),
