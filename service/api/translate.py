@@ -303,7 +303,14 @@ def _of_graded(judgement: Judgement) -> dict[str, Any]:
 
 
 def _member(name: str, judgement: Judgement) -> wire.MemberResult:
-    return wire.MemberResult(judge=name, status=judgement.status, met=judgement.met, p=judgement.p)
+    return wire.MemberResult(
+        judge=name,
+        status=judgement.status,
+        met=judgement.met,
+        p=judgement.p,
+        level=judgement.level,
+        extracted=judgement.extracted,
+    )
 
 
 def _groups(scored: Sequence[Scored]) -> list[wire.Group] | None:

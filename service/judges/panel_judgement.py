@@ -21,13 +21,18 @@ Said = tuple[str, Judgement]
 
 def combined(said: Sequence[Said], rule: PanelRule, quorum: int, criterion: Criterion, threshold: float) -> Judgement:
     """The rule is for criteria that are met or not: levels and choices have the mean of their probabilities, whatever
-    the rule is. The sign of the points decides what `unanimous` means."""
+    the rule is, and of extracted values rules have decided. The sign of the points decides what `unanimous` means."""
     given = [(name, one) for name, one in said if one.ok]
     if len(given) < quorum:
         return _missing(said, len(given), quorum)
     if criterion.graded:
         return _graded(said, given, criterion, threshold)
-    probabilities = [_p(one) for _, one in given]
+    if criterion.extraction is not None:
+        return _extracted(said, given, rule, criterion)
+    probabilities = [one.p for _, one in given if one.p is not None]
+    if len(probabilities) < len(given):
+        why = "a member said no P(met), so that there is nothing to combine"
+        return Judgement(status="unparseable", source="judge", detail=why, members=tuple(said))
     p = joint(probabilities, rule, wanted=criterion.points >= 0)
     met = p >= threshold
     return Judgement(
@@ -59,6 +64,27 @@ def _graded(said: Sequence[Said], given: Sequence[Said], criterion: Criterion, t
     return replace(judged, members=tuple(said))
 
 
+def _extracted(said: Sequence[Said], given: Sequence[Said], rule: PanelRule, criterion: Criterion) -> Judgement:
+    """A rule has decided about the value of each member, so there are votes and no P(met). Half of them is no majority:
+    then there is no verdict. The value is that of the first member that is of the panel's mind."""
+    votes = [one for _, one in given if one.met]
+    met = len(votes) == len(given) or (2 * len(votes) > len(given) and rule != "unanimous")
+    if rule == "unanimous" and criterion.points < 0:
+        met = bool(votes)
+    elif rule != "unanimous" and 2 * len(votes) == len(given):
+        why = f"the rule holds for the values of {len(votes)} of {len(given)} members: half of them is no majority"
+        return Judgement(status="abstained", source="judge", detail=why, members=tuple(said))
+    of_one_mind = [one for _, one in given if one.met is met]
+    return Judgement(
+        status="ok",
+        source=_source(given),
+        met=met,
+        extracted=next((one.extracted for one in of_one_mind if one.extracted is not None), None),
+        detail=f"the rule holds for the values of {len(votes)} of {len(given)} members",
+        members=tuple(said),
+    )
+
+
 def joint(probabilities: Sequence[float], rule: PanelRule, *, wanted: bool) -> float:
     """P(met) of the panel, of one or more. The median is at or above a threshold where more than half of the members
     are, and not where fewer are; of a tie the mean of the two in the middle decides."""
@@ -67,14 +93,6 @@ def joint(probabilities: Sequence[float], rule: PanelRule, *, wanted: bool) -> f
     if rule == "majority":
         return statistics.median(probabilities)
     return min(probabilities) if wanted else max(probabilities)
-
-
-def _p(judgement: Judgement) -> float:
-    """A verdict without P(met) is wholly on its side."""
-    if judgement.p is not None:
-        return judgement.p
-    assert judgement.met is not None
-    return float(judgement.met)
 
 
 def _label_mass(given: Sequence[Said]) -> float | None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from trainer_client.wire.models import Answer
+from trainer_client.wire.models import Answer, is_none
 
 
 class JudgeMember(Answer):
@@ -24,6 +24,8 @@ class MemberResult(Answer):
     status: str = Field(description="As a criterion's `status`.")
     met: bool | None = Field(description="null unless `status` is `ok`.")
     p: float | None = Field(description="P(met) of this member.")
+    level: int | None = Field(default=None, exclude_if=is_none, description="The level or choice that it took.")
+    extracted: str | None = Field(default=None, exclude_if=is_none, description="The value that it extracted.")
 
 
 class DeployedJudge(Answer):

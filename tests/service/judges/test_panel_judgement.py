@@ -1,13 +1,14 @@
 """Tests of the panel's rules, as properties and against an oracle that is written out by hand."""
 
 import random
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from service.judges.panel_judgement import PanelRule, Said, combined, joint
 from service.rubrics.judgement import Judgement
-from service.rubrics.rubric import Criterion, Option
+from service.rubrics.rubric import Criterion, Extraction, Option, Rule
 
 RULES: tuple[PanelRule, ...] = ("mean", "majority", "unanimous")
 
@@ -103,3 +104,36 @@ def test_levels_have_the_mean_of_their_probabilities() -> None:
     assert found.value == pytest.approx(0.525)
     without = combined([("a", a), ("b", gave(0.9))], "mean", 2, levels, 0.5)
     assert (without.status, without.value) == ("unparseable", None)
+
+
+def extracted(value: str | None, met: bool) -> Judgement:
+    return Judgement("ok", "judge", met=met, extracted=value)
+
+
+def test_2_000_panels_of_extracted_values_are_votes_without_a_probability() -> None:
+    """Met by a majority, or by all, or by any where it is a fault; half of the votes is no verdict."""
+    rng = random.Random(1)
+    asked = Extraction("number", "The dose.", Rule("exact", {"gold": "4"}))
+    even = 0
+    for _ in range(2_000):
+        votes = [rng.random() < 0.5 for _ in range(rng.randint(1, 6))]
+        rule, points = rng.choice(RULES), rng.choice((-2.0, 3.0))
+        said: list[Said] = [(f"m{n}", extracted("4" if vote else f"1{n}", vote)) for n, vote in enumerate(votes)]
+        found = combined(said, rule, len(votes), replace(criterion(points), extraction=asked), 0.5)
+        some = sum(votes)
+        wanted: bool | None = 2 * some > len(votes) if 2 * some != len(votes) else None
+        if rule == "unanimous":
+            wanted = some == len(votes) if points > 0 else some > 0
+        assert (found.met, found.p, found.p_raw, found.disagreement) == (wanted, None, None, None)
+        if wanted is None:
+            even += 1
+            assert (found.status, found.extracted) == ("abstained", None)
+        else:
+            assert (found.status, found.extracted == "4") == ("ok", wanted)
+    assert even > 100
+
+
+def test_a_verdict_without_a_probability_is_none_of_zero_or_one() -> None:
+    said: list[Said] = [("a", gave(0.9)), ("b", Judgement("ok", "judge", met=True))]
+    found = combined(said, "mean", 2, criterion(), 0.5)
+    assert (found.status, found.met, found.p) == ("unparseable", None, None)
