@@ -26,13 +26,15 @@ def warnings_of(scored: Scored, *, toy: bool) -> list[wire.ResultWarning]:
 
 
 def _missing_members(judgements: Sequence[Judgement]) -> wire.ResultWarning | None:
-    """Verdicts that were made without a member are marked: they are another judge's, as the quorum allows."""
-    without = [name for one in judgements if one.ok for name, said in one.members if not said.ok]
+    """Verdicts that were made without a member are marked: they are another judge's, as the quorum or the cascade
+    allows."""
+    without = [name for one in judgements if one.ok for name in one.missing]
     if not without:
         return None
     names = ", ".join(f"`{name}`" for name in dict.fromkeys(without))
     return wire.ResultWarning(
-        code="members_missing", detail=f"verdicts were made without {names}, which gave none; `members` say why"
+        code="members_missing",
+        detail=f"verdicts were made without {names}, which gave none; `members` say what the others said",
     )
 
 

@@ -166,7 +166,7 @@ class _CascadeJudging:
                 if self._open(self._first, said):
                     self._run(self._go_on(i, said))
                 else:
-                    self._done.put_nowait((i, [decided(one) for one in said]))
+                    self._done.put_nowait((i, self._decided(said)))
 
     async def _go_on(self, i: int, said: list[list[Said]]) -> None:
         """Asks the judges after the first, each about the criteria that are open."""
@@ -179,7 +179,11 @@ class _CascadeJudging:
             found = await self._said_by(n, replace(candidate, criteria=criteria))
             for j, judgement in zip(places, found, strict=True):
                 said[j].append((self._cascade.members[n].name, judgement))
-        self._done.put_nowait((i, [decided(one) for one in said]))
+        self._done.put_nowait((i, self._decided(said)))
+
+    def _decided(self, said: Sequence[Sequence[Said]]) -> list[Judgement]:
+        not_asked = [member.name for member in self._cascade.members[: self._first]]
+        return [decided(one, not_asked) for one in said]
 
     def _open(self, n: int, said: Sequence[Sequence[Said]]) -> list[int]:
         """The criteria about which the judge after the n-th is asked."""

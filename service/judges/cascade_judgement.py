@@ -44,16 +44,20 @@ class CascadePlan:
 
 
 def stands(judgement: Judgement, band: Band | None, *, passes_failures: bool) -> bool:
-    """Whether nobody else is asked. Options of graded criteria have no P(met), and no plan was made for them."""
+    """Whether nobody else is asked. No plan was made for graded criteria and for extracted values, which have no
+    P(met)."""
     if not judgement.ok:
         return not (passes_failures or judgement.status in ANSWERED)
+    if judgement.level is not None or judgement.extracted is not None:
+        return False
     if band is None:
         return True
-    if judgement.level is not None or judgement.p is None:
-        return False
-    return not band.low <= judgement.p <= band.high
+    return judgement.p is not None and not band.low <= judgement.p <= band.high
 
 
-def decided(said: Sequence[Said]) -> Judgement:
-    """Of those that were asked, in their order, the last one decides."""
-    return replace(said[-1][1], members=tuple(said))
+def decided(said: Sequence[Said], not_asked: Sequence[str] = ()) -> Judgement:
+    """Of those that were asked, in their order, the last one decides. A judge before it that failed is missing, as one
+    that could not be asked at all; one that answered without a verdict has done its part."""
+    last = said[-1][1]
+    failed = [name for name, one in said[:-1] if not one.ok and one.status not in ANSWERED]
+    return replace(last, members=tuple(said), missing=(*not_asked, *failed, *last.missing))

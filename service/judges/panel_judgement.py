@@ -45,6 +45,7 @@ def combined(said: Sequence[Said], rule: PanelRule, quorum: int, criterion: Crit
         explanation=_explanation(given, met),
         disagreement=max(probabilities) - min(probabilities) if len(given) > 1 else None,
         members=tuple(said),
+        missing=_without(said),
     )
 
 
@@ -61,7 +62,12 @@ def _graded(said: Sequence[Said], given: Sequence[Said], criterion: Criterion, t
         source=_source(given),
         label_mass=_label_mass(given),
     )
-    return replace(judged, members=tuple(said))
+    return replace(judged, members=tuple(said), missing=_without(said))
+
+
+def _without(said: Sequence[Said]) -> tuple[str, ...]:
+    """The members that said nothing, and those that their verdicts lack in turn."""
+    return tuple(missing for name, one in said for missing in ((name,) if not one.ok else one.missing))
 
 
 def _extracted(said: Sequence[Said], given: Sequence[Said], rule: PanelRule, criterion: Criterion) -> Judgement:

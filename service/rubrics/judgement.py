@@ -30,7 +30,8 @@ class Judgement:
     """The outcome of one criterion. `p` is P(met), calibrated where the judge has a calibration; `p_raw` is what the
     judge gave, which an abstention has, too. Of a graded criterion `level` is the place of the option that was taken,
     `p_levels` the probability of each, and `value` the expected value; `extracted` is what a rule decided about.
-    `members` are what the judges of a composition said, by name."""
+    `members` are what the judges of a composition said, by name, and `missing` are those without which it was made
+    although they were to have a part in it."""
 
     status: str
     source: Source
@@ -46,6 +47,7 @@ class Judgement:
     value: float | None = None
     extracted: str | None = None
     members: tuple[tuple[str, "Judgement"], ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -22,6 +22,9 @@ def _said(p: float | None, **more: object) -> Judgement:
         (_said(0.5), None, True, True),
         (_said(None), _BAND, True, False),
         (_said(0.99, level=1), _BAND, True, False),
+        (_said(0.99, level=1), None, True, False),
+        (_said(None, extracted="4"), None, True, False),
+        (_said(None), None, True, True),
         (Judgement("abstained", "judge"), None, False, False),
         (Judgement("too_long", "judge"), _BAND, False, False),
         (Judgement("engine_error", "judge"), _BAND, False, True),
@@ -37,3 +40,21 @@ def test_the_last_one_decides_also_without_a_verdict() -> None:
     found = decided([("small", unsure), ("large", failed)])
     assert (found.status, found.met, found.p, found.detail) == ("timeout", None, None, "late")
     assert found.members == (("small", unsure), ("large", failed))
+
+
+@pytest.mark.parametrize(
+    ("first", "not_asked", "missing"),
+    [
+        (_said(0.5), (), ()),
+        (Judgement("abstained", "judge"), (), ()),
+        (Judgement("too_long", "judge"), (), ()),
+        (Judgement("timeout", "judge"), (), ("small",)),
+        (_said(0.5), ("tiny",), ("tiny",)),
+    ],
+)
+def test_who_answered_without_a_verdict_is_not_missing(
+    first: Judgement, not_asked: tuple[str, ...], missing: tuple[str, ...]
+) -> None:
+    assert decided([("small", first), ("large", _said(0.9))], not_asked).missing == missing
+    lacking = _said(0.9, missing=("member",))
+    assert decided([("small", first), ("panel", lacking)], not_asked).missing == (*missing, "member")
