@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 from testkit.browser import Scheme, axe_problems, brightness, opened, too_wide
 from tests.trainer_client.training import runs
 from trainer_client.cli.main import main
-from trainer_client.pages.document import digest
+from trainer_client.pages.assembly import digest
 from trainer_client.training.report import charts as report_charts
 from trainer_client.training.report import page as report
 from trainer_client.training.run import config as run_config
