@@ -158,7 +158,14 @@ class Loader:
         if built.reads_texts is not None:
             modes = text_modes(built.engine.identity, built.reads_texts, settings)
         else:
-            modes = judging_modes(built.engine.identity, built.tokenizer, settings, prepared.grader, built.unserved)
+            modes = judging_modes(
+                built.engine.identity,
+                built.tokenizer,
+                settings,
+                prepared.grader,
+                built.unserved,
+                built.engine.max_model_len,
+            )
         modes = readable_modes(modes, built.check_labels)
         escalation = Escalation.of(settings)
         modes = modes.replaced(calibrated_modes(modes.ways, prepared.calibrations, escalates=escalation.band > 0))

@@ -119,6 +119,7 @@ def scores(request: Json) -> Json:
         criteria = item.get("rubric", {"criteria": []})["criteria"]
         results += [result(id, response, criteria) for id, response in zip(ids, responses, strict=True)]
     names = {"model": "fake", "revision": "r", "engine": "fake", "mode": request["mode"], "layout": request["layout"]}
+    names |= {"batch": request["batch"]} if request.get("batch") else {}
     counts = ("judgements", "cache_hits", "deduplicated", "prompt_tokens", "cached_tokens", "completion_tokens")
     usage = dict.fromkeys(counts, 0)
     judge = {**names, "fingerprint": FINGERPRINT}

@@ -32,6 +32,7 @@ def described(judge: JudgeIdentity, trust: Trust, *, read_more: bool = True) -> 
             "trust": trust,
             "name": judge.name,
             "members": [_member(one) for one in judge.members] or None,
+            "batch": judge.batch,
             "readings": dict(judge.readings) if judge.readings and read_more else None,
         }
     )
@@ -122,9 +123,11 @@ def judge_info(
 
 
 def _is_later(one: Any) -> bool:
-    """Whether it is of a layout that the first clients do not know."""
-    layout = one if isinstance(one, str) else one["layout"] if isinstance(one, Mapping) else one.layout
-    return layout not in wire.FIRST_LAYOUTS
+    """Whether it is of a layout that the first clients do not know, or of `batch`, which they would not see."""
+    if isinstance(one, str):
+        return one not in wire.FIRST_LAYOUTS
+    layout, batch = (one["layout"], one.get("batch")) if isinstance(one, Mapping) else (one.layout, one.batch)
+    return layout not in wire.FIRST_LAYOUTS or batch is not None
 
 
 def _comparing(modes: JudgingModes[Any], grades: Mapping[str, Grade]) -> dict[str, Any]:
@@ -178,6 +181,7 @@ def _exam(judge: JudgeIdentity, grade: Grade) -> wire.Exam:
             "mode": judge.mode,
             "layout": judge.layout,
             "prompt": judge.prompt,
+            "batch": judge.batch,
             "fingerprint": judge.fingerprint,
             "trust": grade.trust,
             "reason": grade.reason,

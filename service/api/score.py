@@ -138,7 +138,7 @@ class ScoreRoute:
         """Raises for what the contract allows but this judge or this team does not."""
         wanted = parsed.request
         scorer = judges.named(wanted.judge)
-        judge = scorer.judging_modes.choose(wanted.mode, wanted.layout, wanted.judge_prompt).judge
+        judge = scorer.judging_modes.choose(wanted.mode, wanted.layout, wanted.judge_prompt, wanted.batch).judge
         if wanted.expect_judge not in (None, judge.fingerprint):
             raise JudgeMismatch(f"the judge of this mode, layout and prompt is {judge.fingerprint}")
         if wanted.priority not in team.classes:

@@ -174,6 +174,7 @@ def options(request: wire.ScoreRequest, team: Team, arrived_s: float) -> Options
         mode=request.mode,
         layout=request.layout,
         prompt=request.judge_prompt,
+        batch=request.batch,
         consistency=request.consistency,
         votes=request.votes,
         norm=request.rating_norm,

@@ -70,7 +70,7 @@ class Cascade(Composition):
         return sum(member.judge.queries_each(asked_as(step, options)) for member, step in pairs)
 
     def check_askable(self, candidates: Sequence[Candidate], options: Options) -> None:
-        self.judging_modes.choose(options.mode, options.layout, options.prompt)
+        self.judging_modes.choose(*options.way)
         if options.threshold != THRESHOLD:
             message = f"the plan of cascade `{self.name}` is for a `threshold` of {THRESHOLD:g}; leave it out"
             raise InvalidRequest(message, ((("threshold",), message),))
@@ -213,7 +213,7 @@ class _CascadeJudging:
 def asked_as(step: Step, options: Options) -> Options:
     """As the plan asked this judge. One that writes no answers has one vote."""
     votes = options.votes if step.mode == "reasoned" else 1
-    return replace(options, mode=step.mode, layout=step.layout, prompt=step.prompt, votes=votes)
+    return replace(options, mode=step.mode, layout=step.layout, prompt=step.prompt, batch=None, votes=votes)
 
 
 def _missing(error: Later) -> JudgementError:

@@ -71,7 +71,7 @@ class ComposedScorer:
         return self.composition.trust_of(judge)
 
     def queries_each(self, options: Options) -> int:
-        self.judging_modes.choose(options.mode, options.layout, options.prompt)
+        self.judging_modes.choose(*options.way)
         return self.composition.queries_each(options)
 
     def check_askable(self, candidates: Sequence[Candidate], options: Options) -> None:

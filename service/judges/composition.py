@@ -4,7 +4,7 @@ Guarantees: a composition is asked in the ways that all of its members serve, an
 member, and as proven as its least proven one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -65,7 +65,7 @@ class Composition:
 
     def check_askable(self, candidates: Sequence[Candidate], options: Options) -> None:
         """Raises InvalidRequest for what a member cannot be asked with these options."""
-        self.judging_modes.choose(options.mode, options.layout, options.prompt)
+        self.judging_modes.choose(*options.way)
         for name, judge in self.members:
             try:
                 judge.check_askable(candidates, options)
@@ -94,11 +94,12 @@ class Composition:
             if mode in MODES:
                 yield Way(mode, layout)
                 if (mode, layout) == PROMPTED:
-                    yield from self._prompts()
+                    yield from self._more(lambda way: way[:2] == PROMPTED and way.prompt is not None)
+        yield from self._more(lambda way: way.batch is not None)
 
-    def _prompts(self) -> Iterator[Way]:
+    def _more(self, wanted: Callable[[Way], bool]) -> Iterator[Way]:
         ways = (way for _, judge in self.members for way in judge.judging_modes.ways)
-        yield from dict.fromkeys(way for way in ways if way[:2] == PROMPTED and way.prompt is not None)
+        yield from dict.fromkeys(filter(wanted, ways))
 
 
 def _identity(member: Member, way: Way) -> JudgeIdentity:

@@ -24,7 +24,7 @@ def calibrated_modes(
     Raises ConfigurationError."""
     by_judge = {one.judge: one for one in calibrations}
     for one in calibrations:
-        _check_served(one, modes.values())
+        _check_served(one, [mode for mode in modes.values() if mode.judge.batch is None])
     found: dict[Key, JudgingMode] = {}
     for key, mode in modes.items():
         own = by_judge.get(mode.judge.uncalibrated)

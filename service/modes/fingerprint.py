@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 from service.engine.base import EngineIdentity
 from service.modes.calibration import Calibration
@@ -20,7 +21,8 @@ class JudgeIdentity:
     below `mass_floor` is an abstention. `uncalibrated` is its fingerprint without any calibration: that of the verdicts
     which are kept. `readings` are the fingerprints of how it reads `levels`, and values to `extract`; `most_options` is
     how many levels or choices it tells apart, 0 where it reads none. `name` is its name in a deployment that names its
-    judges; `members` are the judges of a composition, each with its name."""
+    judges; `members` are the judges of a composition, each with its name. `batch` is "all" where it answers all
+    criteria of a response in one document."""
 
     identity: EngineIdentity
     mode: str
@@ -36,6 +38,7 @@ class JudgeIdentity:
     members: tuple["JudgeIdentity", ...] = ()
     readings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     most_options: int = 0
+    batch: Literal["all"] | None = None
 
     @property
     def reading_options(self) -> "JudgeIdentity":
@@ -84,7 +87,12 @@ def name_judge(
 
 
 def name_composition(
-    name: str, kind: str, rule: Mapping[str, str], members: Sequence[JudgeIdentity], *, way: tuple[str, str, str | None]
+    name: str,
+    kind: str,
+    rule: Mapping[str, str],
+    members: Sequence[JudgeIdentity],
+    *,
+    way: tuple[str, str, str | None, Literal["all"] | None],
 ) -> JudgeIdentity:
     """The judge that a composition is, in one mode, layout and prompt; the prompt is None where each member is asked in
     its own. `rule` is how it asks its members and what it
@@ -104,6 +112,7 @@ def name_composition(
         name=name,
         members=tuple(members),
         most_options=min((member.most_options for member in members), default=0),
+        batch=way[3],
     )
 
 

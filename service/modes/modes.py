@@ -4,7 +4,7 @@ Guarantees: a mode decides from the engine's results and nothing else, so that w
 any two.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from service.engine.base import (
     Prompt,
     Sampling,
 )
-from service.errors import Unparseable
+from service.errors import JudgementError, Unparseable
 from service.modes.explanation import TemplateWords, why_no_explanation
 from service.modes.extraction import Extracted, read_value
 from service.modes.fingerprint import JudgeIdentity
@@ -26,28 +26,38 @@ from service.modes.label_verdict import read_verdict
 from service.modes.level_reading import NO_READINGS, OPTION_KEY, LevelReading, Readings, option_schema
 from service.modes.rating import Rating, Scale, read_rating
 from service.modes.written_verdict import OPTION_FIELDS, VERDICT_FIELDS, document_up_to_verdict, read_explanation
-from service.prompting.renderer import PromptRenderer, Renderer, rubric_items
-from service.rubrics.judgement import Verdict
+from service.prompting.renderer import PromptRenderer, Renderer
+from service.rubrics.judgement import BatchVerdict, Verdict, abstains
 from service.rubrics.levels import LevelVerdict
 from service.rubrics.rubric import Candidate, Criterion
 
-ModeResult = Verdict | Rating | LevelVerdict | Extracted
+ModeResult = Verdict | Rating | LevelVerdict | Extracted | BatchVerdict
+
+
+def is_kept(result: ModeResult, mass_floor: float) -> bool:
+    """Whether caches may keep it. An abstention may come out otherwise under load or in another batch of the engine,
+    and of several verdicts each must be there."""
+    if isinstance(result, BatchVerdict):
+        return all(isinstance(one, Verdict) and not abstains(one.label_mass, mass_floor) for one in result.verdicts)
+    return not abstains(result.label_mass, mass_floor)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """One query to the judge about a candidate: one criterion, or its rubric as a whole where the criterion is None.
-    `vote` counts independent answers to the same query, from 1; 0 is the one answer without chance in it."""
+    `vote` counts independent answers to the same query, from 1; 0 is the one answer without chance in it. `judgements`
+    are how many it counts for: those of all criteria where one document answers them."""
 
     candidate: Candidate
     criterion: Criterion | None
     vote: int = 0
+    judgements: int = 1
 
     def texts(self, renderer: PromptRenderer) -> tuple[str, ...]:
         """The texts that the result depends on besides the candidate, as the cache's key needs them."""
         if self.criterion is not None:
             return renderer.criterion_texts(self.criterion)
-        return tuple(part for item in rubric_items(self.candidate.criteria) for part in item)
+        return tuple(part for item in renderer.items_of(self.candidate.criteria) for part in item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,14 @@ class Step:
     read: tuple[LabelLogprobs, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Several label queries at once, after one step. `join` makes the result of what each one gave, in order."""
+
+    queries: tuple[LabelQuery, ...]
+    join: Callable[[Sequence[EngineResult | JudgementError]], ModeResult]
+
+
 class JudgingMode(Protocol):
     @property
     def judge(self) -> JudgeIdentity: ...
@@ -72,9 +90,11 @@ class JudgingMode(Protocol):
     @property
     def renderer(self) -> PromptRenderer: ...
 
-    def first_step(self, prompt: Prompt, query: Query) -> Step: ...
+    def first_step(self, prompt: Prompt, query: Query) -> Step:
+        """Raises TooLong where the answer would not fit."""
+        ...
 
-    def next_step(self, step: Step, result: EngineResult) -> Step | ModeResult:
+    def next_step(self, step: Step, result: EngineResult) -> Step | Reads | ModeResult:
         """The next step, or the verdict or rating. Raises JudgementError where the result holds neither."""
         ...
 
@@ -169,13 +189,16 @@ class ReasonedMode:
         graded = None if query.criterion is None or query.criterion.plain else query.criterion
         if graded is not None and graded.extraction is not None:
             return _extracting(self.readings, prompt, query.candidate, graded)
-        sampling = self._sampling(graded)
+        return replace(self.begin(prompt, query, self._sampling(graded)), criterion=graded)
+
+    def begin(self, prompt: Prompt, query: Query, sampling: Sampling) -> Step:
+        """The step that writes a document, or the reasoning before it."""
         if query.vote:  # votes are independent samples, each with a seed of its own, so that a vote can be repeated
             sampling = replace(sampling, temperature=self.temperature, seed=query.vote)
         if self.reasoning_end_id is not None:  # first the reasoning alone, free of the schema
             stop, most = (self.reasoning_end_id,), self.max_reasoning_tokens
             sampling = replace(sampling, max_tokens=most, json_schema=None, stop_ids=stop)
-        return Step(GenerationQuery(prompt, sampling), about=query.candidate, criterion=graded)
+        return Step(GenerationQuery(prompt, sampling), about=query.candidate)
 
     def next_step(self, step: Step, result: EngineResult) -> Step | ModeResult:
         if step.criterion is not None and step.criterion.extraction is not None:
@@ -187,17 +210,17 @@ class ReasonedMode:
         if not isinstance(result, Generation):
             raise Unparseable("the engine wrote nothing")
         if step.query.sampling.json_schema is None:
-            return self._after_reasoning(step, step.query, result)
+            return self.after_reasoning(step, step.query, result, self._sampling(step.criterion))
         return self._at_verdict(step, result)
 
-    def _after_reasoning(self, step: Step, query: GenerationQuery, reasoning: Generation) -> Step:
+    def after_reasoning(self, step: Step, query: GenerationQuery, reasoning: Generation, sampling: Sampling) -> Step:
+        """The step that writes the document behind the reasoning. Raises Unparseable where that has no end."""
         if not reasoning.finished:
             raise Unparseable("the judge's reasoning did not end: raise `max_reasoning_tokens`")
         prompt = self.renderer.continue_prompt(
             query.prompt, reasoning.text, f"{self.renderer.skeleton.reasoning_end}\n\n"
         )
-        temperature, seed = query.sampling.temperature, query.sampling.seed
-        sampling = replace(self._sampling(step.criterion), temperature=temperature, seed=seed)
+        sampling = replace(sampling, temperature=query.sampling.temperature, seed=query.sampling.seed)
         return replace(step, query=GenerationQuery(prompt, sampling))
 
     def _sampling(self, graded: Criterion | None) -> Sampling:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from service.engine.base import EngineIdentity, Sampling
 from service.errors import ConfigurationError
+from service.modes.batched import BatchedMode
 from service.modes.comparison import LABELS
 from service.modes.escalation import Escalation
 from service.modes.explanation import TemplateWords
@@ -20,7 +21,7 @@ from service.modes.fingerprint import name_judge
 from service.modes.graded_modes import RUBRICD, GradedModes, levels_if_readable
 from service.modes.modes import ComparisonMode, JudgingMode, RatingMode, ReasonedMode, VerdictMode
 from service.modes.rating import find_scale
-from service.modes.served_modes import PROMPTED, JudgingModes, Way
+from service.modes.served_modes import BATCHED, PROMPTED, JudgingModes, Way
 from service.modes.written_verdict import BOOLEANS, VERDICT_KEY, verdict_schema
 from service.prompting.renderer import Renderer
 from service.prompting.template import NoSuchMode, build_skeleton
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 MODES = ("verdict", "reasoned", "implicit", "likert", "compare")
 LAYOUTS = ("rubricd", "healthbench", "simple_evals")
 _BOOLEANS = (" true", " false")
+MOST_TOKENS = 2**31
+"""A context that bounds nothing, where no engine says its own."""
 
 
 def judging_modes(
@@ -41,10 +44,11 @@ def judging_modes(
     settings: ModeSettings,
     grader: str | None = None,
     unserved: Collection[str] = (),
+    limit_tokens: int = MOST_TOKENS,
 ) -> JudgingModes:
     """Every mode, layout and prompt, without the modes `unserved`. `grader` is the text of layouts `healthbench` and
-    `simple_evals`, ours where None. Raises ConfigurationError where the default cannot be served, or the setting
-    `prompt` names none."""
+    `simple_evals`, ours where None; `limit_tokens` the judge's context. Raises ConfigurationError where the default
+    cannot be served, or the setting `prompt` names none."""
     segmenter = Segmenter(tokenizer)
     # Not the files' hash: what a file was read as is what decides the ids.
     identity = replace(identity, facts={**identity.facts, "tokenizer": segmenter.fingerprint})
@@ -57,7 +61,7 @@ def judging_modes(
         skeleton = build_skeleton(
             tokenizer,
             way.layout,
-            way.mode,
+            way.mode if way.batch is None else f"{way.mode}_{way.batch}",
             wording=None if way.prompt is None else wordings[way.prompt],
             asks_opposite=asks_opposite,
             grader=grader,
@@ -77,6 +81,8 @@ def judging_modes(
             if way.prompt is not None:
                 opposite = rendered(way, asks_opposite=True) if wordings[way.prompt].opposite else None
                 found[way] = _by_prompt(identity, rendered(way), opposite, settings, reasoned, wordings[way.prompt])
+            elif way.batch is not None:
+                found[way] = _batched(identity, rendered(way), settings, limit_tokens)
             else:
                 found[way] = _MAKERS[way.mode](identity, rendered(way), settings, reasoned)
         except ConfigurationError as error:
@@ -88,7 +94,7 @@ def judging_modes(
     for way, mode in found.items():
         if way.layout == RUBRICD and isinstance(mode, VerdictMode | ReasonedMode):
             found[way] = more.joined_to(mode, writes=Way("reasoned", RUBRICD) in found)
-    served = sorted(found, key=lambda way: (MODES.index(way.mode), LAYOUTS.index(way.layout)))
+    served = sorted(found, key=lambda way: (way.batch or "", MODES.index(way.mode), LAYOUTS.index(way.layout)))
     return JudgingModes({way: found[way] for way in served}, wordings, refused)
 
 
@@ -115,6 +121,7 @@ def _ways(wordings: Mapping[str, Wording]) -> Iterator[Way]:
             yield from (Way(mode, layout, name) for name in wordings)
         else:
             yield Way(mode, layout)
+    yield BATCHED
 
 
 def _by_labels(
@@ -178,7 +185,7 @@ def _by_rating(
 
 def _by_reasons(
     identity: EngineIdentity, renderer: Renderer, settings: ModeSettings, reasoned: JudgingMode | None
-) -> JudgingMode:
+) -> ReasonedMode:
     greedy = Sampling(max_tokens=settings.reasoned_tokens, json_schema=verdict_schema(settings.explanation_chars))
     reasoning_end = renderer.skeleton.reasoning_end
     verdict_key, label_ids = renderer.place_words(VERDICT_KEY, BOOLEANS)
@@ -209,6 +216,12 @@ def _by_reasons(
         explanation_chars=settings.explanation_chars,
         reasoning_end_id=renderer.control_id(reasoning_end) if reasoning_end else None,
     )
+
+
+def _batched(identity: EngineIdentity, renderer: Renderer, settings: ModeSettings, limit_tokens: int) -> BatchedMode:
+    """Its prompt makes another fingerprint than where each criterion is asked by itself."""
+    written = _by_reasons(identity, renderer, settings, None)
+    return BatchedMode(replace(written.judge, batch="all"), written, limit_tokens)
 
 
 def _by_comparison(

@@ -6,7 +6,7 @@ nothing else takes their place.
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Generic, NamedTuple, Protocol, Self
+from typing import Generic, Literal, NamedTuple, Protocol, Self
 
 from typing_extensions import TypeVar
 
@@ -21,17 +21,27 @@ COMPARED = ("compare", "rubricd")
 """The mode and layout of two responses at once, which scores nothing."""
 
 
+Batch = Literal["all"]
+
+
 class Way(NamedTuple):
-    """`prompt` is the name of the prompt, None where mode and layout have one only."""
+    """`prompt` is the name of the prompt, None where mode and layout have one only. `batch` is "all" where the criteria
+    of a response are answered in one document, None where each is asked by itself."""
 
     mode: str
     layout: str
     prompt: str | None = None
+    batch: Batch | None = None
 
     @property
     def described(self) -> str:
         prompt = "" if self.prompt is None else f", prompt `{self.prompt}`"
-        return f"mode `{self.mode}`, layout `{self.layout}`{prompt}"
+        batch = "" if self.batch is None else f", `batch: {self.batch}`"
+        return f"mode `{self.mode}`, layout `{self.layout}`{prompt}{batch}"
+
+
+BATCHED = Way("reasoned", "rubricd", batch="all")
+"""All criteria of a response are answered in one document."""
 
 
 class Served(Protocol):
@@ -87,14 +97,17 @@ class JudgingModes(Mapping[tuple[str, str], M], Generic[M]):
         left = {way: mode for way, mode in self.ways.items() if way not in refused}
         return type(self)(left, self.wordings, {**self.refused, **refused}, {**self.label_mass, **label_mass})
 
-    def choose(self, mode: str, layout: str, prompt: str | None) -> M:
+    def choose(self, mode: str, layout: str, prompt: str | None, batch: Batch | None = None) -> M:
         """`prompt` is the default one where None. Raises InvalidRequest where this judge does not serve that."""
-        way = self._way(mode, layout, prompt)
+        way = self._way(mode, layout, prompt, batch)
         if (found := self.ways.get(way)) is not None:
             return found
         layouts = list(dict.fromkeys(one.layout for one in self.ways if one.mode == mode))
         prompts = [one.prompt for one in self.ways if one[:2] == way[:2] and one.prompt is not None]
-        if prompts:
+        if batch is not None and (mode, layout) in self:
+            place, named = "batch", f"`batch: {batch}` in mode `{mode}`, layout `{layout}`"
+            instead = "leave `batch` out, and each criterion is asked by itself"
+        elif prompts:
             place, named = "judge_prompt", f"prompt `{way.prompt}`"
             instead = f"name another one as `judge_prompt`: {', '.join(prompts)}"
         elif layouts:
@@ -107,5 +120,5 @@ class JudgingModes(Mapping[tuple[str, str], M], Generic[M]):
         message = f"this judge does not serve {named}{reason}; {instead}"
         raise InvalidRequest(message, (((place,), message),))
 
-    def _way(self, mode: str, layout: str, prompt: str | None) -> Way:
-        return Way(mode, layout, (prompt or self.default_prompt) if (mode, layout) == PROMPTED else None)
+    def _way(self, mode: str, layout: str, prompt: str | None, batch: Batch | None = None) -> Way:
+        return Way(mode, layout, (prompt or self.default_prompt) if (mode, layout) == PROMPTED else None, batch)

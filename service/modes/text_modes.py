@@ -20,7 +20,7 @@ from service.errors import ConfigurationError, Unparseable
 from service.modes.escalation import Escalation
 from service.modes.fingerprint import JudgeIdentity, name_judge
 from service.modes.modes import JudgingMode, Query, Step
-from service.modes.served_modes import JudgingModes, Way
+from service.modes.served_modes import BATCHED, JudgingModes, Way
 from service.modes.written_verdict import verdict_schema
 from service.prompting.texts import TextRenderer
 from service.prompting.wording import DEFAULT_PROMPT, Wording
@@ -92,6 +92,7 @@ def text_modes(identity: EngineIdentity, judge: ReadsTexts, settings: ModeSettin
         Way("verdict", "simple_evals"): "the judge's server has its own layout",
         Way("implicit", "rubricd"): _RATES,
         Way("likert", "rubricd"): _RATES,
+        BATCHED: "the judge's server is asked one criterion at a time",
         Way("compare", "rubricd"): "the judge's server answers questions about one response",
     }
     ways: dict[Way, JudgingMode] = {}

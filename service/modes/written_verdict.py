@@ -56,7 +56,18 @@ def read_explanation(generation: Generation, fields: Mapping[str, type] = VERDIC
     if not isinstance(document, dict) or {key: type(value) for key, value in document.items()} != fields:
         raise Unparseable("the judge wrote a JSON document that is no verdict")
     explanation: str = document["explanation"]
+    if not is_text(explanation):
+        raise Unparseable("the judge wrote an explanation with half a character in it")
     return explanation
+
+
+def is_text(explanation: str) -> bool:
+    """Whether it can be written as UTF-8: JSON's escapes can name one half of a character without the other."""
+    try:
+        explanation.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def document_up_to_verdict(explanation: str) -> str:

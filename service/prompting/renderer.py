@@ -42,6 +42,8 @@ class PromptRenderer(Protocol):
 
     def criterion_texts(self, criterion: Criterion) -> tuple[str, ...]: ...
 
+    def items_of(self, criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]: ...
+
     def render(
         self, work: Sequence[tuple[Candidate, Sequence[Criterion]]], salt: str = "", priority: int = 0
     ) -> list[list[Prompt]]: ...
@@ -133,16 +135,26 @@ class Renderer:
         rubrics: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
         rendered = []
         for prefix, candidate in zip(self._shared_parts(candidates), candidates, strict=True):
-            items = rubric_items(candidate.criteria) if self.skeleton.item else ()
+            items = self.items_of(candidate.criteria) if self.skeleton.item else ()
             if items not in rubrics:
                 rubrics[items] = self._items(items) + self._piece(self.skeleton.tail)
             rendered.append(Prompt(prefix, rubrics[items], salt, priority))
         return rendered
 
+    def items_of(self, criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:
+        """What a prompt about several criteria lists: each text behind its weight, or behind its name where the judge
+        answers each one and is shown no weights."""
+        return named_items(criteria) if self.skeleton.names_items else rubric_items(criteria)
+
     def continue_prompt(self, prompt: Prompt, generated: str, closing: str) -> Prompt:
         """Appends the text that the judge generated, which is as untrusted as what it read, and a trusted closing."""
         own = prompt.own + self._segmenter.encode_untrusted(generated) + self._piece(closing)
         return Prompt(prompt.shared, own, prompt.salt, prompt.priority)
+
+    def behind(self, prompt: Prompt, generated: str) -> Prompt:
+        """What several prompts begin with that go on behind a text that the judge generated; it has no own part."""
+        shared = (*prompt.ids, *self._segmenter.encode_untrusted(generated))
+        return Prompt(shared, (), prompt.salt, prompt.priority)
 
     def label_ids(self, labels: Sequence[str], *, settable: bool = True) -> tuple[int, ...]:
         """The labels' token ids. Raises ConfigurationError unless each is one distinct token after the prompt's end,
@@ -305,3 +317,14 @@ def rubric_items(criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:
     where there is one (Rubrics as Rewards, version 2), else the points. Where a value is extracted the text is what the
     judge is to look for, since the criterion's own may say which value is right."""
     return tuple((criterion.category or f"{criterion.points:+g} points", criterion.shown[0]) for criterion in criteria)
+
+
+def criterion_name(place: int) -> str:
+    """The name of the criterion at this place, from 0, where several are answered in one document. A caller's ids,
+    whatever characters they have, are in no prompt and in no document."""
+    return f"c{place + 1}"
+
+
+def named_items(criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:
+    """Name and text of each criterion, as a prompt lists those that are answered in one document."""
+    return tuple((criterion_name(place), criterion.text) for place, criterion in enumerate(criteria))

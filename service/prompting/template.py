@@ -57,7 +57,7 @@ class Skeleton:
     opens each criterion where several are listed, with its weight for `{weight}`.
     `labels`: the words that the question asks for, each one token behind one of `label_gaps` (what ends the tail, what
     begins the label). `reasoning_end`: the token that ends the reasoning block in which the tail ends. `referable`:
-    there is a place for a reference answer.
+    there is a place for a reference answer. `names_items`: listed criteria have names in place of weights.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Skeleton:
     label_gaps: tuple[tuple[str, str], ...] = (("", ""),)
     reasoning_end: str | None = None
     referable: bool = True
+    names_items: bool = False
 
     @property
     def shows_points(self) -> bool:
@@ -132,6 +133,7 @@ def build_skeleton(
             tokenizer, (wording or shipped_prompt()).in_words(labels), asks_opposite, arguments
         ),
         ("rubricd", "reasoned"): lambda: _reasoned(tokenizer, arguments),
+        ("rubricd", "reasoned_all"): lambda: _listed(_reasoned(tokenizer, arguments, "reasoned_all")),
         ("rubricd", "implicit"): lambda: _rating(tokenizer, "implicit", arguments),
         ("rubricd", "likert"): lambda: _rating(tokenizer, "likert", arguments),
         ("rubricd", "compare"): lambda: _comparison(tokenizer, arguments),
@@ -197,6 +199,16 @@ def _tokens(tokenizer: ChatTokenizer, text: str) -> int:
 def _reasoned(tokenizer: ChatTokenizer, arguments: Mapping[str, Any], texts: str = "reasoned") -> Skeleton:
     skeleton, frame = _rubricd(tokenizer, _texts(texts), arguments)
     return replace(skeleton, tail=skeleton.tail + frame.tail, reasoning_end=frame.reasoning_end)
+
+
+def _listed(skeleton: Skeleton) -> Skeleton:
+    """All criteria behind each other, each behind its name, under which it is answered."""
+    return replace(
+        skeleton,
+        criterion="",
+        item=skeleton.criterion.replace("# Criterion", "# Criterion {weight}"),
+        names_items=True,
+    )
 
 
 def _rating(tokenizer: ChatTokenizer, mode: Mode, arguments: Mapping[str, Any]) -> Skeleton:

@@ -63,10 +63,13 @@ class TextRenderer:
             rendered.append([Prompt(shared, words_of(criterion.text), salt, priority) for criterion in criteria])
         return rendered
 
+    def items_of(self, criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:
+        return rubric_items(criteria)
+
     def render_whole(self, candidates: Sequence[Candidate], salt: str = "", priority: int = 0) -> list[Prompt]:
         """Returns for each candidate one prompt that lists its criteria with their weights, as JSON."""
         return [
-            Prompt(words_of(state_of(one)), words_of(_json(rubric_items(one.criteria))), salt, priority)
+            Prompt(words_of(state_of(one)), words_of(_json(self.items_of(one.criteria))), salt, priority)
             for one in candidates
         ]
 

@@ -26,6 +26,20 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchVerdict:
+    """What one document says about several criteria, in their order: a verdict, or why there is none."""
+
+    verdicts: tuple[Verdict | JudgementError, ...]
+
+    def of(self, place: int) -> Verdict:
+        """Raises JudgementError."""
+        found = self.verdicts[place]
+        if isinstance(found, JudgementError):
+            raise found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """The outcome of one criterion. `p` is P(met), calibrated where the judge has a calibration; `p_raw` is what the
     judge gave, which an abstention has, too. Of a graded criterion `level` is the place of the option that was taken,

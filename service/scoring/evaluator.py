@@ -109,7 +109,7 @@ class Evaluator:
                 continue
             result = known.get(key)
             if result is not None:
-                usage.cache_hits += 1
+                usage.cache_hits += query.judgements
                 joined.pending.append(Pending(result, None))
                 continue
             flight, is_new = self._flights.join(key, context.deadline_s)
@@ -117,7 +117,7 @@ class Evaluator:
             if is_new:
                 joined.new.append(NewQuery(joined.judging_mode, query, run.group, key, flight, context, usage))
             else:
-                usage.deduplicated += 1
+                usage.deduplicated += query.judgements
 
     def _join_none(self, run: KeyedRun, joined: "_Joined") -> None:
         """Flights of this request's own, under keys that no other request has."""
@@ -137,7 +137,7 @@ class Evaluator:
                     NewQuery(joined.judging_mode, query, run.group, key, flight, joined.context, joined.usage)
                 )
             else:
-                joined.usage.deduplicated += 1
+                joined.usage.deduplicated += query.judgements
 
     def _begin(self, joined: "_Joined", estimate: Estimate | None) -> asyncio.Task[None] | None:
         """Starts to judge what is new; None where nothing is."""

@@ -15,16 +15,28 @@ from typing import Any, Self, TypeVar
 
 from service.clock import Clock, Turns
 from service.errors import RequestError
+from service.modes.batched import BatchedMode
 from service.modes.escalation import SecondOpinion
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.modes import JudgingMode, Query, RatingMode, VerdictMode, asks_twice
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
+from service.scoring.batches import batch_queries, votes_of
 from service.scoring.evaluator import Evaluator, release_all
 from service.scoring.extracting import Extractions, start_extractions
 from service.scoring.prior_queries import PriorQueries
 from service.scoring.request import Options, Usage
-from service.scoring.results import BothAskings, Pending, Scored, judge_levels, judge_votes, judged_by_rule, rated
+from service.scoring.results import (
+    BothAskings,
+    PartOf,
+    Pending,
+    Scored,
+    Waiting,
+    judge_levels,
+    judge_votes,
+    judged_by_rule,
+    rated,
+)
 from service.scoring.rule_checks import Place, score_of, start_checks
 from service.verifiers.checks import RuleChecks
 from service.verifiers.pool import RulePool
@@ -76,7 +88,10 @@ class ScoringJob:
                 if extracted:
                     taken = set(extracted)
                     left = [place for place in left if place not in taken]
-                await self._evaluate(self._open, self._judging_mode, left)
+                if isinstance(self._judging_mode, BatchedMode):
+                    await self._evaluate_batches(self._judging_mode, left)
+                else:
+                    await self._evaluate(self._open, self._judging_mode, left)
                 if extracted:
                     await self._start_extractions(extracted)
         except BaseException:
@@ -138,7 +153,7 @@ class ScoringJob:
 
     async def _evaluate(self, results: "OpenResults", judging_mode: JudgingMode, places: Sequence[Place]) -> None:
         """As many queries for each place as there are votes, and the priors that the judge's calibration weighs."""
-        votes = (0,) if self._options.votes == 1 else range(1, self._options.votes + 1)
+        votes = votes_of(self._options)
         turns = Turns()
         queries: list[Query] = []
         calibrated = self._options.consistency == 1  # no calibration was made for P(met) of two askings
@@ -165,6 +180,12 @@ class ScoringJob:
                 BothAskings(one, next(again)) if query.criterion is None or query.criterion.plain else one
                 for query, one in zip(queries, results.pending, strict=True)
             ]
+
+    async def _evaluate_batches(self, judging_mode: BatchedMode, places: Sequence[Place]) -> None:
+        results = self._open
+        results.votes = len(votes_of(self._options))
+        queries, results.places, results.in_batch = batch_queries(self._candidates, places, votes_of(self._options))
+        results.pending = await self._evaluator.evaluate(judging_mode, queries, self._options, self.usage)
 
     def _opposite_of(self, judging_mode: JudgingMode) -> JudgingMode | None:
         """The mode of a second asking, where there is one."""
@@ -240,10 +261,12 @@ class ScoringJob:
 
 class OpenResults:
     """The queries and rule checks that one request waits for. `places` has the index of each place's first query among
-    `pending`, where its `votes` stand together, and `priors` that of the prior which its calibration weighs."""
+    `pending`, where its `votes` stand together, and `priors` that of the prior which its calibration weighs. A query
+    may be about several places: `in_batch` has the place of each among these."""
 
     def __init__(self) -> None:
         self.places: dict[Place, int] = {}
+        self.in_batch: dict[Place, int] = {}
         self.priors: dict[Place, int] = {}
         self.votes = 1
         self.pending: Sequence[Pending | BothAskings] = []
@@ -251,11 +274,14 @@ class OpenResults:
         self.rules: RuleChecks | None = None
         self.extractions = Extractions()
 
-    def of(self, place: Place) -> Sequence[Pending | BothAskings]:
+    def of(self, place: Place) -> Sequence[Waiting]:
         start = self.places[place]
-        return self.pending[start : start + self.votes]
+        found = self.pending[start : start + self.votes]
+        if not self.in_batch:
+            return found
+        return [PartOf(one, self.in_batch[place]) for one in found if isinstance(one, Pending)]
 
-    def prior_of(self, place: Place) -> Pending | BothAskings | None:
+    def prior_of(self, place: Place) -> Waiting | None:
         return self.pending[self.priors[place]] if place in self.priors else None
 
     async def finished(self, candidates: int, clock: Clock, deadline_s: float | None) -> AsyncGenerator[int, None]:

@@ -112,7 +112,7 @@ class Rendering:
         )
         await self._in_slices(work, context.tenant)
         return [
-            judging_mode.first_step(prompt, query) if isinstance(prompt, Prompt) else prompt
+            _first_step(judging_mode, prompt, query) if isinstance(prompt, Prompt) else prompt
             for prompt, query in zip(work.prompts, queries, strict=True)
         ]
 
@@ -136,6 +136,13 @@ class Rendering:
     def _salt(self, scope: str) -> str:
         """Keeps scopes apart in an engine's prefix cache. The secret keeps a caller from guessing another's salt."""
         return hmac.new(self._secret, scope.encode(), hashlib.sha256).hexdigest() if scope else ""
+
+
+def _first_step(judging_mode: JudgingMode, prompt: Prompt, query: Query) -> Step | TooLong:
+    try:
+        return judging_mode.first_step(prompt, query)
+    except TooLong as error:
+        return error.with_traceback(None)
 
 
 def count_characters(queries: Sequence[Query], most: int) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from service.modes.rating import Norm
+from service.modes.served_modes import Batch, Way
 from service.observability.tracing import UNTRACED, Trace
 from service.rubrics.aggregation import Unjudged
 from service.rubrics.formulas import HEALTHBENCH, Aggregation
@@ -83,6 +84,7 @@ class Options(RequestContext):
     mode: str = "verdict"
     layout: str = "rubricd"
     prompt: str | None = None
+    batch: Batch | None = None
     consistency: Literal[1, 2] = 1
     votes: int = 1
     aggregation: Aggregation = HEALTHBENCH
@@ -92,3 +94,8 @@ class Options(RequestContext):
     unjudged: Unjudged | None = None
     debias: bool = False
     norm: Norm = "(r-1)/9"
+
+    @property
+    def way(self) -> Way:
+        """In which the judge is asked; its default prompt where the prompt is None."""
+        return Way(self.mode, self.layout, self.prompt, self.batch)

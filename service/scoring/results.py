@@ -16,7 +16,17 @@ from service.modes.label_verdict import read_both
 from service.modes.modes import ModeResult
 from service.modes.rating import Norm, Rating
 from service.rubrics.aggregation import Score
-from service.rubrics.judgement import Judgement, Source, Verdict, abstains, abstention, combine_votes, decide, failed
+from service.rubrics.judgement import (
+    BatchVerdict,
+    Judgement,
+    Source,
+    Verdict,
+    abstains,
+    abstention,
+    combine_votes,
+    decide,
+    failed,
+)
 from service.rubrics.levels import LevelVerdict, combine_level_votes, decide_level
 from service.rubrics.rubric import Candidate, Criterion, Option
 
@@ -90,6 +100,33 @@ class BothAskings:
 
 
 @dataclass(frozen=True, slots=True)
+class PartOf:
+    """What the result of a batch says about the criterion at this place in it."""
+
+    whole: Pending
+    place: int
+
+    @property
+    def source(self) -> Source:
+        return self.whole.source
+
+    @property
+    def flights(self) -> tuple[Flight[ModeResult], ...]:
+        return self.whole.flights
+
+    def result(self) -> Verdict:
+        """Raises as `Pending.result` where the batch has none, and JudgementError where this criterion has none."""
+        batch = self.whole.result()
+        if not isinstance(batch, BatchVerdict):
+            raise TypeError("a batch was answered with something else than its verdicts")
+        return batch.of(self.place)
+
+
+Waiting = Pending | BothAskings | PartOf
+"""What a judgement waits for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """`judgements[i]` is of `criteria[i]`: the candidate's own, or `WHOLE` alone in the rating modes, where `rating` is
     the rating if there is one."""
@@ -105,11 +142,11 @@ WHOLE = Criterion(id="rating", text="", points=1.0)
 
 
 def judge_votes(
-    votes: Sequence[Pending | BothAskings],
+    votes: Sequence[Waiting],
     threshold: float,
     mass_floor: float,
     curve: Line | Steps | None = None,
-    prior: Pending | BothAskings | None = None,
+    prior: Waiting | None = None,
 ) -> Judgement:
     """One criterion's judgement from its votes, of which there is one where chance plays no part. `curve` calibrates
     one verdict, with the `prior` that it weighs; several votes are sampled, which no curve was made for."""
@@ -118,17 +155,13 @@ def judge_votes(
     return _judge(votes[0], threshold, mass_floor, curve, prior)
 
 
-def judge_levels(
-    votes: Sequence[Pending | BothAskings], options: Sequence[Option], threshold: float, mass_floor: float
-) -> Judgement:
+def judge_levels(votes: Sequence[Waiting], options: Sequence[Option], threshold: float, mass_floor: float) -> Judgement:
     """A graded criterion's judgement from its votes. No calibration was made for levels."""
     judged = [_judge_level(vote, options, threshold, mass_floor) for vote in votes]
     return judged[0] if len(judged) == 1 else combine_level_votes(judged, options, threshold=threshold)
 
 
-def _judge_level(
-    vote: Pending | BothAskings, options: Sequence[Option], threshold: float, mass_floor: float
-) -> Judgement:
+def _judge_level(vote: Waiting, options: Sequence[Option], threshold: float, mass_floor: float) -> Judgement:
     try:
         verdict = vote.result()
     except JudgementError as error:
@@ -139,11 +172,11 @@ def _judge_level(
 
 
 def _judge(
-    vote: Pending | BothAskings,
+    vote: Waiting,
     threshold: float,
     mass_floor: float,
     curve: Line | Steps | None = None,
-    prior: Pending | BothAskings | None = None,
+    prior: Waiting | None = None,
 ) -> Judgement:
     source = vote.source
     try:
@@ -157,7 +190,8 @@ def _judge(
         bias = None if prior is None else prior.result()
     except JudgementError as error:  # P(met) without its prior is of another scale, and no substitute
         return failed(error.with_traceback(None), source)
-    if bias is not None and (not isinstance(bias, Verdict) or abstains(bias.label_mass, mass_floor)):
+    assert bias is None or isinstance(bias, Verdict)  # it was asked as a plain criterion
+    if bias is not None and abstains(bias.label_mass, mass_floor):
         return abstention(bias.label_mass, mass_floor, source, p_raw=verdict.p_met)
     p = curve(verdict.p_met, None if bias is None else bias.p_met)
     return decide(verdict, threshold=threshold, mass_floor=mass_floor, source=source, p=p)
@@ -173,7 +207,7 @@ def judged_by_rule(check: asyncio.Future[bool]) -> Judgement:
     return Judgement(status="ok", source="rule", met=met, p=float(met))
 
 
-def rated(candidate: Candidate, pending: Pending | BothAskings, norm: Norm, mass_floor: float) -> Scored:
+def rated(candidate: Candidate, pending: Waiting, norm: Norm, mass_floor: float) -> Scored:
     """The score of a candidate in the rating modes, from its one rating."""
     lowest = 0.0 if norm == "(r-1)/9" else 0.1
     unrated = Score(value=None, bounds=(lowest, 1.0), coverage=0.0, status="failed")

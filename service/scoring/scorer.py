@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from service.clock import Clock
 from service.errors import InvalidRequest, RequestError
+from service.modes.batched import BatchedMode
 from service.modes.calibration import Calibration, sign_of
 from service.modes.comparison import Pair
 from service.modes.escalation import OFF, Escalation, SecondOpinion
@@ -67,7 +68,7 @@ class Scorer:
         return options.votes * (2 if asks_twice(self._mode(options), options.consistency) else 1)
 
     def _mode(self, options: Options) -> JudgingMode:
-        return self.judging_modes.choose(options.mode, options.layout, options.prompt)
+        return self.judging_modes.choose(*options.way)
 
     @property
     def unavailable_reason(self) -> str | None:
@@ -173,6 +174,8 @@ def _check_askable(candidates: Sequence[Candidate], options: Options, judging_mo
             "another prompt as `judge_prompt`"
         )
     for criteria in {id(one.criteria): one.criteria for one in candidates}.values():  # responses of an item share them
+        if isinstance(judging_mode, BatchedMode):
+            judging_mode.check(criteria)
         check_more_than_verdicts(judging_mode, options, criteria)
     if judging_mode.renderer.skeleton.referable:
         return

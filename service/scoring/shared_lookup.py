@@ -48,8 +48,8 @@ class SharedLookup:
             span.set(hits=len(found.known), elsewhere=len(found.elsewhere))
         for key, result in found.known.items():
             one = by_key[key]
-            one.usage.cache_hits += 1
-            one.usage.shared_hits += 1
+            one.usage.cache_hits += one.query.judgements
+            one.usage.shared_hits += one.query.judgements
             self._memory.put(key, result)
             one.flight.succeed(result, cached=True)
         self._watch([by_key[key] for key in found.elsewhere])
@@ -65,8 +65,8 @@ class SharedLookup:
 
         def known(key: bytes, result: ModeResult) -> None:
             one = by_key[key]
-            one.usage.deduplicated += 1
-            one.usage.awaited += 1
+            one.usage.deduplicated += one.query.judgements
+            one.usage.awaited += one.query.judgements
             self._memory.put(key, result)
             one.flight.succeed(result)  # not `cached`: the judge gave it while this request waited
 

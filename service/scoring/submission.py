@@ -14,14 +14,14 @@ from service.cache.memory import MemoryCache
 from service.cache.shared import SharedCache
 from service.cache.single_flight import Flight
 from service.clock import Turns
-from service.engine.base import Decision, EngineResult, Generation
+from service.engine.base import Decision, EngineQuery, EngineResult, Generation
 from service.errors import Cancelled, EngineFailed, JudgementError
-from service.modes.modes import JudgingMode, ModeResult, Query, Step
+from service.modes.modes import JudgingMode, ModeResult, Query, Reads, Step, is_kept
 from service.observability.tracing import Watch
-from service.rubrics.judgement import abstains
 from service.scheduling import Scheduler, Ticket, costs
 from service.scoring.rendering import Estimate, Rendering
 from service.scoring.request import RequestContext, Reservation, Usage
+from service.scoring.ticket_group import TicketGroup, answer_of
 
 _PART = 256
 """Queries that enter the queue at a time without a rest."""
@@ -156,7 +156,7 @@ class Submission:
                     [one.group for one, _, _ in part],
                     [cost for _, _, cost in part],
                 )
-                usage.judgements += len(tickets)
+                usage.judgements += sum([one.query.judgements for one, _, _ in part])
                 settlement.open += len(tickets)
                 for (one, step, _), ticket in zip(part, tickets, strict=True):
                     one.flight.future.add_done_callback(partial(self._ended, one, settlement))
@@ -178,20 +178,16 @@ class Submission:
             return
         try:
             result = future.result()
-            settlement.used_tokens += _count_usage(one.usage, step, result)
+            settlement.used_tokens += _count_usage(one.usage, step.query, result)
             if isinstance(ticket := one.flight.work, Ticket):
-                one.usage.queue_s = max(one.usage.queue_s, ticket.started_s - ticket.admitted_s)
-                one.usage.engine_s = max(one.usage.engine_s, self._scheduler.clock.now() - ticket.started_s)
+                self._time(one.usage, ticket)
             following = one.judging_mode.next_step(step, result)
             if isinstance(following, Step):
-                [ticket] = self._scheduler.submit(
-                    [following.query],
-                    [one.flight.deadline_s],
-                    tenant=one.context.tenant,
-                    groups=[one.group],
-                    next_step=True,  # admitted already: it is refused for no queue, and goes first
-                )
+                [ticket] = self._submit_next(one, [following.query])
                 self._follow(one, following, ticket, settlement)
+                return
+            if isinstance(following, Reads):
+                self._read_all(one, following, settlement)
                 return
         except JudgementError as error:
             one.flight.fail(error)
@@ -199,12 +195,59 @@ class Submission:
             one.flight.fail(EngineFailed(f"the engine's result could not be read: {type(error).__name__}"))
             raise
         else:
-            # An abstention may come out otherwise under load or another batch, so it is judged again next time.
-            if abstains(following.label_mass, one.judging_mode.judge.mass_floor):
-                self._release([one])
-            else:
-                self._keep(one, following)
-            one.flight.succeed(following)
+            self._end(one, following)
+
+    def _submit_next(self, one: NewQuery, queries: Sequence[EngineQuery]) -> list[Ticket]:
+        return self._scheduler.submit(
+            queries,
+            [one.flight.deadline_s] * len(queries),
+            tenant=one.context.tenant,
+            groups=[one.group] * len(queries),
+            next_step=True,  # admitted already: it is refused for no queue, and goes first
+        )
+
+    def _read_all(self, one: NewQuery, reads: Reads, settlement: Settlement) -> None:
+        """Several queries at once; the flight ends when the last one of them is answered."""
+        tickets = self._submit_next(one, reads.queries)
+        one.flight.work = work = TicketGroup(tickets, len(tickets))
+        for ticket in tickets:
+            ticket.watch = settlement.watch
+            ticket.future.add_done_callback(partial(self._read, one, reads, work, settlement, ticket))
+
+    def _read(
+        self,
+        one: NewQuery,
+        reads: Reads,
+        work: TicketGroup,
+        settlement: Settlement,
+        ticket: Ticket,
+        future: asyncio.Future[EngineResult],
+    ) -> None:
+        """One of them is answered, and counted. The last one ends the flight."""
+        work.open -= 1
+        answer = answer_of(ticket)
+        if not isinstance(answer, JudgementError):
+            settlement.used_tokens += _count_usage(one.usage, ticket.query, answer)
+            self._time(one.usage, ticket)
+        if work.open or one.flight.future.done():
+            return
+        try:
+            result = reads.join([answer_of(each) for each in work.tickets])
+        except Exception as error:  # a bug, as in `_answered`
+            one.flight.fail(EngineFailed(f"the engine's results could not be read: {type(error).__name__}"))
+            raise
+        self._end(one, result)
+
+    def _time(self, usage: Usage, ticket: Ticket) -> None:
+        usage.queue_s = max(usage.queue_s, ticket.started_s - ticket.admitted_s)
+        usage.engine_s = max(usage.engine_s, self._scheduler.clock.now() - ticket.started_s)
+
+    def _end(self, one: NewQuery, result: ModeResult) -> None:
+        if is_kept(result, one.judging_mode.judge.mass_floor):
+            self._keep(one, result)
+        else:  # it is judged again next time
+            self._release([one])
+        one.flight.succeed(result)
 
     def _keep(self, one: NewQuery, result: ModeResult) -> None:
         if one.context.cache == "bypass":
@@ -217,8 +260,10 @@ class Submission:
     def _ended(self, one: NewQuery, settlement: Settlement, future: asyncio.Future[ModeResult]) -> None:
         """The flight is over: with a verdict, a failure, or because its last waiter left."""
         work = one.flight.work
-        if isinstance(work, Ticket) and work.started and work.future.cancelled():
-            settlement.used_tokens += work.cost  # the engine computes it to the end, so it is paid for
+        tickets = [work] if isinstance(work, Ticket) else work.tickets if isinstance(work, TicketGroup) else ()
+        for ticket in tickets:
+            if ticket.started and ticket.future.cancelled():
+                settlement.used_tokens += ticket.cost  # the engine computes it to the end, so it is paid for
         settlement.end_one()
         if future.cancelled() or future.exception() is not None:
             self._release([one])
@@ -231,11 +276,11 @@ class Submission:
                     self._shared.release(one.key)
 
 
-def _count_usage(usage: Usage, step: Step, result: EngineResult) -> int:
-    """Counts the step; returns the tokens that the engine computed and wrote for it."""
+def _count_usage(usage: Usage, query: EngineQuery, result: EngineResult) -> int:
+    """Counts the query; returns the tokens that the engine computed and wrote for it."""
     if isinstance(result, Decision):
         return _count_decision(usage, result)
-    prompt_tokens = len(step.query.prompt)
+    prompt_tokens = len(query.prompt)
     written = result.tokens if isinstance(result, Generation) else 0
     usage.prompt_tokens += prompt_tokens
     usage.cached_tokens += result.cached_tokens

@@ -1,7 +1,8 @@
 """Encodes verdicts and ratings as bytes for a cache that processes share, and decodes them strictly.
 
 Guarantees: bytes that do not decode to exactly what `encode` takes raise ValueError: an unknown tag or field, another
-type, a number that is not a probability, a rating that is not ten of them, levels that do not sum to one.
+type, a number that is not a probability, a rating that is not ten of them, levels that do not sum to one, a batch
+without a verdict.
 """
 
 import math
@@ -11,7 +12,7 @@ import msgspec
 from service.modes.extraction import Extracted
 from service.modes.modes import ModeResult
 from service.modes.rating import RATINGS, Rating
-from service.rubrics.judgement import Verdict
+from service.rubrics.judgement import BatchVerdict, Verdict
 from service.rubrics.levels import LevelVerdict
 
 _ROUNDING = 1e-6
@@ -40,14 +41,21 @@ class _Extracted(msgspec.Struct, frozen=True, tag_field="said", tag="extracted",
     value: str | None
 
 
-_Stored = _Verdict | _Rating | _Levels | _Extracted
+class _Batch(msgspec.Struct, frozen=True, tag_field="said", tag="batch", forbid_unknown_fields=True):
+    verdicts: list[_Verdict]
+
+
+_Stored = _Verdict | _Rating | _Levels | _Extracted | _Batch
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Stored)
 
 
 def encode(result: ModeResult) -> bytes:
+    """Raises JudgementError for a batch in which a verdict is missing: no cache keeps one."""
     if isinstance(result, Verdict):
-        return _encoder.encode(_Verdict(result.p_met, result.label_mass, result.explanation))
+        return _encoder.encode(_stored(result))
+    if isinstance(result, BatchVerdict):
+        return _encoder.encode(_Batch([_stored(result.of(place)) for place in range(len(result.verdicts))]))
     if isinstance(result, LevelVerdict):
         return _encoder.encode(_Levels(list(result.p_levels), result.label_mass, result.explanation))
     if isinstance(result, Extracted):
@@ -59,13 +67,25 @@ def decode(raw: bytes) -> ModeResult:
     """Raises ValueError, which msgspec's own errors are."""
     stored: _Stored = _decoder.decode(raw)
     if isinstance(stored, _Verdict):
-        _check(stored.p_met)
-        if stored.label_mass is not None:
-            _check(stored.label_mass)
-        return Verdict(stored.p_met, stored.label_mass, stored.explanation)
+        return _verdict(stored)
+    if isinstance(stored, _Batch):
+        if not stored.verdicts:
+            raise ValueError("a batch of no verdicts")
+        return BatchVerdict(tuple(map(_verdict, stored.verdicts)))
     if isinstance(stored, _Levels):
         return _levels(stored)
     return Extracted(stored.value) if isinstance(stored, _Extracted) else _rating(stored)
+
+
+def _stored(verdict: Verdict) -> _Verdict:
+    return _Verdict(verdict.p_met, verdict.label_mass, verdict.explanation)
+
+
+def _verdict(stored: _Verdict) -> Verdict:
+    _check(stored.p_met)
+    if stored.label_mass is not None:
+        _check(stored.label_mass)
+    return Verdict(stored.p_met, stored.label_mass, stored.explanation)
 
 
 def _levels(stored: _Levels) -> LevelVerdict:

@@ -52,12 +52,15 @@ class Judge:
         """Why it does not serve the mode."""
         if ask.mode == "compare":
             return (self.info.compare.reason if self.info.compare is not None else None) or "an older service"
-        return next((one.reason for one in self.info.unserved if one.mode == ask.mode), "it has no such mode")
+        return next(
+            (one.reason for one in self.info.unserved if (one.mode, one.batch) == (ask.mode, None)),
+            "it has no such mode",
+        )
 
     def _served(self, ask: Ask) -> wire.Judge | None:
         if ask.mode == "compare":
             return None if self.info.compare is None else self.info.compare.judge
-        ways = (one for one in self.info.judges if (one.mode, one.layout) == (ask.mode, "rubricd"))
+        ways = (one for one in self.info.judges if (one.mode, one.layout, one.batch) == (ask.mode, "rubricd", None))
         return next(ways, None)
 
 

@@ -212,7 +212,7 @@ async def _ask(args: argparse.Namespace, rollouts: Sequence[Rollout], out: Path,
     client = JudgeClient(args.url, token=os.environ.get(args.token_env), concurrency=args.concurrency)
     async with client:
         info = await client.judge(args.judge)
-        fits = [one for one in info.judges if (one.mode, one.layout) == (checked.mode, checked.layout)]
+        fits = [one for one in info.judges if (one.mode, one.layout, one.batch) == (checked.mode, checked.layout, None)]
         judge = next((one for one in fits if checked.judge_prompt in (None, one.prompt)), None)
         if judge is None:
             judge_there = f"the judge at {args.url}" if args.judge is None else f"judge `{args.judge}` at {args.url}"

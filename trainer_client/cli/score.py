@@ -40,6 +40,7 @@ _OPTIONS = (
     "judge_prompt",
     "consistency",
     "votes",
+    "batch",
     "rating_norm",
     "soft",
     "threshold",
@@ -118,6 +119,7 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     add("judge_prompt", "mode verdict: the judge's prompt, one that it serves (its default)", metavar="NAME")
     add("consistency", "2: ask also whether each criterion is false", type=int, choices=(1, 2))
     add("votes", "mode reasoned: independent samples for each criterion", type=int, metavar="N")
+    add("batch", "mode reasoned: all criteria of a response in one document", choices=get_args(wire.Batch))
     add("rating_norm", "rating modes: how 1..10 becomes the score", choices=get_args(wire.RatingNorm))
     add("soft", "aggregate P(met) instead of 0 and 1", action="store_true")
     add("threshold", "P(met) at or above which a criterion is met", type=float, metavar="P")
@@ -246,19 +248,20 @@ async def _prepare(client: JudgeClient, args: argparse.Namespace) -> None:
     for option, wanted, offered in (("mode", args.mode, info.modes), ("layout", args.layout, info.layouts)):
         if wanted not in offered:
             raise _Misuse(f"--{option}: this judge has {', '.join(offered)}, and not {wanted}{_why_not(info, wanted)}")
-    for line in doubts(info, args.mode, args.layout):
+    for line in doubts(info, args.mode, args.layout, args.batch):
         print(line, file=sys.stderr)
     client.batch_items = min(client.batch_items, info.limits.max_items)
     client.batch_bytes = max(1, min(client.batch_bytes, info.limits.max_body_bytes - _ENVELOPE_BYTES))
 
 
 def _why_not(info: wire.JudgeInfo, mode: str) -> str:
-    return next((f" ({one.reason})" for one in info.unserved if one.mode == mode), "")
+    return next((f" ({one.reason})" for one in info.unserved if (one.mode, one.batch) == (mode, None)), "")
 
 
-def doubts(info: wire.JudgeInfo, mode: str, layout: str) -> list[str]:
-    """A line where the judge's exam in this mode and layout proves nothing. A toy has its line in the table."""
-    exams = [one for one in info.exams if (one.mode, one.layout, one.trust) == (mode, layout, "unproven")]
+def doubts(info: wire.JudgeInfo, mode: str, layout: str, batch: str | None = None) -> list[str]:
+    """A line where the judge's exam in this way proves nothing. A toy has its line in the table."""
+    way = (mode, layout, batch, "unproven")
+    exams = [one for one in info.exams if (one.mode, one.layout, one.batch, one.trust) == way]
     return [f"WARNING: judge {info.model} is unproven: {one.reason}" for one in exams if not info.toy]
 
 

@@ -23,7 +23,7 @@ from trainer_client.http.transport import Transport, deadline_ms
 from trainer_client.http.usage import of_answer
 
 Listener = Callable[[int, Compared | Failed], None]
-WAY = ("compare", "rubricd", None)
+WAY = ("compare", "rubricd", None, None)
 _Batch = Sequence[int]
 
 

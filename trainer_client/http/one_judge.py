@@ -15,12 +15,12 @@ from trainer_client.http.addresses import Address
 from trainer_client.http.transport import Transport
 
 _Answer = tuple[Address, wire.JudgeInfo | RubricdClientError]
-Way = tuple[str, str, str | None]
-"""Mode, layout, and the prompt that is named."""
+Way = tuple[str, str, str | None, str | None]
+"""Mode, layout, the prompt that is named, and `batch`."""
 
 
 class OneJudge:
-    """The judge of one client in each mode, layout and prompt, from the first time on that it is asked for there."""
+    """The judge of one client in each way of asking, from the first time on that it is asked so."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -31,7 +31,7 @@ class OneJudge:
     ) -> wire.ScoreRequest:
         """The request with `expect_judge`, the caller's or this client's. With one address it is left as it is, as it
         is where the judge does not offer its mode, which the service refuses better. Raises RubricdClientError."""
-        asked_in = (request.mode, request.layout, request.judge_prompt)
+        asked_in = (request.mode, request.layout, request.judge_prompt, request.batch)
         expected = await self.judge_in(
             asked_in, request.expect_judge, deadline, wait_for_judge=wait_for_judge, name=request.judge
         )
@@ -86,13 +86,14 @@ def judge_path(name: str | None) -> str:
 
 
 def _ways(info: wire.JudgeInfo) -> Iterator[tuple[Way, wire.Judge]]:
-    """Each judge by mode, layout and prompt; the first of a mode and layout is also that of no named prompt."""
-    unnamed: set[tuple[str, str]] = set()
+    """Each judge by mode, layout, prompt and batch; the first of a mode and layout is also that of no named prompt."""
+    unnamed: set[Way] = set()
     for judge in info.judges:
-        if (judge.mode, judge.layout) not in unnamed:
-            unnamed.add((judge.mode, judge.layout))
-            yield (judge.mode, judge.layout, None), judge
+        way = (judge.mode, judge.layout, None, judge.batch)
+        if way not in unnamed:
+            unnamed.add(way)
+            yield way, judge
         if judge.prompt is not None:
-            yield (judge.mode, judge.layout, judge.prompt), judge
+            yield (judge.mode, judge.layout, judge.prompt, judge.batch), judge
     if info.compare is not None and info.compare.judge is not None:
-        yield ("compare", info.compare.judge.layout, None), info.compare.judge
+        yield ("compare", info.compare.judge.layout, None, None), info.compare.judge

@@ -14,6 +14,7 @@ class ScoreOptions(TypedDict, total=False):
     judge_prompt: str | None
     consistency: Literal[1, 2]
     votes: int
+    batch: wire.Batch | None
     soft: bool
     threshold: float
     debias: bool

@@ -162,14 +162,15 @@ def _check_judge(request: wire.ScoreRequest, judge: wire.Judge) -> None:
 
 
 def is_asked(request: wire.ScoreRequest, judge: wire.Judge) -> bool:
-    """Whether the judge is in the mode, layout and prompt of the request; one without a prompt takes the default."""
+    """Whether the judge is asked as the request says; one without a prompt takes the default."""
     same_prompt = request.judge_prompt in (None, judge.prompt)
-    return same_prompt and (judge.mode, judge.layout) == (request.mode, request.layout)
+    return same_prompt and (judge.mode, judge.layout, judge.batch) == (request.mode, request.layout, request.batch)
 
 
 def asked_in(request: wire.ScoreRequest) -> str:
     prompt = "" if request.judge_prompt is None else f", prompt {request.judge_prompt}"
-    return f"mode {request.mode}, layout {request.layout}{prompt}"
+    batch = "" if request.batch is None else f", batch {request.batch}"
+    return f"mode {request.mode}, layout {request.layout}{prompt}{batch}"
 
 
 def _check_result(request: wire.ScoreRequest, item: wire.Item, id: str, result: wire.Result, place: str) -> None:

@@ -204,16 +204,19 @@ def _bytes(item: wire.Item) -> int:
 
 def judge_asked(info: wire.JudgeInfo, options: ScoreOptions) -> wire.Judge:
     """The judge in the mode, layout and prompt that are asked for. Raises InvalidRequest."""
-    way = options.get("mode", "verdict"), options.get("layout", "rubricd")
+    way = options.get("mode", "verdict"), options.get("layout", "rubricd"), options.get("batch")
     prompt = options.get("judge_prompt")
     # Without a name it is the service's default, which stands first.
     named = prompt or next((one.name for one in info.prompts), None)
-    offered = [one for one in info.judges if (one.mode, one.layout) == way]
+    offered = [one for one in info.judges if (one.mode, one.layout, one.batch) == way]
     for judge in offered:
         if judge.prompt == named or (prompt is None and judge.prompt is None):
             return judge
-    lacking = [one for one in info.unserved if (one.mode, one.layout) == way and prompt in (None, one.prompt)]
+    lacking = [
+        one for one in info.unserved if (one.mode, one.layout, one.batch) == way and prompt in (None, one.prompt)
+    ]
     about = f"mode {way[0]} in layout {way[1]}{f' with prompt {prompt}' if prompt else ''}"
+    about += "" if way[2] is None else f" with batch {way[2]}"
     why = f": {lacking[0].reason}" if lacking else "; `GET /v1/judge` lists what it offers"
     raise InvalidRequest(f"this judge does not offer {about}{why}")
 

@@ -44,7 +44,7 @@ class Asked:
         self.client.batch_items = min(self.client.batch_items, info.limits.max_items)
         self.client.batch_bytes = max(1, min(self.client.batch_bytes, info.limits.max_body_bytes - _ENVELOPE_BYTES))
         for judge in info.judges:
-            if (judge.mode, judge.layout) == (self.mode, self.layout):
+            if (judge.mode, judge.layout, judge.batch) == (self.mode, self.layout, None):
                 options = {"mode": self.mode, "layout": self.layout, "expect_judge": judge.fingerprint}
                 options |= {} if self.judge is None else {"judge": self.judge}
                 found = await collect(self.client, askings, options, store, told)

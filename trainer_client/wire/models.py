@@ -17,6 +17,8 @@ FIRST_LAYOUTS = frozenset({"rubricd", "healthbench"})
 """Those that every client knows."""
 Unjudged = Literal["lower", "middle"]
 CacheUse = Literal["use", "refresh", "bypass"]
+Batch = Literal["all"]
+"""All criteria of a response in one document."""
 MAX_POINTS = 1e6
 MIN_POINTS = 1e-6
 """Points are 0, or in size between these, so that scores and their sums are far from the limits of a float32."""

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from trainer_client.wire.aggregations import LINEAR, Aggregation, aggregation_name
 from trainer_client.wire.models import (
     MAX_DEADLINE_MS,
+    Batch,
     CacheUse,
     Id,
     Layout,
@@ -153,6 +154,11 @@ class ScoreRequest(Strict):
         le=16,
         description="Mode `reasoned`: so many written verdicts a criterion; P(met) is their share.",
     )
+    batch: Batch | None = Field(
+        default=None,
+        description="Mode `reasoned`, layout `rubricd`: `all` has all criteria of a response answered in one document, "
+        "so that a verdict may depend on the other criteria; null: each is asked by itself.",
+    )
     rating_norm: RatingNorm = Field(default="(r-1)/9", description="Rating modes: how 1..10 becomes the score.")
     soft: bool = Field(default=False, description="Count P(met) itself in place of met or not met.")
     threshold: float = Field(default=0.5, ge=0, le=1, description="A criterion is met where P(met) is at or above it.")
@@ -216,6 +222,10 @@ class ScoreRequest(Strict):
             raise ValueError(f"mode `{self.mode}` needs a `rubric` in every item")
         if self.votes != 1 and self.mode != "reasoned":
             raise ValueError("`votes` has a meaning in mode `reasoned` only")
+        if self.batch is not None and (self.mode, self.layout) != ("reasoned", "rubricd"):
+            raise ValueError("`batch` has a meaning in mode `reasoned` and layout `rubricd` only; leave it out")
+        if self.batch is not None and self.debias:
+            raise ValueError("`debias` needs a certificate, which is of criteria asked one by one: without `batch`")
         if self.debias and (self.soft or self.votes != 1 or self.mode not in ("verdict", "reasoned")):
             raise ValueError("`debias` corrects hard verdicts, one a criterion: without `soft`, `votes`, rating modes")
         if self.debias and self.consistency != 1:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trainer_client.wire.calibration import Calibration, Interval
 from trainer_client.wire.judges import DeployedJudge, JudgeMember, MemberResult
-from trainer_client.wire.models import Answer, AnyMode, Layout, Mode, is_none
+from trainer_client.wire.models import Answer, AnyMode, Batch, Layout, Mode, is_none
 
 CriterionStatus = Literal[
     "ok",
@@ -54,6 +54,11 @@ class Judge(Answer):
     )
     members: list[JudgeMember] | None = Field(
         default=None, exclude_if=is_none, description="What a composition is made of."
+    )
+    batch: Batch | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="`all`: the criteria of a response are answered in one document.",
     )
     readings: dict[str, str] | None = Field(
         default=None, description="Fingerprints of how it reads `levels` and `extract`.", exclude_if=is_none
@@ -241,6 +246,7 @@ class Unserved(Answer):
     mode: Mode
     layout: Layout
     prompt: str | None = None
+    batch: Batch | None = Field(default=None, exclude_if=is_none)
     reason: str
 
 
@@ -251,6 +257,7 @@ class Exam(Answer):
     mode: AnyMode
     layout: Layout
     prompt: str | None = None
+    batch: Batch | None = Field(default=None, exclude_if=is_none)
     fingerprint: str
     trust: Trust = Field(description="`failed`: the mode is not served in this layout.")
     reason: str | None = Field(description="What keeps the judge from being proven.")

@@ -32,6 +32,7 @@ const MORE = [
   ["threshold", "Met from this P(met) on", "number", { min: 0, max: 1, step: 0.05, placeholder: "0.5" }],
   ["consistency", "Ask each criterion twice, as true and as false", "twice", {}, plainVerdict],
   ["votes", "Votes", "number", { min: 1, max: 16, step: 1, placeholder: "1" }, o => o.mode === "reasoned"],
+  ["batch", "Answer all criteria of a response in one document", "check", { on: "all" }, o => o.mode === "reasoned" && (o.layout ?? "rubricd") === "rubricd"],
   ["rating_norm", "How 1 to 10 becomes the score", "choice", ["(r-1)/9", "r/10"], rating],
   ["min_coverage", "Share of the points that must be judged", "number", { min: 0, max: 1, step: 0.05, placeholder: "1" }],
   ["unjudged", "Score where some is not judged", "choice", ["", "lower", "middle"]],
@@ -54,7 +55,7 @@ export function drawOptions(box, chosen, infoOf, prefix, changed) {
   const unserved = info?.unserved ?? [], prompts = info?.prompts ?? [], judges = info?.deployed ?? [];
   const modes = Object.keys(MODES).map(mode => [mode, mode, info && !info.modes.includes(mode)]);
   const layouts = [...new Set(["rubricd", ...(info?.layouts ?? [])])].map(layout => [layout, layout]);
-  const missing = unserved.find(one => one.mode === (chosen.mode ?? "verdict") && one.layout === (chosen.layout ?? "rubricd") && !one.prompt);
+  const missing = unserved.find(one => one.mode === (chosen.mode ?? "verdict") && one.layout === (chosen.layout ?? "rubricd") && !one.prompt && !one.batch);
   const aggregation = aggregationName(chosen);
   box.replaceChildren(el("div", { class: "fields" },
     judges.length > 1 && select("judge", "Judge", judges.map(one => [one.name, `${one.name} (${one.kind})`, !one.ready && one.reason]), judges.find(one => one.name === (chosen.judge ?? judges[0].name))?.reason ?? ""),
@@ -95,7 +96,7 @@ function reasoning(chosen, prefix, changed, again, named) {
 function moreOption(chosen, [name, label, kind, more], prefix, put, changed) {
   const id = `${prefix}-${name}`, has = chosen[name];
   const touched = value => { put(name, value); changed(); };
-  if (kind === "check" || kind === "twice") return el("div", { class: "field across row" }, el("input", { id, type: "checkbox", checked: kind === "twice" ? has === 2 : Boolean(has), onchange: event => touched(event.target.checked ? (kind === "twice" ? 2 : true) : undefined) }), el("label", { for: id, text: label }));
+  if (kind === "check" || kind === "twice") return el("div", { class: "field across row" }, el("input", { id, type: "checkbox", checked: kind === "twice" ? has === 2 : Boolean(has), onchange: event => touched(event.target.checked ? (kind === "twice" ? 2 : more?.on ?? true) : undefined) }), el("label", { for: id, text: label }));
   if (kind === "choice") return el("div", { class: "field" }, el("label", { for: id, text: label }), el("select", { id, onchange: event => touched(event.target.value === more[0] ? undefined : event.target.value) }, ...more.map(value => el("option", { value, text: value || "not said", selected: value === (has ?? more[0]) }))));
   return el("div", { class: "field" }, el("label", { for: id, text: label }), el("input", { id, type: "number", ...more, value: has ?? "", oninput: event => touched(event.target.value === "" ? undefined : Number(event.target.value)) }));
 }
@@ -111,4 +112,4 @@ export function bodyOf(chosen) {
     priority: "interactive", ...relevant };
 }
 
-export const wayOf = chosen => [chosen.judge, chosen.mode ?? "verdict", chosen.layout, chosen.judge_prompt, chosen.consistency === 2 && "asked twice", chosen.soft && "soft", aggregationName(chosen)].filter(Boolean).join(" · ");
+export const wayOf = chosen => [chosen.judge, chosen.mode ?? "verdict", chosen.layout, chosen.judge_prompt, chosen.consistency === 2 && "asked twice", chosen.batch && "in one document", chosen.soft && "soft", aggregationName(chosen)].filter(Boolean).join(" · ");

@@ -82,7 +82,7 @@ function levelBars(verdict, row) {
 // Asks the judge for its reasons, about this criterion alone.
 function explainButton(verdict, row, note, { asked, info }) {
   if (verdict.explanation || verdict.source === "rule" || !row) return null;
-  const serves = info?.modes.includes("reasoned"), why = info?.unserved?.find(one => one.mode === "reasoned")?.reason;
+  const serves = info?.modes.includes("reasoned"), why = info?.unserved?.find(one => one.mode === "reasoned" && !one.batch)?.reason;
   const button = el("button", { type: "button", class: "plain", text: "Explain", "aria-label": `Explain: ${short(row.text, 60)}` });
   button.onclick = async () => {
     if (!serves) return note.replaceChildren(el("p", { class: "small wait", text: `This judge gives no reasons: ${why ?? "it does not serve mode reasoned"}.` }));

@@ -60,7 +60,7 @@ def body_of(
         "min_coverage": 0.0,
         "expect_judge": expected,
     }
-    left_open = {"judge_prompt": options.prompt, "judge": judge, "deadline_ms": deadline_ms}
+    left_open = {"judge_prompt": options.prompt, "batch": options.batch, "judge": judge, "deadline_ms": deadline_ms}
     return {**chosen, **{name: value for name, value in left_open.items() if value is not None}, "items": items}
 
 
@@ -196,7 +196,7 @@ def described(name: str, info: Any, url: str) -> tuple[JudgingModes[ComposedMode
             identity = _identity(name, one)
             trusts[identity.fingerprint] = _TRUSTS.get(one.get("trust") or "", "unproven")
             mode = ComposedMode(identity)
-            way = Way(one["mode"], one["layout"], one.get("prompt"))
+            way = Way(one["mode"], one["layout"], one.get("prompt"), one.get("batch"))
             found[way] = mode
             if way[:2] == ("verdict", "rubricd") and identity.fingerprint == default:
                 # Where a request names no prompt, this service names none either.
@@ -225,4 +225,5 @@ def _identity(name: str, one: Mapping[str, Any]) -> JudgeIdentity:
         fingerprint=fingerprint,
         uncalibrated=str(one.get("uncalibrated") or fingerprint),
         name=name,
+        batch=one.get("batch"),
     )

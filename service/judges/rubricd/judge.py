@@ -121,18 +121,18 @@ class RubricdJudge:
         return self._trusts.get(judge.fingerprint, "unproven")
 
     def queries_each(self, options: Options) -> int:
-        self.judging_modes.choose(options.mode, options.layout, options.prompt)
+        self.judging_modes.choose(*options.way)
         return options.votes * options.consistency
 
     def check_askable(self, candidates: Sequence[Candidate], options: Options) -> None:
         """Raises InvalidRequest. What else the other service refuses, it says when it is asked."""
-        self.judging_modes.choose(options.mode, options.layout, options.prompt)
+        self.judging_modes.choose(*options.way)
 
     async def ask(self, candidates: Sequence[Candidate], options: Options) -> Judging:
         """Returns once the other service has admitted them. Raises RequestError as that service does."""
         if (reason := self.unavailable_reason) is not None:
             raise Unavailable(reason)
-        judge = self.judging_modes.choose(options.mode, options.layout, options.prompt).judge
+        judge = self.judging_modes.choose(*options.way).judge
         reservation = None if options.reserve is None else await options.reserve(tokens_of(candidates))
         until_s = self._clock.now() + _PATIENCE_S if options.deadline_s is None else options.deadline_s
         try:

@@ -34,14 +34,16 @@ async def test_an_older_client_meets_no_layout_that_it_does_not_know() -> None:
     more = told.pop("more")
     assert "simple_evals" not in json.dumps({name: some for name, some in told.items() if name != "prompts"})
     assert set(told["layouts"]) == wire.FIRST_LAYOUTS and more["layouts"] == ["simple_evals"]
-    assert {one["layout"] for one in more["judges"]} == {"simple_evals"}
+    assert {(one["layout"], one.get("batch")) for one in more["judges"]} == {("simple_evals", None), ("rubricd", "all")}
 
 
 async def test_a_client_of_today_finds_them_all_in_their_lists() -> None:
     async with client_of() as (client, _):
         info = await client.judge()
         assert info.more is None and info.layouts == ["rubricd", "healthbench", "simple_evals"]
-        ways = {(one.mode, one.layout): one.fingerprint for one in info.judges if one.mode == "reasoned"}
+        ways = {
+            (one.mode, one.layout): one.fingerprint for one in info.judges if one.mode == "reasoned" and not one.batch
+        }
         assert len(set(ways.values())) == 3
         [outcome] = await client.score([item()], mode="reasoned", layout="simple_evals")
         assert isinstance(outcome, Scored) and outcome.judge.layout == "simple_evals"

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.errors import Unparseable
 from service.modes.extraction import Extracted
 from service.modes.rating import Rating
-from service.rubrics.judgement import Verdict
+from service.rubrics.judgement import BatchVerdict, Verdict
 from service.rubrics.levels import LevelVerdict
 from service.scoring.verdict_codec import decode, encode
 
@@ -24,14 +25,22 @@ ratings = st.builds(
 )
 
 
-@given(verdicts | ratings)
-def test_what_was_said_comes_back(said: Verdict | Rating) -> None:
+batches = st.lists(verdicts, min_size=1, max_size=4).map(lambda found: BatchVerdict(tuple(found)))
+
+
+@given(verdicts | ratings | batches)
+def test_what_was_said_comes_back(said: Verdict | Rating | BatchVerdict) -> None:
     assert decode(encode(said)) == said
 
 
 VERDICT: dict[str, Any] = {"said": "verdict", "p_met": 0.5, "label_mass": 0.9, "explanation": None}
 WRONG: list[Any] = [math.nan, math.inf, -math.inf, -0.1, 1.1, "0.5", None, True, [0.5]]
 RATING: dict[str, Any] = {"said": "rating", "probabilities": [0.1] * 10, "label_mass": 0.9}
+
+
+def test_a_batch_in_which_a_verdict_is_missing_is_not_encoded() -> None:
+    with pytest.raises(Unparseable):
+        encode(BatchVerdict((Verdict(0.5, 0.9), Unparseable("it is not there"))))
 
 
 def test_the_examples_are_right_before_they_are_spoilt() -> None:
@@ -56,6 +65,9 @@ def test_the_examples_are_right_before_they_are_spoilt() -> None:
         RATING | {"probabilities": [0.1] * 9 + [math.nan]},
         RATING | {"probabilities": [-0.1, 0.3] + [0.1] * 8},
         RATING | {"probabilities": []},
+        {"said": "batch", "verdicts": []},
+        {"said": "batch", "verdicts": [VERDICT, VERDICT | {"p_met": math.nan}]},
+        {"said": "batch", "verdicts": [RATING]},
         RATING | {"probabilities": ["0.1"] * 10},
         RATING | {"said": "verdict"},
         [0.5, 0.9, None],

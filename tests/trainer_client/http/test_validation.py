@@ -93,6 +93,10 @@ def _other_layout(body: Json) -> None:
     body["judge"]["layout"] = "healthbench"
 
 
+def _other_batch(body: Json) -> None:
+    body["judge"]["batch"] = "all"
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -110,6 +114,7 @@ def _other_layout(body: Json) -> None:
         _unknown_status,
         _other_mode,
         _other_layout,
+        _other_batch,
     ],
 )
 def test_an_answer_that_breaks_the_contract_is_not_used(spoil: Callable[[Json], None]) -> None:
@@ -119,6 +124,15 @@ def test_an_answer_that_breaks_the_contract_is_not_used(spoil: Callable[[Json], 
         _read(body)
     assert caught.value.request_id == "req-1"
     assert not caught.value.retryable
+
+
+def test_a_batch_is_answered_by_the_judge_of_batches() -> None:
+    request = wire.ScoreRequest.model_validate({"items": items(3), "mode": "reasoned", "batch": "all"})
+    body = _good(request)
+    assert _read(body, request).judge.batch == "all"
+    del body["judge"]["batch"]
+    with pytest.raises(ContractError, match="requested mode reasoned, layout rubricd, batch all"):
+        _read(body, request)
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999"])

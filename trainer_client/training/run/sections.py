@@ -111,7 +111,7 @@ class JudgingSection(Section):
         description="The policy's reasoning: `remove`, by the tags of its tokenizer and template; `keep`; or "
         "`{open, close}`.",
     )
-    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next fourteen.")
+    mode: wire.Mode = Field(default="verdict", description="As in `POST /v1/score`, like the next fifteen.")
     aggregation: wire.Aggregation = Field(default="healthbench", description="How verdicts become a score.")
     layout: wire.Layout = Field(default="rubricd", description="The prompt's layout.")
     judge_prompt: str | None = Field(
@@ -119,6 +119,9 @@ class JudgingSection(Section):
     )
     consistency: Literal[1, 2] = Field(default=1, description="2: each criterion is also asked whether it is false.")
     votes: int = Field(default=1, ge=1, le=16, description="Mode `reasoned`: samples a criterion.")
+    batch: wire.Batch | None = Field(
+        default=None, description="Mode `reasoned`: `all`: a response's criteria in one document; null: one by one."
+    )
     rating_norm: wire.RatingNorm = Field(default="(r-1)/9", description="How a rating of 1..10 becomes the score.")
     soft: bool = Field(default=False, description="Whether P(met) counts instead of 0 and 1.")
     threshold: float = Field(default=0.5, ge=0, le=1, description="P(met) from which a criterion is met.")

@@ -35,6 +35,19 @@ async def test_every_mode_answers_every_question_each_time(mode: str, steps: int
     assert engine.prompts == 2 * steps * len(EXAM.for_mode(mode)), "nothing was taken from a cache"
 
 
+async def test_questions_about_one_response_are_answered_in_one_document() -> None:
+    engine = FakeEngine()
+    scheduler = Scheduler(engine, ManualClock(), SchedulingSettings())
+    scheduler.start()
+    way = judging_modes(engine.identity, family("qwen"), ModeSettings()).choose("reasoned", "rubricd", None, "all")
+    questions = EXAM.for_mode("reasoned")
+    found = await answers_of(way, questions, scheduler)
+    await scheduler.drain(0)
+    documents = len({id(question.candidate) for question in questions})
+    assert None not in found and len(set(found)) == len(questions) == 2 * documents
+    assert engine.prompts == documents + len(questions), "each verdict is read at its own place"
+
+
 async def test_a_prompt_of_two_questions_answers_with_both() -> None:
     engine = FakeEngine()
     [both] = await asked(engine, "verdict", prompt="opposite")
