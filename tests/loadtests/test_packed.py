@@ -1,9 +1,15 @@
-"""Packed prompts hold the criteria before them, and two arms are compared where both gave a verdict."""
+"""One by one, packed and batched: what is counted, what is compared, and the whole comparison on fake judges."""
+
+import asyncio
 
 import pytest
 
-from loadtests.packed import Arm, compared, packed
+from loadtests.packed import tables
+from loadtests.readings import BATCH, ONE, PACKED, Arm, Bench, compared, packed, truth
 from service.engine.base import Prompt
+from service.engine.build import LoadedJudge
+from service.engine.fake import FakeEngine
+from testkit.tokenizer_families import family
 
 
 def test_each_packed_prompt_begins_with_the_whole_one_before_it() -> None:
@@ -13,9 +19,41 @@ def test_each_packed_prompt_begins_with_the_whole_one_before_it() -> None:
 
 
 def test_a_missing_verdict_is_in_neither_the_agreement_nor_the_accuracy() -> None:
-    first, second = Arm("one by one", [0.9, 0.2, 0.8]), Arm("packed", [0.6, 0.7, None])
+    first, second = Arm(ONE, [0.9, 0.2, 0.8]), Arm(PACKED, [0.6, 0.7, None])
     found = compared(first, second, [True, False, True])
-    assert found["same"] == 0.5 and found["criteria"] == 3
-    assert (found["one by one"]["judged"], found["one by one"]["accuracy"]) == (3, 1.0)
-    assert (found["packed"]["judged"], found["packed"]["accuracy"]) == (2, 0.5)
+    assert (found["same"], found["both"], found["criteria"]) == (0.5, 2, 3)
+    arms = found["arms"]
+    assert (arms[ONE]["judged"], arms[ONE]["right"]) == (3, 1.0)
+    assert (arms[PACKED]["judged"], arms[PACKED]["right"]) == (2, 0.5)
     assert found["mean_apart"] == pytest.approx(0.4)
+
+
+def test_where_nothing_is_judged_there_is_no_share() -> None:
+    found = compared(Arm(ONE, [None]), Arm(BATCH, [0.9]), [True])
+    assert found["same"] is None and found["arms"][ONE]["right"] is None and found["largest_apart"] is None
+
+
+async def test_both_comparisons_judge_the_same_criteria_and_count_what_the_engine_does() -> None:
+    engine = FakeEngine()
+    bench = Bench(LoadedJudge(engine, family("qwen")))
+    verdict = await bench.verdicts(3, seed=7)
+    computed = engine.tokens
+    reasoned = await bench.documents(3, seed=7, together=2)
+    await bench.close()
+    assert reasoned is not None
+    criteria = len(truth(3, 7))
+    arms = {**verdict["arms"], **{f"written {name}": arm for name, arm in reasoned["arms"].items()}}
+    assert [arm["judged"] for arm in arms.values()] == [criteria] * 4
+    assert sum(arm["computed_tokens"] for arm in verdict["arms"].values()) == computed
+    assert verdict["least_tokens_packed"] < arms[PACKED]["computed_tokens"], (
+        "this engine computes each prompt by itself"
+    )
+    assert arms[f"written {BATCH}"]["written_tokens"] > 0 == arms[ONE]["written_tokens"]
+    shown = tables({"judge": "a/fake", "engine": "fake", "verdict": verdict, "reasoned": reasoned})
+    assert shown.count("the same verdict") == 2 and f"{criteria}/{criteria}" in shown
+
+
+async def test_a_judge_that_writes_nothing_has_no_documents() -> None:
+    bench = Bench(LoadedJudge(FakeEngine(), family("qwen"), unserved=frozenset({"reasoned"})))
+    assert await bench.documents(1, seed=7) is None
+    await asyncio.wait_for(bench.close(), 10)
