@@ -4,6 +4,7 @@ Guarantees: the plan decides the rows, their order and the judge; TRL's trainer 
 be built leaves no folder behind.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,6 +54,7 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
             evolving=_evolving(plan, checked),
             callbacks=[MetricsFile(plan.out / "metrics.jsonl"), OwnIntervals(), UpdateWatch(), watch],
         )
+    spare_the_terminal()
     # TRL's own card names no policy that is a folder.
     trainer.create_model_card = lambda *_, **__: _write_card(plan, trainer, plan.out)
     if not config.disable_tqdm:
@@ -60,6 +62,16 @@ def trainer_of(plan: Plan, checked: Checked) -> Any:
         trainer.add_callback(ProgressLine(run.updates))
     trainer.reward_watch = watch
     return trainer
+
+
+def spare_the_terminal() -> None:
+    """Keeps TRL from printing every rollout without a reward, with its prompt and its rubric. The progress line counts
+    them, and the tables of completions say why each has none."""
+    logging.getLogger("trl.trainer.grpo_trainer").addFilter(_says_more_than_the_tables)
+
+
+def _says_more_than_the_tables(record: logging.LogRecord) -> bool:
+    return "All reward functions returned None" not in record.getMessage()
 
 
 @contextmanager

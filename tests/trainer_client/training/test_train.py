@@ -1,12 +1,14 @@
 """`rubricd train`, whole: a tiny policy, TRL, and a judge over HTTP."""
 
 import json
+import logging
 import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything th
 from trainer_client.cli.main import main
 from trainer_client.rollouts import read
 from trainer_client.training.run import folder as run_dir
+from trainer_client.training.train import spare_the_terminal
 
 pytestmark = pytest.mark.timeout(400)
 Json = dict[str, Any]
@@ -51,6 +54,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str,
         done = runs.train(runs.run_file(folder, url))
         assert done.returncode == 0, done.stderr
         yield folder / "out", done.stdout, url
+
+
+def test_rollouts_without_a_reward_are_counted_and_not_printed(caplog: pytest.LogCaptureFixture) -> None:
+    trainers = logging.getLogger("trl.trainer.grpo_trainer")
+    spare_the_terminal()
+    trainers.warning("[RANK 0] All reward functions returned None for the following kwargs:\n{'prompt': …}")
+    trainers.warning("another word")
+    assert caplog.messages == ["another word"]
+    trl = find_spec("trl")
+    assert trl is not None and trl.origin is not None
+    words = (Path(trl.origin).parent / "trainer" / "grpo_trainer.py").read_text(encoding="utf-8")
+    assert "All reward functions returned None" in words, "TRL says it in other words now"
 
 
 def test_a_run_leaves_a_whole_folder(whole: tuple[Path, str, str]) -> None:
