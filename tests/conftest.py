@@ -40,7 +40,12 @@ NEEDS = {
         "trainer_client/agreement/test_page_in_browser.py",
         "trainer_client/training/report/test_page.py",
     ),
-    "prometheus": ("deploy/test_alerts_fire.py", "deploy/test_rules.py", "testkit/test_prometheus.py"),
+    "prometheus": (
+        "deploy/test_alerts_fire.py",
+        "deploy/test_compose_commands.py",
+        "deploy/test_rules.py",
+        "testkit/test_prometheus.py",
+    ),
     "training": (
         "e2e/test_distill.py",
         "e2e/test_study.py",

@@ -168,22 +168,22 @@ def bring_up(how: Bringing, root: Path) -> None:
         subprocess.run([*words, "down", "--volumes"], env=how.environment, check=False)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Brings compose up, judges a request over TLS, and takes it down.")
     parser.add_argument("--stand-ins", action="store_true", help="without a Docker engine and a registry; needs root")
     parser.add_argument("--store", type=Path, help="keep the images of --stand-ins here, and use what is there")
-    args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # takes down what is up
+    args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="rubricd-compose-") as folder:
         scratch = Path(folder)
         scratch.chmod(0o755)  # the containers' users read what is mounted from there
         if args.stand_ins:
             if os.geteuid() != 0:
-                print("--stand-ins needs root: debootstrap, buildah and dockerd mount file systems")
+                print("--stand-ins needs root: debootstrap, buildah and dockerd mount file systems", file=sys.stderr)
                 return 2
             bringing = with_stand_ins(args.store or scratch / "store", scratch)
         elif (reason := engine_missing()) is not None:
-            print(f"compose cannot be brought up here: {reason}; make check-compose ARGS=--stand-ins needs no Docker")
+            instead = "`make check-compose ARGS=--stand-ins` needs no Docker"
+            print(f"compose cannot be brought up here: {reason}; {instead}", file=sys.stderr)
             return 2
         else:
             bringing = with_registry()
@@ -194,4 +194,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # takes down what is up
     sys.exit(main())
