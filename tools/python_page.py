@@ -41,7 +41,7 @@ _WIDTH = 100
 def page(wrote: str) -> str:
     """The page as Markdown."""
     parts = [
-        f"# Python\n\n{wrote}\n`pip install rubricd`. [client.md](../guide/client.md) shows how to use it. The models "
+        f"# Python\n\n{wrote}\n[client.md](../guide/client.md) says how to install and use it. The models "
         "of `trainer_client.wire` are those of [the wire](wire.md). A name that ends in `_s` is in seconds.\n"
     ]
     for name in trainer_client.__all__:
