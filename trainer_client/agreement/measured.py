@@ -13,6 +13,7 @@ from trainer_client.agreement import criteria, rewards
 from trainer_client.agreement.bootstrap import RESAMPLES, Figure
 from trainer_client.agreement.comparison import comparison_figures
 from trainer_client.agreement.criteria import Slice, Verdicts
+from trainer_client.agreement.levels import LevelAgreement, level_agreement
 from trainer_client.agreement.people import annotator_figures
 from trainer_client.agreement.spent import Spent
 from trainer_client.labels import Judged, Labels
@@ -32,7 +33,7 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class MeasuredJudge:
     """`figures` are of criteria and `rewards` of responses. `statuses` counts the labelled criteria by what became of
-    them; `bins` is the reliability diagram."""
+    them; `bins` is the reliability diagram; `levels` is None where no label is a level."""
 
     name: str
     judge: Mapping[str, Any]
@@ -42,6 +43,7 @@ class MeasuredJudge:
     bins: Sequence[Mapping[str, Any]]
     slices: Sequence[Slice]
     spent: Spent | None = None
+    levels: LevelAgreement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Measured:
                     "judge": dict(one.judge),
                     "figures": _as_json(one.figures),
                     "rewards": _as_json(one.rewards),
+                    **_levels_as_json(one.levels),
                     "statuses": dict(one.statuses),
                     "spent": None if one.spent is None else one.spent.as_json(),
                     "reliability": [dict(place) for place in one.bins],
@@ -105,6 +108,7 @@ def _facts(labels: Labels) -> dict[str, Any]:
         "responses": len(labels.items),
         "criteria": sum(len(one.criteria) for one in labels.items),
         "labelled": labels.labelled,
+        "graded": labels.graded,
         "groups": len({one.group for one in labels.items}),
         "annotators": len(labels.annotators),
     }
@@ -127,12 +131,20 @@ def _judge(labels: Labels, asked: Asked, verdicts: Verdicts, resamples: int) -> 
         bins=criteria.reliability(verdicts, resamples=resamples),
         slices=list(criteria.slices(labels, judged, verdicts, resamples=resamples)),
         spent=asked.spent,
+        levels=level_agreement(labels, judged, resamples=resamples),
     )
 
 
 def _comparisons(asked: Sequence[Asked], verdicts: Sequence[Verdicts], resamples: int) -> Iterator[Comparison]:
     for (one, own), (other, others) in combinations(zip(asked, verdicts, strict=True), 2):
         yield Comparison(one.name, other.name, comparison_figures(own, others, resamples=resamples))
+
+
+def _levels_as_json(levels: LevelAgreement | None) -> dict[str, Any]:
+    if levels is None:
+        return {}
+    confusions = [{"ordered": one.ordered, "counts": [list(row) for row in one.counts]} for one in levels.confusions]
+    return {"levels": {"figures": _as_json(levels.figures), "confusions": confusions}}
 
 
 def _as_json(figures: Figures) -> dict[str, Any]:

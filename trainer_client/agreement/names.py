@@ -27,6 +27,13 @@ CRITERIA: Mapping[str, str] = {
     "abstained": "abstained",
     "not_judged": "without a verdict, for whatever reason",
 }
+LEVELS: Mapping[str, str] = {
+    "levels_exact": "the labelled level or choice",
+    "levels_within_one": "levels: the labelled one, or one beside it",
+    "levels_kappa": "levels: Cohen's kappa, quadratic weights",
+    "levels_log_loss": "log loss of the labelled level or choice, nats",
+    "levels_not_judged": "levels and choices without a verdict",
+}
 REWARDS: Mapping[str, str] = {
     "pairwise": "pairs of one prompt in the right order",
     "advantage_sign": "GRPO advantages with the right sign",

@@ -28,9 +28,8 @@ svg text { font-size: 11px; fill: var(--soft); }
 def page(measured: Measured) -> str:
     """The whole page."""
     labels = measured.labels
-    known = (
-        f"{labels['labelled']:,} labelled criteria of {labels['responses']:,} responses to {labels['groups']:,} prompts"
-    )
+    count = labels["labelled"] + labels["graded"]
+    known = f"{count:,} labelled criteria of {labels['responses']:,} responses to {labels['groups']:,} prompts"
     people = f", {labels['annotators']} annotators" if labels["annotators"] else ""
     return document(
         "Agreement of judges with labels" if len(measured.judges) > 1 else "Agreement of a judge with labels",
@@ -66,6 +65,13 @@ def _sections(measured: Measured) -> Iterator[str]:
         if of == "figures" and measured.annotators:
             columns.append(("annotators, each against the others", measured.annotators))
         yield section(heading, about, _figures(rows, columns))
+    if graded := [one for one in measured.judges if one.levels is not None]:
+        columns = [(one.name, one.levels.figures) for one in graded if one.levels is not None]
+        yield section(
+            "Levels and choices",
+            "Of the criteria whose label is a level. In the tables rows are labels, and columns what the judge took.",
+            _figures(names.LEVELS, columns) + "".join(map(_confusions, graded)),
+        )
     if spent := {one.name: one.spent for one in measured.judges if one.spent is not None}:
         yield section(
             "What it took",
@@ -118,6 +124,18 @@ def _figures(rows: Mapping[str, str], columns: Sequence[tuple[str, Figures]]) ->
 
 def _figure(figure: Figure | None) -> str:
     return "<td></td>" if figure is None else figure_cell(figure.value, figure.low, figure.high, figure.n)
+
+
+def _confusions(judge: MeasuredJudge) -> str:
+    parts = []
+    for one in judge.levels.confusions if judge.levels is not None else ():
+        kind = "levels" if one.ordered else "choices"
+        rows = [
+            row(((str(place), "name"), *((str(n), "n") for n in counts))) for place, counts in enumerate(one.counts)
+        ]
+        head = (f"{judge.name}, {len(one.counts)} {kind}", *((str(place), "n") for place in range(len(one.counts))))
+        parts.append(table(head, rows))
+    return "".join(parts)
 
 
 def _spent_row(about: str, cells: Sequence[str]) -> str:

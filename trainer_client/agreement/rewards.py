@@ -68,15 +68,35 @@ def rewards_of(labels: Labels, judged: Judged) -> Rewards:
 def _both(criteria: Sequence[JudgedCriterion]) -> tuple[float, float, float] | None:
     """The reward by labels, by verdicts and by probabilities."""
     points = [one.points for one in criteria]
-    if any(one.met_label is None or one.met is None for one in criteria):
+    labelled, judged = [_labelled(one) for one in criteria], [_judged(one) for one in criteria]
+    if None in labelled or None in judged:
         return None
-    label = reward(points, [float(bool(one.met_label)) for one in criteria])
-    judge = reward(points, [float(bool(one.met)) for one in criteria])
-    # A rule's result has no probability and needs none.
-    shares = [float(bool(one.met)) if one.source == "rule" else one.p for one in criteria]
+    label = reward(points, [share for share in labelled if share is not None])
+    judge = reward(points, [share for share in judged if share is not None])
+    shares = [_expected(one) for one in criteria]
     known = [share for share in shares if share is not None]
     soft = reward(points, known) if len(known) == len(shares) else float("nan")
     return label, judge, soft
+
+
+def _labelled(one: JudgedCriterion) -> float | None:
+    """The share of the points by the label."""
+    if one.values:
+        return None if one.level_label is None else one.values[one.level_label]
+    return None if one.met_label is None else float(one.met_label)
+
+
+def _judged(one: JudgedCriterion) -> float | None:
+    if one.values:
+        return None if one.level is None else one.values[one.level]
+    return None if one.met is None else float(one.met)
+
+
+def _expected(one: JudgedCriterion) -> float | None:
+    """With the judge's probabilities. A rule's result has none and needs none."""
+    if one.values:
+        return None if one.p_levels is None else sum(p * v for p, v in zip(one.p_levels, one.values, strict=True))
+    return float(bool(one.met)) if one.source == "rule" else one.p
 
 
 def reward_figures(rewards: Rewards, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Figure]:

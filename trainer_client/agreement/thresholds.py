@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from trainer_client.agreement.criteria import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from trainer_client.agreement.measured import Measured
-from trainer_client.agreement.names import REWARDS
+from trainer_client.agreement.names import LEVELS, REWARDS
 
-KNOWN = (*HIGHER_IS_BETTER, *LOWER_IS_BETTER, *REWARDS)
+KNOWN = (*HIGHER_IS_BETTER, *LOWER_IS_BETTER, *LEVELS, *REWARDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ def beyond(measured: Measured, limits: Sequence[Limit]) -> Iterator[str]:
     """A sentence for each judge and limit that it does not keep."""
     for one in measured.judges:
         for limit in limits:
-            figure = {**one.figures, **one.rewards}.get(limit.metric)
+            graded = {} if one.levels is None else one.levels.figures
+            figure = {**one.figures, **graded, **one.rewards}.get(limit.metric)
             value = None if figure is None else figure.value
             word = "at least" if limit.at_least else "at most"
             if value is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from trainer_client.agreement import names
 from trainer_client.agreement.bootstrap import Figure
-from trainer_client.agreement.measured import Figures, Measured
+from trainer_client.agreement.measured import Figures, Measured, MeasuredJudge
 from trainer_client.agreement.spent import NAMES, rows
 
 _WIDTH = 24
@@ -15,8 +15,9 @@ _WIDTH = 24
 
 def lines(measured: Measured) -> Iterator[str]:
     labels = measured.labels
+    count = labels["labelled"] + labels["graded"]
     yield (
-        f"{labels['labelled']} labelled criteria of {labels['responses']} responses to {labels['groups']} prompts; "
+        f"{count} labelled criteria of {labels['responses']} responses to {labels['groups']} prompts; "
         f"labels {labels['digest'][:16]}"
     )
     for one in measured.judges:
@@ -26,6 +27,9 @@ def lines(measured: Measured) -> Iterator[str]:
     if measured.annotators:
         columns.append(("annotators", measured.annotators))
     yield from _table(names.CRITERIA, columns)
+    if graded := [(one.name, one.levels.figures) for one in measured.judges if one.levels is not None]:
+        yield from _table(names.LEVELS, graded)
+        yield from _confusions(measured.judges)
     yield from _table(names.REWARDS, [(one.name, one.rewards) for one in measured.judges])
     spent = {one.name: one.spent for one in measured.judges if one.spent is not None}
     if spent:
@@ -37,6 +41,18 @@ def lines(measured: Measured) -> Iterator[str]:
             yield f"{about:{first}}  {shown}".rstrip()
     for pair in measured.comparisons:
         yield from _table(names.COMPARISON, [(f"{pair.one} and {pair.other}", pair.figures)])
+
+
+def _confusions(judges: Sequence[MeasuredJudge]) -> Iterator[str]:
+    """What was labelled stands in the rows, what was judged in the columns."""
+    for one in judges:
+        for table in one.levels.confusions if one.levels is not None else ():
+            yield ""
+            kind = "levels" if table.ordered else "choices"
+            yield f"{one.name}: {len(table.counts)} {kind}, labelled (rows) and judged"
+            width = max(len(str(count)) for row in table.counts for count in row)
+            for place, row in enumerate(table.counts):
+                yield f"  {place}  {'  '.join(f'{count:>{width}}' for count in row)}"
 
 
 def _counts(statuses: Mapping[str, int]) -> str:

@@ -45,7 +45,9 @@ _REQUEST_ITEMS = 8
 class JudgedCriterion:
     """One criterion with its label and the judge's verdict. `item` is its item's index; `points` have the polarity
     applied. `source` is `rule` where a rule decided and no judge. `status` is the service's, or the code of the error
-    that refused the whole item. A criterion with levels, choices or an extracted value is not `plain`."""
+    that refused the whole item. A criterion with levels, choices or an extracted value is not `plain`; of levels and
+    choices `level_label` is the labelled one, `level` the judge's, and `p_levels` as it gave them, uncalibrated;
+    `values` are the shares of the points, and levels are `ordered`."""
 
     item: int
     criterion: str
@@ -60,6 +62,11 @@ class JudgedCriterion:
     label_mass: float | None
     source: str | None
     plain: bool = True
+    level_label: int | None = None
+    level: int | None = None
+    p_levels: tuple[float, ...] | None = None
+    values: tuple[float, ...] = ()
+    ordered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +239,15 @@ def _given(outcome: Outcome, criteria: Sequence[wire.Criterion]) -> tuple[tuple[
         lacking = Given(status=outcome.error.code, met=None, p=None, p_raw=None, label_mass=None, source=None)
         return (lacking,) * len(criteria), False
     given = tuple(
-        Given(one.status, one.met, one.p, one.p_raw, one.label_mass, one.source) for one in outcome.result.criteria
+        Given(one.status, one.met, one.p, one.p_raw, one.label_mass, one.source, one.level, _p_levels(one))
+        for one in outcome.result.criteria
     )
     return given, all(one.status in FINAL for one in given)
+
+
+def _p_levels(result: wire.CriterionResult) -> tuple[float, ...] | None:
+    given = result.p_levels if result.p_levels_raw is None else result.p_levels_raw
+    return None if given is None else tuple(given)
 
 
 def _criteria(labels: Labels, keys: Sequence[str], verdicts: Verdicts) -> Iterator[JudgedCriterion]:
@@ -255,4 +268,9 @@ def _criteria(labels: Labels, keys: Sequence[str], verdicts: Verdicts) -> Iterat
                 given.label_mass,
                 given.source,
                 criterion.plain,
+                one.levels.get(id),
+                given.level,
+                given.p_levels,
+                tuple(option.value for option in criterion.options),
+                criterion.levels is not None,
             )

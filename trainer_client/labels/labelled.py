@@ -6,7 +6,7 @@ Guarantees: a label that nobody gave is None and not False. Where annotators tie
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trainer_client import wire
@@ -18,13 +18,15 @@ Word = bool | None
 @dataclass(frozen=True, slots=True)
 class LabelledItem:
     """One response with its rubric, in which every criterion has an id. By criterion id: `met` is the label, and
-    `annotators` has each annotator's word, in the order of `Labels.annotators`. Items of one `group` belong to one
+    `annotators` has each annotator's word, in the order of `Labels.annotators`, `levels` the
+    place of the level of a graded criterion. Items of one `group` belong to one
     prompt: the bootstrap draws groups, and the order of responses is compared within them."""
 
     item: wire.Item
     met: Mapping[str, Word]
     annotators: Mapping[str, tuple[Word, ...]]
     group: str
+    levels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def criteria(self) -> Sequence[wire.Criterion]:
@@ -45,6 +47,11 @@ class Labels:
         """The number of criteria that have a label."""
         return sum(met is not None for one in self.items for met in one.met.values())
 
+    @property
+    def graded(self) -> int:
+        """The number of criteria whose label is a level."""
+        return sum(len(one.levels) for one in self.items)
+
 
 def majority(words: Iterable[Word]) -> Word:
     """What more annotators say than not; None where they tie or nobody spoke."""
@@ -62,7 +69,8 @@ def labels_digest(items: Iterable[LabelledItem], annotators: Sequence[str]) -> s
     hashed = hashlib.sha256(_canonical(list(annotators)))
     for one in items:
         words = {id: list(spoken) for id, spoken in one.annotators.items()}
-        hashed.update(_canonical([item_digest(one.item), dict(one.met), words, one.group]))
+        graded = [dict(one.levels)] if one.levels else []  # without them the digest is what it always was
+        hashed.update(_canonical([item_digest(one.item), dict(one.met), words, one.group, *graded]))
     return hashed.hexdigest()
 
 

@@ -24,6 +24,22 @@ class Given:
     p_raw: float | None
     label_mass: float | None
     source: str | None
+    level: int | None = None
+    p_levels: tuple[float, ...] | None = None
+    """Of a graded criterion, as the judge gave it before any calibration."""
+
+
+_PLAIN = len(Given.__slots__) - 2
+"""So many fields has what a line holds of a criterion that is met or not."""
+
+
+def _written(given: Given) -> tuple[Any, ...]:
+    fields = astuple(given)
+    return fields if given.p_levels is not None else fields[:_PLAIN]
+
+
+def _graded(fields: list[Any]) -> tuple[Any, ...]:
+    return (fields[0], tuple(map(float, fields[1]))) if fields else ()
 
 
 class Verdicts:
@@ -43,7 +59,7 @@ class Verdicts:
     def keep(self, key: str, given: tuple[Given, ...], *, final: bool) -> None:
         self._known[key] = given
         if self._file is not None and final:
-            line = {"key": key, "judge": self._judge, "criteria": [astuple(one) for one in given]}
+            line = {"key": key, "judge": self._judge, "criteria": [_written(one) for one in given]}
             self._file.write(f"{json.dumps(line)}\n")
             self._file.flush()
 
@@ -70,7 +86,7 @@ def _read(path: Path, judge: str, keys: frozenset[str]) -> dict[str, tuple[Given
             whole += len(text)
             key, by, criteria = _line(text, f"{path}, line {number}")
             if by == judge and key in keys:
-                known[key] = tuple(Given(*one) for one in criteria)
+                known[key] = tuple(Given(*one[:_PLAIN], *_graded(one[_PLAIN:])) for one in criteria)
     if whole < path.stat().st_size:
         with path.open("rb+") as cut:
             cut.truncate(whole)
@@ -81,7 +97,7 @@ def _line(text: bytes, place: str) -> tuple[str, str, list[Any]]:
     try:
         line = json.loads(text)
         key, judge, criteria = str(line["key"]), str(line["judge"]), line["criteria"]
-        if not all(isinstance(one, list) and len(one) == len(Given.__slots__) for one in criteria):
+        if not all(isinstance(one, list) and len(one) in (_PLAIN, len(Given.__slots__)) for one in criteria):
             raise ValueError
     except (ValueError, LookupError, TypeError):
         raise DataError(f"{place}: not a line that a run over labels wrote; name another file") from None

@@ -96,6 +96,11 @@ class CriterionResult(Answer):
     p_levels: list[float] | None = Field(
         default=None, description="The probability of each level or choice, in order.", exclude_if=is_none
     )
+    p_levels_raw: list[float] | None = Field(
+        default=None,
+        description="`p_levels` as the judge gave them, where a calibration changed them.",
+        exclude_if=is_none,
+    )
     value: float | None = Field(
         default=None,
         description="The expected value over `p_levels`, from 0 to 1; with `soft` it counts, else that of `level`.",
@@ -283,6 +288,7 @@ class OptionsInfo(Answer):
     """How this judge reads levels and choices by their labels, in its default way."""
 
     most: int = Field(description="So many options can be told apart in one criterion.")
+    calibration: str | None = Field(default=None, description="The name of the calibration that made `p_levels`.")
     trust: Trust = Field(description="`unproven` before its exam is over, which is sat after the start, and without.")
     exam: Exam | None = Field(default=None, description="null before it is over.")
 
