@@ -9,13 +9,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from service.api.judges import described
 from service.api.result_warnings import warnings_of
 from service.errors import InvalidRequest
 from service.modes.fingerprint import JudgeIdentity
-from service.rubrics.formulas import Aggregation
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import (
     CALL,
@@ -35,6 +32,7 @@ from service.scoring.results import Scored, by_group
 from service.tenancy.team import Team
 from service.tenancy.usage import TeamUse
 from trainer_client import wire
+from trainer_client.formulas import Aggregation
 
 StoredCriteria = Mapping[str, tuple[Criterion, ...]]
 """The criteria of stored rubrics, by their references."""
@@ -154,17 +152,14 @@ def answer_in(response: str, how: wire.Reasoning) -> tuple[str, ReasoningFound]:
 
 def aggregation(chosen: wire.Aggregation) -> Aggregation:
     """A name alone means the options' defaults, which are the contract's."""
-    if isinstance(chosen, str):
-        return _by_name(chosen)
-    return Aggregation(**chosen.model_dump())
+    return _by_name(chosen) if isinstance(chosen, str) else Aggregation(**wire.aggregation_options(chosen))
 
 
 @functools.cache
 def _by_name(name: wire.AggregationName) -> Aggregation:
-    return aggregation(_AGGREGATION.validate_python({"name": name}))
+    return Aggregation(**wire.aggregation_options(name))
 
 
-_AGGREGATION: TypeAdapter[wire.Aggregation] = TypeAdapter(wire.Aggregation)
 ENGINE_PRIORITY: Mapping[wire.Priority, int] = {"interactive": 0, "train": 1, "eval": 2}
 
 

@@ -15,10 +15,10 @@ from typing import Literal
 from service.errors import InvalidRequest
 from service.rubrics.debias import LINEAR, Rates
 from service.rubrics.error_bounds import corrected, widened
-from service.rubrics.formulas import Aggregation
 from service.rubrics.judgement import Judgement
-from service.rubrics.marks import Exact, Mark, judged_mark, mark_at, rounded
+from service.rubrics.marks import judged_mark, mark_at
 from service.rubrics.rubric import Criterion
+from trainer_client.formulas import Aggregation, Exact, Mark, rounded
 
 Unjudged = Literal["lower", "middle"]
 
@@ -41,9 +41,9 @@ class Score:
 class _Marks:
     """The marks of the counted criteria: those with a verdict, and those without at their worst and at their best."""
 
-    judged: Sequence[Mark]
-    worst: Sequence[Mark]
-    best: Sequence[Mark]
+    judged: Sequence[Mark[Criterion]]
+    worst: Sequence[Mark[Criterion]]
+    best: Sequence[Mark[Criterion]]
 
     @property
     def coverage(self) -> float:
@@ -104,7 +104,7 @@ def aggregate(
 
 
 def _marks(criteria: Sequence[Criterion], judgements: Sequence[Judgement], soft: bool, threshold: float) -> _Marks:
-    judged: list[Mark] = []
+    judged: list[Mark[Criterion]] = []
     missing: list[Criterion] = []
     for criterion, judgement in zip(criteria, judgements, strict=True):
         if criterion.points == 0:  # monitor only
@@ -117,7 +117,7 @@ def _marks(criteria: Sequence[Criterion], judgements: Sequence[Judgement], soft:
     return _Marks(judged, worst, best)
 
 
-def _whole(chosen: Aggregation, marks: Sequence[Mark], rates: Rates | None) -> Score:
+def _whole(chosen: Aggregation, marks: Sequence[Mark[Criterion]], rates: Rates | None) -> Score:
     """The score where every counted criterion was judged."""
     if rates is None:
         value = rounded(chosen.of(marks))

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from service.rubrics.debias import Rates, corrected_value, most_error
-from service.rubrics.formulas import Aggregation
-from service.rubrics.marks import Exact, Mark, exact, mark_at
+from service.rubrics.marks import mark_at
+from service.rubrics.rubric import Criterion
+from trainer_client.formulas import Aggregation, Exact, Mark, exact
 
 
-def corrected(mark: Mark, rates: Rates) -> Mark:
+def corrected(mark: Mark[Criterion], rates: Rates) -> Mark[Criterion]:
     """The mark with the value whose mean is the truth. A rule makes no errors."""
     known = rates[mark.sign] if mark.by_judge else None
     if known is None:
@@ -20,7 +21,11 @@ def corrected(mark: Mark, rates: Rates) -> Mark:
 
 
 def widened(
-    chosen: Aggregation, judged: Sequence[Mark], worst: Sequence[Mark], best: Sequence[Mark], rates: Rates
+    chosen: Aggregation,
+    judged: Sequence[Mark[Criterion]],
+    worst: Sequence[Mark[Criterion]],
+    best: Sequence[Mark[Criterion]],
+    rates: Rates,
 ) -> tuple[Exact, Exact]:
     """The bounds by the verdicts, moved by as much as errors can have moved the score, within what is possible at all.
     How far errors can raise the score is taken of the truth under which they raise it most."""
@@ -45,5 +50,5 @@ def widened(
     return max(low, chosen.of([*least, *worst])), min(high, chosen.of([*most, *best]))
 
 
-def _part(chosen: Aggregation, mark: Mark) -> Exact:
+def _part(chosen: Aggregation, mark: Mark[Criterion]) -> Exact:
     return 1 if chosen.name == "mean" else chosen.weight(mark)

@@ -8,8 +8,8 @@ from service.modes.rating import Norm
 from service.modes.served_modes import Batch, Way
 from service.observability.tracing import UNTRACED, Trace
 from service.rubrics.aggregation import Unjudged
-from service.rubrics.formulas import HEALTHBENCH, Aggregation
 from service.scheduling import DEFAULT_TENANT, Tenant
+from trainer_client.formulas import HEALTHBENCH, Aggregation
 
 
 @dataclass(slots=True)

@@ -13,12 +13,12 @@ from service import errors
 from service.api.problems import STATUS
 from service.app import create_app
 from service.observability import Telemetry
-from service.rubrics.formulas import AGGREGATIONS
 from service.settings import Settings
 from service.settings.judges_file import read_judges
 from testkit.apps import fake_settings
 from tools import judges_schema, module_table
 from trainer_client import wire
+from trainer_client.formulas import AGGREGATIONS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ROOT = DOCS.parent

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from service.api import translate
 from service.errors import InvalidRequest
 from service.rubrics.aggregation import check
-from service.rubrics.formulas import Aggregation
 from trainer_client import wire
+from trainer_client.formulas import Aggregation
 
 POINTS = st.just(0.0) | st.floats(1e-6, 1e6) | st.floats(-1e6, -1e-6)
 # Nothing of these shows: zero width, fillers, controls, marks, variation selectors, tags.

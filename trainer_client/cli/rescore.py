@@ -29,7 +29,7 @@ from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.rescoring.asking import Answers, ask, wanted
 from trainer_client.rescoring.change import Change, chosen, settings_of
 from trainer_client.rescoring.comparison import compare
-from trainer_client.rescoring.formulas import Formula
+from trainer_client.rescoring.formula import Formula
 from trainer_client.rescoring.page import page
 from trainer_client.rescoring.rescored_rollouts import rescored_rollouts
 from trainer_client.rollouts import Rollout, read, writing

@@ -19,7 +19,7 @@ from trainer_client import wire
 from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
 from trainer_client.errors import DataError
 from trainer_client.rescoring.change import Criterion, by_text, criteria_of, named, ruling_of
-from trainer_client.rescoring.formulas import Ruling
+from trainer_client.rescoring.formula import Ruling
 from trainer_client.rollouts import LoggedVerdict, Rollout
 
 _TRANSIENT: frozenset[str] = frozenset({"timeout", "overloaded", "engine_error", "cancelled"})

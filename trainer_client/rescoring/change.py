@@ -13,7 +13,7 @@ import numpy as np
 from trainer_client import wire
 from trainer_client.calibration import curves
 from trainer_client.errors import DataError
-from trainer_client.rescoring.formulas import Counted, Formula, Ruling
+from trainer_client.rescoring.formula import Counted, Formula, Ruling
 from trainer_client.rollouts import LoggedVerdict, Rollout
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from trainer_client.agreement.bootstrap import Figure, Statistic, figures, numbered
 from trainer_client.agreement.statistics import Floats
 from trainer_client.rescoring.change import Rescored
-from trainer_client.rescoring.formulas import Ruling
+from trainer_client.rescoring.formula import Ruling
 
 SAME = 1e-9
 """Scores that differ by less are equal, and so is a score that is the mean of its group: a mean is a rounded sum."""

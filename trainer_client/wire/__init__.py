@@ -14,6 +14,7 @@ from trainer_client.wire.aggregations import (
     AggregationName,
     RarExplicit,
     aggregation_name,
+    aggregation_options,
     read_aggregation,
     without_kind,
 )
@@ -249,6 +250,7 @@ __all__ = [
     "Usage",
     "Verifier",
     "aggregation_name",
+    "aggregation_options",
     "begins_with_open_tag",
     "begins_with_reasoning",
     "check_keys",

@@ -6,6 +6,8 @@ Guarantees: an option that belongs to another aggregation, or to none, is an err
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
@@ -157,6 +159,20 @@ _ADAPTER: TypeAdapter[Aggregation] = TypeAdapter(Aggregation)
 
 def aggregation_name(chosen: Aggregation) -> AggregationName:
     return chosen if isinstance(chosen, str) else chosen.name
+
+
+@cache
+def _defaults(name: AggregationName) -> Mapping[str, Any]:
+    chosen = _ADAPTER.validate_python({"name": name})
+    assert not isinstance(chosen, str)
+    return MappingProxyType(chosen.model_dump())
+
+
+def aggregation_options(chosen: Aggregation) -> Mapping[str, Any]:
+    """The name and every option of an aggregation: a name alone means the options' defaults."""
+    if isinstance(chosen, str):
+        return _defaults(chosen)
+    return chosen.model_dump()
 
 
 def without_kind(place: tuple[str | int, ...]) -> tuple[str | int, ...]:

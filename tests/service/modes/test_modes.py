@@ -18,7 +18,6 @@ from service.modes.modes import ReasonedMode
 from service.modes.registry import judging_modes
 from service.modes.written_verdict import BOOLEANS, VERDICT_KEY, document_up_to_verdict
 from service.prompting.tokenization import Segmenter
-from service.rubrics.formulas import Aggregation
 from service.rubrics.judgement import Judgement
 from service.scheduling import Scheduler
 from service.scoring.canary import CANARY_CANDIDATES, Canary
@@ -26,6 +25,7 @@ from service.scoring.request import Options
 from service.settings import ModeSettings, SchedulingSettings
 from testkit.tokenizer_families import family
 from tests.service.scoring.test_scorer import candidate, scoring
+from trainer_client.formulas import Aggregation
 
 REASONED = Options(mode="reasoned")
 

@@ -7,10 +7,10 @@ from typing import get_args
 from hypothesis import strategies as st
 
 from service.rubrics.aggregation import Score, Unjudged, aggregate
-from service.rubrics.formulas import AGGREGATIONS, Aggregation
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import CATEGORIES, Category, Criterion
 from trainer_client import wire
+from trainer_client.formulas import AGGREGATIONS, Aggregation
 
 RULES: tuple[Unjudged, ...] = get_args(wire.Unjudged)
 UNJUDGED = Judgement(status="timeout", source="judge")

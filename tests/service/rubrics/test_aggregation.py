@@ -11,9 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from service.rubrics.aggregation import Score, Unjudged, aggregate
-from service.rubrics.formulas import AGGREGATIONS, Aggregation
 from service.rubrics.judgement import Judgement
 from tests.service.rubrics.cases import RULES, UNJUDGED, Case, aggregations, cases, criterion, judged, score
+from trainer_client.formulas import AGGREGATIONS, Aggregation
 
 
 @pytest.mark.parametrize("name", AGGREGATIONS)

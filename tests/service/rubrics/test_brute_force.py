@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from service.rubrics.aggregation import aggregate
-from service.rubrics.formulas import Aggregation
 from tests.service.rubrics.cases import UNJUDGED, criterion, judged
+from trainer_client.formulas import Aggregation
 
 RUBRICS = 400
 

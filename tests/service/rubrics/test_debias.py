@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from service.errors import InvalidRequest
 from service.rubrics.aggregation import Score, aggregate
 from service.rubrics.debias import LINEAR, ErrorRates, Rates, check_rates, most_error
-from service.rubrics.formulas import Aggregation
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Category, Criterion
 from trainer_client import wire
+from trainer_client.formulas import Aggregation
 
 MEAN = Aggregation("mean")
 

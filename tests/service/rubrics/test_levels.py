@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.rubrics.aggregation import aggregate
-from service.rubrics.formulas import AGGREGATIONS, RAR_WEIGHTS, Aggregation
 from service.rubrics.judgement import Judgement, Verdict, combine_votes, decide
 from service.rubrics.levels import (
     LevelVerdict,
@@ -23,8 +22,9 @@ from service.rubrics.levels import (
     expected_value,
     judged_level,
 )
-from service.rubrics.rubric import Category, Criterion, Option
+from service.rubrics.rubric import CATEGORIES, Category, Criterion, Option
 from tests.service.rubrics.cases import RULES, UNJUDGED
+from trainer_client.formulas import AGGREGATIONS, RAR_WEIGHTS, Aggregation
 
 RUBRICS = 300
 THRESHOLDS = (0.3, 0.5, 0.8)
@@ -124,7 +124,7 @@ def _drawn(random: Random) -> Plain:
     p = tuple(weight / sum(weights) for weight in weights) if random.random() < 0.7 else None
     return Plain(
         random.choice((-8, -3, 1, 2, 5)),
-        random.choice(tuple(RAR_WEIGHTS)),
+        random.choice(CATEGORIES),
         random.choice((None, "a", "b")),
         tuple(values),
         p,

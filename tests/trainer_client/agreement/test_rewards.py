@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from service.rubrics.aggregation import aggregate
-from service.rubrics.formulas import Aggregation
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Criterion
 from tests.trainer_client.agreement.made import Json, judged_by, labels_of
 from trainer_client.agreement.rewards import reward, reward_figures, rewards_of
+from trainer_client.formulas import Aggregation
 from trainer_client.labels import Judged, Labels
 
 POINTS = (5, 3, -4)

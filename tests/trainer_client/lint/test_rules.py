@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from service.api import translate
 from service.errors import InvalidRequest
 from service.rubrics.aggregation import aggregate, check
-from service.rubrics.formulas import AGGREGATIONS
 from service.rubrics.judgement import Judgement
 from trainer_client import wire
+from trainer_client.formulas import AGGREGATIONS
 from trainer_client.lint.codes import CODES
 from trainer_client.lint.rules import lint
 from trainer_client.lint.wording import MAX_TEXT_CHARACTERS

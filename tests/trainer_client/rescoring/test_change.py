@@ -15,7 +15,7 @@ from trainer_client.cli import results_file
 from trainer_client.client import Scored
 from trainer_client.errors import DataError
 from trainer_client.rescoring.change import Change, calibrated, chosen, criteria_of
-from trainer_client.rescoring.formulas import Formula
+from trainer_client.rescoring.formula import Formula
 from trainer_client.rollouts import read
 
 BROKEN = {"rule": "regex", "pattern": "("}

@@ -7,7 +7,7 @@ import pytest
 from tests.trainer_client.rescoring.logs import line, written
 from trainer_client.rescoring.change import Change, settings_of
 from trainer_client.rescoring.comparison import ABOUT, compare
-from trainer_client.rescoring.formulas import Formula
+from trainer_client.rescoring.formula import Formula
 from trainer_client.rescoring.page import page
 
 

@@ -6,8 +6,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from service.rubrics.debias import LINEAR
-from service.rubrics.formulas import AGGREGATIONS, RAR_WEIGHTS
 from trainer_client import wire
+from trainer_client.formulas import AGGREGATIONS, RAR_WEIGHTS
 
 ITEM = {"prompt": "p", "response": "r", "rubric": [{"text": "t", "points": 1}]}
 _ADAPTER: TypeAdapter[wire.Aggregation] = TypeAdapter(wire.Aggregation)

@@ -10,7 +10,7 @@ from service.api import translate
 from service.rubrics.aggregation import aggregate
 from service.rubrics.judgement import Judgement
 from trainer_client import wire
-from trainer_client.rescoring.formulas import Counted, Formula, Ruling
+from trainer_client.rescoring.formula import Counted, Formula, Ruling
 
 NAMES = get_args(wire.AggregationName)
 
