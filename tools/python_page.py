@@ -33,6 +33,8 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
 }
 """What the pages and the examples import from modules, which `trainer_client` itself does not name."""
 ROOT = Path(__file__).resolve().parents[1]
+FIRST = ("JudgeClient", "SyncJudgeClient", "Outcome", "Scored", "Failed", "reward", "reward_function", "score_table")
+"""What most people look for stands at the top of the page, in this order."""
 _OPTIONS: Mapping[str, type[Any]] = {"ScoreOptions": wire.ScoreRequest, "CompareOptions": wire.CompareRequest}
 _ALIKE = re.compile(r"As `JudgeClient\.\w+`\.$")
 _WIDTH = 100
@@ -44,7 +46,7 @@ def page(wrote: str) -> str:
         f"# Python\n\n{wrote}\n[client.md](../guide/client.md) says how to install and use it. The models "
         "of `trainer_client.wire` are those of [the wire](wire.md). A name that ends in `_s` is in seconds.\n"
     ]
-    for name in trainer_client.__all__:
+    for name in sorted(trainer_client.__all__, key=lambda one: FIRST.index(one) if one in FIRST else len(FIRST)):
         if not inspect.ismodule(found := getattr(trainer_client, name)):
             parts.append(_section("##", name, found))
     parts.append(f"## Errors\n\nThey are in `trainer_client.errors`.\n\n{_errors()}")

@@ -27,7 +27,8 @@ def page(wrote: str) -> str:
         f"| `{route}` | {_sentence(one)} | {_links(one.get('requestBody'))} | {_links(_answered(one))} |\n"
         for route, one in operations
     )
-    ordered = list(dict.fromkeys(name for _, one in operations for name in _used(one, models)))
+    parts = [part for _, one in operations for part in (one.get("requestBody"), one["responses"]) if part is not None]
+    ordered = list(dict.fromkeys(name for part in parts for name in _used(part, models)))
     ordered += [name for name in models if name not in ordered]
     return (
         f"# The wire\n\n{wrote}\nThe HTTP contract, which `openapi.json` has in full; a running service shows it at "

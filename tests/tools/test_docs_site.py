@@ -124,5 +124,7 @@ def test_the_reference_has_what_the_code_has() -> None:
         "| `POST /v1/score` | Judge" in pages["reference/wire.md"]
         and "[ScoreRequest](#scorerequest)" in pages["reference/wire.md"]
     )
-    assert pages["reference/wire.md"].index("## ScoreRequest") < pages["reference/wire.md"].index("## Item")
+    models = ("ScoreRequest", "Item", "Criterion", "ScoreResponse", "Result", "CompareRequest", "PairItem")
+    places = [pages["reference/wire.md"].index(f"## {name}\n") for name in models]
+    assert places == sorted(places), "the body before the answer, a model behind what uses it"
     assert all(page.startswith("# ") and "{{" not in page for page in pages.values())
