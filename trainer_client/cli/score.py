@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add("--strict", action="store_true", help="refuse columns that are not read, which are else carried as metadata")
     add("--limit", type=count, metavar="N", help="score only the first N items")
-    add("--batch", type=count, default=32, metavar="N", help="responses in one request (%(default)s)")
+    add("--batch-items", type=count, default=32, metavar="N", help="responses in one request (%(default)s)")
     add(
         "--deadline",
         type=_seconds,
@@ -221,7 +221,7 @@ async def _scored(args: argparse.Namespace, work: results_file.Work) -> tuple[li
             args.url,
             token=os.environ.get(args.token_env) or None,
             concurrency=args.concurrency,
-            batch_items=args.batch,
+            batch_items=args.batch_items,
         )
     except ValueError as error:
         raise _Misuse(str(error)) from None

@@ -88,7 +88,7 @@ def test_each_line_says_how_often_its_response_was_sent(file: Path, out: Path) -
             return problem("overloaded", 503, retry_after="0.01")
         return problem("internal", 500) if first == "20" else answered(scores(body))
 
-    assert _score(file, Service(answer), "--batch", "10") == 1
+    assert _score(file, Service(answer), "--batch-items", "10") == 1
     attempts = [line["attempts"] for line in _results(out)]
     assert attempts[:20] == [1] * 10 + [2] * 10 and set(attempts[30:]) == {1}
     assert set(attempts[20:30]) == {_results(out)[20]["attempts"]} and "error" in _results(out)[20]
@@ -110,7 +110,7 @@ def test_what_failed_is_asked_for_again(file: Path, out: Path) -> None:
     def answer(body: Json) -> httpx.Response:
         return problem("internal", 500) if body["items"][0]["id"] == "10" else answered(scores(body))
 
-    assert _score(file, Service(answer), "--batch", "10") == 1
+    assert _score(file, Service(answer), "--batch-items", "10") == 1
     service = Service()
     assert _score(file, service, "--resume") == 0
     assert _asked(service) == [str(n) for n in range(10, 20)] and _all_scored(out)
@@ -196,7 +196,7 @@ def test_a_group_that_is_not_whole_is_asked_for_whole(file: Path, out: Path) -> 
 
 
 def test_an_interrupted_resume_keeps_both(file: Path, out: Path) -> None:
-    assert _score(file, Service(), "--batch", "10") == 0
+    assert _score(file, Service(), "--batch-items", "10") == 0
     whole = out.read_text()
     out.write_text("".join(whole.splitlines(keepends=True)[40:]))
 

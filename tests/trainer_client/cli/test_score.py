@@ -30,7 +30,7 @@ def test_every_response_gets_a_line_and_a_person_a_table(file: Path, capsys: pyt
 
 def test_options_reach_the_service(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "rbd_1")
-    options = "--limit 7 --batch 3 --aggregation min --soft --threshold 0.25 --min-coverage 0.5 --deadline 60"
+    options = "--limit 7 --batch-items 3 --aggregation min --soft --threshold 0.25 --min-coverage 0.5 --deadline 60"
     options += " --unjudged lower --reasoning <plan>...</plan> --quiet"
     service = Service()
     assert scored_by(file, service, *options.split(), "--token-env", "MY_KEY") == 0
@@ -93,7 +93,7 @@ def test_reasoning_that_was_judged_is_a_line(file: Path, capsys: pytest.CaptureF
             result["warnings"] = [{"code": code, "detail": ""}]
         return answered(whole)
 
-    assert scored_by(file, Service(answer), "--batch", "10", "--quiet") == 0
+    assert scored_by(file, Service(answer), "--batch-items", "10", "--quiet") == 0
     said = capsys.readouterr().err
     assert "5 of 50 responses begin with reasoning" in said and "--reasoning remove" in said
     assert "5 of 50 responses have reasoning without an end" in said
@@ -116,7 +116,7 @@ def test_what_has_no_score_is_counted_with_its_reason(file: Path, capsys: pytest
         whole["results"][0]["criteria"][0].update(status="timeout", met=None, p=None)
         return answered(whole)
 
-    assert scored_by(file, Service(answer), "--batch", "10", "--quiet") == 1
+    assert scored_by(file, Service(answer), "--batch-items", "10", "--quiet") == 1
     said = capsys.readouterr()
     assert "50 responses; 36 scored" in said.out
     assert "4 without a score (4 timeout); 10 failed (10 judge_mismatch)" in said.out
@@ -136,7 +136,7 @@ def test_different_judges_are_warned_of(file: Path, capsys: pytest.CaptureFixtur
         whole["judge"]["fingerprint"] = f"judge-{body['items'][0]['id']}"
         return answered(whole)
 
-    assert scored_by(file, Service(answer), "--batch", "25", "--quiet") == 0
+    assert scored_by(file, Service(answer), "--batch-items", "25", "--quiet") == 0
     assert "WARNING: 2 different judges" in capsys.readouterr().out
 
 
@@ -272,7 +272,7 @@ def test_a_summary_of_nothing_scored_has_no_mean(file: Path, tmp_path: Path) -> 
 
 
 def test_numbers_that_make_no_sense_are_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for option, value in (("--batch", "0"), ("--deadline", "nan"), ("--limit", "-1"), ("--mode", "guess")):
+    for option, value in (("--batch-items", "0"), ("--deadline", "nan"), ("--limit", "-1"), ("--mode", "guess")):
         with pytest.raises(SystemExit) as caught:
             main(["score", str(file), option, value])
         assert caught.value.code == 2

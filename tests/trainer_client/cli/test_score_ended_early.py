@@ -23,7 +23,7 @@ def test_lines_stand_in_the_order_of_the_input_whoever_is_done_first(file: Path)
             second_done.set()
         return answered(scores(body))
 
-    assert scored_by(file, Service(answer), "--batch", "10", "--concurrency", "2", "--quiet") == 0
+    assert scored_by(file, Service(answer), "--batch-items", "10", "--concurrency", "2", "--quiet") == 0
     assert [line["index"] for line in results_in(file.with_name("in.results.jsonl"))] == list(range(50))
 
 
@@ -39,7 +39,7 @@ def _stopped(file: Path, answered_batch: str, how: signal.Signals) -> tuple[int,
         return answered(scores(body))
 
     with served(Service(answer)) as url:
-        command = ["score", str(file), "--url", url, "--batch", "10", "--concurrency", "2", "--quiet"]
+        command = ["score", str(file), "--url", url, "--batch-items", "10", "--concurrency", "2", "--quiet"]
         child = subprocess.Popen(
             [sys.executable, "-m", "trainer_client", *command],
             stderr=subprocess.PIPE,
