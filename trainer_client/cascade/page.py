@@ -32,6 +32,8 @@ def lines(plan: wire.CascadePlan, planned: Planned) -> Iterator[str]:
     """For a terminal."""
     known = f"{planned.criteria:,} labelled criteria of {planned.prompts:,} prompts"
     yield f"{known}, {planned.held_out:,} of them held out; labels {plan.data.digest[:16]}"
+    if planned.left_out:
+        yield _left_out(planned)
     for n, judge in enumerate(plan.judges):
         alone = planned.agreement[f"judge_{n}"]
         yield (
@@ -43,6 +45,13 @@ def lines(plan: wire.CascadePlan, planned: Planned) -> Iterator[str]:
         if name in planned.saves:
             yield f"{about}: {_shown(planned.saves[name])}"
     yield f"{promise(plan)} (p-value {plan.promise.p_value:.4f} on {plan.promise.prompts:,} held-out prompts)."
+
+
+def _left_out(planned: Planned) -> str:
+    return (
+        f"{planned.left_out:,} more prompts are left out, because a judge's files lack a verdict on some criterion; "
+        "nothing is promised of prompts like these."
+    )
 
 
 def page(plan: wire.CascadePlan, planned: Planned) -> str:
@@ -112,6 +121,8 @@ def _facts(plan: wire.CascadePlan, planned: Planned) -> Iterator[str]:
         f"tested in a fixed sequence, each at level {plan.promise.delta:g} (Learn then Test, arXiv 2110.01052), by "
         "betting on the prompts' mean losses (arXiv 2010.09686)."
     )
+    if planned.left_out:
+        yield _left_out(planned)
     yield (
         "Prompts are taken as independent draws of those to come; criteria of one prompt are not. On other prompts, "
         "answers or labels the promise does not hold, and it does not hold for the best of many plans from the same "
@@ -158,6 +169,7 @@ def as_json(plan: wire.CascadePlan, planned: Planned) -> dict[str, object]:
         "saves": {name: figure.as_json() for name, figure in planned.saves.items()},
         "decides": list(planned.decides),
         "undecided": planned.undecided,
+        "left_out_prompts": planned.left_out,
         "tested": [
             {
                 "bands": _bands(one.bands),

@@ -68,7 +68,8 @@ class Tested:
 class Planned:
     """`tested` has the sequence until it ended, and `chosen` is its last one that passed. `agreement` has figures of
     the cascade and of each judge alone, `saves` what of the last judge's costs is saved, `decides` the share of
-    criteria that each judge decides; all on the held-out prompts."""
+    criteria that each judge decides; all on the held-out prompts. `left_out` prompts had no verdict of some judge on
+    some criterion."""
 
     bands: Bands
     wanted: Wanted
@@ -81,6 +82,7 @@ class Planned:
     saves: dict[str, Figure]
     decides: Sequence[float]
     undecided: float
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ Guarantees: a verdict that is missing decides nothing; one without P(met) is pas
 criterion that no judge decides counts as a disagreement with its label.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer_client.agreement.bootstrap import numbered
-from trainer_client.labels import Judged, Labels
+from trainer_client.labels import JudgedCriterion, Labels
 from trainer_client.wire.cascade_plan import CascadeBand
 
 Floats = NDArray[np.float64]
@@ -96,15 +96,21 @@ def cascade(rows: JudgedRows, bands: Bands) -> Decided:
     return Decided(by, asked, wrong)
 
 
-def judged_rows(labels: Labels, judged: Sequence[Judged]) -> JudgedRows:
-    """The criteria that have a label, but for those that a rule decides. All judges were asked about these labels."""
+def judged_rows(
+    labels: Labels, judged: Sequence[Sequence[JudgedCriterion]], without: Container[str] = frozenset()
+) -> JudgedRows:
+    """The criteria that have a label, but for those that a rule decides, graded ones and those of the groups in
+    `without`. `judged` has what each judge said of all criteria of the labels."""
     chosen = [
         place
-        for place, each in enumerate(zip(*(one.criteria for one in judged), strict=True))
-        if each[0].met_label is not None and all(one.source != "rule" for one in each)
+        for place, each in enumerate(zip(*judged, strict=True))
+        if each[0].met_label is not None
+        and each[0].plain
+        and all(one.source != "rule" for one in each)
+        and labels.items[each[0].item].group not in without
     ]
-    first = [judged[0].criteria[place] for place in chosen]
-    each = [[one.criteria[place] for place in chosen] for one in judged]
+    first = [judged[0][place] for place in chosen]
+    each = [[one[place] for place in chosen] for one in judged]
     nan = float("nan")
     return JudgedRows(
         label=np.array([bool(one.met_label) for one in first], np.bool_),

@@ -11,14 +11,15 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
 from trainer_client.agreement.spent import Spent
 from trainer_client.cascade.page import as_json, lines, page
+from trainer_client.cascade.paid import Files, lacking_prompts, paid_judge
 from trainer_client.cascade.planning import Kind, NoPlan, Wanted, as_wire, plan
 from trainer_client.cascade.spending import Cost, cost, keep_run
 from trainer_client.cascade.verdicts import judged_rows
@@ -29,7 +30,7 @@ from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, RubricdClientError
-from trainer_client.labels import Judged, Labels, judge_labels, read_labels
+from trainer_client.labels import Judged, JudgedCriterion, Labels, judge_labels, read_labels
 from trainer_client.labels.judging import MODES, judge_asked
 
 DESCRIPTION = "Plan a cascade of judges: the next one is asked where the one before it is unsure."
@@ -45,12 +46,23 @@ _DEFAULT_LOSS = 0.01
 
 @dataclass(frozen=True, slots=True)
 class _Arm:
-    """One judge to ask: a service with the options that make a judge of it."""
+    """One judge: a service, or files of its verdicts, with the options that make a judge of it."""
 
     url: str
     options: ScoreOptions
     price_in: float | None
     price_out: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A judge with what it said of all criteria. `later` counts what it may say at another attempt."""
+
+    name: str
+    judge: wire.Judge
+    criteria: Sequence[JudgedCriterion]
+    cost: Cost
+    later: int = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +76,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_judge_name(own, repeated=each)
     add("--mode", action="append", choices=MODES, help=f"judging mode (verdict); {each}")
     add("--judge-prompt", action="append", metavar="NAME", help=f"the judge's prompt (its default); {each}")
+    add(
+        "--verdicts",
+        action="append",
+        metavar="NAME=PATH",
+        help="a judge whose verdicts are there already, the cheapest first; PATH is a results file of `rubricd score`, "
+        "a log, a ledger or a store of verdicts, and may be one of several of NAME; NAME@FINGERPRINT chooses among the "
+        "judges of a file. No judge is asked then",
+    )
     add("--layout", choices=get_args(wire.Layout), default="rubricd", help="prompt layout (%(default)s)")
     add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
     promise = own.add_mutually_exclusive_group()
@@ -95,9 +115,16 @@ def run(args: argparse.Namespace) -> int:
         wanted = _wanted(args)
         arms = _arms(args)
         store, out = _beside(args, args.store, ".verdicts.jsonl"), _beside(args, args.out, ".cascade.json")
-        labels = read_labels(args.labels, law=Law(pitfalls=args.pitfalls, say=notes.once()))
-        asked = asyncio.run(_asked(args, arms, labels, store))
-        return _plan(args, labels, asked, wanted, out)
+        say = notes.once()
+        labels = read_labels(args.labels, law=Law(pitfalls=args.pitfalls, say=say))
+        without: frozenset[str] = frozenset()
+        if args.verdicts:
+            paid = [paid_judge(labels, files, say) for files in _files(args, arms)]
+            without = lacking_prompts(labels, paid)
+            judges = [_Known(one.judge.name or "", one.judge, one.criteria, Cost()) for one in paid]
+        else:
+            judges = asyncio.run(_asked(args, arms, labels, store))
+        return _plan(args, labels, judges, wanted, out, without)
     except KeyboardInterrupt:
         print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -113,13 +140,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(
-    args: argparse.Namespace, labels: Labels, asked: Sequence[tuple[Judged, Cost]], wanted: Wanted, out: Path
+    args: argparse.Namespace,
+    labels: Labels,
+    judges: Sequence[_Known],
+    wanted: Wanted,
+    out: Path,
+    without: frozenset[str],
 ) -> int:
-    judged = [one for one, _ in asked]
-    if later := sum(one.may_come_later for one in judged):
+    """`without` are the groups that are left out."""
+    if later := sum(one.later for one in judges):
         raise DataError(f"{later} verdicts are missing for the moment; the same command asks for them")
-    planned = plan(judged_rows(labels, judged), [cost for _, cost in asked], wanted, seed=args.seed)
-    written = as_wire(planned, list(zip(_names(judged), (one.judge for one in judged), strict=True)), labels.digest)
+    by = [one.judge.fingerprint for one in judges]
+    if twice := next((one for one in by if by.count(one) > 1), None):
+        raise DataError(f"judge {twice} is given twice; a cascade needs different judges")
+    rows = judged_rows(labels, [one.criteria for one in judges], without)
+    planned = replace(plan(rows, [one.cost for one in judges], wanted, seed=args.seed), left_out=len(without))
+    names = _told_apart([one.name for one in judges])
+    written = as_wire(planned, list(zip(names, (one.judge for one in judges), strict=True)), labels.digest)
     report = args.report or out.with_suffix(".html")
     _write(out, wire.write_cascade_plan(written))
     _write(report, page(written, planned))
@@ -143,8 +180,10 @@ def _wanted(args: argparse.Namespace) -> Wanted:
 
 def _arms(args: argparse.Namespace) -> list[_Arm]:
     """Raises DataError where the arguments name no two judges."""
+    _check_sources(args)
+    files = list(dict.fromkeys(one.partition("=")[0] for one in args.verdicts or ()))
     given: dict[str, list[Any]] = {
-        "--url": args.url or [_DEFAULT_URL],
+        "--url": files or args.url or [_DEFAULT_URL],
         "--judge": args.judge or [None],
         "--mode": args.mode or ["verdict"],
         "--judge-prompt": args.judge_prompt or [None],
@@ -159,8 +198,8 @@ def _arms(args: argparse.Namespace) -> list[_Arm]:
             raise DataError(f"{name}: a price is a number from 0 on")
     if not 2 <= judges <= _MOST_JUDGES:
         raise DataError(
-            f"{judges} judge is no cascade; give --url, --judge, --mode or --judge-prompt once for each, the cheapest "
-            "first"
+            f"{judges} judge is no cascade; give --url, --judge, --mode, --judge-prompt or --verdicts once for each, "
+            "the cheapest first"
             if judges < 2
             else f"a cascade has at most {_MOST_JUDGES} judges, and {judges} are given"
         )
@@ -178,9 +217,28 @@ def _arms(args: argparse.Namespace) -> list[_Arm]:
     return arms
 
 
-async def _asked(
-    args: argparse.Namespace, arms: Sequence[_Arm], labels: Labels, store: Path
-) -> list[tuple[Judged, Cost]]:
+def _check_sources(args: argparse.Namespace) -> None:
+    """Raises DataError for verdicts from files together with what is for judges that are asked."""
+    for one in args.verdicts or ():
+        name, _, path = one.partition("=")
+        if not name or not path:
+            raise DataError(f"--verdicts {one}: write NAME=PATH, such as small=runs/small.results.jsonl")
+    asking = [
+        f"--{name}" for name in ("url", "judge", "price-in", "price-out") if getattr(args, name.replace("-", "_"))
+    ]
+    if args.verdicts and asking:
+        raise DataError(f"{asking[0]}: with --verdicts no judge is asked, and what verdicts took is not in the files")
+
+
+def _files(args: argparse.Namespace, arms: Sequence[_Arm]) -> Iterator[Files]:
+    """The files of each judge, in the order in which the judges were named first."""
+    for arm in arms:
+        name, _, fingerprint = arm.url.partition("@")
+        paths = [Path(path) for whose, _, path in (one.partition("=") for one in args.verdicts) if whose == arm.url]
+        yield Files(name, fingerprint or None, paths, arm.options)
+
+
+async def _asked(args: argparse.Namespace, arms: Sequence[_Arm], labels: Labels, store: Path) -> list[_Known]:
     """All judges, one after the other. What each took is kept beside the verdicts."""
     runs = store.with_name(f"{store.name.removesuffix('.jsonl')}.spent.jsonl")
     token = os.environ.get(args.token_env) or None
@@ -197,7 +255,7 @@ async def _asked(
                 finally:
                     keep_run(runs, judge, labels.digest, _spent(client, time.monotonic() - began_s))
             found.append((judged, cost(runs, judge, labels.digest, arm.price_in, arm.price_out)))
-    return found
+    return [_Known(_name(one), one.judge, one.criteria, cost, one.may_come_later) for one, cost in found]
 
 
 def _spent(client: JudgeClient, seconds: float) -> Spent:
@@ -212,9 +270,13 @@ def _spent(client: JudgeClient, seconds: float) -> Spent:
     )
 
 
-def _names(judged: Sequence[Judged]) -> list[str]:
-    """The judges' names or else the models', each with its place where two are the same."""
-    names = [one.options.get("judge") or Path(one.judge.model).name or "judge" for one in judged]
+def _name(judged: Judged) -> str:
+    """The judge's name or else the model's."""
+    return judged.options.get("judge") or Path(judged.judge.model).name or "judge"
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The names, each with its place where two are the same."""
     return [f"{name} ({n})" if names.count(name) > 1 else name for n, name in enumerate(names, 1)]
 
 

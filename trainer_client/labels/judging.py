@@ -113,8 +113,7 @@ async def judge_labels(
         raise InvalidRequest(f"mode `{mode}` rates a response as a whole; labels need {' or '.join(MODES)}")
     info = await client.judge(options.get("judge"))
     judge = judge_asked(info, options)
-    salt = digest({name: value for name, value in options.items() if name not in _UNCOUNTED})
-    keys = [digest([item_digest(one.item), salt]) for one in labels.items]
+    keys = [key_of(one.item, options) for one in labels.items]
     with open_verdicts(store, judge.fingerprint, frozenset(keys)) as verdicts:
         for one, key in zip(labels.items, keys, strict=True):
             if key in verdicts:
@@ -125,6 +124,11 @@ async def judge_labels(
         await work.judge(batches(labels, left, info.limits, client, _askings(info, judge, options)), workers)
         criteria = tuple(_criteria(labels, keys, verdicts))
     return Judged(judge, info, options, criteria, labels.digest)
+
+
+def key_of(item: wire.Item, options: ScoreOptions) -> str:
+    """What names a row in a store: what a judge may see of it, and how it is asked."""
+    return digest([item_digest(item), digest({name: one for name, one in options.items() if name not in _UNCOUNTED})])
 
 
 @dataclass(frozen=True, slots=True)

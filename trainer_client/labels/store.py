@@ -76,6 +76,25 @@ def open_verdicts(path: Path | None, judge: str, keys: frozenset[str]) -> Iterat
         yield Verdicts(judge, file, known)
 
 
+def is_store(path: Path) -> bool:
+    """Whether the first line of a file is one that a run over labels wrote."""
+    with path.open("rb") as file:
+        try:
+            line = json.loads(file.readline())
+        except ValueError:
+            return False
+    return isinstance(line, dict) and line.keys() == {"key", "judge", "criteria"}
+
+
+def stored(path: Path) -> Iterator[tuple[str, str, list[Given]]]:
+    """The key, the judge and the verdicts of each line, without a last one that is cut off. Raises DataError."""
+    with path.open("rb") as file:
+        for number, text in enumerate(file, 1):
+            if text.endswith(b"\n"):
+                key, by, criteria = _line(text, f"{path}, line {number}")
+                yield key, by, [Given(*one) for one in criteria]
+
+
 def _read(path: Path, judge: str, keys: frozenset[str]) -> dict[str, tuple[Given, ...]]:
     known: dict[str, tuple[Given, ...]] = {}
     whole = 0

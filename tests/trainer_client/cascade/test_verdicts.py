@@ -3,7 +3,8 @@
 import numpy as np
 
 from trainer_client import wire
-from trainer_client.cascade.verdicts import NOBODY, JudgedRows, cascade
+from trainer_client.cascade.verdicts import NOBODY, JudgedRows, cascade, judged_rows
+from trainer_client.labels import JudgedCriterion, LabelledItem, Labels
 from trainer_client.wire import CascadeBand
 
 NAN = float("nan")
@@ -53,3 +54,27 @@ def _by(rows: JudgedRows, bands: tuple[wire.CascadeBand | None, ...], n: int) ->
         if rows.decided[judge, n] and (band is None or not band.holds(rows.p[judge, n])):
             return judge
     return NOBODY
+
+
+def test_rules_levels_missing_labels_and_prompts_that_are_left_out_are_in_no_row() -> None:
+    items = tuple(_labelled(n) for n in range(3))
+    labels = Labels(items, (), "")
+    said = [
+        JudgedCriterion(n, id, id, 1.0, {}, items[n].met[id], "ok", True, 0.9, 0.9, 1.0, source, plain)
+        for n in range(3)
+        for id, source, plain in (
+            ("a", "judge", True),
+            ("b", "rule", True),
+            ("c", "judge", False),
+            ("d", "judge", True),
+        )
+    ]
+    rows = judged_rows(labels, [said, said], {"g2"})
+    assert rows.responses.tolist() == [0, 1] and rows.prompts == 2
+    assert rows.label.tolist() == [True, True]
+
+
+def _labelled(n: int) -> LabelledItem:
+    criteria = [wire.Criterion(id=id, text=id, points=1.0) for id in "abcd"]
+    item = wire.Item(prompt=f"p{n}", response="r", rubric=wire.Rubric(criteria=criteria))
+    return LabelledItem(item, {"a": True, "b": True, "c": True, "d": None}, {}, f"g{n}")

@@ -12,22 +12,26 @@ from trainer_client import wire
 from trainer_client.cli.main import main
 
 Json = dict[str, Any]
-_PROMPTS = 90
-_WANTED = ("--lose", "0.1", "--quiet")
+PROMPTS = 90
+WANTED = ("--lose", "0.1", "--quiet")
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "labels.jsonl"
+    return labelled(tmp_path / "labels.jsonl")
+
+
+def labelled(path: Path) -> Path:
+    """Rows of which both criteria have a label."""
     rows = [
         {"item": {**item, "prompt": f"Hello {n}?"}, "met": {"0": n % 2 == 0, "1": n % 3 == 0}}
-        for n, item in enumerate(items(_PROMPTS))
+        for n, item in enumerate(items(PROMPTS))
     ]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return path
 
 
-def _judge(name: str, *, unsure: bool) -> Service:
+def judge_called(name: str, *, unsure: bool) -> Service:
     """A judge that knows the labels; of every fifth response it says the contrary, unsurely, where it is `unsure`."""
 
     def answer(body: Json) -> httpx.Response:
@@ -50,10 +54,10 @@ def _judge(name: str, *, unsure: bool) -> Service:
 
 
 def test_a_plan_says_when_the_small_judges_verdict_stands(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small, large = _judge("small", unsure=True), _judge("large", unsure=False)
+    small, large = judge_called("small", unsure=True), judge_called("large", unsure=False)
     figures = file.with_name("figures.json")
     with served(small) as one, served(large) as other:
-        command = ["cascade", "plan", str(file), "--url", one, "--url", other, *_WANTED, "--json", str(figures)]
+        command = ["cascade", "plan", str(file), "--url", one, "--url", other, *WANTED, "--json", str(figures)]
         assert main(command) == 0
         asked = len(small.bodies), len(large.bodies)
         first = file.with_name("labels.cascade.json").read_bytes()
@@ -77,7 +81,7 @@ def test_a_plan_says_when_the_small_judges_verdict_stands(file: Path, capsys: py
 
 
 def test_one_deployment_can_be_both_judges_in_two_modes(file: Path) -> None:
-    service = _judge("both", unsure=False)
+    service = judge_called("both", unsure=False)
     service.info["judges"].append({**service.info["judges"][0], "mode": "reasoned", "fingerprint": "written"})
     plain = service.answer
 
@@ -90,7 +94,7 @@ def test_one_deployment_can_be_both_judges_in_two_modes(file: Path) -> None:
     service.answer = answer
     with served(service) as url:
         modes = ("--mode", "verdict", "--mode", "reasoned", "--price-in", "1", "--price-out", "1")
-        assert main(["cascade", "plan", str(file), "--url", url, *modes, *_WANTED]) == 0
+        assert main(["cascade", "plan", str(file), "--url", url, *modes, *WANTED]) == 0
     plan = wire.read_cascade_plan(file.with_name("labels.cascade.json").read_bytes())
     assert [(one.name, one.mode) for one in plan.judges] == [("both (1)", "verdict"), ("both (2)", "reasoned")]
     assert plan.saves.money is not None and plan.saves.last_judge.value == 1.0
@@ -99,7 +103,7 @@ def test_one_deployment_can_be_both_judges_in_two_modes(file: Path) -> None:
 def test_too_few_labels_are_no_plan_and_leave_the_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = file.with_name("mine.json")
     out.write_text("mine")
-    with served(_judge("small", unsure=True)) as one, served(_judge("large", unsure=False)) as other:
+    with served(judge_called("small", unsure=True)) as one, served(judge_called("large", unsure=False)) as other:
         urls = ("--url", one, "--url", other)
         assert main(["cascade", "plan", str(file), *urls, "--agreement", "0.999", "--quiet", "--out", str(out)]) == 1
     said = capsys.readouterr().err
@@ -110,7 +114,7 @@ def test_too_few_labels_are_no_plan_and_leave_the_file(file: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ((), "1 judge is no cascade; give --url, --judge, --mode or --judge-prompt once for each"),
+        ((), "1 judge is no cascade; give --url, --judge, --mode, --judge-prompt or --verdicts once for each"),
         (
             ("--url", "a", "--url", "b", "--url", "c", "--mode", "verdict", "--mode", "reasoned"),
             "--mode is given 2 times",
@@ -130,7 +134,7 @@ def test_misuse_is_one_sentence(
 
 
 def test_one_judge_twice_is_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with served(_judge("small", unsure=True)) as url:
+    with served(judge_called("small", unsure=True)) as url:
         assert main(["cascade", "plan", str(file), "--url", url, "--url", url, "--quiet"]) == 2
     assert "judge small is given twice; a cascade needs different judges" in capsys.readouterr().err
 
