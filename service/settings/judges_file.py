@@ -4,7 +4,7 @@ Guarantees: a file is accepted as a whole or not at all. An error repeats names 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from service.errors import ConfigurationError
 from service.settings.deployment import (
@@ -27,6 +28,7 @@ from service.settings.deployment import (
     RubricdJudge,
     Shadow,
 )
+from service.settings.yaml_nodes import NodeFault, check_nodes
 
 Place = tuple[str | int, ...]
 
@@ -38,8 +40,11 @@ _MODELS: Mapping[str, type[BaseModel]] = {
     "cascade": Cascade,
     "shadow": Shadow,
 }
+_NAMING = frozenset({"panel", "cascade", "routed", "default", "shadow", "of", "required"})
 _SHOWN_ERRORS = 10
 _MAX_BYTES = 500_000
+_MOST_VALUES = 100_000
+_MOST_ASKED = 64
 
 
 def read_judges(file: Path) -> JudgesFile:
@@ -62,7 +67,7 @@ def read_judges(file: Path) -> JudgesFile:
     except ValidationError as error:
         mistakes = [_mistake(one["loc"], one["type"], one["msg"]) for one in error.errors(include_url=False)]
         raise _wrong(file, root, mistakes) from None
-    if mistakes := list(_unknown_members(found)) or list(_circles(found)):
+    if mistakes := list(_unknown_members(found)) or list(_circles(found)) or list(_crowds(found)):
         raise _wrong(file, root, mistakes)
     return found
 
@@ -70,11 +75,18 @@ def read_judges(file: Path) -> JudgesFile:
 def _loaded(content: str, file: Path) -> tuple[Any, Node | None]:
     """What the file says, and where each part of it stands."""
     try:
-        return YAML(typ="safe", pure=True).load(content), YAML(typ="safe", pure=True).compose(content)
+        root = YAML(typ="safe", pure=True).compose(content)
+        if root is not None:
+            check_nodes(root, _MOST_VALUES)  # before it is loaded: an alias may stand for millions
+        return YAML(typ="safe", pure=True).load(content), root
     except DuplicateKeyError as error:
         raise ConfigurationError(f"{file}, {_line(error)}: a name stands twice in one mapping; keep one") from None
     except MarkedYAMLError as error:
         raise ConfigurationError(f"{file}, {_line(error)}: not YAML: {error.problem}") from None
+    except NodeFault as fault:
+        raise ConfigurationError(f"{file}, line {fault.line}: {fault}") from None
+    except ReaderError:
+        raise ConfigurationError(f"{file} holds a character that YAML does not allow; save it as plain text") from None
     except (ValueError, RecursionError) as error:  # a value that its type cannot hold, or a nesting without end
         raise ConfigurationError(
             f"{file} cannot be read as YAML ({type(error).__name__}); look at its values"
@@ -95,6 +107,8 @@ def _mistake(loc: Place, kind: str, message: str) -> tuple[Place, str]:
         loc = (*loc[:2], *loc[3:])
     if kind == "extra_forbidden":
         return loc, f"there is no such field{_near(str(loc[-1]), model.model_fields)}"
+    if kind == "string_type" and (loc[-1] == "[key]" or any(part in _NAMING for part in loc)):
+        return loc[:-1] if loc[-1] == "[key]" else loc, "a judge's name is a text: write it in quotes"
     if kind == "missing":
         return loc[:-1], f"`{loc[-1]}` is missing"
     if kind == "string_pattern_mismatch" and len(loc) == 3 and loc[-1] == "[key]":
@@ -148,10 +162,32 @@ def _circles(file: JudgesFile) -> Iterator[tuple[Place, str]]:
                     above.append(member)
 
 
-def _wrong(file: Path, root: Node | None, mistakes: Iterable[tuple[Place, str]]) -> ConfigurationError:
-    found = [f"line {_line_of(root, place)}, `{_shown(place)}`: {message}" for place, message in mistakes]
-    more = f"; and {len(found) - _SHOWN_ERRORS} more" if len(found) > _SHOWN_ERRORS else ""
-    return ConfigurationError(f"{file} is wrong: {'; '.join(found[:_SHOWN_ERRORS])}{more}")
+class WrongJudgesFile(ConfigurationError):
+    """Each of the `mistakes` is where it stands, and what to change."""
+
+    def __init__(self, file: Path, mistakes: Sequence[tuple[str, str]]) -> None:
+        self.mistakes = mistakes
+        shown = "; ".join(f"{where}: {message}" for where, message in mistakes[:_SHOWN_ERRORS])
+        more = f"; and {len(mistakes) - _SHOWN_ERRORS} more" if len(mistakes) > _SHOWN_ERRORS else ""
+        super().__init__(f"{file} is wrong: {shown}{more}")
+
+
+def _crowds(file: JudgesFile) -> Iterator[tuple[Place, str]]:
+    """Compositions of compositions that ask too many: each level may double them."""
+    asked: dict[str, int] = {}
+    for name in file.in_order():
+        entry = file.judges[name]
+        of_members = [asked[member] for member in entry.members] or [1]
+        asked[name] = max(of_members) if isinstance(entry, Routed) else sum(of_members)
+        if asked[name] > _MOST_ASKED:
+            message = f"`{name}` may ask {asked[name]} judges about one criterion, and {_MOST_ASKED} are the most"
+            yield ("judges", name), f"{message}; name fewer members, or fewer compositions among them"
+            return
+
+
+def _wrong(file: Path, root: Node | None, mistakes: Iterable[tuple[Place, str]]) -> WrongJudgesFile:
+    found = [(f"line {_line_of(root, place)}, `{_shown(place)}`", message) for place, message in mistakes]
+    return WrongJudgesFile(file, found)
 
 
 def _shown(place: Place) -> str:
