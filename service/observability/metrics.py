@@ -2,8 +2,8 @@
 
 Guarantees: a label's values come from a closed set, and none carries text of a request. Times are in seconds, tokens
 are those of the judge's tokenizer. Series that an alert needs exist from the start, at zero: Prometheus does not see
-the first step of a counter that appears with it. The label `judge` is empty, which Prometheus reads as no label, where
-the one judge of a deployment has no name.
+the first step of a counter that appears with it. A gauge has no sample before something was measured. The label
+`judge` is empty, which Prometheus reads as no label, where the one judge of a deployment has no name.
 """
 
 from collections.abc import Sequence
@@ -197,7 +197,3 @@ class Metrics:
             self.joins.labels(tier)
         for outcome in ("ok", "failed"):
             self.teams_reloads.labels(outcome)
-        for code in ("engine_error", "unavailable", "overloaded"):
-            self.canary_failures.labels(code, "")
-        self.canary_drift.labels("")
-        self.log_loss_change.labels("")

@@ -85,6 +85,8 @@ class Telemetry:
 
     def set_judge_info(self, model: str, engine: str, fingerprint: str) -> None:
         self._metrics.judge.labels(model, engine, fingerprint, self._judge).set(1)
+        for code in ("engine_error", "unavailable", "overloaded"):
+            self._metrics.canary_failures.labels(code, self._judge)
 
     def count_request(self, route: str, status: int, seconds: float | None) -> None:
         """`seconds` is how long the response took; None where the route's latency is not recorded."""

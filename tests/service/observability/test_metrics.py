@@ -53,9 +53,25 @@ def test_names_follow_prometheuss_conventions() -> None:
     ],
 )
 def test_series_that_an_alert_needs_begin_at_zero(name: str, labels: dict[str, str]) -> None:
-    found = exposed(Telemetry())
+    telemetry = Telemetry()
+    for judge in ("", "small"):
+        telemetry.of_judge(judge).set_judge_info("m", "local", "0f")
+    found = exposed(telemetry)
     assert found.has(name, **labels)
     assert found(name, **labels) == 0
+    if name.startswith("rubricd_canary"):
+        assert found.has(name, **labels, judge="small"), "each judge's first failure is a step"
+
+
+def test_a_gauge_has_no_sample_before_something_was_measured() -> None:
+    """Of all gauges those alone have one that are true of a service without a judge: it is not ready, holds no
+    connection and nothing waits."""
+    telemetry = Telemetry()
+    gauges = set(re.findall(r"^# TYPE (rubricd_\w+) gauge", telemetry.exposition().decode(), re.M))
+    telemetry.of_judge("small").set_judge_info("m", "local", "0f")
+    found = {sample.name for sample in exposed(telemetry).samples} & gauges
+    true = {"ready", "open_connections", "queued_tokens", "in_flight_tokens", "cache_entries", "judge_info"}
+    assert found == {f"rubricd_{name}" for name in true} and len(gauges) > 20
 
 
 async def test_only_routes_that_judge_are_timed() -> None:

@@ -58,6 +58,17 @@ async def test_never_again_is_once() -> None:
     assert (canary.asked, labelled.asked) == (0, 1)
 
 
+async def test_there_is_no_drift_before_the_second_look() -> None:
+    """0 would say that nothing has changed, where nobody looked: before the first time, and while it fails."""
+    telemetry, failing = Telemetry(), Counted()
+    failing.fails = True
+    await watched(300.0, Counted(), None, telemetry, 0)
+    await watched(300.0, failing, None, telemetry, 3)
+    assert failing.asked == 3 and not Page(telemetry.exposition().decode()).has("rubricd_canary_drift")
+    await watched(300.0, Counted(), None, telemetry, 1)
+    assert Page(telemetry.exposition().decode())("rubricd_canary_drift") == 0.25
+
+
 async def test_a_failure_is_counted_and_the_watch_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     canary, labelled, telemetry = Counted(), Counted(), Telemetry()
     canary.fails = labelled.fails = True
