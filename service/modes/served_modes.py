@@ -102,9 +102,11 @@ class JudgingModes(Mapping[tuple[str, str], M], Generic[M]):
         way = self._way(mode, layout, prompt, batch)
         if (found := self.ways.get(way)) is not None:
             return found
+        if (mode, layout) not in self:  # which is why, whatever the batch
+            way = self._way(mode, layout, prompt)
         layouts = list(dict.fromkeys(one.layout for one in self.ways if one.mode == mode))
         prompts = [one.prompt for one in self.ways if one[:2] == way[:2] and one.prompt is not None]
-        if batch is not None and (mode, layout) in self:
+        if way.batch is not None:
             place, named = "batch", f"`batch: {batch}` in mode `{mode}`, layout `{layout}`"
             instead = "leave `batch` out, and each criterion is asked by itself"
         elif prompts:

@@ -22,7 +22,7 @@ TO_OPERATORS = (
 )
 """What the service says of itself at its start and in its log, and not of a request."""
 NAMED = re.compile(r"`([a-z][a-z0-9_]*)`")
-OTHERS = {*get_args(EngineName), *MODES, *LAYOUTS, "r", "judge_prompt", "opposite", "consistency", "name"}
+OTHERS = {*get_args(EngineName), *MODES, *LAYOUTS, "r", "judge_prompt", "opposite", "consistency", "batch", "name"}
 """Engines, modes and layouts, the mode of a lock's file, fields of requests, and those of a prompt's file."""
 TO_JUDGES = {"service/engine/chat/messages.py"}
 """What a judge is asked, whose marked names are those of a document."""

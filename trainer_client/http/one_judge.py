@@ -20,7 +20,7 @@ Way = tuple[str, str, str | None, str | None]
 
 
 class OneJudge:
-    """The judge of one client in each way of asking, from the first time on that it is asked so."""
+    """The judge of one client in each way in which it is asked, from the first time on."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

@@ -7,7 +7,7 @@ import pytest
 from service.engine.fake import FakeEngine
 from service.errors import ConfigurationError, InvalidRequest
 from service.modes.registry import judging_modes, readable_modes
-from service.modes.served_modes import JudgingModes, Way
+from service.modes.served_modes import BATCHED, JudgingModes, Way
 from service.settings import ModeSettings
 from testkit.tokenizer_families import family
 
@@ -65,6 +65,19 @@ def test_what_is_not_known_or_not_served_is_refused_at_its_field() -> None:
     }
     assert {place: refusal.errors[0][0] for place, refusal in places.items()} == {place: (place,) for place in places}
     assert "`likert` (it abstains); it serves verdict, reasoned, implicit" in str(places["mode"])
+
+
+def test_a_batch_that_is_not_served_says_so_and_one_of_an_unserved_mode_names_the_mode() -> None:
+    modes = _modes()
+    assert modes.choose(*BATCHED).judge.batch == "all" and modes["reasoned", "rubricd"].judge.batch is None
+    with pytest.raises(InvalidRequest) as refused:
+        modes.without({BATCHED: "it writes one at a time"}).choose(*BATCHED)
+    assert refused.value.errors[0][0] == ("batch",)
+    said = "`batch: all` in mode `reasoned`, layout `rubricd` (it writes one at a time); leave `batch` out"
+    assert said in str(refused.value)
+    with pytest.raises(InvalidRequest) as refused:
+        modes.without({BATCHED: "", Way("reasoned", "rubricd"): "it writes noise"}).choose(*BATCHED)
+    assert "layout `rubricd` in mode `reasoned` (it writes noise)" in str(refused.value)
 
 
 def test_a_default_that_is_left_out_is_refused_and_others_are_served() -> None:

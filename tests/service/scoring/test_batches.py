@@ -91,9 +91,9 @@ class Writer(FakeEngine):
 
     async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
         self.readings += len(prompts)
-        return [self._labels(prompt) for prompt in prompts]
+        return [self.labels_of(prompt) for prompt in prompts]
 
-    def _labels(self, prompt: Prompt) -> Outcome:
+    def labels_of(self, prompt: Prompt) -> Outcome:
         if self._faults and self._rng.random() < 0.02:
             self.kinds["no reading"] += 1
             return EngineFailed("this one could not be read")
@@ -156,9 +156,11 @@ async def test_no_verdict_of_a_batch_is_served_for_another_one() -> None:
 
 async def test_a_batch_in_which_a_verdict_is_missing_is_written_again() -> None:
     class Half(Writer):
-        def _labels(self, prompt: Prompt) -> Outcome:
+        def labels_of(self, prompt: Prompt) -> Outcome:
             return (
-                EngineFailed("not this one") if self.readings == 3 and prompt is self.last else super()._labels(prompt)
+                EngineFailed("not this one")
+                if self.readings == 3 and prompt is self.last
+                else super().labels_of(prompt)
             )
 
         async def read_labels(self, prompts: Sequence[Prompt], label_ids: tuple[int, ...]) -> Sequence[Outcome]:
@@ -173,6 +175,31 @@ async def test_a_batch_in_which_a_verdict_is_missing_is_written_again() -> None:
             statuses.append([judgement.status for judgement in scored.judgements] + [str(usage.cache_hits)])
     assert statuses == [["ok", "ok", "engine_error", "0"], ["ok", "ok", "ok", "0"], ["ok", "ok", "ok", "3"]]
     assert writer.writings == 2
+
+
+async def test_equal_batches_at_once_are_written_once() -> None:
+    writer = Writer(faults=False)
+    async with scoring(writer) as scorer:
+        requests = [scorer.score([asked(["A b c.", "D e f."])], TOGETHER) for _ in range(5)]
+        answers = await asyncio.gather(*requests)
+    assert writer.writings == 1
+    assert len({tuple(one.p for one in scored.judgements) for [scored], _ in answers}) == 1
+    counts = [(usage.judgements, usage.deduplicated + usage.cache_hits) for _, usage in answers]
+    assert sorted(counts) == [(0, 2)] * 4 + [(2, 0)], "each criterion counts"
+
+
+async def test_a_deadline_that_passes_while_verdicts_are_read_gives_no_verdict() -> None:
+    clock = ManualClock()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with scoring(engine, clock, SchedulingSettings(max_batch_tokens=1, max_in_flight=1)) as scorer:
+        scoring_it = asyncio.create_task(scorer.score([asked(["A b c.", "D e f."])], replace(TOGETHER, deadline_s=2.5)))
+        while not scoring_it.done():
+            await asyncio.sleep(0.001)
+            await clock.advance(0.5)
+        [scored], _ = scoring_it.result()
+        assert scorer.evaluator.flights == 0
+    assert [(one.status, one.met, one.p) for one in scored.judgements] == [("timeout", None, None)] * 2
+    assert engine.calls >= 2, "the document was written, and a verdict in it was read"
 
 
 async def test_votes_are_documents_and_each_criterion_has_their_mean() -> None:
