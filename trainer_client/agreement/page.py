@@ -133,7 +133,8 @@ def _confusions(judge: MeasuredJudge) -> str:
         rows = [
             row(((str(place), "name"), *((str(n), "n") for n in counts))) for place, counts in enumerate(one.counts)
         ]
-        head = (f"{judge.name}, {len(one.counts)} {kind}", *((str(place), "n") for place in range(len(one.counts))))
+        head: list[str | tuple[str, str]] = [f"{judge.name}, {len(one.counts)} {kind}"]
+        head += [(str(place), "n") for place in range(len(one.counts))]
         parts.append(table(head, rows))
     return "".join(parts)
 

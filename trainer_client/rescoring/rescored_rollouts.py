@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from trainer_client import wire
 from trainer_client.rescoring.change import Change, Criterion, Rescored, by_text
-from trainer_client.rescoring.formulas import Ruling
+from trainer_client.rescoring.formula import Ruling
 from trainer_client.rollouts import LoggedVerdict, Rollout
 
 
