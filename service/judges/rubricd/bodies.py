@@ -33,6 +33,7 @@ STATUSES = frozenset(
 )
 _TRUSTS: Mapping[str, Trust] = {"proven": "proven", "unproven": "unproven", "failed": "failed"}
 _MOST_DETAIL = 500
+_ROUNDING = 1e-6
 
 
 def body_of(
@@ -108,23 +109,23 @@ def tokens_of(candidates: Sequence[Candidate]) -> int:
     return characters // 3 + 100 * criteria
 
 
-def judgements_of(line: Any, criteria: int) -> list[Judgement]:
+def judgements_of(line: Any, criteria: Sequence[Criterion]) -> list[Judgement]:
     """The judgements of a result. Raises EngineFailed where it is none of the contract's."""
     try:
-        found = [_judgement(one) for one in line["criteria"]]
+        answered = list(line["criteria"])
+        if len(answered) != len(criteria):
+            raise EngineFailed("the other service sent a result of another rubric")
+        return [_judgement(one, criterion) for one, criterion in zip(answered, criteria, strict=True)]
     except (KeyError, TypeError, ValueError) as error:
         raise EngineFailed(f"the other service sent no result of the contract ({type(error).__name__})") from None
-    if len(found) != criteria:
-        raise EngineFailed("the other service sent a result of another rubric")
-    return found
 
 
-def _judgement(one: Mapping[str, Any]) -> Judgement:
+def _judgement(one: Mapping[str, Any], criterion: Criterion) -> Judgement:
     """Raises KeyError, TypeError or ValueError."""
-    status, level, shares = one["status"], one.get("level"), one.get("p_levels")
+    status = one["status"]
     if status not in STATUSES:
         raise ValueError("an unknown status")
-    if status == "ok" and not (isinstance(one["met"], bool) or isinstance(level, int)):
+    if status == "ok" and not (isinstance(one["met"], bool) and _number(one["p"]) is not None):
         raise ValueError("a verdict that decides nothing")
     if status != "ok":
         return Judgement(status, "judge", p_raw=_number(one.get("p_raw")), detail=_shortened(one.get("detail")))
@@ -137,10 +138,21 @@ def _judgement(one: Mapping[str, Any]) -> Judgement:
         label_mass=_number(one["label_mass"], most=None),
         explanation=one.get("explanation"),
         disagreement=_number(one.get("disagreement")),
-        level=level,
-        p_levels=None if shares is None else tuple(float(share) for share in shares),
-        value=_number(one.get("value")),
+        **_graded(one, criterion),
     )
+
+
+def _graded(one: Mapping[str, Any], criterion: Criterion) -> dict[str, Any]:
+    """The level, a probability of each option, and the expected value, where the criterion has options."""
+    if not criterion.graded:
+        return {}
+    level, shares, value = one["level"], [_number(share) for share in one["p_levels"]], _number(one["value"])
+    known = [share for share in shares if share is not None]
+    if type(level) is not int or not 0 <= level < len(criterion.options) or value is None:
+        raise ValueError("no level of this criterion")
+    if len(known) != len(criterion.options) or abs(sum(known) - 1) > _ROUNDING:
+        raise ValueError("no probabilities of the levels of this criterion")
+    return {"level": level, "p_levels": tuple(known), "value": value}
 
 
 def _number(value: Any, most: float | None = 1.0) -> float | None:

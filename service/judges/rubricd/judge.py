@@ -298,7 +298,7 @@ class _Call:
             index = line.get("index") if isinstance(line, dict) else None
             if type(index) is not int or not 0 <= index < len(self._candidates):
                 raise EngineFailed("the other service sent a result that nobody asked for")
-            self._found.put_nowait((index, judgements_of(line, len(self._candidates[index].criteria))))
+            self._found.put_nowait((index, judgements_of(line, self._candidates[index].criteria)))
         raise EngineFailed("the other service ended its answer early")
 
     def _end(self, line: dict[str, Any], fingerprint: str) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from service.api import translate
-from service.errors import InvalidRequest
-from service.judges.rubricd.bodies import body_of, tokens_of
+from service.errors import EngineFailed, InvalidRequest
+from service.judges.rubricd.bodies import body_of, judgements_of, tokens_of
 from service.rubrics.rubric import Criterion, Extraction, Option, Rule
 from service.scoring.request import Options
 from tests.service.judges.engines import candidate
@@ -62,3 +62,29 @@ def test_levels_go_along_and_extracted_values_do_not() -> None:
 def test_the_reserved_tokens_are_more_than_the_texts() -> None:
     asked = candidate(criteria=3)
     assert tokens_of([asked, asked]) == 2 * tokens_of([asked]) > 300
+
+
+def test_a_level_that_the_criterion_does_not_have_is_no_result() -> None:
+    """9 faults, 0 taken for a level; a plain criterion has none, whatever the other service says."""
+    options = tuple(Option(text, value) for text, value in (("none", 0.0), ("some", 0.5), ("all", 1.0)))
+    graded = Criterion("c", "Says when.", 2.0, options=options)
+    said = {"status": "ok", "met": True, "p": 0.9, "p_raw": 0.9, "label_mass": 1.0, "source": "judge"}
+    whole = {**said, "level": 2, "p_levels": [0.1, 0.2, 0.7], "value": 0.8}
+    [found] = judgements_of({"criteria": [whole]}, [graded])
+    assert (found.level, found.p_levels, found.value) == (2, (0.1, 0.2, 0.7), 0.8)
+    faults: list[dict[str, Any]] = [
+        {"level": 3},
+        {"level": -1},
+        {"level": True},
+        {"level": None},
+        {"p_levels": [0.5, 0.5]},
+        {"p_levels": [5.0, -4.0, 0.0]},
+        {"p_levels": [0.1, 0.2, 0.6]},
+        {"value": None},
+        {"met": None},
+    ]
+    for fault in faults:
+        with pytest.raises(EngineFailed):
+            judgements_of({"criteria": [{**whole, **fault}]}, [graded])
+    [plain] = judgements_of({"criteria": [whole]}, [Criterion("c", "Says when.", 2.0)])
+    assert (plain.level, plain.p_levels) == (None, None)
