@@ -74,13 +74,16 @@ _GOLD: Mapping[str, str] = {"exact": "gold", "contains": "text"}
 
 
 def other_options(data: dict[str, Any]) -> dict[str, Any]:
-    """A criterion as autorubric writes it (`requirement`, `scale_type`, `options` of `label`, `value`), in our names.
-    Raises ValueError for an option without a value."""
+    """A criterion as autorubric writes it (`requirement`, `scale_type`, `options` of `label`, `value`), or verifiers
+    (`choices` as names, the worst first), in our names. Raises ValueError for an option without a value."""
     if "requirement" in data and not data.keys() & {"text", "criterion", "description"}:
         data = {**data, "text": data["requirement"]}
         del data["requirement"]
-        if "name" in data and "id" not in data:
-            data["id"] = data.pop("name")
+    if "name" in data and "id" not in data:
+        data["id"] = data.pop("name")
+    named = data.get("choices")
+    if isinstance(named, list) and len(named) > 1 and all(isinstance(one, str) for one in named):
+        data["levels"] = [{"text": one, "value": at / (len(named) - 1)} for at, one in enumerate(data.pop("choices"))]
     if "options" not in data:
         return data
     options, scale = data.pop("options"), data.pop("scale_type", "ordinal")

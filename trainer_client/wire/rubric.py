@@ -76,7 +76,8 @@ class Criterion(Strict):
     """One thing to check. `points` above 0 is wanted, below 0 a fault, 0 is judged and reported but never counted.
 
     Also accepted: `category`, which becomes the tag of that name; `criterion` for `text`; `{title, description,
-    weight}` as in Rubrics as Rewards; `{name, requirement, weight, scale_type, options}` as in autorubric.
+    weight}` as in Rubrics as Rewards; `{name, requirement, weight, scale_type, options}` as in autorubric;
+    `{name, text, weight, choices}` as in verifiers, the names of the choices from the worst to the best.
     """
 
     text: Text = Field(description="A statement that is literally true or not true of the response.")

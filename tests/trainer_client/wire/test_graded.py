@@ -120,6 +120,22 @@ def test_criteria_of_autorubric_are_read() -> None:
     assert (binary.text, binary.points) == ("Is it kind?", -2)
 
 
+def test_criteria_of_verifiers_are_read() -> None:
+    """Rows of a criteria file of its `RubricJudge`: choices are names, from the worst to the best."""
+    rows = [
+        {"name": "tone", "text": "How kind is it?", "weight": 2.0, "choices": ["rude", "cold", "kind"]},
+        {"name": "short", "text": "Is it short?", "weight": 1.0},
+        {"name": "watched", "text": "Is it in English?", "weight": 0, "choices": ["no", "yes"]},
+    ]
+    tone, short, watched = wire.Rubric.model_validate(rows).criteria
+    assert (tone.id, tone.points, tone.choices) == ("tone", 2, None)
+    assert [(one.text, one.value) for one in tone.levels or ()] == [("rude", 0), ("cold", 0.5), ("kind", 1)]
+    assert (short.id, short.plain) == ("short", True)
+    assert [(one.text, one.value) for one in watched.levels or ()] == [("no", 0), ("yes", 1)]
+    with pytest.raises(ValidationError, match="two of the `levels` have one text"):
+        wire.Rubric.model_validate([{**rows[0], "choices": ["no", "no"]}])
+
+
 def test_an_option_of_autorubric_without_a_value_is_refused() -> None:
     with pytest.raises(ValidationError, match="leave it out, and a judge that cannot tell abstains"):
         wire.Criterion.model_validate(autorubric("ordinal", {"label": "NA", "na": True}))
