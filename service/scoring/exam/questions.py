@@ -51,9 +51,12 @@ Pair = tuple[int, int]
 
 
 def pairs_of(questions: Sequence[Question]) -> list[Pair]:
+    """Of criteria with options a pair is across the orders: what is met with its options in one order, and what is not
+    with them in the other. So each question is in one pair, and the order alone is right in half of them."""
     asked: defaultdict[object, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for place, one in enumerate(questions):
-        met, unmet = asked[one.candidate.turns, one.candidate.reference, one.criterion.text]
+        options = one.criterion.options if one.met else one.criterion.options[::-1]
+        met, unmet = asked[one.candidate.turns, one.candidate.reference, one.criterion.text, options]
         (met if one.met else unmet).append(place)
     return [(one, other) for met, unmet in asked.values() for one in met for other in unmet]
 

@@ -80,3 +80,20 @@ def test_words_in_common_prove_nothing() -> None:
 
     found = grade("verdict", EXAM.questions, [common(one) for one in EXAM.questions])
     assert found.trust == "unproven" and found.right < 20
+
+
+def test_1_000_judges_that_go_by_the_order_of_options_get_half() -> None:
+    """One probability for the option that stands first, whatever is asked; each question is in one pair."""
+    questions = EXAM.for_mode("levels")
+    pairs = pairs_of(questions)
+    assert len(questions) == 2 * len(pairs) == 80
+    assert len({place for pair in pairs for place in pair}) == 80
+    for met, unmet in pairs:
+        one, other = questions[met].criterion.options, questions[unmet].criterion.options
+        assert one == other[::-1]
+    rng = random.Random(0)
+    for _ in range(1_000):
+        first = rng.uniform(0.01, 0.99)
+        answers = [first if one.criterion.options[0].value == 1 else 1 - first for one in questions]
+        found = grade("levels", questions, answers)
+        assert (found.right, found.trust) == (20 if first != 0.5 else 0, "unproven")
