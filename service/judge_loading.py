@@ -35,9 +35,10 @@ from service.judges.router import Router
 from service.judges.rubricd.judge import RubricdJudge
 from service.judges.shadow import Shadow
 from service.judges.shadowed_judge import Shadowed
-from service.modes.calibrated_modes import calibrated_modes
+from service.modes.calibrated_modes import calibrated_levels, calibrated_modes
 from service.modes.calibration import Calibration
 from service.modes.escalation import Escalation
+from service.modes.level_calibration import LevelCalibration
 from service.modes.modes import JudgingMode, ModeResult, RatingMode
 from service.modes.registry import judging_modes, readable_modes
 from service.modes.served_modes import COMPARED
@@ -168,6 +169,7 @@ class Loader:
             )
         modes = readable_modes(modes, built.check_labels)
         escalation = Escalation.of(settings)
+        modes = modes.replaced(calibrated_levels(modes.ways, prepared.level_calibrations))
         modes = modes.replaced(calibrated_modes(modes.ways, prepared.calibrations, escalates=escalation.band > 0))
         if name is not None:
             modes = modes.replaced({way: _named(mode, name) for way, mode in modes.ways.items()})
@@ -206,6 +208,7 @@ class _Prepared:
 
     settings: Settings
     calibrations: Sequence[Calibration]
+    level_calibrations: Sequence[LevelCalibration]
     canaries: Sequence[Question] | None
     grader: str | None
 
@@ -214,7 +217,7 @@ class _Prepared:
         """Raises ConfigurationError for a file that cannot be used."""
         return cls(
             settings,
-            read_calibration_file(settings.calibration),
+            *read_calibration_file(settings.calibration),
             None if settings.canaries is None else read_labelled_rows(settings.canaries, "canaries"),
             None if settings.healthbench_template is None else read_grader(settings.healthbench_template),
         )

@@ -150,6 +150,7 @@ def _reading_options(judge: JudgeIdentity, grades: Mapping[str, Grade]) -> dict[
     grade = grades.get(reading.fingerprint)
     return {
         "most": judge.most_options,
+        "calibration": None if judge.level_calibration is None else judge.level_calibration.name,
         "trust": _trust(grade),
         "exam": None if grade is None else _exam(reading, grade),
     }

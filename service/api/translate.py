@@ -293,6 +293,7 @@ def _of_graded(judgement: Judgement) -> dict[str, Any]:
     return {
         "level": judgement.level,
         "p_levels": judgement.p_levels,
+        "p_levels_raw": judgement.p_levels_raw,
         "value": judgement.value,
         "extracted": judgement.extracted,
     }

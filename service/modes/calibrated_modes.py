@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from service.errors import ConfigurationError
 from service.modes.calibration import Calibration
+from service.modes.level_calibration import LevelCalibration
 from service.modes.modes import JudgingMode, ReasonedMode, VerdictMode
 from service.modes.text_modes import TextReasonedMode, TextVerdictMode
 
@@ -31,11 +32,42 @@ def calibrated_modes(
         parts = [] if own is None else [own.name]
         if escalates and isinstance(mode, VerdictMode | TextVerdictMode):
             parts += _second_opinions(mode, modes.values(), by_judge)
+        if mode.judge.level_calibration is not None:
+            parts.append(f"levels {mode.judge.level_calibration.name}")
         found[key] = mode
         if parts and isinstance(mode, VerdictMode | ReasonedMode | TextVerdictMode | TextReasonedMode):
             judge = mode.judge
             fingerprint = _fingerprint(judge.uncalibrated, parts)
             found[key] = replace(mode, judge=replace(judge, fingerprint=fingerprint, calibration=own))
+    return found
+
+
+def calibrated_levels(
+    modes: Mapping[Key, JudgingMode], calibrations: Sequence[LevelCalibration]
+) -> dict[Key, JudgingMode]:
+    """How levels are read under a calibration has another fingerprint, which `calibrated_modes` joins to the mode's
+    own: whoever pins a judge pins what its levels are worth. Raises ConfigurationError for a calibration of a judge
+    that reads no levels here."""
+    by_judge = {one.judge: one for one in calibrations}
+    found: dict[Key, JudgingMode] = {}
+    used: set[str] = set()
+    for key, mode in modes.items():
+        found[key] = mode
+        reading = mode.readings.levels if isinstance(mode, VerdictMode | ReasonedMode) else None
+        own = None if reading is None else by_judge.get(reading.judge.uncalibrated)
+        if reading is None or own is None or not isinstance(mode, VerdictMode | ReasonedMode):
+            continue
+        used.add(own.judge)
+        named = replace(reading.judge, fingerprint=_fingerprint(own.judge, ["levels", own.name]))
+        prints = {**mode.judge.readings, "levels": named.fingerprint, "levels_uncalibrated": own.judge}
+        judge = replace(mode.judge, readings=prints, level_calibration=own)
+        readings = replace(mode.readings, levels=replace(reading, judge=named))
+        found[key] = replace(mode, judge=judge, readings=readings)
+    if left := by_judge.keys() - used:
+        raise ConfigurationError(
+            f"`calibration` has one for levels that was made for judge {min(left)}, which reads no levels here: "
+            "make it again with `rubricd calibrate`, or leave it out"
+        )
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from service.engine.base import EngineIdentity
 from service.modes.calibration import Calibration
+from service.modes.level_calibration import LevelCalibration
 from service.prompting.template import Skeleton
 
 
@@ -20,9 +21,9 @@ class JudgeIdentity:
     """A judge in one mode, layout and prompt; the prompt's name is None where there is one only. A verdict's label mass
     below `mass_floor` is an abstention. `uncalibrated` is its fingerprint without any calibration: that of the verdicts
     which are kept. `readings` are the fingerprints of how it reads `levels`, and values to `extract`; `most_options` is
-    how many levels or choices it tells apart, 0 where it reads none. `name` is its name in a deployment that names its
-    judges; `members` are the judges of a composition, each with its name. `batch` is "all" where it answers all
-    criteria of a response in one document."""
+    how many levels or choices it tells apart, 0 where it reads none, and `level_calibration` that of these. `name` is
+    its name in a deployment that names its judges; `members` are the judges of a composition, each with its name.
+    `batch` is "all" where it answers all criteria of a response in one document."""
 
     identity: EngineIdentity
     mode: str
@@ -39,6 +40,7 @@ class JudgeIdentity:
     readings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     most_options: int = 0
     batch: Literal["all"] | None = None
+    level_calibration: LevelCalibration | None = None
 
     @property
     def reading_options(self) -> "JudgeIdentity":

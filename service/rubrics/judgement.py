@@ -43,7 +43,8 @@ class BatchVerdict:
 class Judgement:
     """The outcome of one criterion. `p` is P(met), calibrated where the judge has a calibration; `p_raw` is what the
     judge gave, which an abstention has, too. Of a graded criterion `level` is the place of the option that was taken,
-    `p_levels` the probability of each, and `value` the expected value; `extracted` is what a rule decided about.
+    `p_levels` the probability of each (`p_levels_raw` as the judge gave it, where a calibration changed it), and
+    `value` the expected value; `extracted` is what a rule decided about.
     `members` are what the judges of a composition said, by name, and `missing` are those without which it was made
     although they were to have a part in it."""
 
@@ -58,6 +59,7 @@ class Judgement:
     disagreement: float | None = None
     level: int | None = None
     p_levels: tuple[float, ...] | None = None
+    p_levels_raw: tuple[float, ...] | None = None
     value: float | None = None
     extracted: str | None = None
     members: tuple[tuple[str, "Judgement"], ...] = ()

@@ -50,18 +50,26 @@ def expected_value(p_levels: Sequence[float], options: Sequence[Option]) -> floa
 
 
 def decide_level(
-    verdict: LevelVerdict, options: Sequence[Option], *, threshold: float, mass_floor: float, source: Source
+    verdict: LevelVerdict,
+    options: Sequence[Option],
+    *,
+    threshold: float,
+    mass_floor: float,
+    source: Source,
+    calibrated: Sequence[float] | None = None,
 ) -> Judgement:
-    """The judgement of a graded criterion; an abstention where the labels hold less mass than `mass_floor`."""
+    """The judgement of a graded criterion, by the `calibrated` probabilities where there are some; an abstention where
+    the labels hold less mass than `mass_floor`."""
     if abstains(verdict.label_mass, mass_floor):
         return abstention(verdict.label_mass, mass_floor, source)
     return judged_level(
-        verdict.p_levels,
+        verdict.p_levels if calibrated is None else calibrated,
         options,
         threshold=threshold,
         source=source,
         label_mass=verdict.label_mass,
         explanation=verdict.explanation,
+        raw=None if calibrated is None else verdict.p_levels,
     )
 
 
@@ -73,23 +81,30 @@ def judged_level(
     source: Source,
     label_mass: float | None = None,
     explanation: str | None = None,
+    raw: Sequence[float] | None = None,
 ) -> Judgement:
-    """The judgement that these probabilities make, of one judge or of several."""
+    """The judgement that these probabilities make, of one judge or of several. `raw` are those before a
+    calibration."""
     level = chosen_option(p_levels, options, threshold)
-    p = math.fsum(p for p, option in zip(p_levels, options, strict=True) if is_met(option.value, threshold))
-    p = min(p, 1.0)
+    p = _p_met(p_levels, options, threshold)
     return Judgement(
         status="ok",
         source=source,
         met=is_met(options[level].value, threshold),
         p=p,
-        p_raw=p,
+        p_raw=p if raw is None else _p_met(raw, options, threshold),
         label_mass=label_mass,
         explanation=explanation,
         level=level,
         p_levels=tuple(p_levels),
+        p_levels_raw=None if raw is None else tuple(raw),
         value=expected_value(p_levels, options),
     )
+
+
+def _p_met(p_levels: Sequence[float], options: Sequence[Option], threshold: float) -> float:
+    met = (p for p, option in zip(p_levels, options, strict=True) if is_met(option.value, threshold))
+    return min(math.fsum(met), 1.0)
 
 
 def combine_level_votes(votes: Sequence[Judgement], options: Sequence[Option], *, threshold: float) -> Judgement:

@@ -217,7 +217,13 @@ class ScoringJob:
         i, j = place
         criterion = self._candidates[i].criteria[j]
         if criterion.graded:
-            return judge_levels(results.of(place), criterion.options, self._options.threshold, judge.mass_floor)
+            return judge_levels(
+                results.of(place),
+                criterion.options,
+                self._options.threshold,
+                judge.mass_floor,
+                judge.level_calibration,
+            )
         curve = prior = None
         if judge.calibration is not None and self._options.consistency == 1:  # none was made for P(met) of two askings
             curve = judge.calibration.curve_of(criterion)

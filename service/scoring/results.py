@@ -13,6 +13,7 @@ from service.cache.single_flight import Flight
 from service.errors import JudgementError, RequestError, SharedRequestRejected, TimedOut
 from service.modes.calibration import Line, Steps
 from service.modes.label_verdict import read_both
+from service.modes.level_calibration import LevelCalibration
 from service.modes.modes import ModeResult
 from service.modes.rating import Norm, Rating
 from service.rubrics.aggregation import Score
@@ -155,20 +156,37 @@ def judge_votes(
     return _judge(votes[0], threshold, mass_floor, curve, prior)
 
 
-def judge_levels(votes: Sequence[Waiting], options: Sequence[Option], threshold: float, mass_floor: float) -> Judgement:
-    """A graded criterion's judgement from its votes. No calibration was made for levels."""
+def judge_levels(
+    votes: Sequence[Waiting],
+    options: Sequence[Option],
+    threshold: float,
+    mass_floor: float,
+    calibration: LevelCalibration | None = None,
+) -> Judgement:
+    """A graded criterion's judgement from its votes; one vote is calibrated, as of plain criteria."""
+    if len(votes) == 1:
+        return _judge_level(votes[0], options, threshold, mass_floor, calibration)
     judged = [_judge_level(vote, options, threshold, mass_floor) for vote in votes]
-    return judged[0] if len(judged) == 1 else combine_level_votes(judged, options, threshold=threshold)
+    return combine_level_votes(judged, options, threshold=threshold)
 
 
-def _judge_level(vote: Waiting, options: Sequence[Option], threshold: float, mass_floor: float) -> Judgement:
+def _judge_level(
+    vote: Waiting,
+    options: Sequence[Option],
+    threshold: float,
+    mass_floor: float,
+    calibration: LevelCalibration | None = None,
+) -> Judgement:
     try:
         verdict = vote.result()
     except JudgementError as error:
         return failed(error.with_traceback(None), vote.source)
     if not isinstance(verdict, LevelVerdict) or len(verdict.p_levels) != len(options):
         raise TypeError("a graded criterion was answered with something else than its options")
-    return decide_level(verdict, options, threshold=threshold, mass_floor=mass_floor, source=vote.source)
+    calibrated = None if calibration is None else calibration(verdict.p_levels)
+    return decide_level(
+        verdict, options, threshold=threshold, mass_floor=mass_floor, source=vote.source, calibrated=calibrated
+    )
 
 
 def _judge(

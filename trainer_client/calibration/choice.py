@@ -63,7 +63,7 @@ def compare(rows: Rows, offered: Sequence[Candidate], seed: int) -> tuple[Tried,
             losses[place, held_out] = losses_of(outer, candidate.predict(candidate.fit(inner), outer))
     means = losses.mean(axis=1)
     differences = losses - losses[int(means.argmin())]
-    errors = [_standard_error(one, rows.groups) for one in differences]
+    errors = [standard_error(one, rows.groups) for one in differences]
     above = differences.mean(axis=1)
     return tuple(
         Tried(candidate, float(mean), float(more), error)
@@ -81,7 +81,7 @@ def losses_of(rows: Rows, p: Floats) -> Floats:
     return -np.where(rows.met, np.log(inside), np.log1p(-inside))
 
 
-def _standard_error(differences: Floats, groups: NDArray[np.intp]) -> float:
+def standard_error(differences: Floats, groups: NDArray[np.intp]) -> float:
     """Of the mean of differences that hang together in groups."""
     centred = np.bincount(np.unique(groups, return_inverse=True)[1], weights=differences - differences.mean())
     return float(np.sqrt((centred**2).sum()) / len(differences))

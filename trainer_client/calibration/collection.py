@@ -64,7 +64,7 @@ def _about_responses(labels: Labels) -> Priors:
     for one in labels.items:
         asked = one.item.model_copy(update={"rubric": rubric})
         index, _ = items.setdefault(item_digest(asked), (len(items), asked))
-        places += [None if criterion.verifier is not None else (index, 0) for criterion in one.criteria]
+        places += [(index, 0) if _has_prior(criterion) else None for criterion in one.criteria]
     return _priors([item for _, item in items.values()], places)
 
 
@@ -79,7 +79,7 @@ def _about_criteria(labels: Labels) -> Priors:
         empty = one.item.model_copy(update={"response": "", "rubric": None})
         conversation = item_digest(empty)
         for criterion in one.criteria:
-            if criterion.verifier is not None:
+            if not _has_prior(criterion):
                 places.append(None)
                 continue
             key = conversation, criterion.text
@@ -95,6 +95,11 @@ def _about_criteria(labels: Labels) -> Priors:
     rubrics = [wire.Rubric(criteria=criteria) for criteria in asked]
     whole = [item.model_copy(update={"rubric": rubric}) for item, rubric in zip(items, rubrics, strict=True)]
     return _priors(whole, places)
+
+
+def _has_prior(criterion: wire.Criterion) -> bool:
+    """A criterion that is met or not, by the judge: no other calibration weighs a prior."""
+    return criterion.plain and criterion.verifier is None
 
 
 def _priors(items: Sequence[wire.Item], places: Sequence[tuple[int, int] | None]) -> Priors:

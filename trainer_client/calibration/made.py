@@ -3,6 +3,7 @@
 Guarantees: too few labels, or labels of one kind alone, make none.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,19 +72,22 @@ def make(judged: Judged, rows: Rows) -> Made:
     return Made(calibration, chosen, rows)
 
 
-def read_file(path: Path) -> tuple[wire.Calibration, ...]:
-    """Those in the file; none where there is no file yet. Raises DataError for a file of another kind."""
+def read_file(path: Path) -> wire.CalibrationFile | None:
+    """None where there is no file yet. Raises DataError for a file of another kind."""
     if not path.exists():
-        return ()
+        return None
     try:
-        return wire.read_calibrations(path.read_bytes())
+        return wire.parse_calibrations(path.read_bytes())
     except ValueError as error:
         raise DataError(f"{path} is there and is no calibration file ({error}); name another with --out") from None
 
 
-def write_file(path: Path, calibration: wire.Calibration) -> None:
-    """Writes the file with this one in place of an earlier one of the same judge, or leaves it as it was."""
-    others = [one for one in read_file(path) if one.judge != calibration.judge]
+def write_file(path: Path, made: Sequence[wire.Calibration], levels: Sequence[wire.LevelCalibration] = ()) -> None:
+    """Writes the file with these in place of earlier ones of the same judges, or leaves it as it was."""
+    there = read_file(path)
+    new = {one.judge for one in made} | {one.judge for one in levels}
+    others = [one for one in (there.calibrations if there else ()) if one.judge not in new]
+    of_levels = [one for one in (there.levels if there else ()) if one.judge not in new]
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(wire.write_calibrations([*others, calibration]), encoding="utf-8")
+    partial.write_text(wire.write_calibrations([*others, *made], [*of_levels, *levels]), encoding="utf-8")
     partial.replace(path)

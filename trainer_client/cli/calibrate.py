@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from trainer_client import wire
 from trainer_client.calibration.collection import collect, queries
+from trainer_client.calibration.levels import MadeLevels, make_levels, shown
 from trainer_client.calibration.made import Made, make, read_file, write_file
 from trainer_client.calibration.rows import PriorOf, Rows
 from trainer_client.cli.progress import criteria_progress
@@ -66,10 +67,12 @@ def run(args: argparse.Namespace) -> int:
         read_file(args.out)  # what is no calibration file is refused before the judge is asked
         labels = read_labels(args.files, law=Law(pitfalls=args.pitfalls, say=notes.once()))
         judged, rows = asyncio.run(_collected(args, labels))
-        made = make(judged, rows)
-        write_file(args.out, made.calibration)
+        made, levels, lacking = _made(labels, judged, rows)
+        found = [] if made is None else [made.calibration]
+        of_levels = [] if levels is None else [levels.calibration]
+        write_file(args.out, found, of_levels)
         if args.json is not None:
-            args.json.write_text(json.dumps(as_json(made), indent=1) + "\n", encoding="utf-8")
+            args.json.write_text(json.dumps(as_json(made, levels), indent=1) + "\n", encoding="utf-8")
     except KeyboardInterrupt:
         print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -79,20 +82,42 @@ def run(args: argparse.Namespace) -> int:
     except RubricdClientError as error:
         print(f"rubricd: {explained(error, args.token_env)}", file=sys.stderr)
         return 2
-    for line in lines(made):
+    for line in [*(lines(made) if made else ()), *(shown(levels) if levels else ())]:
         print(line)
+    for why in lacking:
+        print(f"rubricd: {why}", file=sys.stderr)
     if later := judged.may_come_later:
         print(f"rubricd: {later} verdicts are missing for the moment; the same command asks for them", file=sys.stderr)
-    whose = made.calibration.judge if args.judge is None else f"`{args.judge}` ({made.calibration.judge})"
-    print(f"rubricd: {made.calibration.name} for judge {whose} is in {args.out}")
+    for name, judge in [(one.name, one.judge) for one in found] + [(one.name, one.judge) for one in of_levels]:
+        whose = judge if args.judge is None else f"`{args.judge}` ({judge})"
+        print(f"rubricd: {name} for judge {whose} is in {args.out}")
     return 0
+
+
+def _made(labels: Labels, judged: Judged, rows: Rows) -> tuple[Made | None, MadeLevels | None, list[str]]:
+    """The calibrations of both kinds of labels that are there, and why one is lacking. Raises DataError where neither
+    can be made."""
+    made: Made | None = None
+    levels: MadeLevels | None = None
+    lacking: list[str] = []
+    try:
+        made = make(judged, rows) if labels.labelled else None
+    except DataError as error:
+        lacking.append(str(error))
+    try:
+        levels = make_levels(labels, judged) if labels.graded else None
+    except DataError as error:
+        lacking.append(str(error))
+    if made is None and levels is None:
+        raise DataError("; ".join(lacking))
+    return made, levels, lacking
 
 
 async def _collected(args: argparse.Namespace, labels: Labels) -> tuple[Judged, Rows]:
     options: ScoreOptions = {"mode": args.mode, "layout": args.layout, **judge_option(args.judge)}
     if args.judge_prompt is not None:
         options["judge_prompt"] = args.judge_prompt
-    priors = _PRIORS[args.priors] if args.mode == "verdict" else ()
+    priors = _PRIORS[args.priors] if args.mode == "verdict" and labels.labelled else ()
     store = args.out.with_name(f"{sources.stem(args.out)}.verdicts.jsonl")
     with criteria_progress(queries(labels, priors), args.quiet) as progress:
         token = os.environ.get(args.token_env) or None
@@ -140,7 +165,15 @@ def lines(made: Made) -> Iterator[str]:
             )
 
 
-def as_json(made: Made) -> dict[str, Any]:
+def as_json(made: Made | None, levels: MadeLevels | None = None) -> dict[str, Any]:
+    graded = {}
+    if levels is not None:
+        own = levels.calibration
+        graded = {"levels": {"name": own.name, **own.model_dump(mode="json"), "tried": dict(levels.losses)}}
+    return (_as_json(made) if made is not None else {}) | graded
+
+
+def _as_json(made: Made) -> dict[str, Any]:
     tried = [
         {
             "name": one.candidate.name,

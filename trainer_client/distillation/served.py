@@ -34,7 +34,7 @@ def calibrate(command: Sequence[str], labels: Labels, file: Path, token: str | N
     DataError where nothing is served or the labels are too few, and the client's errors where the judge refuses."""
     with _serving(command) as url:
         made = asyncio.run(_made(url, labels, token))
-    write_file(file, made.calibration)
+    write_file(file, [made.calibration])
     return made
 
 

@@ -153,22 +153,59 @@ class Calibration(Answer):
         return f"{self.method}-{hashlib.sha256(_canonical(self).encode()).hexdigest()[:12]}"
 
 
+class LevelCalibration(Answer):
+    """The calibration of how one judge reads levels and choices: log-probabilities divided by `temperature`, plus the
+    bias of each place, of criteria with as many options as a list of `biases` is long."""
+
+    judge: Id = Field(description="The fingerprint of the judge's reading of levels, without a calibration.")
+    model: str
+    mode: Literal["verdict", "reasoned"]
+    method: Literal["none", "temperature", "vector"]
+    temperature: float = Field(gt=0)
+    biases: tuple[tuple[float, ...], ...] = ()
+    digest: Digest = Field(description="Of the labelled rows that it was made from.")
+    criteria: int = Field(ge=1)
+    groups: int = Field(ge=1)
+    log_loss: Interval = Field(description="Of the labelled level, on rows that it was not fitted to.")
+    gain: Interval = Field(description="By how much that is lower than without it.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        sizes = [len(one) for one in self.biases]
+        if len(set(sizes)) != len(sizes) or any(size < 2 for size in sizes):
+            raise ValueError("`biases` has one list for each number of options, which is at least 2")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The method and the digest of everything in it."""
+        return f"levels-{self.method}-{hashlib.sha256(_canonical(self).encode()).hexdigest()[:12]}"
+
+
 class CalibrationFile(Answer):
-    """A file with the calibrations of a deployment, one for each judge that it names."""
+    """A file with the calibrations of a deployment, one for each judge that it names, and those of its levels."""
 
     format: Literal["rubricd-calibration-1"] = CALIBRATION_FORMAT
-    calibrations: tuple[Calibration, ...] = Field(min_length=1)
+    calibrations: tuple[Calibration, ...] = ()
+    levels: tuple[LevelCalibration, ...] = Field(default=(), exclude_if=lambda levels: not levels)
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        judges = [one.judge for one in self.calibrations]
+        if not self.calibrations and not self.levels:
+            raise ValueError("there is no calibration in it")
+        judges = [one.judge for one in self.calibrations] + [one.judge for one in self.levels]
         if len(set(judges)) != len(judges):
             raise ValueError("two calibrations are for one judge")
         return self
 
 
 def read_calibrations(text: bytes) -> tuple[Calibration, ...]:
-    """The calibrations of a file. Raises ValueError with the first thing that is wrong and its place."""
+    """Those of P(met) in a file. Raises as `parse_calibrations`."""
+    return parse_calibrations(text).calibrations
+
+
+def parse_calibrations(text: bytes) -> CalibrationFile:
+    """A calibration file. Raises ValueError with the first thing that is wrong and its place."""
     try:
         check_keys(text)
         file = CalibrationFile.model_validate_json(text, strict=True, extra="forbid")
@@ -178,12 +215,12 @@ def read_calibrations(text: bytes) -> tuple[Calibration, ...]:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise ValueError(f"{place}: {first['msg']}") from None
-    return file.calibrations
+    return file
 
 
-def write_calibrations(calibrations: Sequence[Calibration]) -> str:
+def write_calibrations(calibrations: Sequence[Calibration], levels: Sequence[LevelCalibration] = ()) -> str:
     """The text of the file: canonical, so that equal calibrations give equal bytes."""
-    return _canonical(CalibrationFile(calibrations=tuple(calibrations)), indent=1) + "\n"
+    return _canonical(CalibrationFile(calibrations=tuple(calibrations), levels=tuple(levels)), indent=1) + "\n"
 
 
 def _canonical(model: Answer, indent: int | None = None) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from service.errors import ConfigurationError
 from service.modes.calibration import Calibration, Line, Prior, SelectedCurve, Steps
+from service.modes.level_calibration import LevelCalibration
 from service.rubrics.debias import ErrorRates
 from service.tenancy.regular_file import read_bounded
 from trainer_client import wire
@@ -14,10 +15,10 @@ from trainer_client import wire
 _MOST_BYTES = 16 * 1024 * 1024
 
 
-def read_calibration_file(file: Path | None) -> list[Calibration]:
-    """None without a file. Raises ConfigurationError."""
+def read_calibration_file(file: Path | None) -> tuple[list[Calibration], list[LevelCalibration]]:
+    """Those of P(met), and those of levels; none without a file. Raises ConfigurationError."""
     if file is None:
-        return []
+        return [], []
     try:
         text = read_bounded(file, _MOST_BYTES)
     except OSError as error:
@@ -25,10 +26,14 @@ def read_calibration_file(file: Path | None) -> list[Calibration]:
     if len(text) > _MOST_BYTES:
         raise ConfigurationError(f"`calibration`: {file} is larger than {_MOST_BYTES} bytes")
     try:
-        found = wire.read_calibrations(text)
+        found = wire.parse_calibrations(text)
     except ValueError as error:
         raise ConfigurationError(f"`calibration`: {file} is no calibration file: {error}") from None
-    return [_calibration(one) for one in found]
+    return [_calibration(one) for one in found.calibrations], [_of_levels(one) for one in found.levels]
+
+
+def _of_levels(one: wire.LevelCalibration) -> LevelCalibration:
+    return LevelCalibration(one.name, one.judge, one.temperature, {len(biases): biases for biases in one.biases})
 
 
 def _calibration(one: wire.Calibration) -> Calibration:

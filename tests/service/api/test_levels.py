@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -254,6 +255,41 @@ async def test_what_is_not_plain_is_judged_again_where_the_second_mode_reads_it(
     value, graded, plain = result.criteria
     assert (value.met, value.explanation) == (True, None)
     assert len(graded.p_levels or ()) == 3 and plain.met is not None
+
+
+async def test_levels_are_calibrated_beside_what_the_judge_gave(tmp_path: Path) -> None:
+    async with serving() as client:
+        info = (await client.get("/v1/judge")).json()
+        [plain] = await scored(client, item(rubric=[GRADED]))
+    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
+    made = wire.LevelCalibration.model_validate(
+        {
+            "judge": info["judges"][0]["readings"]["levels"],
+            "model": "fake",
+            "mode": "verdict",
+            "method": "vector",
+            "temperature": 2.0,
+            "biases": ((0.0, 0.0, 20.0),),
+            "digest": "0" * 64,
+            "criteria": 100,
+            "groups": 20,
+            "log_loss": interval,
+            "gain": interval,
+        }
+    )
+    file = tmp_path / "calibration.json"
+    file.write_text(wire.write_calibrations([], [made]))
+    async with serving(settings=fake_settings(calibration=file)) as client:
+        after = (await client.get("/v1/judge")).json()
+        [found] = await scored(client, item(rubric=[GRADED, {"text": "plain", "points": 1}]))
+        [several] = await scored(client, item(rubric=[GRADED]), mode="reasoned", votes=3)
+    assert after["options"]["calibration"] == made.name
+    assert after["fingerprint"] != info["fingerprint"] == after["judges"][0]["uncalibrated"]
+    graded = found.criteria[0]
+    assert graded.p_levels_raw == plain.criteria[0].p_levels and plain.criteria[0].p_levels_raw is None
+    assert graded.level == 2 and sum(graded.p_levels or ()) == pytest.approx(1)
+    assert graded.p_raw == plain.criteria[0].p and graded.p != graded.p_raw
+    assert several.criteria[0].p_levels_raw is None
 
 
 async def test_a_rule_that_fails_is_a_status_and_no_verdict() -> None:

@@ -18,7 +18,7 @@ def test_everything_in_the_file_is_read(tmp_path: Path) -> None:
     prior = wire.Prior(of="criterion", text="N/A")
     written = calibration("a", line(2.0, -0.5, 1.0, sign="negative"), STEPS, prior=prior)
     (tmp_path / "file").write_text(wire.write_calibrations([written]))
-    [found] = read_calibration_file(tmp_path / "file")
+    [found], [] = read_calibration_file(tmp_path / "file")
     assert (found.name, found.judge, found.mode, found.layout) == (written.name, "a", "verdict", "rubricd")
     assert found.curves == (
         SelectedCurve(Line(2.0, -0.5, 1.0), "negative"),
@@ -29,7 +29,7 @@ def test_everything_in_the_file_is_read(tmp_path: Path) -> None:
 
 
 def test_without_a_file_there_is_none() -> None:
-    assert read_calibration_file(None) == []
+    assert read_calibration_file(None) == ([], [])
 
 
 @pytest.mark.parametrize("content", [None, "{}", "not JSON"])
