@@ -28,6 +28,10 @@ class Said(Protocol):
     def p_raw(self) -> float | None: ...
     @property
     def source(self) -> str | None: ...
+    @property
+    def level(self) -> int | None: ...
+    @property
+    def extracted(self) -> str | None: ...
 
 
 def digest(text: str) -> str:
@@ -60,7 +64,10 @@ def of_item(item: wire.Item) -> list[Entry]:
 
 
 def of_criterion(text: str | None, said: Said) -> Entry:
-    """One criterion, or with `text` None a rating of the whole response."""
+    """One criterion, or with `text` None a rating of the whole response. A graded one has the place of its level, and a
+    value that was extracted is a digest, as all texts."""
+    graded = {} if said.level is None else {"level": said.level}
+    extracted = {} if said.extracted is None else {"extracted": digest(said.extracted)}
     return {
         "criterion": None if text is None else digest(text),
         "status": said.status,
@@ -68,4 +75,6 @@ def of_criterion(text: str | None, said: Said) -> Entry:
         "p": said.p,
         "p_raw": said.p_raw,
         "source": said.source,
+        **graded,
+        **extracted,
     }

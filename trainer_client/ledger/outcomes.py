@@ -28,6 +28,8 @@ class _NotSaid:
     p: None = None
     p_raw: None = None
     source: None = None
+    level: None = None
+    extracted: None = None
 
 
 class OutcomeLedger:

@@ -99,6 +99,17 @@ async def test_equal_responses_are_one_half_and_cost_one_judgement() -> None:
     assert [one.code for one in answer.results[0].warnings] == ["orders_disagree", "toy_judge"]
 
 
+async def test_empty_responses_are_compared_as_any_other() -> None:
+    """P(a) + P(b) is 1 where one of them is empty, and one half where both are."""
+    async with serving() as client:
+        pairs = [("", "Rest."), ("Rest.", ""), ("", ""), (" \n", " \n"), ("", " ")]
+        items = [{"prompt": "My knee hurts.", "a": a, "b": b} for a, b in pairs]
+        answer = await client.post("/v1/compare", json={"items": items})
+        assert answer.status_code == 200, answer.text
+        first, turned, both, blank, _ = (one["p"] for one in answer.json()["results"])
+    assert (first + turned, both, blank) == (1.0, 0.5, 0.5)
+
+
 async def test_below_the_floor_it_abstains_and_says_no_half() -> None:
     engine = FakeEngine(plan=FaultPlan(script=(OK,) * CANARIES, rates={"low_mass": 1.0}))
     async with serving(engine, settings=fake_settings(max_batch_tokens=1)) as client:

@@ -13,6 +13,7 @@ import pytest
 from service.api.verdict_ledger import VerdictLedger
 from service.clock import ManualClock
 from service.errors import ConfigurationError
+from service.rubrics.judgement import Judgement
 from testkit.apps import fake_settings, item, serving
 from testkit.teams_file import auth, team, write
 from trainer_client.ledger import checking, entries
@@ -60,6 +61,18 @@ async def test_every_verdict_has_a_line_and_no_line_has_a_text(tmp_path: Path) -
     assert found[0]["criterion"] == entries.digest("Says to rest.")
     text = "".join(path.read_text() for path in checking.files_of([tmp_path / "ledger"]))
     assert not any(word in text for word in ("knee", "Rest", "Says", "Run on", "rbd_"))
+
+
+async def test_a_graded_criterion_has_its_level(tmp_path: Path) -> None:
+    levels = [{"text": "none", "value": 0}, {"text": "some", "value": 0.5}, {"text": "all", "value": 1}]
+    rubric = [{"text": "Says when.", "points": 4, "levels": levels}, {"text": "Says to run.", "points": -3}]
+    async with serving(settings=fake_settings(ledger=tmp_path / "ledger")) as client:
+        answer = await client.post("/v1/score", json={"items": [item(rubric=rubric)]})
+    graded, plain = lines_in(tmp_path / "ledger")
+    assert graded["level"] == answer.json()["results"][0]["criteria"][0]["level"]
+    assert not {"level", "extracted"} & plain.keys()
+    value = entries.of_criterion("Gives it.", Judgement("ok", "judge", met=True, extracted="42"))
+    assert value["extracted"] == entries.digest("42")
 
 
 async def test_a_criterion_without_a_verdict_and_a_rating_are_what_they_are(tmp_path: Path) -> None:
