@@ -26,7 +26,8 @@ _CELLS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class OverSeeds:
-    """The mean of each seed, the mean of these, and their standard deviation (n - 1), None of one seed alone.
+    """The mean of each seed, the mean of these, and their standard deviation (n - 1), None of one seed alone. Where
+    means are clipped, the mean of the seeds is clipped as the last: a seed below 0 counts with what it is.
     `interval` is of the mean over seeds by the bootstrap over prompts: with other prompts. `over_runs` is by Student's
     distribution of the seeds' means: with other seeds and the same prompts."""
 
@@ -79,19 +80,20 @@ def over_seeds(
     def clipped(value: float | None) -> float | None:
         return min(max(value, 0.0), 1.0) if clips and value is not None else value
 
-    def of_seed(n: int) -> float | None:
+    def unclipped(n: int) -> float | None:
         known = [
             (one, weight_of[name]) for name, some in values.items() if n < len(some) and (one := some[n]) is not None
         ]
         total = sum(weight for _, weight in known)
-        return clipped(sum(one * weight for one, weight in known) / total) if total else None
+        return sum(one * weight for one, weight in known) / total if total else None
 
-    seeds = tuple(of_seed(n) for n in range(max((len(some) for some in values.values()), default=0)))
+    means = [unclipped(n) for n in range(max((len(some) for some in values.values()), default=0))]
+    seeds = tuple(map(clipped, means))
     known = [one for one in seeds if one is not None]
     own = {name: one for name, some in values.items() if (one := _mean(some)) is not None}
     found = mean_figure(np.array(list(own.values())), np.array([weight_of[name] for name in own]), seed=seed)
     interval = Figure(clipped(found.value), clipped(found.low), clipped(found.high), found.n)
-    mean, std = _mean(known), spread(known)
+    mean, std = clipped(_mean(means)), spread(known)
     over_runs = None
     if mean is not None and std is not None:
         half = student_95(len(known) - 1) * std / sqrt(len(known))
