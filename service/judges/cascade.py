@@ -29,7 +29,7 @@ from service.judges.judge import Judging
 from service.modes.fingerprint import JudgeIdentity, name_composition
 from service.modes.served_modes import JudgingModes, Way
 from service.rubrics.judgement import Judgement, failed
-from service.rubrics.rubric import Candidate
+from service.rubrics.rubric import Candidate, Criterion
 from service.scoring.request import Options, Usage
 
 THRESHOLD = 0.5
@@ -163,7 +163,7 @@ class _CascadeJudging:
         async with aclosing(self._asked[0].judged()) as judged:
             async for i, judgements in judged:
                 said: list[list[Said]] = [[(name, one)] for one in judgements]
-                if self._open(self._first, said):
+                if self._open(self._first, said, self._candidates[i].criteria):
                     self._run(self._go_on(i, said))
                 else:
                     self._done.put_nowait((i, self._decided(said)))
@@ -172,7 +172,7 @@ class _CascadeJudging:
         """Asks the judges after the first, each about the criteria that are open."""
         candidate = self._candidates[i]
         for n in range(self._first + 1, len(self._cascade.members)):
-            places = self._open(n - 1, said)
+            places = self._open(n - 1, said, candidate.criteria)
             if not places:
                 break
             criteria = tuple(candidate.criteria[j] for j in places)
@@ -185,16 +185,17 @@ class _CascadeJudging:
         not_asked = [member.name for member in self._cascade.members[: self._first]]
         return [decided(one, not_asked) for one in said]
 
-    def _open(self, n: int, said: Sequence[Sequence[Said]]) -> list[int]:
+    def _open(self, n: int, said: Sequence[Sequence[Said]], criteria: Sequence[Criterion]) -> list[int]:
         """The criteria about which the judge after the n-th is asked."""
         cascade = self._cascade
         if n + 1 == len(cascade.members):
             return []
         name, band = cascade.members[n].name, cascade.plan.steps[n].band
+        last = [of_one[-1] for of_one in said]
         return [
             j
-            for j, of_one in enumerate(said)
-            if of_one[-1][0] == name and not stands(of_one[-1][1], band, passes_failures=cascade.passes_failures)
+            for j, ((by, judgement), criterion) in enumerate(zip(last, criteria, strict=True))
+            if by == name and not stands(judgement, criterion, band, passes_failures=cascade.passes_failures)
         ]
 
     async def _said_by(self, n: int, candidate: Candidate) -> Sequence[Judgement]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from service.rubrics.judgement import Judgement
+from service.rubrics.rubric import Criterion
 
 ANSWERED = frozenset({"abstained", "too_long", "unparseable"})
 """Without a verdict, and yet what the judge says: the plan counts them as passed on, too."""
@@ -43,12 +44,12 @@ class CascadePlan:
     promise: str
 
 
-def stands(judgement: Judgement, band: Band | None, *, passes_failures: bool) -> bool:
+def stands(judgement: Judgement, criterion: Criterion, band: Band | None, *, passes_failures: bool) -> bool:
     """Whether nobody else is asked. No plan was made for graded criteria and for extracted values, which have no
     P(met)."""
     if not judgement.ok:
         return not (passes_failures or judgement.status in ANSWERED)
-    if judgement.level is not None or judgement.extracted is not None:
+    if not criterion.plain:
         return False
     if band is None:
         return True

@@ -88,6 +88,7 @@ def _extracted(said: Sequence[Said], given: Sequence[Said], rule: PanelRule, cri
         extracted=next((one.extracted for one in of_one_mind if one.extracted is not None), None),
         detail=f"the rule holds for the values of {len(votes)} of {len(given)} members",
         members=tuple(said),
+        missing=_without(said),
     )
 
 

@@ -36,24 +36,26 @@ judges:
 LOW, HIGH = 0.3, 0.7
 
 
-async def _with_cascade(folder: Path, **changes: Any) -> Path:
+async def with_cascade(
+    folder: Path, name: str = "both", members: Sequence[str] = ("small", "large"), leaves: str = LEAVES, **changes: Any
+) -> Path:
     """A judges file whose cascade has a plan for its members."""
-    file = folder / "judges.yaml"
-    file.write_text(LEAVES, encoding="utf-8")
+    file, planned = folder / "judges.yaml", folder / f"{name}.json"
+    file.write_text(leaves, encoding="utf-8")
     async with serving(settings=fake_settings(judges=file)) as client:
-        asked = {name: (await client.get(f"/v1/judge?judge={name}")).json()["judges"][0] for name in ("small", "large")}
+        asked = {one: (await client.get(f"/v1/judge?judge={one}")).json()["judges"][0] for one in members}
     plan = plan_document()
-    for one, name in zip(plan["judges"], ("small", "large"), strict=True):
-        one.update({key: asked[name][key] for key in ("fingerprint", "model", "mode", "layout", "prompt")})
+    for one, member in zip(plan["judges"], members, strict=True):
+        one.update({key: asked[member][key] for key in ("fingerprint", "model", "mode", "layout", "prompt")})
     plan["judges"][0]["band"] = {"low": LOW, "high": HIGH}
     plan["judges"][0].update(changes)
-    (folder / "plan.json").write_text(json.dumps(plan))
-    file.write_text(f"{LEAVES}  both: {{cascade: [small, large], plan: {folder / 'plan.json'}}}\n", encoding="utf-8")
+    planned.write_text(json.dumps(plan))
+    file.write_text(f"{leaves}  {name}: {{cascade: [{', '.join(members)}], plan: {planned}}}\n", encoding="utf-8")
     return file
 
 
 async def test_the_next_judge_is_asked_about_what_is_unsure(tmp_path: Path) -> None:
-    settings = fake_settings(judges=await _with_cascade(tmp_path))
+    settings = fake_settings(judges=await with_cascade(tmp_path))
     items = [item(response=f"Answer {n}.") for n in range(40)]
     async with serving(settings=settings) as client:
 
@@ -79,10 +81,10 @@ async def test_the_next_judge_is_asked_about_what_is_unsure(tmp_path: Path) -> N
 
 
 async def test_another_judge_than_the_plans_stops_the_start(tmp_path: Path) -> None:
-    file = await _with_cascade(tmp_path, fingerprint="0" * 16)
+    file = await with_cascade(tmp_path, fingerprint="0" * 16)
     reason = await _start_failure(file)
     assert "judge `both`: its plan was made with judge 0000000000000000 as number 1, and `small` is" in reason
-    (tmp_path / "plan.json").write_text("{}")
+    (tmp_path / "both.json").write_text("{}")
     assert "is no plan of a cascade: judges: Field required" in await _start_failure(file)
 
 

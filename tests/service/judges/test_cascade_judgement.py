@@ -4,6 +4,7 @@ import pytest
 
 from service.judges.cascade_judgement import Band, decided, stands
 from service.rubrics.judgement import Judgement
+from service.rubrics.rubric import Criterion, Extraction, Option, Rule
 
 _BAND = Band(0.2, 0.8)
 
@@ -21,9 +22,6 @@ def _said(p: float | None, **more: object) -> Judgement:
         (_said(0.81), _BAND, True, True),
         (_said(0.5), None, True, True),
         (_said(None), _BAND, True, False),
-        (_said(0.99, level=1), _BAND, True, False),
-        (_said(0.99, level=1), None, True, False),
-        (_said(None, extracted="4"), None, True, False),
         (_said(None), None, True, True),
         (Judgement("abstained", "judge"), None, False, False),
         (Judgement("too_long", "judge"), _BAND, False, False),
@@ -32,7 +30,16 @@ def _said(p: float | None, **more: object) -> Judgement:
     ],
 )
 def test_what_stands(judgement: Judgement, band: Band | None, passes_failures: bool, expected: bool) -> None:
-    assert stands(judgement, band, passes_failures=passes_failures) is expected
+    assert stands(judgement, Criterion("c", "t", 1.0), band, passes_failures=passes_failures) is expected
+
+
+@pytest.mark.parametrize("band", [_BAND, None])
+def test_levels_and_values_were_in_no_plan_and_go_on(band: Band | None) -> None:
+    graded = Criterion("c", "t", 1.0, options=(Option("no", 0.0), Option("yes", 1.0)))
+    extracting = Criterion("c", "t", 1.0, extraction=Extraction("number", "The dose.", Rule("exact", {"gold": "4"})))
+    assert not stands(_said(0.99, level=1), graded, band, passes_failures=True)
+    for judgement in (_said(None, extracted="4"), _said(None)):  # the second found no value
+        assert not stands(judgement, extracting, band, passes_failures=True)
 
 
 def test_the_last_one_decides_also_without_a_verdict() -> None:

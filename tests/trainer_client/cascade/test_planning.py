@@ -102,6 +102,16 @@ def test_candidates_go_from_the_dearest_to_the_cheapest() -> None:
         assert len(found) > 10
 
 
+def test_labels_that_are_all_true_are_labels_like_others() -> None:
+    """A cheap judge that says yes to everything is right about these rows, and nothing is promised of others."""
+    rows = two_judges(2, 900)
+    same = replace(rows, label=np.ones_like(rows.label), met=np.ones_like(rows.met), p=np.full_like(rows.p, 0.9))
+    assert choose(same, SPENT, Wanted("loss", 0.02, 0.05)).chosen.last == 0.0
+    one = rows.where(rows.groups == 0)
+    with pytest.raises(NoPlan, match="1 labelled prompts are too few"):
+        choose(one, SPENT, Wanted("agreement", 0.5, 0.5))
+
+
 def test_a_judge_that_never_answers_is_always_passed_by() -> None:
     rows = two_judges(2, 900)
     silent = replace(rows, decided=np.stack([np.zeros_like(rows.label), rows.decided[1]]))
