@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from trainer_client import wire
 from trainer_client.client import ScoreOptions
 from trainer_client.errors import DataError
@@ -68,8 +70,8 @@ def paid_judge(labels: Labels, files: Files, say: Say) -> PaidJudge:
     for path in files.paths:
         for said in _read(path, labels, files.options, say):
             if said.key in wanted and said.given.source != "rule" and said.given.status in FINAL:
-                found[said.by][said.key] = said.given
-                modes[said.by] |= {said.mode} - {None} if said.mode else set()
+                found[said.by][said.key] = _checked(said.given, path)
+                modes[said.by] |= {said.mode} if said.mode else set()
     by = _one_judge(files, found)
     mode = files.options.get("mode", "verdict")
     if other := modes[by] - {mode}:
@@ -125,13 +127,25 @@ def _read(path: Path, labels: Labels, options: ScoreOptions, say: Say) -> Iterat
         yield from _of_log(path, say)
 
 
+def _checked(given: Given, path: Path) -> Given:
+    """Raises DataError for a file whose verdicts are none, because somebody else wrote it."""
+    numbers = given.p is None or (isinstance(given.p, int | float) and 0 <= given.p <= 1)
+    if not numbers or not isinstance(given.met, bool | None) or (given.status == "ok") is (given.met is None):
+        raise DataError(f"{path}: a verdict has `status` {given.status!r}, `met` {given.met!r} and `p` {given.p!r}")
+    return given
+
+
 def _of_ledger(path: Path) -> Iterator[_Said]:
+    """A line without a criterion is a rating, and one without a judge a request that failed."""
     for file in files_of([path]):
         for line in entries(file):
-            if isinstance(line.get("judge"), str) and isinstance(line.get("criterion"), str):
-                key = (line["prompt"], line["response"], line.get("reference"), line["criterion"])
+            try:
+                by, key = line["judge"], (line["prompt"], line["response"], line.get("reference"), line["criterion"])
                 given = Given(line["status"], line["met"], line["p"], line["p_raw"], None, line["source"])
-                yield _Said(line["judge"], key, given, line.get("mode"))
+            except (KeyError, TypeError, AttributeError):
+                raise DataError(f"{file}: holds a line that is no verdict of a ledger") from None
+            if by is not None and line["criterion"] is not None:
+                yield _Said(by, key, given, line.get("mode"))
 
 
 def _of_store(path: Path, labels: Labels, options: ScoreOptions) -> Iterator[_Said]:
@@ -147,7 +161,10 @@ def _of_log(path: Path, say: Say) -> Iterator[_Said]:
     for rollout in opened(path).rollouts(say):
         if not rollout.criteria:
             continue
-        [about] = of_item(rollout.item())
+        try:
+            [about] = of_item(rollout.item())
+        except ValidationError:
+            continue  # what could not be sent to a judge is no labelled row
         for one in rollout.criteria:
             if one.text is None or one.fingerprint is None or one.status is None:
                 continue

@@ -118,6 +118,29 @@ def test_verdicts_at_another_threshold_or_mode_are_refused(paid: Path, capsys: p
 
 
 @pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ({"n": 1}, "holds a line that is no verdict of a ledger"),
+        ([1], "holds a line that is no verdict of a ledger"),
+        ({"met": True, "p": "0.9"}, "a verdict has `status` 'ok', `met` True and `p` '0.9'"),
+        ({"p": 1.5}, "and `p` 1.5"),
+        ({"met": None}, "`met` None"),
+        ({"status": "abstained", "met": True}, "`status` 'abstained', `met` True"),
+    ],
+)
+def test_a_file_that_somebody_else_wrote_is_one_sentence(
+    paid: Path, capsys: pytest.CaptureFixture[str], line: Any, why: str
+) -> None:
+    [ledger] = (paid / "ledger").iterdir()
+    first, second, *_ = ledger.read_text().splitlines()
+    whole = {**json.loads(second), **line} if isinstance(line, dict) and "n" not in line else line
+    ledger.write_text(f"{first}\n{json.dumps(whole)}\n")
+    assert _plan(paid, f"a={paid / 'ledger'}", f"b={paid / 'large.results.jsonl'}") == 2
+    said = capsys.readouterr().err
+    assert why in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("options", "why"),
     [
         (("--verdicts", "a"), "--verdicts a: write NAME=PATH"),
