@@ -16,7 +16,7 @@ GPU := $(shell command -v nvidia-smi)
 CPU_TORCH := $(if $(GPU),,--retries 0 --find-links https://download.pytorch.org/whl/torch/)
 
 .PHONY: help serve real-judge test test-fast check format openapi settings judges-schema modules compare chaos-engine chaos-redis chaos-oracle drill-callers fairness overload judge clean \
-	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-packed bench-decision-clients bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo bench-view docs docs-serve pictures
+	dashboards check-dashboards check-image check-compose serve-ray bench-ray bench-judge bench-compositions bench-packed bench-decision-clients bench-wordings bench-local bench-gpu bench-overhead bench-agreement check-families policy train-demo bench-view docs docs-serve pictures
 
 help:  ## show this list
 	@grep -hE '^([a-z-]+:.*##|##@)' $(MAKEFILE_LIST) | sed -E 's/^##@ */\n/; s/^([a-z-]+):[^#]*## */  \1\t/' | expand -t 26
@@ -119,6 +119,9 @@ bench-gpu: .venv/dev $(if $(GPU),.venv/vllm)  ## measure the engines on 7B and 3
 
 bench-judge: .venv/dev  ## measure the bundled judge's accuracy and calibration through POST /v1/score, on unseen cases
 	$(BIN)/python -m loadtests.judge $(ARGS)
+
+bench-compositions: .venv/dev  ## compare one judge with a cascade and panels of two, on clean and attacked answers: ARGS='--redraws 100'
+	$(BIN)/python -m loadtests.compositions $(if $(JSON),--json $(JSON)) $(ARGS)
 
 bench-packed: .venv/dev .venv/real-judge  ## compare one call a criterion with one for all, on both judges: ARGS='--written 4'
 	$(BIN)/python -m loadtests.packed --cases 60
