@@ -177,6 +177,7 @@ async def _pour(writer: asyncio.StreamWriter, piece: bytes, megabytes: int, outc
     for _ in range(megabytes * (1 << 20) // len(piece)):
         writer.write(piece)
         await writer.drain()
+        await asyncio.sleep(0)  # what the server answers is read meanwhile
         outcome.sent_bytes += len(piece)
 
 

@@ -19,15 +19,13 @@ from uvicorn.server import ServerState
 
 from service.http.caller import ReadingPace, has_left
 from service.http.connection_table import ConnectionTable
+from service.http.lingering import Lingering
 from service.http.messages import head_without_upgrade, refusal
 
 _MOST_PIPELINED = 32
-# Line ends, methods and versions of pipelined requests, which no callback of the parser counts.
-_SLACK_BYTES = 1024
-# A caller that is refused may still be sending. Closed at once, it would get a reset connection and no reason.
-_LINGER_S = 1.0
-# A caller that has left answers with a reset within one round trip.
-_ROUND_TRIP_S = 0.02
+_SLACK_BYTES = 1024  # of pipelined requests' line ends, methods and versions, which no callback of the parser counts
+_LAST_LINGER_S = 1.0  # of a process that ends
+_ROUND_TRIP_S = 0.02  # by then a caller that has left has answered with a reset
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -45,8 +43,8 @@ class _Output:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection. `due_s` is when the step that it is in has taken too long: the headers, the body, the next
-    request, or the end of a connection that is to close. While a request is worked on nothing is due."""
+    """One connection. `due_s` is when its step has taken too long: the headers, the body, the next request, or the end
+    of a connection that is to close. While a request is worked on nothing is due."""
 
     def __init__(
         self,
@@ -71,6 +69,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._known_bytes = 0
         self._began = self._moved = False
         self._unread_bytes = table.limits.unread_bytes
+        self._lingering: Lingering | None = None
         self._pace = ReadingPace(table.limits)
 
     # The transport's callbacks.
@@ -222,7 +221,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._await_request(self._limits.header_s if self._in_head else self._limits.idle_s)
 
     def shutdown(self) -> None:
-        if self._active is None or self._active.response_complete:
+        if self.finished:
+            self.due_s = min(self.due_s, self.loop.time() + _LAST_LINGER_S)
+        elif self._active is None or self._active.response_complete:
             self.finish()
         else:
             self.cycle.keep_alive = False
@@ -238,8 +239,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._table.works(self)
         if linger or (self.cycle is not None and self.cycle.more_body):
             self.flow.resume_reading()
-            self.due_s = self.loop.time() + _LINGER_S
-            self._unread_bytes = self._limits.unread_bytes
+            self._lingering = Lingering(self._limits, self.loop.time())
+            self.due_s = self._lingering.due_s
             if not self.transport.is_closing():
                 self.transport.write_eof()
         else:
@@ -332,9 +333,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.write(answer)
 
     def _discard(self, size: int) -> None:
-        self._unread_bytes -= size
-        if self._unread_bytes < 0:
-            self.abort()
+        if (lingering := self._lingering) is not None:
+            if not lingering.take(size, self.loop.time()):
+                self.abort()
+            self.due_s = lingering.due_s
 
     def _watch_writing(self) -> None:
         self._pace.begin(self.transport.get_write_buffer_size(), self.loop.time())

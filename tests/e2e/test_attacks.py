@@ -63,8 +63,7 @@ async def test_400_megabytes_of_headers_take_no_memory(running: Running, one_hea
     watching = asyncio.create_task(watch())
     outcome = await attacks.header_flood(port_of(running), 20, 20, LIMIT_S + SLACK_S, one_header)
     watching.cancel()
-    # Who goes on sending may lose the answer: the kernel resets a connection with data that nobody has read.
-    assert sum(outcome.statuses.values()) == 20 and outcome.statuses.keys() <= {431, 0}
+    assert outcome.statuses == {431: 20}, "whoever reads while it sends has the answer, 20 of 20"
     assert peak - before < 40 * MIB
 
 
