@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -9,7 +10,7 @@ from playwright.sync_api import Browser, Page
 from testkit.browser import PHONE_PX, Scheme, axe_problems, opened, too_wide
 from testkit.made_results import write_results
 from tests.trainer_client.viewer.made import hostile, page_of, rollout, verdict
-from trainer_client.rollouts import read
+from trainer_client.rollouts import Rollout, read
 from trainer_client.viewer.columns import Source
 from trainer_client.viewer.page import write
 
@@ -117,7 +118,15 @@ def test_the_evidence_of_a_response(browser: Browser, tmp_path: Path) -> None:
     failed = verdict("late", None, status="timeout", detail="it took too long", members=panel)
     fault = verdict("fault", True, -3.0, p=0.9, p_raw=0.6, explanation="It says so.", tags={"axis": "safety"})
     levels = verdict(
-        "graded", None, level=0, p_levels=[0.75, 0.25], levels=("good", "poor"), value=0.75, extracted="42", status="ok"
+        "graded",
+        True,
+        level=0,
+        p_levels=[0.75, 0.25],
+        levels=("good", "poor"),
+        level_values=(1.0, 0.0),
+        value=0.75,
+        extracted="42",
+        status="ok",
     )
     whole = rollout(
         0,
@@ -142,13 +151,22 @@ def test_the_evidence_of_a_response(browser: Browser, tmp_path: Path) -> None:
             "axis: safety",
             "\u22123",
             "level good",
-            "good: 0.750",
-            "Read out of it: 42",
-            "large: not met, P 0.400",
-            "small: timeout",
+            "100 % of its points, 75 % expected",
+            "Extracted: 42",
             "Conversation: 2 turns",
         ):
             assert told in text, told
+        parts = page.locator(".parts").evaluate_all(
+            "all => all.map(list => [...list.children].map(one => [...one.children].map(part => part.textContent)))"
+        )
+        assert parts == [
+            [["large", "", "not met 0.400"], ["small", "", "timeout"]],
+            [["good", "", "0.750"], ["poor", "", "0.250"]],
+        ]
+        assert page.locator(".parts svg").count() == 3, "a judge that failed has no bar, which would be a zero"
+        mark = page.locator(".verdict .mark.none").bounding_box()
+        row = page.locator(".verdict", has_text="late").first.bounding_box()
+        assert mark and row and row["y"] <= mark["y"] < row["y"] + row["height"], "a mark stands in its row"
         assert page.locator(".verdict .mark.bad").count() == 1 and page.locator(".verdict .mark.none").count() == 1
         page.locator("#next").click()
         text = page.locator("#evidence").inner_text()
@@ -244,3 +262,75 @@ def test_the_best_and_the_worst_are_shown(browser: Browser, tmp_path: Path) -> N
         assert worst == ["\u22120.200", "\u22120.200", "0.000", "0.100", "0.300"]
         page.locator("#best .answer").first.click()
         assert page.locator("#evidence h2").inner_text() == "g/2"
+
+
+def _graded(place: int, level: int, **more: Any) -> Rollout:
+    """A response with one graded criterion, of which only the chosen level and its probabilities differ."""
+    ps = [0.8 if n == level else 0.1 for n in range(3)]
+    names, values = ("none", "one", "both"), (0.0, 0.5, 1.0)
+    told = verdict("graded", level > 0, level=level, p_levels=ps, levels=names, level_values=values, value=0.5)
+    return rollout(place, told, **more)
+
+
+def test_levels_are_verdicts_and_a_filter(browser: Browser, tmp_path: Path) -> None:
+    rated = rollout(4, verdict("rating", None, value=0.25, status="ok"))
+    rollouts = [*(_graded(n, level) for n, level in enumerate((0, 1, 1, 2))), rated]
+    with opened(browser, page_of(tmp_path / "page.html", rollouts)) as page:
+        assert "4 verdicts, 0 missing" in page.inner_text("#tiles"), "a rating is no missing verdict"
+        page.locator("#level").select_option(label="one")
+        assert page.locator("#count").inner_text() == "2 of 5" and "level=" in page.url
+        page.get_by_text("Clear all filters").click()
+        page.locator("#verdict").select_option("none")
+        assert page.locator("#count").inner_text() == "0 of 5"
+        page.get_by_text("Clear all filters").click()
+        page.locator("#tab-criteria").click()
+        ribbon = page.locator("#criteria .ribbon[role=img]")
+        assert ribbon.get_attribute("aria-label") == "none: 1\none: 2\nboth: 1"
+        widths = ribbon.locator("rect").evaluate_all("all => all.map(one => Number(one.getAttribute('width')))")
+        assert widths == [25, 50, 25]
+        page.locator("#tab-responses").click()
+        dots = page.locator(".row >> nth=1").locator(".dots i")
+        assert dots.evaluate_all("all => all.map(one => one.className)") == ["graded"]
+    with opened(browser, page_of(tmp_path / "plain.html", [rollout(0, verdict("one", True)), rollout(1)])) as page:
+        assert page.locator("#level").is_hidden()
+
+
+def test_a_level_that_differs_is_a_flip(browser: Browser, tmp_path: Path) -> None:
+    first = [_graded(n, level) for n, level in enumerate((0, 1, 2))]
+    second = [_graded(n, level) for n, level in enumerate((0, 2, 1))]
+    with opened(browser, page_of(tmp_path / "page.html", first, second) + "#tab=compare") as page:
+        found = page.evaluate("rubricd.compared()")
+        assert (found["verdicts"], found["toMet"], found["toUnmet"], found["lost"]) == (3, 1, 1, 0)
+
+
+def test_every_verdict_has_its_dot_in_its_row(browser: Browser, tmp_path: Path) -> None:
+    said = [verdict(str(n), met) for n, met in enumerate((True, False, None))]
+    with opened(browser, page_of(tmp_path / "page.html", [rollout(0, *said), rollout(1, *said)])) as page:
+        page.locator("#tab-responses").click()
+        row = page.locator("#list .row").first.bounding_box()
+        boxes = [one.bounding_box() for one in page.locator("#list .row >> nth=0").locator(".dots i").all()]
+        assert row and all(box and row["y"] <= box["y"] < row["y"] + row["height"] for box in boxes)
+        assert len({box["x"] for box in boxes if box}) == 3
+
+
+def test_the_page_is_printed_in_full(browser: Browser, tmp_path: Path) -> None:
+    rollouts = [rollout(n, verdict("one", True)) for n in range(120)]
+    with opened(browser, page_of(tmp_path / "page.html", rollouts) + "#tab=responses") as page:
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        page.emulate_media(media="print")
+        assert _rows(page) == 120 and page.locator("footer").is_hidden() and page.locator("#q").is_hidden()
+        tops = page.locator("#list .row").evaluate_all("all => all.map(one => one.getBoundingClientRect().top)")
+        assert tops == sorted(tops) and tops[-1] > 120 * 20, "rows stand under each other"
+        page.emulate_media(media="screen")
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert _rows(page) < 60
+
+
+def test_a_file_of_failures_alone_says_why(browser: Browser, tmp_path: Path) -> None:
+    rollouts = [rollout(n, score=None, status="overloaded", detail="the judge was full") for n in range(3)]
+    with opened(browser, page_of(tmp_path / "page.html", rollouts)) as page:
+        assert page.inner_text("#reasons") == "overloaded: 3"
+        tiles = page.locator("#tiles .tile").all_inner_texts()
+        assert tiles[0].splitlines()[:2] == ["3", "responses"] and tiles[1].splitlines()[0] == "none"
+        page.locator("#reasons button").click()
+        assert page.locator("#list .row").count() == 3 and "0.000" not in page.inner_text("#list")

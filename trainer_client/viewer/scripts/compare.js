@@ -36,20 +36,32 @@ export function matched(data, a, b) {
   return found;
 }
 
+// What a verdict says in 0..1: the share of a level, else 1 where it is met; NaN without a verdict.
+function worthOf(data, v) {
+  const { met, share } = data.said;
+  return share[v] === share[v] ? share[v] : met[v] < 0 ? NaN : met[v];
+}
+
+export function isFlipped(data, was, v) {
+  const { met, level } = data.said;
+  return level[was] >= 0 && level[v] >= 0 ? level[was] !== level[v] : met[was] !== met[v];
+}
+
 export function compared(data, a, b) {
-  const found = paired(data, a, b), n = found.pairs.length, { met, criterion } = data.said;
+  const found = paired(data, a, b), n = found.pairs.length, { criterion } = data.said;
   Object.assign(found, { change: new Float64Array(n), flips: new Int32Array(n), lost: 0, gained: 0, verdicts: 0, toMet: 0, toUnmet: 0, group: new Int32Array(n) });
   const byText = new Map();
   found.pairs.forEach(([before, after], k) => {
     found.change[k] = data.score[after] - data.score[before];
     found.group[k] = data.group[before];
     for (const [v, was] of matched(data, before, after)) {
-      if (met[was] < 0 || met[v] < 0) { found.lost += met[was] >= 0 && met[v] < 0; found.gained += met[was] < 0 && met[v] >= 0; continue; }
+      const [before, after] = [worthOf(data, was), worthOf(data, v)];
+      if (before !== before || after !== after) { found.lost += before === before && after !== after; found.gained += before !== before && after === after; continue; }
       const text = data.criteria[criterion[v]].text;
       if (!byText.has(text)) byText.set(text, { criterion: criterion[v], n: 0, toMet: 0, toUnmet: 0 });
       const own = byText.get(text);
       own.n++; found.verdicts++;
-      if (met[was] !== met[v]) { found.flips[k]++; if (met[v] === 1) { own.toMet++; found.toMet++; } else { own.toUnmet++; found.toUnmet++; } }
+      if (isFlipped(data, was, v)) { found.flips[k]++; if (after >= before) { own.toMet++; found.toMet++; } else { own.toUnmet++; found.toUnmet++; } }
     }
   });
   found.criteria = [...byText.values()];

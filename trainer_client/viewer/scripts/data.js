@@ -25,11 +25,22 @@ export function decode(raw) {
   for (const name of ["p", "raw", "value"]) of[name] = numbers(verdicts, name);
   of.met = spread(verdicts.met, verdicts.n, -1, Int8Array);
   for (const name of ["levels", "members"]) of[name] = i => verdicts[name] === null ? null : Array.isArray(verdicts[name]) ? verdicts[name][i] : verdicts[name].all;
+  of.share = shares(of);
   data.said = of;
   data.criteria = raw.criteria.map(([text, points, tags]) => ({ text, points, tags }));
   data.fault = Uint8Array.from(data.criteria, one => one.points < 0 ? 1 : 0);
   addGroups(data);
   return data;
+}
+
+// The share of its points that a verdict of a level earns; NaN where it has no level.
+function shares(of) {
+  const found = new Float64Array(of.n).fill(NaN);
+  for (let v = 0; v < of.n; v++) {
+    if (of.level[v] >= 0) found[v] = of.levels(v)?.find(one => one[0] === of.level[v])?.[2] ?? of.value[v];
+    else if (of.met[v] < 0) found[v] = of.value[v];
+  }
+  return found;
 }
 
 // Each response's place and distance within its group: `less` is its score less the mean of the group's scores.

@@ -1,6 +1,7 @@
 // Shows one response with its evidence: the conversation, the response, and each criterion with its verdict.
 import { el, svg } from "shared/dom.js";
 import { fixed, percent, short, signedFixed } from "shared/writing.js";
+import { isFlipped } from "./compare.js";
 import { points, said } from "./elements.js";
 
 const MARKS = { 1: "\u2713", 0: "\u2717", "-1": "\u2013" };
@@ -8,8 +9,8 @@ const WORDS = { 1: "met", 0: "not met", "-1": "no verdict" };
 
 // Whether a verdict is good for the score: a met fault is not.
 export function goodness(data, v) {
-  const { met, criterion, value } = data.said;
-  if (met[v] < 0 && value[v] === value[v]) return "graded";
+  const { met, criterion, share } = data.said;
+  if (share[v] === share[v]) return "graded";
   if (met[v] < 0) return "none";
   const worth = data.criteria[criterion[v]].points;
   if (worth === 0 || worth === null) return "even";
@@ -21,38 +22,49 @@ export function talkText(data, talk) { const own = data.talks[talk]; return own.
 
 function mark(data, v) {
   const { met } = data.said;
-  if (goodness(data, v) === "graded") return el("span", { class: "mark", text: String(Math.round(100 * data.said.value[v])), role: "img", "aria-label": `${percent(data.said.value[v])} of its points` });
+  if (goodness(data, v) === "graded") return el("span", { class: "mark graded", text: String(Math.round(100 * data.said.share[v])), role: "img", "aria-label": `${percent(data.said.share[v])} of its points`, title: `${percent(data.said.share[v])} of its points` });
   return el("span", { class: `mark ${goodness(data, v)}`, text: MARKS[met[v]], role: "img", "aria-label": WORDS[met[v]] });
 }
 
 function probability(data, v) {
   const { p, raw } = data.said;
   if (p[v] !== p[v]) return null;
-  const picture = svg("svg", { viewBox: "0 0 100 10", class: "p", role: "img", "aria-label": `P(met) ${fixed(p[v])}`, preserveAspectRatio: "none" },
-    svg("rect", { x: 0, y: 3, width: 100, height: 4, class: "ground" }), svg("rect", { x: 0, y: 3, width: p[v] * 100, height: 4, class: "bar" }));
+  const picture = bar(p[v]);
   if (raw[v] === raw[v] && raw[v] !== p[v]) picture.append(svg("rect", { x: raw[v] * 99, y: 0, width: 1.2, height: 10, class: "raw" }));
   const beside = raw[v] === raw[v] && raw[v] !== p[v] ? ` (raw ${fixed(raw[v])})` : "";
   return el("div", { class: "pbox", title: `P(met) ${p[v]}${raw[v] === raw[v] ? `, before calibration ${raw[v]}` : ""}` }, picture, el("span", { text: `P ${fixed(p[v])}${beside}` }));
 }
 
+// What a verdict was made of, a line each: the word of each judge of a composition, or the probability of each level.
+// `told` gives a name, a probability, a word, and whether the line stands out.
+function parts(list, told) {
+  const known = (list ?? []).map(told).filter(([, p, word]) => word || typeof p === "number");
+  if (!known.length) return null;
+  return el("ul", { class: "parts" }, ...known.map(([name, p, word, outstanding]) => el("li", { class: outstanding ? "outstanding" : null }, el("span", { dir: "auto", text: name }),
+    typeof p === "number" ? bar(p) : el("span"), el("span", { class: "n", text: [word, fixed(p)].filter(Boolean).join(" ") }))));
+}
+
+const bar = p => svg("svg", { viewBox: "0 0 100 10", class: "p", "aria-hidden": "true", preserveAspectRatio: "none" },
+  svg("rect", { x: 0, y: 3, width: 100, height: 4, class: "ground" }), svg("rect", { x: 0, y: 3, width: Math.min(Math.max(p, 0), 1) * 100, height: 4, class: "bar" }));
+
 function verdictRow(data, v, pick, other = -1) {
-  const { criterion, status, source, explanation, detail, level, value, met, extracted } = data.said;
+  const { criterion, status, source, explanation, detail, level, value, share, met, extracted } = data.said;
   const one = data.criteria[criterion[v]];
   const facts = [];
-  if (met[v] < 0 && value[v] !== value[v]) facts.push(el("b", { class: "why", text: `no verdict: ${textOf(data, status[v]) || "not said why"}` }));
+  if (met[v] < 0 && share[v] !== share[v]) facts.push(el("b", { class: "why", text: `no verdict: ${textOf(data, status[v]) || "not said why"}` }));
   if (source[v] >= 0) facts.push(el("span", { text: `by ${textOf(data, source[v])}` }));
   if (level[v] >= 0) facts.push(el("span", { text: `level ${textOf(data, level[v])}` }));
-  if (value[v] === value[v]) facts.push(el("span", { text: `worth ${fixed(value[v])} of its points` }));
-  for (const [name, p] of data.said.levels(v) ?? []) if (p !== null) facts.push(el("span", { text: `${data.texts[name]}: ${fixed(p)}` }));
-  for (const [judge, said, p, why] of data.said.members(v) ?? []) facts.push(el("span", { class: "tag", dir: "auto", text: `${data.texts[judge]}: ${said === null ? textOf(data, why ?? -1) || "no verdict" : WORDS[said]}${p === null || p === undefined ? "" : `, P ${fixed(p)}`}` }));
+  if (share[v] === share[v]) facts.push(el("span", { text: `${percent(share[v])} of its points${value[v] === value[v] && value[v] !== share[v] ? `, ${percent(value[v])} expected` : ""}` }));
   for (const tag of one.tags) facts.push(el("span", { class: "tag", text: data.tags[tag] }));
   const marks = other < 0 ? mark(data, v) : el("span", { class: "marks" }, mark(data, other), el("span", { class: "to", text: "\u2192" }), mark(data, v));
-  const flipped = other >= 0 && met[other] !== met[v];
+  const flipped = other >= 0 && isFlipped(data, other, v);
   return el("li", { class: `verdict${flipped ? " flipped" : ""}` }, marks,
     el("div", { class: "what" },
       said(data.texts[one.text], "criterion"),
       el("div", { class: "facts" }, ...facts),
-      extracted[v] >= 0 ? said(`Read out of it: ${textOf(data, extracted[v])}`, "explanation") : null,
+      parts(data.said.members(v), ([judge, met, p, why]) => [data.texts[judge], p, met === null ? textOf(data, why ?? -1) || "no verdict" : WORDS[met], met !== null && met !== data.said.met[v]]),
+      parts(data.said.levels(v), ([name, p]) => [data.texts[name], p, "", name === level[v]]),
+      extracted[v] >= 0 ? said(`Extracted: ${textOf(data, extracted[v])}`, "explanation") : null,
       explanation[v] >= 0 ? said(textOf(data, explanation[v]), "explanation") : null,
       detail[v] >= 0 ? said(textOf(data, detail[v]), "explanation") : null),
     el("div", { class: "side" }, el("b", { class: one.points < 0 ? "points fault" : "points", text: points(one.points) }), probability(data, v),

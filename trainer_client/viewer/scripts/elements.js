@@ -1,7 +1,7 @@
 // Makes elements. Every text becomes a text node with a direction of its own, so that none can be markup or turn its
 // neighbours round.
 import { el, svg } from "shared/dom.js";
-import { fixed, signed, whole } from "shared/writing.js";
+import { fixed, short, signed, whole } from "shared/writing.js";
 
 const LONG = 20000;
 
@@ -31,4 +31,16 @@ export function ribbon(one, fault) {
     picture.append(svg("rect", { x: one.low * 100, y: 1, width: Math.max((one.high - one.low) * 100, 0.6), height: 10, class: "range" }));
   }
   return picture;
+}
+
+// Shares of one whole beside each other, the later ones darker: [name, how many] each.
+export function levelRibbon(counts) {
+  const all = counts.reduce((sum, [, n]) => sum + n, 0), about = counts.map(([name, n]) => `${short(name, 60)}: ${whole(n)}`).join("\n");
+  let from = 0;
+  const parts = counts.map(([, n], at) => {
+    const part = svg("rect", { x: from, y: 1, width: (100 * n) / all, height: 10, class: "bar", opacity: 0.25 + (0.75 * (at + 1)) / counts.length });
+    from += (100 * n) / all;
+    return part;
+  });
+  return svg("svg", { viewBox: "0 0 100 12", class: "ribbon", role: "img", "aria-label": about, preserveAspectRatio: "none" }, svg("title", { text: about }), ...parts);
 }

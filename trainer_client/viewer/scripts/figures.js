@@ -21,7 +21,7 @@ function share(x, n, groups, xx, xn, nn) {
 // Shares of verdicts that are met, one for each key. `order` holds numbers into `verdict`, sorted by key and then by group.
 export function sharesBy(keys, order, keyOf, verdict, data, kept) {
   const found = new Array(keys).fill(null);
-  const { met } = data.said;
+  const { met, share: graded } = data.said;
   let key = -1, group = -1, x = 0, n = 0, missing = 0, groups = 0, mixed = 0, pairs = 0, gx = 0, gn = 0, xx = 0, xn = 0, nn = 0;
   const endGroup = () => {
     if (gn > 0) { x += gx; n += gn; groups++; xx += gx * gx; xn += gx * gn; nn += gn * gn; }
@@ -38,7 +38,7 @@ export function sharesBy(keys, order, keyOf, verdict, data, kept) {
     if (!kept[row]) continue;
     if (keyOf(order[o]) !== key) { endKey(); key = keyOf(order[o]); group = -1; }
     if (data.group[row] !== group) { endGroup(); group = data.group[row]; }
-    if (met[v] < 0) missing++;
+    if (met[v] < 0) missing += graded[v] !== graded[v];
     else { gn++; gx += met[v]; }
   }
   endKey();

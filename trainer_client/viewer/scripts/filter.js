@@ -23,7 +23,7 @@ function inRange(value, range) { return range === null || (value >= range[0] && 
 export function filtered(data, state) {
   const kept = new Uint8Array(data.n), rows = [];
   const found = state.q ? foundIn(data, state.q) : null;
-  const byVerdict = state.criterion >= 0 || state.tag >= 0 || state.verdict || state.p !== null;
+  const byVerdict = state.criterion >= 0 || state.tag >= 0 || state.level >= 0 || state.verdict || state.p !== null;
   for (let i = 0; i < data.n; i++) {
     if (state.file >= 0 && data.file[i] !== state.file) continue;
     if (state.status >= 0 && data.status[i] !== state.status) continue;
@@ -39,8 +39,8 @@ export function filtered(data, state) {
 
 function matches(data, found, i) {
   if (found.talks[data.prompt[i]] || found.talks[data.response[i]] || found.texts[data.id[i]]) return true;
-  const { explanation } = data.said;
-  for (let v = data.start[i]; v < data.start[i + 1]; v++) if (explanation[v] >= 0 && found.texts[explanation[v]]) return true;
+  const { explanation, extracted } = data.said;
+  for (let v = data.start[i]; v < data.start[i + 1]; v++) if ((explanation[v] >= 0 && found.texts[explanation[v]]) || (extracted[v] >= 0 && found.texts[extracted[v]])) return true;
   return false;
 }
 
@@ -53,9 +53,10 @@ export const VERDICTS = { met: 1, unmet: 0, none: -1 };
 
 function wantedVerdict(data, state, v) {
   work.verdicts++;
-  const { criterion, met, p } = data.said;
+  const { criterion, met, p, level, share } = data.said;
   if (state.criterion >= 0 && criterion[v] !== state.criterion) return false;
   if (state.tag >= 0 && !data.criteria[criterion[v]].tags.includes(state.tag)) return false;
-  if (state.verdict && met[v] !== VERDICTS[state.verdict]) return false;
+  if (state.level >= 0 && level[v] !== state.level) return false;
+  if (state.verdict && (met[v] !== VERDICTS[state.verdict] || (met[v] < 0 && share[v] === share[v]))) return false;
   return inRange(p[v], state.p);
 }

@@ -5,7 +5,7 @@ import { change, data, FILTERS, RANGES, START, state, view } from "./state.js";
 
 export function drawFilters() {
   if (document.activeElement !== $("q")) $("q").value = state.q;
-  $("status").value = state.status; $("tag").value = state.tag; $("verdict").value = state.verdict;
+  $("status").value = state.status; $("tag").value = state.tag; $("verdict").value = state.verdict; $("level").value = state.level;
   if ($("file")) $("file").value = state.file;
   for (const [key, ...ids] of RANGES) ids.forEach((id, at) => {
     if (document.activeElement !== $(id)) $(id).value = state[key] === null || Math.abs(state[key][at]) > 1e8 ? "" : +state[key][at].toFixed(4);

@@ -3,6 +3,7 @@ import { el } from "shared/dom.js";
 import { work } from "./filter.js";
 
 const AROUND = 6;
+const MOST_PRINTED = 500;
 
 // Columns: {name, width, text | node, sort, kind, about, least}. `sort` gives a number for each row, of which NaN comes
 // last; a column is left out of a table that is narrower than `least` pixels. `open` is told a row, and whether it was
@@ -11,10 +12,10 @@ export function grid(name, columns, open, more = {}) {
   const box = el("div", { class: `grid ${more.kind ?? ""}`.trim(), role: "grid", tabindex: "0", "aria-label": name });
   const head = el("div", { class: "head", role: "row" });
   const body = el("div", { class: "body", role: "rowgroup" });
-  const none = el("p", { class: "none", text: "Nothing fits these filters.", hidden: true });
+  const none = el("p", { class: "nothing", text: "Nothing fits these filters.", hidden: true });
   box.append(el("div", { role: "rowgroup", class: "heads" }, head), body);
   const outer = el("div", { class: "gridbox" }, box, none);
-  let all = new Int32Array(0), order = all, sort = more.sort ?? "", active = -1, shownFrom = -1, shownTo = -1;
+  let all = new Int32Array(0), order = all, sort = more.sort ?? "", active = -1, shownFrom = -1, shownTo = -1, printed = false;
   const id = index => `${more.id}-${index}`;
   let fitting = [];
 
@@ -49,8 +50,8 @@ export function grid(name, columns, open, more = {}) {
   function height() { return parseFloat(getComputedStyle(box).getPropertyValue("--row")) || 44; }
 
   function draw(again = false) {
-    const each = height(), from = Math.max(0, Math.floor(box.scrollTop / each) - AROUND);
-    const to = Math.min(order.length, Math.ceil((box.scrollTop + box.clientHeight) / each) + AROUND);
+    const each = height(), from = printed ? 0 : Math.max(0, Math.floor(box.scrollTop / each) - AROUND);
+    const to = Math.min(order.length, printed ? MOST_PRINTED : Math.ceil((box.scrollTop + box.clientHeight) / each) + AROUND);
     if (!again && from === shownFrom && to === shownTo) return;
     [shownFrom, shownTo] = [from, to];
     body.replaceChildren(...Array.from({ length: Math.max(to - from, 0) }, (_, n) => row(from + n, each)));
@@ -101,6 +102,9 @@ export function grid(name, columns, open, more = {}) {
     if (to !== undefined) { event.preventDefault(); move(to); }
     else if (event.key === "Enter" && active >= 0 && event.target === box) { event.preventDefault(); open(order[active], "enter"); }
   });
+  const print = is => { printed = is; draw(true); };
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
   new ResizeObserver(() => { fit(); draw(true); }).observe(box);
 
   return {

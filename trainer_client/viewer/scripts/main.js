@@ -64,10 +64,13 @@ function begin() {
   options($("tag"), data.tags.map((text, tag) => [tag, short(text, 60)]));
   for (const id of ["file", "a", "b"]) if ($(id)) options($(id), data.files.map((name, file) => [file, name]));
   $("tagbox").hidden = data.tags.length === 0;
+  const levels = [...new Set(data.said.level)].filter(text => text >= 0);
+  options($("level"), levels.map(text => [text, short(data.texts[text], 60)]));
+  $("levelbox").hidden = levels.length === 0;
   $("list").append(responses.outer); $("criteria").append(criteria.outer); $("tags").append(tags.outer);
   if (many) { $("pairs").append(pairs.outer); $("flips").append(flips.outer); }
   $("q").addEventListener("input", event => later({ q: event.target.value.trim() }));
-  for (const id of ["status", "tag", "file", "a", "b"]) $(id)?.addEventListener("change", event => change({ [id]: Number(event.target.value) }));
+  for (const id of ["status", "tag", "level", "file", "a", "b"]) $(id)?.addEventListener("change", event => change({ [id]: Number(event.target.value) }));
   for (const id of ["verdict", "by", "flipped"]) $(id)?.addEventListener("change", event => change({ [id]: event.target.value }));
   for (const [key, ...ids] of RANGES) for (const id of ids) $(id).addEventListener("input", () => {
     const [low, high] = ids.map(end => $(end).value);

@@ -17,7 +17,7 @@ export function drawOverview() {
   const inside = [];
   for (let v = 0; v < data.v; v++) {
     if (!kept[data.rowOf[v]]) continue;
-    if (data.said.met[v] < 0) missing++; else { known++; met += data.said.met[v]; }
+    if (data.said.met[v] >= 0) { known++; met += data.said.met[v]; } else missing += data.said.share[v] !== data.said.share[v];
     if ((state.criterion < 0 || data.said.criterion[v] === state.criterion) && (state.tag < 0 || data.criteria[data.said.criterion[v]].tags.includes(state.tag))) inside.push(v);
   }
   const even = equalGroups(rows);

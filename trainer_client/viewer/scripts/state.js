@@ -5,8 +5,8 @@ import { filtered, VERDICTS } from "./filter.js";
 
 export const data = decode(JSON.parse(document.getElementById("data").textContent));
 export const TABS = ["overview", "responses", "criteria", ...(data.tags.length ? ["tags"] : []), ...(data.files.length > 1 ? ["compare"] : [])];
-export const START = { tab: data.n > 1 ? "overview" : "responses", q: "", file: -1, status: -1, tag: -1, criterion: -1, verdict: "", score: null, coverage: null, step: null, p: null, row: data.n > 1 ? -1 : 0, sort: "", a: 0, b: Math.min(1, data.files.length - 1), by: "responses", flipped: "" };
-export const FILTERS = ["q", "file", "status", "tag", "criterion", "verdict", "score", "coverage", "step", "p"];
+export const START = { tab: data.n > 1 ? "overview" : "responses", q: "", file: -1, status: -1, tag: -1, criterion: -1, level: -1, verdict: "", score: null, coverage: null, step: null, p: null, row: data.n > 1 ? -1 : 0, sort: "", a: 0, b: Math.min(1, data.files.length - 1), by: "responses", flipped: "" };
+export const FILTERS = ["q", "file", "status", "tag", "criterion", "level", "verdict", "score", "coverage", "step", "p"];
 export const RANGES = [["score", "low", "high"], ["step", "first", "last"]];
 export const state = { ...START, ...read() };
 
@@ -29,7 +29,7 @@ export function read() {
 }
 
 function limit(key) {
-  return { row: data.n, file: data.files.length, a: data.files.length, b: data.files.length, status: data.texts.length, tag: data.tags.length, criterion: data.criteria.length }[key];
+  return { row: data.n, file: data.files.length, a: data.files.length, b: data.files.length, status: data.texts.length, tag: data.tags.length, criterion: data.criteria.length, level: data.texts.length }[key];
 }
 
 function write() {

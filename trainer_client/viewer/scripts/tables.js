@@ -4,7 +4,7 @@ import { fixed, percent, short, signedFixed, whole } from "shared/writing.js";
 import { compared, comparisonTiles } from "./compare.js";
 import { sortedBy } from "./data.js";
 import { goodness, talkText, textOf } from "./detail.js";
-import { interval, points, ribbon } from "./elements.js";
+import { interval, levelRibbon, points, ribbon } from "./elements.js";
 import { sharesBy } from "./figures.js";
 import { foundIn } from "./filter.js";
 import { grid } from "./grid.js";
@@ -56,10 +56,23 @@ const rateColumns = (of, name, title) => [
   { name: "Missing", width: "4.6rem", kind: "n", least: 640, text: k => of()[k].missing ? whole(of()[k].missing) : "", sort: k => of()[k].missing },
   { name: "Informative", width: "6rem", kind: "n", least: 640, text: k => percent(of()[k].informative), sort: k => of()[k].informative, about: "Share of the groups in which some answers meet it and some do not." },
 ];
+// How often each level of a criterion was taken, in the order of its levels.
+const graded = data.said.level.some(text => text >= 0);
+let levelCounts = [];
+function countLevels(kept) {
+  const found = [];
+  for (let v = 0; v < data.v; v++) if (kept[data.rowOf[v]] && data.said.level[v] >= 0) {
+    const own = found[data.said.criterion[v]] ??= new Map((data.said.levels(v) ?? []).map(([text]) => [text, 0]));
+    own.set(data.said.level[v], (own.get(data.said.level[v]) ?? 0) + 1);
+  }
+  return found;
+}
+
 const criteriaColumns = rateColumns(() => rateTables.criteria, [
   { name: "Points", width: "4.2rem", kind: "n", node: c => el("span", { class: data.fault[c] ? "fault" : "", text: points(data.criteria[c].points) }), sort: c => data.criteria[c].points ?? NaN },
   { name: "Criterion", width: "minmax(0, 1fr)", kind: "text", node: c => el("span", { class: "two" }, el("span", { dir: "auto", text: short(data.texts[data.criteria[c].text]) }), el("small", { dir: "auto", text: data.criteria[c].tags.map(tag => data.tags[tag]).join(" \u00b7 ") })) },
-], c => data.fault[c]);
+  graded && { name: "Levels", width: "9rem", least: 760, node: c => (levelCounts[c] ? levelRibbon([...levelCounts[c]].map(([text, n]) => [data.texts[text], n])) : el("span")), about: "How often each level was taken, the first one on the left." },
+].filter(Boolean), c => data.fault[c]);
 export const pickCriterion = criterion => change({ criterion, tag: -1, verdict: "", p: null, tab: "responses", row: -1 }, true);
 export const criteria = grid("Criteria", criteriaColumns, (c, how) => { if (how !== "move") pickCriterion(c); }, { id: "c", sort: "-Verdicts" });
 export const tags = grid("Tags", rateColumns(() => rateTables.tags, [{ name: "Tag", width: "minmax(0, 1fr)", kind: "text", text: t => data.tags[t] }], () => false),
@@ -91,6 +104,7 @@ const byTag = sortedBy(t => tagged[2 * t] * data.groups + data.group[data.rowOf[
 
 export function drawCriteria() {
   const rates = rateTables.criteria = sharesBy(data.criteria.length, byCriterion, v => data.said.criterion[v], v => v, data, view.chosen.kept);
+  if (graded) levelCounts = countLevels(view.chosen.kept);
   const found = state.q ? foundIn(data, state.q).texts : null;
   const here = [...rates.keys()].filter(c => rates[c] !== null && (state.tag < 0 || data.criteria[c].tags.includes(state.tag)) && (state.criterion < 0 || c === state.criterion));
   const named = found ? here.filter(c => found[data.criteria[c].text]) : here;
