@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page
 
 from testkit.browser import opened
 from testkit.processes import ROOT, Running
+from trainer_client import wire
 
 READY = "#judge:has-text('fingerprint')"
 
@@ -111,13 +112,14 @@ def test_a_criterion_has_every_field(page: Page) -> None:
     box.get_by_label("Decided by").select_option("contains")
     box.get_by_label("text", exact=True).fill("doctor")
     box.get_by_label("ignore case").uncheck()
+    box.get_by_label("looks at").select_option("all")
     assert box.get_attribute("data-sign") == "fault"
     page.fill("[aria-label='Criterion 1: points']", "-2.5")
     page.click("#add-criterion")
     page.keyboard.type("Is kind.")
     sent = scored(page)["items"][0]["rubric"]
     tags = {"category": "essential", "axis": "accuracy", "kind": "factual", "seen": ""}
-    verifier = {"rule": "contains", "text": "doctor", "ignore_case": False}
+    verifier = {"rule": "contains", "text": "doctor", "ignore_case": False, "on": "all"}
     first = {"text": "Names a doctor.", "points": -2.5, "tags": tags, "id": "doctor", "polarity": "negative"}
     assert sent == [{**first, "verifier": verifier}, {"text": "Is kind.", "points": 1}]
     page.click("[aria-label='Remove criterion 1']")
@@ -127,15 +129,45 @@ def test_a_criterion_has_every_field(page: Page) -> None:
 def test_levels_are_written_one_a_line(page: Page) -> None:
     rubric(page, "4: Names causes.")
     page.click("[aria-label='Criterion 1: more fields']")
-    page.click("summary:has-text('Levels')")
+    page.get_by_label("The judge says").select_option("levels")
+    page.fill("textarea[id$=-levels]", "0: Names none.\n0.5: Names one.\nNames both.")
+    assert "Line 3 has no value in front" in page.inner_text("[id$=-levels-hint]")
     page.fill("textarea[id$=-levels]", "0: Names none.\n0.5: Names one.\n1: Names both.")
+    assert page.inner_text("[id$=-levels-hint]") == ""
+    levels = [("Names none.", 0), ("Names one.", 0.5), ("Names both.", 1)]
+    assert first_criterion(page)["levels"] == [{"text": text, "value": value} for text, value in levels]
+
+
+def first_criterion(page: Page) -> dict[str, Any]:
     code(page, "JSON")
-    levels = json.loads(page.inner_text("#snippet"))["items"][0]["rubric"][0]["levels"]
-    assert levels == [
-        {"text": "Names none.", "value": 0},
-        {"text": "Names one.", "value": 0.5},
-        {"text": "Names both.", "value": 1},
-    ]
+    found: dict[str, Any] = json.loads(page.inner_text("#snippet"))["items"][0]["rubric"][0]
+    return found
+
+
+def test_a_criterion_asks_for_choices_or_for_a_value(page: Page) -> None:
+    """Each request is one that the service takes: it names no field of it, though the bundled judge answers none."""
+    rubric(page, "4: Recommends something.")
+    page.click("[aria-label='Criterion 1: more fields']")
+    page.get_by_label("The judge says").select_option("choices")
+    page.fill("textarea[id$=-choices]", "1: Rest.\n1: Exercise.\n0: Neither.")
+    assert [one["value"] for one in first_criterion(page)["choices"]] == [1, 1, 0]
+    page.get_by_label("The judge says").select_option("extract")
+    page.get_by_label("It extracts").select_option("choice")
+    page.get_by_label("The values to choose from, one a line").fill("rest\nexercise")
+    page.get_by_label("What the judge looks for").fill("What the response recommends.")
+    page.get_by_label("Met where it passes").select_option("exact")
+    page.get_by_label("gold", exact=True).fill("rest")
+    sent = first_criterion(page)
+    rule = {"rule": "exact", "gold": "rest"}
+    about = "What the response recommends."
+    assert sent["extract"] == {"type": "choice", "instructions": about, "rule": rule, "choices": ["rest", "exercise"]}
+    assert "choices" not in sent and "verifier" not in sent
+    assert wire.Criterion.model_validate(sent).extract is not None
+    page.reload()
+    assert first_criterion(page)["extract"] == sent["extract"], "it survives a reload"
+    page.click("[aria-label='Criterion 1: more fields']")
+    page.get_by_label("The judge says").select_option("met")
+    assert first_criterion(page).keys() == {"text", "points"}
 
 
 @pytest.mark.parametrize(
@@ -159,6 +191,12 @@ def test_a_rubric_of_any_format_is_pasted(page: Page, pasted: str, read: str, po
 def test_what_cannot_be_read_is_said_and_changes_nothing(page: Page) -> None:
     rubric(page, "Names a doctor.")
     assert "line 1 names no points" in page.inner_text("#paste-said")
+    assert page.locator(".criterion").count() == 4
+
+
+def test_a_rubric_that_is_too_long_is_said_to_be(page: Page) -> None:
+    rubric(page, "\n".join(f"{n + 1}: Names cause {n}." for n in range(1000)))
+    assert "It was not read: 1000 criteria; this service takes at most" in page.inner_text("#paste-said")
     assert page.locator(".criterion").count() == 4
 
 

@@ -1,12 +1,15 @@
 """The page says in plain words what is the matter: no service, no key, a full queue, a verdict that is not there."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from service.api.reference import RULES
 from testkit.browser import opened
-from tests.e2e.scripted_page import KEY, URL, ScriptedPage, problem, result, verdict
+from tests.e2e.scripted_page import KEY, PAGE, URL, ScriptedPage, problem, result, verdict
+from trainer_client import wire
 
 READY = "#judge:has-text('fingerprint f')"
 
@@ -221,32 +224,47 @@ def test_a_deployment_of_several_judges_is_chosen_from(blank: Page) -> None:
         {"judge": "small", "status": "ok", "met": True, "p": 0.9},
         {"judge": "large", "status": "timeout", "met": None, "p": None},
     ]
-    scripted.results = [[result(verdict(members=said))]]
+    of_both = result(verdict(members=said, disagreement=0.25, extracted="42"))
+    scripted.results = [[of_both]]
     page = scripted.open()
     page.wait_for_selector("#first-judge")
     assert page.locator("#first-judge option[disabled]").inner_text() == "large (remote) (not now)"
     page.select_option("#first-judge", "both")
+    for _ in range(page.locator(".criterion").count() - 1):
+        page.click("[aria-label='Remove criterion 2']")
     score(page)
     assert scripted.asked[0]["judge"] == "both"
     page.click("#compare")
     page.select_option("#second-mode", "reasoned")
+    scripted.results = [[of_both], [result(verdict(met=False, p=0.2), score=0.0)]]
     score(page)
+    assert page.inner_text("#pair-said") == "1 of 1 verdicts flip, and the reward changes by −1."
+    assert page.locator(".pair tr.flips td").all_text_contents() == ["✓met 0.9", "✗not met 0.2"]
     ways = ["Criterion", "both · verdict · healthbench", "both · reasoned · healthbench"]
     assert page.locator(".pair thead th").all_inner_texts() == ways
-    assert "Judges: small: met (0.9), large: timeout" in page.inner_text("[data-criterion='0']")
+    row = page.locator("[data-criterion='0']")
+    assert row.locator(".extracted").inner_text() == "Extracted: 42"
+    assert row.locator(".inside p").inner_text() == "2 judges, 1 of 1 say met, their P(met) differ by 0.25"
+    told = row.locator(".inside li").evaluate_all("all => all.map(one => [...one.children].map(a => a.textContent))")
+    assert told == [["small", "", "met 0.90"], ["large", "", "out of time"]]
+    assert row.locator(".inside li svg").count() == 1, "a judge that failed has no bar, which would be a zero"
+    assert "two askings" not in row.inner_text()
 
 
 def test_a_level_is_shown_with_its_neighbours(scripted: ScriptedPage) -> None:
     page = scripted.open()
     page.click("[aria-label='Criterion 1: more fields']")
-    page.click("summary:has-text('Levels')")
+    page.get_by_label("The judge says").select_option("levels")
     page.fill("textarea[id$=-levels]", "0: None.\n0.5: One.\n1: Both.")
-    graded = verdict(level=1, p_levels=[0.2, 0.7, 0.1], value=0.45, met=None, points=7.0)
+    graded = verdict(level=1, p_levels=[0.2, 0.7, 0.1], value=0.45, met=True, p=0.8, points=7.0)
     met = [verdict(id=str(n), points=p) for n, p in ((1, 3.0), (2, 2.0), (3, -5.0))]
     scripted.results = [[result(graded, *met, score=0.292)]]
     score(page)
     row = page.locator("[data-criterion='0']")
-    assert "level 2" in row.inner_text() and row.locator(".levels .chosen").inner_text() == "0.70 2: One."
+    assert "level 2 of 3" in row.inner_text()
+    assert row.locator(".inside .chosen > span").all_inner_texts() == ["2: One.", "0.70"]
+    widths = row.locator(".inside rect.fill").evaluate_all("all => all.map(one => Number(one.getAttribute('width')))")
+    assert widths == pytest.approx([40, 140, 20]), "drawn to scale"
     assert row.locator(".share > .n").inner_text() == "+0.292", "half of 7 of 12 points"
 
 
@@ -258,3 +276,35 @@ def test_an_unproven_judge_is_called_one(blank: Page, trust: str, toy: bool, sho
     page.wait_for_selector(READY)
     assert page.is_visible("#unproven") is shown
     assert page.is_visible("#toy") is toy
+
+
+def test_every_example_is_a_request_that_the_service_takes(scripted: ScriptedPage) -> None:
+    page = scripted.open()
+    page.click("#code summary")
+    page.click("#languages button:has-text('JSON')")
+    names = page.locator("#examples option").all_inner_texts()[1:]
+    assert len(names) == 4
+    for name in names:
+        page.select_option("#examples", label=name)
+        sent = wire.ScoreRequest.model_validate_json(page.inner_text("#snippet"))
+        assert sent.items[0].rubric is not None and len(sent.items[0].rubric.criteria) >= 3
+
+
+def test_the_page_offers_all_that_the_contract_has(scripted: ScriptedPage) -> None:
+    page = scripted.open()
+    page.wait_for_selector(READY)
+
+    def offered(selector: str) -> set[str]:
+        return set(page.locator(f"{selector} >> option").evaluate_all("all => all.map(one => one.value)")) - {""}
+
+    assert offered("#first-aggregation") == set(get_args(wire.AggregationName))
+    assert offered("#first-mode") == set(get_args(wire.Mode))
+    page.click("#options summary")
+    assert offered("#first-unjudged") == set(get_args(wire.Unjudged))
+    page.click("[aria-label='Criterion 1: more fields']")
+    rules = {one.model_json_schema()["properties"]["rule"]["const"] for one in RULES}
+    assert offered("select[id$=-rule]") == rules
+    page.locator("select[id$=-kind]").select_option("extract")
+    assert offered("select[id$=-type]") == set(get_args(wire.ExtractType))
+    script = PAGE[PAGE.index("const STATUS") :].split("\n")[0]
+    assert [one for one in get_args(wire.CriterionStatus) if one != "ok" and f"{one}: " not in script] == []

@@ -33,7 +33,7 @@ export function probability(p, raw, threshold) {
   if (p === null && raw === null) return el("span", { class: "soft", text: "–" });
   const at = value => value * WIDE;
   return frame(12, "probability", svg("rect", { x: 0, width: WIDE, y: 3, height: 6, class: "track" }), bar(0, at(p ?? raw), 3, 6, "fill"),
-    raw !== null && p !== null && Math.abs(raw - p) > 1e-9 && bar(at(raw) - 1, at(raw) + 1, 0, 12, "raw"), line(at(threshold), 12, "zero"));
+    raw !== null && p !== null && Math.abs(raw - p) > 1e-9 && bar(at(raw) - 1, at(raw) + 1, 0, 12, "raw"), threshold !== null && line(at(threshold), 12, "zero"));
 }
 
 export function spread(scores, mean, std, names) {

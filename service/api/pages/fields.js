@@ -11,9 +11,10 @@ export function later(ms, work) {
   return (...given) => { clearTimeout(timer); timer = setTimeout(() => work(...given), ms); };
 }
 
-// A text in its own direction that grows with what is written.
+// A text in its own direction that grows with what is written: by the style where the browser can, else by hand.
 export function area(attributes) {
   const one = el("textarea", { rows: 2, dir: "auto", spellcheck: "true", ...attributes });
+  if (CSS.supports("field-sizing", "content")) return one;
   const grow = () => {
     one.style.height = "auto";
     one.style.height = `${Math.min(one.scrollHeight + 2, MOST_PX)}px`;

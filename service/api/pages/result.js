@@ -2,17 +2,17 @@
 import { el } from "shared/dom.js";
 import { fixed, number, plural, short, signed } from "shared/writing.js";
 import { probability, rewardAxis, scaleOf, stepBar } from "./drawing.js";
+import { extractedText, levelRows, memberRows, STATUS } from "./evidence.js";
 import { AGGREGATIONS, aggregationName, bodyOf } from "./options.js";
 import { askJson } from "./service.js";
 import { steps } from "./shares.js";
 
-const STATUS = { abstained: "abstained", timeout: "out of time", overloaded: "judge was full", too_long: "too long to judge", unparseable: "answer not readable", verifier_error: "rule failed", engine_error: "judge failed", cancelled: "stopped" };
 const graded = verdict => typeof verdict.level === "number";
-export const verdictWord = verdict => (verdict.status !== "ok" ? STATUS[verdict.status] ?? verdict.status : graded(verdict) ? `level ${verdict.level + 1}` : verdict.met ? "met" : "not met");
+export const verdictWord = verdict => (verdict.status !== "ok" ? STATUS[verdict.status] ?? verdict.status : graded(verdict) ? `level ${verdict.level + 1}${verdict.p_levels ? ` of ${verdict.p_levels.length}` : ""}` : verdict.met ? "met" : "not met");
 function verdictKind(verdict) {
   if (verdict.status !== "ok") return "wait";
   if (verdict.points === 0) return "soft";
-  return (graded(verdict) ? verdict.value >= 0.5 : verdict.met) === verdict.points > 0 ? "good" : "bad";
+  return verdict.met === verdict.points > 0 ? "good" : "bad";
 }
 const MARK = { good: "✓", bad: "✗", wait: "!", soft: "·" };
 
@@ -56,9 +56,8 @@ function stepRow(text, step, at, said) {
 function whyRow(verdict, row, step, at, context) {
   const p = verdict.p ?? null, raw = verdict.p_raw ?? null;
   const said = verdict.points === 0 ? "not counted" : !step ? "" : step.to === undefined ? `${signed(step.low - step.from)} to ${signed(step.high - step.from)}` : signed(step.to - step.from);
-  const facts = [verdict.source === "judge" ? "" : verdict.source, verdict.extracted && `found: ${short(verdict.extracted, 60)}`, raw !== null && p !== null && Math.abs(p - raw) > 5e-4 && `raw ${number(raw)}`,
-    typeof verdict.disagreement === "number" && `two askings differ by ${number(verdict.disagreement)}`, typeof verdict.label_mass === "number" && verdict.label_mass < 0.9 && `label mass ${number(verdict.label_mass, 2)}`].filter(Boolean);
-  const members = verdict.members?.map(one => `${one.judge}: ${one.status === "ok" ? (one.met ? "met" : "not met") : one.status}${typeof one.p === "number" ? ` (${number(one.p)})` : ""}`);
+  const facts = [verdict.source === "judge" ? "" : verdict.source, raw !== null && p !== null && Math.abs(p - raw) > 5e-4 && `raw ${number(raw)}`,
+    typeof verdict.disagreement === "number" && !verdict.members && `two askings differ by ${number(verdict.disagreement)}`, typeof verdict.label_mass === "number" && verdict.label_mass < 0.9 && `label mass ${number(verdict.label_mass, 2)}`].filter(Boolean);
   const note = el("div", { class: "explanation", "aria-live": "polite" });
   if (verdict.explanation) note.append(el("p", { dir: "auto", text: verdict.explanation }));
   return el("li", { class: "step", "data-criterion": verdict.id },
@@ -67,16 +66,9 @@ function whyRow(verdict, row, step, at, context) {
       el("div", { class: "row small" }, badge(verdict), el("span", { class: "soft n", text: `${signed(verdict.points)} ${Math.abs(verdict.points) === 1 ? "point" : "points"}` }), ...facts.map(text => el("span", { class: "chip n", text })),
         explainButton(verdict, row, note, context)),
       verdict.detail && el("p", { class: "small wait", text: verdict.detail }),
-      members && el("p", { class: "small soft", text: `Judges: ${members.join(", ")}` }),
-      levelBars(verdict, row), note),
+      extractedText(verdict), memberRows(verdict, context.threshold), levelRows(verdict, row), note),
     el("div", { class: "p" }, el("span", { class: "unseen", text: "P(met)" }), probability(p, raw, context.threshold), el("span", { class: "n small", text: p === null && raw === null ? "" : (p ?? raw).toFixed(3) })),
     el("div", { class: "share" }, step ? stepBar({ ...step, first: context.first }, at) : el("span"), el("span", { class: "n", text: said })));
-}
-
-function levelBars(verdict, row) {
-  const options = row?.levels ?? row?.choices;
-  if (!verdict.p_levels || !options) return null;
-  return el("ul", { class: "levels small soft" }, ...verdict.p_levels.map((p, index) => el("li", { class: index === verdict.level ? "chosen" : "", dir: "auto", text: `${fixed(p, 2)} ${index + 1}: ${short(options[index]?.text ?? "", 80)}` })));
 }
 
 // Asks the judge for its reasons, about this criterion alone.
@@ -94,7 +86,7 @@ function explainButton(verdict, row, note, { asked, info }) {
       delete item.responses;
       const answer = await askJson("v1/score", { body: { ...body, items: [{ ...item, response: asked.response }] } });
       const told = answer.results[0].criteria[0];
-      const other = told.status === "ok" && told.met !== verdict.met;
+      const other = told.status === "ok" && verdictWord(told) !== verdictWord(verdict);
       note.replaceChildren(el("p", { dir: "auto", text: told.explanation ?? `No reasons: ${told.detail ?? told.status}.` }),
         el("p", { class: `small ${other ? "wait" : "soft"}`, text: told.status === "ok" ? `With its reasons it says: ${verdictWord(told)}.${other ? " That is another verdict than the one that was scored." : ""}` : "" }));
     } catch (error) {

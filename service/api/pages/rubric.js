@@ -2,7 +2,7 @@
 import { $, el } from "shared/dom.js";
 import { plural, short, signed } from "shared/writing.js";
 import { area, later } from "./fields.js";
-import { ruleFields } from "./rules.js";
+import { kindFields, kindMarks } from "./kinds.js";
 import { askJson } from "./service.js";
 import { criterion, state } from "./state.js";
 
@@ -46,8 +46,11 @@ function remove(row, index) {
   boxOf(state.rubric[Math.max(0, index - 1)]).querySelector("textarea").focus();
 }
 
+// The points as they are counted: the polarity decides their sign.
+const worth = row => (row.polarity ? (row.polarity === "positive" ? 1 : -1) * Math.abs(row.points) : row.points);
+
 function drawSum() {
-  const rows = filled(), sum = keep => rows.filter(row => keep(row.points)).reduce((total, row) => total + row.points, 0);
+  const rows = filled(), sum = keep => rows.map(worth).filter(keep).reduce((total, points) => total + points, 0);
   $("rubric-sum").textContent = `${plural(rows.length, "criterion", "criteria")}, best ${signed(sum(points => points > 0))}, worst ${signed(sum(points => points < 0))}`;
 }
 
@@ -67,14 +70,14 @@ function rowOf(row, index) {
     !row.open && marks(row),
     row.open && more(row, name, touched),
     el("ul", { class: "findings", hidden: true }));
-  const paint = () => box.setAttribute("data-sign", row.points === 0 ? "none" : (row.polarity ? row.polarity === "positive" : row.points > 0) ? "wanted" : "fault");
+  const paint = () => box.setAttribute("data-sign", worth(row) === 0 ? "none" : worth(row) > 0 ? "wanted" : "fault");
   paint();
   return box;
 }
 
 function marks(row) {
   const { category, ...tags } = row.tags ?? {};
-  const shown = [category, row.verifier && `rule ${row.verifier.rule}`, row.levels && plural(row.levels.length, "level"), row.choices && plural(row.choices.length, "choice"), row.polarity && polarities[row.polarity],
+  const shown = [category, ...kindMarks(row), row.polarity && polarities[row.polarity],
     ...Object.entries(tags).map(([tag, value]) => (value ? `${tag}: ${value}` : tag))].filter(Boolean);
   return shown.length > 0 && el("div", { class: "row marks" }, ...shown.map(text => el("span", { class: "chip", text: short(text, 60) })));
 }
@@ -90,24 +93,13 @@ function more(row, name, touched) {
         el("option", { value: "", text: "none" }), ...[...new Set([...CATEGORIES, ...(category ? [category] : [])])].map(one => el("option", { text: one, selected: one === category })))),
       field("Meeting it is", el("select", { id: `${name}-polarity`, onchange: event => { if (event.target.value) row.polarity = event.target.value; else delete row.polarity; touched(); draw(); } },
         ...Object.entries(polarities).map(([value, text]) => el("option", { value, text, selected: value === (row.polarity ?? "") }))))),
-    ruleFields(row, name, touched, () => { draw(); boxOf(row).querySelector("select[id$=-rule]").focus(); }),
+    ...kindFields(row, name, touched, id => { draw(); $(id)?.focus(); }),
     field("Tags", el("input", { id: `${name}-tags`, class: "wide", dir: "auto", placeholder: "axis: accuracy, kind: factual", value: Object.entries(tags).map(([tag, value]) => (value ? `${tag}: ${value}` : tag)).join(", "),
       oninput: event => put(parts().category, tagsOf(event.target.value)) })),
-    field("Id", el("input", { id: `${name}-id`, value: row.id ?? "", oninput: event => { row.id = event.target.value.trim(); touched(); } })),
-    levelFields(row, name, touched));
+    field("Id", el("input", { id: `${name}-id`, value: row.id ?? "", oninput: event => { row.id = event.target.value.trim(); touched(); } })));
 }
 
 const tagsOf = text => Object.fromEntries(text.split(",").map(one => one.trim()).filter(Boolean).map(one => { const [tag, ...value] = one.split(":"); return [tag.trim(), value.join(":").trim()]; }));
-
-// Levels stand one a line: a value, then what is true of the response at it.
-function levelFields(row, name, touched) {
-  const id = `${name}-levels`;
-  const read = text => text.split("\n").map(line => line.trim().match(/^(-?\d*\.?\d+)\s*[:\s]\s*(.+)$/)).filter(Boolean).map(found => ({ text: found[2], value: Number(found[1]) }));
-  return el("details", { open: Boolean(row.levels) }, el("summary", { text: "Levels, in place of met or not met" }),
-    el("label", { for: id, text: "One a line: a value from 0 to 1, then what is true at it" }),
-    el("textarea", { id, rows: 3, dir: "auto", placeholder: "0: Names no cause.\n0.5: Names one cause.\n1: Names both causes.", value: (row.levels ?? []).map(one => `${one.value ?? ""}: ${one.text}`).join("\n"),
-      oninput: event => { const levels = read(event.target.value); if (levels.length) row.levels = levels; else delete row.levels; touched(); } }));
-}
 
 // The lint.
 
