@@ -5,11 +5,11 @@ Guarantees: a file that cannot be read, or that is no calibration file of this v
 
 from pathlib import Path
 
+from service.api.operator_files.reading import read_named
 from service.errors import ConfigurationError
 from service.modes.calibration import Calibration, Line, Prior, SelectedCurve, Steps
 from service.modes.level_calibration import LevelCalibration
 from service.rubrics.debias import ErrorRates
-from service.tenancy.regular_file import read_bounded
 from trainer_client import wire
 
 _MOST_BYTES = 16 * 1024 * 1024
@@ -19,12 +19,7 @@ def read_calibration_file(file: Path | None) -> tuple[list[Calibration], list[Le
     """Those of P(met), and those of levels; none without a file. Raises ConfigurationError."""
     if file is None:
         return [], []
-    try:
-        text = read_bounded(file, _MOST_BYTES)
-    except OSError as error:
-        raise ConfigurationError(f"`calibration` cannot be read: {error}") from None
-    if len(text) > _MOST_BYTES:
-        raise ConfigurationError(f"`calibration`: {file} is larger than {_MOST_BYTES} bytes")
+    text = read_named("calibration", file, _MOST_BYTES)
     try:
         found = wire.parse_calibrations(text)
     except ValueError as error:

@@ -5,9 +5,9 @@ Guarantees: a file that cannot be read, or that is no plan file of this version,
 
 from pathlib import Path
 
+from service.api.operator_files.reading import read_named
 from service.errors import ConfigurationError
 from service.judges.cascade_judgement import Band, CascadePlan, Step
-from service.tenancy.regular_file import read_bounded
 from trainer_client import wire
 
 _MOST_BYTES = 1024 * 1024
@@ -15,12 +15,7 @@ _MOST_BYTES = 1024 * 1024
 
 def read_plan_file(file: Path) -> CascadePlan:
     """Raises ConfigurationError."""
-    try:
-        text = read_bounded(file, _MOST_BYTES)
-    except OSError as error:
-        raise ConfigurationError(f"`plan` cannot be read: {error}") from None
-    if len(text) > _MOST_BYTES:
-        raise ConfigurationError(f"`plan`: {file} is larger than {_MOST_BYTES} bytes")
+    text = read_named("plan", file, _MOST_BYTES)
     try:
         found = wire.read_cascade_plan(text)
     except ValueError as error:

@@ -13,12 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from service.api import problems, translate
+from service.api.operator_files.reading import read_named
 from service.errors import ConfigurationError
 from service.rubrics.rubric import Candidate
 from service.scoring.exam.questions import Exam, Question
 from trainer_client import wire
 
 EXAM_FILE = Path(__file__).parents[2] / "scoring" / "exam" / "questions.jsonl"
+_MOST_BYTES = 64 * 1024 * 1024
 MOST_QUESTIONS = 2_000
 """A file of canaries has at most so many labels: all of them are judged again and again."""
 
@@ -33,10 +35,7 @@ def built_in_exam() -> Exam:
 
 def read_labelled_rows(file: Path, setting: str) -> tuple[Question, ...]:
     """The questions in a file that a setting names. Raises ConfigurationError."""
-    try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        raise ConfigurationError(f"`{setting}` cannot be read: {error}") from error
+    lines = read_named(setting, file, _MOST_BYTES).splitlines()
     found: list[Question] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
