@@ -23,7 +23,8 @@
 `api/problems.py` maps the codes to HTTP status numbers. Messages carry no text of a request.
 """
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 
 class RubricdError(Exception):
@@ -120,8 +121,31 @@ class NotJudged(RequestError):
         self.retry_after_s = retry_after_s
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a judge's server says that an answer took. `cost` is in US dollars, None where it names none."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    cost: float | None = None
+
+    @property
+    def computed_tokens(self) -> int:
+        """Those that were read and written now."""
+        return self.prompt_tokens - self.cached_tokens + self.generated_tokens
+
+
 class JudgementError(RubricdError):
-    """One judgement has no verdict. `code` is the criterion's status on the wire."""
+    """One judgement has no verdict. `code` is the criterion's status on the wire. `spent` is what the server took for
+    it all the same, None where nobody says."""
+
+    spent: Spent | None = None
+
+    def after(self, spent: Spent) -> Self:
+        """This error, of an answer that took so much."""
+        self.spent = spent
+        return self
 
 
 class TimedOut(JudgementError):

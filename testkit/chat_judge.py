@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from service.engine.chat.engine import ChatEngine
+from service.engine.upstream.text_server import TextServerOptions
 
 Fault = Exception | httpx.Response | Callable[[dict[str, Any]], Any]
 
@@ -72,5 +73,6 @@ class ChatJudge(httpx.AsyncBaseTransport):
         return {"model": self.model, "choices": [choice], "usage": usage}
 
 
-async def connect(server: httpx.AsyncBaseTransport, **more: Any) -> ChatEngine:
-    return await ChatEngine.connect("http://127.0.0.1/v1", "judge", labels=("Yes", "No"), transport=server, **more)
+async def connect(server: httpx.AsyncBaseTransport, *, votes: int = 5, **more: Any) -> ChatEngine:
+    options = TextServerOptions("chat", "http://127.0.0.1/v1", "judge", transport=server, **more)
+    return await ChatEngine.connect(options, labels=("Yes", "No"), votes=votes)

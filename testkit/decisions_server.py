@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 
-from service.clock import Clock
-from service.engine.decisions.engine import DecisionsEngine
+from service.clock import Clock, SystemClock
+from service.engine.decisions.engine import CRITERION, DecisionsEngine
 from service.engine.decisions.protocol import ProtocolName
+from service.engine.upstream.text_server import TextServerOptions
 
 Fault = Exception | httpx.Response | Callable[[dict[str, Any]], Any] | str
 
@@ -71,8 +72,16 @@ class DecisionsServer(httpx.AsyncBaseTransport):
 
 
 async def connect(
-    server: httpx.AsyncBaseTransport, *, protocol: ProtocolName = "system_one", clock: Clock | None = None, **more: Any
+    server: httpx.AsyncBaseTransport,
+    *,
+    protocol: ProtocolName = "system_one",
+    framing: str = CRITERION,
+    questions_per_call: int = 64,
+    clock: Clock | None = None,
+    **more: Any,
 ) -> DecisionsEngine:
+    more["clock"] = clock or SystemClock()
+    options = TextServerOptions("decisions", "http://127.0.0.1/v1", "jev-latest", transport=server, **more)
     return await DecisionsEngine.connect(
-        "http://127.0.0.1/v1", "jev-latest", protocol=protocol, clock=clock, transport=server, **more
+        options, protocol=protocol, framing=framing, questions_per_call=questions_per_call
     )

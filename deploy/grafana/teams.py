@@ -170,13 +170,19 @@ _COST: tuple[Panel, ...] = (
         "Cost by team in the time range",
         "Judge time is engine time, divided among teams by their tokens. Cost is judge time multiplied by the price of "
         "one judge-hour, which you enter above; without a price there is no cost. Idle time is in no row, so the rows "
-        "add up to less than the bill. Dollars are what the judge's server reports, where it reports any.",
+        "add up to less than the bill. Dollars are what judges' servers report; they are not all of the cost where "
+        "there are answers without a price.",
         (
             Query(_SECONDS, "Judge time", right="s"),
             Query(increase("rubricd_team_tokens_total", TEAM, by="team", within="$__range"), "Tokens", right="short"),
             Query(increase("rubricd_items_total", TEAM, by="team", within="$__range"), "Responses", right="short"),
             Query(f"{_SECONDS} / 3600 * $price and on () vector($price) > 0", "Cost"),
             Query(increase("rubricd_team_cost_dollars_total", TEAM, by="team", within="$__range"), "Dollars"),
+            Query(
+                increase("rubricd_team_unpriced_judgements_total", TEAM, by="team", within="$__range"),
+                "Without a price",
+                right="short",
+            ),
         ),
         key="team",
         width=14,

@@ -49,8 +49,6 @@ async def record(
 def count_lookups(telemetry: Telemetry, team: str, items: int, usage: Usage) -> RequestSummary:
     """Counts where a request's verdicts came from."""
     redis = usage.shared_hits
-    if usage.cost is not None:
-        telemetry.count_cost(team, usage.cost)
     telemetry.count_cache_lookups(
         memory=usage.cache_hits - redis,
         redis=redis,
@@ -74,8 +72,9 @@ def count_use(use: TeamUse, responses: int, usage: Usage) -> None:
     use.cache_hits += usage.cache_hits
     use.deduplicated += usage.deduplicated
     use.tokens += usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens
-    if usage.cost is not None:
-        use.cost = (use.cost or 0.0) + usage.cost
+    use.dollars += usage.dollars
+    use.priced += usage.priced
+    use.unpriced += usage.unpriced
 
 
 def _parts(scored: Sequence[Scored]) -> Iterator[Sequence[Scored]]:

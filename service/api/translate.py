@@ -204,6 +204,7 @@ def team_usage(team: Team, use: TeamUse, reserved_tokens: int) -> wire.TeamUsage
         deduplicated=use.deduplicated,
         tokens=use.tokens,
         cost=use.cost,
+        cost_reported=use.cost_reported,
         cache_share=use.cache_hits / queries if queries else None,
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from service.errors import JudgementError
+from service.errors import JudgementError, Spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +62,13 @@ class LabelLogprobs:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """P(met) as a server says it that reads texts. `label_mass` is None where the server does not tell it, and a
-    decision that was written has an explanation. Tokens and `cost`, in US dollars, are as the server counts them; those
-    of a call stand at one of its decisions, and `cost` is None where the server names none."""
+    decision that was written has an explanation. What a call took stands at one of its outcomes; the others took
+    nothing, and have no price where the call has none."""
 
     p_met: float
     label_mass: float | None = None
     explanation: str | None = None
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    generated_tokens: int = 0
-    cost: float | None = None
+    spent: Spent = field(default_factory=Spent)
 
 
 Outcome = LabelLogprobs | Decision | JudgementError

@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from service.engine.base import Engine, ReadsTexts
 from service.engine.identity import hash_files, weight_files
+from service.engine.upstream.client import open_client
+from service.engine.upstream.text_server import TextServerOptions
+from service.engine.upstream.urls import base_url
 from service.errors import ConfigurationError
 from service.observability.logging_setup import current_form
 from service.settings import EngineSettings
 
 if TYPE_CHECKING:
+    import httpx
+
     from service.engine.remote.engine import LabelTexts
 
 log = logging.getLogger(__name__)
@@ -111,16 +116,36 @@ async def _remote_by_text(settings: EngineSettings, tokenizer: Any) -> LoadedJud
 async def _connect(settings: EngineSettings, label_texts: "LabelTexts | None") -> Engine:
     from service.engine.remote.engine import RemoteEngine
 
-    if settings.remote_url is None or settings.judge is None:
-        raise ConfigurationError("engine `remote` needs `remote_url` (the server) and `judge` (its tokenizer)")
+    url, _ = remote_server(settings)
     return await RemoteEngine.connect(
-        settings.remote_url,
+        url,
         model=settings.remote_model,
         api_key=settings.remote_key,
         revision=settings.revision or "undeclared",
         label_texts=label_texts,
         max_model_len=settings.max_model_len,
     )
+
+
+def remote_server(settings: EngineSettings) -> tuple[str, str]:
+    """The URL of engine `remote`, and its tokenizer. Raises ConfigurationError."""
+    if settings.remote_url is None or settings.judge is None:
+        raise ConfigurationError("engine `remote` needs `remote_url` (the server) and `judge` (its tokenizer)")
+    return base_url(settings.remote_url, "remote_url"), settings.judge
+
+
+async def look_at_remote(
+    settings: EngineSettings, *, timeout_s: float, transport: "httpx.AsyncBaseTransport | None" = None
+) -> tuple[str, str, int]:
+    """The URL of engine `remote`, the model that it serves and its longest prompt, as the start learns them. Raises
+    ConfigurationError."""
+    from service.engine.remote.engine import longest_prompt
+    from service.engine.remote.identity import first_look
+
+    url, _ = remote_server(settings)
+    async with open_client(url, settings.remote_key, timeout_s=timeout_s, connections=1, transport=transport) as client:
+        served = await first_look(client, url, settings.remote_model)
+    return url, served.model, longest_prompt(served, settings.max_model_len, url)
 
 
 async def _fake(settings: EngineSettings, judge: str) -> Engine:
@@ -149,19 +174,11 @@ ENGINES: Mapping[str, Callable[[EngineSettings, str], Awaitable[Engine]]] = {
 async def _decisions(settings: EngineSettings) -> LoadedJudge:
     from service.engine.decisions.engine import DecisionsEngine
 
-    if settings.decisions_url is None or settings.decisions_model is None:
-        raise ConfigurationError("engine `decisions` needs `decisions_url` (the server) and `decisions_model`")
-    _refuse_judge(settings)
     engine = await DecisionsEngine.connect(
-        settings.decisions_url,
-        settings.decisions_model,
+        server_options(settings),
         protocol=settings.decisions_protocol,
-        api_key=settings.decisions_key,
         framing=settings.decisions_framing,
-        expected_model=settings.revision,
-        max_model_len=settings.max_model_len or TEXT_WORDS,
         questions_per_call=settings.decisions_questions,
-        timeout_s=settings.decisions_timeout_s,
     )
     written = {"reasoned": "a server of typed decisions gives P(met), and writes no reasons"}
     return LoadedJudge(engine, None, reads_texts=ReadsTexts(engine.referable, written))
@@ -170,30 +187,26 @@ async def _decisions(settings: EngineSettings) -> LoadedJudge:
 async def _chat(settings: EngineSettings) -> LoadedJudge:
     from service.engine.chat.engine import ChatEngine
 
-    if settings.chat_url is None or settings.chat_model is None:
-        raise ConfigurationError("engine `chat` needs `chat_url` (the API) and `chat_model`")
-    _refuse_judge(settings)
-    engine = await ChatEngine.connect(
-        settings.chat_url,
-        settings.chat_model,
-        labels=settings.labels,
-        api_key=settings.chat_key,
-        votes=settings.chat_votes,
-        expected_model=settings.revision,
-        max_model_len=settings.max_model_len or TEXT_WORDS,
-        timeout_s=settings.chat_timeout_s,
-    )
+    engine = await ChatEngine.connect(server_options(settings), labels=settings.labels, votes=settings.chat_votes)
     log.info("mode `verdict` is read by %s", engine.reading)
     return LoadedJudge(engine, None, reads_texts=ReadsTexts(referable=True))
 
 
-def _refuse_judge(settings: EngineSettings) -> None:
-    """Raises ConfigurationError where weights are named, which such an engine does not read."""
+def server_options(settings: EngineSettings) -> TextServerOptions:
+    """The server of an engine that sends texts, whose settings begin with the engine's name. Raises ConfigurationError
+    where it or its model is not named, or weights are, which such an engine does not read."""
+    name = settings.engine
+    url, model, key, timeout_s = (getattr(settings, f"{name}_{one}") for one in ("url", "model", "key", "timeout_s"))
+    if url is None or model is None:
+        raise ConfigurationError(f"engine `{name}` needs `{name}_url` (the server) and `{name}_model`")
     if settings.judge is not None:
         raise ConfigurationError(
-            f"engine `{settings.engine}` asks a server for a model by name: leave `judge` out, and set "
-            f"`{settings.engine}_model`"
+            f"engine `{name}` asks a server for a model by name: leave `judge` out, and set `{name}_model`"
         )
+    longest = settings.max_model_len or TEXT_WORDS
+    options = TextServerOptions(name, url, model, key, settings.revision, longest, timeout_s)
+    base_url(options.url, f"{name}_url")
+    return options
 
 
 READING_TEXTS: Mapping[str, Callable[[EngineSettings], Awaitable[LoadedJudge]]] = {

@@ -112,8 +112,9 @@ def total(usages: Sequence[Usage]) -> Usage:
         found.prompt_tokens += one.prompt_tokens
         found.cached_tokens += one.cached_tokens
         found.completion_tokens += one.completion_tokens
-        if one.cost is not None:
-            found.cost = (found.cost or 0.0) + one.cost
+        found.dollars += one.dollars
+        found.priced += one.priced
+        found.unpriced += one.unpriced
         found.render_s += one.render_s
         found.queue_s = max(found.queue_s, one.queue_s)
         found.engine_s = max(found.engine_s, one.engine_s)

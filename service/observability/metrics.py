@@ -122,8 +122,11 @@ class Metrics:
 
         self.team_cost = counter(
             "rubricd_team_cost_dollars",
-            "US dollars that the judge's server reports, by team.",
+            "US dollars that judges' servers report, by team.",
             "team",
+        )
+        self.team_unpriced = counter(
+            "rubricd_team_unpriced_judgements", "Answers for which a judge's server reports no price, by team.", "team"
         )
 
         self.cache_hits = counter("rubricd_cache_hits", "Queries answered from a cache, by tier.", "tier")

@@ -5,7 +5,7 @@ import math
 from collections import Counter as Tally
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 import prometheus_client
@@ -21,7 +21,8 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 @dataclass(frozen=True, slots=True)
 class EngineBatch:
     """One batch that the engine computed. `planned_tokens` (before the batch ran) and `computed_tokens` (after it) are
-    counts by team; `busy_s` is the batch's part of the time in which the engine was busy."""
+    counts by team; `busy_s` is the batch's part of the time in which the engine was busy. `dollars` are what a server
+    reports for the answers that it gave, and `unpriced` are those for which it reports nothing, by team."""
 
     query_type: Literal["label", "generation"]
     queries: int
@@ -31,6 +32,8 @@ class EngineBatch:
     computed_tokens: Mapping[str, int]
     shared_tokens: int = 0
     generated_tokens: int = 0
+    dollars: Mapping[str, float] = field(default_factory=dict)
+    unpriced: Mapping[str, int] = field(default_factory=dict)
 
 
 OTHER_TEAM = "other"
@@ -224,10 +227,16 @@ class Telemetry:
             metrics.team_tokens.labels(self._teams.label(team)).inc(tokens)
         for team, tokens in batch.planned_tokens.items():
             metrics.team_judge_s.labels(self._teams.label(team)).inc(batch.busy_s * tokens / planned)
+        for team in {**batch.dollars, **batch.unpriced}:
+            self.count_cost(team, batch.dollars.get(team, 0.0), batch.unpriced.get(team, 0))
 
-    def count_cost(self, team: str, dollars: float) -> None:
-        """What the judge's server asks for a request, as it reports it."""
-        self._metrics.team_cost.labels(self._teams.label(team)).inc(dollars)
+    def count_cost(self, team: str, dollars: float, unpriced: int) -> None:
+        """What a judge's server reports for answers, and to how many it gives no price."""
+        label = self._teams.label(team)
+        if dollars:
+            self._metrics.team_cost.labels(label).inc(dollars)
+        if unpriced:
+            self._metrics.team_unpriced.labels(label).inc(unpriced)
 
     def count_failed_batch(self) -> None:
         self._metrics.failed_batches.inc()

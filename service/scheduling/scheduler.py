@@ -18,7 +18,6 @@ from functools import partial
 
 from service.clock import Clock, settle, wait_all
 from service.engine.base import (
-    Decision,
     Engine,
     EngineQuery,
     EngineResult,
@@ -323,6 +322,8 @@ def summarize_batch(
     failed. What the engine computed is counted whether or not anybody still waits for it."""
     costs: Counter[str] = Counter()
     computed: Counter[str] = Counter()
+    dollars: dict[str, float] = {}
+    unpriced: Counter[str] = Counter()
     shared = generated = 0
     for ticket in tickets:
         costs[ticket.tenant.team] += ticket.cost
@@ -332,10 +333,14 @@ def summarize_batch(
             computed[ticket.tenant.team] += len(ticket.query.prompt) - outcome.cached_tokens + decoded
             shared += outcome.cached_tokens
             generated += decoded
-        elif isinstance(outcome, Decision):
-            computed[ticket.tenant.team] += outcome.prompt_tokens - outcome.cached_tokens + outcome.generated_tokens
-            shared += outcome.cached_tokens
-            generated += outcome.generated_tokens
+        elif outcome.spent is not None:
+            computed[ticket.tenant.team] += outcome.spent.computed_tokens
+            shared += outcome.spent.cached_tokens
+            generated += outcome.spent.generated_tokens
+            if outcome.spent.cost is None:
+                unpriced[ticket.tenant.team] += 1
+            else:
+                dollars[ticket.tenant.team] = dollars.get(ticket.tenant.team, 0.0) + outcome.spent.cost
     return EngineBatch(
         query_type="label" if isinstance(tickets[0].query, LabelQuery) else "generation",
         queries=len(tickets),
@@ -345,4 +350,6 @@ def summarize_batch(
         computed_tokens=computed,
         shared_tokens=shared,
         generated_tokens=generated,
+        dollars=dollars,
+        unpriced=unpriced,
     )

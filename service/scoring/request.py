@@ -17,7 +17,8 @@ class Usage:
     """Counted while a request is served. Tokens are those of the judgements this request caused, and seconds: those of
     rendering, and the most that one of its queries was in the queue and at the engine. `shared_hits` are
     those of the `cache_hits` that another process had judged, `awaited` those of the `deduplicated` that another
-    process was judging. `cost` is in US dollars, None where no server named one."""
+    process was judging. `dollars` are what servers reported for `priced` answers; of what was asked, `unpriced` has no
+    price, or none yet."""
 
     judgements: int = 0
     cache_hits: int = 0
@@ -27,10 +28,25 @@ class Usage:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
-    cost: float | None = None
+    dollars: float = 0.0
+    priced: int = 0
+    unpriced: int = 0
     render_s: float = 0.0
     queue_s: float = 0.0
     engine_s: float = 0.0
+
+    @property
+    def cost(self) -> float | None:
+        """In US dollars. None where nothing has a price, and where something has none: a part would look like the
+        whole."""
+        return self.dollars if self.priced and not self.unpriced else None
+
+    def pay(self, dollars: float | None) -> None:
+        """An answer to what was asked took this; None where nobody says."""
+        if dollars is not None:
+            self.unpriced -= 1
+            self.priced += 1
+            self.dollars += dollars
 
 
 class Reservation(Protocol):

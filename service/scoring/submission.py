@@ -15,7 +15,7 @@ from service.cache.shared import SharedCache
 from service.cache.single_flight import Flight
 from service.clock import Turns
 from service.engine.base import Decision, EngineQuery, EngineResult, Generation
-from service.errors import Cancelled, EngineFailed, JudgementError
+from service.errors import Cancelled, EngineFailed, JudgementError, Spent
 from service.modes.modes import JudgingMode, ModeResult, Query, Reads, Step, is_kept
 from service.observability.tracing import Watch
 from service.scheduling import Scheduler, Ticket, costs
@@ -157,6 +157,7 @@ class Submission:
                     [cost for _, _, cost in part],
                 )
                 usage.judgements += sum([one.query.judgements for one, _, _ in part])
+                usage.unpriced += len(tickets)
                 settlement.open += len(tickets)
                 for (one, step, _), ticket in zip(part, tickets, strict=True):
                     one.flight.future.add_done_callback(partial(self._ended, one, settlement))
@@ -190,6 +191,8 @@ class Submission:
                 self._read_all(one, following, settlement)
                 return
         except JudgementError as error:
+            if future.exception() is error:  # else the step itself was counted
+                settlement.used_tokens += _count_failure(one, error)
             one.flight.fail(error)
         except Exception as error:  # a bug, in what a mode reads: the waiters are answered all the same
             one.flight.fail(EngineFailed(f"the engine's result could not be read: {type(error).__name__}"))
@@ -198,6 +201,7 @@ class Submission:
             self._end(one, following)
 
     def _submit_next(self, one: NewQuery, queries: Sequence[EngineQuery]) -> list[Ticket]:
+        one.usage.unpriced += len(queries)
         return self._scheduler.submit(
             queries,
             [one.flight.deadline_s] * len(queries),
@@ -279,7 +283,7 @@ class Submission:
 def _count_usage(usage: Usage, query: EngineQuery, result: EngineResult) -> int:
     """Counts the query; returns the tokens that the engine computed and wrote for it."""
     if isinstance(result, Decision):
-        return _count_decision(usage, result)
+        return _count_spent(usage, result.spent)
     prompt_tokens = len(query.prompt)
     written = result.tokens if isinstance(result, Generation) else 0
     usage.prompt_tokens += prompt_tokens
@@ -288,11 +292,19 @@ def _count_usage(usage: Usage, query: EngineQuery, result: EngineResult) -> int:
     return prompt_tokens - result.cached_tokens + written
 
 
-def _count_decision(usage: Usage, decision: Decision) -> int:
-    """Counts what the server of a decision says that it took; returns its tokens."""
-    usage.prompt_tokens += decision.prompt_tokens
-    usage.cached_tokens += decision.cached_tokens
-    usage.completion_tokens += decision.generated_tokens
-    if decision.cost is not None:
-        usage.cost = (usage.cost or 0.0) + decision.cost
-    return decision.prompt_tokens - decision.cached_tokens + decision.generated_tokens
+def _count_failure(one: NewQuery, error: JudgementError) -> int:
+    """A server may take tokens and money for an answer that is no verdict. What no engine got needs no price."""
+    if error.spent is not None:
+        return _count_spent(one.usage, error.spent)
+    if isinstance(ticket := one.flight.work, Ticket) and not ticket.started:
+        one.usage.unpriced -= 1
+    return 0
+
+
+def _count_spent(usage: Usage, spent: Spent) -> int:
+    """Counts what a server says that it took; returns the tokens that it computed and wrote."""
+    usage.prompt_tokens += spent.prompt_tokens
+    usage.cached_tokens += spent.cached_tokens
+    usage.completion_tokens += spent.generated_tokens
+    usage.pay(spent.cost)
+    return spent.computed_tokens

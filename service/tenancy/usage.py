@@ -8,15 +8,27 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class TeamUse:
-    """What was judged and found for one team. Tokens are the judge's, those that it computed and wrote;
-    `cost` is in US dollars, None where its server named none."""
+    """What was judged and found for one team. Tokens are the judge's, those that it computed and wrote. `dollars` are
+    what servers reported for `priced` answers, and `unpriced` ones have no price."""
 
     responses: int = 0
     judgements: int = 0
     cache_hits: int = 0
     deduplicated: int = 0
     tokens: int = 0
-    cost: float | None = None
+    dollars: float = 0.0
+    priced: int = 0
+    unpriced: int = 0
+
+    @property
+    def cost_reported(self) -> float | None:
+        """In US dollars, of those answers that have a price."""
+        return self.dollars if self.priced else None
+
+    @property
+    def cost(self) -> float | None:
+        """In US dollars. None where anything has no price."""
+        return None if self.unpriced else self.cost_reported
 
 
 class UseByTeam:

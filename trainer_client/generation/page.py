@@ -81,7 +81,8 @@ def _tiles(tally: Tally, spending: Mapping[str, Any]) -> Iterable[str]:
     if cost is None:
         yield document.tile(f"{spending['requests']:,}", "requests", about=tokens + paid)
     else:
-        yield document.tile(f"{cost:.4f}", "cost", f"{spending['requests']:,} requests", about=tokens + paid)
+        least = "at least " if spending["uncounted"] else ""
+        yield document.tile(f"{least}{cost:.4f}", "cost", f"{spending['requests']:,} requests", about=tokens + paid)
 
 
 def _numbers(counts: Mapping[Any, int]) -> dict[str, int]:

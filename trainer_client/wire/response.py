@@ -169,7 +169,9 @@ class Usage(Answer):
     cached_tokens: int = Field(description="Those of them that were not computed again.")
     completion_tokens: int = Field(description="Tokens that the judge wrote.")
     cost: float | None = Field(
-        default=None, description="In US dollars, as the judge's server reports it; null where it reports none."
+        default=None,
+        description="In US dollars, as judges' servers report it; null where one reports none for a judgement, since "
+        "the sum of the others is not the cost.",
     )
 
 

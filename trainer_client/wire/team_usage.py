@@ -26,6 +26,12 @@ class TeamUsage(Answer):
     deduplicated: int = Field(description="Queries that waited for an equal one.")
     tokens: int = Field(description="Tokens that the judge computed and wrote.")
     cost: float | None = Field(
-        default=None, description="In US dollars, as the judge's server reported it; null where it reported none."
+        default=None,
+        description="In US dollars, as judges' servers reported it; null where one reported none for a judgement.",
+    )
+    cost_reported: float | None = Field(
+        default=None,
+        description="In US dollars, of the judgements for which a server reported a price: all of the cost where "
+        "`cost` is not null, and the least that it can be elsewhere.",
     )
     cache_share: float | None = Field(description="Share of the queries that a cache answered; null before the first.")

@@ -14,9 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self
 
-import httpx
-
-from service.clock import Clock, SystemClock
 from service.engine.base import Decision, EngineIdentity, GenerationOutcome, Outcome, Prompt, Sampling
 from service.engine.chat.messages import (
     TOP,
@@ -31,9 +28,9 @@ from service.engine.chat.messages import (
 )
 from service.engine.text_prompt import texts_of
 from service.engine.upstream.calls import require_outcomes
+from service.engine.upstream.spending import CHAT, having, spent_of
 from service.engine.upstream.text_dialect import NotTaken, text_dialect
-from service.engine.upstream.text_server import PROBE, TextServer, too_long
-from service.engine.upstream.urls import base_url
+from service.engine.upstream.text_server import PROBE, TextServer, TextServerOptions, too_long
 from service.errors import ConfigurationError, EngineFailed, JudgementError
 
 Reading = Literal["top_logprobs", "votes"]
@@ -47,90 +44,32 @@ class ChatEngine:
     streams = True
     restarts = 0
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        model: str,
-        api_key: str | None,
-        labels: tuple[str, str],
-        votes: int,
-        temperature: float,
-        max_model_len: int,
-        timeout_s: float,
-        clock: Clock,
-        transport: httpx.AsyncBaseTransport | None,
-    ) -> None:
-        self.max_model_len = max_model_len
-        self.identity = EngineIdentity(model=model, revision="undeclared", engine="chat", facts={})
-        self._model = model
+    def __init__(self, options: TextServerOptions, *, labels: tuple[str, str], votes: int, temperature: float) -> None:
+        self.max_model_len = options.max_model_len
+        self.identity = EngineIdentity(model=options.model, revision="undeclared", engine=options.engine, facts={})
+        self._url = options.base_url
+        self._model = options.model
         self._wording = Wording(labels)
         self._votes = votes
         self._temperature = temperature
         self._reading: Reading = "top_logprobs"
-        self._server = TextServer(
-            url,
-            text_dialect("/v1/chat/completions"),
-            api_key=api_key,
-            timeout_s=timeout_s,
-            clock=clock,
-            transport=transport,
-            probe=self._probe,
-        )
+        self._server = TextServer(options, text_dialect("/v1/chat/completions"), self._probe)
 
     @classmethod
     async def connect(
-        cls,
-        url: str,
-        model: str,
-        *,
-        labels: tuple[str, str],
-        api_key: str | None = None,
-        votes: int = 5,
-        temperature: float = 0.7,
-        expected_model: str | None = None,
-        max_model_len: int = 32_768,
-        timeout_s: float = 60.0,
-        clock: Clock | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        cls, options: TextServerOptions, *, labels: tuple[str, str], votes: int = 5, temperature: float = 0.7
     ) -> Self:
         """Asks one question, to learn which model answers, and whether it reports tokens. Raises ConfigurationError
-        with what to change. `expected_model` must be the one that answers, where it is set."""
-        base = base_url(url, "chat_url")
-        engine = cls(
-            base,
-            model=model,
-            api_key=api_key,
-            labels=labels,
-            votes=votes,
-            temperature=temperature,
-            max_model_len=max_model_len,
-            timeout_s=timeout_s,
-            clock=clock or SystemClock(),
-            transport=transport,
-        )
-        try:
-            await engine._first_look(base)
-            answered = engine._server.answering or ""
-            if expected_model is not None and answered != expected_model:
-                raise ConfigurationError(
-                    f"{base} answers as model {answered!r}, and `revision` declares {expected_model!r}: correct one"
-                )
-        except BaseException:
-            await engine.stop()
-            raise
-        wording = engine._wording
+        with what to change."""
+        engine = cls(options, labels=labels, votes=votes, temperature=temperature)
+        await engine._server.begin(engine._first_look)
+        by_tokens, wording = engine._reading == "top_logprobs", engine._wording
         facts = {
-            "server": base,
-            "asked": model,
-            "answered": answered,
-            "read": f"top_logprobs {TOP}" if engine._reading == "top_logprobs" else f"{votes} votes at {temperature!r}",
-            "wording": wording.label if engine._reading == "top_logprobs" else wording.vote,
+            "read": f"top_logprobs {TOP}" if by_tokens else f"{votes} votes at {temperature!r}",
+            "wording": wording.label if by_tokens else wording.vote,
             "reasons": f"{votes} votes at {temperature!r}: {wording.reasons}",
-            "weights": "undeclared",
         }
-        revision = expected_model or "undeclared"
-        engine.identity = EngineIdentity(model=answered, revision=revision, engine="chat", facts=facts)
+        engine.identity = engine._server.identity(facts)
         return engine
 
     @property
@@ -170,8 +109,7 @@ class ChatEngine:
 
     async def _label(self, prompt: Prompt) -> Decision | JudgementError:
         body = label_body(self._model, self._wording, *texts_of(prompt))
-        labels, words = self._wording.labels, len(prompt)
-        return await self._one(prompt, body, lambda reply: read_label(reply, labels, words))
+        return await self._one(prompt, body, lambda reply: read_label(reply, self._wording.labels))
 
     async def _reasoned(self, prompt: Prompt, sampling: Sampling) -> Decision | JudgementError:
         def write(prompt: Prompt, seed: int) -> dict[str, Any]:
@@ -196,18 +134,20 @@ class ChatEngine:
     async def _written(
         self, prompt: Prompt, body: dict[str, Any], fields: Mapping[str, type]
     ) -> Decision | JudgementError:
-        return await self._one(prompt, body, lambda reply: read_document(reply, fields, len(prompt))[0])
+        return await self._one(prompt, body, lambda reply: read_document(reply, fields))
 
     async def _one(
         self, prompt: Prompt, body: dict[str, Any], read: Callable[[Any], Decision]
     ) -> Decision | JudgementError:
         def one(reply: Any) -> list[Decision | JudgementError]:
+            found: Decision | JudgementError
             try:
-                return [read(reply)]
+                found = read(reply)
             except EngineFailed:  # the server is at fault
                 raise
             except JudgementError as error:
-                return [error]
+                found = error
+            return [having(found, spent_of(reply, CHAT, len(prompt)))]
 
         [found] = await self._server.ask([prompt], body, one)
         return found
@@ -219,7 +159,7 @@ class ChatEngine:
             body = label_body(self._model, self._wording, *texts_of(PROBE))
         await self._server.exchange(body, lambda reply: [reports_tokens(reply)])
 
-    async def _first_look(self, url: str) -> None:
+    async def _first_look(self) -> None:
         """Raises ConfigurationError."""
         body = label_body(self._model, self._wording, *texts_of(PROBE))
         [found] = await self._server.ask([PROBE], body, lambda reply: [reports_tokens(reply)])
@@ -231,6 +171,6 @@ class ChatEngine:
             vote = await self._written(PROBE, self._vote(PROBE, 1), _VOTE)
         if isinstance(vote, JudgementError):
             raise ConfigurationError(
-                f"{url}/v1/chat/completions gave no verdict, neither by log-probabilities nor as JSON ({vote}): start "
-                "the server, or correct `chat_url`, `chat_model` or `chat_key`"
+                f"{self._url}/v1/chat/completions gave no verdict, neither by log-probabilities nor as JSON ({vote}): "
+                "start the server, or correct `chat_url`, `chat_model` or `chat_key`"
             )

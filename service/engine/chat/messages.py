@@ -13,6 +13,7 @@ from typing import Any
 
 from service.engine.base import Decision, Sampling
 from service.engine.upstream.label_bound import NO_MASS, read_logprobs
+from service.engine.upstream.spending import total
 from service.errors import EngineFailed, JudgementError, Refused, Unparseable
 
 TOP = 20
@@ -92,7 +93,7 @@ def reports_tokens(reply: Any) -> bool:
     return _top(reply) is not None
 
 
-def read_label(reply: Any, labels: tuple[str, str], words: int) -> Decision:
+def read_label(reply: Any, labels: tuple[str, str]) -> Decision:
     """P(met) from the likely tokens, each without the white space around it. Raises JudgementError."""
     top = _top(reply)
     if top is None:
@@ -113,11 +114,11 @@ def read_label(reply: Any, labels: tuple[str, str], words: int) -> Decision:
         reported[f"label {label}"] = math.log(p) if p > 0 else NO_MASS
     met, unmet = read_logprobs(reported, (f"label {labels[0]}", f"label {labels[1]}"), TOP)
     mass = min(math.exp(met) + math.exp(unmet), 1.0)
-    return _counted(Decision(1.0 / (1.0 + math.exp(min(unmet - met, 700.0))), label_mass=mass), reply, words)
+    return Decision(1.0 / (1.0 + math.exp(min(unmet - met, 700.0))), label_mass=mass)
 
 
-def read_document(reply: Any, fields: Mapping[str, type], words: int) -> tuple[Decision, str | None]:
-    """One written verdict, as P(met) of 0 or 1, and its explanation. Raises JudgementError."""
+def read_document(reply: Any, fields: Mapping[str, type]) -> Decision:
+    """One written verdict, as P(met) of 0 or 1. Raises JudgementError."""
     choice = _choice(reply)
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
@@ -132,30 +133,21 @@ def read_document(reply: Any, fields: Mapping[str, type], words: int) -> tuple[D
         raise Unparseable("the judge wrote something that is not JSON") from None
     if not isinstance(document, dict) or {key: type(value) for key, value in document.items()} != fields:
         raise Unparseable("the judge wrote a JSON document that is no verdict")
-    explanation = document.get("explanation")
-    decision = Decision(1.0 if document["criteria_met"] else 0.0, explanation=explanation)
-    return _counted(decision, reply, words), explanation
+    return Decision(1.0 if document["criteria_met"] else 0.0, explanation=document.get("explanation"))
 
 
 def share(votes: Sequence[Decision | JudgementError]) -> Decision | JudgementError:
     """P(met) is the share of votes for met. Where missing votes could turn the majority there is none, and the first
-    missing one says why. The explanation is of a vote with the majority."""
+    missing one says why. The explanation is of a vote with the majority, and what was spent is of all votes."""
     given = [one for one in votes if isinstance(one, Decision)]
     missing = [one for one in votes if not isinstance(one, Decision)]
     cast = math.fsum(one.p_met for one in given)
     met = cast / len(votes) >= 0.5
+    spent = total([one.spent for one in votes])
     if missing and (not given or met is not ((cast + len(missing)) / len(votes) >= 0.5)):
-        return missing[0]
-    costs = [one.cost for one in given if one.cost is not None]
+        return missing[0].after(spent)
     agreeing = [one.explanation for one in given if (one.p_met >= 0.5) is met and one.explanation is not None]
-    return Decision(
-        cast / len(given),
-        explanation=agreeing[0] if agreeing else None,
-        prompt_tokens=sum(one.prompt_tokens for one in given),
-        cached_tokens=sum(one.cached_tokens for one in given),
-        generated_tokens=sum(one.generated_tokens for one in given),
-        cost=math.fsum(costs) if len(costs) == len(given) else None,
-    )
+    return Decision(cast / len(given), explanation=agreeing[0] if agreeing else None, spent=spent)
 
 
 def _top(reply: Any) -> list[Any] | None:
@@ -172,27 +164,6 @@ def _choice(reply: Any) -> dict[str, Any]:
         raise EngineFailed("the server's answer does not hold one choice")
     choice: dict[str, Any] = choices[0]
     return choice
-
-
-def _counted(decision: Decision, reply: Any, words: int) -> Decision:
-    """With what the server counts; the words that were sent where it does not count."""
-    usage = reply.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    details = usage.get("prompt_tokens_details")
-    prompt = usage.get("prompt_tokens")
-    prompt = prompt if type(prompt) is int and prompt >= 0 else words
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    written, cost = usage.get("completion_tokens"), usage.get("cost")
-    priced = isinstance(cost, int | float) and not isinstance(cost, bool) and math.isfinite(cost) and cost >= 0
-    return Decision(
-        decision.p_met,
-        decision.label_mass,
-        decision.explanation,
-        prompt_tokens=prompt,
-        cached_tokens=min(cached, prompt) if type(cached) is int and cached >= 0 else 0,
-        generated_tokens=written if type(written) is int and written >= 0 else 0,
-        cost=float(cost) if priced and cost is not None else None,
-    )
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

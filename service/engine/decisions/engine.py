@@ -13,15 +13,12 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-import httpx
-
-from service.clock import Clock, SystemClock
 from service.engine.base import EngineIdentity, GenerationOutcome, Outcome, Prompt, Sampling
-from service.engine.decisions.protocol import PROTOCOLS, Answers, Protocol, ProtocolName, decisions
+from service.engine.decisions.protocol import PROTOCOLS, Answers, Protocol, ProtocolName
 from service.engine.text_prompt import texts_of
 from service.engine.upstream.calls import require_outcomes
-from service.engine.upstream.text_server import PROBE, TextServer, too_long
-from service.engine.upstream.urls import base_url
+from service.engine.upstream.spending import DECISIONS, shared_out, spent_of
+from service.engine.upstream.text_server import PROBE, TextServer, TextServerOptions, too_long
 from service.errors import ConfigurationError, EngineFailed, JudgementError, TooLong
 
 CRITERION = "{criterion}"
@@ -34,86 +31,33 @@ class DecisionsEngine:
     restarts = 0
 
     def __init__(
-        self,
-        url: str,
-        protocol: Protocol,
-        *,
-        model: str,
-        api_key: str | None,
-        framing: str,
-        max_model_len: int,
-        questions_per_call: int,
-        timeout_s: float,
-        clock: Clock,
-        transport: httpx.AsyncBaseTransport | None,
+        self, options: TextServerOptions, protocol: Protocol, *, framing: str, questions_per_call: int
     ) -> None:
-        self.max_model_len = max_model_len
-        self.identity = EngineIdentity(model=model, revision="undeclared", engine="decisions", facts={})
+        self.max_model_len = options.max_model_len
+        self.identity = EngineIdentity(model=options.model, revision="undeclared", engine=options.engine, facts={})
+        self._url = options.base_url
         self._protocol = protocol
-        self._model = model
+        self._model = options.model
         self._framing = framing
         self._questions_per_call = questions_per_call
-        self._server = TextServer(
-            url,
-            protocol.dialect,
-            api_key=api_key,
-            timeout_s=timeout_s,
-            clock=clock,
-            transport=transport,
-            probe=self._probe,
-        )
+        self._server = TextServer(options, protocol.dialect, self._probe)
 
     @classmethod
     async def connect(
         cls,
-        url: str,
-        model: str,
+        options: TextServerOptions,
         *,
         protocol: ProtocolName = "system_one",
-        api_key: str | None = None,
         framing: str = CRITERION,
-        expected_model: str | None = None,
-        max_model_len: int = 32_768,
         questions_per_call: int = 64,
-        timeout_s: float = 60.0,
-        clock: Clock | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
     ) -> Self:
-        """Asks one question, to learn which model answers. Raises ConfigurationError with what to change.
-
-        `model` is the name that is asked for, which may be an alias; `expected_model` must be the one that answers,
-        where it is set. `framing` holds `{criterion}` once. `max_model_len` is in words of four bytes.
-        """
+        """Asks one question, to learn which model answers. Raises ConfigurationError with what to change. `framing`
+        holds `{criterion}` once."""
         if framing.count(CRITERION) != 1:
             raise ConfigurationError("`decisions_framing` must hold {criterion} once, where the criterion's text goes")
-        base = base_url(url, "decisions_url")
-        engine = cls(
-            base,
-            PROTOCOLS[protocol],
-            model=model,
-            api_key=api_key,
-            framing=framing,
-            max_model_len=max_model_len,
-            questions_per_call=questions_per_call,
-            timeout_s=timeout_s,
-            clock=clock or SystemClock(),
-            transport=transport,
-        )
-        try:
-            answered = await engine._first_look(base, expected_model)
-        except BaseException:
-            await engine.stop()
-            raise
-        facts = {
-            "server": base,
-            "protocol": protocol,
-            "asked": model,
-            "answered": answered,
-            "framing": framing,
-            "weights": "undeclared",
-        }
-        revision = expected_model or "undeclared"
-        engine.identity = EngineIdentity(model=answered, revision=revision, engine="decisions", facts=facts)
+        engine = cls(options, PROTOCOLS[protocol], framing=framing, questions_per_call=questions_per_call)
+        await engine._server.begin(engine._first_look)
+        engine.identity = engine._server.identity({"protocol": protocol, "framing": framing})
         return engine
 
     @property
@@ -165,27 +109,25 @@ class DecisionsEngine:
         questions = [self._framing.replace(CRITERION, texts_of(prompt)[1]) for prompt in prompts]
         words = len(prompts[0].shared) + sum(len(prompt.own) for prompt in prompts)
         body = self._protocol.write(self._model, state, questions)
-        return body, lambda reply: decisions(reply, self._protocol.read(reply, len(prompts)), words)
+
+        def read(reply: Any) -> Answers:
+            return shared_out(self._protocol.read(reply, len(prompts)), spent_of(reply, DECISIONS, words))
+
+        return body, read
 
     async def _probe(self) -> None:
         """Raises JudgementError."""
         await self._server.exchange(*self._call([PROBE]))
 
-    async def _first_look(self, url: str, expected: str | None) -> str:
-        """The model that answers. Raises ConfigurationError."""
+    async def _first_look(self) -> None:
+        """Raises ConfigurationError."""
         [answer] = await self._ask([PROBE])
         if isinstance(answer, JudgementError):
             path = self._protocol.dialect.path
             raise ConfigurationError(
-                f"{url}{path} gave no decision ({answer}): start the server, or correct `decisions_url`, "
+                f"{self._url}{path} gave no decision ({answer}): start the server, or correct `decisions_url`, "
                 "`decisions_protocol`, `decisions_model` or `decisions_key`"
             )
-        answered = self._server.answering or ""
-        if expected is not None and answered != expected:
-            raise ConfigurationError(
-                f"{url} answers as model {answered!r}, and `revision` declares {expected!r}: correct one of them"
-            )
-        return answered
 
 
 def _calls(prompts: Sequence[Prompt], places: Sequence[int], most: int) -> Sequence[list[int]]:

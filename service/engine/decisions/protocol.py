@@ -8,9 +8,8 @@ answers that is not that of the questions, fail the call.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from service.engine.base import Decision
@@ -32,39 +31,6 @@ class Protocol:
     write: Callable[[str, dict[str, Any], Sequence[str]], dict[str, Any]]
     read: Callable[[Any, int], Answers]
     referable: bool
-
-
-def decisions(reply: Any, answers: Answers, words: int) -> Answers:
-    """The answers with what the call took, which stands at the first decision: as the server counts it, or the `words`
-    that were sent where it does not count."""
-    at = next((place for place, one in enumerate(answers) if isinstance(one, Decision)), None)
-    if at is None:
-        return answers
-    usage = reply.get("usage") if isinstance(reply, dict) else None
-    usage = usage if isinstance(usage, dict) else {}
-    prompt = _count(usage.get("input_tokens"))
-    details = usage.get("input_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-    prompt = words if prompt is None else prompt
-    first = answers[at]
-    assert isinstance(first, Decision)
-    answers[at] = replace(
-        first,
-        prompt_tokens=prompt,
-        cached_tokens=min(cached or 0, prompt),
-        generated_tokens=_count(usage.get("output_tokens")) or 0,
-        cost=_dollars(usage.get("cost")),
-    )
-    return answers
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
-
-
-def _dollars(value: Any) -> float | None:
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
-    return float(value) if known else None
 
 
 def _write_system_one(model: str, state: dict[str, Any], questions: Sequence[str]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from service.engine.base import EngineIdentity, GenerationOutcome, LabelLogprobs
 from service.engine.remote.completions import read_generations, read_labels
 from service.engine.remote.dialect import COMPLETIONS, split_into_calls
 from service.engine.remote.identity import UNKNOWN_VERSION, NotAnswered, ServedJudge, first_look, look_again
-from service.engine.upstream.calls import STOPPED_REASON, JudgeCalls, http_timeout, require_outcomes
+from service.engine.upstream.calls import STOPPED_REASON, JudgeCalls, require_outcomes
+from service.engine.upstream.client import open_client
 from service.engine.upstream.state import Busy, Changed, Upstream
 from service.engine.upstream.urls import base_url as checked_url
 from service.errors import ConfigurationError, EngineFailed, JudgeBusy, TooLong
@@ -103,18 +104,16 @@ class RemoteEngine:
         prompts' priorities, which vLLM refuses unless it was started with `--scheduling-policy priority`.
         """
         url = checked_url(base_url, "remote_url")
-        client = httpx.AsyncClient(
-            base_url=url,
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=http_timeout(min(timeout_s, _ASK_TIMEOUT_S)),
-            limits=httpx.Limits(max_connections=max_concurrency + 2),  # besides calls, who asks and who confirms
-            follow_redirects=False,
-            trust_env=False,
+        client = open_client(
+            url,
+            api_key,
+            timeout_s=min(timeout_s, _ASK_TIMEOUT_S),
+            connections=max_concurrency + 2,  # besides calls, who asks and who confirms
             transport=transport,
         )
         try:
             served = await first_look(client, url, model)
-            length = _max_model_len(served, max_model_len, url)
+            length = longest_prompt(served, max_model_len, url)
         except BaseException:
             await client.aclose()
             raise
@@ -283,7 +282,8 @@ def _sampling_fields(sampling: Sampling, *, vllm: bool) -> dict[str, Any]:
     return body
 
 
-def _max_model_len(served: ServedJudge, wanted: int | None, url: str) -> int:
+def longest_prompt(served: ServedJudge, wanted: int | None, url: str) -> int:
+    """In tokens. Raises ConfigurationError where nobody says."""
     lengths = [length for length in (wanted, served.max_model_len) if length is not None and length > 1]
     if not lengths:
         raise ConfigurationError(f"{url} does not report its longest prompt: set `max_model_len`")

@@ -122,6 +122,8 @@ async def _vllm_version(client: httpx.AsyncClient) -> str:
 async def _get(client: httpx.AsyncClient, path: str) -> httpx.Response:
     try:
         return await client.get(path)
+    except EngineFailed as error:
+        raise NotAnswered(f"{error}: change `remote_url`") from error
     except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
         why = f"no answer ({type(error).__name__}): start the judge's server, or change `remote_url`"
         raise NotAnswered(why) from error

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import httpx
 
 from service.engine.base import Prompt
+from service.engine.upstream.client import http_timeout
 from service.engine.upstream.state import Upstream
 from service.errors import Cancelled, EngineFailed, JudgeBusy, JudgementError
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_CONNECT_TIMEOUT_S = 10.0
 # Of the statuses below 500, those that tell of the server or of this service's key, and not of the request.
 _STATUSES_OF_THE_SERVER = frozenset({401, 403, 404, 408})
 _PAUSE_S = 1.0
@@ -131,6 +131,8 @@ class JudgeCalls:
                 return await self._client.post(
                     self._dialect.path, json=body, timeout=http_timeout(timeout_s), extensions={"trace": self._trace}
                 )
+        except EngineFailed:
+            raise
         except (TimeoutError, httpx.TimeoutException) as error:
             raise EngineFailed(f"the judge's server did not answer within {timeout_s:g} s") from error
         except Exception as error:
@@ -200,11 +202,6 @@ def require_outcomes(outcomes: Sequence[_T | JudgementError | None]) -> list[_T 
     if found and all(isinstance(outcome, EngineFailed) for outcome in found):
         raise EngineFailed(str(found[0]))
     return found
-
-
-def http_timeout(timeout_s: float) -> httpx.Timeout:
-    """The same limit for each phase of a call; a server that is not there is noticed sooner."""
-    return httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S))
 
 
 def parse_json(response: httpx.Response) -> Any:

@@ -1,4 +1,4 @@
-"""Holds what engines share whose servers read texts: the client, the calls, and which model answers.
+"""Holds what engines share whose servers read texts: where the server is, the calls, and which model answers.
 
 Guarantees: a call that the server refuses for load is sent again when it says, up to `TRIES` times and within its time;
 any other failure is not repeated here. An answer of another model than the first one is given to nobody, and no more
@@ -6,17 +6,21 @@ work is taken then. A server that is up is asked nothing by itself, as each answ
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import httpx
 
-from service.clock import Clock
-from service.engine.base import Prompt
+from service.clock import Clock, SystemClock
+from service.engine.base import EngineIdentity, Prompt
 from service.engine.text_prompt import words_of
-from service.engine.upstream.calls import STOPPED_REASON, Dialect, JudgeCalls, http_timeout
+from service.engine.upstream.calls import STOPPED_REASON, Dialect, JudgeCalls
+from service.engine.upstream.client import open_client
+from service.engine.upstream.spending import NOT_SENT
 from service.engine.upstream.state import Busy, Upstream
-from service.errors import EngineFailed, JudgeBusy, JudgementError, TooLong
+from service.engine.upstream.urls import base_url
+from service.errors import ConfigurationError, EngineFailed, JudgeBusy, JudgementError, TooLong
 
 _T = TypeVar("_T")
 
@@ -27,33 +31,44 @@ PROBE = Prompt(words_of('{"submission":"Drink some water and get some rest."}'),
 """What a server is asked to see whether it answers, and as which model."""
 
 
+@dataclass(frozen=True, slots=True)
+class TextServerOptions:
+    """Where the server of `engine` is, and what it is asked for. `model` may be an alias; `expected_model` must be the
+    one that answers, where it is set. `max_model_len` is in words of four bytes."""
+
+    engine: str
+    url: str
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    expected_model: str | None = None
+    max_model_len: int = 32_768
+    timeout_s: float = 60.0
+    clock: Clock = field(default_factory=SystemClock)
+    transport: httpx.AsyncBaseTransport | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Raises ConfigurationError, which names the setting."""
+        return base_url(self.url, f"{self.engine}_url")
+
+
 class TextServer:
     """`probe` asks it a question that costs little, and raises JudgementError where it does not answer."""
 
-    def __init__(
-        self,
-        url: str,
-        dialect: Dialect,
-        *,
-        api_key: str | None,
-        timeout_s: float,
-        clock: Clock,
-        transport: httpx.AsyncBaseTransport | None,
-        probe: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, options: TextServerOptions, dialect: Dialect, probe: Callable[[], Awaitable[None]]) -> None:
+        """Raises ConfigurationError for a URL that is none."""
         self.answering: str | None = None
-        self.timeout_s = timeout_s
+        self._options = options
+        self._timeout_s = options.timeout_s
         self._probe_once = probe
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=http_timeout(timeout_s),
-            limits=httpx.Limits(max_connections=MAX_CONCURRENCY + 2),
-            follow_redirects=False,
-            trust_env=False,
-            transport=transport,
+        self._client = open_client(
+            options.base_url,
+            options.api_key,
+            timeout_s=options.timeout_s,
+            connections=MAX_CONCURRENCY + 2,
+            transport=options.transport,
         )
-        self._upstream = Upstream(clock, self._probe)
+        self._upstream = Upstream(options.clock, self._probe)
         self._calls = JudgeCalls(self._client, dialect, MAX_CONCURRENCY, self._upstream, _nothing_to_confirm)
         self._stopped = False
         self._watching = asyncio.create_task(self._upstream.run(), name="text server upstream")
@@ -71,20 +86,42 @@ class TextServer:
         if (down := self.down) is not None:
             raise EngineFailed(down)
 
+    async def begin(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Learns which model answers, from the first question, which `look` asks. Raises ConfigurationError; then it
+        has stopped."""
+        expected = self._options.expected_model
+        try:
+            await look()
+            if expected is not None and self.answering != expected:
+                raise ConfigurationError(
+                    f"{self._options.base_url} answers as model {self.answering!r}, and `revision` declares "
+                    f"{expected!r}: correct one of them"
+                )
+        except BaseException:
+            await self.stop()
+            raise
+
+    def identity(self, facts: Mapping[str, str]) -> EngineIdentity:
+        """What can be known of a judge whose weights are another's business."""
+        options, answered = self._options, self.answering or ""
+        known = {"server": options.base_url, "asked": options.model, "answered": answered, "weights": "undeclared"}
+        revision = options.expected_model or "undeclared"
+        return EngineIdentity(model=answered, revision=revision, engine=options.engine, facts={**known, **facts})
+
     async def ask(
         self, prompts: Sequence[Prompt], body: dict[str, Any], read: Callable[[Any], Sequence[_T]]
     ) -> list[_T | JudgementError]:
         """One call, and again where the server had no place for it. One outcome for each prompt."""
         found: Sequence[_T | JudgementError] = []
         for _ in range(TRIES):
-            found = await self._calls.post(prompts, body, self._checked(read), self.timeout_s)
+            found = await self._calls.post(prompts, body, self._checked(read), self._timeout_s)
             if not any(isinstance(one, JudgeBusy) for one in found):
                 break
         return list(found)
 
     async def exchange(self, body: dict[str, Any], read: Callable[[Any], Sequence[_T]]) -> list[_T | JudgementError]:
         """One call, whatever is known of the server. Raises JudgementError."""
-        return await self._calls.exchange(1, body, self._checked(read), self.timeout_s)
+        return await self._calls.exchange(1, body, self._checked(read), self._timeout_s)
 
     def cancel(self, prompt: Prompt) -> None:
         self._calls.cancel(prompt)
@@ -123,7 +160,7 @@ class TextServer:
 def too_long(prompt: Prompt, max_model_len: int) -> TooLong | None:
     if len(prompt) <= max_model_len:
         return None
-    return TooLong(f"{len(prompt)} words of four bytes exceed {max_model_len}")
+    return TooLong(f"{len(prompt)} words of four bytes exceed {max_model_len}").after(NOT_SENT)
 
 
 def _model_of(reply: Any) -> str:

@@ -5,6 +5,7 @@ nothing stands for a verdict that is not there.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -169,12 +170,18 @@ def _shortened(detail: Any) -> str | None:
 
 
 def used(end: Any, usage: Usage) -> None:
-    """Takes over what the other service says it used. What is not a number there is not counted."""
+    """Takes over what the other service says it used. What is not a number there is not counted, and without a price
+    what was judged there has none."""
     said = end.get("usage") if isinstance(end, dict) else None
     for name in ("judgements", "cache_hits", "deduplicated", "prompt_tokens", "cached_tokens", "completion_tokens"):
         value = said.get(name) if isinstance(said, dict) else None
         if type(value) is int and value >= 0:
             setattr(usage, name, value)
+            if name == "judgements":
+                usage.unpriced = value
+    cost = said.get("cost") if isinstance(said, dict) else None
+    if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < math.inf:
+        usage.dollars, usage.priced, usage.unpriced = float(cost), max(1, usage.judgements), 0
 
 
 def refusal(status: int, problem: Any, after_s: float) -> RequestError:

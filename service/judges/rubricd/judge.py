@@ -19,7 +19,8 @@ from typing import Any, Self
 import httpx
 
 from service.clock import Clock
-from service.engine.upstream.calls import http_timeout, parse_json, retry_after_s
+from service.engine.upstream.calls import parse_json, retry_after_s
+from service.engine.upstream.client import http_timeout, open_client
 from service.engine.upstream.state import Busy, Changed, Upstream
 from service.engine.upstream.urls import base_url
 from service.errors import (
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 
 TRIES = 3
 _MAX_CONNECTIONS = 256
+_LARGEST_ANSWER = 512 * 1024 * 1024
+"""All results of a request, of which one line at a time is held."""
 _PATIENCE_S = 60.0
 """So long a refused request waits at the most, where it has no deadline."""
 
@@ -85,14 +88,13 @@ class RubricdJudge:
     ) -> Self:
         """Learns who the judge is. Raises ConfigurationError with what to change."""
         base = base_url(url, "url")
-        client = httpx.AsyncClient(
-            base_url=base,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=http_timeout(timeout_s),
-            limits=httpx.Limits(max_connections=_MAX_CONNECTIONS),
-            follow_redirects=False,
-            trust_env=False,
+        client = open_client(
+            base,
+            key,
+            timeout_s=timeout_s,
+            connections=_MAX_CONNECTIONS,
             transport=transport,
+            largest=_LARGEST_ANSWER,
         )
         judge = cls(name, client, there, clock, timeout_s)
         try:
@@ -210,7 +212,7 @@ class _Call:
         options: Options,
         reservation: Reservation | None,
     ) -> None:
-        self.usage = Usage()
+        self.usage = Usage(unpriced=sum(len(one.criteria) for one in candidates))
         self.again_s: float | None = None
         """When the other service says to come back."""
         self._client = client

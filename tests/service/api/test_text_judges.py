@@ -15,6 +15,7 @@ from service.engine.build import LoadedJudge, build
 from service.engine.chat.engine import ChatEngine
 from service.engine.decisions.engine import DecisionsEngine
 from service.engine.decisions.protocol import ProtocolName
+from service.engine.upstream.text_server import TextServerOptions
 from service.errors import ConfigurationError
 from service.settings import EngineSettings, Settings
 from testkit import chat_judge
@@ -113,7 +114,6 @@ async def test_what_the_protocol_cannot_ask_is_refused_with_the_reason() -> None
 async def test_the_cost_that_the_server_reports_is_the_teams() -> None:
     server = DecisionsServer()
     async with judging_by(await connect(server)) as client:
-        assert (await scored(client, [item()]))["usage"]["cost"] is None
         assert (await client.get("/v1/usage")).json()["cost"] is None
         server.cost = 0.25
         asked = [item(response="a"), item(response="b")]
@@ -121,7 +121,32 @@ async def test_the_cost_that_the_server_reports_is_the_teams() -> None:
         body = await scored(client, asked)
         assert body["usage"]["cost"] is None and body["usage"]["prompt_tokens"] == 0, "the cache costs nothing"
         assert (await client.get("/v1/usage")).json()["cost"] == 0.5
-        assert "rubricd_team_cost_dollars_total" in (await client.get("/metrics")).text
+        server.cost = None
+        assert (await scored(client, [item(response="c")]))["usage"]["cost"] is None
+        used = (await client.get("/v1/usage")).json()
+        assert (used["cost"], used["cost_reported"]) == (None, 0.5), "a part would look like the whole"
+        page = (await client.get("/metrics")).text
+        assert f'rubricd_team_cost_dollars_total{{team="{used["team"]}"}} 0.5' in page
+        assert f'rubricd_team_unpriced_judgements_total{{team="{used["team"]}"}}' in page
+        assert 'rubricd_team_unpriced_judgements_total{team="_service"}' in page, "canaries cost, too"
+
+
+async def test_an_answer_that_is_no_verdict_costs_what_the_server_says() -> None:
+    server = DecisionsServer()
+    server.cost = 0.25
+    async with judging_by(await connect(server, protocol="openai")) as client:
+        server.faults = [_refusing]
+        body = await scored(client, [item()])
+        assert of_criteria(body, "status") == ["abstained"] * 2 and body["usage"]["cost"] == 0.25
+        assert body["usage"]["prompt_tokens"] == 50
+        server.faults = [httpx.Response(500)]
+        body = await scored(client, [item(response="b")])
+        assert of_criteria(body, "status") == ["engine_error"] * 2 and body["usage"]["cost"] is None, "nobody says"
+
+
+def _refusing(answer: dict[str, Any]) -> Any:
+    answer["answers"] = [{"type": "refusal", "name": one["name"]} for one in answer["answers"]]
+    return answer
 
 
 async def test_a_server_that_answers_as_another_model_ends_the_judging() -> None:
@@ -136,8 +161,9 @@ async def test_a_server_that_answers_as_another_model_ends_the_judging() -> None
 async def test_it_is_a_member_of_a_panel_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = await connect(DecisionsServer())
 
-    async def connected(url: str, model: str, **more: Any) -> DecisionsEngine:
-        assert (url, model, more["api_key"]) == ("http://s", "jev", "hidden")
+    async def connected(options: TextServerOptions, **more: Any) -> DecisionsEngine:
+        assert (options.url, options.model, options.api_key) == ("http://s", "jev", "hidden")
+        assert "hidden" not in repr(options)
         return engine
 
     monkeypatch.setattr(DecisionsEngine, "connect", connected)
@@ -177,12 +203,12 @@ async def test_a_chat_api_judges_with_and_without_log_probabilities(tokens: bool
 
 
 async def test_the_settings_name_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, Any] = {}
-
+    seen: list[TextServerOptions] = []
     engine = await connect(DecisionsServer())
 
-    async def connected(url: str, model: str, **more: Any) -> DecisionsEngine:
-        seen.update(more, url=url, model=model)
+    async def connected(options: TextServerOptions, **more: Any) -> DecisionsEngine:
+        assert more["framing"] == "So? {criterion}"
+        seen.append(options)
         return engine
 
     monkeypatch.setattr(DecisionsEngine, "connect", connected)
@@ -196,8 +222,8 @@ async def test_the_settings_name_the_server(monkeypatch: pytest.MonkeyPatch) -> 
             revision="jev-1",
         )
     )
-    assert seen["url"] == "http://s/v1" and seen["api_key"] == "k" and seen["expected_model"] == "jev-1"
-    assert seen["framing"] == "So? {criterion}" and seen["max_model_len"] == module.TEXT_WORDS
+    words = module.TEXT_WORDS
+    assert seen == [TextServerOptions("decisions", "http://s/v1", "jev", "k", "jev-1", words, 60.0, seen[0].clock)]
     assert loaded.reads_texts is not None and loaded.reads_texts.referable
     await loaded.engine.stop()
     for settings in (

@@ -10,16 +10,16 @@ from trainer_client.generation.page import Examples, page
 from trainer_client.generation.run import Outcome
 from trainer_client.generation.tally import Tally
 
-SPENDING = {"requests": 7, "from_log": 3, "prompt_tokens": 1000, "completion_tokens": 200, "cost": 0.5}
+SPENDING = {"requests": 7, "from_log": 3, "prompt_tokens": 1000, "completion_tokens": 200, "cost": 0.5, "uncounted": 0}
 
 
-def _page(*outcomes: Outcome, cost: float | None = 0.5) -> str:
+def _page(*outcomes: Outcome, cost: float | None = 0.5, uncounted: int = 0) -> str:
     tally, examples = Tally(), Examples()
     for one in outcomes:
         tally.add(one)
         examples.add(one)
     template = templates.load("rar-medicine")
-    return page(tally, examples, template, "rows.jsonl", {**SPENDING, "cost": cost})
+    return page(tally, examples, template, "rows.jsonl", {**SPENDING, "cost": cost, "uncounted": uncounted})
 
 
 def test_a_rubric_is_shown_with_its_findings_and_what_was_merged() -> None:
@@ -52,3 +52,7 @@ def test_of_many_rows_some_are_shown_and_how_many_is_said() -> None:
 def test_without_prices_there_is_no_cost() -> None:
     html = _page(outcome(), cost=None)
     assert ">cost<" not in html and ">requests<" in html
+
+
+def test_a_cost_of_which_a_part_is_missing_is_the_least() -> None:
+    assert "at least" not in _page(outcome()) and "at least 0.5000" in _page(outcome(), uncounted=1)

@@ -49,7 +49,7 @@ async def test_labels_are_read_from_the_likely_tokens_with_their_mass() -> None:
         for prompt, found in zip(asked, await engine.read_labels(asked, ()), strict=True):
             assert isinstance(found, Decision)
             assert found.p_met == pytest.approx(truth(document(prompt)), abs=1e-9)
-            assert found.label_mass == pytest.approx(0.9, abs=1e-6) and found.prompt_tokens == 40
+            assert found.label_mass == pytest.approx(0.9, abs=1e-6) and found.spent.prompt_tokens == 40
         assert json.loads(server.bodies[-1]["messages"][1]["content"]) == document(asked[-1])
 
 
@@ -92,7 +92,7 @@ async def test_without_log_probabilities_p_is_the_share_of_votes() -> None:
             votes = [votes_of(document(prompt), seed) for seed in range(1, 8)]
             assert isinstance(found, Decision)
             assert (found.p_met, found.label_mass) == (sum(votes) / 7, None)
-            assert (found.prompt_tokens, found.generated_tokens) == (280, 7)
+            assert (found.spent.prompt_tokens, found.spent.generated_tokens) == (280, 7)
 
 
 async def test_reasons_are_of_a_vote_with_the_majority() -> None:

@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from service.clock import ManualClock, settle
-from service.engine.base import Decision, Outcome, Prompt
+from service.engine.base import Decision, LabelLogprobs, Outcome, Prompt
 from service.engine.decisions.engine import DecisionsEngine
 from service.engine.decisions.protocol import ProtocolName
 from service.engine.text_prompt import texts_of, words_of
-from service.errors import ConfigurationError, EngineFailed, JudgeBusy, JudgementError, Refused, TooLong
+from service.errors import ConfigurationError, EngineFailed, JudgeBusy, JudgementError, Refused, Spent, TooLong
 from testkit.decisions_server import DecisionsServer, connect, truth
 
 BOTH: tuple[ProtocolName, ...] = ("system_one", "openai")
@@ -172,13 +172,27 @@ async def test_what_a_call_took_is_counted_once() -> None:
     server = DecisionsServer()
     server.cost = 0.002
     async with serving(server) as engine:
-        found = [one for one in await engine.read_labels(prompts(5), ()) if isinstance(one, Decision)]
-        assert sum(one.prompt_tokens for one in found) == 50 and sum(one.generated_tokens for one in found) == 2
-        assert [one.cost for one in found if one.cost is not None] == [0.002]
+        found = await engine.read_labels(prompts(5), ())
+        nothing = Spent(cost=0.0)
+        assert [spent(one) for one in found] == [Spent(50, 0, 2, 0.002), nothing, nothing, nothing, nothing]
+        server.faults = [_refuse_first]
+        found = await engine.read_labels(prompts(2), ())
+        assert isinstance(found[0], EngineFailed), "an answer that is no verdict was paid for, too"
+        assert [spent(one) for one in found] == [Spent(50, 0, 2, 0.002), nothing]
         server.faults = [lambda answer: {**answer, "usage": {"input_tokens": "many", "cost": math.nan}}]
-        found = [one for one in await engine.read_labels(prompts(2), ()) if isinstance(one, Decision)]
+        found = await engine.read_labels(prompts(2), ())
         words = len(prompts(1)[0].shared) + sum(len(one.own) for one in prompts(2))
-        assert (sum(one.prompt_tokens for one in found), found[0].cost) == (words, None)
+        assert [spent(one) for one in found] == [Spent(words), Spent()]
+
+
+def spent(outcome: Outcome) -> Spent | None:
+    assert not isinstance(outcome, LabelLogprobs)
+    return outcome.spent
+
+
+def _refuse_first(answer: dict[str, Any]) -> Any:
+    answer["answers"]["0"] = {"type": "choice", "choice": "a"}
+    return answer
 
 
 async def test_a_refused_question_abstains_alone() -> None:

@@ -1,5 +1,6 @@
 """Tests of what is sent to another rubricd: it reads back the same candidates."""
 
+import math
 import random
 from typing import Any
 
@@ -7,9 +8,10 @@ import pytest
 
 from service.api import translate
 from service.errors import EngineFailed, InvalidRequest
-from service.judges.rubricd.bodies import body_of, judgements_of, tokens_of
+from service.judges.joining import total
+from service.judges.rubricd.bodies import body_of, judgements_of, tokens_of, used
 from service.rubrics.rubric import Criterion, Extraction, Option, Rule
-from service.scoring.request import Options
+from service.scoring.request import Options, Usage
 from tests.service.judges.engines import candidate
 from trainer_client import wire
 
@@ -88,3 +90,26 @@ def test_a_level_that_the_criterion_does_not_have_is_no_result() -> None:
             judgements_of({"criteria": [{**whole, **fault}]}, [graded])
     [plain] = judgements_of({"criteria": [whole]}, [Criterion("c", "Says when.", 2.0)])
     assert (plain.level, plain.p_levels) == (None, None)
+
+
+def test_what_the_other_service_gives_no_price_has_none() -> None:
+    """Whoever reads only that something was judged there must not take the price of others for the whole."""
+    judged = {"judgements": 4, "prompt_tokens": 70}
+    for said, cost in [
+        ({**judged, "cost": 0.5}, 0.5),
+        ({**judged, "cost": None}, None),
+        (judged, None),
+        ({**judged, "cost": math.nan}, None),
+        ({**judged, "cost": True}, None),
+        ({**judged, "cost": -1.0}, None),
+        ({**judged, "cost": "0.5"}, None),
+        ({"cost": 0.5}, 0.5),
+        ("nothing", None),
+    ]:
+        other, usage = Usage(judgements=1, priced=1, dollars=0.25), Usage(unpriced=3)
+        used({"usage": said}, usage)
+        assert total([usage]).cost == cost, said
+        assert total([usage, other]).cost == (None if cost is None else 0.75), said
+    from_cache = Usage(unpriced=3)
+    used({"usage": {"judgements": 0, "cache_hits": 3, "cost": None}}, from_cache)
+    assert total([from_cache, Usage(judgements=1, priced=1, dollars=0.25)]).cost == 0.25, "a cache costs nothing"
