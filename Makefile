@@ -77,8 +77,8 @@ pictures: .venv/dev .venv/docs .venv/browser  ## take the pictures of the produc
 	@$(BIN)/python -m tools.pictures $(ARGS)
 
 ##@ Measure and attack
-compare: .venv/dev .venv/vllm .venv/redis  ## compare the throughput with raw vLLM and with other ways to use it, in one run: JSON=FILE
-	$(BIN)/python -m loadtests.throughput $(if $(JSON),--json $(JSON)) $(ARGS)
+compare: .venv/dev .venv/vllm .venv/redis .venv/real-judge  ## compare the throughput with raw vLLM and with other ways to use it, in one run: JSON=FILE
+	$(BIN)/python -m loadtests.throughput --writer "$$($(BIN)/python -m tools.real_judge)" $(if $(JSON),--json $(JSON)) $(ARGS)
 
 chaos-redis: .venv/dev .venv/redis  ## test the service under eight faults of Redis, 500 requests each
 	$(BIN)/python -m loadtests.chaos.redis $(ARGS)
@@ -123,7 +123,7 @@ bench-judge: .venv/dev  ## measure the bundled judge's accuracy and calibration 
 bench-compositions: .venv/dev  ## compare one judge with a cascade and panels of two, on clean and attacked answers: ARGS='--redraws 100'
 	$(BIN)/python -m loadtests.compositions $(if $(JSON),--json $(JSON)) $(ARGS)
 
-bench-packed: .venv/dev .venv/real-judge  ## compare one call a criterion with one for all, on both judges: ARGS='--written 4'
+bench-packed: .venv/dev .venv/real-judge  ## compare one call a criterion with one for all, on both judges: ARGS='--written 11 --explanation-chars 120'
 	$(BIN)/python -m loadtests.packed --cases 60
 	$(BIN)/python -m loadtests.packed --judge "$$($(BIN)/python -m tools.real_judge)" $(ARGS)
 

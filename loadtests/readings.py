@@ -13,8 +13,10 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
+from unittest.mock import patch
 
 import psutil
 
@@ -153,6 +155,16 @@ class Bench:
         arm.cpu_s += processor_seconds() - cpu_s
         arm.p += [read_verdict(one).p_met if isinstance(one, LabelLogprobs) else None for one in outcomes]
         return least
+
+
+@contextmanager
+def reading_anyway() -> Iterator[None]:
+    """Inside, whatever a judge writes is an explanation: a weak judge repeats its criterion, and what its labels say
+    behind that can then be compared."""
+    with ExitStack() as stack:
+        for place in ("modes", "batched"):
+            stack.enter_context(patch(f"service.modes.{place}.why_no_explanation", lambda *_: None))
+        yield
 
 
 def _parts(seed: int, cases: int, together: int) -> Iterator[list[Candidate]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
+from loadtests import packed
 from loadtests.throughput import __doc__ as about
 from loadtests.throughput import warm
 from loadtests.throughput.figures import Outcome, local_ratios, ratios, table, told
@@ -47,9 +48,12 @@ def main() -> int:
             setting = Setting(folder, options.dtype, folder)
             outcomes[kind] = compare(kind, setting, prompts, options.only, options.seconds)
             print(f"\n{table(kind, outcomes[kind])}\n", flush=True)
+        together = packed.measure_all(options.readings, options.writer, say) if options.readings > 0 else []
+        print("\n" + "\n\n".join(map(packed.tables, together)) + "\n", flush=True)
         known = warm.measure(options.warm_seconds, Path(scratch)) if options.warm_seconds > 0 else {}
         print(f"\n{warm.table(known)}\n", flush=True)
     facts = _facts(outcomes, sizes, options.dtype, time.monotonic() - began)
+    facts["all_criteria_at_once"] = together
     facts["warm_path"] = {name: one.told() for name, one in known.items()}
     print(json.dumps({"ratios": facts["ratios"], "local": facts["local"]}, indent=1))
     if options.json:
@@ -67,6 +71,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", choices=list(SHAPES), help="one of the models (both)")
     parser.add_argument("--seconds", type=float, default=660.0, help="for all rounds (660)")
     parser.add_argument("--warm-seconds", type=float, default=5.0, help="for each row of the warm path (5); 0: none")
+    parser.add_argument("--readings", type=int, default=10, help="cases, all criteria at once (10); 0: none")
+    parser.add_argument("--writer", help="folder of a judge that writes, for all criteria in one document")
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default=DTYPE, help=f"of all baselines ({DTYPE})")
     return parser.parse_args()
 

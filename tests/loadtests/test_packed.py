@@ -1,14 +1,18 @@
 """One by one, packed and batched: what is counted, what is compared, and the whole comparison on fake judges."""
 
 import asyncio
+import json
+from collections.abc import Sequence
 
 import pytest
 
-from loadtests.packed import tables
-from loadtests.readings import BATCH, ONE, PACKED, Arm, Bench, compared, packed, truth
-from service.engine.base import Prompt
+from loadtests.packed import measure_all, tables
+from loadtests.readings import BATCH, ONE, PACKED, Arm, Bench, compared, packed, reading_anyway, truth
+from service.engine.base import Generation, GenerationOutcome, Prompt, Sampling
 from service.engine.build import LoadedJudge
 from service.engine.fake import FakeEngine
+from service.errors import ConfigurationError
+from service.settings import EngineSettings
 from testkit.tokenizer_families import family
 
 
@@ -51,6 +55,43 @@ async def test_both_comparisons_judge_the_same_criteria_and_count_what_the_engin
     assert arms[f"written {BATCH}"]["written_tokens"] > 0 == arms[ONE]["written_tokens"]
     shown = tables({"judge": "a/fake", "engine": "fake", "verdict": verdict, "reasoned": reasoned})
     assert shown.count("the same verdict") == 2 and f"{criteria}/{criteria}" in shown
+
+
+class Echo(FakeEngine):
+    """Writes labels where explanations belong."""
+
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
+        names = [json.loads(sampling.json_schema or "{}")["required"] for sampling in samplings]
+        one = {"explanation": "yes yes", "criteria_met": True}
+        texts = [json.dumps(dict.fromkeys(some, one) if "c1" in some else one) for some in names]
+        return [Generation(text, True, 9) for text in texts]
+
+
+async def test_what_the_service_would_not_count_is_counted_where_that_is_wanted() -> None:
+    bench = Bench(LoadedJudge(Echo(), family("qwen")))
+    strict = await bench.documents(1, seed=7)
+    with reading_anyway():
+        anyway = await bench.documents(1, seed=7)
+    await bench.close()
+    assert strict is not None and anyway is not None
+    criteria = len(truth(1, 7))
+    assert [arm["judged"] for arm in strict["arms"].values()] == [0, 0]
+    assert [sum(arm["missing"].values()) for arm in strict["arms"].values()] == [criteria] * 2
+    assert [arm["judged"] for arm in anyway["arms"].values()] == [criteria] * 2
+
+
+def test_a_judge_that_cannot_be_measured_says_why_and_the_others_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def built(settings: EngineSettings) -> LoadedJudge:
+        if settings.engine == "vllm":
+            raise ConfigurationError("vLLM is not installed")
+        return LoadedJudge(FakeEngine(), family("qwen"))
+
+    monkeypatch.setattr("loadtests.packed.build", built)
+    heard: list[str] = []
+    found = measure_all(1, "/a/judge", heard.append)
+    assert [one.get("failed") for one in found] == [None, "vLLM is not installed", None] and len(heard) == 3
+    assert [one.keys() & {"verdict", "reasoned"} for one in found] == [{"verdict"}, set(), {"verdict", "reasoned"}]
+    assert "failed: vLLM is not installed" in tables(found[1])
 
 
 async def test_a_judge_that_writes_nothing_has_no_documents() -> None:
