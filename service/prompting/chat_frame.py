@@ -81,19 +81,12 @@ def frame_chat(
     turn, and then the examples. Raises ConfigurationError where the template cannot carry them, or has no such
     argument."""
     _refuse_unknown(tokenizer, arguments)
-    failure: Exception | None = None
-    for turns in (3, 1):
-        for messages in _chats(instructions, examples.fenced if turns > 1 else examples.joined, turns):
-            try:
-                frame = _frame(tokenizer, messages, arguments)
-            except (jinja2.TemplateError, ValueError, TypeError, AttributeError) as error:
-                failure = error
-                continue
-            if frame is not None:
-                return frame
-    if failure is not None:
-        raise ConfigurationError(f"the judge's chat template cannot be rendered: {failure}") from failure
-    raise ConfigurationError("the judge's chat template loses or repeats the message; name a chat model as judge")
+    chats = (
+        messages
+        for turns in (3, 1)
+        for messages in _chats(instructions, examples.fenced if turns > 1 else examples.joined, turns)
+    )
+    return _first_frame(tokenizer, chats, arguments)
 
 
 def frame_message(
@@ -108,6 +101,13 @@ def frame_message(
     _refuse_unknown(tokenizer, arguments)
     message = {"role": "user", "content": f"{before}{_HOLES[0]}{after}"}
     chats = [[message]] if system is None else [[{"role": "system", "content": system}, message], [message]]
+    return _first_frame(tokenizer, chats, arguments)
+
+
+def _first_frame(
+    tokenizer: ChatTokenizer, chats: Iterable[Sequence[Message]], arguments: Mapping[str, Any]
+) -> ChatFrame:
+    """Returns the frame of the first chat that the template can carry. Raises ConfigurationError where it is none."""
     failure: Exception | None = None
     for messages in chats:
         try:

@@ -57,15 +57,8 @@ class ChatEndpoint:
         self._log = log
         self._constrain = constrain
         self._options = dict(options or {})
-        self._transport = Transport(
-            [self.url],
-            token=key,
-            concurrency=concurrency,
-            timeout_s=timeout_s,
-            retry=retry,
-            transport=transport,
-            clock=clock or Clock(),
-            rng=random.Random(),
+        self._transport = transport_to(
+            url, key, concurrency=concurrency, timeout_s=timeout_s, retry=retry, transport=transport, clock=clock
         )
 
     async def __aenter__(self) -> "ChatEndpoint":
@@ -136,6 +129,29 @@ class ChatEndpoint:
         return await self._transport.call(
             "POST", _PATH, lambda response: read_answer(response, logprobs=wants), body=lambda left_s: text
         )
+
+
+def transport_to(
+    url: str,
+    key: str | None,
+    *,
+    concurrency: int,
+    timeout_s: float = TIMEOUT_S,
+    retry: RetryPolicy = RETRY,
+    transport: httpx.AsyncBaseTransport | None = None,
+    clock: Clock | None = None,
+) -> Transport:
+    """Calls of an OpenAI-compatible endpoint, with the client's retries."""
+    return Transport(
+        [api_base(url)],
+        token=key,
+        concurrency=concurrency,
+        timeout_s=timeout_s,
+        retry=retry,
+        transport=transport,
+        clock=clock or Clock(),
+        rng=random.Random(),
+    )
 
 
 def api_base(url: str) -> str:

@@ -4,7 +4,6 @@ Guarantees: a text has the vector that the endpoint gave at its place, or the ca
 """
 
 import json
-import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -13,11 +12,9 @@ import numpy as np
 
 from trainer_client.agreement.statistics import Floats
 from trainer_client.endpoint.answer import refusal
-from trainer_client.endpoint.chat import RETRY, TIMEOUT_S, api_base
+from trainer_client.endpoint.chat import transport_to
 from trainer_client.errors import ContractError
 from trainer_client.evaluation.workers import work_through
-from trainer_client.http.retry import Clock
-from trainer_client.http.transport import Transport
 
 _K = TypeVar("_K")
 _WORKERS = 8
@@ -32,16 +29,7 @@ async def embed(
     progress: Callable[[int], None],
 ) -> dict[_K, Floats]:
     """A row for each text, under the texts' name. Raises RubricdClientError."""
-    transport = Transport(
-        [api_base(url)],
-        token=key,
-        concurrency=_WORKERS,
-        timeout_s=TIMEOUT_S,
-        retry=RETRY,
-        transport=None,
-        clock=Clock(),
-        rng=random.Random(),
-    )
+    transport = transport_to(url, key, concurrency=_WORKERS)
     found: dict[_K, Floats] = {}
 
     async def ask(name: _K) -> None:

@@ -6,17 +6,14 @@ a log-probability for each of them is an error.
 """
 
 import json
-import random
 from collections.abc import Callable, Mapping, Sequence
 
 import httpx
 
 from trainer_client.endpoint.answer import refusal
-from trainer_client.endpoint.chat import RETRY, TIMEOUT_S, api_base
+from trainer_client.endpoint.chat import transport_to
 from trainer_client.errors import ContractError
 from trainer_client.evaluation.workers import work_through
-from trainer_client.http.retry import Clock
-from trainer_client.http.transport import Transport
 
 Ids = tuple[Sequence[int], Sequence[int]]
 """The token ids of a prompt and of an answer."""
@@ -33,16 +30,7 @@ async def read_at_endpoint(
     keep: Callable[[str, tuple[float, ...]], None],
 ) -> None:
     """Gives `keep` the log-probabilities of each answer's tokens, under its name. Raises RubricdClientError."""
-    transport = Transport(
-        [api_base(url)],
-        token=key,
-        concurrency=_WORKERS,
-        timeout_s=TIMEOUT_S,
-        retry=RETRY,
-        transport=None,
-        clock=Clock(),
-        rng=random.Random(),
-    )
+    transport = transport_to(url, key, concurrency=_WORKERS)
 
     async def ask(name: str) -> None:
         prompt, answer = ids[name]

@@ -5,10 +5,10 @@ Guarantees: a pair that was not judged has no P, and a status that says why; one
 
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from trainer_client.wire.models import MAX_DEADLINE_MS, Answer, CacheUse, Id, Strict
-from trainer_client.wire.request import Priority, Reasoning, check_metadata
+from trainer_client.wire.models import MAX_DEADLINE_MS, Answer, CacheUse, Id, Metadata, Strict
+from trainer_client.wire.request import Priority, Reasoning
 from trainer_client.wire.response import CriterionStatus, Judge, ResultWarning, Usage
 from trainer_client.wire.rubric import Pitfalls, Rubric, first_repeated
 from trainer_client.wire.turns import Response, Turns
@@ -29,14 +29,7 @@ class PairItem(Strict):
         "response is the more accurate, complete, coherent and helpful one.",
     )
     reference: str | None = Field(default=None, description="A reference answer, seen by the judge only.")
-    metadata: dict[str, Any] | None = Field(default=None, description="Carried to the result, unread.")
-
-    @field_validator("metadata")
-    @classmethod
-    def _bounded(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-        if metadata is not None:
-            check_metadata(metadata)
-        return metadata
+    metadata: Metadata | None = Field(default=None, description="Carried to the result, unread.")
 
     def result_id(self, index: int) -> str:
         """The id of its result, given its place in the request."""

@@ -4,10 +4,11 @@ Guarantees: input is strict. An unknown field, a number in a string, a boolean f
 finite are errors, and so is what is larger than the bounds here.
 """
 
+import json
 import unicodedata
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Mode = Literal["verdict", "reasoned", "implicit", "likert"]
 AnyMode = Literal["verdict", "reasoned", "implicit", "likert", "compare"]
@@ -70,3 +71,33 @@ class Answer(BaseModel):
     """A part of an answer. A reader ignores unknown fields, so that the contract can grow."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True, hide_input_in_errors=True)
+
+
+MAX_METADATA_CHARACTERS = 16_384
+"""As JSON. It comes back once for each response."""
+MAX_METADATA_LEVELS = 32
+
+
+def _carried(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Raises ValueError for what cannot be carried to an answer."""
+    try:
+        characters, levels = len(json.dumps(metadata, allow_nan=False)), _levels(metadata)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("`metadata` must be JSON: texts, finite numbers, true, false, null, lists, objects") from None
+    if characters > MAX_METADATA_CHARACTERS:
+        raise ValueError(f"`metadata` has more than {MAX_METADATA_CHARACTERS} characters as JSON; send less")
+    if levels > MAX_METADATA_LEVELS:  # what is nested deeper cannot be written into the answer
+        raise ValueError(f"`metadata` has more than {MAX_METADATA_LEVELS} levels; send it flatter")
+    return metadata
+
+
+def _levels(value: Any) -> int:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return 0
+    return 1 + max(map(_levels, value), default=0)
+
+
+Metadata = Annotated[dict[str, Any], AfterValidator(_carried)]
+"""What a caller knows of an item; it is carried to its results."""

@@ -1,9 +1,8 @@
 """Defines what a caller sends: items to score and the options of `POST /v1/score`, and a rubric to lint."""
 
-import json
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from trainer_client.wire.aggregations import LINEAR, Aggregation, aggregation_name
 from trainer_client.wire.models import (
@@ -12,6 +11,7 @@ from trainer_client.wire.models import (
     CacheUse,
     Id,
     Layout,
+    Metadata,
     Mode,
     Strict,
     Unjudged,
@@ -47,9 +47,6 @@ class ReasoningTags(Strict):
 
 
 Reasoning = Literal["keep", "remove"] | ReasoningTags
-MAX_METADATA_CHARACTERS = 16_384
-"""As JSON. It comes back once for each response."""
-MAX_METADATA_LEVELS = 32
 
 
 class Item(Strict):
@@ -67,14 +64,7 @@ class Item(Strict):
     rubric: Rubric | None = Field(default=None, description="What to judge; only mode `likert` does without.")
     reference: str | None = Field(default=None, description="A reference answer, seen by the judge only.")
     group: Id | None = Field(default=None, description="GRPO group; its items share a prompt.")
-    metadata: dict[str, Any] | None = Field(default=None, description="Carried to the results of this item, unread.")
-
-    @field_validator("metadata")
-    @classmethod
-    def _bounded(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-        if metadata is not None:
-            check_metadata(metadata)
-        return metadata
+    metadata: Metadata | None = Field(default=None, description="Carried to the results of this item, unread.")
 
     @model_validator(mode="after")
     def _one_kind_of_response(self) -> Self:
@@ -88,26 +78,6 @@ class Item(Strict):
         """The ids of this item's results, given its place in the request."""
         id = str(index) if self.id is None else self.id
         return [id] if self.responses is None else [f"{id}/{n}" for n in range(len(self.responses))]
-
-
-def check_metadata(metadata: dict[str, Any]) -> None:
-    """Raises ValueError for what cannot be carried to an answer."""
-    try:
-        characters, levels = len(json.dumps(metadata, allow_nan=False)), _levels(metadata)
-    except (TypeError, ValueError, RecursionError):
-        raise ValueError("`metadata` must be JSON: texts, finite numbers, true, false, null, lists, objects") from None
-    if characters > MAX_METADATA_CHARACTERS:
-        raise ValueError(f"`metadata` has more than {MAX_METADATA_CHARACTERS} characters as JSON; send less")
-    if levels > MAX_METADATA_LEVELS:  # what is nested deeper cannot be written into the answer
-        raise ValueError(f"`metadata` has more than {MAX_METADATA_LEVELS} levels; send it flatter")
-
-
-def _levels(value: Any) -> int:
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list | tuple):
-        return 0
-    return 1 + max(map(_levels, value), default=0)
 
 
 _EXAMPLE: dict[str, Any] = {

@@ -7,7 +7,7 @@ import pytest
 
 from testkit.apps import fake_settings, item, serving
 from trainer_client import wire
-from trainer_client.wire.request import MAX_METADATA_CHARACTERS, MAX_METADATA_LEVELS
+from trainer_client.wire.models import MAX_METADATA_CHARACTERS, MAX_METADATA_LEVELS
 
 PITFALL: dict[str, Any] = {
     "title": "Massage",
