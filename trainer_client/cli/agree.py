@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--votes", type=count, default=1, metavar="N", help="mode reasoned: independent samples (%(default)s)")
     add(
+        "--batch",
+        action="append",
+        choices=("one", "all"),
+        help="mode reasoned: one criterion a document (one), or all of a response (all); may be repeated",
+    )
+    add(
         "--threshold",
         type=float,
         default=0.5,
@@ -197,7 +203,10 @@ def _spent(client: JudgeClient, seconds: float, price_in: float | None, price_ou
 
 
 def _arms(args: argparse.Namespace) -> list[_Arm]:
-    """Every judge in every mode, layout and prompt that was asked for. One mode and layout has prompts to choose."""
+    """Every judge in every mode, layout, batch and prompt that was asked for. One mode and layout has prompts to
+    choose, and one mode has batches. Raises ValueError for a batch without that mode."""
+    if args.batch and "reasoned" not in (args.mode or ()):
+        raise ValueError("--batch is about --mode reasoned: name that mode, or leave it out")
     found = []
     judges = args.url or [_DEFAULT_URL], args.judge or [None]
     for url, name, mode, layout in dict.fromkeys(
@@ -206,6 +215,9 @@ def _arms(args: argparse.Namespace) -> list[_Arm]:
         common: ScoreOptions = {"mode": mode, "layout": layout, "threshold": args.threshold, **judge_option(name)}
         if mode == "reasoned":
             common["votes"] = args.votes
+            for batch in dict.fromkeys(args.batch or ["one"]):
+                found.append(_Arm(url, {**common, "batch": "all"} if batch == "all" else common))
+            continue
         if (mode, layout) != ("verdict", "rubricd") or not args.judge_prompt:
             found.append(_Arm(url, common))
             continue
@@ -221,10 +233,11 @@ def _name(arm: _Arm, arms: Sequence[_Arm]) -> str:
     return " ".join(filter(None, told)) or arm.options.get("judge") or str(arm.options["mode"])
 
 
-def _way(arm: _Arm) -> tuple[str, str, str, str, str]:
+def _way(arm: _Arm) -> tuple[str, str, str, str, str, str]:
     address = arm.url.removeprefix("http://").removeprefix("https://")
     asked = arm.options
-    return address, asked.get("judge") or "", asked["mode"], asked["layout"], asked.get("judge_prompt") or ""
+    batch = "" if asked.get("batch") is None else "in one document"
+    return address, asked.get("judge") or "", asked["mode"], asked["layout"], asked.get("judge_prompt") or "", batch
 
 
 def _write(path: Path, text: str) -> None:

@@ -192,6 +192,28 @@ def test_what_the_judge_cannot_read_is_not_asked_again(file: Path, capsys: pytes
     assert _agree(file, "--quiet", service=again) == 0 and again.bodies == []
 
 
+def test_one_by_one_and_all_in_one_document_are_measured_side_by_side(file: Path) -> None:
+    def named(body: Json) -> httpx.Response:
+        whole = scores(body)
+        whole["judge"]["fingerprint"] = body.get("batch") or "one"
+        return answered(whole)
+
+    first = judge_info()["judges"][0]
+    written = {**first, "mode": "reasoned"}
+    lists: Json = {name: [] for name in ("layouts", "unserved", "exams", "calibrations")}
+    service = Service(named)
+    service.info = {
+        "judges": [first, {**written, "fingerprint": "one"}],
+        "more": {**lists, "judges": [{**written, "fingerprint": "all", "batch": "all"}]},
+    }
+    report = file.with_name("x.json")
+    wanted = ("--mode", "reasoned", "--batch", "one", "--batch", "all", "--json", str(report))
+    assert _agree(file, *wanted, service=service) == 0
+    assert {body.get("batch") for body in service.bodies} == {None, "all"}
+    assert [one["name"] for one in json.loads(report.read_text())["judges"]] == ["reasoned", "in one document"]
+    assert _agree(file, "--batch", "all") == 2
+
+
 def test_prompts_are_measured_side_by_side(file: Path) -> None:
     def named(body: Json) -> httpx.Response:
         whole = json.loads(_right(body).content)
