@@ -114,9 +114,9 @@ def make_levels(labels: Labels, judged: Judged) -> MadeLevels:
 
 def _rows(labels: Labels, judged: Judged) -> GradedRows:
     known = [
-        (one.p_levels, one.level_label, labels.items[one.item].group)
+        (one.p_levels_raw, one.level_label, labels.items[one.item].group)
         for one in judged.criteria
-        if one.status == "ok" and one.p_levels is not None and one.level_label is not None
+        if one.status == "ok" and one.p_levels_raw is not None and one.level_label is not None
     ]
     found: dict[int, tuple[Floats, Places, Places]] = {}
     for size in sorted({len(p) for p, _, _ in known}):

@@ -72,12 +72,12 @@ def rows_of(labels: Labels, judged: Judged, priors: Mapping[PriorOf, Sequence[fl
 
 def _reason(one: JudgedCriterion) -> str | None:
     """Why the criterion tells nothing about the judge; None where it does."""
-    if one.met_label is None:
-        return "without a label"
     if one.source == "rule":
         return "decided by a rule"
     if not one.plain:
         return "graded or extracted"
+    if one.met_label is None:
+        return "without a label"
     if one.status != "ok" or one.p_raw is None:
         return one.status
     return None

@@ -46,8 +46,8 @@ class JudgedCriterion:
     """One criterion with its label and the judge's verdict. `item` is its item's index; `points` have the polarity
     applied. `source` is `rule` where a rule decided and no judge. `status` is the service's, or the code of the error
     that refused the whole item. A criterion with levels, choices or an extracted value is not `plain`; of levels and
-    choices `level_label` is the labelled one, `level` the judge's, and `p_levels` as it gave them, uncalibrated;
-    `values` are the shares of the points, and levels are `ordered`."""
+    choices `level_label` is the labelled one, `level` the judge's, `p_levels` as they were served and
+    `p_levels_raw` as the judge gave them; `values` are the shares of the points, and levels are `ordered`."""
 
     item: int
     criterion: str
@@ -65,6 +65,7 @@ class JudgedCriterion:
     level_label: int | None = None
     level: int | None = None
     p_levels: tuple[float, ...] | None = None
+    p_levels_raw: tuple[float, ...] | None = None
     values: tuple[float, ...] = ()
     ordered: bool = True
 
@@ -243,15 +244,15 @@ def _given(outcome: Outcome, criteria: Sequence[wire.Criterion]) -> tuple[tuple[
         lacking = Given(status=outcome.error.code, met=None, p=None, p_raw=None, label_mass=None, source=None)
         return (lacking,) * len(criteria), False
     given = tuple(
-        Given(one.status, one.met, one.p, one.p_raw, one.label_mass, one.source, one.level, _p_levels(one))
+        Given(one.status, one.met, one.p, one.p_raw, one.label_mass, one.source, one.level, *_p_levels(one))
         for one in outcome.result.criteria
     )
     return given, all(one.status in FINAL for one in given)
 
 
-def _p_levels(result: wire.CriterionResult) -> tuple[float, ...] | None:
-    given = result.p_levels if result.p_levels_raw is None else result.p_levels_raw
-    return None if given is None else tuple(given)
+def _p_levels(result: wire.CriterionResult) -> Iterator[tuple[float, ...] | None]:
+    """As they were served, and as the judge gave them where a calibration changed them."""
+    yield from (None if one is None else tuple(one) for one in (result.p_levels, result.p_levels_raw))
 
 
 def _criteria(labels: Labels, keys: Sequence[str], verdicts: Verdicts) -> Iterator[JudgedCriterion]:
@@ -275,6 +276,7 @@ def _criteria(labels: Labels, keys: Sequence[str], verdicts: Verdicts) -> Iterat
                 one.levels.get(id),
                 given.level,
                 given.p_levels,
+                given.p_levels_raw or given.p_levels,
                 tuple(option.value for option in criterion.options),
                 criterion.levels is not None,
             )

@@ -26,10 +26,11 @@ class Given:
     source: str | None
     level: int | None = None
     p_levels: tuple[float, ...] | None = None
-    """Of a graded criterion, as the judge gave it before any calibration."""
+    p_levels_raw: tuple[float, ...] | None = None
+    """Of a graded criterion, as the judge gave it, where a calibration changed it."""
 
 
-_PLAIN = len(Given.__slots__) - 2
+_PLAIN = len(Given.__slots__) - 3
 """So many fields has what a line holds of a criterion that is met or not."""
 
 
@@ -39,7 +40,10 @@ def _written(given: Given) -> tuple[Any, ...]:
 
 
 def _graded(fields: list[Any]) -> tuple[Any, ...]:
-    return (fields[0], tuple(map(float, fields[1]))) if fields else ()
+    if not fields:
+        return ()
+    level, p_levels, raw = fields
+    return level, tuple(map(float, p_levels)), None if raw is None else tuple(map(float, raw))
 
 
 class Verdicts:

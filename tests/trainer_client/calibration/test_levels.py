@@ -42,7 +42,10 @@ def drawn(
     flat = said.reshape(-1, 3)
     criteria = [
         replace(
-            one, level_label=int(label.ravel()[at]), level=int(flat[at].argmax()), p_levels=tuple(map(float, flat[at]))
+            one,
+            level_label=int(label.ravel()[at]),
+            level=int(flat[at].argmax()),
+            p_levels_raw=tuple(map(float, flat[at])),
         )
         for at, one in enumerate(judged.criteria)
     ]
@@ -85,8 +88,8 @@ def test_the_service_applies_what_was_fitted(tmp_path: Path) -> None:
     labels, judged = drawn(tmp_path, 150, 1.5, (-1.0, 1.0, 0.0))
     made = make_levels(labels, judged).calibration
     served = LevelCalibration("n", "j", made.temperature, {len(one): one for one in made.biases})
-    losses = [-np.log(served(one.p_levels or ())[one.level_label or 0]) for one in judged.criteria]
-    before = [-np.log((one.p_levels or ())[one.level_label or 0]) for one in judged.criteria]
+    losses = [-np.log(served(one.p_levels_raw or ())[one.level_label or 0]) for one in judged.criteria]
+    before = [-np.log((one.p_levels_raw or ())[one.level_label or 0]) for one in judged.criteria]
     assert np.mean(losses) < np.mean(before) - made.gain.low
 
 

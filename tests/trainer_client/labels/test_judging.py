@@ -165,3 +165,29 @@ async def test_without_a_name_the_judge_is_that_of_the_default_prompt(labels: La
         await judge_labels(_client(service), labels, options={"judge_prompt": "examples"})
     with pytest.raises(InvalidRequest, match="with prompt none; `GET /v1/judge` lists"):
         await judge_labels(_client(service), labels, options={"judge_prompt": "none"})
+
+
+async def test_levels_are_kept_as_served_and_as_the_judge_gave_them(tmp_path: Path) -> None:
+    levels = [{"text": "none", "value": 0}, {"text": "some", "value": 0.5}, {"text": "all", "value": 1}]
+    rubric = [
+        {"id": "a", "text": "Names it.", "points": 2, "levels": levels},
+        {"id": "b", "text": "Lies.", "points": -1},
+    ]
+    path = tmp_path / "labels.jsonl"
+    path.write_text(json.dumps({"prompt": "p", "response": "r", "rubric": rubric, "level": {"a": 1}}) + "\n")
+    labels, store = read_labels([str(path)]), tmp_path / "verdicts.jsonl"
+    graded = {"level": 2, "p_levels": [0.2, 0.3, 0.5], "p_levels_raw": [0.05, 0.05, 0.9], "value": 0.65}
+
+    def answer(body: Json) -> httpx.Response:
+        whole = scores(body)
+        whole["results"][0]["criteria"][0].update(graded)
+        return answered(whole)
+
+    first = await judge_labels(_client(Service(answer)), labels, store=store)
+    again = Service()
+    second = await judge_labels(_client(again), labels, store=store)
+    assert first.criteria == second.criteria and not again.bodies
+    one, plain = second.criteria
+    assert (one.level_label, one.level) == (1, 2)
+    assert (one.p_levels, one.p_levels_raw) == ((0.2, 0.3, 0.5), (0.05, 0.05, 0.9))
+    assert (plain.level, plain.p_levels, plain.p_levels_raw, plain.values) == (None, None, None, ())
