@@ -19,7 +19,7 @@ FINDINGS: Mapping[str, str] = {
     "perturb": "a criterion could not be paraphrased and is as it was",
     "generate": "a row has no rubric",
     "train": "the training ended before its end",
-    "watch": "an alarm or a finding",
+    "watch": "an alarm, a finding, or nothing was judged",
     "agree": "a figure is beyond a limit",
     "audit": "a check failed",
     "cascade": "nothing can be promised that saves anything",

@@ -45,6 +45,8 @@ def lines(found: Health) -> Iterator[str]:
         yield from _trend(found)
     yield from _criteria(found)
     yield from alarm_lines(found)
+    if not found.is_judged:
+        yield "rubricd: nothing was judged, so nothing could be watched; `rubricd score` judges a file of responses"
     if found.is_well:
         yield f"rubricd: no alarm; the chance that an honest run raises any is {found.declared.chance:.2%}"
 

@@ -47,9 +47,14 @@ class Health:
         return len(self.alarms) + len(self.findings) + (self.trend is not None and self.trend.fallen is not None)
 
     @property
+    def is_judged(self) -> bool:
+        """Whether any rollout has a reward: without one no alarm could be raised."""
+        return bool(np.isfinite(self.table.reward).any())
+
+    @property
     def is_well(self) -> bool:
-        """No alarm, no finding, and the policy did not turn back from its rubrics."""
-        return self.count == 0
+        """Something was judged: no alarm, no finding, and the policy did not turn back from its rubrics."""
+        return self.count == 0 and self.is_judged
 
 
 def health(

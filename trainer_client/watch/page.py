@@ -103,6 +103,8 @@ def _alarms(found: Health, updates: int | None) -> str:
         cells = (what, "text"), ("", "n"), (number(one.p, 2), "n"), ("", "n")
         rows.append(row((*cells, (one.action, ""), (one.advice, "text"))))
     chance = f"The chance that an honest run ever raises an alarm is at most {found.declared.chance:.2%}."
+    if not rows and not found.is_judged:
+        return section("Reward health", "Nothing was judged, so nothing could be watched.", "", mark=badge("?", "warn"))
     if not rows:
         return section("Reward health", f"No alarm. {chance}", "", mark=badge("well", "pass"))
     head = "What", (_unit(updates), "n"), ("value", "n"), ("limit", "n"), "Do", "Because"

@@ -85,6 +85,18 @@ def test_mistakes_are_2_and_one_line(
     assert said in told and told.startswith("rubricd: ") and told.count("\n") == 1
 
 
+def test_a_log_in_which_nothing_was_judged_is_not_called_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, found, page = (tmp_path / name for name in ("rows.jsonl", "found.json", "found.html"))
+    rows.write_text(json.dumps({"prompt": "p", "response": "r", "rubric": [{"text": "Says r.", "points": 1}]}) + "\n")
+    assert main(["watch", str(rows), "--json", str(found), "--page", str(page)]) == 1
+    said = capsys.readouterr().out
+    assert "nothing was judged" in said and "no alarm" not in said
+    assert json.loads(found.read_text())["well"] is False
+    assert "Nothing was judged" in page.read_text() and "No alarm" not in page.read_text()
+
+
 def test_a_judge_that_is_not_there_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", str(_run(tmp_path, 1)), "--url", "http://127.0.0.1:9", "--quiet"]) == 2
     assert "Traceback" not in capsys.readouterr().err

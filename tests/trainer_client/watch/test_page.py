@@ -67,7 +67,7 @@ def test_a_runs_log_counts_batches_and_a_log_of_one_step_has_no_charts() -> None
 
 
 def test_an_empty_log_has_a_page() -> None:
-    assert "No alarm" in page(health(Observed().table()), "mine")
+    assert "Nothing was judged" in page(health(Observed().table()), "mine")
 
 
 def test_many_findings_are_folded_and_their_lines_are_counted() -> None:
