@@ -70,8 +70,9 @@ modules: .venv/pip  ## write the table of modules in docs/design/architecture.md
 docs: .venv/docs  ## build the documentation's site in build/docs/site, and fail on a link that leads nowhere
 	@$(BIN)/python -m tools.docs_site
 
-docs-serve: .venv/docs  ## build the documentation's site and serve it, with its search: PORT=8000
-	@$(BIN)/python -m tools.docs_site --serve --port $(PORT)
+# Not on the judge's port, which runs beside it, unless one is named.
+docs-serve: .venv/docs  ## build the documentation's site and serve it, with its search: PORT=8001
+	@$(BIN)/python -m tools.docs_site --serve --port $(if $(filter file,$(origin PORT)),8001,$(PORT))
 
 pictures: .venv/dev .venv/docs .venv/browser  ## take the pictures of the product in docs/pictures that are stale: ARGS=--all
 	@$(BIN)/python -m tools.pictures $(ARGS)

@@ -10,6 +10,7 @@ import argparse
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -115,11 +116,28 @@ def requests_elsewhere(site: Path) -> Iterator[str]:
             yield f"{page.relative_to(site)}: {address}"
 
 
+def taken(port: int) -> str | None:
+    """Why nothing can listen on this port of loopback; None where something can."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    except OverflowError:
+        return "no port has this number"
+    return None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build the documentation's site, or serve it on this machine.")
     parser.add_argument("--serve", action="store_true", help="serve the built site until it is interrupted")
-    parser.add_argument("--port", type=int, default=8000, help="the port to serve on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8001, help="the port to serve on (default: %(default)s)")
     args = parser.parse_args()
+    if args.serve and (reason := taken(args.port)) is not None:
+        print(
+            f"port {args.port} cannot be served on ({reason}); name another one: make docs-serve PORT=…",
+            file=sys.stderr,
+        )
+        return 2
     if code := build():
         return code
     site = BUILD / "site"

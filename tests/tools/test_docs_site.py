@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,17 @@ def test_a_table_of_operations_stands_in_the_reference_alone(tmp_path: Path) -> 
         assert len(rows) > 10 and [row for row in rows if row not in reference] == []
         assert "\n|" not in page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     assert "\n| `abstained` |" in page, "what is not in the reference stays"
+
+
+def test_a_port_in_use_is_said_before_anything_is_built(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr("sys.argv", ["docs_site", "--serve", "--port", str(port)])
+        assert docs_site.main() == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith(f"port {port} cannot be served on (Address already in use")
 
 
 def test_links_out_of_the_site_lead_to_the_repository(tmp_path: Path) -> None:
