@@ -15,8 +15,10 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from service.api.pages import FOLDER
 from service.api.pages.headers import headers_of
 from trainer_client import wire
+from trainer_client.pages.assembly import style
 
 DOCS_ROUTE = "/docs"
 RULES: tuple[type[BaseModel], ...] = (
@@ -28,13 +30,7 @@ RULES: tuple[type[BaseModel], ...] = (
     wire.JsonSchema,
     wire.Exact,
 )
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c2330; max-width: 960px; margin: 24px auto; padding: 0 16px; }
-h1 { font-size: 24px; } h2 { font-size: 19px; margin-top: 36px; } h3 { font-size: 16px; margin-bottom: 4px; }
-table { border-collapse: collapse; width: 100%; font-size: 14px; }
-td, th { text-align: left; vertical-align: top; padding: 6px 8px; border-top: 1px solid #d9dee6; }
-code, pre { font: 13px/1.45 ui-monospace, monospace; background: #f6f7f9; } pre { padding: 12px; overflow-x: auto; }
-"""
+_STYLE = style(FOLDER, "shared/palette.css", "reference.css")
 _PROSE = """
 <h2 id="signs">Points, polarity, categories and tags</h2>
 <p>A criterion with <code>points</code> above 0 is wanted, one below 0 is a fault that costs its points when it is met,
@@ -65,7 +61,7 @@ def _page() -> str:
         '<html lang="en"><meta charset="utf-8"><title>rubricd: POST /v1/score</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">',
         f"<style>{_STYLE}</style>",
-        "<h1>POST /v1/score</h1>",
+        "<main><h1>POST /v1/score</h1>",
         '<p>The same as a machine reads it, with every other route: <a href="openapi.json">openapi.json</a>. '
         'Try it on <a href="./">the playground</a>.</p>',
         f"<pre>{html.escape(example)}</pre>",
@@ -76,7 +72,7 @@ def _page() -> str:
         *itertools.starmap(_table, rules.items()),
         "<h2>What is answered</h2>",
         *itertools.starmap(_table, answered.items()),
-        "</html>",
+        "</main></html>",
     ]
     return "\n".join(parts)
 
