@@ -6,6 +6,8 @@ Guarantees: nothing is read where nobody listens, and several listeners share a 
 
 import json
 import os
+import socket
+import uuid
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -62,6 +64,8 @@ class LiveRoute:
         self._clock = clock
         self._listeners = 0
         self._event, self._read_at_s = b"", float("-inf")
+        # A process number is not enough: in containers it is often the same in each.
+        self._process = {"instance": uuid.uuid4().hex, "process": os.getpid(), "host": socket.gethostname()}
 
     async def live(self, request: Request) -> Response:
         """Stream what this process does now, once a second, as server-sent events."""
@@ -96,7 +100,7 @@ class LiveRoute:
     def _reading(self) -> dict[str, Any]:
         return {
             "at_s": self._clock.wall(),
-            "process": os.getpid(),
+            **self._process,
             "state": self._lifecycle.state,
             "why": self._lifecycle.why_not_ready,
             "metrics": self._telemetry.samples(SHOWN),

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
-from testkit.browser import HOSTILE, PHONE_PX, Scheme, axe_problems, opened, too_wide
+from testkit.browser import HOSTILE, PHONE_PX, Scheme, axe_problems, brightness, opened, too_wide
 from testkit.processes import Running
 from tests.e2e.scripted_page import ScriptedPage, problem, result, verdict
 
@@ -59,20 +59,26 @@ def test_hostile_texts_make_no_page_scroll_sideways_or_run(browser: Browser, wid
         assert page.locator("#answer img").count() == 0 and "<img" in page.inner_text("#answer")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser: Browser, scheme: Scheme) -> None:
-    with opened(browser, "about:blank", scheme=scheme) as page:
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", PHONE_PX)])
+def test_axe_finds_nothing_serious(browser: Browser, scheme: Scheme, width: int) -> None:
+    with opened(browser, "about:blank", scheme=scheme, width=width) as page:
         scripted = ScriptedPage(page)
         scripted.open()
         page.wait_for_selector(READY)
         page.select_option("#examples", label="A group of four, as GRPO sees it")
-        page.click("[aria-label='Criterion 1: more fields']")
+        for number, kind in enumerate(("levels", "extract"), 1):
+            page.click(f"[aria-label='Criterion {number}: more fields']")
+            page.locator("select[id$=-kind]").last.select_option(kind)
         page.click("#options summary")
         page.click("#compare")
         page.click("#paste")
         page.click("#code summary")
         failed = verdict(id="1", status="timeout", met=None, p=None, p_raw=None, detail="why")
-        three = [verdict(explanation="Because."), failed, verdict(id="2", met=False, disagreement=0.4)]
+        panel = [
+            {"judge": "a", "status": "ok", "met": False, "p": 0.3},
+            {"judge": "b", "status": "timeout", "met": None},
+        ]
+        three = [verdict(explanation="Because."), failed, verdict(id="2", met=True, disagreement=0.4, members=panel)]
         scripted.results = [[result(*three, score=None, status="partial", score_bounds=[0.1, 0.9])] * 4]
         score(page)
         page.wait_for_selector(".group")
@@ -99,6 +105,70 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(blank: Page) -> N
     for wanted in ("examples", "add-turn", "response-0", "paste", "add-criterion", "first-mode", "compare", "go"):
         assert wanted in names, names
     assert "Criterion 1: points" in names
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", PHONE_PX), ("dark", 1280)])
+def test_the_reference_is_read_by_everybody(browser: Browser, bundled: Running, scheme: Scheme, width: int) -> None:
+    with opened(browser, f"{bundled.url}/docs", width=width, scheme=scheme) as page:
+        assert axe_problems(page) == [] and too_wide(page) == []
+        assert (brightness(page, "body", "backgroundColor") < 0.5) is (scheme == "dark")
+
+
+def test_a_response_of_a_megabyte_and_500_criteria_are_no_trouble(blank: Page) -> None:
+    """What is typed is drawn at once, and the whole is kept and sent as it is."""
+    rubric = [{"text": f"Names cause {n}.", "points": 1, "tags": {}} for n in range(500)]
+    kept = json.dumps(json.dumps({"rubric": rubric, "responses": ["x " * 500_000]}))
+    blank.set_default_timeout(120_000)
+    blank.add_init_script(f"localStorage['rubricd.playground'] = {kept}")
+    scripted = ScriptedPage(blank)
+    scripted.results = [[result(*(verdict(id=str(n)) for n in range(500)))]]
+    page = scripted.open()
+    page.wait_for_selector(READY)
+    page.fill("[aria-label^='Criterion 500: a statement']", "Names the last cause.")
+    page.fill("#turns textarea", "Why?")
+    score(page)
+    (sent,) = scripted.asked[0]["items"]
+    assert len(sent["response"]) == 1_000_000 and len(sent["rubric"]) == 500
+    assert sent["rubric"][-1]["text"] == "Names the last cause."
+    assert page.locator(".step[data-criterion]").count() == 500
+
+
+def test_a_rubric_is_written_and_judged_by_the_keyboard_alone(blank: Page) -> None:
+    scripted = ScriptedPage(blank)
+    page = scripted.open()
+    page.wait_for_selector(READY)
+
+    def tab_to(name: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            own = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.id"
+            if page.evaluate(own) == name:
+                return
+        raise AssertionError(f"no way to {name}")
+
+    tab_to("Criterion 1: points")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("9")
+    tab_to("Criterion 1: more fields")
+    page.keyboard.press("Enter")
+    assert page.locator("select[id$=-kind]").is_visible()
+    tab_to(page.locator("select[id$=-kind]").get_attribute("id") or "")
+    page.keyboard.type("one of levels")
+    page.wait_for_selector("textarea[id$=-levels]")
+    assert page.evaluate("document.activeElement.id").endswith("-kind"), "the focus stays where it was"
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".score")
+    first = scripted.asked[0]["items"][0]["rubric"][0]
+    assert first["points"] == 9 and len(first["levels"]) == 3
+
+
+def test_nothing_moves_for_who_wants_no_motion(blank: Page) -> None:
+    blank.emulate_media(reduced_motion="reduce")
+    page = ScriptedPage(blank).open()
+    page.wait_for_selector(READY)
+    score(page)
+    moving = "all => all.filter(one => getComputedStyle(one).transitionDuration !== '0s').length"
+    assert page.locator("*").evaluate_all(moving) == 0
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", PHONE_PX), ("dark", 1280), ("light", 3840)])
@@ -140,3 +210,25 @@ def test_the_live_view_says_when_the_service_is_away_and_when_it_wants_a_key(
         page.click("#key-form button")
         page.wait_for_selector("#state:has-text('ready')")
         assert sent == ["Bearer the-key"]
+
+
+def test_the_live_view_begins_again_where_it_reaches_another_process(browser: Browser, bundled: Running) -> None:
+    """Behind one address there may be several, whose counters have nothing to do with each other."""
+
+    def event(at_s: int, host: str, refusals: int) -> str:
+        metrics = {"rubricd_refusals_total": [[{"team": "t", "code": "overloaded"}, refusals]]}
+        reading = {"at_s": at_s, "instance": host, "process": 1, "host": host, "state": "ready", "why": None}
+        return f"data: {json.dumps({**reading, 'metrics': metrics})}\n\n"
+
+    bodies = [event(1, "a", 0) + event(2, "a", 3), event(3, "b", 50) + event(4, "b", 50)]
+
+    def answer(route: Route) -> None:
+        route.fulfill(body=bodies.pop(0) if len(bodies) > 1 else bodies[0], content_type="text/event-stream")
+
+    with opened(browser, "about:blank") as page:
+        page.route("**/v1/live", answer)
+        page.goto(f"{bundled.url}/live")
+        page.wait_for_selector("[aria-label=Refused] b:has-text('3')")
+        page.wait_for_selector("#about:has-text('number 1 on b')")
+        assert page.inner_text("[aria-label=Refused] b").startswith("0"), "50 were before this page reached it"
+        assert "Prometheus adds them up" in page.inner_text("#about")

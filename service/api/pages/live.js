@@ -15,16 +15,16 @@ const sum = (reading, name, wanted) => of(reading, name, wanted).reduce((total, 
 const one = (reading, name) => of(reading, name)[0]?.[1] ?? null;
 const most = (reading, name) => (of(reading, name).length ? Math.max(...of(reading, name).map(([, value]) => value)) : null);
 
-// What a counter rose by between two readings, a second; null where there is no earlier one, or the process is another.
+// What a counter rose by between two readings, a second; null where there is no earlier one.
 function rate(at, name, wanted) {
   const [before, now] = [history[at - 1], history[at]];
-  if (!before || before.process !== now.process || now.at_s <= before.at_s) return null;
+  if (!before || now.at_s <= before.at_s) return null;
   return Math.max(0, sum(now, name, wanted) - sum(before, name, wanted)) / (now.at_s - before.at_s);
 }
 
 // The same over the last minute, or as long as there is.
 function lately(name, wanted, seconds = 60) {
-  const now = history.at(-1), before = history.find(reading => reading.process === now.process && reading.at_s >= now.at_s - seconds);
+  const now = history.at(-1), before = history.find(reading => reading.at_s >= now.at_s - seconds);
   return Math.max(0, sum(now, name, wanted) - sum(before, name, wanted));
 }
 
@@ -110,7 +110,7 @@ function draw() {
   $("tiles").replaceChildren(...tiles(now));
   $("cards").replaceChildren(...cards(now));
   const redis = one(now, "rubricd_redis_up");
-  $("about").textContent = `Of this one process (number ${now.process}), since this page was opened or the process started; others behind the same address have pages of their own. ${plural(one(now, "rubricd_open_connections") ?? 0, "open connection")}.${redis === null ? "" : redis ? " Redis is up." : " Redis is down."}`;
+  $("about").textContent = `Of this one process (number ${now.process} on ${now.host}), since this page reached it. Where several serve one address, these are the numbers of one of them; Prometheus adds them up. ${plural(one(now, "rubricd_open_connections") ?? 0, "open connection")}.${redis === null ? "" : redis ? " Redis is up." : " Redis is down."}`;
 }
 
 function say(text, kind = "") {
@@ -124,7 +124,9 @@ function say(text, kind = "") {
 function take(event) {
   const data = event.split("\n").filter(part => part.startsWith("data: ")).map(part => part.slice(6)).join("\n");
   if (!data) return;
-  history.push(JSON.parse(data));
+  const reading = JSON.parse(data);
+  if (history.at(-1)?.instance !== reading.instance) history.length = 0; // another process: its counters are other ones
+  history.push(reading);
   if (history.length > KEPT) history.shift();
   draw();
 }

@@ -159,3 +159,14 @@ async def test_the_stream_ends_when_the_service_shuts_down() -> None:
             await clock.advance(1.0)
             await page.until(page.task.done)
         assert page.events[-1]["state"] in ("draining", "stopped")
+
+
+async def test_two_processes_are_known_apart_where_their_numbers_are_equal() -> None:
+    """In containers every process has the same number."""
+    found = []
+    for _ in range(2):
+        async with serving(clock=ManualClock()) as client, listening(app_of(client)) as page:
+            found.append(page.events[0])
+    one, other = found
+    assert (one["process"], one["host"]) == (other["process"], other["host"])
+    assert one["instance"] != other["instance"]
