@@ -22,13 +22,14 @@ from trainer_client.agreement.page import page
 from trainer_client.agreement.spent import Spent
 from trainer_client.agreement.thresholds import KNOWN, Limit, beyond
 from trainer_client.cli.agree_lines import lines
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import criteria_progress
-from trainer_client.cli.service_arguments import add_judge_name, add_prices, count, explained, judge_option, prices_of
+from trainer_client.cli.service_arguments import add_judge_name, add_prices, count, judge_option, prices_of
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.reader import Law
-from trainer_client.errors import DataError, InvalidRequest, RubricdClientError
+from trainer_client.errors import DataError, InvalidRequest
 from trainer_client.labels import Judged, Labels, judge_labels, read_labels
 from trainer_client.labels.judging import MODES
 
@@ -105,13 +106,8 @@ def run(args: argparse.Namespace) -> int:
         store, out = _beside(args, args.store, ".verdicts.jsonl"), _beside(args, args.out, ".agreement.html")
         labels = read_labels(args.labels, law=Law(pitfalls=args.pitfalls, say=notes.once()))
         judged = asyncio.run(_judged(args, labels, store))
-    except KeyboardInterrupt:
-        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except RubricdClientError as error:
-        return _misused(explained(error, args.token_env))
-    except (ValueError, OSError) as error:
-        return _misused(str(error))
+    except CANNOT_GO_ON as error:
+        return ended(error, args)
     try:
         return _report(args, labels, judged, limits, out)
     except OSError as error:

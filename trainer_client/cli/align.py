@@ -25,13 +25,14 @@ from trainer_client.alignment.labelled import labelled_pairs
 from trainer_client.alignment.page import page
 from trainer_client.alignment.study import Study, study_of
 from trainer_client.cli.align_lines import lines
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import questions_progress
-from trainer_client.cli.service_arguments import add_judge_name, add_prices, count, explained, prices_of
+from trainer_client.cli.service_arguments import add_judge_name, add_prices, count, prices_of
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.reader import Law
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import DataError
 from trainer_client.labels import read_labels
 from trainer_client.perturbation.responses import RESPONSE_KINDS
 from trainer_client.preferences.building import build_pairs
@@ -91,22 +92,12 @@ def run(args: argparse.Namespace) -> int:
         _write(out, page(done))
         if args.json is not None:
             _write(args.json, json.dumps(done.as_json(), indent=1))
-    except KeyboardInterrupt:
-        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except RubricdClientError as error:
-        return _misused(explained(error, args.token_env))
-    except (ValueError, OSError) as error:
-        return _misused(str(error))
+    except CANNOT_GO_ON as error:
+        return ended(error, args)
     for line in lines(done):
         print(line)
     print(f"rubricd: report {out}")
     return 0
-
-
-def _misused(problem: str) -> int:
-    print(f"rubricd: {problem}", file=sys.stderr)
-    return 2
 
 
 def _beside(args: argparse.Namespace, given: Path | None, ending: str) -> Path:

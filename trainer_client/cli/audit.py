@@ -21,13 +21,14 @@ from trainer_client.audit.collection import Answers, collect
 from trainer_client.audit.page import page
 from trainer_client.audit.rivals import rivals
 from trainer_client.cli import audit_pairs
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.service_arguments import add_judge_name, judge_option
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.items import read_items
 from trainer_client.data.reader import Law
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import DataError
 from trainer_client.labels import read_labels
 
 DESCRIPTION = (
@@ -78,12 +79,8 @@ def run(args: argparse.Namespace) -> int:
         _write(out / "report.html", page(done))
         if args.json is not None:
             _write(args.json, json.dumps(as_json(done), indent=1))
-    except KeyboardInterrupt:
-        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except (DataError, RubricdClientError, ValueError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
-        return 2
+    except CANNOT_GO_ON as error:
+        return ended(error, args)
     for line in lines(done):
         print(line)
     print(f"rubricd: {done.verdict}; report {out / 'report.html'}")

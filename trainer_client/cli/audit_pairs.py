@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,11 +17,11 @@ from trainer_client.alignment.asking import Judge, ask_all, questions
 from trainer_client.alignment.run_audit import BARE, RunAudit, run_audit
 from trainer_client.alignment.run_page import page
 from trainer_client.alignment.runs import RunPairs, ends_of, paired
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import questions_progress
-from trainer_client.cli.service_arguments import explained
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import DataError
 from trainer_client.rollouts import reader
 
 _EACH = 4
@@ -39,15 +38,8 @@ def run(args: argparse.Namespace) -> int:
         _write(out / "report.html", page(done))
         if args.json is not None:
             _write(args.json, json.dumps(done.as_json(), indent=1))
-    except KeyboardInterrupt:
-        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except RubricdClientError as error:
-        print(f"rubricd: {explained(error, args.token_env)}", file=sys.stderr)
-        return 2
-    except (DataError, ValueError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
-        return 2
+    except CANNOT_GO_ON as error:
+        return ended(error, args)
     for line in lines(done):
         print(line)
     print(f"rubricd: {done.verdict}: {done.sentence}; report {out / 'report.html'}")

@@ -18,13 +18,14 @@ from trainer_client.calibration.collection import collect, queries
 from trainer_client.calibration.levels import MadeLevels, make_levels, shown
 from trainer_client.calibration.made import Made, make, read_file, write_file
 from trainer_client.calibration.rows import PriorOf, Rows
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import criteria_progress
-from trainer_client.cli.service_arguments import add_judge_name, add_service, composed_of, explained, judge_option
+from trainer_client.cli.service_arguments import add_judge_name, add_service, composed_of, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.reader import Law
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import DataError
 from trainer_client.labels import Judged, Labels, read_labels
 from trainer_client.labels.judging import MODES
 
@@ -73,15 +74,8 @@ def run(args: argparse.Namespace) -> int:
         write_file(args.out, found, of_levels)
         if args.json is not None:
             args.json.write_text(json.dumps(as_json(made, levels), indent=1) + "\n", encoding="utf-8")
-    except KeyboardInterrupt:
-        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except (DataError, ValueError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
-        return 2
-    except RubricdClientError as error:
-        print(f"rubricd: {explained(error, args.token_env)}", file=sys.stderr)
-        return 2
+    except CANNOT_GO_ON as error:
+        return ended(error, args)
     for line in [*(lines(made) if made else ()), *(shown(levels) if levels else ())]:
         print(line)
     for why in lacking:

@@ -23,13 +23,14 @@ from trainer_client.cascade.paid import Files, lacking_prompts, paid_judge
 from trainer_client.cascade.planning import Kind, NoPlan, Wanted, as_wire, plan
 from trainer_client.cascade.spending import Cost, cost, keep_run
 from trainer_client.cascade.verdicts import judged_rows
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import criteria_progress
-from trainer_client.cli.service_arguments import add_judge_name, add_prices, explained, judge_option
+from trainer_client.cli.service_arguments import add_judge_name, add_prices, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.reader import Law
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import DataError
 from trainer_client.labels import Judged, JudgedCriterion, Labels, judge_labels, read_labels
 from trainer_client.labels.judging import MODES, judge_asked
 
@@ -125,18 +126,11 @@ def run(args: argparse.Namespace) -> int:
         else:
             judges = asyncio.run(_asked(args, arms, labels, store))
         return _plan(args, labels, judges, wanted, out, without)
-    except KeyboardInterrupt:
-        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
     except NoPlan as none:
         print(f"rubricd: no plan: {none}", file=sys.stderr)
         return 1
-    except RubricdClientError as error:
-        print(f"rubricd: {explained(error, args.token_env)}", file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
-        return 2
+    except CANNOT_GO_ON as error:
+        return ended(error, args)
 
 
 def _plan(

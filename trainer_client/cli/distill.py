@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.service_arguments import add_judge_name, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
@@ -68,12 +69,8 @@ def run(args: argparse.Namespace) -> int:
         labels = _rows(args, law)
         test = None if args.test is None else read_labels([args.test], law=law)
         distilled = _distilled(args, labels, test)
-    except KeyboardInterrupt:
-        print("rubricd: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    except (DataError, RubricdClientError, ValueError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
-        return 2
+    except CANNOT_GO_ON as error:
+        return ended(error, args, resumed="the same command goes on from the last checkpoint")
     for one in distilled.agreements:
         auroc, gain = one.after["auroc"], one.gain
         print(f"rubricd: {one.rows}, against the {one.against}: AUROC {_shown(auroc)}, gain {_shown(gain)}")

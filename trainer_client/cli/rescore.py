@@ -17,6 +17,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from trainer_client import wire
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import criteria_progress
 from trainer_client.cli.rescore_lines import changed_lines, lines, notes_of
 from trainer_client.cli.service_arguments import add_judge_name, aggregation, count, explained, judge_option
@@ -25,7 +26,7 @@ from trainer_client.data import notes
 from trainer_client.data.joined import Rubrics
 from trainer_client.data.reader import Law
 from trainer_client.data.records import RowError
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import DataError
 from trainer_client.rescoring.asking import Answers, ask, wanted
 from trainer_client.rescoring.change import Change, chosen, settings_of
 from trainer_client.rescoring.comparison import compare
@@ -82,15 +83,8 @@ def run(args: argparse.Namespace) -> int:
     """The exit code: 0 done, 1 the judge failed on a part of it, 2 for misuse, 130 for an interrupt."""
     try:
         return _run(args)
-    except (DataError, ValueError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
-        return 2
-    except RubricdClientError as error:
-        print(f"rubricd: {explained(error, args.token_env)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    except CANNOT_GO_ON as error:
+        return ended(error, args, refused=1)
 
 
 @dataclass(frozen=True, slots=True)

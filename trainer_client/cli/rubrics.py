@@ -16,10 +16,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainer_client import wire
-from trainer_client.cli.service_arguments import add_service, explained
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
+from trainer_client.cli.service_arguments import add_service
 from trainer_client.client import JudgeClient
 from trainer_client.data.formats import harbor
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import DataError
 from trainer_client.rubric_folder import RubricFolder
 
 DESCRIPTION = "Store rubrics under a name and a version that is a digest of their content, and read them back."
@@ -55,15 +56,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         code: int = asyncio.run(args.work(args))
         return code
-    except (ValueError, OSError) as error:  # also DataError
-        print(f"rubricd: {error}", file=sys.stderr)
-        return 2
-    except RubricdClientError as error:
-        print(f"rubricd: {explained(error, args.token_env)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("rubricd: interrupted", file=sys.stderr)
-        return 130
+    except CANNOT_GO_ON as error:
+        return ended(error, args, resumed="", refused=1)
 
 
 def _client(args: argparse.Namespace) -> JudgeClient:

@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,14 @@ from pathlib import Path
 from trainer_client import wire
 from trainer_client.agreement.bootstrap import Figure
 from trainer_client.calibration.tuning import Asked, Tuned, tune
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import criteria_progress
-from trainer_client.cli.service_arguments import add_judge_name, composed_of, explained, judge_option
+from trainer_client.cli.service_arguments import add_judge_name, composed_of, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.reader import Law
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import DataError
 from trainer_client.labels import Judged, Labels, judge_labels, read_labels
 from trainer_client.labels.judging import judge_asked
 
@@ -71,15 +71,8 @@ def run(args: argparse.Namespace) -> int:
             setting = next(arm.setting for arm in arms if arm.name == tuned.winner)
             facts = {**tuned.as_json(), "setting": setting, "judges": {arm.name: arm.fingerprint for arm in arms}}
             args.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    except KeyboardInterrupt:
-        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except RubricdClientError as error:
-        print(f"rubricd: {explained(error, args.token_env)}", file=sys.stderr)
-        return 2
-    except (DataError, ValueError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
-        return 2
+    except CANNOT_GO_ON as error:
+        return ended(error, args)
     for line in lines(tuned, arms):
         print(line)
     return 0

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import get_args
 
 from trainer_client import wire
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.service_arguments import add_judge_name, count
 from trainer_client.cli.watch_lines import alarm_lines, lines, step_line
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import DataError
 from trainer_client.rollouts import Log, opened
 from trainer_client.training.report import page as report
-from trainer_client.training.run.config import RunConfigError
 from trainer_client.watch.alarms import Declared
 from trainer_client.watch.health import Health, as_json
 from trainer_client.watch.internalisation import Trend, trend
@@ -84,12 +84,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         log = opened(args.log, "held_out" if args.held_out else "completions")
         found = asyncio.run(_watched(args, log))
-    except KeyboardInterrupt:
-        print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except (DataError, RubricdClientError, RunConfigError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
-        return 2
+    except CANNOT_GO_ON as error:
+        return ended(error, args)
     return 0 if found.is_well else 1
 
 

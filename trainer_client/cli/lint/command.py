@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
+from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.lint import asking, files
 from trainer_client.cli.lint.files import FixedRow, Placed
 from trainer_client.cli.progress import rows_progress
-from trainer_client.cli.service_arguments import add_judge_name, aggregation, count, explained
+from trainer_client.cli.service_arguments import add_judge_name, aggregation, count
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.data.files import sources, written
 from trainer_client.data.reader import Law
-from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.errors import DataError
 from trainer_client.lint.rules import lint
 from trainer_client.rubric_folder import RubricFolder
 
@@ -84,14 +85,8 @@ def run(args: argparse.Namespace) -> int:
             found = [_found(one, options, moved) for one in placed]
         if args.url is not None:
             found = asyncio.run(_with_judge(args, placed, found))
-    except KeyboardInterrupt:
-        return 130
-    except RubricdClientError as error:
-        print(f"rubricd: {explained(error, args.token_env)}", file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
-        return 2
+    except CANNOT_GO_ON as error:
+        return ended(error, args, resumed="")
     counts: _Counts = Counter()
     for one, findings in zip(placed, found, strict=True):
         for finding in findings:
