@@ -192,7 +192,7 @@ def test_a_judge_is_asked_about_pairs_where_one_is_named(tmp_path: Path, capsys:
         assert main(["lint", str(file), "--url", url]) == 0
     said = capsys.readouterr()
     assert "criterion 1 (Says which tea.): warning judged_duplicate: the judge says" in said.out
-    assert "the judge was asked about 6 pairs of criteria, 3 of them not decided" in said.err
+    assert "judge judge-1 was asked about 6 pairs of criteria, 3 of them not decided" in said.err
     assert said.out.count("warning") == 2  # and in the summary
     assert sum(len(body["items"]) for body in service.bodies) == 12
 
