@@ -1,5 +1,6 @@
 """Fixtures of the whole suite, what its tests need, and which of them stay together in one worker."""
 
+import gc
 import os
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -112,6 +113,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in deselected]
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: next((n for n, one in enumerate(LONGEST) if _below(item.path, one)), len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """A full collection by the garbage collector looks at what the tests make, not at the million objects of the
+    modules that they import: it took 0.9 s of processor time, and each local engine that stops asks for one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -61,12 +61,10 @@ COSTLY: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 
 @pytest.fixture
-def frozen_heap() -> Iterator[None]:
+def frozen_heap() -> None:
     """As in the server: the collector leaves alone what was there before the requests."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 async def longest_gap_s(client: httpx.AsyncClient, path: str, content: bytes) -> tuple[int, float, float]:
