@@ -18,11 +18,6 @@ SIZES = tuple(2**power for power in range(12))
 """1, 2, 4 … 2,048, as in RuscaRL's Fig. 3a."""
 
 
-def expected_best(scores: Sequence[float], sizes: Sequence[int] = SIZES) -> list[float | None]:
-    """The expected highest score of N of these samples, for each size N; None where there are fewer."""
-    return expected_selected(scores, scores, sizes)
-
-
 def expected_selected(
     judged: Sequence[float], truth: Sequence[float], sizes: Sequence[int] = SIZES
 ) -> list[float | None]:

@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pytest
 
-from trainer_client.evaluation.best_of_n import SIZES, expected_best, expected_selected
+from trainer_client.evaluation.best_of_n import SIZES, expected_selected
 
 
 def by_all_draws(judged: list[float], truth: list[float], size: int) -> float:
@@ -29,7 +29,7 @@ def test_the_estimate_is_the_mean_over_all_draws() -> None:
         for size, found in zip(sizes, expected_selected(judged, truth, list(sizes)), strict=True):
             tried += 1
             wrong += found != pytest.approx(by_all_draws(judged, truth, size), abs=1e-12)
-        assert expected_best(judged, [count]) == [pytest.approx(max(judged))]
+        assert expected_selected(judged, judged, [count]) == [pytest.approx(max(judged))]
     assert tried > 200 and wrong == 0
 
 
@@ -38,16 +38,17 @@ def test_right_and_wrong_samples_give_pass_at_k() -> None:
     for right, count, size in ((3, 2048, 1024), (1, 2048, 2048), (40, 500, 32), (0, 10, 4)):
         samples = [1.0] * right + [0.0] * (count - right)
         expected = 1 - comb(count - right, size) / comb(count, size)
-        assert expected_best(samples, [size]) == [pytest.approx(expected, abs=1e-9)]
+        assert expected_selected(samples, samples, [size]) == [pytest.approx(expected, abs=1e-9)]
 
 
 def test_there_is_a_value_up_to_2048_and_none_beyond_the_samples() -> None:
     random = Random(1)
-    found = expected_best([random.random() for _ in range(2048)])
+    samples = [random.random() for _ in range(2048)]
+    found = expected_selected(samples, samples)
     assert len(found) == len(SIZES) == 12 and None not in found
     # Of n uniform values the highest of N is N / (N + 1) on average.
     assert [one for one in found if one is not None] == pytest.approx([n / (n + 1) for n in SIZES], abs=0.02)
-    assert expected_best([0.3, 0.7], [1, 2, 4]) == [pytest.approx(0.5), pytest.approx(0.7), None]
-    assert expected_best([], [1]) == [None]
+    assert expected_selected([0.3, 0.7], [0.3, 0.7], [1, 2, 4]) == [pytest.approx(0.5), pytest.approx(0.7), None]
+    assert expected_selected([], [], [1]) == [None]
     with pytest.raises(ValueError, match="as many"):
         expected_selected([1.0], [], [1])
