@@ -21,7 +21,7 @@ from trainer_client.errors import DataError
 from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.http.options import check_options
 from trainer_client.policy_answers import PolicyAnswers
-from trainer_client.reward_client import JudgeConfig, RewardClient, why_missing
+from trainer_client.reward_client import JudgeConfig, RewardClient, may_change, why_missing
 from trainer_client.verl.reward import NotJudged, WhenMissing
 from trainer_client.verl.rows import prompt_row
 
@@ -73,15 +73,18 @@ def compute_score_batched(
     judge = _judge(judging)
     outcomes = judge.loop.run(partial(judge.client.score, items))
     rewards = [_reward(outcome, when_missing) for outcome in outcomes]
-    missing = Counter(why_missing(one) for one, reward in zip(outcomes, rewards, strict=True) if reward is None)
+    missing = [one for one, reward in zip(outcomes, rewards, strict=True) if reward is None]
     if missing:
-        counts = ", ".join(f"{count} {reason}" for reason, count in missing.most_common())
-        raise NotJudged(
-            f"{missing.total()} of {len(outcomes)} responses have no reward ({counts}), so that the batch has none; "
-            "resume from the last checkpoint when the judge is back, or set when_missing=lower_bound for what was "
-            "judged in part"
-        )
+        raise NotJudged(_about(missing, len(outcomes)))
     return [reward for reward in rewards if reward is not None]
+
+
+def _about(missing: Sequence[Outcome], of: int) -> str:
+    counts = ", ".join(f"{count} {reason}" for reason, count in Counter(map(why_missing, missing)).most_common())
+    remedy = "bring the judge back, and resume from the last checkpoint"
+    if not any(map(may_change, missing)):
+        remedy = "another attempt would not help: leave such rows out, or see what these statuses mean"
+    return f"{len(missing)} of {of} responses have no reward ({counts}), so that the batch has none; {remedy}"
 
 
 class _Judge:

@@ -129,14 +129,18 @@ def test_a_lower_bound_is_marked_and_is_of_what_was_judged(service: Service) -> 
     told = _ask([RUSCARL] * 3, when_missing="lower_bound")
     assert told[1] == {"score": -0.6, "judged": 0.0, "coverage": 0.625}
     assert [one["judged"] for one in told] == [1.0, 0.0, 1.0]
-    service.answer = _second(status="failed", score=None, coverage=0.0, score_bounds=[-0.6, 1.0])
-    with pytest.raises(NotJudged, match="1 of 3"):
+    nothing = dict.fromkeys(("met", "p", "p_raw", "label_mass"))
+    long = [
+        {"id": f"{n}", "status": "too_long", "points": p, "source": "judge", **nothing} for n, p in ((0, 5), (1, -3))
+    ]
+    service.answer = _second(status="failed", score=None, coverage=0.0, score_bounds=[-0.6, 1.0], criteria=long)
+    with pytest.raises(NotJudged, match=r"1 of 3 .* \(1 too_long\), .*; another attempt would not help"):
         _ask([RUSCARL] * 3, when_missing="lower_bound")
 
 
 def test_a_judge_that_is_away_is_no_reward_and_one_that_comes_back_is_waited_for(service: Service) -> None:
     service.answer = lambda body: scripted_judge.problem("unavailable", 503)
-    with pytest.raises(NotJudged, match="2 of 2 responses have no reward"):
+    with pytest.raises(NotJudged, match=r"2 of 2 responses have no reward .*; bring the judge back"):
         _ask([RUSCARL] * 2, when_missing="lower_bound")
     away = iter([scripted_judge.problem("unavailable", 503)] * 3)
     service.answer = lambda body: next(away, None) or scripted_judge.answered(scripted_judge.scores(body))
