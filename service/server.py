@@ -90,9 +90,6 @@ class _Server(HttpServer):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals == 1:
-            log.info(
-                "draining: new work is refused, accepted work has %g s; another signal cuts it short", self._drain_s
-            )
             self._lifecycle.drain()
         else:
             self._lifecycle.cut_short()
@@ -101,6 +98,8 @@ class _Server(HttpServer):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         began_s = self._clock.now()
+        if self._signals:  # said here, and not where the signal comes: a line may be half written there
+            log.info("draining: new work is refused, accepted work has %g s; a signal cuts it short", self._drain_s)
         self._lifecycle.drain()
         await asyncio.gather(self._lifecycle.drained.wait(), asyncio.sleep(_LINGER_S if self._signals else 0.0))
         left_s = max(0.0, began_s + self._drain_s - self._clock.now()) + _WRITE_S
