@@ -17,7 +17,7 @@ def test_names_are_escaped_and_what_was_not_judged_has_no_number(tmp_path: Path)
             answered(store, one, arms[0], each, Answer("ok", rating=7.0), Answer("ok", rating=3.0))
             answered(store, one, arms[2], each, Answer("abstained"))
         store.spend("<b>judge-likert", "likert", Cost(2.0, 8, 8, 0, 1_000_000, 0, 0))
-        done = study_of([one], arms, pairs, store, more={"left_out": {"a <reason>": 2}}, prices={one.url: (0.5, None)})
+        done = study_of([one], arms, pairs, store, more={"left_out": {"a <reason>": 2}}, prices={one.name: (0.5, None)})
     shown = page(done)
     assert "<b>judge" not in shown and "&lt;b&gt;judge" in shown
     assert "<i>kind" not in shown and "a <reason>" not in shown
