@@ -1,6 +1,7 @@
 """Every command that asks a judge can ask one of several by its name, and says which one answered."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ WITHOUT = {
 def test_every_command_that_takes_a_service_takes_a_judge_of_it() -> None:
     lacking, seen = [], 0
     for name, parser in commands_below("rubricd", main.parser(main.ALL)):
-        options = {option for action in parser._actions for option in action.option_strings}
+        options = set(re.findall(r"^  (--[a-z-]+)", parser.format_help(), re.M))
         for service, judge in JUDGE_OF.items():
             if service in options:
                 seen += 1
