@@ -1,5 +1,6 @@
 """A cascade among other compositions, and criteria that no plan was made for."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 
 from testkit.apps import fake_settings, item, serving
 from tests.service.judges.test_cascade import HIGH, LEAVES, LOW, with_cascade
+from trainer_client.cascade.paid import Files, paid_judge
+from trainer_client.labels import read_labels
 
 ITEMS = [item(response=f"Answer {n}.") for n in range(30)]
 
@@ -67,3 +70,34 @@ async def test_where_each_verdict_stands_nobody_else_is_asked(tmp_path: Path) ->
     found = await _scores(await with_cascade(tmp_path, band=None), "both", "small")
     assert [one["p"] for one in found["both"]] == [one["p"] for one in found["small"]]
     assert {len(one["members"]) for one in found["both"]} == {1}
+
+
+async def test_the_services_ledger_has_the_verdicts_that_a_plan_is_made_of(tmp_path: Path) -> None:
+    """Found by their texts, those of each judge by its fingerprint, with turns, a reference and categories."""
+    file = tmp_path / "judges.yaml"
+    file.write_text(LEAVES)
+    turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Why?"}]
+    rubric = [
+        {"text": "Essential Criteria: Says why.", "points": 5, "category": "essential"},
+        {"text": "Lies.", "points": -1},
+    ]
+    items = [
+        {"prompt": turns, "response": f"Answer {n}.", "reference": "Because.", "rubric": {"criteria": rubric}}
+        for n in range(5)
+    ]
+    rows = [
+        json.dumps({"item": one, "met": {"0": True, "1": False}, "prompt_id": str(n)}) for n, one in enumerate(items)
+    ]
+    (tmp_path / "labels.jsonl").write_text("\n".join(rows))
+    async with serving(settings=fake_settings(judges=file, ledger=tmp_path / "ledger")) as client:
+        found = {}
+        for judge in ("small", "large"):
+            answer = (await client.post("/v1/score", json={"items": items, "judge": judge})).json()
+            found[judge] = (
+                answer["judge"]["fingerprint"],
+                [one for each in answer["results"] for one in each["criteria"]],
+            )
+    labels = read_labels([str(tmp_path / "labels.jsonl")])
+    for name, (fingerprint, said) in found.items():
+        paid = paid_judge(labels, Files(name, fingerprint, [tmp_path / "ledger"], {}), print)
+        assert [(one.met, one.p) for one in paid.criteria] == [(one["met"], one["p"]) for one in said]
