@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api import problems
 from service.api.request_metrics import RequestSummary
 from service.errors import BodyTooLarge
+from service.judges.hops import HOPS, came_through
 from service.lifecycle import Lifecycle
 from service.observability import Telemetry
 from service.observability.tracing import Trace, Tracing
@@ -72,6 +73,7 @@ class RequestTelemetry:
             "trace": self._tracing.begin(method, route, id, scope["headers"]),
             "summary": RequestSummary(),
         }
+        HOPS.set(came_through(scope["headers"]))
         started, status = time.perf_counter(), 499
 
         async def send_with_headers(message: Message) -> None:

@@ -24,7 +24,7 @@ from service.errors import (
 )
 from service.judges.cascade_judgement import CascadePlan, Said, Step, decided, stands
 from service.judges.composition import ComposedMode, Composition, Member, of_member
-from service.judges.joining import total
+from service.judges.joining import only, total
 from service.judges.judge import Judging
 from service.modes.fingerprint import JudgeIdentity, name_composition
 from service.modes.served_modes import JudgingModes, Way
@@ -41,10 +41,7 @@ class Cascade(Composition):
 
     def __init__(self, name: str, plan: CascadePlan, members: Sequence[Member], *, passes_failures: bool) -> None:
         """Raises ConfigurationError where the members are not those of the plan."""
-        if len(plan.steps) != len(members):
-            raise ConfigurationError(
-                f"judge `{name}` has {len(members)} members, and its plan {len(plan.steps)} judges; name these"
-            )
+        check_length(plan, len(members))
         self.plan = plan
         self.passes_failures = passes_failures
         bands = {f"band {n + 1}": _shown(step) for n, step in enumerate(plan.steps[:-1])}
@@ -103,7 +100,7 @@ class Cascade(Composition):
     def _ways(self) -> JudgingModes[ComposedMode]:
         """One: its mode and layout are those of the first judge."""
         pairs = zip(self.members, self.plan.steps, strict=True)
-        identities = [_identity(self.name, n, *pair) for n, pair in enumerate(pairs)]
+        identities = [identity_of(self.name, n, *pair) for n, pair in enumerate(pairs)]
         first = self.plan.steps[0]
         way = Way(first.mode, first.layout)
         identity = name_composition(self.name, self.kind, self.rule, identities, way=way)
@@ -205,10 +202,7 @@ class _CascadeJudging:
         except Later as error:
             return [failed(_missing(error), "judge")] * len(candidate.criteria)
         self._asked.append(judging)
-        async with aclosing(judging.judged()) as judged:
-            async for _, judgements in judged:
-                return judgements
-        raise RuntimeError("a judge ended without a judgement")
+        return await only(judging)
 
 
 def asked_as(step: Step, options: Options) -> Options:
@@ -226,7 +220,13 @@ def _shown(step: Step) -> str:
     return "none" if step.band is None else f"{step.band.low!r} to {step.band.high!r}"
 
 
-def _identity(cascade: str, n: int, member: Member, step: Step) -> JudgeIdentity:
+def check_length(plan: CascadePlan, members: int) -> None:
+    """Raises ConfigurationError."""
+    if len(plan.steps) != members:
+        raise ConfigurationError(f"it has {members} members, and its plan {len(plan.steps)} judges; name these")
+
+
+def identity_of(cascade: str, n: int, member: Member, step: Step) -> JudgeIdentity:
     """Raises ConfigurationError where the member is another judge than the plan's."""
     try:
         found: JudgeIdentity = member.judge.judging_modes.choose(step.mode, step.layout, step.prompt).judge

@@ -75,6 +75,17 @@ async def _pass_on(
         done.put_nowait(None)
 
 
+async def only(judging: Judging) -> Judgements:
+    """The judgements of the one candidate. It is read to the end, where usage and reservation are settled."""
+    found: Judgements | None = None
+    async with aclosing(judging.judged()) as judged:
+        async for _, judgements in judged:
+            found = judgements
+    if found is None:
+        raise RuntimeError("a judge ended without a judgement")
+    return found
+
+
 Places = Sequence[Sequence[int]]
 """For each candidate the criteria of it that one judge is asked."""
 

@@ -4,6 +4,7 @@ Guarantees: a member that cannot be asked, or fails on the way, is missing where
 answer; with fewer members than the quorum a request is refused, or the criterion has no verdict.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -42,26 +43,37 @@ class Panel(Composition):
         return sum(member.judge.queries_each(options) for member in self.members)
 
     async def ask(self, candidates: Sequence[Candidate], options: Options) -> Judging:
-        asked: list[Judging | JudgementError] = []
-        absent = 0
+        """All at once: a member that does not answer takes no time of the others."""
+        asking = [asyncio.create_task(member.judge.ask(candidates, options), name="ask") for member in self.members]
         try:
-            for name, judge in self.members:
-                try:
-                    asked.append(await judge.ask(candidates, options))
-                except (Overloaded, Unavailable) as error:
-                    absent += 1
-                    if len(self.members) - absent < self._quorum:
-                        raise of_member(name, error) from None
-                    asked.append(_missing(error))
-                except RequestError as error:  # a quota, or the request: the other members do not change it
-                    raise of_member(name, error) from None
+            await asyncio.wait(asking)
+            asked = self._admitted([one.exception() or one.result() for one in asking])
         except BaseException:
-            for one in asked:
-                if not isinstance(one, JudgementError):
-                    one.close()
+            for one in asking:
+                one.cancel()
+            for found in await asyncio.gather(*asking, return_exceptions=True):
+                if not isinstance(found, BaseException):
+                    found.close()
             raise
-        names = [member.name for member in self.members]
-        return _PanelJudging(list(zip(names, asked, strict=True)), candidates, options, self._rule, self._quorum)
+        return _PanelJudging(asked, candidates, options, self._rule, self._quorum)
+
+    def _admitted(self, found: Sequence[Judging | BaseException]) -> list[tuple[str, Judging | JudgementError]]:
+        """What each member is judging, or why it is not. Raises RequestError where they are no quorum."""
+        asked: list[tuple[str, Judging | JudgementError]] = []
+        absent = 0
+        for (name, _), one in zip(self.members, found, strict=True):
+            if isinstance(one, Overloaded | Unavailable):
+                absent += 1
+                if len(self.members) - absent < self._quorum:
+                    raise of_member(name, one)
+                asked.append((name, _missing(one)))
+            elif isinstance(one, RequestError):  # a quota, or the request: the other members do not change it
+                raise of_member(name, one)
+            elif isinstance(one, BaseException):
+                raise one
+            else:
+                asked.append((name, one))
+        return asked
 
 
 def _missing(error: Overloaded | Unavailable) -> JudgementError:

@@ -11,7 +11,6 @@ for the second judge, its verdicts are in no score, and its tokens are in no tea
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Literal
@@ -19,6 +18,8 @@ from typing import Literal
 from service.clock import Clock
 from service.errors import InvalidRequest, Overloaded, RequestError, Unavailable
 from service.judges.composition import MODES
+from service.judges.hops import HOPS
+from service.judges.joining import only
 from service.judges.judge import Judge
 from service.observability import Telemetry
 from service.observability.tracing import UNTRACED
@@ -49,6 +50,7 @@ class Seen:
     judgements: Sequence[Judgement]
     options: Options
     characters: int
+    hops: int
 
 
 class Shadow:
@@ -85,7 +87,7 @@ class Shadow:
             self._telemetry.count_shadow_dropped(self.name, "full")
         else:
             self._characters += characters
-            self._waiting.append(Seen(candidate, judgements, options, characters))
+            self._waiting.append(Seen(candidate, judgements, options, characters, HOPS.get()))
             if not self._waking:
                 self._waking = True
                 asyncio.get_running_loop().call_later(_AFTER_S, self._wake)
@@ -124,11 +126,8 @@ class Shadow:
         )
         candidates = [replace(seen.candidate, criteria=criteria)]
         self._judge.check_askable(candidates, options)
-        judging = await self._judge.ask(candidates, options)
-        async with aclosing(judging.judged()) as judged:
-            async for _, judgements in judged:
-                return judgements
-        raise RuntimeError("a judge ended without a judgement")
+        HOPS.set(seen.hops)
+        return await only(await self._judge.ask(candidates, options))
 
     def _compare(self, seen: Seen, places: Sequence[int], second: Sequence[Judgement]) -> None:
         pairs = [(seen.judgements[j], other) for j, other in zip(places, second, strict=True)]

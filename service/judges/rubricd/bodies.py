@@ -34,6 +34,7 @@ STATUSES = frozenset(
 )
 _TRUSTS: Mapping[str, Trust] = {"proven": "proven", "unproven": "unproven", "failed": "failed"}
 _MOST_DETAIL = 500
+_MOST_EXPLANATION = 20_000
 _ROUNDING = 1e-6
 
 
@@ -117,12 +118,12 @@ def judgements_of(line: Any, criteria: Sequence[Criterion]) -> list[Judgement]:
         if len(answered) != len(criteria):
             raise EngineFailed("the other service sent a result of another rubric")
         return [_judgement(one, criterion) for one, criterion in zip(answered, criteria, strict=True)]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EngineFailed(f"the other service sent no result of the contract ({type(error).__name__})") from None
 
 
 def _judgement(one: Mapping[str, Any], criterion: Criterion) -> Judgement:
-    """Raises KeyError, TypeError or ValueError."""
+    """Raises KeyError, TypeError, ValueError or AttributeError."""
     status = one["status"]
     if status not in STATUSES:
         raise ValueError("an unknown status")
@@ -137,7 +138,7 @@ def _judgement(one: Mapping[str, Any], criterion: Criterion) -> Judgement:
         p=_number(one["p"]),
         p_raw=_number(one["p_raw"]),
         label_mass=_number(one["label_mass"], most=None),
-        explanation=one.get("explanation"),
+        explanation=_text(one.get("explanation")),
         disagreement=_number(one.get("disagreement")),
         **_graded(one, criterion),
     )
@@ -163,6 +164,13 @@ def _number(value: Any, most: float | None = 1.0) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= (most or 1.001):
         raise ValueError("no probability")
     return float(value)
+
+
+def _text(value: Any) -> str | None:
+    """Raises TypeError where it is no text."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError("no text")
+    return None if value is None else value[:_MOST_EXPLANATION]
 
 
 def _shortened(detail: Any) -> str | None:

@@ -9,10 +9,8 @@ that leaves ends the call, and with it the work there.
 """
 
 import asyncio
-import contextlib
-import json
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -25,23 +23,20 @@ from service.engine.upstream.state import Busy, Changed, Upstream
 from service.engine.upstream.urls import base_url
 from service.errors import (
     ConfigurationError,
-    EngineFailed,
-    JudgementError,
     JudgeMismatch,
     Later,
     RequestError,
-    TimedOut,
     Unavailable,
 )
 from service.judges.composition import ComposedMode
 from service.judges.judge import Judging
-from service.judges.rubricd.bodies import body_of, described, judgements_of, refusal, tokens_of, used
+from service.judges.rubricd.bodies import body_of, described, tokens_of
+from service.judges.rubricd.call import Call, Pay, problem_of
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.served_modes import JudgingModes
-from service.rubrics.judgement import Judgement, failed
 from service.rubrics.rubric import Candidate
 from service.scoring.exam.grading import Grade, Trust
-from service.scoring.request import Options, Reservation, Usage
+from service.scoring.request import Options
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +56,16 @@ class RubricdJudge:
     grades: Mapping[str, Grade] = MappingProxyType({})
     dead = False
 
-    def __init__(self, name: str, client: httpx.AsyncClient, there: str | None, clock: Clock, timeout_s: float) -> None:
+    def __init__(
+        self, name: str, client: httpx.AsyncClient, there: str | None, clock: Clock, timeout_s: float, pay: Pay
+    ) -> None:
         self.name = name
         self.max_model_len = 0
         self._client = client
         self._there = there
         self._clock = clock
         self._timeout_s = timeout_s
+        self._pay = pay
         self._modes: JudgingModes[ComposedMode] | None = None
         self._trusts: Mapping[str, Trust] = {}
         self._upstream = Upstream(clock, self._probe)
@@ -84,9 +82,11 @@ class RubricdJudge:
         expected: str | None,
         timeout_s: float,
         clock: Clock,
+        pay: Pay = lambda team, dollars, unpriced: None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> Self:
-        """Learns who the judge is. Raises ConfigurationError with what to change."""
+        """Learns who the judge is. Raises ConfigurationError with what to change. `pay` hears what each team's
+        judgements there cost."""
         base = base_url(url, "url")
         client = open_client(
             base,
@@ -96,7 +96,7 @@ class RubricdJudge:
             transport=transport,
             largest=_LARGEST_ANSWER,
         )
-        judge = cls(name, client, there, clock, timeout_s)
+        judge = cls(name, client, there, clock, timeout_s, pay)
         try:
             info = await judge._first_look(base)
             judge._modes, judge._trusts, judge.max_model_len = described(name, info, base)
@@ -139,7 +139,7 @@ class RubricdJudge:
         until_s = self._clock.now() + _PATIENCE_S if options.deadline_s is None else options.deadline_s
         try:
             for attempt in range(1, TRIES + 1):
-                call = _Call(self._client, self._upstream, self._clock, candidates, options, reservation)
+                call = Call(self._client, self._upstream, self._clock, candidates, options, reservation, self._pay)
                 try:
                     return await call.start(self._body(candidates, options, judge), judge.fingerprint)
                 except Later:
@@ -177,7 +177,7 @@ class RubricdJudge:
             ) from None
         if response.status_code == 200:
             return parse_json(response)
-        problem = _problem(response)
+        problem = problem_of(response)
         detail = problem.get("detail", "") if isinstance(problem, dict) else ""
         raise ConfigurationError(
             f"{url}/v1/judge answered with status {response.status_code} ({detail}): correct `url`, `judge` or "
@@ -198,147 +198,3 @@ class RubricdJudge:
     @property
     def _named(self) -> dict[str, str]:
         return {} if self._there is None else {"judge": self._there}
-
-
-class _Call:
-    """One call: a task reads its lines, so that whoever closes this ends the call."""
-
-    def __init__(
-        self,
-        client: httpx.AsyncClient,
-        upstream: Upstream,
-        clock: Clock,
-        candidates: Sequence[Candidate],
-        options: Options,
-        reservation: Reservation | None,
-    ) -> None:
-        self.usage = Usage(unpriced=sum(len(one.criteria) for one in candidates))
-        self.again_s: float | None = None
-        """When the other service says to come back."""
-        self._client = client
-        self._upstream = upstream
-        self._clock = clock
-        self._candidates = candidates
-        self._deadline_s = options.deadline_s
-        self._reservation = reservation
-        self._found: asyncio.Queue[tuple[int, list[Judgement]] | JudgementError | None] = asyncio.Queue()
-        self._reading: asyncio.Task[None] | None = None
-
-    async def start(self, body: dict[str, Any], fingerprint: str) -> Self:
-        """Raises RequestError as the other service refuses it, Unavailable where that does not answer."""
-        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._reading = asyncio.create_task(self._read(body, fingerprint, admitted), name="call of another rubricd")
-        try:
-            await admitted
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    async def judged(self) -> AsyncGenerator[tuple[int, Sequence[Judgement]], None]:
-        waiting = set(range(len(self._candidates)))
-        late = None
-        if self._deadline_s is not None:
-            late = asyncio.ensure_future(self._clock.sleep(self._deadline_s - self._clock.now()))
-        why: JudgementError = EngineFailed("the other service ended its answer without this result")
-        try:
-            while waiting:
-                one = await _next(self._found, late)
-                if isinstance(one, tuple):
-                    waiting.discard(one[0])
-                    yield one
-                    continue
-                why = one or why
-                break
-            if not waiting:
-                await _next(self._found, late)  # the last line: what it cost, and who it was
-        finally:
-            if late is not None:
-                late.cancel()
-            self.close()
-        for i in sorted(waiting):
-            yield i, [failed(type(why)(str(why)), "judge") for _ in self._candidates[i].criteria]
-
-    def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-
-    async def _read(self, body: dict[str, Any], fingerprint: str, admitted: "asyncio.Future[None]") -> None:
-        """Whatever goes wrong is raised to who waits: for the admission, or for results."""
-        try:
-            async with self._client.stream(
-                "POST", "/v1/score", json=body, headers={"Accept": "application/x-ndjson"}
-            ) as answer:
-                if answer.status_code != 200:
-                    await answer.aread()
-                    self.again_s = retry_after_s(answer)
-                    if answer.status_code >= 500 and answer.status_code != 503:
-                        self._upstream.call_failed()
-                    raise refusal(answer.status_code, _problem(answer), self.again_s or 1.0)
-                admitted.set_result(None)
-                await self._lines(answer, fingerprint)
-        except RequestError as error:
-            _tell(admitted, error)
-        except Exception as error:
-            self._upstream.call_failed()
-            why = str(error) if isinstance(error, JudgementError) else f"({type(error).__name__})"
-            _tell(admitted, Unavailable(f"the other service could not be called {why}"))
-            self._found.put_nowait(
-                error if isinstance(error, JudgementError) else EngineFailed(f"the other service broke off {why}")
-            )
-
-    async def _lines(self, answer: httpx.Response, fingerprint: str) -> None:
-        """Raises EngineFailed for a line that is none of the contract's."""
-        async for text in answer.aiter_lines():
-            try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
-                raise EngineFailed("the other service sent a line that is no JSON") from None
-            if isinstance(line, dict) and line.get("done") is True:
-                self._end(line, fingerprint)
-                return
-            index = line.get("index") if isinstance(line, dict) else None
-            if type(index) is not int or not 0 <= index < len(self._candidates):
-                raise EngineFailed("the other service sent a result that nobody asked for")
-            self._found.put_nowait((index, judgements_of(line, self._candidates[index].criteria)))
-        raise EngineFailed("the other service ended its answer early")
-
-    def _end(self, line: dict[str, Any], fingerprint: str) -> None:
-        used(line, self.usage)
-        if self._reservation is not None:
-            usage = self.usage
-            self._reservation.settle(usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens)
-        judge = line.get("judge")
-        found = judge.get("fingerprint") if isinstance(judge, dict) else None
-        if found != fingerprint:
-            self._upstream.changed(f"the judge is {found!s:.64}, and was {fingerprint}")
-            self._found.put_nowait(EngineFailed("another judge has answered"))
-            return
-        self._upstream.call_answered()
-        self._found.put_nowait(None)
-
-
-def _tell(admitted: "asyncio.Future[None]", error: RequestError) -> None:
-    if not admitted.done():
-        admitted.set_exception(error)
-
-
-async def _next(
-    found: "asyncio.Queue[tuple[int, list[Judgement]] | JudgementError | None]", late: "asyncio.Future[None] | None"
-) -> "tuple[int, list[Judgement]] | JudgementError | None":
-    """What comes next; TimedOut where the deadline comes before."""
-    if late is None or not found.empty():
-        return await found.get()
-    getting = asyncio.ensure_future(found.get())
-    waits: tuple[asyncio.Future[Any], ...] = (getting, late)
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        return getting.result() if getting.done() else TimedOut("the deadline passed before the other service answered")
-    finally:
-        getting.cancel()
-
-
-def _problem(answer: httpx.Response) -> Any:
-    with contextlib.suppress(EngineFailed):
-        return parse_json(answer)
-    return None
