@@ -3,7 +3,7 @@
 Engines start one after the other: two that share a machine would measure each other's use of its memory.
 
 Guarantees: each engine's judge gave a verdict on a canary and sat its exam before anything is served. What can be read
-before an engine starts, which may take minutes, is. What was started ends with the stack, in reverse.
+before an engine starts is. What was started ends with the stack, in reverse.
 """
 
 import asyncio
@@ -15,14 +15,12 @@ from types import MappingProxyType
 from typing import Any
 
 from service.api.dependencies import Dependencies
-from service.api.operator_files.calibration import read_calibration_file
-from service.api.operator_files.cascade_plan import read_plan_file
-from service.api.operator_files.labelled_rows import built_in_exam, read_labelled_rows
+from service.api.operator_files.labelled_rows import built_in_exam
 from service.cache.memory import MemoryCache
 from service.cache.redis import RedisCache
 from service.engine.base import Engine
 from service.engine.build import LoadedJudge
-from service.errors import ConfigurationError
+from service.judge_preparing import PreparedJudge, connect, prepare, read_plan
 from service.judges.cascade import Cascade
 from service.judges.cascade_judgement import CascadePlan
 from service.judges.composed_scorer import Composed, ComposedScorer
@@ -36,16 +34,12 @@ from service.judges.rubricd.judge import RubricdJudge
 from service.judges.shadow import Shadow
 from service.judges.shadowed_judge import Shadowed
 from service.modes.calibrated_modes import calibrated_levels, calibrated_modes
-from service.modes.calibration import Calibration
 from service.modes.escalation import Escalation
-from service.modes.level_calibration import LevelCalibration
 from service.modes.modes import JudgingMode, ModeResult, RatingMode
 from service.modes.registry import judging_modes, readable_modes
 from service.modes.served_modes import COMPARED
 from service.modes.text_modes import text_modes
 from service.observability import Telemetry
-from service.prompting.template import read_grader
-from service.prompting.wording import prompts_for
 from service.scheduling import Scheduler
 from service.scoring.canary_timer import watch
 from service.scoring.evaluator import Evaluator
@@ -55,7 +49,6 @@ from service.scoring.exam.questions import Question
 from service.scoring.label_probe import answering_modes
 from service.scoring.scorer import Scorer
 from service.settings import Settings, deployment
-from service.settings.variables import from_environment
 from service.verifiers.pool import RulePool
 
 log = logging.getLogger(__name__)
@@ -85,7 +78,7 @@ class Loader:
 
     async def one(self, settings: Settings) -> tuple[Judges, dict[str, Running]]:
         """The one judge, without a name, that the settings describe. Raises ConfigurationError."""
-        running = await self._start(_Prepared.of(settings), None)
+        running = await self._start(PreparedJudge.of(settings), None)
         return Judges(running.scorer, [running.scorer]), {"": running}
 
     async def several(self, settings: Settings, file: deployment.JudgesFile) -> tuple[Judges, dict[str, Running]]:
@@ -95,7 +88,7 @@ class Loader:
             for name, entry in file.judges.items()
             if isinstance(entry, deployment.EngineJudge)
         }
-        plans = {name: _plan(name, one) for name, one in file.judges.items() if isinstance(one, deployment.Cascade)}
+        plans = {name: read_plan(name, one) for name, one in file.judges.items() if isinstance(one, deployment.Cascade)}
         running: dict[str, Running] = {}
         found: dict[str, Deployed] = {}
         for name in file.in_order():
@@ -124,18 +117,7 @@ class Loader:
 
     async def _connect(self, name: str, entry: deployment.RubricdJudge) -> RubricdJudge:
         """Raises ConfigurationError that names the judge."""
-        try:
-            judge = await RubricdJudge.connect(
-                name,
-                entry.url,
-                there=entry.judge,
-                key=_key(entry.key_env, "key_env"),
-                expected=entry.expect_judge,
-                timeout_s=entry.timeout_s,
-                clock=self.parts.clock,
-            )
-        except ConfigurationError as error:
-            raise ConfigurationError(f"judge `{name}`: {error}") from error
+        judge = await connect(name, entry, self.parts.clock, self.parts.telemetry.count_cost)
         self.stack.push_async_callback(judge.stop)
         identity = judge.judging_modes.first.judge
         self.parts.telemetry.of_judge(name).set_judge_info(identity.identity.model, judge.kind, identity.fingerprint)
@@ -150,7 +132,7 @@ class Loader:
         self.stack.callback(shadow.stop)
         return Shadowed(name, members[entry.of], shadow, entry.share)
 
-    async def _start(self, prepared: "_Prepared", name: str | None) -> Running:
+    async def _start(self, prepared: PreparedJudge, name: str | None) -> Running:
         """The engine, the modes, the queue and the scorer; then the canary gives its first verdict, or this raises."""
         settings, parts = prepared.settings, self.parts
         telemetry = parts.telemetry.of_judge(name or "")
@@ -200,64 +182,6 @@ class Loader:
             escalation=escalation,
         )
         return Running(built.engine, scheduler, scorer)
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """What one engine's judge is made of besides the engine."""
-
-    settings: Settings
-    calibrations: Sequence[Calibration]
-    level_calibrations: Sequence[LevelCalibration]
-    canaries: Sequence[Question] | None
-    grader: str | None
-
-    @classmethod
-    def of(cls, settings: Settings) -> "_Prepared":
-        """Raises ConfigurationError for a file that cannot be used."""
-        return cls(
-            settings,
-            *read_calibration_file(settings.calibration),
-            None if settings.canaries is None else read_labelled_rows(settings.canaries, "canaries"),
-            None if settings.healthbench_template is None else read_grader(settings.healthbench_template),
-        )
-
-
-def prepare(settings: Settings, name: str, entry: deployment.EngineJudge) -> _Prepared:
-    """Raises ConfigurationError that names the judge."""
-    try:
-        changed = own_settings(settings, entry)
-        prompts_for(changed.prompt)
-        return _Prepared.of(changed)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"judge `{name}`: {error}") from error
-
-
-def own_settings(settings: Settings, entry: deployment.EngineJudge) -> Settings:
-    """The service's settings with this judge's own. Raises ConfigurationError for a key that is not there."""
-    own = {name: getattr(entry, name) for name in entry.model_fields_set if name in Settings.model_fields}
-    for key in deployment.KEYS:
-        variable = f"{key}_env"
-        if (value := _key(getattr(entry, variable), variable)) is not None:
-            own[key] = value
-    return settings.model_copy(update=own)
-
-
-def _key(variable: str | None, field: str) -> str | None:
-    """Raises ConfigurationError where the variable that is named holds none."""
-    if variable is None:
-        return None
-    if (key := from_environment(variable)) is None:
-        raise ConfigurationError(f"`{field}` names the environment variable {variable}, which is not set; set it")
-    return key
-
-
-def _plan(name: str, entry: deployment.Cascade) -> CascadePlan:
-    """Raises ConfigurationError that names the judge."""
-    try:
-        return read_plan_file(entry.plan)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"judge `{name}`: {error}") from error
 
 
 def composed(

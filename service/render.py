@@ -6,7 +6,8 @@ the same tokenisation. Only the tokenizer is loaded. A line that is no item ends
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TextIO
 
 from service.api.bodies.parsing import parse_score_request
@@ -15,21 +16,42 @@ from service.engine.base import EngineIdentity
 from service.engine.build import MINIATURE, READING_TEXTS
 from service.engine.tokenizer import load_tokenizer
 from service.errors import ConfigurationError, RubricdError
+from service.judge_preparing import naming, own_settings
 from service.modes.modes import JudgingMode
 from service.modes.registry import judging_modes
 from service.rubrics.rubric import Candidate
 from service.scoring.scorer import DEFAULT
-from service.settings import Settings
+from service.settings import Settings, deployment
+from service.settings.judges_file import read_judges
 
 
 def render(settings: Settings, lines: TextIO, out: TextIO) -> int:
-    """Reads an item from each line and writes a line for each response, after a first line about the prompt. Raises
-    ConfigurationError, for a line that is no item too."""
-    mode = _mode(settings)
-    print(json.dumps(_about(settings, mode)), file=out)
+    """Reads an item from each line and writes a line for each response, after a first line about the prompt. With a
+    file of judges it does so for each judge, whose `name` is in its first line; one that has no prompts as token ids
+    says why there, and nothing follows. Raises ConfigurationError, for a line that is no item too."""
+    if settings.judges is None:
+        _write(_mode(settings), settings, lines, out, {})
+        return 0
+    items = list(lines)
+    for name, entry in read_judges(settings.judges).judges.items():
+        if isinstance(entry, deployment.EngineJudge):
+            own = naming(name, partial(own_settings, settings, entry))
+            if own.engine not in READING_TEXTS:
+                _write(naming(name, partial(_mode, own)), own, items, out, {"name": name})
+                continue
+            why = f"engine `{own.engine}` sends texts"
+        elif isinstance(entry, deployment.RubricdJudge):
+            why = "another service renders its prompts"
+        else:
+            why = f"its members render theirs: {', '.join(entry.members)}"
+        print(json.dumps({"name": name, "not_rendered": why}), file=out)
+    return 0
+
+
+def _write(mode: JudgingMode, settings: Settings, lines: Iterable[str], out: TextIO, name: Mapping[str, str]) -> None:
+    print(json.dumps({**name, **_about(settings, mode)}), file=out)
     for line in rendered(mode, settings, lines):
         print(json.dumps(line), file=out)
-    return 0
 
 
 def rendered(mode: JudgingMode, settings: Settings, lines: Iterable[str]) -> Iterator[dict[str, Any]]:

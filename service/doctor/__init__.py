@@ -1,4 +1,4 @@
-"""The doctor looks at the machine, the packages, the judge and what the service connects to, and says what to do.
+"""The doctor looks at the machine, the packages, each judge and what the service connects to, and says what to do.
 
 Guarantees: it loads no judge and changes nothing; it prints no key and no password; it calls a finding an error only
 where `serve` with the same settings could not start, so that the exit status can be trusted.
@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from service.doctor import judge, machine, surroundings
+from service.doctor import judges, machine, surroundings
 from service.doctor.findings import Finding, as_json, report
 from service.engine.devices import find_gpus
 from service.http.limits import descriptor_limit
@@ -26,13 +26,11 @@ def doctor(settings: Settings, *, json: bool = False) -> int:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding, in the order in which they are printed."""
     yield machine.check_python(sys.version_info[:3])
-    yield machine.check_machine(settings, cores=len(os.sched_getaffinity(0)), memory=machine.read_memory())
-    yield machine.check_gpu(settings, find_gpus())
-    yield machine.check_packages(settings)
-    yield judge.check_judge(settings)
-    if settings.engine == "remote":
-        yield judge.check_remote(settings)
-    yield judge.check_files(settings)
+    own = judges.settings_of_judges(settings)
+    yield machine.check_machine(own, cores=len(os.sched_getaffinity(0)), memory=machine.read_memory())
+    yield machine.check_gpu(own, find_gpus())
+    yield machine.check_packages(settings, own)
+    yield from asyncio.run(judges.check_judges(settings))
     yield asyncio.run(surroundings.check_redis(settings))
     yield surroundings.check_port(settings)
     yield surroundings.check_connections(settings, descriptor_limit())

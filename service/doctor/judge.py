@@ -4,19 +4,14 @@ Guarantees: it loads no weights and downloads nothing.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import httpx
 
-from service.api.operator_files.calibration import read_calibration_file
-from service.api.operator_files.labelled_rows import read_labelled_rows
 from service.doctor.findings import Finding, host_of
-from service.engine.build import MINIATURE, READING_TEXTS
+from service.engine.build import MINIATURE, READING_TEXTS, look_at_remote, server_options
 from service.errors import ConfigurationError
-from service.prompting.template import read_grader
-from service.prompting.wording import prompts_for
+from service.judge_preparing import PreparedJudge
 from service.settings import EngineSettings, Settings
 
 _CONNECT_S = 5.0
@@ -52,12 +47,12 @@ def check_judge(settings: EngineSettings) -> Finding:
 
 def _check_texts(settings: EngineSettings) -> Finding:
     """Checks the settings alone: any question to such a server may cost money."""
-    fields = [f"{settings.engine}_url", f"{settings.engine}_model"]
-    missing = [name for name in fields if getattr(settings, name) is None]
-    if missing:
-        lacks = f"engine {settings.engine} lacks its server or its model"
-        return Finding("Judge", "error", lacks, f"set {' and '.join(f'`{name}`' for name in missing)}")
-    return Finding("Judge", "ok", f"{getattr(settings, fields[1])} at a server, which is asked at the start")
+    try:
+        options = server_options(settings)
+    except ConfigurationError as error:
+        return Finding("Judge", "error", str(error), "correct its settings")
+    where = host_of(options.base_url)
+    return Finding("Judge", "ok", f"{options.model} at {where}, which is asked at the start: a question may cost money")
 
 
 def _lacking(folder: Path, *, weights: bool) -> str:
@@ -85,43 +80,26 @@ def _on_the_hub(name: str, revision: str | None) -> Finding:
     return Finding("Judge", "warning", f"{text}: it is downloaded at the start", f"run `hf download {name}` before")
 
 
-def check_remote(settings: EngineSettings, transport: httpx.BaseTransport | None = None) -> Finding:
-    """Checks whether the server of engine `remote` answers."""
-    if settings.remote_url is None:
-        return Finding("Remote", "error", "engine remote has no server", "name its base URL in `remote_url`")
-    key = {} if settings.remote_key is None else {"Authorization": f"Bearer {settings.remote_key}"}
-    where = f"{settings.remote_url.rstrip('/')}/models"
+async def check_remote(settings: EngineSettings, transport: httpx.AsyncBaseTransport | None = None) -> Finding:
+    """Checks what the server of engine `remote` serves, as the start does."""
     try:
-        with httpx.Client(transport=transport, timeout=_CONNECT_S) as client:
-            status = client.get(where, headers=key).status_code
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        remedy = "start the server, or correct `remote_url`"
-        return Finding("Remote", "error", f"{host_of(where)} does not answer: {type(error).__name__}", remedy)
-    if status != 200:
-        remedy = "set `remote_key` to a key of the server" if status in (401, 403) else "correct `remote_url`"
-        return Finding("Remote", "error", f"{host_of(where)} answers /models with {status}", remedy)
-    return Finding("Remote", "ok", f"{host_of(where)} answers")
+        url, model, length = await look_at_remote(settings, timeout_s=_CONNECT_S, transport=transport)
+    except ConfigurationError as error:
+        return Finding("Remote", "error", str(error), "start the server, or correct the settings `remote_...`")
+    return Finding("Remote", "ok", f"{host_of(url)} serves {model}, up to {length} tokens")
 
 
 def check_files(settings: Settings) -> Finding:
-    """Checks whether the files that belong to the judge can be read. Whether a calibration is of this judge only the
-    judge can tell."""
-    found: list[str] = []
+    """Checks whether the prompt and the files that belong to the judge can be used. Whether a calibration is of this
+    judge only the judge can tell."""
     try:
-        prompts_for(settings.prompt)
-        for name, file, read in _files(settings):
-            read(file)
-            found.append(f"{name} {file}")
+        PreparedJudge.of(settings)
     except ConfigurationError as error:
         return Finding("Files", "error", str(error), "correct the file, or leave its setting out")
-    return Finding("Files", "ok", ", ".join(found) or "no calibration, canaries or template")
-
-
-def _files(settings: Settings) -> Iterator[tuple[str, Path, Callable[[Path], object]]]:
-    """The name, the path and the reader of each file that a setting names."""
-    if settings.calibration is not None:
-        yield "calibration", settings.calibration, read_calibration_file
-    if settings.canaries is not None:
-        yield "canaries", settings.canaries, partial(read_labelled_rows, setting="canaries")
-    if settings.healthbench_template is not None:
-        yield "template", settings.healthbench_template, read_grader
+    named = {
+        "calibration": settings.calibration,
+        "canaries": settings.canaries,
+        "template": settings.healthbench_template,
+    }
+    found = ", ".join(f"{name} {file}" for name, file in named.items() if file is not None)
+    return Finding("Files", "ok", found or "no calibration, canaries or template")

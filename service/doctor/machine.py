@@ -6,7 +6,7 @@ Guarantees: no package is imported to see whether it is there, except torch, to 
 import platform
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
@@ -55,20 +55,20 @@ def read_memory(root: Path = Path("/")) -> Memory | None:
     return memory
 
 
-def check_machine(settings: EngineSettings, cores: int, memory: Memory | None) -> Finding:
-    """Checks whether a judge that runs on the CPU has room for its weights."""
+def check_machine(judges: Sequence[EngineSettings], cores: int, memory: Memory | None) -> Finding:
+    """Checks whether the judges that run on the CPU have room for their weights: each is a process with its own."""
     text = f"{platform.system()} on {platform.machine()}, {cores} CPU core{'' if cores == 1 else 's'}"
     if memory is None:
         return Finding("Machine", "ok", text)
     text += f", {gib(memory.total)} of memory, {gib(memory.available)} of it free"
-    need = _weights_bytes(settings) if _runs_on_cpu(settings) else 0
+    on_cpu = [one for one in judges if _runs_on_cpu(one)]
+    need = sum(map(_weights_bytes, on_cpu))
     smaller = "take a smaller judge, or a machine with more memory"
+    whose = "the judge's weights need" if len(on_cpu) < 2 else f"the weights of {len(on_cpu)} judges need"
     if need > memory.total:
-        return Finding("Machine", "error", f"{text}; the judge's weights need {gib(need)}", smaller)
+        return Finding("Machine", "error", f"{text}; {whose} {gib(need)}", smaller)
     if need > memory.available:
-        return Finding(
-            "Machine", "warning", f"{text}; the judge's weights need {gib(need)}", f"end other programs, or {smaller}"
-        )
+        return Finding("Machine", "warning", f"{text}; {whose} {gib(need)}", f"end other programs, or {smaller}")
     return Finding("Machine", "ok", text)
 
 
@@ -83,13 +83,19 @@ def _weights_bytes(settings: EngineSettings) -> int:
     return on_disk if settings.dtype == "bfloat16" or settings.judge is None else 2 * on_disk
 
 
-def check_gpu(settings: EngineSettings, gpus: tuple[Gpu, ...] | None) -> Finding:
-    """Checks whether there are the GPUs that the settings name."""
+def check_gpu(judges: Sequence[EngineSettings], gpus: tuple[Gpu, ...] | None) -> Finding:
+    """Checks whether there are the GPUs that the judges' settings name, and whether judges of engine `vllm` can share
+    the first one."""
     if gpus:
         text = ", ".join(f"{one.name} with {gib(one.memory)}" for one in gpus)
     else:
         text = "torch is missing or computes on CPUs only" if gpus is None else "torch sees none"
-    found, needed = len(gpus or ()), _needed_gpus(settings, has_cuda=gpus is not None)
+    found = len(gpus or ())
+    needed = max((_needed_gpus(one, has_cuda=gpus is not None) for one in judges), default=0)
+    share = sum(one.vllm_gpu_memory_utilization for one in judges if one.engine == "vllm" and gpus)
+    if found >= needed and share > 1.0:
+        text = f"{text}; judges of engine vllm take {share:g} of the first one's memory together"
+        return Finding("GPU", "warning", text, "lower their `vllm_gpu_memory_utilization` to a sum of at most 1")
     if found >= needed:
         return Finding("GPU", "ok", text if gpus else f"{text}; these settings need none")
     if gpus is None:
@@ -119,16 +125,20 @@ def installed_version(module: str) -> str | None:
     return version(names[0]) if names else "unknown"
 
 
-def check_packages(settings: Settings, installed: Callable[[str], str | None] = installed_version) -> Finding:
-    """Checks whether the packages of the engine, and of tracing, are installed."""
-    needed = _MODULES + (_VLLM_MODULES if settings.engine == "vllm" else ())
+def check_packages(
+    settings: Settings, judges: Sequence[EngineSettings], installed: Callable[[str], str | None] = installed_version
+) -> Finding:
+    """Checks whether the packages of the judges' engines, and of tracing, are installed."""
+    engines = list(dict.fromkeys("local" if one.engine == "auto" else one.engine for one in judges))
+    needed = _MODULES + (_VLLM_MODULES if "vllm" in engines else ())
     needed += _TRACING_MODULES if settings.otlp_endpoint else ()
     versions = {module: installed(module) for module in needed}
     missing = [module for module, version in versions.items() if version is None]
-    engine = "local" if settings.engine == "auto" else settings.engine
+    engine = f"engine{'s' if len(engines) > 1 else ''} {', '.join(engines) or 'none'}"
     if not missing:
         found = ", ".join(f"{module} {version}" for module, version in versions.items())
-        return Finding("Packages", "ok", f"engine {engine}: {found}")
-    extras = ["service"] + ["vllm"] * (settings.engine == "vllm") + ["tracing"] * (settings.otlp_endpoint is not None)
+        return Finding("Packages", "ok", f"{engine}: {found}")
+    extras = ["service"] + ["vllm"] * ("vllm" in engines) + ["tracing"] * (settings.otlp_endpoint is not None)
     remedy = f"pip install 'rubricd[{','.join(extras)}]'"
-    return Finding("Packages", "error", f"engine {engine} needs {', '.join(missing)}", remedy)
+    needs = "need" if len(engines) > 1 else "needs"
+    return Finding("Packages", "error", f"{engine} {needs} {', '.join(missing)}", remedy)

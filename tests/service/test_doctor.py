@@ -3,7 +3,7 @@
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +55,15 @@ def test_python() -> None:
 
 def test_machine(model: Path) -> None:
     on_cpu = settings(judge=str(model), device="cpu")
-    assert_says(machine.check_machine(on_cpu, 1, PLENTY), "ok", "1 CPU core,", "64.0 GiB of memory")
-    busy = machine.check_machine(on_cpu, 8, Memory(16 * GIB, 2 * GIB))
+    assert_says(machine.check_machine([on_cpu], 1, PLENTY), "ok", "1 CPU core,", "64.0 GiB of memory")
+    busy = machine.check_machine([on_cpu], 8, Memory(16 * GIB, 2 * GIB))
     assert_says(busy, "warning", "8 CPU cores", "2.0 GiB of it free", "weights need 6.0 GiB", "end other programs")
-    assert_says(machine.check_machine(on_cpu, 2, Memory(4 * GIB, 4 * GIB)), "error", "need 6.0 GiB", "smaller judge")
+    assert_says(machine.check_machine([on_cpu], 2, Memory(4 * GIB, 4 * GIB)), "error", "need 6.0 GiB", "smaller judge")
     halved = settings(judge=str(model), dtype="bfloat16")
-    assert_says(machine.check_machine(halved, 2, Memory(4 * GIB, 4 * GIB)), "ok")
+    assert_says(machine.check_machine([halved], 2, Memory(4 * GIB, 4 * GIB)), "ok")
     elsewhere = settings(judge=str(model), engine="remote")
-    assert_says(machine.check_machine(elsewhere, 2, Memory(GIB, GIB)), "ok")
-    assert_says(machine.check_machine(on_cpu, 2, None), "ok", "2 CPU cores")
+    assert_says(machine.check_machine([elsewhere], 2, Memory(GIB, GIB)), "ok")
+    assert_says(machine.check_machine([on_cpu], 2, None), "ok", "2 CPU cores")
 
 
 def test_memory_is_what_a_container_may_have(tmp_path: Path) -> None:
@@ -100,21 +100,38 @@ def test_memory_is_what_a_container_may_have(tmp_path: Path) -> None:
     ],
 )
 def test_gpu(given: dict[str, Any], gpus: tuple[Gpu, ...] | None, level: str, text: str) -> None:
-    assert_says(machine.check_gpu(settings(**given), gpus), level, text)
+    assert_says(machine.check_gpu([settings(**given)], gpus), level, text)
 
 
 def test_packages() -> None:
-    def nothing(module: str) -> None:
-        return None
+    def check(*judges: Settings, without: str = "", **given: Any) -> Finding:
+        def installed(module: str) -> str | None:
+            return None if without in (module, "*") else "1.0"
 
-    def without_vllm(module: str) -> str | None:
-        return None if module == "vllm" else "1.0"
+        look = installed if without else machine.installed_version
+        return machine.check_packages(settings(**given), judges or [settings(**given)], look)
 
-    assert_says(machine.check_packages(settings()), "ok", "engine local: torch")
-    assert_says(machine.check_packages(settings(), without_vllm), "ok", "torch 1.0")
-    assert_says(machine.check_packages(settings(engine="vllm"), without_vllm), "error", "needs vllm", "[service,vllm]")
-    missing = machine.check_packages(settings(otlp_endpoint="http://collector:4318"), nothing)
+    assert_says(check(), "ok", "engine local: torch")
+    assert_says(check(without="vllm"), "ok", "torch 1.0")
+    assert_says(check(without="vllm", engine="vllm"), "error", "needs vllm", "[service,vllm]")
+    several = check(settings(), settings(engine="vllm"), without="vllm")
+    assert_says(several, "error", "engines local, vllm need vllm", "[service,vllm]")
+    missing = check(without="*", otlp_endpoint="http://collector:4318")
     assert_says(missing, "error", "torch, transformers", "opentelemetry.sdk", "[service,tracing]")
+
+
+def test_judges_that_run_beside_each_other_need_memory_for_all(model: Path) -> None:
+    """The same weights twice are two processes with a copy each."""
+    twice = [settings(judge=str(model), device="cpu")] * 2
+    assert_says(machine.check_machine(twice, 8, PLENTY), "ok")
+    small = machine.check_machine(twice, 8, Memory(8 * GIB, 8 * GIB))
+    assert_says(small, "error", "the weights of 2 judges need 12.0 GiB", "smaller judge")
+    elsewhere = settings(judge=str(model), engine="remote")
+    assert_says(machine.check_machine([twice[0], elsewhere], 8, Memory(8 * GIB, 8 * GIB)), "ok")
+    shared = [settings(engine="vllm"), settings(engine="vllm", vllm_gpu_memory_utilization=0.2)]
+    assert_says(machine.check_gpu(shared, (H200,)), "warning", "take 1.1 of the first", "`vllm_gpu_memory_utilization`")
+    assert_says(machine.check_gpu(shared, None), "ok")
+    assert_says(machine.check_gpu([], None), "ok")
 
 
 def test_a_module_is_found_by_its_own_name() -> None:
@@ -153,25 +170,28 @@ def test_judge_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_says(judge.check_judge(absent), "error", "HF_HUB_OFFLINE is set", "hf download rubricd/absent")
 
 
-def test_remote() -> None:
-    def server(status: int) -> httpx.MockTransport:
+async def test_remote() -> None:
+    def server(status: int, models: Sequence[str] = ("m",)) -> httpx.MockTransport:
         def answer(request: httpx.Request) -> httpx.Response:
             assert request.headers["authorization"] == "Bearer hidden"
-            assert request.url == "http://judge:8001/v1/models"
-            return httpx.Response(status)
+            assert request.url.host == "judge"
+            cards = [{"id": name, "max_model_len": 4096} for name in models]
+            return httpx.Response(status, json={"data": cards, "version": "0.32"})
 
         return httpx.MockTransport(answer)
 
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    given = settings(engine="remote", remote_url="http://judge:8001/v1/", remote_key="hidden")
-    assert_says(judge.check_remote(given, server(200)), "ok", "http://judge:8001/v1/models answers")
-    assert_says(judge.check_remote(given, server(401)), "error", "with 401", "`remote_key`")
-    assert_says(judge.check_remote(given, server(404)), "error", "with 404", "`remote_url`")
-    down = judge.check_remote(given, httpx.MockTransport(refuse))
-    assert_says(down, "error", "does not answer: ConnectError", "start the server")
-    assert_says(judge.check_remote(settings(engine="remote")), "error", "no server", "`remote_url`")
+    given = settings(engine="remote", judge="j", remote_url="http://judge:8001/v1/", remote_key="hidden")
+    assert_says(await judge.check_remote(given, server(200)), "ok", "http://judge:8001 serves m, up to 4096 tokens")
+    assert_says(await judge.check_remote(given, server(401)), "error", "`remote_key`")
+    assert_says(await judge.check_remote(given, server(404)), "error", "it answers 404", "`remote_url`")
+    assert_says(await judge.check_remote(given, server(200, ())), "error", "serves no model")
+    assert_says(await judge.check_remote(given, server(200, ("a", "b"))), "error", "set `remote_model`")
+    down = await judge.check_remote(given, httpx.MockTransport(refuse))
+    assert_says(down, "error", "no answer (ConnectError)", "start the server")
+    assert_says(await judge.check_remote(settings(engine="remote")), "error", "`remote_url`")
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +304,9 @@ def test_the_exit_status_says_whether_the_service_could_start(capsys: pytest.Cap
 
 
 def test_a_server_that_reads_texts_needs_its_url_and_its_model() -> None:
-    assert_says(judge.check_judge(settings(engine="decisions")), "error", "`decisions_url` and `decisions_model`")
-    named = settings(engine="decisions", decisions_url="http://judge", decisions_model="jev")
-    assert_says(judge.check_judge(named), "ok", "jev at a server")
+    assert_says(judge.check_judge(settings(engine="decisions")), "error", "`decisions_url` (the server)")
+    named = {"engine": "decisions", "decisions_url": "http://judge", "decisions_model": "jev"}
+    assert_says(judge.check_judge(settings(**named)), "ok", "jev at http://judge, which is asked at the start")
+    assert_says(judge.check_judge(settings(**named, judge="x")), "error", "leave `judge` out")
+    wrong = judge.check_judge(settings(**{**named, "decisions_url": "judge:80"}))
+    assert_says(wrong, "error", "`decisions_url` must be http(s)://")

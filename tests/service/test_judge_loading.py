@@ -6,7 +6,7 @@ import pytest
 
 from service.app import create_app
 from service.errors import ConfigurationError
-from service.judge_loading import own_settings, prepare
+from service.judge_preparing import own_settings, prepare
 from service.judges.judges import Judges
 from service.lifecycle import Lifecycle
 from service.settings.deployment import EngineJudge

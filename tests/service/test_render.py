@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,3 +49,21 @@ def test_a_prompt_that_asks_twice_is_refused() -> None:
 def test_a_judge_that_reads_texts_has_no_token_ids() -> None:
     with pytest.raises(ConfigurationError, match="no prompts as token ids"):
         _rendered(engine="decisions")
+
+
+def test_with_a_file_of_judges_each_has_its_own_prompts(tmp_path: Path) -> None:
+    """A judge's lines follow its name; one without token ids says why."""
+    file = tmp_path / "judges.yaml"
+    file.write_text(
+        "judges:\n  both: {panel: [plain, shown]}\n  plain: {engine: local}\n  shown: {prompt: examples}\n"
+        "  api: {engine: chat, chat_url: 'http://a', chat_model: m}\n  far: {engine: rubricd, url: 'http://b'}\n"
+    )
+    alone, of_alone = _rendered(json.dumps(item()))
+    both, plain, of_plain, shown, of_shown, api, far = _rendered(json.dumps(item()), judges=file)
+    assert both == {"name": "both", "not_rendered": "its members render theirs: plain, shown"}
+    assert plain == {"name": "plain", **alone} and of_plain == of_alone
+    assert (shown["name"], shown["prompt"]) == ("shown", "examples") and of_shown != of_plain
+    assert api["not_rendered"] == "engine `chat` sends texts" and "another service" in far["not_rendered"]
+    file.write_text("judges:\n  a: {prompt: nosuch}\n")
+    with pytest.raises(ConfigurationError, match=r"judge `a`: .*nosuch"):
+        _rendered(json.dumps(item()), judges=file)
