@@ -127,7 +127,7 @@ class Loader:
     def _shadowed(self, name: str, entry: deployment.Shadow, members: Mapping[str, ScoringJudge]) -> Shadowed:
         """The shadow ends before the engines do."""
         second, parts = members[entry.shadow], self.parts
-        shadow = Shadow(entry.shadow, second, entry.share, parts.clock, parts.telemetry)
+        shadow = Shadow(entry.shadow, second, entry.share, parts.clock, parts.telemetry, parts.uses)
         shadow.start()
         self.stack.callback(shadow.stop)
         return Shadowed(name, members[entry.of], shadow, entry.share)

@@ -205,6 +205,18 @@ def team_usage(team: Team, use: TeamUse, reserved_tokens: int) -> wire.TeamUsage
         tokens=use.tokens,
         cost=use.cost,
         cost_reported=use.cost_reported,
+        shadows=[
+            wire.CriterionDivergence(
+                shadow=name,
+                criterion=one.text,
+                compared=one.compared,
+                differs=one.differs,
+                unjudged=one.unjudged,
+                difference=one.difference,
+            )
+            for name, divergence in use.shadows.items()
+            for one in divergence.widest()
+        ],
         cache_share=use.cache_hits / queries if queries else None,
     )
 

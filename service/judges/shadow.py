@@ -27,6 +27,8 @@ from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scheduling import Tenant
 from service.scoring.request import Options
+from service.tenancy.divergence import Divergence
+from service.tenancy.usage import UseByTeam
 
 _WORKERS = 4
 _MOST_WAITING = 512
@@ -56,8 +58,11 @@ class Seen:
 class Shadow:
     """`name` is that of the second judge; `share` of the responses are asked again."""
 
-    def __init__(self, name: str, judge: Judge, share: float, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self, name: str, judge: Judge, share: float, clock: Clock, telemetry: Telemetry, uses: UseByTeam
+    ) -> None:
         self.name = name
+        self._uses = uses
         self._judge = judge
         self._limit = int(share * 2**64)
         self._clock = clock
@@ -132,8 +137,12 @@ class Shadow:
     def _compare(self, seen: Seen, places: Sequence[int], second: Sequence[Judgement]) -> None:
         pairs = [(seen.judgements[j], other) for j, other in zip(places, second, strict=True)]
         outcomes = ["unjudged" if not other.ok else "same" if _agree(one, other) else "differs" for one, other in pairs]
-        apart = [abs(one.p - other.p) for one, other in pairs if one.p is not None and other.p is not None]
-        self._telemetry.count_shadow(self.name, seen.options.tenant.team, outcomes, apart)
+        apart = [_gap(one, other) for one, other in pairs]
+        team = seen.options.tenant.team
+        self._telemetry.count_shadow(self.name, team, outcomes, [gap for gap in apart if gap is not None])
+        divergence = self._uses.of(team).shadows.setdefault(self.name, Divergence())
+        for j, outcome, gap in zip(places, outcomes, apart, strict=True):
+            divergence.count(seen.candidate.criteria[j].text, outcome, gap)
 
 
 def chosen(candidate: Candidate, limit: int) -> bool:
@@ -143,6 +152,10 @@ def chosen(candidate: Candidate, limit: int) -> bool:
         raw = text.encode("utf-8", "surrogatepass")
         digest.update(len(raw).to_bytes(8, "big") + raw)
     return int.from_bytes(digest.digest(), "big") < limit
+
+
+def _gap(one: Judgement, other: Judgement) -> float | None:
+    return None if one.p is None or other.p is None else abs(one.p - other.p)
 
 
 def _agree(one: Judgement, other: Judgement) -> bool:

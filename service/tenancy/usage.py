@@ -3,13 +3,16 @@
 Guarantees: a team without a request has used nothing; counting costs a few additions a request.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from service.tenancy.divergence import Divergence
 
 
 @dataclass(slots=True)
 class TeamUse:
     """What was judged and found for one team. Tokens are the judge's, those that it computed and wrote. `dollars` are
-    what servers reported for `priced` answers, and `unpriced` ones have no price."""
+    what servers reported for `priced` answers, and `unpriced` ones have no price. `shadows` has by the shadow's name on
+    which criteria it differs."""
 
     responses: int = 0
     judgements: int = 0
@@ -19,6 +22,7 @@ class TeamUse:
     dollars: float = 0.0
     priced: int = 0
     unpriced: int = 0
+    shadows: dict[str, Divergence] = field(default_factory=dict)
 
     @property
     def cost_reported(self) -> float | None:

@@ -124,7 +124,7 @@ from trainer_client.wire.stored_rubrics import (
     split_ref,
     version_of,
 )
-from trainer_client.wire.team_usage import Quota, TeamUsage
+from trainer_client.wire.team_usage import CriterionDivergence, Quota, TeamUsage
 from trainer_client.wire.turns import NO_TEXT, Message, Response, ResponseTurn, Role, ToolCall
 from trainer_client.wire.verifiers import (
     Choice,
@@ -173,6 +173,7 @@ __all__ = [
     "Comparison",
     "Contains",
     "Criterion",
+    "CriterionDivergence",
     "CriterionResult",
     "CriterionStatus",
     "DeployedJudge",

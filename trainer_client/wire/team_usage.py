@@ -14,6 +14,17 @@ class Quota(Answer):
     rule_seconds_per_minute: int | None
 
 
+class CriterionDivergence(Answer):
+    """A criterion of the team's, on which a judge and its shadow were compared."""
+
+    shadow: str = Field(description="The second judge's name.")
+    criterion: str = Field(description="The beginning of its text.")
+    compared: int = Field(description="Responses on which the shadow was asked it, too.")
+    differs: int = Field(description="Those on which the shadow decided otherwise.")
+    unjudged: int = Field(description="Those on which the shadow decided nothing.")
+    difference: float | None = Field(description="How far apart P(met) is on average; null where one gave none.")
+
+
 class TeamUsage(Answer):
     """The answer of `GET /v1/usage`: a team's own quota, and what it used in this process since that started."""
 
@@ -33,5 +44,8 @@ class TeamUsage(Answer):
         default=None,
         description="In US dollars, of the judgements for which a server reported a price: all of the cost where "
         "`cost` is not null, and the least that it can be elsewhere.",
+    )
+    shadows: list[CriterionDivergence] = Field(
+        default=[], description="For each shadow the 20 criteria on which it differs most often, of the last 200."
     )
     cache_share: float | None = Field(description="Share of the queries that a cache answered; null before the first.")

@@ -15,6 +15,7 @@ from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate, Criterion, Turn
 from service.scheduling import Tenant
 from service.scoring.request import Options
+from service.tenancy.usage import UseByTeam
 from testkit.metrics_page import Page, exposed
 from tests.service.judges.test_cascade import Scripted
 
@@ -44,10 +45,16 @@ class Watched(Scripted):
         return await super().ask(candidates, options)
 
 
-async def _shadowed(judge: Watched, share: float, candidates: Sequence[Candidate], said: Judgement = _MET) -> Page:
+async def _shadowed(
+    judge: Watched,
+    share: float,
+    candidates: Sequence[Candidate],
+    said: Judgement = _MET,
+    uses: UseByTeam | None = None,
+) -> Page:
     """The metrics after the shadow has seen these candidates."""
     telemetry = Telemetry()
-    shadow = Shadow("second", judge, share, ManualClock(), telemetry)
+    shadow = Shadow("second", judge, share, ManualClock(), telemetry, uses or UseByTeam())
     shadow.start()
     try:
         for candidate in candidates:
@@ -124,10 +131,21 @@ async def test_what_waits_is_bounded_in_number_and_in_characters(monkeypatch: py
     monkeypatch.setattr(shadow_module, "_LONGEST_CHARACTERS", 800)
     for words, dropped in (("", {"full": 12}), (" more" * 100, {"full": 19}), (" more" * 300, {"too_long": 20})):
         telemetry = Telemetry()
-        shadow = Shadow("second", Watched(0.9), 1.0, ManualClock(), telemetry)
+        shadow = Shadow("second", Watched(0.9), 1.0, ManualClock(), telemetry, UseByTeam())
         for n in range(20):
             shadow.offer(_candidate(n, words), [_MET] * 10, _OPTIONS)
         page = exposed(telemetry)
         for reason in ("full", "too_long"):
             found = page("rubricd_shadow_dropped_total", shadow="second", reason=reason)
             assert found == dropped.get(reason, 0), (words, reason)
+
+
+async def test_each_team_hears_on_which_of_its_criteria_the_two_differ() -> None:
+    """Not as a metric: there are as many criteria as callers send."""
+    uses = UseByTeam()
+    page = await _shadowed(Watched(0.1), 1.0, [_candidate(n) for n in range(3)], uses=uses)
+    found = uses.of("red").shadows["second"].widest()
+    assert {one.text for one in found} == {one.text for one in _CRITERIA}
+    assert {(one.compared, one.differs, one.unjudged) for one in found} == {(3, 3, 0)}
+    assert [one.difference for one in found] == pytest.approx([0.65] * 10)
+    assert not uses.of("blue").shadows and "Says" not in page.text
