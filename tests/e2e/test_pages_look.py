@@ -186,6 +186,7 @@ def test_the_live_view_shows_what_the_judge_does(
         for name in ("Waiting in the queue", "Judge", "Verdicts", "From a cache", "Refused", "Drift", "Engine"):
             assert [tile for tile in tiles if tile.startswith(name)], (name, tiles)
         text = page.inner_text("main")
+        assert "the service itself" in text and "_service" not in text and "unmet" not in text
         for name in ("The queue, by team and class", "Label mass", "Refusals since the start", "Work by team"):
             assert name in text
         assert "Of this one process" in text and "fingerprint" in page.inner_text("#who")

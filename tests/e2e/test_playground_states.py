@@ -1,5 +1,6 @@
 """The page says in plain words what is the matter: no service, no key, a full queue, a verdict that is not there."""
 
+import json
 from collections.abc import Iterator
 from typing import get_args
 
@@ -308,3 +309,15 @@ def test_the_page_offers_all_that_the_contract_has(scripted: ScriptedPage) -> No
     assert offered("select[id$=-type]") == set(get_args(wire.ExtractType))
     script = PAGE[PAGE.index("const STATUS") :].split("\n")[0]
     assert [one for one in get_args(wire.CriterionStatus) if one != "ok" and f"{one}: " not in script] == []
+
+
+def test_a_category_with_a_name_of_the_pages_language_is_an_unknown_one(blank: Page) -> None:
+    rubric = [{"text": "A.", "points": 5, "tags": {"category": "constructor"}}]
+    kept = json.dumps(json.dumps({"rubric": rubric, "options": {"aggregation": "rar_explicit"}}))
+    blank.add_init_script(f"try {{ localStorage['rubricd.playground'] = {kept} }} catch {{}}")
+    page = ScriptedPage(blank).open()
+    page.wait_for_selector(READY)
+    page.fill("#turns textarea", "Hi")
+    score(page)
+    told = page.inner_text("#answer")
+    assert "It is no sum" in told and "NaN" not in told

@@ -70,14 +70,17 @@ function tiles(now) {
   ];
 }
 
+const OF_NUMBERS = ["Tokens", "Number"];
+const labelText = (label, text) => (label === "team" && text === "_service" ? "the service itself" : text || "–");
+
 function table(name, heads, rows, empty) {
-  return el("section", { class: "card", "aria-label": name }, el("h2", { text: name }), rows.length ? el("table", {}, el("thead", {}, el("tr", {}, ...heads.map(head => el("th", { scope: "col", text: head })))), el("tbody", {}, ...rows)) : el("p", { class: "soft", text: empty }));
+  return el("section", { class: "card", "aria-label": name }, el("h2", { text: name }), rows.length ? el("table", {}, el("thead", {}, el("tr", {}, ...heads.map(head => el("th", { scope: "col", class: OF_NUMBERS.includes(head) && "n", text: head })))), el("tbody", {}, ...rows)) : el("p", { class: "soft", text: empty }));
 }
 
 const meter = part => el("td", { class: "meter", "aria-hidden": "true" }, svg("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none" }, svg("rect", { width: 100, height: 8 }), svg("rect", { width: 100 * Math.min(1, part), height: 8, class: "fill" })));
 
 function rowsOf(now, name, labels, total) {
-  return of(now, name).filter(([, value]) => value > 0).sort((a, b) => b[1] - a[1]).slice(0, 12).map(([has, value]) => el("tr", {}, ...labels.map(label => el("td", { text: has[label] || "–" })), el("td", { class: "n", text: compact(value) }), meter(value / total)));
+  return of(now, name).filter(([, value]) => value > 0).sort((a, b) => b[1] - a[1]).slice(0, 12).map(([has, value]) => el("tr", {}, ...labels.map(label => el("td", { text: labelText(label, has[label]) })), el("td", { class: "n", text: compact(value) }), meter(value / total)));
 }
 
 function massCard(now) {
@@ -94,7 +97,7 @@ function cards(now) {
   for (const [{ outcome }, value] of of(now, "rubricd_judgements_total")) outcomes[outcome] = (outcomes[outcome] ?? 0) + value;
   return [
     table("The queue, by team and class", ["Team", "Class", "Tokens", ""], rowsOf(now, "rubricd_team_queued_tokens", ["team", "class"], queued), "Nothing waits."),
-    table("Verdicts since the start", ["Outcome", "Number", ""], Object.entries(outcomes).filter(([, value]) => value > 0).sort((a, b) => b[1] - a[1]).map(([outcome, value]) => el("tr", {}, el("td", { text: outcome }), el("td", { class: "n", text: compact(value) }), meter(value / judged))), "Nothing was judged yet."),
+    table("Verdicts since the start", ["Outcome", "Number", ""], Object.entries(outcomes).filter(([, value]) => value > 0).sort((a, b) => b[1] - a[1]).map(([outcome, value]) => el("tr", {}, el("td", { text: outcome === "unmet" ? "not met" : outcome }), el("td", { class: "n", text: compact(value) }), meter(value / judged))), "Nothing was judged yet."),
     massCard(now),
     table("Refusals since the start", ["Team", "Reason", "Number", ""], rowsOf(now, "rubricd_refusals_total", ["team", "code"], sum(now, "rubricd_refusals_total")), "Nothing was refused."),
     table("Work by team", ["Team", "Tokens", ""], rowsOf(now, "rubricd_team_tokens_total", ["team"], sum(now, "rubricd_team_tokens_total")), "No team has asked yet."),

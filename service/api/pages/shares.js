@@ -43,7 +43,7 @@ function shareOf(name, rows, options) {
   }
   const good = (row, value) => (row.points > 0 ? value : 1 - value);
   if (name === "mean") return { from: 0, of: (row, value) => good(row, value) / rows.length };
-  const categories = name === "rar_explicit" && rows.every(row => row.category in WEIGHTS);
+  const categories = name === "rar_explicit" && rows.every(row => Object.hasOwn(WEIGHTS, row.category ?? ""));
   if (name !== "weighted_abs" && !(name === "rar_explicit" && (categories || rows.every(row => !row.category)))) return null;
   const weights = { ...WEIGHTS, ...(typeof options.aggregation === "object" ? options.aggregation.category_weights : {}) };
   const weight = row => (categories ? weights[row.category] : Math.abs(row.points));

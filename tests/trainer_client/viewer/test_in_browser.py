@@ -106,7 +106,9 @@ def test_a_link_brings_back_what_is_seen(browser: Browser, two: str) -> None:
     with opened(browser, address) as page:
         assert page.locator("#evidence h2").inner_text() == title
         assert page.locator("#verdict").input_value() == "unmet"
-    with opened(browser, f"{two}#row=99999&tab=no&status=-7&score=a~b&verdict=maybe&criterion=1.5") as page:
+    with opened(
+        browser, f"{two}#row=99999&tab=no&status=-7&score=a~b&verdict=constructor&criterion=1.5&toString=x"
+    ) as page:
         assert page.locator("#count").inner_text() == "800 of 800", "a wrong link filters nothing"
 
 

@@ -18,13 +18,13 @@ export const whenChanged = draw => { drawAgain = draw; };
 export function read() {
   const found = {};
   for (const [key, text] of new URLSearchParams(location.hash.slice(1))) {
-    if (!(key in START)) continue;
+    if (!Object.hasOwn(START, key)) continue;
     if (["score", "coverage", "step", "p"].includes(key)) { const ends = text.split("~").map(Number); if (ends.length === 2 && ends.every(Number.isFinite)) found[key] = ends; }
     else if (typeof START[key] === "number") { const value = Number(text); if (Number.isInteger(value) && value >= -1 && value < limit(key)) found[key] = value; }
     else found[key] = text;
   }
   if (found.tab && !TABS.includes(found.tab)) delete found.tab;
-  if (found.verdict && !(found.verdict in VERDICTS)) delete found.verdict;
+  if (found.verdict && !Object.hasOwn(VERDICTS, found.verdict)) delete found.verdict;
   return found;
 }
 

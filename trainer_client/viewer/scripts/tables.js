@@ -125,6 +125,6 @@ export function drawComparison(again) {
   $("pairs").hidden = state.by !== "responses"; $("flips").hidden = state.by !== "criteria";
   $("flippedbox").hidden = state.by !== "responses";
   if (state.by === "criteria") flips.show(Int32Array.from(view.comparison.criteria.keys()));
-  else pairs.show(Int32Array.from(kinds[state.flipped] ? every.filter(kinds[state.flipped]) : every));
+  else pairs.show(Int32Array.from(Object.hasOwn(kinds, state.flipped) ? every.filter(kinds[state.flipped]) : every));
 }
 
