@@ -24,6 +24,8 @@ SEED = 7
 WRITTEN = 2
 """So many cases are judged in documents in `make compare`, each of about eight criteria."""
 
+_SHORT = ModeSettings(explanation_chars=120, label_mass_floor=0.0)
+
 
 async def measure(
     settings: EngineSettings, *, cases: int, written: int, seed: int, modes: ModeSettings = DEFAULTS
@@ -53,7 +55,8 @@ def measure_all(cases: int, writer: str | None, say: Callable[[str], None]) -> l
     for settings, written in asked:
         say(f"all criteria at once: {settings.judge or 'the bundled judge'} on {settings.engine}")
         try:
-            found.append(asyncio.run(measure(settings, cases=cases, written=written, seed=SEED)))
+            with reading_anyway():  # a small judge explains little, and both ways are to be compared
+                found.append(asyncio.run(measure(settings, cases=cases, written=written, seed=SEED, modes=_SHORT)))
         except RubricdError as error:
             found.append({"judge": settings.judge or "miniature", "engine": settings.engine, "failed": str(error)})
     return found
