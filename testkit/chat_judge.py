@@ -27,6 +27,12 @@ def votes_of(document: dict[str, Any], seed: int) -> bool:
     return int.from_bytes(digest[:4], "big") / 2**32 < truth(document)
 
 
+def one_of(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """The document about one of several criteria, as this judge is asked about it alone."""
+    alone = {key: value for key, value in document.items() if key != "criteria"}
+    return {**alone, "criterion": document["criteria"][name]}
+
+
 class ChatJudge(httpx.AsyncBaseTransport):
     """`faults` holds what happens to the calls, in order; afterwards all are answered. `tokens` is False for an API
     that refuses log-probabilities."""
@@ -69,6 +75,9 @@ class ChatJudge(httpx.AsyncBaseTransport):
             written: dict[str, Any] = {"criteria_met": votes_of(document, body["seed"])}
             if "explanation" in json.dumps(body["response_format"]):
                 written = {"explanation": f"because {body['seed']}", **written}
+            if "criteria" in document:
+                alone = [(name, one_of(document, name)) for name in document["criteria"]]
+                written = {name: {**written, "criteria_met": votes_of(one, body["seed"])} for name, one in alone}
             choice |= {"message": {"content": json.dumps(written)}}
         return {"model": self.model, "choices": [choice], "usage": usage}
 

@@ -101,7 +101,25 @@ class Generation:
     cached_tokens: int = 0
 
 
-GenerationOutcome = Generation | Decision | JudgementError
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text that a server wrote which reads texts. `finished` is False if it ran out of tokens."""
+
+    text: str
+    finished: bool
+    spent: Spent = field(default_factory=Spent)
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Independent answers of such a server to one query, each a vote; a vote that is missing says why. `spent` is what
+    all of them took."""
+
+    votes: tuple[Document | JudgementError, ...]
+    spent: Spent = field(default_factory=Spent)
+
+
+GenerationOutcome = Generation | Decision | Documents | JudgementError
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +139,7 @@ class GenerationQuery:
 
 
 EngineQuery = LabelQuery | GenerationQuery
-EngineResult = LabelLogprobs | Decision | Generation
+EngineResult = LabelLogprobs | Decision | Generation | Documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +156,12 @@ class EngineIdentity:
 @dataclass(frozen=True, slots=True)
 class ReadsTexts:
     """What a judge can do whose server reads texts. `referable`: there is a place for a reference answer. `refused` has
-    the reason of each mode that it cannot answer, besides those that no such judge can."""
+    the reason of each mode that it cannot answer, besides those that no such judge can. `documents` is how it is asked
+    for one document about several criteria, for the fingerprint; None where it is asked one criterion at a time."""
 
     referable: bool
     refused: Mapping[str, str] = field(default_factory=dict)
+    documents: str | None = None
 
 
 class Engine(Protocol):

@@ -189,7 +189,7 @@ async def _chat(settings: EngineSettings) -> LoadedJudge:
 
     engine = await ChatEngine.connect(server_options(settings), labels=settings.labels, votes=settings.chat_votes)
     log.info("mode `verdict` is read by %s", engine.reading)
-    return LoadedJudge(engine, None, reads_texts=ReadsTexts(referable=True))
+    return LoadedJudge(engine, None, reads_texts=ReadsTexts(referable=True, documents=engine.documents))
 
 
 def server_options(settings: EngineSettings) -> TextServerOptions:

@@ -40,13 +40,7 @@ class BatchedMode:
 
     def check(self, criteria: Sequence[Criterion]) -> None:
         """Raises InvalidRequest for criteria that are more than met or not, or whose document cannot fit."""
-        for criterion in criteria:
-            if not criterion.plain and criterion.rule is None:
-                message = (
-                    f"`batch: all` answers criteria that are met or not, and criterion `{criterion.id}` has levels, "
-                    "choices or a value; leave `batch` out"
-                )
-                raise InvalidRequest(message, ((("batch",), message),))
+        check_plain(criteria)
         asked, each = sum(criterion.rule is None for criterion in criteria), self.written.greedy.max_tokens
         most = (self.limit_tokens - 1) // each
         if asked > most:
@@ -99,6 +93,17 @@ class BatchedMode:
         if not asked:
             return BatchVerdict(tuple(found))
         return Reads(tuple(query for query, _ in asked), partial(_joined, found, [entry for _, entry in asked]))
+
+
+def check_plain(criteria: Sequence[Criterion]) -> None:
+    """Raises InvalidRequest for a criterion that is more than met or not."""
+    for criterion in criteria:
+        if not criterion.plain and criterion.rule is None:
+            message = (
+                f"`batch: all` answers criteria that are met or not, and criterion `{criterion.id}` has levels, "
+                "choices or a value; leave `batch` out"
+            )
+            raise InvalidRequest(message, ((("batch",), message),))
 
 
 def _joined(

@@ -21,6 +21,8 @@ from service.modes.escalation import Escalation
 from service.modes.fingerprint import JudgeIdentity, name_judge
 from service.modes.modes import JudgingMode, Query, Step
 from service.modes.served_modes import BATCHED, JudgingModes, Way
+from service.modes.text_batches import TextBatchedMode
+from service.modes.written_batch import batch_schema
 from service.modes.written_verdict import verdict_schema
 from service.prompting.texts import TextRenderer
 from service.prompting.wording import DEFAULT_PROMPT, Wording
@@ -92,7 +94,6 @@ def text_modes(identity: EngineIdentity, judge: ReadsTexts, settings: ModeSettin
         Way("verdict", "simple_evals"): "the judge's server has its own layout",
         Way("implicit", "rubricd"): _RATES,
         Way("likert", "rubricd"): _RATES,
-        BATCHED: "the judge's server is asked one criterion at a time",
         Way("compare", "rubricd"): "the judge's server answers questions about one response",
     }
     ways: dict[Way, JudgingMode] = {}
@@ -103,10 +104,14 @@ def text_modes(identity: EngineIdentity, judge: ReadsTexts, settings: ModeSettin
     else:
         written = _reasoned(identity, renderer, settings)
         decoding = _escalation(written, settings)
+    if judge.documents is None:
+        refused[BATCHED] = "the judge's server is asked one criterion at a time"
     named = _named(identity, renderer, settings, "verdict", SERVER_PROMPT, decoding)
     ways[Way("verdict", "rubricd", SERVER_PROMPT)] = TextVerdictMode(named, renderer)
     if written is not None:
         ways[Way("reasoned", "rubricd")] = written
+    if judge.documents is not None and written is not None:
+        ways[BATCHED] = _batched(identity, renderer, settings, judge.documents)
     return JudgingModes(ways, {SERVER_PROMPT: wording}, refused)
 
 
@@ -120,6 +125,21 @@ def _reasoned(identity: EngineIdentity, renderer: TextRenderer, settings: ModeSe
     }
     named = _named(identity, renderer, settings, "reasoned", None, decoding)
     return TextReasonedMode(named, renderer, greedy, settings.vote_temperature)
+
+
+def _batched(
+    identity: EngineIdentity, renderer: TextRenderer, settings: ModeSettings, documents: str
+) -> TextBatchedMode:
+    one = Sampling(max_tokens=settings.reasoned_tokens)
+    chars = settings.explanation_chars
+    decoding = {
+        "schema": batch_schema(1, chars),
+        "documents": documents,
+        "reasoned_tokens": str(one.max_tokens),
+        "temperature": f"0 or {settings.vote_temperature!r} for votes",
+    }
+    named = replace(_named(identity, renderer, settings, "reasoned", None, decoding), batch="all")
+    return TextBatchedMode(named, renderer, one, settings.vote_temperature, chars)
 
 
 def _escalation(written: TextReasonedMode, settings: ModeSettings) -> dict[str, str]:

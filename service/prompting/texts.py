@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from service.engine.base import Prompt
 from service.engine.text_prompt import BYTES_PER_WORD, words_of
-from service.prompting.renderer import rubric_items
+from service.prompting.renderer import named_items
 from service.prompting.template import Skeleton
 from service.rubrics.rubric import Candidate, Criterion, Turn
 
@@ -64,12 +64,12 @@ class TextRenderer:
         return rendered
 
     def items_of(self, criteria: Sequence[Criterion]) -> tuple[tuple[str, str], ...]:
-        return rubric_items(criteria)
+        return named_items(criteria)
 
     def render_whole(self, candidates: Sequence[Candidate], salt: str = "", priority: int = 0) -> list[Prompt]:
-        """Returns for each candidate one prompt that lists its criteria with their weights, as JSON."""
+        """Returns for each candidate one prompt that has its criteria under their names, as a JSON object."""
         return [
-            Prompt(words_of(state_of(one)), words_of(_json(self.items_of(one.criteria))), salt, priority)
+            Prompt(words_of(state_of(one)), words_of(_json(dict(self.items_of(one.criteria)))), salt, priority)
             for one in candidates
         ]
 

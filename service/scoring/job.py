@@ -15,7 +15,6 @@ from typing import Any, Self, TypeVar
 
 from service.clock import Clock, Turns
 from service.errors import RequestError
-from service.modes.batched import BatchedMode
 from service.modes.escalation import SecondOpinion
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.modes import JudgingMode, Query, RatingMode, VerdictMode, asks_twice
@@ -88,7 +87,7 @@ class ScoringJob:
                 if extracted:
                     taken = set(extracted)
                     left = [place for place in left if place not in taken]
-                if isinstance(self._judging_mode, BatchedMode):
+                if self._judging_mode.judge.batch is not None:
                     await self._evaluate_batches(self._judging_mode, left)
                 else:
                     await self._evaluate(self._open, self._judging_mode, left)
@@ -181,7 +180,7 @@ class ScoringJob:
                 for query, one in zip(queries, results.pending, strict=True)
             ]
 
-    async def _evaluate_batches(self, judging_mode: BatchedMode, places: Sequence[Place]) -> None:
+    async def _evaluate_batches(self, judging_mode: JudgingMode, places: Sequence[Place]) -> None:
         results = self._open
         results.votes = len(votes_of(self._options))
         queries, results.places, results.in_batch = batch_queries(self._candidates, places, votes_of(self._options))

@@ -15,6 +15,7 @@ from service.modes.escalation import OFF, Escalation, SecondOpinion
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.modes import JudgingMode, RatingMode, asks_twice
 from service.modes.served_modes import COMPARED, JudgingModes, Way
+from service.modes.text_batches import TextBatchedMode
 from service.rubrics import aggregation
 from service.rubrics.debias import check_rates
 from service.rubrics.rubric import Candidate, Criterion
@@ -174,7 +175,7 @@ def _check_askable(candidates: Sequence[Candidate], options: Options, judging_mo
             "another prompt as `judge_prompt`"
         )
     for criteria in {id(one.criteria): one.criteria for one in candidates}.values():  # responses of an item share them
-        if isinstance(judging_mode, BatchedMode):
+        if isinstance(judging_mode, BatchedMode | TextBatchedMode):
             judging_mode.check(criteria)
         check_more_than_verdicts(judging_mode, options, criteria)
     if judging_mode.renderer.skeleton.referable:

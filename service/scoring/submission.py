@@ -14,7 +14,7 @@ from service.cache.memory import MemoryCache
 from service.cache.shared import SharedCache
 from service.cache.single_flight import Flight
 from service.clock import Turns
-from service.engine.base import Decision, EngineQuery, EngineResult, Generation
+from service.engine.base import Decision, Documents, EngineQuery, EngineResult, Generation
 from service.errors import Cancelled, EngineFailed, JudgementError, Spent
 from service.modes.modes import JudgingMode, ModeResult, Query, Reads, Step, is_kept
 from service.observability.tracing import Watch
@@ -282,7 +282,7 @@ class Submission:
 
 def _count_usage(usage: Usage, query: EngineQuery, result: EngineResult) -> int:
     """Counts the query; returns the tokens that the engine computed and wrote for it."""
-    if isinstance(result, Decision):
+    if isinstance(result, Decision | Documents):
         return _count_spent(usage, result.spent)
     prompt_tokens = len(query.prompt)
     written = result.tokens if isinstance(result, Generation) else 0

@@ -10,17 +10,29 @@ and what happens where another model answers.
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
-from service.engine.base import Decision, EngineIdentity, GenerationOutcome, Outcome, Prompt, Sampling
+from service.engine.base import (
+    Decision,
+    Document,
+    Documents,
+    EngineIdentity,
+    GenerationOutcome,
+    Outcome,
+    Prompt,
+    Sampling,
+)
 from service.engine.chat.messages import (
     TOP,
     Wording,
+    documents_body,
     label_body,
     read_document,
     read_label,
+    read_text,
     reasons_body,
     reports_tokens,
     share,
@@ -28,11 +40,12 @@ from service.engine.chat.messages import (
 )
 from service.engine.text_prompt import texts_of
 from service.engine.upstream.calls import require_outcomes
-from service.engine.upstream.spending import CHAT, having, spent_of
+from service.engine.upstream.spending import CHAT, having, spent_of, total
 from service.engine.upstream.text_dialect import NotTaken, text_dialect
 from service.engine.upstream.text_server import PROBE, TextServer, TextServerOptions, too_long
 from service.errors import ConfigurationError, EngineFailed, JudgementError
 
+T = TypeVar("T", Decision, Document)
 Reading = Literal["top_logprobs", "votes"]
 _VOTE = {"criteria_met": bool}
 _REASONED = {"explanation": str, "criteria_met": bool}
@@ -78,6 +91,11 @@ class ChatEngine:
         return self._reading
 
     @property
+    def documents(self) -> str:
+        """How it is asked for a document about several criteria, for the fingerprint."""
+        return f"{self._votes} votes at {self._temperature!r}: {self._wording.documents}"
+
+    @property
     def down(self) -> str | None:
         return self._server.down
 
@@ -111,16 +129,33 @@ class ChatEngine:
         body = label_body(self._model, self._wording, *texts_of(prompt))
         return await self._one(prompt, body, lambda reply: read_label(reply, self._wording.labels))
 
-    async def _reasoned(self, prompt: Prompt, sampling: Sampling) -> Decision | JudgementError:
+    async def _reasoned(self, prompt: Prompt, sampling: Sampling) -> Decision | Documents | JudgementError:
         def write(prompt: Prompt, seed: int) -> dict[str, Any]:
             texts = texts_of(prompt)
             return reasons_body(self._model, self._wording, *texts, sampling, self._temperature, seed)
 
         if (failure := too_long(prompt, self.max_model_len)) is not None:
             return failure
+        if not _asks_for_one_verdict(sampling):
+            return await self._documents(prompt, sampling)
         if sampling.seed:
             return await self._written(prompt, write(prompt, sampling.seed), _REASONED)
         return await self._voted(prompt, write=write, fields=_REASONED)
+
+    async def _documents(self, prompt: Prompt, sampling: Sampling) -> Documents | JudgementError:
+        """One document for each vote, or one where the request has votes of its own."""
+        seeds = [sampling.seed] if sampling.seed else range(1, self._votes + 1)
+        found = await asyncio.gather(*(self._document(prompt, sampling, seed) for seed in seeds))
+        spent = total([one.spent for one in found])
+        faults = [one for one in found if isinstance(one, EngineFailed)]
+        if len(faults) == len(found):  # the server is at fault, and nothing was said
+            return faults[0].after(spent)
+        return Documents(tuple(found), spent)
+
+    async def _document(self, prompt: Prompt, sampling: Sampling, seed: int) -> Document | JudgementError:
+        texts = texts_of(prompt)
+        body = documents_body(self._model, self._wording, *texts, sampling, self._temperature, seed)
+        return await self._one(prompt, body, read_text)
 
     def _vote(self, prompt: Prompt, seed: int) -> dict[str, Any]:
         return vote_body(self._model, self._wording, *texts_of(prompt), self._temperature, seed)
@@ -136,11 +171,9 @@ class ChatEngine:
     ) -> Decision | JudgementError:
         return await self._one(prompt, body, lambda reply: read_document(reply, fields))
 
-    async def _one(
-        self, prompt: Prompt, body: dict[str, Any], read: Callable[[Any], Decision]
-    ) -> Decision | JudgementError:
-        def one(reply: Any) -> list[Decision | JudgementError]:
-            found: Decision | JudgementError
+    async def _one(self, prompt: Prompt, body: dict[str, Any], read: Callable[[Any], T]) -> T | JudgementError:
+        def one(reply: Any) -> list[T | JudgementError]:
+            found: T | JudgementError
             try:
                 found = read(reply)
             except EngineFailed:  # the server is at fault
@@ -174,3 +207,8 @@ class ChatEngine:
                 f"{self._url}/v1/chat/completions gave no verdict, neither by log-probabilities nor as JSON ({vote}): "
                 "start the server, or correct `chat_url`, `chat_model` or `chat_key`"
             )
+
+
+def _asks_for_one_verdict(sampling: Sampling) -> bool:
+    """Else the schema is that of a document about several criteria."""
+    return "criteria_met" in json.loads(sampling.json_schema or "{}").get("properties", {"criteria_met": None})

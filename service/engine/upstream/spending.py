@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from service.engine.base import Decision
+from service.engine.base import Decision, Document
 from service.errors import JudgementError, Spent
 
-_T = TypeVar("_T", bound=Decision | JudgementError)
+_T = TypeVar("_T", bound=Decision | Document | JudgementError)
 
 NOT_SENT = Spent(cost=0.0)
 """Of what never reached the server."""

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from service.engine.base import EngineQuery, EngineResult
 from service.errors import EngineFailed, JudgementError, TooLong
-from service.modes.batched import BatchedMode
 from service.modes.label_verdict import read_both
 from service.modes.modes import JudgingMode, ModeResult, Query, Reads, Step, VerdictMode, render_prompts
 from service.modes.rating import Rating
@@ -26,7 +25,7 @@ Answers = list[float | None]
 async def answers_of(judging_mode: JudgingMode, questions: Sequence[Question], scheduler: Scheduler) -> Answers:
     """P(met) of each question, or its expected rating or value. Raises Unavailable or Overloaded where the scheduler
     refuses the questions, EngineFailed where the engine failed on one: then nothing is known about the judge."""
-    if isinstance(judging_mode, BatchedMode):
+    if judging_mode.judge.batch is not None:
         return await _in_batches(judging_mode, questions, scheduler)
     queries = [question.query(judging_mode.judge.mode) for question in questions]
     results = await ask(judging_mode, queries, scheduler)
@@ -96,7 +95,7 @@ def _take(
         return error.with_traceback(None)
 
 
-async def _in_batches(judging_mode: BatchedMode, questions: Sequence[Question], scheduler: Scheduler) -> Answers:
+async def _in_batches(judging_mode: JudgingMode, questions: Sequence[Question], scheduler: Scheduler) -> Answers:
     """The questions about one response are answered in one document."""
     batches: dict[int, list[int]] = {}
     for place, question in enumerate(questions):

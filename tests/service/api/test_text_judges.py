@@ -1,5 +1,6 @@
 """A judge whose server reads texts serves requests like any other, and our own routes are such servers."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -47,7 +48,9 @@ ITEMS = [
 
 @asynccontextmanager
 async def judging_by(engine: DecisionsEngine | ChatEngine, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-    reads = ReadsTexts(True) if isinstance(engine, ChatEngine) else ReadsTexts(engine.referable, NO_REASONS)
+    reads = ReadsTexts(engine.referable, NO_REASONS) if isinstance(engine, DecisionsEngine) else None
+    if isinstance(engine, ChatEngine):
+        reads = ReadsTexts(True, documents=engine.documents)
 
     async def loaded(settings: Settings) -> LoadedJudge:
         return LoadedJudge(engine, None, reads_texts=reads)
@@ -232,3 +235,44 @@ async def test_the_settings_name_the_server(monkeypatch: pytest.MonkeyPatch) -> 
     ):
         with pytest.raises(ConfigurationError, match="decisions_model"):
             await build(settings)
+
+
+async def test_a_chat_api_answers_all_criteria_of_a_response_in_one_document_a_vote() -> None:
+    server = chat_judge.ChatJudge()
+    rubric = [{"text": f"Criterion {n}.", "points": 1} for n in range(3)]
+    async with judging_by(await chat_judge.connect(server, votes=3)) as client:
+        alone = await scored(client, [item(rubric=rubric)], mode="reasoned")
+        before = len(server.bodies)
+        together = await scored(client, [item(rubric=rubric)], mode="reasoned", batch="all")
+        assert len(server.bodies) - before == 3, "and nine where each criterion is asked by itself"
+        documents = [json.loads(body["messages"][1]["content"]) for body in server.bodies[before:]]
+        assert [one["criteria"] for one in documents] == [{f"c{n + 1}": f"Criterion {n}." for n in range(3)}] * 3
+        again = await scored(client, [item(rubric=rubric)], mode="reasoned", batch="all")
+        refused = await client.post(
+            "/v1/score", json={"items": [item(rubric=GRADED)], "mode": "reasoned", "batch": "all"}
+        )
+    assert of_criteria(together, "p") == of_criteria(alone, "p"), "this judge looks at each criterion by itself"
+    assert set(of_criteria(together, "status")) == {"ok"} and all(of_criteria(together, "explanation"))
+    assert together["judge"]["fingerprint"] != alone["judge"]["fingerprint"] and together["judge"]["batch"] == "all"
+    assert (together["usage"]["judgements"], together["usage"]["prompt_tokens"]) == (3, 120)
+    assert set(of_criteria(again, "source")) == {"cache"} and again["usage"]["cache_hits"] == 3
+    assert refused.status_code == 422 and "leave `batch` out" in refused.text
+
+
+async def test_what_documents_cost_is_the_teams_and_a_part_without_a_price_leaves_none() -> None:
+    def priced(answer: dict[str, Any]) -> dict[str, Any]:
+        return {**answer, "usage": {**answer["usage"], "cost": 0.25}}
+
+    server = chat_judge.ChatJudge()
+    async with judging_by(await chat_judge.connect(server, votes=3)) as client:
+        server.faults = [priced, priced, priced]
+        assert (await scored(client, [item()], mode="reasoned", batch="all"))["usage"]["cost"] == 0.75
+        server.faults = [priced, lambda answer: {**priced(answer), "choices": []}, None]
+        other = await scored(client, [item(response="Another.")], mode="reasoned", batch="all")
+    assert other["usage"]["cost"] is None and other["usage"]["completion_tokens"] >= 2
+
+
+async def test_a_server_of_decisions_is_asked_for_no_documents() -> None:
+    async with judging_by(await connect(DecisionsServer())) as client:
+        answer = await client.post("/v1/score", json={"items": [item()], "mode": "reasoned", "batch": "all"})
+    assert answer.status_code == 422 and "writes no reasons" in answer.text

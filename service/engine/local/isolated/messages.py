@@ -12,6 +12,7 @@ from typing import Any
 
 from service.engine.base import (
     Decision,
+    Documents,
     EngineIdentity,
     EngineResult,
     Generation,
@@ -149,7 +150,7 @@ def _outcome_values(outcome: EngineResult | JudgementError) -> tuple[Any, ...]:
         return "labels", outcome.logprobs, outcome.cached_tokens
     if isinstance(outcome, Generation):
         return "text", outcome.text, outcome.finished, outcome.tokens, outcome.cached_tokens
-    if isinstance(outcome, Decision):
+    if isinstance(outcome, Decision | Documents):
         raise TypeError("an engine that reads token ids gives no decisions")
     return outcome.code, str(outcome)
 
