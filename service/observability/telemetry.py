@@ -245,7 +245,7 @@ class Telemetry:
         self._metrics.canary_drift.labels(self._judge).set(drift)
 
     def record_exam(self, way: tuple[str, str, str], accuracy: float, *, proven: bool) -> None:
-        """`way` is mode, layout and prompt; no prompt is an empty text."""
+        """`way` is mode, layout and prompt; no prompt is an empty text, and a document for all criteria has its own."""
         self._metrics.exam_accuracy.labels(*way, self._judge).set(accuracy)
         self._metrics.judge_proven.labels(*way, self._judge).set(proven)
 

@@ -19,6 +19,7 @@ from service.clock import Clock, wait_all
 from service.errors import ConfigurationError, InvalidRequest, Unavailable
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.modes import JudgingMode, VerdictMode
+from service.modes.served_modes import Way
 from service.observability import Telemetry
 from service.scheduling import Scheduler
 from service.scoring.exam.asking import Answers, answers_of
@@ -108,7 +109,8 @@ class Proctor:
             raise Unavailable(f"{_described(judge)} has not sat its exam yet; try again", _AGAIN_S)
         if found.trust == "failed":
             message = f"this judge does not serve {_described(judge)}: {found.reason}"
-            place = () if judge.mode == "compare" else (((("mode",), message),))
+            field = "mode" if judge.batch is None else "batch"
+            place = () if judge.mode == "compare" else ((((field,), message),))
             raise InvalidRequest(message, place)
 
     def answers_of(self, judge: JudgeIdentity) -> Answers | None:
@@ -144,7 +146,8 @@ class Proctor:
         if judge.identity.toy and found.trust == "failed":
             found = replace(found, trust="unproven")
         self.grades[judge.fingerprint] = found
-        way = (judge.mode, judge.layout, judge.prompt or "")
+        prompt = judge.prompt or ""
+        way = (judge.mode, judge.layout, prompt if judge.batch is None else f"batch: {judge.batch}")
         self._telemetry.record_exam(way, found.accuracy, proven=found.trust == "proven")
         if found.trust == "failed":
             log.warning("%s is not served: %s", _described(judge), found.reason)
@@ -156,8 +159,7 @@ class Proctor:
 
 
 def _described(judge: JudgeIdentity) -> str:
-    prompt = "" if judge.prompt is None else f", prompt `{judge.prompt}`"
-    return f"mode `{judge.mode}`, layout `{judge.layout}`{prompt}"
+    return Way(judge.mode, judge.layout, judge.prompt, judge.batch).described
 
 
 def _warn(judge: JudgeIdentity, found: Grade) -> None:

@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from service.clock import ManualClock, settle
+from service.engine.base import Generation, GenerationOutcome, Prompt, Sampling
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import ConfigurationError, InvalidRequest, Unavailable
 from service.modes.modes import JudgingMode
 from service.modes.registry import judging_modes
+from service.modes.served_modes import BATCHED
 from service.observability import Telemetry
 from service.scheduling import Scheduler
 from service.scoring.exam.proctor import NO_EXAM, Proctor
@@ -161,3 +164,25 @@ async def test_without_an_exam_everything_is_unproven_and_serves() -> None:
     for judging_mode in modes.values():
         await NO_EXAM.admit(judging_mode, None)
         assert NO_EXAM.trust_of(judging_mode.judge) == "unproven"
+
+
+class Rambling(FakeEngine):
+    """Writes no document."""
+
+    async def generate(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> Sequence[GenerationOutcome]:
+        return [Generation("I would rather not say.", finished=True, tokens=9) for _ in prompts]
+
+
+async def test_documents_for_all_criteria_sit_an_exam_of_their_own_and_fail_it_alone() -> None:
+    engine = Rambling()
+    engine.identity = replace(engine.identity, toy=False)
+    clock = ManualClock()
+    scheduler = Scheduler(engine, clock, SchedulingSettings())
+    scheduler.start()
+    batched = judging_modes(engine.identity, family("qwen"), ModeSettings()).ways[BATCHED]
+    proctor = Proctor(EXAM, scheduler, clock, Telemetry())
+    with pytest.raises(InvalidRequest, match="mode `reasoned`, layout `rubricd`, `batch: all`") as refused:
+        await proctor.admit(batched, None)
+    await scheduler.drain(0)
+    assert refused.value.errors[0][0] == ("batch",)
+    assert list(proctor.grades) == [batched.judge.fingerprint]
