@@ -3,9 +3,10 @@
 It needs pydantic only. `json_text` reads JSON strictly, `reasoning` splits what a policy wrote; `models` holds what the
 parts share; `aggregations`, `turns`, `verifiers`, `rubric` and `request` hold what a caller sends, `graded` holds
 levels, choices and extracted values, `stored_rubrics` says what a version of a stored rubric is; `response` holds what
-the service answers, with `judges` about several judges and `team_usage` about a team; `compare` holds both sides of
-`POST /v1/compare`, `editing` those of the routes for people who write a rubric, `calibration` the file that calibrates
-a judge, `cascade_plan` that of a cascade of judges. Use the names from here: `from trainer_client import wire`.
+the service answers, with `judge_info` about a judge, `judges` about several and `team_usage` about a team; `compare`
+holds both sides of `POST /v1/compare`, `editing` those of the routes for people who write a rubric, `calibration` the
+file that calibrates a judge, `cascade_plan` that of a cascade of judges. Use the names from here:
+`from trainer_client import wire`.
 """
 
 from trainer_client.wire.aggregations import (
@@ -50,6 +51,16 @@ from trainer_client.wire.compare import CompareRequest, CompareResponse, Compari
 from trainer_client.wire.editing import Fix, FixRequest, FixResponse, ReadRequest, ReadRubric
 from trainer_client.wire.graded import MAX_VALUE_CHARACTERS, MAX_VALUES, Extract, ExtractType, Level, is_date
 from trainer_client.wire.json_text import JsonFault, check_keys, read_json, structure, values_at_most
+from trainer_client.wire.judge_info import (
+    CompareInfo,
+    Exam,
+    JudgeInfo,
+    JudgePrompt,
+    Limits,
+    MoreWays,
+    OptionsInfo,
+    Unserved,
+)
 from trainer_client.wire.judges import DeployedJudge, JudgeMember, MemberResult
 from trainer_client.wire.models import (
     FIRST_LAYOUTS,
@@ -76,19 +87,12 @@ from trainer_client.wire.request import (
     holds_one_item,
 )
 from trainer_client.wire.response import (
-    CompareInfo,
     CriterionResult,
     CriterionStatus,
-    Exam,
     Finding,
     Group,
     Judge,
-    JudgeInfo,
-    JudgePrompt,
-    Limits,
     LintResponse,
-    MoreWays,
-    OptionsInfo,
     Place,
     Problem,
     Rating,
@@ -100,7 +104,6 @@ from trainer_client.wire.response import (
     StreamedResult,
     StreamEnd,
     Trust,
-    Unserved,
     Usage,
 )
 from trainer_client.wire.rubric import (
