@@ -22,7 +22,7 @@ from trainer_client.agreement.page import page
 from trainer_client.agreement.spent import Spent
 from trainer_client.agreement.thresholds import KNOWN, Limit, beyond
 from trainer_client.cli.agree_lines import lines
-from trainer_client.cli.ending import CANNOT_GO_ON, ended
+from trainer_client.cli.ending import CANNOT_GO_ON, ended, sentence_of
 from trainer_client.cli.progress import criteria_progress
 from trainer_client.cli.service_arguments import add_judge_name, add_prices, count, judge_option, prices_of
 from trainer_client.client import JudgeClient, ScoreOptions
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         return _report(args, labels, judged, limits, out)
     except OSError as error:
-        return _misused(str(error))
+        return _misused(sentence_of(error))
 
 
 def _misused(problem: str) -> int:

@@ -23,5 +23,12 @@ def ended(error: BaseException, args: argparse.Namespace, *, resumed: str = RESU
     if isinstance(error, RubricdClientError) and not isinstance(error, ValueError):
         print(f"rubricd: {explained(error, args.token_env)}", file=sys.stderr)
         return refused
-    print(f"rubricd: {error}", file=sys.stderr)
+    print(f"rubricd: {sentence_of(error)}", file=sys.stderr)
     return 2
+
+
+def sentence_of(error: BaseException) -> str:
+    """What it says; of a file its path and what is the matter, without the system's number for that."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
+from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.endpoint_arguments import add_endpoint, endpoint_error, log_path, open_endpoint, sampling
 from trainer_client.cli.progress import rows_progress
 from trainer_client.cli.service_arguments import add_judge_name, count, explained, judge_option
@@ -98,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except (DataError, ValueError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
+        print(f"rubricd: {sentence_of(error)}", file=sys.stderr)
         return 2
     except _NobodyToAsk as error:
         print(f"rubricd: {error}; the same command goes on from here", file=sys.stderr)

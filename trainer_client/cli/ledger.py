@@ -9,6 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from trainer_client.cli.ending import sentence_of
 from trainer_client.errors import DataError
 from trainer_client.ledger.checking import check
 
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         report = check(args.paths)
     except (DataError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
+        print(f"rubricd: {sentence_of(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("rubricd: interrupted", file=sys.stderr)

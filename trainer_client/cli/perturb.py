@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
+from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.endpoint_arguments import add_endpoint, endpoint_error, log_path, open_endpoint, sampling
 from trainer_client.cli.perturb_rows import Source, read_rows, row_of
 from trainer_client.cli.progress import criteria_progress
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"rubricd: {endpoint_error(error, args)}{again}", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
+        print(f"rubricd: {sentence_of(error)}", file=sys.stderr)
         return 2
     print(_sentence(args, summary))
     return 1 if summary["not_paraphrased"] else 0

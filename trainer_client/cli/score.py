@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from trainer_client import wire
 from trainer_client.cli import results_file
+from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.score_json import write_summary
 from trainer_client.cli.service_arguments import JUDGE, add_service, aggregation, count, explained
 from trainer_client.client import ClientUsage, Failed, JudgeClient, Outcome, Scored, reward
@@ -152,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
         print("rubricd: interrupted; the results until now are in the results file", file=sys.stderr)
         return 130
     except (DataError, _Misuse, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
+        print(f"rubricd: {sentence_of(error)}", file=sys.stderr)
         return 2
     if outcomes and not args.quiet:
         from trainer_client.cli import table
@@ -163,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             write_summary(args.json, outcomes, used, out, took_s)
         except OSError as error:
-            print(f"rubricd: {error}; the results are in {out}", file=sys.stderr)
+            print(f"rubricd: {sentence_of(error)}; the results are in {out}", file=sys.stderr)
             return 2
     before = f" and {len(work.kept)} results of an earlier run" if work.kept else ""
     if used.answers and not args.quiet:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.service_arguments import price
 from trainer_client.errors import RubricdClientError
 from trainer_client.training import demonstrations, preflight, several_runs
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except (RunConfigError, RubricdClientError, OSError) as error:
-        return _fail(f"{error}{_hint(error, args)}", 2)
+        return _fail(f"{sentence_of(error)}{_hint(error, args)}", 2)
     try:
         return _train(plan, trainer)
     finally:
@@ -102,7 +103,7 @@ def run_report(args: argparse.Namespace) -> int:
         else:
             print(report.write(args.folders[0], prices=prices))
     except (RunConfigError, OSError, ImportError) as error:
-        return _fail(str(error), 2)
+        return _fail(sentence_of(error), 2)
     return 0
 
 

@@ -9,6 +9,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainer_client.cli.ending import sentence_of
 from trainer_client.data import notes
 from trainer_client.errors import DataError
 from trainer_client.rollouts import read
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except (DataError, OSError) as error:
-        print(f"rubricd: {error}", file=sys.stderr)
+        print(f"rubricd: {sentence_of(error)}", file=sys.stderr)
         return 2
     if args.open and not webbrowser.open(out.resolve().as_uri()):
         print(f"rubricd: no browser was found; open {out} yourself", file=sys.stderr)

@@ -16,6 +16,7 @@ ARGS = argparse.Namespace(token_env="RUBRICD_TEST_KEY")
         (KeyboardInterrupt(), 130, "rubricd: interrupted; the same command goes on from here\n"),
         (DataError("rows.jsonl:3: no prompt"), 2, "rubricd: rows.jsonl:3: no prompt\n"),
         (FileNotFoundError("no such file"), 2, "rubricd: no such file\n"),
+        (PermissionError(13, "Permission denied", "row.html"), 2, "rubricd: row.html: permission denied\n"),
         (Unavailable("it is loading", retry_after_s=5), 1, "rubricd: it is loading (come back in 5 s)\n"),
         (
             Unauthorized("no key"),

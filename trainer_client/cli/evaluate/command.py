@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.endpoint_arguments import endpoint_error
 from trainer_client.cli.evaluate import kinds, novelty
 from trainer_client.cli.evaluate.arguments import add_common, add_judge, add_rubrics, add_scores
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     except RubricdClientError as error:
         return _misused(endpoint_error(error, args))
     except (ValueError, OSError) as error:
-        return _misused(str(error))
+        return _misused(sentence_of(error))
 
 
 def _misused(problem: str) -> int:
