@@ -80,6 +80,20 @@ def test_the_norm_of_a_rating_reaches_the_service(file: Path) -> None:
     assert scored_by(file, service, *options, "--resume") == 2, "a result of another norm is not continued"
 
 
+def test_one_document_for_all_criteria_is_asked_for_and_is_not_continued_one_by_one(file: Path) -> None:
+    def answer(body: Json) -> httpx.Response:
+        whole = scores(body)
+        whole["judge"]["fingerprint"] = body.get("batch") or "one"
+        return answered(whole)
+
+    service = Service(answer)
+    service.info = {"modes": ["verdict", "reasoned"]}
+    options = ("--quiet", "--limit", "1", "--mode", "reasoned")
+    assert scored_by(file, service, *options, "--batch", "all") == 0
+    assert service.bodies[0]["batch"] == "all"
+    assert scored_by(file, service, "--quiet", "--mode", "reasoned", "--resume") == 2, "that is another judge"
+
+
 def test_requests_fit_what_the_service_takes(file: Path) -> None:
     service = Service(max_items=5)
     assert scored_by(file, service, "--quiet") == 0
