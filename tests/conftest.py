@@ -67,7 +67,11 @@ NEEDS = {
 TOGETHER = {
     "ray": ("e2e/ray",),
     "real_judge": ("real",),
-    "vllm": ("e2e/test_sizing.py", "service/engine/vllm/test_engine.py"),
+    "vllm": (
+        "e2e/test_sizing.py",
+        "service/engine/vllm/test_engine.py",
+        "service/engine/vllm/test_engine_killed.py",
+    ),
 }
 """Files that share what takes long to start: one worker runs them all. Elsewhere a file stays together."""
 LONGEST = (
@@ -76,6 +80,7 @@ LONGEST = (
     "deploy/test_alerts_fire.py",
     "e2e/test_sizing.py",
     "service/engine/vllm/test_engine.py",
+    "service/engine/vllm/test_engine_killed.py",
     "trainer_client/verl/test_contract.py",
     "e2e/test_study.py",
     "e2e/test_tutorial.py",

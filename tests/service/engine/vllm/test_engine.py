@@ -3,34 +3,38 @@
 import asyncio
 import gc
 import json
-import os
-import random
 import shutil
-import signal
 import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer
 
-from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt, Sampling
+from service.engine.base import Generation, Prompt, Sampling
 from service.engine.build import MINIATURE
 from service.engine.local.engine import LocalEngine
 from service.engine.vllm.engine import VllmEngine
 from service.engine.vllm.options import Options
 from service.errors import Cancelled, ConfigurationError, EngineFailed, TooLong
+from tests.service.engine.vllm.prompts import (
+    LABELS,
+    VOCABULARY,
+    cached,
+    cases,
+    close,
+    emptied,
+    ids,
+    logprobs,
+    long,
+    texts,
+    words,
+)
 
 # A restart takes half a minute on two quiet cores.
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
-TOKENIZER: Any = AutoTokenizer.from_pretrained(MINIATURE)
-LABELS: tuple[int, ...] = tuple(TOKENIZER.convert_tokens_to_ids(["ĠYes", "ĠNo"]))
-VOCABULARY: int = json.loads((MINIATURE / "config.json").read_text(encoding="utf-8"))["vocab_size"]
 # vLLM's block on a CPU; only whole blocks are shared.
 BLOCK = 128
 SCHEMA = json.dumps(
@@ -41,56 +45,6 @@ SCHEMA = json.dumps(
         "additionalProperties": False,
     }
 )
-
-
-def ids(text: str) -> tuple[int, ...]:
-    return tuple(TOKENIZER(text, add_special_tokens=False)["input_ids"])
-
-
-def words(n: int, seed: int) -> tuple[int, ...]:
-    rng = random.Random(seed)
-    return tuple(rng.randrange(20, VOCABULARY) for _ in range(n))
-
-
-def cases(n: int = 24, seed: int = 0) -> list[Prompt]:
-    """Groups that share long prefixes with ragged own parts, and some that share with nobody, interleaved."""
-    rng = random.Random(seed)
-    prompts = []
-    for group in range(n // 4):
-        shared = ids("Drink some water and get some rest. Is it right?") + words(140 + 7 * group, 50 * seed + group)
-        prompts += [Prompt(shared, words(rng.randrange(1, 60), 1000 * seed + 10 * group + i)) for i in range(3)]
-        prompts.append(Prompt((), words(rng.randrange(2, 90), 5000 * seed + group)))
-    rng.shuffle(prompts)
-    return prompts
-
-
-def long(n: int, seed: int, **changes: Any) -> list[Prompt]:
-    """Prompts that share nothing with each other or with anything before."""
-    return [Prompt((), words(900, 10_000 + 100 * seed + i), **changes) for i in range(n)]
-
-
-def logprobs(outcomes: Sequence[Outcome]) -> list[tuple[float, ...]]:
-    assert all(isinstance(outcome, LabelLogprobs) for outcome in outcomes), outcomes
-    return [outcome.logprobs for outcome in outcomes if isinstance(outcome, LabelLogprobs)]
-
-
-def cached(outcomes: Sequence[Outcome]) -> list[int]:
-    return [outcome.cached_tokens for outcome in outcomes if isinstance(outcome, LabelLogprobs)]
-
-
-def texts(written: Sequence[GenerationOutcome]) -> list[str]:
-    assert all(isinstance(one, Generation) for one in written), written
-    return [one.text for one in written if isinstance(one, Generation)]
-
-
-def close(ours: Sequence[tuple[float, ...]], theirs: Sequence[tuple[float, ...]]) -> bool:
-    return all(a == pytest.approx(b, abs=1e-3) for a, b in zip(ours, theirs, strict=True))
-
-
-async def emptied(engine: VllmEngine) -> None:
-    async with asyncio.timeout(5):
-        while engine.unfinished:
-            await asyncio.sleep(0.01)
 
 
 async def test_reads_are_those_of_the_local_engine(vllm_engine: VllmEngine) -> None:
@@ -308,68 +262,3 @@ async def test_a_length_that_the_model_was_not_made_for_is_refused(vllm_engine: 
     with pytest.raises(ConfigurationError, match="max_model_len"):
         await VllmEngine.load(str(MINIATURE), Options(max_model_len=1_000_000))
     assert vllm_engine.down is None
-
-
-async def survives(engine: VllmEngine, victim: int, how: signal.Signals, *, load: int, seen_s: float) -> None:
-    """Do harm to one of vLLM's processes. Nobody may be left waiting, nothing made up, and it must come back."""
-    prompts = cases(24, seed=9)
-    truth = dict(zip(prompts, logprobs(await engine.read_labels(prompts, LABELS)), strict=True))
-    old, restarts, harmed = engine.processes, engine.restarts, asyncio.Event()
-    reads = failures = 0
-
-    async def ask(rng: random.Random) -> None:
-        nonlocal reads, failures
-        while engine.restarts == restarts or rng.random() < 0.9:
-            asked = rng.sample(prompts, 6)
-            try:
-                outcomes: Sequence[Outcome] = await engine.read_labels(asked, LABELS)
-            except EngineFailed:
-                failures += 1
-                await asyncio.sleep(0.05)
-                continue
-            for prompt, outcome in zip(asked, outcomes, strict=True):
-                assert isinstance(outcome, LabelLogprobs | EngineFailed)
-                if isinstance(outcome, LabelLogprobs):
-                    assert close([outcome.logprobs], [truth[prompt]])
-                    reads += 1
-
-    async def harm() -> float:
-        await asyncio.sleep(0.5)
-        os.kill(old[victim], how)
-        harmed.set()
-        began = time.monotonic()
-        while engine.down is None:
-            await asyncio.sleep(0.01)
-        took_s = time.monotonic() - began
-        began = time.monotonic()
-        with pytest.raises(EngineFailed):
-            await engine.read_labels(prompts, LABELS)
-        assert time.monotonic() - began < 5.0
-        return took_s
-
-    async with asyncio.timeout(240):
-        took_s, *_ = await asyncio.gather(harm(), *(ask(random.Random(i)) for i in range(load)))
-        while engine.down is not None:
-            await asyncio.sleep(0.05)
-    assert isinstance(took_s, float) and took_s < seen_s
-    assert engine.restarts == restarts + 1
-    if load:
-        assert reads and failures
-    assert close(logprobs(await engine.read_labels(prompts, LABELS)), list(truth.values()))
-    assert engine.unfinished == 0
-    assert not any(psutil.pid_exists(pid) for pid in old)
-    assert not set(old) & set(engine.processes)
-
-
-@pytest.mark.parametrize("victim", [0, 1], ids=["engine", "worker"])
-async def test_a_killed_process_under_load(vllm_engine: VllmEngine, victim: int) -> None:
-    await survives(vllm_engine, victim, signal.SIGKILL, load=4, seen_s=10.0)
-
-
-async def test_a_stopped_process_under_load(vllm_engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_engine, "hang_s", 3.0)
-    await survives(vllm_engine, 1, signal.SIGSTOP, load=4, seen_s=15.0)
-
-
-async def test_a_killed_process_while_nobody_asks(vllm_engine: VllmEngine) -> None:
-    await survives(vllm_engine, 0, signal.SIGKILL, load=0, seen_s=10.0)
