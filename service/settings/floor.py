@@ -1,7 +1,22 @@
-"""A floor's settings are a frozen model that knows no other field."""
+"""A floor's settings are a frozen model that knows no other field, and takes `true` for no number."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+_NUMBERS = {int, float}
 
 
 class Floor(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_switch(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic takes `true` for a 1, which a file may say where how much was asked."""
+        if isinstance(value, bool):
+            wanted = cls.model_fields[info.field_name or ""].annotation
+            kinds = {wanted, *get_args(wanted)}
+            if kinds & _NUMBERS and bool not in kinds:
+                raise ValueError("a number belongs here, and not true or false")
+        return value

@@ -65,6 +65,14 @@ WRONG = {
     ),
     "a name": ("judges:\n  a b: {engine: fake}\n", "a judge's name has at most 64 of the characters"),
     "a name twice": ("judges:\n  a: {engine: fake}\n  a: {engine: fake}\n", "line 3: a name stands twice"),
+    "a switch for a number": (
+        "judges:\n  a: {engine: fake, max_model_len: true}\n",
+        "line 2, `judges.a.max_model_len`: a number belongs here, and not true or false",
+    ),
+    "a switch for a share": (
+        "judges:\n  s: {shadow: b, of: a, share: true}\n  a: {engine: fake}\n  b: {engine: fake}\n",
+        "line 2, `judges.s.share`: a number belongs here, and not true or false",
+    ),
     "no YAML": ("judges: [\n", "line 2: not YAML"),
     "no mapping": ("- a\n", "begin it with `judges:`"),
     "nothing": ("", "begin it with `judges:`"),
