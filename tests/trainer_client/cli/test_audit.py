@@ -77,7 +77,7 @@ def test_a_second_policy_with_labels_is_compared(file: Path, capsys: pytest.Capt
             "offers the modes verdict and the layouts rubricd, not reasoned in rubricd",
         ),
         (["--out", "FILE"], "is a file; name a folder with --out"),
-        (["--json", "FILE/found.json"], "Not a directory"),
+        (["--json", "FILE/found.json"], "not a directory"),
     ],
 )
 def test_a_mistake_is_one_sentence(

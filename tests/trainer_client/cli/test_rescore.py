@@ -193,7 +193,7 @@ def test_other_rubrics_come_from_rows_with_the_prompts_ids(tmp_path: Path) -> No
     [
         (["--threshold", "1.5"], "threshold: Input should be less than or equal to 1"),
         (["--logged", '{"agregation": "mean"}'], "`agregation` is no option of a formula"),
-        (["--calibration", "none.json"], "No such file"),
+        (["--calibration", "none.json"], "no such file"),
         (["--url", "http://127.0.0.1:9", "--calibration", "x"], "the service of --url applies its own"),
     ],
 )
