@@ -242,7 +242,7 @@ JSON = st.recursive(
 )
 
 
-@hypothesis_settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_any_json_in_any_place_is_200_or_422(client: httpx.AsyncClient, data: st.DataObject) -> None:
     body: Any = request()

@@ -73,7 +73,7 @@ def test_a_control_token_split_over_segments_does_not_re_form(name: str) -> None
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_text_round_trips_without_control_ids(name: str, data: st.DataObject) -> None:
     alphabet = st.characters(exclude_categories=["Cs"], exclude_characters="▁")

@@ -213,7 +213,7 @@ CASE = st.lists(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(
     CASE, st.sampled_from(AGGREGATIONS), st.booleans(), st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.sampled_from(RULES)
 )
@@ -241,7 +241,7 @@ def test_two_levels_are_a_plain_criterion_bit_by_bit(
     assert aggregate(chosen, rubric, plain, **about) == aggregate(chosen, of_levels, graded, **about)  # type: ignore[arg-type]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(st.none() | st.floats(0, 1), min_size=1, max_size=5), st.sampled_from([0.0, 0.3, 0.5, 1.0]))
 def test_votes_on_two_levels_are_votes_on_a_plain_criterion(cast: list[float | None], threshold: float) -> None:
     """500 polls, with votes that failed."""

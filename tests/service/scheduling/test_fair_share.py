@@ -94,7 +94,7 @@ def test_without_work_it_is_no_keys_turn() -> None:
     assert shares.next() is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     weights=st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=2, max_size=5),
     steps=st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(1, MOST)), min_size=1, max_size=120),

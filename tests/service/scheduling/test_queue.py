@@ -181,7 +181,7 @@ async def test_a_query_that_is_sure_to_be_late_is_not_started() -> None:
     await scheduler.drain(0)
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 @given(
     sizes=st.lists(st.integers(1, 12), min_size=1, max_size=30),
     budget=st.integers(1, 20),

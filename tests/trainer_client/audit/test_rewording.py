@@ -16,7 +16,7 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(TEXTS)
 def test_every_form_has_the_same_words_in_the_same_order_1000_texts(text: str) -> None:
     assert _words(rewording.bulleted(text)) == _words(text)

@@ -1,11 +1,8 @@
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_client import wire
 from trainer_client.http import batching
-
-# A busy machine is slow; that says nothing about the property.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 _item = st.builds(
     lambda text, group, id: {
@@ -23,7 +20,6 @@ def _parsed(items: list[dict[str, object]]) -> list[wire.Item]:
     return [wire.Item.model_validate(item) for item in items]
 
 
-@unhurried
 @given(st.lists(_item, max_size=40), st.integers(1, 10), st.integers(1, 1500))
 def test_cutting_keeps_every_item_once_in_order_with_its_id_and_within_bounds(
     raw: list[dict[str, object]], most: int, most_bytes: int
@@ -43,7 +39,6 @@ def test_cutting_keeps_every_item_once_in_order_with_its_id_and_within_bounds(
         assert len(chunk) == 1 or sum((entry.size or 0) + 1 for entry in chunk) <= most_bytes
 
 
-@unhurried
 @given(st.lists(_item, min_size=2, max_size=20), st.integers(1, 5))
 def test_ids_within_a_chunk_are_the_whole_lists(raw: list[dict[str, object]], most: int) -> None:
     for chunk in batching.cut(batching.entries(_parsed(raw)), most, 10_000):

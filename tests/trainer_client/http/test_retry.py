@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_client.errors import (
@@ -32,15 +32,10 @@ pauses = st.none() | st.floats(0, 120)
 seeds = st.integers(0, 2**32)
 
 
-# A busy machine is slow; that says nothing about the property.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
 def _retries(policy: RetryPolicy, seed: int = 0) -> Retries:
     return Retries(policy, random.Random(seed), Clock())
 
 
-@unhurried
 @given(policies, st.integers(1, 2000), pauses, seeds)
 def test_a_wait_lies_between_what_was_asked_for_and_the_ceiling_above_it(
     policy: RetryPolicy, attempt: int, pause_s: float | None, seed: int
@@ -65,7 +60,6 @@ def test_waits_repeat_with_the_seed() -> None:
     assert policy.wait_s(2, None, random.Random(7)) == policy.wait_s(2, None, random.Random(7))
 
 
-@unhurried
 @given(policies, st.floats(0, 60), st.lists(pauses, max_size=20), seeds)
 def test_the_waits_of_one_request_end_before_its_deadline(
     policy: RetryPolicy, left_s: float, said: list[float | None], seed: int
@@ -82,7 +76,6 @@ def test_the_waits_of_one_request_end_before_its_deadline(
     assert attempt <= max(policy.attempts, len(said) and 1)
 
 
-@unhurried
 @given(policies, st.lists(st.booleans(), max_size=300), seeds)
 def test_retries_never_exceed_the_budget(policy: RetryPolicy, succeeds: list[bool], seed: int) -> None:
     retries = _retries(policy, seed)

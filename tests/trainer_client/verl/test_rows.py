@@ -141,7 +141,7 @@ _WORDS = some.text(some.characters(exclude_categories=["Cs"]), min_size=1, max_s
 _TURN = some.fixed_dictionaries({"role": some.sampled_from(["system", "user", "assistant"]), "content": _WORDS})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(some.lists(_TURN, min_size=1, max_size=4), some.none() | _WORDS, _WORDS)
 def test_any_text_comes_back(turns: list[Any], reference: str | None, source: str) -> None:
     from tempfile import TemporaryDirectory

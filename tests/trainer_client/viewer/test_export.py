@@ -15,7 +15,7 @@ from trainer_client.viewer.export import beside, write_csv, write_parquet
 _NUMBER = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(_NUMBER, _NUMBER, st.none() | st.booleans()), min_size=1, max_size=8))
 def test_numbers_and_nulls_are_read_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, told: list[tuple[float | None, float | None, bool | None]]

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer_client.wire import json_text
@@ -96,7 +96,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(JSON, st.booleans(), st.booleans())
 def test_everything_else_is_read_as_json_reads_it(document: Any, ascii_only: bool, large: bool) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only)
@@ -110,7 +110,7 @@ def _twice(document: Any) -> str:
     return f"{{{json.dumps(next(iter(document)))}: 0, {json.dumps(document)[1:]}"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(st.dictionaries(st.text(max_size=4), JSON, min_size=1, max_size=4), st.lists(st.booleans(), max_size=5))
 def test_a_key_that_stands_twice_is_found_at_every_depth(document: Any, around: list[bool]) -> None:
     text, path = _twice(document), [next(iter(document))]
@@ -128,7 +128,7 @@ def test_values_are_counted_outside_of_strings() -> None:
     assert isinstance(values_at_most(b'"' * 999 + b"," * 9, 5), bool)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.lists(st.text('a,[{"\\\n', max_size=9), min_size=1, max_size=9), st.integers(1, 70_000))
 def test_values_are_counted_across_windows(texts: list[str], length: int) -> None:
     """Strings that begin, end and are escaped anywhere around the ends of the windows in which they are looked at."""
