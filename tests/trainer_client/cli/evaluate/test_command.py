@@ -31,10 +31,12 @@ def test_healthbench_of_an_endpoint_with_three_seeds(rows: Path, capsys: pytest.
     means = [min(max(fmean(some), 0), 1) for some in wanted]
     assert overall["values"] == {f"r{n}": [wanted[seed][n] for seed in range(3)] for n in range(6)}
     assert overall["seeds"] == pytest.approx(means)
-    assert (overall["mean"], overall["std_over_seeds"]) == pytest.approx((fmean(means), stdev(means)))
     everything = [value for some in wanted for value in some]
+    whole = min(max(fmean(everything), 0), 1)  # clipped once, after all are averaged
+    assert (overall["mean"], overall["std_over_seeds"]) == pytest.approx((whole, stdev(means)))
+    assert whole != pytest.approx(fmean(means))
     official = found["details"]["simple_evals"]
-    assert official["overall_score"]["mean"] == pytest.approx(min(max(fmean(everything), 0), 1))
+    assert official["overall_score"]["mean"] == pytest.approx(whole)
     assert official["overall_score"]["n_samples"] == 18 and official["theme:t0"]["n_samples"] == 9
     kind = [chance(f"Question {n}? {seed * 1_000_000} 0", "Is kind.") >= 0.5 for n in range(6) for seed in range(3)]
     assert official["axis:a"]["mean"] == pytest.approx(fmean(kind)) and "axis:b" not in official
