@@ -38,8 +38,6 @@ from service.settings import ModeSettings, SchedulingSettings
 
 ONE, PACKED, BATCH = "one by one", "packed", "batch: all"
 DEFAULTS = ModeSettings()
-ENOUGH = 0.99
-"""The share of the same verdicts from which packing would be taken."""
 
 
 @dataclass(slots=True)
