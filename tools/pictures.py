@@ -20,12 +20,12 @@ from playwright.sync_api import Browser, Page
 
 from testkit.browser import Scheme, chromium, opened, picture
 from testkit.processes import service
-from tools import view_picture
+from tools import live_picture, view_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "pictures"
 DIGESTS = FOLDER / "sources.json"
-_SCORED_MS, _DRAWN_MS, _LIVE_MS = 60_000, 1_000, 4_000
+_SCORED_MS, _DRAWN_MS = 60_000, 1_000
 
 
 _Take = Callable[[Browser, Path], None]
@@ -65,16 +65,6 @@ def _playground(scheme: Scheme = "light", size: tuple[int, int, float] = (1280, 
     return take
 
 
-def _live(browser: Browser, path: Path) -> None:
-    with service() as running:
-        with opened(browser, running.url) as page:
-            _settle(page)
-            _score(page)
-        with opened(browser, f"{running.url}/live") as page:
-            page.wait_for_timeout(_LIVE_MS)
-            picture(page, path)
-
-
 def _score(page: Page) -> None:
     with page.expect_response(lambda answer: "/v1/score" in answer.url, timeout=_SCORED_MS):
         page.locator("#go").click()
@@ -103,9 +93,9 @@ PICTURES: Mapping[str, Picture] = {
     "playground.png": Picture(_PLAYGROUND, _playground()),
     "playground_dark.png": Picture(_PLAYGROUND, _playground("dark")),
     "playground_phone.png": Picture(_PLAYGROUND, _playground(size=(360, 720, 2.0))),
-    "live.png": Picture((*_SHARED, "service/api/pages/style.css", "service/api/pages/live.*"), _live),
+    "live.png": Picture((*_SHARED, "service/api/pages/style.css", "service/api/pages/live.*"), live_picture.take),
     "view.png": Picture(view_picture.SOURCES, view_picture.take),
-    "report.png": Picture(("trainer_client/training/report*.py", "trainer_client/pages/*"), _report),
+    "report.png": Picture(("trainer_client/training/report/*.py", "trainer_client/pages/*"), _report),
 }
 
 

@@ -18,7 +18,8 @@ def test_no_picture_is_stale() -> None:
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_small_and_of_something(name: str) -> None:
-    assert PICTURES[name].files(), "its sources are gone"
+    for glob in PICTURES[name].sources:
+        assert list(pictures.ROOT.glob(glob)), f"{glob}: these sources are gone"
     assert (FOLDER / name).stat().st_size <= MOST_BYTES
     with Image.open(FOLDER / name) as taken:
         assert 320 <= taken.size[0] <= 1440 and len(taken.convert("RGB").getcolors(1 << 20) or []) > 8

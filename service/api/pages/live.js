@@ -29,7 +29,8 @@ function lately(name, wanted, seconds = 60) {
 }
 
 const line = (name, wanted) => history.map((_, at) => rate(at, name, wanted));
-const gauge = (name, wanted) => history.map(reading => (of(reading, name, wanted).length ? sum(reading, name, wanted) : null));
+// A team that waits for nothing has no sample.
+const waiting = () => history.map(reading => sum(reading, "rubricd_team_queued_tokens"));
 
 // Drawing.
 
@@ -59,7 +60,7 @@ function tiles(now) {
   const batches = lately("rubricd_batch_seconds_count"), restarts = sum(now, "rubricd_engine_restarts_total"), failed = sum(now, "rubricd_engine_failed_batches_total");
   const last = history.length - 1;
   return [
-    tile("Waiting in the queue", compact(queued), "tokens", gauge("rubricd_team_queued_tokens"), { more: limit ? `of at most ${compact(limit)}` : "", kind: limit && queued > 0.8 * limit ? "care" : "" }),
+    tile("Waiting in the queue", compact(queued), "tokens", waiting(), { more: limit ? `of at most ${compact(limit)}` : "", kind: limit && queued > 0.8 * limit ? "care" : "" }),
     tile("Judge", compact(rate(last, "rubricd_prompt_tokens_total", { source: "computed" })), "tokens/s", line("rubricd_prompt_tokens_total", { source: "computed" }), { more: `${compact(one(now, "rubricd_in_flight_tokens"))} tokens at the engine now` }),
     tile("Verdicts", compact(rate(last, "rubricd_judgements_total")), "a second", line("rubricd_judgements_total"), { more: `${compact(sum(now, "rubricd_judgements_total"))} since the start` }),
     tile("Responses", compact(rate(last, "rubricd_items_total")), "a second", line("rubricd_items_total"), { more: `${compact(sum(now, "rubricd_items_total"))} since the start` }),
