@@ -1,8 +1,6 @@
-"""Decides graded criteria: which level a judge's probabilities give, and what it is worth. Pure.
+"""Decides graded criteria: a judge's probabilities of the levels become a judgement, of one judge or of several. Pure.
 
-A criterion with two options is decided by the threshold, as one that is met or not: the option of the larger value is
-taken where its probability is at or above the threshold. With more options the most likely one is taken, of equal ones
-that of the larger value. Met is a criterion whose option's value is above 0 and at or above the threshold.
+`trainer_client/level_choice.py` says which level they give.
 
 Guarantees: with the values 0 and 1 and the same probability, a criterion of two levels has the verdict, the P(met) and
 the value of a plain one, bit by bit.
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 
 from service.rubrics.judgement import Judgement, Source, abstains, abstention
 from service.rubrics.rubric import Option
+from trainer_client.level_choice import chosen_level, expected_value, is_met, p_met
 
 _PEAK = 0.25
 _VALLEY = 0.5
@@ -28,25 +27,6 @@ class LevelVerdict:
     p_levels: tuple[float, ...]
     label_mass: float | None
     explanation: str | None = None
-
-
-def is_met(value: float, threshold: float) -> bool:
-    return value > 0 and value >= threshold
-
-
-def chosen_option(p_levels: Sequence[float], options: Sequence[Option], threshold: float) -> int:
-    """The place of the option that is taken."""
-    if len(options) == 2 and options[0].value != options[1].value:
-        low, high = sorted((0, 1), key=lambda place: options[place].value)
-        return high if p_levels[high] >= threshold else low
-    return max(range(len(options)), key=lambda place: (p_levels[place], options[place].value, -place))
-
-
-def expected_value(p_levels: Sequence[float], options: Sequence[Option]) -> float:
-    """Within the options' values, whatever rounding does."""
-    values = [option.value for option in options]
-    mean = math.fsum(p * value for p, value in zip(p_levels, values, strict=True))
-    return min(max(mean, min(values)), max(values))
 
 
 def decide_level(
@@ -85,26 +65,22 @@ def judged_level(
 ) -> Judgement:
     """The judgement that these probabilities make, of one judge or of several. `raw` are those before a
     calibration."""
-    level = chosen_option(p_levels, options, threshold)
-    p = _p_met(p_levels, options, threshold)
+    values = [option.value for option in options]
+    level = chosen_level(p_levels, values, threshold)
+    p = p_met(p_levels, values, threshold)
     return Judgement(
         status="ok",
         source=source,
-        met=is_met(options[level].value, threshold),
+        met=is_met(values[level], threshold),
         p=p,
-        p_raw=p if raw is None else _p_met(raw, options, threshold),
+        p_raw=p if raw is None else p_met(raw, values, threshold),
         label_mass=label_mass,
         explanation=explanation,
         level=level,
         p_levels=tuple(p_levels),
         p_levels_raw=None if raw is None else tuple(raw),
-        value=expected_value(p_levels, options),
+        value=expected_value(p_levels, values),
     )
-
-
-def _p_met(p_levels: Sequence[float], options: Sequence[Option], threshold: float) -> float:
-    met = (p for p, option in zip(p_levels, options, strict=True) if is_met(option.value, threshold))
-    return min(math.fsum(met), 1.0)
 
 
 def combine_level_votes(votes: Sequence[Judgement], options: Sequence[Option], *, threshold: float) -> Judgement:
@@ -116,12 +92,13 @@ def combine_level_votes(votes: Sequence[Judgement], options: Sequence[Option], *
         return missing[0]
     several = [vote.p_levels for vote in given if vote.p_levels is not None]
     mean = mean_levels(several)
-    level = chosen_option(mean, options, threshold)
+    values = [option.value for option in options]
+    level = chosen_level(mean, values, threshold)
     cast = [math.fsum(of_one) for of_one in zip(*several, strict=True)]
     for place in range(len(options)) if missing else ():
         # The others may all have given the whole probability to one option.
         moved = [(p + (len(missing) if one == place else 0)) / len(votes) for one, p in enumerate(cast)]
-        if chosen_option(moved, options, threshold) != level:
+        if chosen_level(moved, values, threshold) != level:
             return missing[0]
     masses = [vote.label_mass for vote in given if vote.label_mass is not None]
     return judged_level(

@@ -4,9 +4,9 @@ Guarantees: there is no mark of a verdict that no judge may give.
 """
 
 from service.rubrics.judgement import Judgement
-from service.rubrics.levels import is_met
 from service.rubrics.rubric import Criterion
 from trainer_client.formulas import Mark, exact
+from trainer_client.level_choice import is_met
 
 
 def judged_mark(criterion: Criterion, judgement: Judgement, soft: bool) -> Mark[Criterion]:

@@ -13,11 +13,12 @@ from service.modes.label_verdict import read_both
 from service.modes.modes import JudgingMode, ModeResult, Query, Reads, Step, VerdictMode, render_prompts
 from service.modes.rating import Rating
 from service.rubrics.judgement import BatchVerdict, Verdict, abstains
-from service.rubrics.levels import LevelVerdict, expected_value
+from service.rubrics.levels import LevelVerdict
 from service.rubrics.rubric import Criterion
 from service.scheduling import Scheduler
 from service.scoring.exam.questions import Question
 from service.scoring.ticket_group import answer_of
+from trainer_client.level_choice import expected_value
 
 Answers = list[float | None]
 
@@ -128,5 +129,5 @@ def _number(result: ModeResult, criterion: Criterion, floor: float) -> float | N
     if isinstance(result, Rating):
         return result.expected
     if isinstance(result, LevelVerdict):
-        return expected_value(result.p_levels, criterion.options)
+        return expected_value(result.p_levels, [option.value for option in criterion.options])
     return result.p_met

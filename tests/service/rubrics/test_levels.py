@@ -16,15 +16,14 @@ from service.rubrics.judgement import Judgement, Verdict, combine_votes, decide
 from service.rubrics.levels import (
     LevelVerdict,
     bimodal,
-    chosen_option,
     combine_level_votes,
     decide_level,
-    expected_value,
     judged_level,
 )
 from service.rubrics.rubric import CATEGORIES, Category, Criterion, Option
 from tests.service.rubrics.cases import RULES, UNJUDGED
 from trainer_client.formulas import AGGREGATIONS, RAR_WEIGHTS, Aggregation
+from trainer_client.level_choice import expected_value
 
 RUBRICS = 300
 THRESHOLDS = (0.3, 0.5, 0.8)
@@ -152,7 +151,7 @@ def _outcomes(one: Plain, soft: bool, threshold: float) -> list[Outcome]:
     if one.p is None:
         return [Outcome(one, Fraction(value), _met(value, threshold)) for value in one.values]
     value = one.values[_level(one, threshold)]
-    counted = expected_value(one.p, [Option("", each) for each in one.values]) if soft else value
+    counted = expected_value(one.p, one.values) if soft else value
     return [Outcome(one, Fraction(counted), _met(value, threshold))]
 
 
@@ -259,13 +258,6 @@ def test_votes_on_two_levels_are_votes_on_a_plain_criterion(cast: list[float | N
 
 
 THREE = (Option("none", 0.0), Option("some", 0.5), Option("all", 1.0))
-
-
-def test_the_most_likely_level_is_taken_and_of_equal_ones_the_better() -> None:
-    assert chosen_option((0.4, 0.35, 0.25), THREE, 0.5) == 0
-    assert chosen_option((0.3, 0.4, 0.3), THREE, 0.9) == 1
-    assert chosen_option((0.4, 0.2, 0.4), THREE, 0.5) == 2
-    assert chosen_option((0.4, 0.2, 0.4), THREE[::-1], 0.5) == 0
 
 
 def test_a_judgement_says_level_probabilities_and_expectation() -> None:
