@@ -212,7 +212,7 @@ async def _ask(args: argparse.Namespace, rollouts: Sequence[Rollout], out: Path,
             judge_there = f"the judge at {args.url}" if args.judge is None else f"judge `{args.judge}` at {args.url}"
             raise DataError(f"{judge_there} does not serve mode {args.mode} in layout {args.layout}")
         other = {name: options[name] for name in ("votes", "consistency") if options[name] != 1}
-        answers = Answers(out / "answers.jsonl", judge.fingerprint, other)
+        answers = Answers(out / "answers.jsonl", judge.fingerprint, other, judge.readings)
         missing = wanted(rollouts, answers, change.rubric)
         with criteria_progress(len(missing), args.quiet or not missing) as moved:
             failed = await ask(client, missing, answers, {**options, **judge_option(args.judge)}, moved)

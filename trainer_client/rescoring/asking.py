@@ -2,8 +2,9 @@
 
 Answers are added to a file of JSON lines as they come, so that a command that was killed goes on where it was.
 
-Guarantees: a logged verdict is used where the same judge gave it, by its fingerprint. An answer is kept where asking
-again would give it again; what failed for the moment is asked at the next run. A torn last line is left out.
+Guarantees: a logged verdict on a criterion without levels or a value to extract is used where the same judge gave it,
+by its fingerprint. An answer is kept where asking again would give it again; what failed for the moment is asked at the
+next run. A torn last line is left out.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from typing import Any, get_args
 from trainer_client import wire
 from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
 from trainer_client.errors import DataError
-from trainer_client.rescoring.change import Criterion, by_text, criteria_of, named, ruling_of
+from trainer_client.rescoring.change import Criterion, by_question, criteria_of, named, ruling_of
 from trainer_client.rescoring.formula import Ruling
 from trainer_client.rollouts import LoggedVerdict, Rollout
 
@@ -30,7 +31,8 @@ Wanted = Mapping[str, tuple[Rollout, Criterion]]
 
 
 def key_of(judge: Any, rollout: Rollout, criterion: Criterion) -> str:
-    """What an answer depends on: the judge, what it is shown, and the rule where one decides."""
+    """What an answer depends on: the judge, what it is shown, and the rule where one decides. Values of levels are not
+    shown."""
     rule = criterion.source.verifier
     content = [
         judge,
@@ -40,18 +42,28 @@ def key_of(judge: Any, rollout: Rollout, criterion: Criterion) -> str:
         criterion.text,
         None if rule is None else rule.model_dump(mode="json", by_alias=True),
     ]
+    if not criterion.source.plain:  # of plain criteria, keys are what they were before there were others
+        content.append(criterion.question[1])
     text = json.dumps(content, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 class Answers:
     """What a judge said, in memory and in a file. `asked` are options that make another verdict of the same judge, such
-    as votes; with them a verdict of the log is not taken for the judge's."""
+    as votes; with them a verdict of the log is not taken for the judge's. `readings` are the fingerprints of how it
+    reads levels and values, which a log does not hold: of these a verdict of the log is not taken for the judge's."""
 
-    def __init__(self, path: Path, judge: str, asked: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        judge: str,
+        asked: Mapping[str, Any] | None = None,
+        readings: Mapping[str, str] | None = None,
+    ) -> None:
         self._path = path
         self.judge = judge
         self._asked = dict(asked or {})
+        self._readings = dict(readings or {})
         self._found: dict[str, Ruling | None] = {}
         if path.exists():
             self._read()
@@ -60,6 +72,9 @@ class Answers:
         return key in self._found
 
     def key(self, rollout: Rollout, criterion: Criterion) -> str:
+        if not criterion.source.plain:
+            reading = self._readings.get("levels" if criterion.source.options else "extract")
+            return key_of([self.judge, self._asked, reading], rollout, criterion)
         return key_of([self.judge, self._asked] if self._asked else self.judge, rollout, criterion)
 
     def of(self, rollout: Rollout, criterion: Criterion) -> Ruling | None:
@@ -67,16 +82,20 @@ class Answers:
 
     def log(self, rollout: Rollout, criterion: Criterion, said: LoggedVerdict | None) -> None:
         """Takes a verdict of the log where this judge gave it."""
-        if said is not None and said.met is not None and said.fingerprint == self.judge and not self._asked:
-            self._found.setdefault(self.key(rollout, criterion), ruling_of(said))
+        if said is None or said.met is None or said.fingerprint != self.judge:
+            return
+        if criterion.source.plain and not self._asked:
+            self._found.setdefault(self.key(rollout, criterion), ruling_of(criterion, said))
 
     def add(self, told: Iterable[tuple[str, wire.CriterionResult]]) -> None:
         """Keeps what a judge answered, in the file at once."""
         lines = []
         for key, said in told:
-            self._found[key] = _ruling(said.status, said.met, said.p, said.source)
+            levels = {} if said.p_levels is None else {"p_levels": said.p_levels}
+            line = {"key": key, "status": said.status, "met": said.met, "p": said.p, "source": said.source, **levels}
+            self._found[key] = _ruling(line)
             if said.status in _LASTING:
-                lines.append({"key": key, "status": said.status, "met": said.met, "p": said.p, "source": said.source})
+                lines.append(line)
         if lines:
             with self._path.open("ab") as file:
                 file.write("".join(f"{json.dumps(line)}\n" for line in lines).encode())
@@ -88,8 +107,8 @@ class Answers:
         for number, text in enumerate(whole.splitlines(), 1):
             try:
                 line = wire.read_json(text)
-                self._found[line["key"]] = _ruling(line["status"], line["met"], line["p"], line["source"])
-            except (wire.JsonFault, KeyError, TypeError):
+                self._found[line["key"]] = _ruling(line)
+            except (wire.JsonFault, KeyError, TypeError, ValueError):
                 raise DataError(
                     f"{self._path}, line {number}: it is no answer of a judge; take the file away"
                 ) from None
@@ -97,8 +116,12 @@ class Answers:
             os.truncate(self._path, len(whole))
 
 
-def _ruling(status: str, met: bool | None, p: float | None, source: str | None) -> Ruling | None:
-    return None if status != "ok" or met is None else Ruling(met, None if source == "rule" else p)
+def _ruling(line: Mapping[str, Any]) -> Ruling | None:
+    p = None if line["source"] == "rule" else line["p"]
+    levels = line.get("p_levels")
+    if line["status"] != "ok" or line["met"] is None:
+        return None
+    return Ruling(line["met"], p, None if levels is None else tuple(map(float, levels)))
 
 
 def wanted(rollouts: Sequence[Rollout], answers: Answers, rubric: Callable[[Rollout], wire.Rubric] | None) -> Wanted:
@@ -106,9 +129,9 @@ def wanted(rollouts: Sequence[Rollout], answers: Answers, rubric: Callable[[Roll
     found: dict[str, tuple[Rollout, Criterion]] = {}
     for rollout in rollouts:
         own = criteria_of(rollout)
-        said = by_text(own, {one.id: one for one in rollout.criteria})
+        said = by_question(own, {one.id: one for one in rollout.criteria})
         for criterion in own if rubric is None else named(rubric(rollout)):
-            answers.log(rollout, criterion, said.get(criterion.text))
+            answers.log(rollout, criterion, said.get(criterion.question))
             key = answers.key(rollout, criterion)
             if key not in answers:
                 found[key] = rollout, criterion

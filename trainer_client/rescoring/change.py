@@ -1,11 +1,14 @@
 """Says what is changed in a rescoring, and makes of each logged rollout its rulings before and after.
 
-Guarantees: a verdict is the log's or a judge's answer. Where neither has one there is none, and a calibration changes
-only P(met) that the log holds as the judge gave it.
+Guarantees: a verdict is the log's or a judge's answer on the same question, which is the criterion's text with those of
+its levels, the value that it extracts and the rule that decides. Where neither has one there is none, and a calibration
+changes only P(met) that the log holds as the judge gave it.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,8 +19,10 @@ from trainer_client.errors import DataError
 from trainer_client.rescoring.formula import Counted, Formula, Ruling
 from trainer_client.rollouts import LoggedVerdict, Rollout
 
+Question = tuple[str, str | None]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Criterion:
     """A criterion of one side of the comparison. `source` is the wire's, to send it to a judge."""
 
@@ -29,6 +34,21 @@ class Criterion:
     @classmethod
     def of(cls, id: str, criterion: wire.Criterion) -> "Criterion":
         return cls(id, criterion.judged_text, Counted.of(criterion), criterion)
+
+    @cached_property
+    def question(self) -> Question:
+        """What a verdict depends on: what the judge reads of the criterion, and the rule where one decides. Points and
+        the values of levels are not in it."""
+        source = self.source
+        if source.plain and source.verifier is None:  # most of them
+            return self.text, None
+        rule, extract = source.verifier, source.extract
+        more = [
+            [option.text for option in source.options],
+            None if rule is None else rule.model_dump(mode="json", by_alias=True),
+            None if extract is None else extract.model_dump(mode="json", by_alias=True),
+        ]
+        return self.text, json.dumps(more, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +85,10 @@ class Change:
         """Raises DataError for a rollout without criteria, or one whose criteria the formula cannot score."""
         criteria = criteria_of(rollout)
         said = {one.id: one for one in rollout.criteria}
-        logged = [ruling_of(said.get(one.key)) for one in criteria]
+        logged = [ruling_of(one, said.get(one.key)) for one in criteria]
         try:
+            if self.answer is None:
+                _check_probabilities(criteria, said)
             before = Side(criteria, logged, self.logged.score([one.counted for one in criteria], logged))
             after = self._after(rollout, criteria, said)
         except ValueError as error:
@@ -75,15 +97,16 @@ class Change:
 
     def _after(self, rollout: Rollout, own: Sequence[Criterion], said: Mapping[str, LoggedVerdict]) -> Side:
         criteria = own if self.rubric is None else named(self.rubric(rollout))
-        rulings = [self._ruling(rollout, one, by_text(own, said)) for one in criteria]
+        known = by_question(own, said)
+        rulings = [self._ruling(rollout, one, known) for one in criteria]
         return Side(criteria, rulings, self.formula.score([one.counted for one in criteria], rulings))
 
-    def _ruling(self, rollout: Rollout, criterion: Criterion, said: Mapping[str, LoggedVerdict]) -> Ruling | None:
+    def _ruling(self, rollout: Rollout, criterion: Criterion, said: Mapping[Question, LoggedVerdict]) -> Ruling | None:
         if self.answer is not None:
             return self.answer(rollout, criterion)
-        logged = said.get(criterion.text)
+        logged = said.get(criterion.question)
         if self.calibration is None or logged is None:
-            return ruling_of(logged)
+            return ruling_of(criterion, logged)
         return calibrated(self.calibration, criterion, logged)
 
 
@@ -94,19 +117,16 @@ def criteria_of(rollout: Rollout) -> list[Criterion]:
             f"{rollout.place}: this response was rated as a whole, so that there are no verdicts to count in another "
             "way; score it again with `rubricd score`"
         )
-    if any(one.level is not None for one in rollout.criteria) or (
-        rollout.rubric is not None and any(one.options for one in rollout.rubric.criteria)
-    ):
-        raise DataError(
-            f"{rollout.place}: a criterion has levels or choices, whose values cannot be counted in another way here; "
-            "score the response again with `rubricd score`"
-        )
     if rollout.rubric is not None:
         return named(rollout.rubric)
     found = []
     for one in rollout.criteria:
         if one.text is None or one.points is None:
             raise DataError(f"{rollout.place}: the log holds no rubric, and its verdicts no text and points")
+        if one.level is not None:
+            raise DataError(
+                f"{rollout.place}: the log holds no rubric, and verdict {one.id} is of a level without values"
+            )
         criterion = wire.Criterion(text=one.text, points=one.points, id=one.id, tags=dict(one.tags))
         found.append(Criterion.of(one.id, criterion))
     if not found:
@@ -118,22 +138,38 @@ def named(rubric: wire.Rubric) -> list[Criterion]:
     return [Criterion.of(id, one) for id, one in zip(rubric.ids(), rubric.criteria, strict=True)]
 
 
-def by_text(criteria: Sequence[Criterion], said: Mapping[str, LoggedVerdict]) -> dict[str, LoggedVerdict]:
-    """The logged verdicts by the text that the judge read."""
-    return {one.text: said[one.key] for one in criteria if one.key in said}
+def by_question(criteria: Sequence[Criterion], said: Mapping[str, LoggedVerdict]) -> dict[Question, LoggedVerdict]:
+    """The logged verdicts by what was asked."""
+    return {one.question: said[one.key] for one in criteria if one.key in said}
 
 
-def ruling_of(said: LoggedVerdict | None) -> Ruling | None:
-    """The verdict of a log; None where there is none. A rule's has no probability."""
+def ruling_of(criterion: Criterion, said: LoggedVerdict | None) -> Ruling | None:
+    """The verdict of a log; None where there is none. A rule's has no probability. Of a graded criterion it needs
+    the probabilities of its levels."""
     if said is None or said.met is None:
         return None
-    return Ruling(said.met, None if said.source == "rule" else said.p)
+    if criterion.counted.values and said.p_levels is None:
+        return None
+    p_levels = None if said.p_levels is None else tuple(map(float, said.p_levels))
+    return Ruling(said.met, None if said.source == "rule" else said.p, p_levels)
+
+
+def _check_probabilities(criteria: Sequence[Criterion], said: Mapping[str, LoggedVerdict]) -> None:
+    """Raises ValueError for a verdict on levels or choices without their probabilities, of which no score follows."""
+    for one in criteria:
+        logged = said.get(one.key)
+        if one.counted.values and logged is not None and logged.met is not None and logged.p_levels is None:
+            raise ValueError(
+                f"verdict {logged.id} is on levels or choices, and the log has no `p_levels` of it, so that it cannot "
+                "be counted in another way; ask a judge again with --url"
+            )
 
 
 def calibrated(calibration: wire.Calibration, criterion: Criterion, said: LoggedVerdict) -> Ruling | None:
-    """The verdict with P(met) by another calibration. A rule's stays; without the judge's own P(met) there is none."""
-    if said.met is None or said.source == "rule":
-        return ruling_of(said)
+    """The verdict with P(met) by another calibration. A rule's stays, and so does one on levels or on an extracted
+    value, which this calibration is not of. Without the judge's own P(met) there is no verdict."""
+    if said.met is None or said.source == "rule" or not criterion.source.plain:
+        return ruling_of(criterion, said)
     raw = said.p_raw
     if raw is None:
         return None

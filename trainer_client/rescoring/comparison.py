@@ -19,7 +19,7 @@ import numpy as np
 from trainer_client.agreement.bootstrap import Figure, Statistic, figures, numbered
 from trainer_client.agreement.statistics import Floats
 from trainer_client.rescoring.change import Rescored
-from trainer_client.rescoring.formula import Ruling
+from trainer_client.rescoring.formula import met_at
 
 SAME = 1e-9
 """Scores that differ by less are equal, and so is a score that is the mean of its group: a mean is a rounded sum."""
@@ -182,13 +182,14 @@ def _collect(
     before: float,
     after: float,
 ) -> None:
-    """The verdicts on criteria that both rubrics have, by the text that a judge reads."""
-    later = {criterion.text: ruling for criterion, ruling in zip(one.after.criteria, one.after.rulings, strict=True)}
+    """The verdicts on criteria that both rubrics have, by the question that is asked."""
+    later = {of.question: (of, ruling) for of, ruling in zip(one.after.criteria, one.after.rulings, strict=True)}
     for criterion, ruling in zip(one.before.criteria, one.before.rulings, strict=True):
-        if criterion.text not in later:
+        if criterion.question not in later:
             counts["criteria_only_before"] += 1
             continue
-        old, new = _met(ruling, before), _met(later.pop(criterion.text), after)
+        same, ruled = later.pop(criterion.question)
+        old, new = met_at(before, criterion.counted, ruling), met_at(after, same.counted, ruled)
         counts["verdicts_lost"] += old is not None and new is None
         counts["verdicts_gained"] += old is None and new is not None
         if old is None or new is None:
@@ -200,12 +201,6 @@ def _collect(
         for name, value in criterion.counted.tags.items():
             verdicts["tag", f"{name}:{value}"].append(told)
     counts["criteria_only_after"] += len(later)
-
-
-def _met(ruling: Ruling | None, threshold: float) -> bool | None:
-    if ruling is None or ruling.met is None:
-        return None
-    return ruling.met if ruling.p is None else ruling.p >= threshold
 
 
 def _flips(verdicts: Mapping[tuple[str, str], Sequence[tuple[str, bool, bool]]]) -> tuple[list[Flips], int]:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from trainer_client import wire
-from trainer_client.rescoring.change import Change, Criterion, Rescored, by_text
-from trainer_client.rescoring.formula import Ruling
+from trainer_client.level_choice import chosen_level, expected_value, p_met
+from trainer_client.rescoring.change import Change, Criterion, Rescored, by_question
+from trainer_client.rescoring.formula import Ruling, met_at
 from trainer_client.rollouts import LoggedVerdict, Rollout
 
 
@@ -18,9 +19,9 @@ def rescored_rollouts(
 ) -> Iterator[Rollout]:
     """The rollouts after the change. `judge` is the one that was asked, where the verdicts are its own."""
     for one in rescored:
-        logged = by_text(one.before.criteria, {said.id: said for said in one.rollout.criteria})
+        logged = by_question(one.before.criteria, {said.id: said for said in one.rollout.criteria})
         verdicts = tuple(
-            _verdict(criterion, ruling, logged.get(criterion.text), change, judge)
+            _verdict(criterion, ruling, logged.get(criterion.question), change, judge)
             for criterion, ruling in zip(one.after.criteria, one.after.rulings, strict=True)
         )
         yield replace(
@@ -45,18 +46,25 @@ def _verdict(
     same = logged if judge is None or (logged is not None and logged.fingerprint == judge.fingerprint) else None
     known = ruling is not None and ruling.met is not None
     p = ruling.p if known and ruling is not None else None
-    met = None if ruling is None or not known else ruling.met if p is None else p >= change.formula.threshold
+    threshold, values = change.formula.threshold, criterion.counted.values
+    p_levels = ruling.p_levels if ruling is not None else None
     return LoggedVerdict(
         id=criterion.key,
         text=criterion.text,
         points=criterion.counted.points,
         tags=criterion.source.tags,
         status="ok" if known else None if same is None or same.met is not None else same.status,
-        met=met,
-        p=p,
+        met=met_at(threshold, criterion.counted, ruling),
+        p=p if p_levels is None else p_met(p_levels, values, threshold),
         source=None if same is None else same.source,
         explanation=None if same is None else same.explanation,
         fingerprint=None if same is None else same.fingerprint,
         p_raw=None if same is None else same.p_raw,
         detail=None if same is None or known else same.detail,
+        level=None if p_levels is None else chosen_level(p_levels, values, threshold),
+        p_levels=p_levels,
+        value=None if p_levels is None else expected_value(p_levels, values),
+        levels=tuple(option.text for option in criterion.source.options),
+        level_values=values,
+        extracted=None if same is None or not known else same.extracted,
     )

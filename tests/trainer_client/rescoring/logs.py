@@ -13,6 +13,11 @@ RUBRIC = [
     {"text": "Lies.", "points": -3, "tags": {"axis": "truth"}},
     {"text": "Is short.", "points": 2},
 ]
+LEVELS: list[Json] = [
+    {"text": "nothing", "value": 0},
+    {"text": "some", "value": 0.5},
+    {"text": "all", "value": 1},
+]
 
 
 def verdict(id: int, p: float | None, **more: Any) -> Json:

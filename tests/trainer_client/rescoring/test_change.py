@@ -20,6 +20,7 @@ from trainer_client.rollouts import read
 
 BROKEN = {"rule": "regex", "pattern": "("}
 PLAIN = Change(Formula(), Formula())
+LEVELS = [{"text": "says nothing", "value": 0}, {"text": "names it", "value": 1}]
 
 
 async def test_of_300_logged_scores_of_the_service_every_one_is_given_again_exactly(tmp_path: Path) -> None:
@@ -77,9 +78,12 @@ def test_a_missing_verdict_is_no_score_and_no_zero(tmp_path: Path) -> None:
 def test_another_rubric_uses_the_verdicts_on_texts_that_it_shares(tmp_path: Path) -> None:
     (rollout,) = written(tmp_path / "log.jsonl", [line("a", "x", [0.9, 0.6, 0.4])])
     rubric = wire.Rubric.model_validate([{"text": "Lies.", "points": -1, "id": "z"}, {"text": "Is kind.", "points": 1}])
-    assert Change(Formula(), Formula(), lambda _: rubric).of(rollout).after.score == 0.0
-    new = wire.Rubric.model_validate([{"text": "Is kind.", "points": 1}, {"text": "New.", "points": 1}])
-    assert Change(Formula(), Formula(), lambda _: new).of(rollout).after.score is None
+    change = Change(Formula(), Formula(), lambda _: rubric)
+    assert change.of(rollout).after.score == 0.0
+    rule = {"rule": "contains", "text": "kind"}
+    for new in ({"text": "New."}, {"text": "Lies.", "verifier": rule}, {"text": "Lies.", "levels": LEVELS}):
+        rubric = wire.Rubric.model_validate([{"text": "Is kind.", "points": 1}, {"points": 1, **new}])
+        assert change.of(rollout).after.score is None
 
 
 def test_a_calibration_changes_what_the_judge_said_and_no_rule(tmp_path: Path) -> None:
@@ -121,11 +125,3 @@ def test_a_rating_and_a_log_without_criteria_are_refused(tmp_path: Path) -> None
     with pytest.raises(DataError, match="neither a rubric nor verdicts"):
         PLAIN.of(rollout)
     assert RUBRIC
-
-
-def test_a_criterion_with_levels_is_refused_and_not_counted_as_met(tmp_path: Path) -> None:
-    lines = [line("a", "x", [0.9, 0.6, 0.4])]
-    lines[0]["criteria"][1] = verdict(1, 0.6, level=1, p_levels=[0.4, 0.6], value=0.6)
-    (rollout,) = written(tmp_path / "log.jsonl", lines)
-    with pytest.raises(DataError, match="has levels or choices"):
-        PLAIN.of(rollout)

@@ -9,6 +9,7 @@ import pytest
 from service.api import translate
 from service.rubrics.aggregation import aggregate
 from service.rubrics.judgement import Judgement
+from service.rubrics.levels import judged_level
 from trainer_client import wire
 from trainer_client.rescoring.formula import Counted, Formula, Ruling
 
@@ -28,10 +29,23 @@ def drawn_rubric(rng: random.Random) -> wire.Rubric:
                     **rng.choice([{}, {"dimension": rng.choice("ab")}, {"kind": "factual"}, {"veto": "yes"}]),
                 },
                 "polarity": rng.choice([None, "positive", "negative"]),
+                **drawn_options(rng),
             }
             for n in range(rng.randint(1, 8))
         ]
     )
+
+
+def drawn_options(rng: random.Random) -> dict[str, Any]:
+    """Of one criterion in three."""
+    size = rng.choice([0, 0, 0, 0, 2, 4])
+    values = [rng.choice([0, 0.1, 0.3, 0.5, 0.9, 1]) for _ in range(size)]
+    return {"choices": [{"text": f"o{at}", "value": value} for at, value in enumerate(values)]} if size else {}
+
+
+def drawn_levels(rng: random.Random, size: int) -> tuple[float, ...]:
+    weights = rng.choice([[rng.random() for _ in range(size)], [1.0] * size, [1.0, *[0.0] * (size - 1)]])
+    return tuple(weight / math.fsum(weights) for weight in weights)
 
 
 def drawn_aggregation(rng: random.Random) -> Any:
@@ -52,10 +66,15 @@ def test_of_2000_random_scores_none_differs_from_the_services() -> None:
     for _ in range(2000):
         rubric = drawn_rubric(rng)
         threshold = rng.choice([0.5, 0.3, 0.9])
-        judgements, rulings = [], list[Ruling | None]()
-        for _ in rubric.criteria:
+        judgements, rulings = list[Judgement](), list[Ruling | None]()
+        criteria = translate.criteria(rubric, "met_is_bad")
+        for criterion in criteria:
             kind, p = rng.choice(["judge", "judge", "rule", "none"]), rng.choice([rng.random(), threshold, 0.0, 1.0])
-            if kind == "judge":
+            if criterion.graded and kind != "none":
+                p_levels = drawn_levels(rng, len(criterion.options))
+                judgements.append(judged_level(p_levels, criterion.options, threshold=threshold, source="judge"))
+                rulings.append(Ruling(rng.random() < 0.5, p, p_levels))  # by another threshold and other values
+            elif kind == "judge":
                 judgements.append(Judgement("ok", "judge", met=p >= threshold, p=p))
                 rulings.append(Ruling(not p >= threshold, p))  # the logged verdict was by another threshold
             elif kind == "rule":
@@ -73,8 +92,8 @@ def test_of_2000_random_scores_none_differs_from_the_services() -> None:
             {"items": [{"prompt": "p", "response": "r", "rubric": rubric}], "aggregation": drawn_aggregation(rng)}
             | {"pitfalls": "met_is_bad"}
         )
-        criteria = translate.criteria(rubric, "met_is_bad")
-        expected = aggregate(translate.aggregation(request.aggregation), criteria, judgements, **options).value
+        chosen = translate.aggregation(request.aggregation)
+        expected = aggregate(chosen, criteria, judgements, threshold=threshold, **options).value
         formula = Formula(aggregation=request.aggregation, threshold=threshold, **options)
         score = formula.score([Counted.of(one) for one in rubric.criteria], rulings)
         scored += score is not None
