@@ -1,8 +1,9 @@
 """Computes HealthBench's numbers as OpenAI's simple-evals defines them, from verdicts. Pure.
 
 Of one response: the points of the criteria that are met over the sum of the positive points, for all criteria, and for
-those of each tag. Of many: the mean, clipped to 0..1 after averaging, and the standard deviation of the clipped means
-of 1,000 resamples (`_compute_clipped_stats`). There is no score where there are no positive points.
+those of each tag. A criterion with levels, which simple-evals does not have, earns the share of its points that its
+level is worth. Of many: the mean, clipped to 0..1 after averaging, and the standard deviation of the clipped means of
+1,000 resamples (`_compute_clipped_stats`). There is no score where there are no positive points.
 
 Guarantees: a response of which a criterion has no verdict has no score, and is in no mean. A tag is a part of its own.
 """
@@ -20,10 +21,11 @@ _CELLS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """A criterion with its points and tags (`axis:accuracy`), and whether it is met; None where nobody knows."""
+    """A criterion with its points and tags (`axis:accuracy`), and the share of them that it earns: 1 where it is met, 0
+    where not, the value of its level where it has levels; None where nobody knows."""
 
     points: float
-    met: bool | None
+    share: float | None
     tags: tuple[str, ...] = ()
 
 
@@ -43,10 +45,10 @@ def score(criteria: Iterable[Graded]) -> float | None:
     """The score of one response (`calculate_score`)."""
     earned = possible = 0.0
     for one in criteria:
-        if one.met is None:
+        if one.share is None:
             return None
         possible += max(one.points, 0.0)
-        earned += one.points if one.met else 0.0
+        earned += one.points * one.share
     return earned / possible if possible > 0 else None
 
 

@@ -43,6 +43,22 @@ class LoggedVerdict:
     extracted: str | None = None
     members: Sequence[Mapping[str, Any]] = ()
 
+    @property
+    def is_graded(self) -> bool:
+        """Whether it is on levels or choices."""
+        return self.level is not None or bool(self.level_values)
+
+    @property
+    def share(self) -> float | None:
+        """The share of the criterion's points that the verdict earns, or costs where they are negative: the value of
+        its level, or else 1 where it is met. None without a verdict, and where the value of the level is not known."""
+        if self.met is None:
+            return None
+        if not self.is_graded:
+            return float(self.met)
+        known = self.level is not None and self.level < len(self.level_values)
+        return self.level_values[self.level] if known and self.level is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:

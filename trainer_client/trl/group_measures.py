@@ -51,5 +51,6 @@ def _table(rows: list[Any], answers: list[str], rewards: list[float | None], mem
         criterion=nothing,
         met=np.empty(0),
         points=np.empty(0),
+        share=np.empty(0),
         criteria=(),
     )

@@ -5,6 +5,8 @@ alarm each kind has the same part, and within a kind the k-th criterion of the l
 union bound the chance that an honest run ever raises any alarm is at most what is declared, however often and for how
 long it is watched.
 
+A criterion with levels is always met where every answer earns all of its points, and never where none earns a part.
+
 Guarantees: an alarm that was raised stays raised when the log grows. The values of a test are means of groups, because
 rollouts of one prompt are not independent.
 """

@@ -1,11 +1,12 @@
 """Calculates, for each criterion, how often it is met, whether it tells answers apart, and what it goes together with.
 
-    pass rate        share of its verdicts that are met
-    informative      share of its groups in which some rollouts meet it and some do not
+    pass rate        share of its verdicts that are met; of one with levels, of those whose level is
+    informative      share of its groups in which some rollouts meet it and some do not, or have another share of its
+                     points by their level
     discrimination   correlation of its value with the rest of the rubric, item-rest, within groups: the rest is the
                      share of the other criteria's absolute points that the answer does well by, so that a criterion is
                      never compared with itself (Nunnally, "Psychometric Theory", 1978, "corrected item-total")
-    length           correlation of being met with the answer's length, within groups
+    length           correlation of being met, or of the level's value, with the answer's length, within groups
 
 Guarantees: a figure without a value is NaN, such as the discrimination of a criterion that all rollouts meet.
 """
@@ -52,14 +53,14 @@ def figures(table: Table) -> Figures:
         groups=counts(spread.criterion, size),
         informative=ratio(sums(spread.criterion, spread.mixed, size), counts(spread.criterion, size)),
         discrimination=_correlation(table, table.value, rest, size),
-        length=_correlation(table, table.met, table.length[table.rollout], size),
+        length=_correlation(table, table.share, table.length[table.rollout], size),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of each criterion in each group with two or more verdicts on it (P,), in the order of the groups: whether some
-    meet it and some do not, and the share that do."""
+    """Of each criterion in each group with two or more verdicts on it (P,), in the order of the groups: whether they
+    differ in the share of its points, and the mean share: 1 where all meet it in full, 0 where none does in part."""
 
     criterion: Ints
     group: Ints
@@ -74,17 +75,19 @@ def least_informative(found: Figures) -> list[int]:
 
 
 def spread_of_groups(table: Table) -> Spread:
-    known = np.isfinite(table.met)
-    criterion, group = table.criterion[known], table.group[table.rollout[known]]
+    known = np.isfinite(table.share)
+    criterion, group, shares = table.criterion[known], table.group[table.rollout[known]], table.share[known]
     pair, inverse = np.unique(group * len(table.criteria) + criterion, return_inverse=True)
-    count, met = counts(inverse, pair.shape[0]), sums(inverse, table.met[known], pair.shape[0])
+    count, total = counts(inverse, pair.shape[0]), sums(inverse, shares, pair.shape[0])
+    first = np.empty(pair.shape[0])
+    first[inverse] = shares  # one of them, with which the others are compared
+    others = sums(inverse, (shares != first[inverse]).astype(np.float64), pair.shape[0])
     enough = count >= 2
-    share = met[enough] / count[enough]
     return Spread(
         criterion=pair[enough] % max(len(table.criteria), 1),
         group=pair[enough] // max(len(table.criteria), 1),
-        mixed=((share > 0) & (share < 1)).astype(np.float64),
-        share=share,
+        mixed=(others[enough] > 0).astype(np.float64),
+        share=total[enough] / count[enough],
     )
 
 

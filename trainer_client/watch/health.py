@@ -110,6 +110,7 @@ def as_json(one: Health) -> dict[str, Any]:
                 "id": named.id,
                 "text": named.text,
                 "points": named.points,
+                "graded": named.graded,
                 "verdicts": int(found.verdicts[place]),
                 "groups": int(found.groups[place]),
                 **{name: _number(getattr(found, name)[place]) for name in CRITERION_FIGURES},

@@ -2,10 +2,11 @@
 
 A criterion is the same in two rubrics where its text and the sign of its points are; a log without texts tells criteria
 apart by prompt and id. Its `value` in a rollout is 1 where the answer does well: met where its points are positive or
-0, not met where it is a fault.
+0, not met where it is a fault. One with levels has the value of the level that was taken, which is a share of its
+points; of a fault it is what is left of 1.
 
-Guarantees: a verdict that is missing has a row and is NaN. Groups and criteria are numbered in the order of the log, so
-that later rollouts change no number.
+Guarantees: a verdict that is missing has a row and is NaN, and so is the share of a level whose value is not known.
+Groups and criteria are numbered in the order of the log, so that later rollouts change no number.
 """
 
 import hashlib
@@ -23,11 +24,13 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A criterion: its id and its points in the first rubric that has it, and what it says."""
+    """A criterion: its id and its points in the first rubric that has it, what it says, and whether it has levels or
+    choices."""
 
     id: str
     text: str | None
     points: float
+    graded: bool = False
 
     @property
     def is_fault(self) -> bool:
@@ -37,7 +40,8 @@ class Named:
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rollouts (R,): step, group, reward (NaN where there is none), length in characters, a number for each different
-    answer. Verdicts (V,): rollout, criterion, met (1, 0 or NaN), points."""
+    answer. Verdicts (V,): rollout, criterion, met (1, 0 or NaN), points, and the share of these: met, or the value of
+    the level."""
 
     step: Ints
     group: Ints
@@ -48,12 +52,13 @@ class Table:
     criterion: Ints
     met: Floats
     points: Floats
+    share: Floats
     criteria: tuple[Named, ...]
 
     @property
     def value(self) -> Floats:
-        """1 where the answer does well by the criterion, 0 where not (V,)."""
-        return np.where(self.points < 0, 1 - self.met, self.met)
+        """1 where the answer does well by the criterion, 0 where not, between them by its level (V,)."""
+        return np.where(self.points < 0, 1 - self.share, self.share)
 
 
 class Names:
@@ -69,7 +74,7 @@ class Names:
         key = (verdict.text or f"{rollout.id}/{verdict.id}", points < 0)
         if key not in self._numbers:
             self._numbers[key] = len(self._named)
-            self._named.append(Named(verdict.id, verdict.text, points))
+            self._named.append(Named(verdict.id, verdict.text, points, verdict.is_graded))
         return self._numbers[key]
 
     @property
@@ -83,7 +88,7 @@ class Observed:
     def __init__(self) -> None:
         self.names = Names()
         self._rows: list[tuple[int, int, float, int, int]] = []
-        self._verdicts: list[tuple[int, int, float, float]] = []
+        self._verdicts: list[tuple[int, int, float, float, float]] = []
         self._groups: dict[str, int] = {}
         self._answers: dict[bytes, int] = {}
 
@@ -105,12 +110,13 @@ class Observed:
             )
             for verdict in one.criteria:
                 met = float("nan") if verdict.met is None else float(verdict.met)
-                self._verdicts.append((place, self.names.number(one, verdict), met, verdict.points or 0.0))
+                share = float("nan") if verdict.share is None else verdict.share
+                self._verdicts.append((place, self.names.number(one, verdict), met, verdict.points or 0.0, share))
 
     def table(self) -> Table:
         """All rollouts so far."""
         rows = np.array(self._rows, dtype=np.float64).reshape(-1, 5)
-        verdicts = np.array(self._verdicts, dtype=np.float64).reshape(-1, 4)
+        verdicts = np.array(self._verdicts, dtype=np.float64).reshape(-1, 5)
         whole = rows.astype(np.intp, copy=True) if not len(rows) else np.nan_to_num(rows).astype(np.intp)
         numbers = verdicts[:, :2].astype(np.intp)
         return Table(
@@ -123,6 +129,7 @@ class Observed:
             criterion=numbers[:, 1],
             met=verdicts[:, 2],
             points=verdicts[:, 3],
+            share=verdicts[:, 4],
             criteria=self.names.named,
         )
 

@@ -2,7 +2,7 @@
 
 Guarantees: whether a rollout is picked depends on its row and its place in the group, and on nothing else, so that a
 run that is watched again picks the same ones, and of a row the same places at every step. A criterion counts where the
-run's judge and every other one have a verdict on it.
+run's judge and every other one have a verdict on it; one with levels where their values are known of all.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ from trainer_client.rollouts import Rollout
 from trainer_client.watch.observed import Names
 from trainer_client.watch.shadow import Sample
 
-Verdicts = Mapping[str, bool]
-"""By a criterion's id: whether it is met."""
+Verdicts = Mapping[str, float]
+"""By a criterion's id: 1 where it is met and 0 where not, or the value of its level."""
 Opinions = Callable[[Rollout], Sequence[Verdicts]]
 """What each of the other judges said of a rollout; nothing where one of them has not said anything."""
 _DIGITS = 12
@@ -69,10 +69,10 @@ def sample(picks: Iterable[Pick], opinions: Opinions) -> Sample:
         )
         for verdict in one.criteria:
             known = [by[verdict.id] for by in said if verdict.id in by]
-            if verdict.met is None or len(known) < len(said) or not verdict.points:
+            if verdict.share is None or len(known) < len(said) or not verdict.points:
                 continue
-            fault = verdict.points < 0
-            credit, others = float(verdict.met != fault), float(np.mean([met != fault for met in known]))
+            credit, *rest = (1 - one if verdict.points < 0 else float(one) for one in (verdict.share, *known))
+            others = float(np.mean(rest))
             verdicts.append((place, names.number(one, verdict), abs(verdict.points), credit, others))
     first = np.array(rollouts, dtype=np.intp).reshape(-1, 3)
     second = np.array(verdicts, dtype=np.float64).reshape(-1, 5)

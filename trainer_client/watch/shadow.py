@@ -11,7 +11,8 @@
                        2606.04923, which compares a biased judge with its reference)
 
 To credit a criterion is to say that it is met where its points are positive, and that it is not met where it is a
-fault.
+fault. One with levels is credited by the share that its level earns: newly credited, and counted among a criterion's
+overclaims, where it earns all, and rejected where it earns nothing.
 
 Guarantees: a criterion that one of the judges has not judged counts in nothing. A run whose gap has been large from its
 start is not said to have begun a shortcut: the gap itself shows it.
@@ -30,9 +31,9 @@ BASELINE = 128
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Verdicts on the sampled rollouts (V,): rollout, criterion, absolute points, the judge's credit (0 or 1), and the
-    share of the others who credit it, too. Rollouts (R,): step, group; `slot` numbers prompt and place in its group, so
-    that rollouts of different steps with one slot answer the same prompt."""
+    """Verdicts on the sampled rollouts (V,): rollout, criterion, absolute points, the judge's credit (0, 1 or a share
+    by level), and the mean credit of the others. Rollouts (R,): step, group; `slot` numbers prompt and place in its
+    group, so that rollouts of different steps with one slot answer the same prompt."""
 
     step: Ints
     group: Ints

@@ -134,7 +134,7 @@ class Watcher:
 
         def opinions(rollout: Rollout) -> Sequence[Verdicts]:
             found = [by.get(keys[id(rollout)].key) for by in said]
-            return [_verdicts(answer) for answer in found if answer is not None] if None not in found else []
+            return [verdicts_of(answer, rollout) for answer in found if answer is not None] if None not in found else []
 
         return sample(self._picks, opinions)
 
@@ -152,8 +152,11 @@ class Watcher:
 
 def examined(rollout: Rollout) -> Sequence[Verdicts]:
     """What the run's examiner said of a held-out rollout."""
-    return [{one.id: one.met for one in rollout.others.get(EXAMINER, ()) if one.met is not None}]
+    return [{one.id: one.share for one in rollout.others.get(EXAMINER, ()) if one.share is not None}]
 
 
-def _verdicts(answer: Answer) -> Verdicts:
-    return {id: one.met for id, one in answer.items() if one.met is not None}
+def verdicts_of(answer: Answer, rollout: Rollout) -> Verdicts:
+    """What a judge answered about a rollout, without what is on levels: of that an answer holds whether the level is
+    met, which is no share of the points."""
+    graded = {one.id for one in rollout.criteria if one.is_graded}
+    return {id: float(one.met) for id, one in answer.items() if one.met is not None and id not in graded}

@@ -1,6 +1,7 @@
 """HealthBench's numbers against calculations by hand, and against simple-evals' own formulas written out again."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from statistics import fmean, pstdev
@@ -38,6 +39,8 @@ def test_tags_have_the_score_of_their_own_criteria_and_themes_the_overall_one() 
         "axis:completeness": 0.0,
         "level:example": 5 / 10,
     }
+    half = [replace(criteria[0], share=0.5), *criteria[1:]]
+    assert metrics(half)["axis:accuracy"] == pytest.approx((2.5 - 4) / 5), "a level that is worth a half"
     unknown = [*criteria, Graded(1, None, ("axis:completeness",))]
     assert metrics(unknown) == {"axis:accuracy": 1 / 5, "level:example": 0.5}, "what is known of other tags stays"
 

@@ -35,7 +35,7 @@ from trainer_client.evaluation.kinds import questions as on_questions
 from trainer_client.evaluation.kinds import rubrics as on_rubrics
 from trainer_client.evaluation.kinds import samples as on_samples
 from trainer_client.evaluation.outcome import Evaluation
-from trainer_client.labels import read_labels
+from trainer_client.labels import LabelledItem, read_labels
 from trainer_client.labels.judging import judge_asked
 from trainer_client.rollouts import writing
 
@@ -149,13 +149,24 @@ def _best_of_labelled(args: argparse.Namespace, out: Path) -> Evaluation:
     scores: dict[on_rubrics.Place, list[float | None]] = {}
     truth: dict[on_rubrics.Place, list[float | None]] = {}
     for one, said in zip(labels.items, judged, strict=True):
-        counted = [(criterion.worth, one.met[criterion.id or ""]) for criterion in one.criteria if criterion.worth]
-        known = None not in [met for _, met in counted] and bool(counted)
-        true = reward([worth for worth, _ in counted], [float(bool(met)) for _, met in counted]) if known else None
+        counted = [criterion for criterion in one.criteria if criterion.worth]
+        shares = [share for criterion in counted if (share := _labelled_share(one, criterion)) is not None]
+        known = len(shares) == len(counted) > 0
+        true = reward([criterion.worth for criterion in counted], shares) if known else None
         scores.setdefault((one.group, 0), []).append(said.score)
         truth.setdefault((one.group, 0), []).append(true)
     name = args.name or Path(args.files[0]).stem
     return with_costs(on_samples.on_best_of_n(name, scores, truth), Answered(name, {}), judge, used)
+
+
+def _labelled_share(item: LabelledItem, criterion: wire.Criterion) -> float | None:
+    """The share of its points that a criterion earns by its label: met, or the value of the labelled level."""
+    id = criterion.id or ""
+    if criterion.options:
+        level = item.levels.get(id)
+        return None if level is None else criterion.options[level].value
+    met = item.met.get(id)
+    return None if met is None else float(met)
 
 
 def diversity(args: argparse.Namespace, out: Path) -> Evaluation | None:

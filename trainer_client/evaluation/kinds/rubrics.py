@@ -68,9 +68,19 @@ def on_healthbench(
 
 
 def _graded(item: wire.Item, judged: Judged) -> Iterator[healthbench.Graded]:
-    for criterion, met in zip(item.rubric.criteria if item.rubric else (), judged.met, strict=True):
+    for place, criterion in enumerate(item.rubric.criteria if item.rubric else ()):
         tags = tuple(f"{key}:{one}" for key, value in criterion.tags.items() for one in value.split(", "))
-        yield healthbench.Graded(criterion.worth, met, tuple(dict.fromkeys(tags)))
+        yield healthbench.Graded(criterion.worth, _earned(criterion, judged, place), tuple(dict.fromkeys(tags)))
+
+
+def _earned(criterion: wire.Criterion, judged: Judged, place: int) -> float | None:
+    """The share of its points that a criterion earns; None without a verdict, and of levels where an older log does not
+    say which one was taken."""
+    met = judged.met[place]
+    if met is None or not criterion.options:
+        return None if met is None else float(met)
+    level = judged.said[place].get("level") if judged.said else None
+    return None if level is None else criterion.options[level].value
 
 
 def _example_tags(item: wire.Item) -> list[str]:

@@ -73,6 +73,13 @@ def test_best_of_n_of_rows_with_truth_in_a_column_or_in_labels(tmp_path: Path) -
     measures = results(labels, "best-of-n")["measures"]
     assert measures["oracle_best_of_1"]["mean"] == pytest.approx(fmean([1.0, -0.6, 0.4]))
     assert measures["oracle_best_of_2"]["mean"] == pytest.approx(fmean([1.0, 1.0, 0.4]))
+    levels = [{"text": "none", "value": 0}, {"text": "some", "value": 0.5}, {"text": "all", "value": 1}]
+    graded = {**row, "rubric": [{"text": "How kind?", "points": 5, "levels": levels}, rubric[1]]}
+    words = [{"1": False}, {"1": False}, {"1": True}]
+    labels = written(tmp_path / "levels.jsonl", {"item": graded, "met": words, "level": [{"0": 1}, {"0": 2}, {"0": 2}]})
+    assert evaluated("best-of-n", labels, "--truth", "labels") == 0
+    measures = results(labels, "best-of-n")["measures"]
+    assert measures["oracle_best_of_1"]["mean"] == pytest.approx(fmean([0.5, 1.0, 0.4]))
     broken = written(tmp_path / "broken.jsonl", {**row, "right": [1, 0]})
     assert evaluated("best-of-n", broken, "--truth", "right", "--samples", "3") == 2
 
