@@ -167,7 +167,8 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rubric(args: argparse.Namespace) -> Callable[[Rollout], wire.Rubric] | None:
-    """The other rubric of a rollout. Raises DataError."""
+    """The other rubric of a rollout: that of the row with its id, or else with its prompt, since of several responses
+    to one row each has an id of its own. Raises DataError."""
     if args.rubrics is None:
         return None
     rubrics = Rubrics(args.rubrics, Law(pitfalls=args.pitfalls, say=notes.once()))
@@ -175,15 +176,21 @@ def _rubric(args: argparse.Namespace) -> Callable[[Rollout], wire.Rubric] | None
 
     def rubric(rollout: Rollout) -> wire.Rubric:
         if rollout.id not in found:
-            try:
-                prompt = rollout.prompt if isinstance(rollout.prompt, str) else list(rollout.prompt)
-                joined = rubrics.joined({"id": rollout.id, "prompt": prompt})
-            except RowError as error:
-                raise DataError(f"{rollout.place}: {error}") from None
-            found[rollout.id] = wire.Rubric.model_validate(joined["rubric"])
+            found[rollout.id] = wire.Rubric.model_validate(_joined(rubrics, rollout)["rubric"])
         return found[rollout.id]
 
     return rubric
+
+
+def _joined(rubrics: Rubrics, rollout: Rollout) -> Mapping[str, Any]:
+    prompt = rollout.prompt if isinstance(rollout.prompt, str) else list(rollout.prompt)
+    try:
+        return rubrics.joined({"id": rollout.id, "prompt": prompt})
+    except RowError as error:
+        try:
+            return rubrics.joined({"prompt": prompt})
+        except RowError:
+            raise DataError(f"{rollout.place}: {error}") from None
 
 
 def _calibration(args: argparse.Namespace, rollouts: Sequence[Rollout]) -> wire.Calibration | None:

@@ -91,6 +91,8 @@ class Change:
                 _check_probabilities(criteria, said)
             before = Side(criteria, logged, self.logged.score([one.counted for one in criteria], logged))
             after = self._after(rollout, criteria, said)
+        except DataError:  # of the other rubric, which names its place
+            raise
         except ValueError as error:
             raise DataError(f"{rollout.place}: {error}") from None
         return Rescored(rollout, rollout.score, before, after)

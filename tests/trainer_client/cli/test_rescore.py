@@ -176,7 +176,7 @@ def test_a_killed_command_goes_on_from_what_was_answered(log: Path) -> None:
     assert report(log)["counts"]["with_both_scores"] == 40
 
 
-def test_other_rubrics_come_from_rows_with_the_prompts_ids(tmp_path: Path) -> None:
+def test_other_rubrics_come_from_rows_with_the_prompts_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log, rows = tmp_path / "log.jsonl", tmp_path / "rows.jsonl"
     written(log, [line("a", "a", [0.9, 0.6, 0.4])])
     rubric = [{"text": "Is kind.", "points": 1}, {"text": "Lies.", "points": -1}]
@@ -185,7 +185,19 @@ def test_other_rubrics_come_from_rows_with_the_prompts_ids(tmp_path: Path) -> No
     told = report(log)
     assert (told["figures"]["score_after"]["value"], told["counts"]["criteria_only_before"]) == (0.0, 1)
     rows.write_text(json.dumps({"id": "b", "prompt": "prompt b", "rubric": rubric}) + "\n")
+    capsys.readouterr()
     assert main(["rescore", str(log), "--rubrics", str(rows), "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("line 1") == 1 and "`id` is the text 'a' and fits no row" in said
+
+
+def test_several_responses_to_one_row_find_its_other_rubric_by_the_prompt(tmp_path: Path) -> None:
+    log, rows = tmp_path / "log.jsonl", tmp_path / "rows.jsonl"
+    written(log, [line("a", "row/0", [0.9, 0.6, 0.4]), line("a", "row/1", [0.1, 0.6, 0.4])])
+    other = {"id": "row", "prompt": "prompt a", "rubric": [{"text": "Is kind.", "points": 1}]}
+    rows.write_text(json.dumps(other) + "\n")
+    assert main(["rescore", str(log), "--rubrics", str(rows), "--quiet"]) == 0
+    assert report(log)["figures"]["score_after"]["value"] == 0.5
 
 
 @pytest.mark.parametrize(
