@@ -54,11 +54,3 @@ def test_the_page_names_every_option_and_end_token() -> None:
     assert set(re.findall(r"`(\w+)`", listed[1])) == OPTIONS
     for token in COMMON_END_TOKENS:
         assert f"`{token}`" in PAGE
-
-
-def test_every_link_of_the_page_leads_somewhere() -> None:
-    headings = {line[3:].lower().replace(" ", "-") for line in PAGE.splitlines() if line.startswith("## ")}
-    links = re.findall(r"\]\(([^)]+)\)", PAGE)
-    assert links
-    for link in links:
-        assert link[1:] in headings if link.startswith("#") else (ROOT / "docs" / "guide" / link).exists()
