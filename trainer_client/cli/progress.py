@@ -52,3 +52,12 @@ def _progress(total: int, of: str, quiet: bool, more: Callable[[], str]) -> Iter
             print("; ".join(filter(None, (f"rubricd: {done:,} of {total:,} {of}", more()))), file=sys.stderr)
 
     yield said
+
+
+def say_past_bars(line: str) -> None:
+    """Prints on standard error at the beginning of a line, even where a library's bar stands open there."""
+    bars = sys.modules.get("tqdm")
+    if bars is None:
+        print(line, file=sys.stderr)
+    else:
+        bars.tqdm.write(line, file=sys.stderr)

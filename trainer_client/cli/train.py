@@ -6,13 +6,13 @@ and the run's folder holds the work until then. Importing this module needs no t
 """
 
 import argparse
-import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trainer_client.cli.ending import sentence_of
+from trainer_client.cli.progress import say_past_bars
 from trainer_client.cli.service_arguments import price
 from trainer_client.errors import RubricdClientError
 from trainer_client.training import demonstrations, preflight, several_runs
@@ -203,5 +203,5 @@ def _report(out: Path) -> None:
 
 
 def _fail(text: str, code: int) -> int:
-    print(f"rubricd: {text}", file=sys.stderr)
+    say_past_bars(f"rubricd: {text}")
     return code
