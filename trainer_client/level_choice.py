@@ -8,11 +8,19 @@ taken where its probability is at or above the threshold. With more options, or 
 taken, of equal ones that of the larger value, then the first. Met is a criterion whose option's value is above 0 and at
 or above the threshold.
 
-Guarantees: the expected value lies within the values, and P(met) within 0 to 1, whatever rounding does.
+A calibration divides log-probabilities by a temperature, which says how sure the judge may be, and gives each place a
+bias, which takes off what the judge gives to a letter whatever the response says.
+
+Guarantees: a calibrated distribution is one over the same options. The expected value lies within the values, and
+P(met) within 0 to 1, whatever rounding does.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+NEAREST = 1e-9
+"""A probability counts as no nearer to 0 than this, so that it has a logarithm. The fit of a calibration has the same
+bound."""
 
 
 def is_met(value: float, threshold: float) -> bool:
@@ -36,3 +44,17 @@ def expected_value(p_levels: Sequence[float], values: Sequence[float]) -> float:
 def p_met(p_levels: Sequence[float], values: Sequence[float], threshold: float) -> float:
     """The probability of all options that are met."""
     return min(math.fsum(p for p, value in zip(p_levels, values, strict=True) if is_met(value, threshold)), 1.0)
+
+
+def calibrated_levels(
+    p_levels: Sequence[float], temperature: float, biases: Mapping[int, Sequence[float]]
+) -> tuple[float, ...]:
+    """The probabilities by a calibration, whose biases are by the number of options."""
+    bias = biases.get(len(p_levels), (0.0,) * len(p_levels))
+    if temperature == 1.0 and not any(bias):
+        return tuple(p_levels)
+    at = [math.log(max(p, NEAREST)) / temperature + b for p, b in zip(p_levels, bias, strict=True)]
+    highest = max(at)
+    weights = [math.exp(one - highest) for one in at]
+    total = math.fsum(weights)
+    return tuple(weight / total for weight in weights)

@@ -6,12 +6,10 @@ which takes off what the judge gives to a letter whatever the response says.
 Guarantees: the result is a distribution over the same options, and the same numbers give the same result.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-NEAREST = 1e-9
-"""A probability counts as no nearer to 0 than this, so that it has a logarithm. The client's fit has the same bound."""
+from trainer_client.level_choice import calibrated_levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +22,4 @@ class LevelCalibration:
     biases: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     def __call__(self, p_levels: Sequence[float]) -> tuple[float, ...]:
-        bias = self.biases.get(len(p_levels), (0.0,) * len(p_levels))
-        if self.temperature == 1.0 and not any(bias):
-            return tuple(p_levels)
-        at = [math.log(max(p, NEAREST)) / self.temperature + b for p, b in zip(p_levels, bias, strict=True)]
-        highest = max(at)
-        weights = [math.exp(one - highest) for one in at]
-        total = math.fsum(weights)
-        return tuple(weight / total for weight in weights)
+        return calibrated_levels(p_levels, self.temperature, self.biases)

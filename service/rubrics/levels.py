@@ -100,6 +100,7 @@ def combine_level_votes(votes: Sequence[Judgement], options: Sequence[Option], *
         moved = [(p + (len(missing) if one == place else 0)) / len(votes) for one, p in enumerate(cast)]
         if chosen_level(moved, values, threshold) != level:
             return missing[0]
+    raw = [vote.p_levels_raw or vote.p_levels or () for vote in given]
     masses = [vote.label_mass for vote in given if vote.label_mass is not None]
     return judged_level(
         mean,
@@ -108,6 +109,7 @@ def combine_level_votes(votes: Sequence[Judgement], options: Sequence[Option], *
         source=votes[0].source,
         label_mass=math.fsum(masses) / len(masses) if masses else None,
         explanation=next((vote.explanation for vote in given if vote.level == level), given[0].explanation),
+        raw=mean_levels(raw) if any(vote.p_levels_raw for vote in given) else None,
     )
 
 

@@ -28,7 +28,7 @@ from trainer_client.data.reader import Law
 from trainer_client.data.records import RowError
 from trainer_client.errors import DataError
 from trainer_client.rescoring.asking import Answers, ask, wanted
-from trainer_client.rescoring.change import Change, chosen, settings_of
+from trainer_client.rescoring.change import Change, chosen, chosen_levels, settings_of
 from trainer_client.rescoring.comparison import compare
 from trainer_client.rescoring.formula import Formula
 from trainer_client.rescoring.page import page
@@ -102,7 +102,7 @@ def _run(args: argparse.Namespace) -> int:
     kind: Kind = "held_out" if args.held_out else "completions"
     rollouts = [one for path in args.logs for one in read(path, kind, say)]
     logged = _logged(args)
-    change = Change(logged, _formula(args, logged), _rubric(args), _calibration(args, rollouts))
+    change = Change(logged, _formula(args, logged), _rubric(args), *_calibrations(args, rollouts))
     out = args.out or Path(f"{str(args.logs[0]).rstrip('/')}.rescored")
     out.mkdir(parents=True, exist_ok=True)
     judged = None if args.url is None else asyncio.run(_ask(args, rollouts, out, change))
@@ -118,6 +118,7 @@ def _run(args: argparse.Namespace) -> int:
         "judge": None if told is None else told.model_dump(mode="json", exclude={"members", "calibration"}),
         "rubrics": None if args.rubrics is None else str(args.rubrics),
         "calibration": None if change.calibration is None else change.calibration.name,
+        "level_calibration": None if change.levels is None else change.levels.name,
         "verdicts_asked": 0 if judged is None else judged.asked,
         "failed": 0 if judged is None else len(judged.failed),
     }
@@ -193,17 +194,21 @@ def _joined(rubrics: Rubrics, rollout: Rollout) -> Mapping[str, Any]:
             raise DataError(f"{rollout.place}: {error}") from None
 
 
-def _calibration(args: argparse.Namespace, rollouts: Sequence[Rollout]) -> wire.Calibration | None:
-    """Raises ValueError, DataError."""
+def _calibrations(
+    args: argparse.Namespace, rollouts: Sequence[Rollout]
+) -> tuple[wire.Calibration | None, wire.LevelCalibration | None]:
+    """That of P(met) and that of levels. Raises ValueError, DataError."""
     if args.calibration is None:
-        return None
+        return None, None
     if args.url is not None:
         raise ValueError("--calibration is for logged verdicts; the service of --url applies its own")
     try:
-        calibrations = wire.read_calibrations(args.calibration.read_bytes())
+        file = wire.parse_calibrations(args.calibration.read_bytes())
     except ValueError as error:
         raise ValueError(f"{args.calibration}: {error}") from None
-    return chosen(calibrations, {one.judge for one in rollouts if one.judge is not None}, str(args.calibration))
+    judges = {one.judge for one in rollouts if one.judge is not None}
+    name = str(args.calibration)
+    return chosen(file.calibrations, judges, name), chosen_levels(file, name)
 
 
 async def _ask(args: argparse.Namespace, rollouts: Sequence[Rollout], out: Path, change: Change) -> _Judged:

@@ -20,6 +20,8 @@ def changed_lines(facts: Mapping[str, Any], url: str | None) -> list[str]:
         found.append(f"rubrics are those of {facts['rubrics']}")
     if facts["calibration"] is not None:
         found.append(f"P(met) is calibrated by {facts['calibration']}")
+    if facts["level_calibration"] is not None:
+        found.append(f"levels are calibrated by {facts['level_calibration']}")
     for name, value in facts["settings"].items():
         if value != facts["logged"][name]:
             found.append(f"{name}: {facts['logged'][name]} \N{RIGHTWARDS ARROW} {value}")

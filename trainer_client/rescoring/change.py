@@ -7,7 +7,7 @@ changes only P(met) that the log holds as the judge gave it.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from trainer_client import wire
 from trainer_client.calibration import curves
 from trainer_client.errors import DataError
+from trainer_client.level_choice import calibrated_levels
 from trainer_client.rescoring.formula import Counted, Formula, Ruling
 from trainer_client.rollouts import LoggedVerdict, Rollout
 
@@ -72,13 +73,15 @@ class Rescored:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is different: `formula` in place of `logged`, other rubrics, a calibration, verdicts of a judge. `answer`
-    gives the ruling of a judge on a criterion of a rollout, or None where it was not asked or did not say."""
+    """What is different: `formula` in place of `logged`, other rubrics, a calibration of P(met) and one of levels, a
+    judge's verdicts. `answer` gives the ruling of a judge on a criterion of a rollout, or None where it was not asked
+    or did not say."""
 
     logged: Formula
     formula: Formula
     rubric: Callable[[Rollout], wire.Rubric] | None = None
     calibration: wire.Calibration | None = None
+    levels: wire.LevelCalibration | None = None
     answer: Callable[[Rollout, Criterion], Ruling | None] | None = None
 
     def of(self, rollout: Rollout) -> Rescored:
@@ -107,8 +110,13 @@ class Change:
         if self.answer is not None:
             return self.answer(rollout, criterion)
         logged = said.get(criterion.question)
-        if self.calibration is None or logged is None:
-            return ruling_of(criterion, logged)
+        ruling = ruling_of(criterion, logged)
+        if ruling is None or logged is None or logged.source == "rule":
+            return ruling
+        if criterion.counted.values:
+            return ruling if self.levels is None else calibrated_by(self.levels, ruling, logged)
+        if self.calibration is None or not criterion.source.plain:
+            return ruling
         return calibrated(self.calibration, criterion, logged)
 
 
@@ -167,11 +175,16 @@ def _check_probabilities(criteria: Sequence[Criterion], said: Mapping[str, Logge
             )
 
 
+def calibrated_by(calibration: wire.LevelCalibration, ruling: Ruling, said: LoggedVerdict) -> Ruling:
+    """The verdict on levels with their probabilities by another calibration. A log that has no others has those as the
+    judge gave them."""
+    raw = ruling.p_levels if said.p_levels_raw is None else tuple(map(float, said.p_levels_raw))
+    biases = {len(one): one for one in calibration.biases}
+    return replace(ruling, p_levels=calibrated_levels(raw or (), calibration.temperature, biases))
+
+
 def calibrated(calibration: wire.Calibration, criterion: Criterion, said: LoggedVerdict) -> Ruling | None:
-    """The verdict with P(met) by another calibration. A rule's stays, and so does one on levels or on an extracted
-    value, which this calibration is not of. Without the judge's own P(met) there is no verdict."""
-    if said.met is None or said.source == "rule" or not criterion.source.plain:
-        return ruling_of(criterion, said)
+    """The judge's verdict with P(met) by another calibration; None without its own P(met)."""
     raw = said.p_raw
     if raw is None:
         return None
@@ -187,9 +200,19 @@ def _is_for(one: wire.CalibrationCurve, criterion: Criterion) -> bool:
     return one.tag is None or criterion.counted.tags.get(one.tag[0]) == one.tag[1]
 
 
-def chosen(calibrations: Sequence[wire.Calibration], judges: set[str], file: str) -> wire.Calibration:
-    """The calibration for the judge of a log. Raises DataError where the file has none for it, or one that needs
-    queries which the log does not hold."""
+def chosen_levels(file: wire.CalibrationFile, name: str) -> wire.LevelCalibration | None:
+    """The calibration of levels of a file. Raises DataError where it has several: a log does not say how its judge read
+    levels, by which they are told apart."""
+    if len(file.levels) > 1:
+        raise DataError(f"{name}: it has several calibrations of levels, and a log does not say which is its judge's")
+    return file.levels[0] if file.levels else None
+
+
+def chosen(calibrations: Sequence[wire.Calibration], judges: set[str], file: str) -> wire.Calibration | None:
+    """The calibration for the judge of a log; None of a file that calibrates levels alone. Raises DataError where the
+    file has none for it, or one that needs queries which the log does not hold."""
+    if not calibrations:
+        return None
     if len(calibrations) == 1:
         found = calibrations[0]
     else:

@@ -4,7 +4,7 @@ Guarantees: a verdict is the one that was counted, and a criterion without one s
 calculated under the log's formula, such as rewards and advantages, is left out.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from trainer_client import wire
@@ -63,8 +63,17 @@ def _verdict(
         detail=None if same is None or known else same.detail,
         level=None if p_levels is None else chosen_level(p_levels, values, threshold),
         p_levels=p_levels,
+        p_levels_raw=_raw(p_levels, same),
         value=None if p_levels is None else expected_value(p_levels, values),
         levels=tuple(option.text for option in criterion.source.options),
         level_values=values,
         extracted=None if same is None or not known else same.extracted,
     )
+
+
+def _raw(p_levels: Sequence[float] | None, same: LoggedVerdict | None) -> Sequence[float] | None:
+    """The probabilities of levels as the judge gave them, where a calibration changed them."""
+    if p_levels is None or same is None or same.p_levels is None:
+        return None
+    raw = same.p_levels if same.p_levels_raw is None else same.p_levels_raw
+    return None if list(raw) == list(p_levels) and same.p_levels_raw is None else raw

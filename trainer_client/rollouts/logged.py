@@ -16,12 +16,13 @@ Turns = tuple[Mapping[str, Any], ...]
 
 @dataclass(frozen=True, slots=True)
 class LoggedVerdict:
-    """One criterion of a rollout. `points` are as counted, with the polarity applied; `status` is the wire's, and None
-    where an older log has no verdict and does not say why; `p_raw` is P(met) before its calibration; `detail` is why
-    there is no verdict, in words; `fingerprint` is the judge's. Of a graded criterion `level` is the place of the
-    level or choice, `p_levels` are the probabilities of all, `value` is the expected share of its points, `levels` are
-    their texts and `level_values` their shares of the points; `extracted` is what the judge read out of the response.
-    `members` is what each judge of a composition said, as the service answers it."""
+    """One criterion of a rollout. `points` are as counted, with the polarity applied; `status` is the wire's, and
+    None where an older log has no verdict and does not say why; `p_raw` is P(met) before its calibration; `detail` is
+    why there is no verdict, in words; `fingerprint` is the judge's. Of a graded criterion `level` is the place of the
+    level or choice, `p_levels` are the probabilities of all, `p_levels_raw` those before a calibration of theirs,
+    `value` is the expected share of its points, `levels` are their texts and `level_values` their shares of the
+    points; `extracted` is what the judge read out of the response. `members` is what each judge of a composition
+    said, as the service answers it."""
 
     id: str
     text: str | None
@@ -42,6 +43,7 @@ class LoggedVerdict:
     level_values: tuple[float, ...] = ()
     extracted: str | None = None
     members: Sequence[Mapping[str, Any]] = ()
+    p_levels_raw: Sequence[float] | None = None
 
     @property
     def is_graded(self) -> bool:

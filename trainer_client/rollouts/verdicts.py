@@ -63,11 +63,12 @@ def _check(one: Mapping[str, Any], place: str) -> None:
             raise DataError(f"{place}: `{name}` of verdict {one['id']} is neither a text nor null")
     if not isinstance(one.get("met"), bool | None):
         raise DataError(f"{place}: `met` of verdict {one['id']} is neither true, false nor null")
-    level, p_levels = one.get("level"), one.get("p_levels")
+    level = one.get("level")
     if level is not None and (type(level) is not int or level < 0):
         raise DataError(f"{place}: `level` of verdict {one['id']} is no place of a level, counted from 0")
-    if p_levels is not None and not (isinstance(p_levels, list) and all(map(is_number, p_levels))):
-        raise DataError(f"{place}: `p_levels` of verdict {one['id']} is no list of numbers")
+    for name in ("p_levels", "p_levels_raw"):
+        if (value := one.get(name)) is not None and not (isinstance(value, list) and all(map(is_number, value))):
+            raise DataError(f"{place}: `{name}` of verdict {one['id']} is no list of numbers")
     if not isinstance(one.get("tags") or {}, Mapping):
         raise DataError(f"{place}: `tags` of verdict {one['id']} is no object")
     members = one.get("members") or []
@@ -106,6 +107,7 @@ def _joined(one: Mapping[str, Any], criterion: wire.Criterion | None, fingerprin
         detail=one.get("detail"),
         level=one.get("level"),
         p_levels=one.get("p_levels"),
+        p_levels_raw=one.get("p_levels_raw"),
         value=one.get("value"),
         levels=() if criterion is None else tuple(level.text for level in criterion.options),
         level_values=() if criterion is None else tuple(level.value for level in criterion.options),

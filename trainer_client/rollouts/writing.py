@@ -17,7 +17,7 @@ RESPONSES = "responses.jsonl.gz"
 _FAST = 3
 _VERDICT = (
     *("id", "text", "points", "status", "met", "p", "p_raw", "source", "explanation", "fingerprint", "detail"),
-    *("level", "p_levels", "value", "extracted"),
+    *("level", "p_levels", "p_levels_raw", "value", "extracted"),
 )
 _ROLLOUT = ("step", "id", "prompt", "response", "reference", "score", "reward", "advantage", "judge", "attempts")
 

@@ -292,3 +292,16 @@ def test_a_level_that_missing_votes_could_change_is_not_given() -> None:
 )
 def test_two_peaks_with_a_valley_between_them(p_levels: tuple[float, ...], found: tuple[int, int] | None) -> None:
     assert bimodal(p_levels) == found
+
+
+def test_votes_that_were_calibrated_keep_the_mean_of_what_the_judge_gave() -> None:
+    def vote(p: tuple[float, ...], calibrated: tuple[float, ...] | None) -> Judgement:
+        verdict = LevelVerdict(p, 0.9)
+        return decide_level(verdict, THREE, threshold=0.5, mass_floor=0.5, source="judge", calibrated=calibrated)
+
+    both = [vote((0.5, 0.25, 0.25), (0.0, 0.0, 1.0)), vote((0.0, 0.25, 0.75), (0.0, 0.5, 0.5))]
+    found = combine_level_votes(both, THREE, threshold=0.5)
+    assert (found.p_levels, found.p_levels_raw) == ((0.0, 0.25, 0.75), (0.25, 0.25, 0.5))
+    assert (found.p, found.p_raw) == (1.0, 0.75)
+    plain = combine_level_votes([vote((0.5, 0.25, 0.25), None)] * 2, THREE, threshold=0.5)
+    assert plain.p_levels_raw is None and plain.p_raw == plain.p

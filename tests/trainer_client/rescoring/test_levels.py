@@ -9,14 +9,14 @@ from typing import Any, get_args
 import httpx
 import pytest
 
-from testkit.apps import serving
+from testkit.apps import fake_settings, serving
 from testkit.calibrations import calibration
 from tests.trainer_client.rescoring.logs import LEVELS, Json, line, verdict, written
 from trainer_client import wire
 from trainer_client.cli import results_file
 from trainer_client.client import Scored
 from trainer_client.errors import DataError
-from trainer_client.rescoring.change import Change
+from trainer_client.rescoring.change import Change, chosen, chosen_levels
 from trainer_client.rescoring.comparison import compare
 from trainer_client.rescoring.formula import Counted, Formula, Ruling
 from trainer_client.rescoring.rescored_rollouts import rescored_rollouts
@@ -86,7 +86,7 @@ def logged(path: Path, item: Json, said: wire.ScoreResponse) -> Rollout:
 
 def same(rollout: Rollout, result: wire.Result) -> bool:
     """Whether the verdicts are the service's, too, to the last bit."""
-    fields = ("status", "met", "p", "level", "p_levels", "value", "extracted")
+    fields = ("status", "met", "p", "level", "p_levels", "p_levels_raw", "value", "extracted")
 
     def of(one: Any) -> list[Any]:
         told = [getattr(one, name) for name in fields]
@@ -206,13 +206,59 @@ def test_with_a_judge_a_level_without_probabilities_is_asked(tmp_path: Path) -> 
 def test_a_calibration_of_p_met_leaves_levels_and_extracted_values_as_they_are(tmp_path: Path) -> None:
     told = graded_line([0.2, 0.5, 0.3])
     rule = {"rule": "exact", "gold": "42"}
-    told["item"]["rubric"][2]["extract"] = {"type": "number", "instructions": "The number.", "rule": rule}
+    extract = {"type": "number", "instructions": "The number.", "rule": rule}
+    told["item"]["rubric"][2] = {**told["item"]["rubric"][2], "extract": extract}
     told["criteria"][2] |= {"met": True, "p": None, "p_raw": None, "extracted": "42"}
     (rollout,) = written(tmp_path / "log.jsonl", [told])
     rescored = Change(Formula(), Formula(), calibration=calibration("judge-0")).of(rollout)
     assert (
         rescored.after.rulings[1:] == rescored.before.rulings[1:] == [Ruling(True, 0.6, (0.2, 0.5, 0.3)), Ruling(True)]
     )
+
+
+async def test_of_40_answers_a_calibration_of_levels_makes_what_a_service_with_it_answers(tmp_path: Path) -> None:
+    """In both directions: the log of a service with a calibration holds the levels as its judge gave them, too."""
+    async with serving() as client:
+        reading = (await client.get("/v1/judge")).json()["judges"][0]["readings"]["levels"]
+    skewed, sharp = level_calibration(reading, 2.5, ((0.3, 0.0, -0.2), (0.4, -0.4))), level_calibration(reading, 0.4)
+    file, rng, wrong, moved = tmp_path / "calibration.json", random.Random(31), 0, 0
+    rubrics = [[one for k in range(4) if (one := drawn(rng, n, k)).get("verifier") is None] for n in range(20)]
+    items = [{"prompt": "Knee?", "response": f"Rest {n}.", "rubric": one} for n, one in enumerate(rubrics) if one]
+    answers: dict[str, list[wire.ScoreResponse]] = {}
+    for name, made in (("none", None), ("skewed", skewed), ("sharp", sharp)):
+        file.write_text("" if made is None else wire.write_calibrations([], [made]))
+        async with serving(settings=fake_settings(calibration=None if made is None else file)) as client:
+            answers[name] = [await asked(client, one) for one in items]
+    for before, after, made in (("none", "skewed", skewed), ("skewed", "sharp", sharp)):
+        change = Change(Formula(), Formula(), levels=made)
+        for item, said, expected in zip(items, answers[before], answers[after], strict=True):
+            rescored = change.of(logged(tmp_path / "log.results.jsonl", item, said))
+            (told,) = rescored_rollouts([rescored], change)
+            wrong += rescored.after.score != expected.results[0].score or not same(told, expected.results[0])
+            moved += rescored.after.score != rescored.logged
+    assert wrong == 0
+    assert moved > 5
+
+
+def level_calibration(judge: str, temperature: float, biases: tuple[tuple[float, ...], ...] = ()) -> Any:
+    fields = {"model": "fake", "mode": "verdict", "method": "vector", "digest": "0" * 64, "criteria": 60, "groups": 10}
+    found = wire.Interval(value=0.5, low=0.4, high=0.6)
+    return wire.LevelCalibration(
+        judge=judge,
+        temperature=temperature,
+        biases=biases,
+        log_loss=found,
+        gain=found,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def test_a_file_with_several_calibrations_of_levels_is_refused() -> None:
+    two = [level_calibration("a" * 16, 2.0), level_calibration("b" * 16, 2.0)]
+    with pytest.raises(DataError, match="several calibrations of levels"):
+        chosen_levels(wire.CalibrationFile(levels=tuple(two)), "c.json")
+    assert chosen_levels(wire.CalibrationFile(levels=(two[0],)), "c.json") is two[0]
+    assert chosen((), {"judge-1"}, "c.json") is None
 
 
 def test_a_flip_is_of_met_at_each_sides_threshold(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def _made(rng: random.Random, n: int) -> Rollout:
         tags={},
         level=0,
         p_levels=[0.1 + 0.2, 0.7],
+        p_levels_raw=[0.6, 0.4],
         value=0.7,
         levels=("none", "all"),
         level_values=(0.0, 1.0),
