@@ -72,6 +72,7 @@ def judging_modes(
 
     found: dict[Way, JudgingMode] = {}
     refused: dict[Way, str] = {}
+    faults: dict[Way, str] = {}
     for way in _ways(wordings):
         if way.mode in unserved:
             refused[way] = "this judge has learned labels alone, and what it would write is noise"
@@ -89,8 +90,9 @@ def judging_modes(
             if way == default:
                 raise
             if not isinstance(error, NoSuchMode):  # which is no fault of this judge, and nothing to look into
-                log.info("%s is not served: %s", way.described, error)
+                faults[way] = str(error)
             refused[way] = str(error)
+    _log(faults)
     for way, mode in found.items():
         if way.layout == RUBRICD and isinstance(mode, VerdictMode | ReasonedMode):
             found[way] = more.joined_to(mode, writes=Way("reasoned", RUBRICD) in found)
@@ -108,10 +110,18 @@ def readable_modes(modes: JudgingModes, check_labels: Callable[[tuple[int, ...]]
         except ConfigurationError as error:
             if way == Way(*PROMPTED, modes.default_prompt):
                 raise
-            log.info("%s is not served: %s", way.described, error)
             refused[way] = str(error)
+    _log(refused)
     readable = {way: levels_if_readable(mode, check_labels) for way, mode in modes.ways.items()}
     return modes.replaced(readable).without(refused)
+
+
+def _log(faults: Mapping[Way, str]) -> None:
+    """In one line: to somebody new, a line for each looks like a row of failures."""
+    if faults:
+        (way, why), others = next(iter(faults.items())), len(faults) - 1
+        more = f"; nor in {others} other {'way' if others == 1 else 'ways'}" if others else ""
+        log.info("this judge cannot be asked in %s: %s%s", way.described, why, more)
 
 
 def _ways(wordings: Mapping[str, Wording]) -> Iterator[Way]:

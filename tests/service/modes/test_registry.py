@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 
 from service.engine.fake import FakeEngine
 from service.engine.tokenizer import CheckpointTokenizer
-from service.modes.registry import judging_modes
+from service.errors import ConfigurationError
+from service.modes.registry import judging_modes, readable_modes
 from service.settings import ModeSettings
 from testkit.tokenizer_families import family
 
@@ -46,3 +47,20 @@ def test_a_mode_that_no_judge_has_in_a_layout_is_refused_and_not_logged(caplog: 
     refused = {way.described: why for way, why in modes.refused.items()}
     assert refused["mode `likert`, layout `healthbench`"] == "layout `healthbench` has no mode `likert`"
     assert "has no mode" not in caplog.text
+
+
+def test_what_a_judge_cannot_be_asked_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    modes = judging_modes(FakeEngine().identity, family("qwen"), ModeSettings())
+    first = modes.first.judge.label_ids
+
+    def check(labels: tuple[int, ...]) -> None:
+        if labels != first:
+            raise ConfigurationError("it does not know these labels")
+
+    with caplog.at_level(logging.INFO):
+        readable = readable_modes(modes, check)
+    left_out = len(modes.ways) - len(readable.ways)
+    assert left_out > 2
+    [line] = [one.getMessage() for one in caplog.records if one.name == "service.modes.registry"]
+    assert line.startswith("this judge cannot be asked in mode `") and "it does not know these labels" in line
+    assert line.endswith(f"; nor in {left_out - 1} other ways")
