@@ -79,9 +79,11 @@ class Refused(RubricdClientError):
         self.errors = errors
 
     def _said(self) -> str:
-        places = [f"{'.'.join(map(str, loc))}: {msg}" for loc, msg in self.errors[:3]]
+        detail, shown = str(self.args[0]), self.errors[:3]
+        places = [f"{'.'.join(map(str, loc))}: {msg}" for loc, msg in shown]
         more = [f"and {len(self.errors) - 3} more"] if len(self.errors) > 3 else []
-        return "; ".join([str(self.args[0]), *places, *more])
+        whole = [] if any(msg == detail for _, msg in shown) else [detail]  # which is said with its place
+        return "; ".join([*whole, *places, *more])
 
 
 class InvalidRequest(Refused):

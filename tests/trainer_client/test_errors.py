@@ -94,3 +94,8 @@ def test_a_refusal_says_where() -> None:
     assert str(refused("invalid_request", 422, "not valid", errors=places)) == (
         "not valid; items.0.rubric: too long; items.1.rubric: too long; items.2.rubric: too long; and 2 more"
     )
+
+
+def test_a_sentence_that_a_place_says_is_said_once() -> None:
+    error = refused("invalid_request", 422, "leave it out", errors=((("consistency",), "leave it out"),))
+    assert str(error) == "consistency: leave it out"
