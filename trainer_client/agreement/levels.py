@@ -100,7 +100,8 @@ def _loss(one: JudgedCriterion) -> float:
 
 
 def _confusions(known: Sequence[JudgedCriterion]) -> list[Confusion]:
-    cells = Counter((one.ordered, len(one.values), one.level_label or 0, one.level or 0) for one in known)
+    places = zip(*(one.tolist() for one in _places(known)), strict=True)
+    cells = Counter((one.ordered, size, i, j) for one, (i, j, size) in zip(known, places, strict=True))
     kinds = sorted({(not ordered, size) for ordered, size, _, _ in cells})
     return [
         Confusion(

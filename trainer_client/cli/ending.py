@@ -1,6 +1,6 @@
 """Ends a command that cannot go on: one sentence about why, on standard error, and the exit code.
 
-Guarantees: who asks a service without its key, or with a wrong one, is told where the key was looked for.
+Guarantees: where the service's key is missing or wrong, the sentence says where it was looked for.
 """
 
 import argparse

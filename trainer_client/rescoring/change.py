@@ -202,7 +202,7 @@ def _is_for(one: wire.CalibrationCurve, criterion: Criterion) -> bool:
 
 def chosen_levels(file: wire.CalibrationFile, name: str) -> wire.LevelCalibration | None:
     """The calibration of levels of a file. Raises DataError where it has several: a log does not say how its judge read
-    levels, by which they are told apart."""
+    levels, and that is what they differ by."""
     if len(file.levels) > 1:
         raise DataError(f"{name}: it has several calibrations of levels, and a log does not say which is its judge's")
     return file.levels[0] if file.levels else None

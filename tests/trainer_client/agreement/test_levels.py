@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from tests.trainer_client.agreement.made import Json, judged_by, labels_of
 from trainer_client.agreement.levels import level_agreement, weighted_kappa
@@ -63,12 +64,11 @@ def test_the_figures_are_those_counted_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_weighted_kappa_is_that_of_scikit_learn() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
     draw = np.random.default_rng(2)
     for size in (2, 3, 5, 10):
         label, level = draw.integers(0, size, (2, 200))
         level = np.where(draw.random(200) < 0.5, label, level)
-        expected = metrics.cohen_kappa_score(label, level, weights="quadratic")
+        expected = cohen_kappa_score(label, level, weights="quadratic")
         assert float(weighted_kappa(label, level, np.full(200, size))) == pytest.approx(expected)
     same = np.zeros(5, dtype=np.intp)
     assert np.isnan(weighted_kappa(same, same, np.full(5, 3))), "labels of one kind tell nothing"
