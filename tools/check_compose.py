@@ -60,6 +60,14 @@ def engine_missing() -> str | None:
     return None
 
 
+def engine_runs() -> bool:
+    """Whether a Docker engine answers here."""
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, timeout=60).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 def prepare(deploy: Path) -> dict[str, str]:
     """The folder as its guide prepares it. Returns what `.env` names."""
     teams, certs = deploy / "teams", deploy / "certs"
@@ -179,6 +187,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.stand_ins:
             if os.geteuid() != 0:
                 print("--stand-ins needs root: debootstrap, buildah and dockerd mount file systems", file=sys.stderr)
+                return 2
+            if engine_runs():
+                print(
+                    "a Docker engine runs here, and a second one would change its rules in iptables; stop it, or leave "
+                    "--stand-ins out",
+                    file=sys.stderr,
+                )
                 return 2
             bringing = with_stand_ins(args.store or scratch / "store", scratch)
         elif (reason := engine_missing()) is not None:

@@ -3,6 +3,7 @@
 Debian's Prometheus and Alertmanager are not the images' versions. What these commands name has been the same since.
 """
 
+import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -77,3 +78,17 @@ def test_without_an_engine_it_says_what_is_missing(
     assert check_compose.main([]) == 2
     said = capsys.readouterr()
     assert said.out == "" and "there is no `docker`; `make check-compose ARGS=--stand-ins` needs no Docker" in said.err
+
+
+def test_no_second_engine_is_started_beside_one_that_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both would write the same rules in iptables."""
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 0\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(check_compose, "with_stand_ins", lambda *_: pytest.fail("it was started"))
+    assert check_compose.main(["--stand-ins"]) == 2
+    assert "a Docker engine runs here" in capsys.readouterr().err
