@@ -1,5 +1,6 @@
 """The plainest of balancers: connections in turn to the processes whose `/readyz` answers 200, looked at ten times a
-second. What is on a connection it never sees, so it retries nothing.
+second. A connection waits while none is ready, and goes to the next process where one refuses it. What is on a
+connection it never sees, so it retries nothing.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ from typing import Self
 import httpx
 
 _LOOK_S = 0.1
+_ANSWER_S = 30.0
+"""How long a process on a busy machine may take to say that it is ready; one that is gone refuses at once."""
 
 
 class Balancer:
@@ -47,8 +50,10 @@ class Balancer:
 
     async def _look(self) -> None:
         while True:
-            async with httpx.AsyncClient(timeout=1.0) as client:
-                self.ready = [url for url in self.backends if await _is_ready(client, url)]
+            async with httpx.AsyncClient(timeout=_ANSWER_S) as client:
+                urls = list(self.backends)
+                are_ready = await asyncio.gather(*(_is_ready(client, url) for url in urls))
+            self.ready = [url for url, is_ready in zip(urls, are_ready, strict=True) if is_ready]
             await asyncio.sleep(_LOOK_S)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,17 +61,16 @@ class Balancer:
         assert task is not None
         self._going.add(task)
         try:
-            await self._between(reader, writer)
+            # Cancelled at the end, and the server that made this task would log it as an error.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._between(reader, writer)
         finally:
             self._going.discard(task)
             writer.close()
 
     async def _between(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self.ready:
-            return
-        to = httpx.URL(self.ready[next(self._turn) % len(self.ready)])
+        there, back = await self._connection()
         with contextlib.suppress(OSError):
-            there, back = await asyncio.open_connection(to.host, to.port)
             try:
                 pumps = [asyncio.create_task(_pump(reader, back)), asyncio.create_task(_pump(there, writer))]
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -75,6 +79,15 @@ class Balancer:
                 await asyncio.gather(*pumps, return_exceptions=True)
             finally:
                 back.close()
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to a process that is ready; it waits for one."""
+        while True:
+            if self.ready:
+                to = httpx.URL(self.ready[next(self._turn) % len(self.ready)])
+                with contextlib.suppress(OSError):
+                    return await asyncio.open_connection(to.host, to.port)
+            await asyncio.sleep(0.01)
 
 
 async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
