@@ -17,44 +17,52 @@ _ANSWER_S = 30.0
 
 
 class Balancer:
-    """`backends` may change at any time; `ready` is what was found at the last look."""
+    """Each process is looked at by itself: a slow one holds up no other's look. `ready` is what was found last."""
 
     def __init__(self) -> None:
-        self.backends: list[str] = []
         self.ready: list[str] = []
+        self._looks: dict[str, asyncio.Task[None]] = {}
         self._turn = itertools.count()
         self._going: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self._looking = asyncio.create_task(self._look())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
-        for task in (self._looking, *self._going):
+        tasks = [*self._looks.values(), *self._going]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(self._looking, *self._going, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def url(self) -> str:
         host, port = self._server.sockets[0].getsockname()
         return f"http://{host}:{port}"
 
-    async def until_ready(self, url: str) -> None:
+    async def add(self, url: str) -> None:
+        """Returns when the process is ready."""
+        self._looks[url] = asyncio.create_task(self._look(url))
         async with asyncio.timeout(60):
             while url not in self.ready:
                 await asyncio.sleep(0.01)
 
-    async def _look(self) -> None:
-        while True:
-            async with httpx.AsyncClient(timeout=_ANSWER_S) as client:
-                urls = list(self.backends)
-                are_ready = await asyncio.gather(*(_is_ready(client, url) for url in urls))
-            self.ready = [url for url, is_ready in zip(urls, are_ready, strict=True) if is_ready]
-            await asyncio.sleep(_LOOK_S)
+    def remove(self, url: str) -> None:
+        self._looks.pop(url).cancel()
+        self._found(url, is_ready=False)
+
+    async def _look(self, url: str) -> None:
+        async with httpx.AsyncClient(timeout=_ANSWER_S) as client:
+            while True:
+                self._found(url, is_ready=await _is_ready(client, url))
+                await asyncio.sleep(_LOOK_S)
+
+    def _found(self, url: str, *, is_ready: bool) -> None:
+        others = [other for other in self.ready if other != url]
+        self.ready = [*others, url] if is_ready else others
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -228,8 +228,7 @@ class Counted(httpx.AsyncHTTPTransport):
 
 async def started_behind(balancer: Balancer, stack: ExitStack) -> Running:
     running = await asyncio.to_thread(stack.enter_context, slow())
-    balancer.backends.append(running.url)
-    await balancer.until_ready(running.url)
+    await balancer.add(running.url)
     return running
 
 
@@ -246,7 +245,7 @@ async def test_a_client_scores_through_three_rolling_restarts() -> None:
                     gone = running.pop(0)
                     gone.process.terminate()
                     assert await exit_of(gone, GRACE_S) == 0
-                    balancer.backends.remove(gone.url)
+                    balancer.remove(gone.url)
                     running.append(await started_behind(balancer, stack))
 
             rolling = asyncio.create_task(roll())
