@@ -124,7 +124,8 @@ def judged_part(response: wire.Response, how: wire.Reasoning) -> tuple[str, Reas
     met: set[ReasoningFound] = {"none"}
     for message in response:
         if message.role == "tool":
-            turns, final = [*turns, *turns_of(message)], ""
+            turns += turns_of(message)
+            final = ""
             continue
         final, found = answer_in(message.content, how)
         met.add("removed" if found == "no_answer" and message.tool_calls else found)
