@@ -47,5 +47,5 @@ class SharedCache(Protocol[V]):
         ...
 
     def release(self, key: bytes) -> None:
-        """Not judged: releases the key, so that another process may try."""
+        """Not judged: releases the key, so that another process may try. Nothing where it is not held here."""
         ...

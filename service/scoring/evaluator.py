@@ -172,7 +172,11 @@ class Evaluator:
 
     async def _look_up(self, new: Sequence[NewQuery]) -> None:
         assert self._shared_lookup is not None
-        here = await self._shared_lookup.look_up(new)
+        try:
+            here = await self._shared_lookup.look_up(new)
+        except Exception as error:  # a bug, as a shared cache raises nothing: the waiters are answered all the same
+            self._submission.refuse(new, error)
+            raise
         if here:
             await self._submission.submit(here)
 

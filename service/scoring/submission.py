@@ -92,10 +92,14 @@ class Submission:
         except Exception as error:
             if reservation is not None:
                 reservation.settle(0)
-            for one in new:
-                one.flight.fail(error)
-            self._release(new)
+            self.refuse(new, error)
             raise
+
+    def refuse(self, new: Sequence[NewQuery], error: Exception) -> None:
+        """Whoever waits for these gets the error, and another process may judge them."""
+        for one in new:
+            one.flight.fail(error)
+        self._release(new)
 
     async def _render(
         self, new: Sequence[NewQuery], estimate: Estimate | None

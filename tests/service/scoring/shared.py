@@ -72,7 +72,9 @@ class Sharing:
         self._pool.values[key] = value
 
     def release(self, key: bytes) -> None:
-        assert self._pool.holders.pop(key) is self
+        if self._pool.holders.get(key) is not self:
+            return
+        del self._pool.holders[key]
         for member in self._pool.members:
             if watching := member.watched.pop(key, None):
                 self._pool.holders[key] = member

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from service.cache.shared import Lookup
 from service.clock import ManualClock, settle
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded, QuotaExceeded
-from service.modes.modes import Query
+from service.modes.modes import ModeResult, Query
 from service.rubrics.judgement import Verdict
 from service.scheduling import Scheduler, Tenant
 from service.scoring import rendering
@@ -142,3 +143,28 @@ async def test_requests_that_arrive_at_once_are_refused_before_rendering_where_a
         for request in (first, *requests):
             request.cancel()
         await asyncio.gather(first, *requests, return_exceptions=True)
+
+
+async def test_a_bug_in_the_shared_cache_answers_everybody_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, engine, looking = Pool(), FakeEngine(), asyncio.Event()
+    async with replica(engine, pool) as (scorer, sharing):
+        look_up = sharing.look_up
+
+        async def broken(keys: Sequence[bytes]) -> Lookup[ModeResult]:
+            await look_up(keys)  # the keys are held by now
+            await looking.wait()
+            raise IndexError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(sharing, "look_up", broken)
+            asked = [asyncio.create_task(scorer.score([candidate()], Options())) for _ in range(3)]
+            while scorer.evaluator.flights < 12:
+                await asyncio.sleep(0)
+            await settle()
+            looking.set()
+            await asyncio.wait(asked, timeout=30)
+        answers = [task.exception() if task.done() else "waits" for task in asked]
+        assert [type(answer) for answer in answers] == [IndexError] * 3
+        assert (scorer.evaluator.flights, pool.holders) == (0, {}), "another process may judge them"
+        [scored], _ = await scorer.score([candidate()], Options())
+    assert {judgement.status for judgement in scored.judgements} == {"ok"}
