@@ -85,7 +85,7 @@ class VerdictLedger:
         while (answered := self._next()) is not None:
             try:
                 written = self._writer.write(_entries(answered), answered.at_s)
-            except OSError as error:
+            except Exception as error:  # the disk's, or a bug: without this thread every later verdict would be lost
                 self._count("lost", answered.verdicts)
                 self._tell(error)
             else:
@@ -102,10 +102,12 @@ class VerdictLedger:
                 return self._waiting.popleft()
             return None
 
-    def _tell(self, error: OSError) -> None:
+    def _tell(self, error: Exception) -> None:
+        """A bug by its name alone: what it says may quote an answer."""
         if self._clock.now() >= self._quiet_until_s:
             self._quiet_until_s = self._clock.now() + _TELL_EVERY_S
-            log.warning("the ledger cannot be written, so verdicts are missing in it: %s", error.strerror or error)
+            why = (error.strerror or error) if isinstance(error, OSError) else type(error).__name__
+            log.warning("the ledger cannot be written, so verdicts are missing in it: %s", why)
 
 
 def _entries(answered: _Answered) -> Iterator[Entry]:

@@ -102,6 +102,33 @@ async def test_a_disk_that_fails_costs_no_request_and_is_counted(
     assert len(lines_in(tmp_path)) == 2
 
 
+def test_a_bug_costs_the_verdicts_of_one_answer_and_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Scored:
+        judgements = (None,) * 4
+        criteria = ()
+        rating = None
+
+    write, faults, counts = LedgerWriter.write, [KeyError("rest"), ValueError("rest")], Counter[str]()
+
+    def broken(writer: LedgerWriter, entries: Any, now_s: float) -> int:
+        if faults:
+            raise faults.pop()
+        return write(writer, [{"n": 1}] * 4, now_s)
+
+    monkeypatch.setattr(LedgerWriter, "write", broken)
+    ledger = VerdictLedger(tmp_path, 100_000, ManualClock(), lambda outcome, n: counts.update({outcome: n}))
+    ledger.start()
+    for _ in range(3):
+        ledger.record("a", "judge", "verdict", [], [Scored()])  # type: ignore[list-item]
+    ledger.stop()
+    assert counts == {"lost": 8, "written": 4}
+    assert [line.getMessage() for line in caplog.records] == [
+        "the ledger cannot be written, so verdicts are missing in it: ValueError"
+    ]
+
+
 def test_what_does_not_fit_the_queue_is_lost_and_counted_and_nobody_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
