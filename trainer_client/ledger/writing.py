@@ -122,4 +122,5 @@ def _tail_of(file: Path) -> Tail | None:
         link, line = chain.said_link(whole[-1]), wire.read_json(whole[-1])
     except wire.JsonFault:
         return None
-    return None if link is None else Tail(file.name, int(line["n"]), link)
+    number = line.get("n")
+    return Tail(file.name, number, link) if link is not None and type(number) is int else None
