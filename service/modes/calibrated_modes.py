@@ -74,9 +74,14 @@ def calibrated_levels(
 def _second_opinions(
     mode: VerdictMode | TextVerdictMode, modes: Iterable[JudgingMode], by_judge: Mapping[str, Calibration]
 ) -> list[str]:
-    kinds = ReasonedMode | TextReasonedMode
-    written = [one for one in modes if isinstance(one, kinds) and one.judge.layout == mode.judge.layout]
-    return [f"second {by_judge[id].name}" for id in (one.judge.uncalibrated for one in written) if id in by_judge]
+    """The calibrations of the written verdicts that this mode takes, of plain criteria and of levels."""
+    found: list[str] = []
+    for one in modes:
+        if isinstance(one, ReasonedMode | TextReasonedMode) and one.judge.layout == mode.judge.layout:
+            own, levels = by_judge.get(one.judge.uncalibrated), one.judge.level_calibration
+            found += [] if own is None else [f"second {own.name}"]
+            found += [] if levels is None else [f"second levels {levels.name}"]
+    return found
 
 
 def _check_served(calibration: Calibration, modes: Iterable[JudgingMode]) -> None:

@@ -9,8 +9,9 @@ import pytest
 from service.engine.fake import FakeEngine
 from service.errors import ConfigurationError
 from service.modes.calibrated_modes import calibrated_levels, calibrated_modes
+from service.modes.fingerprint import JudgeIdentity
 from service.modes.level_calibration import LevelCalibration
-from service.modes.modes import VerdictMode
+from service.modes.modes import ReasonedMode, VerdictMode
 from service.modes.registry import judging_modes
 from service.settings import ModeSettings
 from testkit.tokenizer_families import family
@@ -66,3 +67,20 @@ def test_one_of_another_judge_is_refused() -> None:
     modes = dict(judging_modes(FakeEngine().identity, family("qwen"), ModeSettings()))
     with pytest.raises(ConfigurationError, match="made for judge elsewhere, which reads no levels here"):
         calibrated_levels(modes, [made("elsewhere")])
+
+
+def test_who_takes_second_opinions_on_calibrated_levels_is_another_judge() -> None:
+    modes = dict(judging_modes(FakeEngine().identity, family("qwen"), ModeSettings(escalate_band=0.1)))
+    reasoned = modes["reasoned", "rubricd"]
+    assert isinstance(reasoned, ReasonedMode) and reasoned.readings.levels is not None
+    own = made(reasoned.readings.levels.judge.uncalibrated)
+
+    def verdict_by(*calibrations: LevelCalibration, escalates: bool = True) -> JudgeIdentity:
+        found = calibrated_modes(calibrated_levels(modes, calibrations), [], escalates=escalates)
+        return found["verdict", "rubricd"].judge
+
+    plain = modes["verdict", "rubricd"].judge
+    prints = {plain.fingerprint, *(verdict_by(one).fingerprint for one in (own, replace(own, name="other")))}
+    assert len(prints) == 3
+    assert verdict_by(own).uncalibrated == plain.fingerprint
+    assert verdict_by(own, escalates=False) == plain
