@@ -197,20 +197,22 @@ class ScoreRoute:
     ) -> AsyncGenerator[bytes, None]:
         """A line for each result, then the last one; kept for a replay once it is whole."""
         found: dict[int, Scored] = {}
-        lines: list[bytes] = []
+        sent: list[bytes] = []
         async with aclosing(job.scored()) as results:
             async for index, one in results:
                 found[index] = one
-                lines.append(translate.line(index, one, call.judge).model_dump_json().encode() + b"\n")
-                yield lines[-1]
+                line = translate.line(index, one, call.judge).model_dump_json().encode() + b"\n"
+                if running is not None:  # else nobody can ask for them again
+                    sent.append(line)
+                yield line
         scored = [found[index] for index in sorted(found)]
         request.state.summary = await self._record(call, scored, job.usage)
         count_use(self._dependencies.uses.of(call.team.name), len(scored), job.usage)
         end = translate.end(call.id, call.judge, call.scorer.trust_of(call.judge), scored, job.usage)
-        lines.append(end.model_dump_json().encode() + b"\n")
+        last = end.model_dump_json().encode() + b"\n"
         if running is not None:
-            await running.finish(b"".join(lines))
-        yield lines[-1]
+            await running.finish(b"".join([*sent, last]))
+        yield last
 
 
 def timing(usage: Usage) -> str:
