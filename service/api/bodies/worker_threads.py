@@ -26,5 +26,8 @@ class WorkerThreads:
         if small:
             return work()
         turn = self._turns.setdefault(team, asyncio.Lock())  # lives as long as someone waits for it
-        async with turn:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        await turn.acquire()
+        working = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        # Not when this is cancelled: the thread works on.
+        working.add_done_callback(lambda _: turn.release())
+        return await asyncio.shield(working)

@@ -33,6 +33,26 @@ async def test_a_team_has_one_work_at_a_time_and_leaves_a_thread_to_others() -> 
     assert most == [1]
 
 
+async def test_who_is_cancelled_keeps_the_teams_turn_until_the_thread_is_free() -> None:
+    threads, begun, go = WorkerThreads(), threading.Event(), threading.Event()
+
+    def held() -> None:
+        begun.set()
+        go.wait(10)
+
+    gone = asyncio.create_task(threads.run("a", held, small=False))
+    await asyncio.to_thread(begun.wait)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    mine = asyncio.create_task(threads.run("a", go.is_set, small=False))
+    await asyncio.sleep(0)
+    assert await threads.run("b", lambda: "done", small=False) == "done"
+    go.set()
+    assert await mine, "the thread of the first one was still busy"
+    assert await threads.run("a", lambda: 1, small=False) == 1
+
+
 async def test_an_error_of_the_work_is_the_callers_and_frees_its_turn() -> None:
     threads = WorkerThreads()
 
