@@ -111,11 +111,11 @@ def command_line() -> str:
         "flag, a setting or a file of the operator is wrong. `doctor` ends with 1 where `serve` could not start, "
         "`keys` with 2 where nothing was changed.\n"
     ]
-    parts += [f"## {name}\n\n```text\n{_help(parser)}```\n" for name, parser in _parsers()]
+    parts += [f"## {name}\n\n```text\n{_help(parser)}```\n" for name, parser in parsers()]
     return "\n".join(parts)
 
 
-def _parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Every command and subcommand with its parser, in the order of the help."""
     yield from commands_below("rubricd", command.parser(command.ALL))
     yield from commands_below("python -m service", service_parser())
@@ -128,6 +128,13 @@ def commands_below(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple
         if isinstance(action, argparse._SubParsersAction):
             for inner, own in action.choices.items():
                 yield from commands_below(f"{name} {inner}", own)
+
+
+def arguments(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str | None]]:
+    """The command's own arguments and the commands below it, by name, each with its line in the help."""
+    for action in parser._actions:
+        below = action._choices_actions if isinstance(action, argparse._SubParsersAction) else [action]
+        yield from ((one.dest, one.help) for one in below)
 
 
 def _help(parser: argparse.ArgumentParser) -> str:

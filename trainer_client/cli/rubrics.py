@@ -32,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     put.add_argument("name", metavar="NAME", help="its name: letters, digits, dots, underscores and hyphens")
     put.add_argument("file", metavar="FILE", help="its criteria as JSON, a Harbor judge.toml, or - for standard input")
     get = _action(actions, "get", "print a stored rubric as JSON", _get)
-    get.add_argument("ref", metavar="NAME@VERSION")
+    get.add_argument("ref", metavar="NAME@VERSION", help="the version to read")
     get.add_argument("--into", type=Path, metavar="FOLDER", help="store it as a file of this folder instead")
     listed = _action(actions, "list", "list what is stored, the newest first", _list)
     listed.add_argument("name", nargs="?", metavar="NAME", help="the versions of this rubric alone")
     listed.add_argument("--json", action="store_true", help="print it as JSON")
     remove = _action(actions, "remove", "remove one version", _remove)
-    remove.add_argument("ref", metavar="NAME@VERSION")
+    remove.add_argument("ref", metavar="NAME@VERSION", help="the version to remove")
 
 
 def _action(

@@ -59,7 +59,9 @@ class _Options(Strict):
 class WithoutOptions(_Options):
     """The aggregations whose formulas have nothing to choose."""
 
-    name: Literal["healthbench", "healthbench_clipped", "weighted_abs", "all_pass", "mean", "min", "gated"]
+    name: Literal["healthbench", "healthbench_clipped", "weighted_abs", "all_pass", "mean", "min", "gated"] = Field(
+        description="The aggregation."
+    )
 
 
 class CategoryWeights(_Options):
@@ -68,16 +70,16 @@ class CategoryWeights(_Options):
 
     _thing: ClassVar[str] = "a category"
 
-    essential: _Weight = 1.0
-    important: _Weight = 0.7
-    optional: _Weight = 0.3
-    pitfall: _Weight = 0.9
+    essential: _Weight = Field(default=1.0, description="The weight of an essential criterion.")
+    important: _Weight = Field(default=0.7, description="The weight of an important one.")
+    optional: _Weight = Field(default=0.3, description="The weight of an optional one.")
+    pitfall: _Weight = Field(default=0.9, description="The weight of a pitfall.")
 
 
 class RarExplicit(_Options):
     """Rubrics as Rewards: the mean, weighted by category."""
 
-    name: Literal["rar_explicit"]
+    name: Literal["rar_explicit"] = Field(description="The aggregation.")
     category_weights: CategoryWeights = Field(
         default=CategoryWeights(), description="What a criterion of each category weighs; left out: its default."
     )
@@ -86,14 +88,14 @@ class RarExplicit(_Options):
 class Conjunctive(_Options):
     """ProRubric: a dimension counts whole or not at all."""
 
-    name: Literal["conjunctive"]
+    name: Literal["conjunctive"] = Field(description="The aggregation.")
     tag: Id = Field(default="dimension", description="Criteria with one value of this tag count together or not.")
 
 
 class FactualGate(_Options):
     """RGR-GRPO: 1 where every factual criterion passes, else the weighted mean."""
 
-    name: Literal["factual_gate"]
+    name: Literal["factual_gate"] = Field(description="The aggregation.")
     tag: Id = Field(default="kind", description="The tag that says which criteria are factual.")
     tag_value: Id | None = Field(default="factual", description="Its value at those; null: any.")
 
@@ -101,7 +103,7 @@ class FactualGate(_Options):
 class Veto(_Options):
     """Rubicon: 0 where a criterion with the tag fails, else the weighted mean."""
 
-    name: Literal["veto"]
+    name: Literal["veto"] = Field(description="The aggregation.")
     tag: Id = Field(default="veto", description="The tag of the criteria that must pass.")
     tag_value: Id | None = Field(default=None, description="Its value at those; null: any.")
 
@@ -109,7 +111,7 @@ class Veto(_Options):
 class Caps(_Options):
     """Rubicon: a dimension counts in full from a share of it."""
 
-    name: Literal["caps"]
+    name: Literal["caps"] = Field(description="The aggregation.")
     tag: Id = Field(default="dimension", description="Criteria with one value of this tag are a dimension.")
     cap: float = Field(default=0.8, gt=0, le=1, description="The share of a dimension from which it counts in full.")
 
@@ -117,7 +119,7 @@ class Caps(_Options):
 class Saturation(_Options):
     """Rubicon: the later steps of a dimension count less."""
 
-    name: Literal["saturation"]
+    name: Literal["saturation"] = Field(description="The aggregation.")
     tag: Id = Field(default="dimension", description="Criteria with one value of this tag are a dimension.")
     half_saturation: _Weight = Field(
         default=0.5, description="The smaller, the less the later steps of a dimension count."

@@ -24,9 +24,9 @@ _CONTENT_FREE_CHARACTERS = 200
 class Interval(Answer):
     """A figure with its confidence interval of 95 %."""
 
-    value: float
-    low: float
-    high: float
+    value: float = Field(description="The figure itself.")
+    low: float = Field(description="The lower end of its interval.")
+    high: float = Field(description="The upper end of its interval.")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -38,17 +38,21 @@ class Interval(Answer):
 class Line(Answer):
     """A straight line on the log-odds: slope x logit P(met) + offset - prior_weight x logit P(met) of the prior."""
 
-    kind: Literal["line"] = "line"
-    slope: float = Field(default=1.0, ge=0)
-    offset: float = 0.0
-    prior_weight: float = Field(default=0.0, ge=0)
+    kind: Literal["line"] = Field(default="line", description="Tells a line from steps.")
+    slope: float = Field(default=1.0, ge=0, description="Below 1 it makes P(met) less sure, above 1 surer.")
+    offset: float = Field(default=0.0, description="Above 0 it makes P(met) larger everywhere.")
+    prior_weight: float = Field(
+        default=0.0, ge=0, description="How much of the prior's log-odds is taken off; 0: no prior is asked for."
+    )
 
 
 class Steps(Answer):
     """Isotonic: linear between its knots, which are pairs of the log-odds of P(met) and the calibrated P(met)."""
 
-    kind: Literal["steps"] = "steps"
-    knots: tuple[tuple[float, Share], ...] = Field(min_length=1)
+    kind: Literal["steps"] = Field(default="steps", description="Tells steps from a line.")
+    knots: tuple[tuple[float, Share], ...] = Field(
+        min_length=1, description="Pairs of log-odds and calibrated P(met), both rising."
+    )
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -62,17 +66,23 @@ class CalibrationCurve(Answer):
     """The curve of the criteria of one sign, or of one tag; of all that no curve before it is for, where it names
     neither."""
 
-    sign: Literal["positive", "negative"] | None = None
-    tag: tuple[str, str] | None = None
-    curve: Annotated[Line | Steps, Field(discriminator="kind")]
+    sign: Literal["positive", "negative"] | None = Field(
+        default=None, description="The sign of the points that it is for; null: it does not go by the sign."
+    )
+    tag: tuple[str, str] | None = Field(
+        default=None, description="Key and value of the tag that it is for; null: it does not go by a tag."
+    )
+    curve: Annotated[Line | Steps, Field(discriminator="kind")] = Field(description="What becomes of P(met).")
 
 
 class Prior(Answer):
     """A second query whose content is empty, so that its answer is the judge's bias: a criterion that says nothing
     about the same response, or an empty response to the same criterion."""
 
-    of: Literal["criterion", "response"]
-    text: str = Field(max_length=_CONTENT_FREE_CHARACTERS)
+    of: Literal["criterion", "response"] = Field(description="What is left empty in the second query.")
+    text: str = Field(
+        max_length=_CONTENT_FREE_CHARACTERS, description="The criterion that says nothing; empty for an empty response."
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -84,56 +94,60 @@ class Prior(Answer):
 class CalibrationData(Answer):
     """The labelled rows that it was made from."""
 
-    digest: Digest
-    criteria: int = Field(ge=0)
-    met: int = Field(ge=0)
+    digest: Digest = Field(description="The SHA-256 of the labels and of what they are about.")
+    criteria: int = Field(ge=0, description="Labelled criteria with a verdict.")
+    met: int = Field(ge=0, description="Those of them that are labelled as met.")
     groups: int = Field(ge=0, description="Prompts, by which folds and intervals are made.")
 
 
 class Gain(Answer):
     """By how much it lowers the error on rows that it was not fitted to. A negative number is a loss."""
 
-    log_loss: Interval
-    ece: Interval
+    log_loss: Interval = Field(description="By how much the log loss is lower.")
+    ece: Interval = Field(description="By how much the calibration error is lower.")
 
 
 class SignRates(Answer):
     """The judge's errors on criteria of one sign. A rate is null where no label could show it."""
 
-    met: int = Field(ge=0)
-    unmet: int = Field(ge=0)
-    false_positive: Interval | None
-    false_negative: Interval | None
+    met: int = Field(ge=0, description="Criteria of this sign that are labelled as met.")
+    unmet: int = Field(ge=0, description="Criteria of this sign that are labelled as not met.")
+    false_positive: Interval | None = Field(description="Share of the unmet ones that the judge calls met.")
+    false_negative: Interval | None = Field(description="Share of the met ones that the judge calls not met.")
     informedness: Interval | None = Field(description="1 - false positive rate - false negative rate.")
 
 
 class Certificate(Answer):
     """How good the calibrated judge is, measured on rows that its calibration was not fitted to."""
 
-    threshold: Share
-    criteria: int = Field(ge=1)
-    groups: int = Field(ge=1)
-    ece: Interval
-    log_loss: Interval
-    brier: Interval
-    positive: SignRates
-    negative: SignRates
+    threshold: Share = Field(description="P(met) from which a criterion counted as met.")
+    criteria: int = Field(ge=1, description="Labelled criteria with a verdict.")
+    groups: int = Field(ge=1, description="Prompts, by which the intervals are made.")
+    ece: Interval = Field(description="The calibration error, over ten bins of equal width.")
+    log_loss: Interval = Field(description="The log loss of P(met).")
+    brier: Interval = Field(description="The Brier score of P(met).")
+    positive: SignRates = Field(description="Errors on criteria with positive points.")
+    negative: SignRates = Field(description="Errors on criteria with negative points.")
 
 
 class Calibration(Answer):
     """The calibration of one judge in one mode, layout and prompt."""
 
     judge: Id = Field(description="The fingerprint of the judge without a calibration.")
-    model: str
-    mode: Literal["verdict", "reasoned"]
-    layout: Layout
+    model: str = Field(description="The judge's model, by its folder or name.")
+    mode: Literal["verdict", "reasoned"] = Field(description="The mode in which it was asked.")
+    layout: Layout = Field(description="The layout in which it was asked.")
     prompt: str | None = Field(default=None, description="The name of the judge's prompt, where it has one.")
-    method: Method
-    curves: tuple[CalibrationCurve, ...] = Field(min_length=1)
-    prior: Prior | None = None
-    data: CalibrationData
-    gain: Gain
-    certificate: Certificate
+    method: Method = Field(description="How P(met) is calibrated.")
+    curves: tuple[CalibrationCurve, ...] = Field(
+        min_length=1, description="Tried in this order; the last one is for all that no other is for."
+    )
+    prior: Prior | None = Field(
+        default=None, description="The second query that the curves need; null: they need none."
+    )
+    data: CalibrationData = Field(description="What it was made from.")
+    gain: Gain = Field(description="What it lowers, on rows that it was not fitted to.")
+    certificate: Certificate = Field(description="How good the judge is with it.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -158,14 +172,16 @@ class LevelCalibration(Answer):
     bias of each place, of criteria with as many options as a list of `biases` is long."""
 
     judge: Id = Field(description="The fingerprint of the judge's reading of levels, without a calibration.")
-    model: str
-    mode: Literal["verdict", "reasoned"]
-    method: Literal["none", "temperature", "vector"]
-    temperature: float = Field(gt=0)
-    biases: tuple[tuple[float, ...], ...] = ()
+    model: str = Field(description="The judge's model, by its folder or name.")
+    mode: Literal["verdict", "reasoned"] = Field(description="The mode in which it was asked.")
+    method: Literal["none", "temperature", "vector"] = Field(description="How the log-probabilities are calibrated.")
+    temperature: float = Field(gt=0, description="What the log-probabilities are divided by.")
+    biases: tuple[tuple[float, ...], ...] = Field(
+        default=(), description="One list for each number of options: what is added at each place."
+    )
     digest: Digest = Field(description="Of the labelled rows that it was made from.")
-    criteria: int = Field(ge=1)
-    groups: int = Field(ge=1)
+    criteria: int = Field(ge=1, description="Labelled criteria with a verdict.")
+    groups: int = Field(ge=1, description="Prompts, by which folds and intervals are made.")
     log_loss: Interval = Field(description="Of the labelled level, on rows that it was not fitted to.")
     gain: Interval = Field(description="By how much that is lower than without it.")
 
@@ -185,9 +201,15 @@ class LevelCalibration(Answer):
 class CalibrationFile(Answer):
     """A file with the calibrations of a deployment, one for each judge that it names, and those of its levels."""
 
-    format: Literal["rubricd-calibration-1"] = CALIBRATION_FORMAT
-    calibrations: tuple[Calibration, ...] = ()
-    levels: tuple[LevelCalibration, ...] = Field(default=(), exclude_if=lambda levels: not levels)
+    format: Literal["rubricd-calibration-1"] = Field(
+        default=CALIBRATION_FORMAT, description="Names the format, so that a file of another one is refused."
+    )
+    calibrations: tuple[Calibration, ...] = Field(
+        default=(), description="Those of P(met), at most one for each judge."
+    )
+    levels: tuple[LevelCalibration, ...] = Field(
+        default=(), exclude_if=lambda levels: not levels, description="Those of levels and choices, likewise."
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

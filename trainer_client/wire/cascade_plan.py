@@ -19,8 +19,8 @@ CASCADE_FORMAT: Literal["rubricd-cascade-1"] = "rubricd-cascade-1"
 class CascadeBand(Answer):
     """The values of P(met), both ends among them, at which a judge is unsure."""
 
-    low: Share
-    high: Share
+    low: Share = Field(description="The lower end.")
+    high: Share = Field(description="The upper end.")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -36,11 +36,11 @@ class CascadeJudge(Answer):
     """A judge of the cascade, as it was when the labels were judged."""
 
     name: str = Field(description="What tells it from the others of the plan.")
-    fingerprint: Id
-    model: str
-    mode: Literal["verdict", "reasoned"]
-    layout: Layout
-    prompt: str | None = None
+    fingerprint: Id = Field(description="Its fingerprint in this mode, layout and prompt.")
+    model: str = Field(description="Its model, by folder or name.")
+    mode: Literal["verdict", "reasoned"] = Field(description="The mode in which it was asked.")
+    layout: Layout = Field(description="The layout in which it was asked.")
+    prompt: str | None = Field(default=None, description="The judge's prompt; null: the mode has none to choose.")
     band: CascadeBand | None = Field(
         description="Where it is unsure, so that the next judge is asked. Null: each of its verdicts stands."
     )
@@ -53,8 +53,8 @@ class CascadePromise(Answer):
         description="`agreement`: the mean over prompts of the share of criteria on which the cascade agrees with the "
         "label is at least `level`. `loss`: it is less by at most `level` than that of the last judge alone."
     )
-    level: Share
-    delta: float = Field(gt=0, lt=1)
+    level: Share = Field(description="The share of which `kind` speaks.")
+    delta: float = Field(gt=0, lt=1, description="The probability with which the promise may fail.")
     prompts: int = Field(ge=1, description="Held out: they took no part in choosing the bands.")
     p_value: float = Field(ge=0, le=1, description="Of the hypothesis that the promise is not kept.")
 
@@ -62,9 +62,9 @@ class CascadePromise(Answer):
 class CascadeData(Answer):
     """The labelled rows that it was made from."""
 
-    digest: Digest
-    prompts: int = Field(ge=1)
-    criteria: int = Field(ge=1)
+    digest: Digest = Field(description="The SHA-256 of the labels and of what they are about.")
+    prompts: int = Field(ge=1, description="Prompts of these rows.")
+    criteria: int = Field(ge=1, description="Labelled criteria of these rows.")
 
 
 class CascadeSavings(Answer):
@@ -73,20 +73,22 @@ class CascadeSavings(Answer):
 
     last_judge: Interval = Field(description="The share of criteria that never reach the last judge.")
     last_judge_responses: Interval = Field(description="The share of responses of which none does.")
-    tokens: Interval | None = None
-    seconds: Interval | None = None
-    money: Interval | None = None
+    tokens: Interval | None = Field(default=None, description="The share of the last judge's tokens that is saved.")
+    seconds: Interval | None = Field(default=None, description="The share of the last judge's seconds that is saved.")
+    money: Interval | None = Field(default=None, description="The share of the last judge's cost that is saved.")
 
 
 class CascadePlan(Answer):
     """The judges in the order in which they are asked, the cheapest first, and what was promised and measured."""
 
-    format: Literal["rubricd-cascade-1"] = CASCADE_FORMAT
-    judges: tuple[CascadeJudge, ...] = Field(min_length=2, max_length=4)
-    promise: CascadePromise
-    data: CascadeData
+    format: Literal["rubricd-cascade-1"] = Field(
+        default=CASCADE_FORMAT, description="Names the format, so that a file of another one is refused."
+    )
+    judges: tuple[CascadeJudge, ...] = Field(min_length=2, max_length=4, description="The cheapest first.")
+    promise: CascadePromise = Field(description="What holds for it, and how surely.")
+    data: CascadeData = Field(description="What it was made from.")
     agreement: Interval = Field(description="Of the cascade with the labels, on the held-out prompts.")
-    saves: CascadeSavings
+    saves: CascadeSavings = Field(description="What it saves of the last judge's work.")
 
     @model_validator(mode="after")
     def _ends(self) -> Self:

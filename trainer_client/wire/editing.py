@@ -26,18 +26,18 @@ class ReadRubric(Answer):
     """What was read. Where nothing could be, `refused` says why in a sentence, and there are no criteria."""
 
     format: str | None = Field(description="Its name, such as `HealthBench`; null where nothing was read.")
-    criteria: list[Criterion]
+    criteria: list[Criterion] = Field(description="The criteria, empty where nothing was read.")
     prompt: str | list[Message] | None = Field(default=None, description="The row's conversation, if it has one.")
     responses: list[Response] = Field(default_factory=list, description="The row's responses, if it has some.")
-    reference: str | None = None
+    reference: str | None = Field(default=None, description="The row's reference answer, if it has one.")
     notes: list[str] = Field(default_factory=list, description="What a person should know about the reading.")
-    refused: str | None = None
+    refused: str | None = Field(default=None, description="Why nothing could be read; null where something was.")
 
 
 class FixRequest(Strict):
     """The body of `POST /v1/rubrics/fix`."""
 
-    rubric: Rubric
+    rubric: Rubric = Field(description="The rubric whose form is to be fixed.")
 
 
 class Fix(Answer):
@@ -49,4 +49,6 @@ class Fix(Answer):
 
 
 class FixResponse(Answer):
-    fixes: list[Fix]
+    """The answer of `POST /v1/rubrics/fix`."""
+
+    fixes: list[Fix] = Field(description="One for each criterion of which something was fixed.")

@@ -47,7 +47,7 @@ class Extract(Strict):
     """The judge writes a value that the response states, and `rule` compares it with the right one, which the judge
     never sees."""
 
-    type: ExtractType
+    type: ExtractType = Field(description="The kind of value.")
     instructions: Annotated[SaidText, Field(max_length=MAX_INSTRUCTIONS_CHARACTERS)] = Field(
         description="What to look for. The judge reads this in place of the criterion's `text`, so do not name the "
         "right value here."

@@ -28,42 +28,48 @@ class Limits(Answer):
 class JudgePrompt(Answer):
     """A prompt of mode `verdict` in layout `rubricd`, which a request names as `judge_prompt`."""
 
-    name: str
-    description: str
-    labels: list[str]
+    name: str = Field(description="What a request calls it.")
+    description: str = Field(description="What it is, in a line.")
+    labels: list[str] = Field(description="The words for met and not met.")
     reading: Literal["single", "opposite"] = Field(
         description="`opposite`: the criterion is asked twice, whether it is true and whether it is false."
     )
     examples: int = Field(description="Worked examples in it.")
     label_mass: float | None = Field(default=None, description="What its labels held on a canary, if tried.")
-    served: bool
+    served: bool = Field(description="Whether a request may name it.")
     reason: str | None = Field(default=None, description="Why it is not served.")
 
 
 class Unserved(Answer):
     """A mode, layout and prompt that this judge does not serve, and why."""
 
-    mode: Mode
-    layout: Layout
-    prompt: str | None = None
-    batch: Batch | None = Field(default=None, exclude_if=is_none)
-    reason: str
+    mode: Mode = Field(description="The mode.")
+    layout: Layout = Field(description="The layout.")
+    prompt: str | None = Field(default=None, description="The prompt; null: the mode has none to choose.")
+    batch: Batch | None = Field(
+        default=None, exclude_if=is_none, description="`all`: all criteria of a response in one document."
+    )
+    reason: str = Field(description="Why it is not served.")
 
 
 class Exam(Answer):
     """How a judge did in questions whose answers are known. A pair is one criterion about two responses, of which one
     meets it, and is right where that one has the larger P(met) or rating, or is preferred."""
 
-    mode: AnyMode
-    layout: Layout
-    prompt: str | None = None
-    batch: Batch | None = Field(default=None, exclude_if=is_none)
-    fingerprint: str
+    mode: AnyMode = Field(description="The mode that was examined.")
+    layout: Layout = Field(description="The layout that was examined.")
+    prompt: str | None = Field(
+        default=None, description="The prompt that was examined; null: the mode has none to choose."
+    )
+    batch: Batch | None = Field(
+        default=None, exclude_if=is_none, description="`all`: all criteria of a response in one document."
+    )
+    fingerprint: str = Field(description="The fingerprint of the judge in this way.")
     trust: Trust = Field(description="`failed`: the mode is not served in this layout.")
     reason: str | None = Field(description="What keeps the judge from being proven.")
-    questions: int
+    questions: int = Field(description="Questions that were asked.")
     answered: int = Field(description="Questions with a verdict.")
-    pairs: int
+    pairs: int = Field(description="Pairs that they make.")
     accuracy: Interval = Field(description="Share of pairs that are right, with its exact interval. Chance is 0.5.")
     auroc: float | None = Field(description="Over all questions; null where none was answered.")
     met_when_empty: float | None = Field(
@@ -92,11 +98,11 @@ class MoreWays(Answer):
     """What stands in the lists of the same names in `JudgeInfo`, of layouts that were added later: a client from before
     them refuses a list with a layout that it does not know."""
 
-    layouts: list[Layout]
-    judges: list[Judge]
-    unserved: list[Unserved]
-    exams: list[Exam]
-    calibrations: list[Calibration]
+    layouts: list[Layout] = Field(description="More of `layouts`.")
+    judges: list[Judge] = Field(description="More of `judges`.")
+    unserved: list[Unserved] = Field(description="More of `unserved`.")
+    exams: list[Exam] = Field(description="More of `exams`.")
+    calibrations: list[Calibration] = Field(description="More of `calibrations`.")
 
 
 class JudgeInfo(Answer):

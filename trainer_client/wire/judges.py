@@ -10,10 +10,10 @@ from trainer_client.wire.models import Answer, is_none
 class JudgeMember(Answer):
     """A judge inside a composition, in the mode, layout and prompt of the answer."""
 
-    name: str
+    name: str = Field(description="Its name in the deployment.")
     kind: str = Field(description="The engine that runs it, or the kind of composition that it is.")
-    model: str
-    fingerprint: str
+    model: str = Field(description="Its model, by folder or name.")
+    fingerprint: str = Field(description="Its fingerprint in this mode, layout and prompt.")
     members: list["JudgeMember"] = Field(default_factory=list, description="Empty unless it is a composition.")
 
 
@@ -31,11 +31,11 @@ class MemberResult(Answer):
 class DeployedJudge(Answer):
     """A judge that a request of this deployment may name as `judge`."""
 
-    name: str
+    name: str = Field(description="What a request calls it.")
     kind: str = Field(description="The engine that runs it, or the kind of composition that it is.")
-    model: str
+    model: str = Field(description="Its model, by folder or name.")
     fingerprint: str | None = Field(description="In its default mode, layout and prompt.")
-    ready: bool
+    ready: bool = Field(description="Whether it can judge now.")
     reason: str | None = Field(default=None, description="Why it cannot judge now, or which of its members cannot.")
     required: bool = Field(description="The service is ready while all of these can judge.")
     members: list[str] = Field(default_factory=list, description="By name; empty unless it is a composition.")

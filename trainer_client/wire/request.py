@@ -241,8 +241,10 @@ _OF_ONE_ITEM = frozenset({"response", "responses", "rubric"})
 class LintRequest(Strict):
     """The body of `POST /v1/rubrics/lint`."""
 
-    rubric: Rubric
-    aggregation: Aggregation = "healthbench"
+    rubric: Rubric = Field(description="The rubric to look at.")
+    aggregation: Aggregation = Field(
+        default="healthbench", description="The aggregation that it is for, since some findings depend on it."
+    )
     reference: str | None = Field(
         default=None, description="The prompt's reference answer, to find criteria that copy it."
     )

@@ -201,6 +201,8 @@ class StreamEnd(Answer):
 
 
 class Place(Answer):
+    """What is wrong with a request in one place of its body."""
+
     loc: list[str | int] = Field(description="The path into the body.")
     msg: str = Field(description="What to change there.")
 
@@ -213,19 +215,25 @@ class Problem(Answer):
     status: int = Field(description="That of HTTP.")
     detail: str = Field(description="What happened, and what to do.")
     request_id: str = Field(description="As in the log.")
-    errors: list[Place] = Field(default_factory=list)
+    errors: list[Place] = Field(
+        default_factory=list, description="The places in the body that are wrong, where there are some."
+    )
 
 
 class Finding(Answer):
     """Something about a rubric that a person should look at. `criterion` is null for the rubric as a whole."""
 
-    code: str
-    severity: Literal["error", "warning"]
-    criterion: str | None
+    code: str = Field(description="Names the rule that found it.")
+    severity: Literal["error", "warning"] = Field(
+        description="`error`: it cannot be meant so; `warning`: a person should look."
+    )
+    criterion: str | None = Field(description="The criterion's id; null for the rubric as a whole.")
     message: str = Field(description="`why` and `remedy` in one sentence.")
     why: str = Field(default="", description="What is wrong; empty from a service that is older than the field.")
     remedy: str = Field(default="", description="What to do.")
 
 
 class LintResponse(Answer):
-    findings: list[Finding]
+    """The answer of `POST /v1/rubrics/lint`."""
+
+    findings: list[Finding] = Field(description="Those of the whole rubric first, then by criterion in its order.")

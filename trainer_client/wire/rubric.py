@@ -237,7 +237,12 @@ class Rubric(Strict):
     where both are there, the criteria are those of the version that `ref` names.
     """
 
-    criteria: list[Criterion] = Field(default_factory=list, min_length=1, exclude_if=lambda criteria: not criteria)
+    criteria: list[Criterion] = Field(
+        default_factory=list,
+        min_length=1,
+        exclude_if=lambda criteria: not criteria,
+        description="The criteria, at least one.",
+    )
     ref: str | None = Field(
         default=None,
         description="A stored rubric, `name@version`; see `PUT /v1/rubrics/{name}`.",

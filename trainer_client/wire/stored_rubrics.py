@@ -79,7 +79,7 @@ def check_name(name: str) -> str:
 class StoredVersion(Answer):
     """One version of a stored rubric."""
 
-    name: str
+    name: str = Field(description="The rubric's name.")
     version: str = Field(description="The first 16 digits of the SHA-256 of its canonical JSON.")
     ref: str = Field(description="What `rubric: {ref}` names it by: `name@version`.")
     bytes: int = Field(description="The bytes of its canonical JSON.")
@@ -96,7 +96,7 @@ class PutRubric(StoredVersion):
 class StoredVersions(Answer):
     """The versions of one rubric, or of all, the newest first, and how much of the team's room they take."""
 
-    versions: list[StoredVersion]
+    versions: list[StoredVersion] = Field(description="The newest first.")
     stored: int = Field(description="The versions that the team has stored, of all its rubrics.")
     stored_bytes: int = Field(description="Their bytes.")
     max_stored: int = Field(description="The versions that a team may store.")

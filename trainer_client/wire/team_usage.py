@@ -8,10 +8,12 @@ from trainer_client.wire.models import Answer
 class Quota(Answer):
     """The limits of a team; null is no limit."""
 
-    tokens_per_minute: int | None
-    concurrent_tokens: int | None
-    requests_per_minute: int | None
-    rule_seconds_per_minute: int | None
+    tokens_per_minute: int | None = Field(description="Judge tokens of a minute.")
+    concurrent_tokens: int | None = Field(description="Judge tokens that its requests may hold at a time.")
+    requests_per_minute: int | None = Field(
+        description="Requests of a minute, where each further MiB of a body counts as one."
+    )
+    rule_seconds_per_minute: int | None = Field(description="Seconds of rule checks of a minute.")
 
 
 class CriterionDivergence(Answer):
@@ -28,12 +30,12 @@ class CriterionDivergence(Answer):
 class TeamUsage(Answer):
     """The answer of `GET /v1/usage`: a team's own quota, and what it used in this process since that started."""
 
-    team: str
-    quota: Quota
+    team: str = Field(description="The name of the key's team.")
+    quota: Quota = Field(description="What it may use.")
     reserved_tokens: int = Field(description="Judge tokens of the team's quota that its requests hold now.")
-    responses: int
+    responses: int = Field(description="Responses that were scored for the team.")
     judgements: int = Field(description="Queries that the judge answered for the team.")
-    cache_hits: int
+    cache_hits: int = Field(description="Queries that a cache answered.")
     deduplicated: int = Field(description="Queries that waited for an equal one.")
     tokens: int = Field(description="Tokens that the judge computed and wrote.")
     cost: float | None = Field(

@@ -25,8 +25,8 @@ _CALL = frozenset({"id", "type", "index", "function"})
 class ToolCall(Strict):
     """A call that the assistant makes. `{function: {name, arguments}}` and an object of arguments are read, too."""
 
-    name: str = Field(max_length=MAX_TEXT_CHARACTERS)
-    arguments: str = ""
+    name: str = Field(max_length=MAX_TEXT_CHARACTERS, description="The tool's name.")
+    arguments: str = Field(default="", description="Its arguments, as a text.")
 
     @model_validator(mode="before")
     @classmethod
@@ -46,9 +46,11 @@ class ToolCall(Strict):
 class Message(Strict):
     """One turn. `content` may be null where there are `tool_calls`, or a list of parts of text."""
 
-    role: Role
-    content: str
-    tool_calls: list[ToolCall] | None = Field(default=None, max_length=MAX_TURNS)
+    role: Role = Field(description="Who speaks.")
+    content: str = Field(description="What is said.")
+    tool_calls: list[ToolCall] | None = Field(
+        default=None, max_length=MAX_TURNS, description="The assistant's calls of tools in this turn."
+    )
     name: str | None = Field(default=None, max_length=MAX_ID_CHARACTERS, description="Of a tool, the one that answers.")
 
     @model_validator(mode="before")
@@ -62,7 +64,7 @@ class Message(Strict):
 class ResponseTurn(Message):
     """One turn of a response that is a trajectory: the policy's own, or what a tool answered."""
 
-    role: Literal["assistant", "tool"]
+    role: Literal["assistant", "tool"] = Field(description="Who speaks: the policy, or a tool that answers it.")
 
 
 def _plain(turn: dict[str, Any]) -> dict[str, Any]:

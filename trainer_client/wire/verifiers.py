@@ -11,14 +11,17 @@ from trainer_client.wire.models import MAX_TEXT_CHARACTERS, Strict, Text, says_s
 class _Rule(Strict):
     """`on` says what a rule looks at in a trajectory: the assistant's `final` text, as by default, or `all` it says."""
 
-    on: Literal["final", "all"] | None = None
+    on: Literal["final", "all"] | None = Field(
+        default=None,
+        description="What it looks at in a trajectory: the assistant's `final` text (as null), or `all` that it says.",
+    )
 
 
 class MathVerify(_Rule):
     """Met when the response's final answer equals `gold` mathematically (math-verify library)."""
 
-    rule: Literal["math_verify"]
-    gold: Text
+    rule: Literal["math_verify"] = Field(description="The rule.")
+    gold: Text = Field(description="The right answer, as LaTeX or plain text.")
 
     @field_validator("gold")
     @classmethod
@@ -31,33 +34,33 @@ class MathVerify(_Rule):
 class Regex(_Rule):
     """Met when `pattern` is found anywhere in the response (`regex` library syntax, with a time limit)."""
 
-    rule: Literal["regex"]
-    pattern: Text
-    ignore_case: bool = False
+    rule: Literal["regex"] = Field(description="The rule.")
+    pattern: Text = Field(description="What is searched for.")
+    ignore_case: bool = Field(default=False, description="Whether capital and small letters are equal.")
 
 
 class Contains(_Rule):
     """Met when the response contains `text`."""
 
-    rule: Literal["contains"]
-    text: Text
-    ignore_case: bool = True
+    rule: Literal["contains"] = Field(description="The rule.")
+    text: Text = Field(description="What the response has to contain.")
+    ignore_case: bool = Field(default=True, description="Whether capital and small letters are equal.")
 
 
 class Choice(_Rule):
     """Met when the response's last stated choice (`Answer: B`, `\\boxed{B}`, a lone letter) is `gold`."""
 
-    rule: Literal["choice"]
-    gold: str = Field(pattern=r"^[A-Za-z]$")
+    rule: Literal["choice"] = Field(description="The rule.")
+    gold: str = Field(pattern=r"^[A-Za-z]$", description="The letter of the right choice.")
 
 
 class Length(_Rule):
     """Met when the response's length lies in `min`..`max`, both inclusive."""
 
-    rule: Literal["length"]
-    min: int | None = Field(default=None, ge=0)
-    max: int | None = Field(default=None, ge=0)
-    unit: Literal["words", "characters"] = "words"
+    rule: Literal["length"] = Field(description="The rule.")
+    min: int | None = Field(default=None, ge=0, description="The least length; null: there is none.")
+    max: int | None = Field(default=None, ge=0, description="The greatest length; null: there is none.")
+    unit: Literal["words", "characters"] = Field(default="words", description="What is counted.")
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -71,8 +74,8 @@ class Length(_Rule):
 class JsonSchema(_Rule):
     """Met when the whole response is a JSON document that satisfies the schema (draft 2020-12)."""
 
-    rule: Literal["json_schema"]
-    json_schema: dict[str, Any] = Field(alias="schema")
+    rule: Literal["json_schema"] = Field(description="The rule.")
+    json_schema: dict[str, Any] = Field(alias="schema", description="The schema that the document has to satisfy.")
 
     @field_validator("json_schema")
     @classmethod
@@ -85,9 +88,9 @@ class JsonSchema(_Rule):
 class Exact(_Rule):
     """Met when the response equals `gold`, white space at the ends aside."""
 
-    rule: Literal["exact"]
-    gold: str = Field(max_length=MAX_TEXT_CHARACTERS)
-    ignore_case: bool = False
+    rule: Literal["exact"] = Field(description="The rule.")
+    gold: str = Field(max_length=MAX_TEXT_CHARACTERS, description="What the response has to be.")
+    ignore_case: bool = Field(default=False, description="Whether capital and small letters are equal.")
 
 
 Verifier = Annotated[MathVerify | Regex | Contains | Choice | Length | JsonSchema | Exact, Field(discriminator="rule")]
