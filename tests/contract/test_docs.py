@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import get_args
 
@@ -153,6 +154,13 @@ def test_the_changelog_names_what_exists_by_its_new_name_only() -> None:
         assert [name for name in _names(new) if name not in pages] == [], where
         if where in ("setting", "metric", "alert"):
             assert [name for name in _names(old) if name in pages] == [], where
+
+
+def test_the_changelog_has_the_version_that_the_package_says() -> None:
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", changelog, re.M)
+    assert headings[0] == "Unreleased" and re.fullmatch(rf"{re.escape(package)} - \d{{4}}-\d\d-\d\d", headings[1])
 
 
 def _names(cell: str) -> list[str]:
