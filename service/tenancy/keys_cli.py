@@ -1,7 +1,8 @@
 """The keys command makes, lists and revokes the keys of teams in the teams file: `python -m service keys`.
 
 Guarantees: a key is printed once and never stored, the file holds its SHA-256; a file is replaced as a whole, by one
-that the service would accept, or left as it was; two operators at the same time both succeed.
+that the service would accept, or left as it was; two operators at the same time both succeed. Where there is no file
+the first key makes it, with its team; a team is added to no other file, as its name may be misspelt.
 """
 
 import argparse
@@ -88,7 +89,10 @@ def _new(args: argparse.Namespace, file: Path) -> None:
         today = datetime.fromtimestamp(SystemClock().wall(), UTC).date()
         return [*keys, {"sha256": digest, "created": today.isoformat() if file.suffix == ".json" else today}]
 
-    _edit(file, args.team, add)
+    is_new = not file.exists()
+    _edit(file, args.team, add, begins=True)
+    if is_new:
+        print(f"made the teams file {file}, with team {args.team}", file=sys.stderr)
     print(key)
     print(
         f"This is the only time this key is shown. Team {args.team} sends it as `Authorization: Bearer KEY`.\n"
@@ -146,13 +150,16 @@ def _team(document: Any, name: str, file: Path) -> Any:
         if team["name"] == name:
             return team
     known = ", ".join(team["name"] for team in document["teams"])
-    raise _Refused(f"there is no team {name} in {file}; there are: {known}")
+    raise _Refused(
+        f"there is no team {name} in {file}; there are: {known}; for a new one add its line `- name: {name}`"
+    )
 
 
-def _edit(file: Path, team: str, change: Callable[[list[Any]], list[Any]]) -> None:
-    """Gives the team other keys. Raises ConfigurationError, OSError, and what `change` raises."""
+def _edit(file: Path, team: str, change: Callable[[list[Any]], list[Any]], *, begins: bool = False) -> None:
+    """Gives the team other keys, in a new file where there is none and it `begins` one. Raises ConfigurationError,
+    OSError, and what `change` raises."""
     with _locked(file.parent):
-        raw = teams_file.read(file)
+        raw = _first(file, team) if begins and not os.path.lexists(file) else teams_file.read(file)
         teams_file.parse(raw, file)
         document, write = _document(raw, file)
         entry = _team(document, team, file)
@@ -164,6 +171,13 @@ def _edit(file: Path, team: str, change: Callable[[list[Any]], list[Any]]) -> No
         changed = write(document)
         teams_file.parse(changed, file)
         _replace(file, changed)
+
+
+def _first(file: Path, team: str) -> bytes:
+    """A file with this team alone."""
+    return (
+        json.dumps({"teams": [{"name": team}]}) if file.suffix == ".json" else f'teams:\n  - name: "{team}"\n'
+    ).encode()
 
 
 @contextmanager
@@ -199,14 +213,16 @@ def _document(raw: bytes, file: Path) -> tuple[Any, Callable[[Any], bytes]]:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Replaces the file as a whole or not at all. Its mode and owner stay."""
-    before = file.stat()
+    """Replaces the file as a whole or not at all. Its mode and owner stay; a new one may be read by everybody, as the
+    service runs as a user of its own."""
+    before = file.stat() if file.exists() else None
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(descriptor, "wb") as out:
             out.write(content)
-            os.fchown(descriptor, before.st_uid, before.st_gid)
-            os.fchmod(descriptor, before.st_mode & 0o7777)
+            if before is not None:
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+            os.fchmod(descriptor, 0o644 if before is None else before.st_mode & 0o7777)
             out.flush()
             os.fsync(descriptor)
         os.replace(name, file)

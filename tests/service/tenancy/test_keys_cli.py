@@ -84,6 +84,25 @@ def test_comments_and_lines_stay(file: Path, capsys: pytest.CaptureFixture[str])
     assert [line for line in TEXT.splitlines() if line not in lines] == []
 
 
+@pytest.mark.parametrize("name", ["teams.yaml", "teams.json"])
+def test_the_first_key_makes_the_file(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `serve` and the doctor say of a file that is missing. A second team is not added: its name may be misspelt."""
+    file = tmp_path / name
+    assert main(["new", "123", "--teams", str(file)]) == 0
+    made = capsys.readouterr()
+    assert (team_of(file, made.out.strip()), f"made the teams file {file}" in made.err) == ("123", True)
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert team_of(file, new(file, "123", capsys)) == "123"
+    assert "made the teams file" not in capsys.readouterr().err
+    assert "there is no team law" in refused(["new", "law", "--teams", str(file)], capsys)
+
+
+def test_a_name_that_no_team_may_have_makes_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("other", "Law", "", 'a"', "a\n  - name: b"):
+        assert "is wrong" in refused(["new", name, "--teams", str(tmp_path / "teams.yaml")], capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_others_may_write_is_warned_of(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new(file, "law", capsys)
     file.chmod(0o666)
@@ -130,7 +149,10 @@ def test_what_cannot_be_done_is_said(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "there are: medicine, law" in refused(["new", "art", "--teams", str(file)], capsys)
-    assert "none.yaml" in refused(["new", "law", "--teams", str(tmp_path / "none.yaml")], capsys)
+    assert "`- name: art`" in refused(["new", "art", "--teams", str(file)], capsys)
+    for action in ("list", "revoke"):
+        said = refused([action, "law", "--teams", str(tmp_path / "none.yaml")], capsys)
+        assert "none.yaml" in said and "`python -m service keys new TEAM` makes one" in said
     assert "folder" in refused(["new", "law", "--teams", str(tmp_path / "no" / "none.yaml")], capsys)
     monkeypatch.delenv("RUBRICD_TEAMS", raising=False)
     assert "RUBRICD_TEAMS" in refused(["new", "law"], capsys)
