@@ -32,6 +32,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield machine.check_packages(settings, own)
     yield from asyncio.run(judges.check_judges(settings))
     yield asyncio.run(surroundings.check_redis(settings))
+    yield surroundings.check_folders(settings)
     yield surroundings.check_port(settings)
     yield surroundings.check_connections(settings, descriptor_limit())
     yield surroundings.check_teams(settings)

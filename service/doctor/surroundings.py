@@ -3,17 +3,23 @@
 Guarantees: a port that was tried is free again.
 """
 
+import os
+import shutil
+from pathlib import Path
+
 from service.clock import SystemClock
-from service.doctor.findings import Finding, host_of
+from service.doctor.findings import Finding, gib, host_of
 from service.errors import ConfigurationError
 from service.http.limits import connection_limits
 from service.http.listener import authority, open_listener
 from service.redis_client import RedisClient
 from service.server import check_host
-from service.settings import Settings
+from service.settings import PrometheusSettings, Settings
 from service.tenancy import teams_file
 
 _CONNECT_S = 5.0
+_RUBRIC_BYTES = 1_048_576
+"""The largest rubric that is stored."""
 
 
 async def check_redis(settings: Settings) -> Finding:
@@ -57,6 +63,38 @@ def check_port(settings: Settings) -> Finding:
     except ConfigurationError as error:
         return Finding("Port", "error", where, str(error))
     return Finding("Port", "ok", f"{where} {'is' if len(ports) == 1 else 'are'} free")
+
+
+def check_folders(settings: Settings) -> Finding:
+    """Checks whether the service may write where the settings say, and has room for what it begins with there."""
+    begins = {"ledger": (settings.ledger, settings.ledger_file_bytes), "rubrics": (settings.rubrics, _RUBRIC_BYTES)}
+    named = {name: (folder, size) for name, (folder, size) in begins.items() if folder is not None}
+    wrong = [f"`{name}` is {folder}, {why}" for name, (folder, _) in named.items() if (why := _unusable(folder))]
+    metrics = PrometheusSettings().prometheus_multiproc_dir
+    if metrics is not None and (why := _unusable(metrics) if metrics.exists() else "which is not there"):
+        wrong.append(f"PROMETHEUS_MULTIPROC_DIR is {metrics}, {why}")
+    if wrong:
+        return Finding("Folders", "error", "; ".join(wrong), "choose another folder, or give this user the right to it")
+    free = {name: (shutil.disk_usage(_nearest(folder)).free, size) for name, (folder, size) in named.items()}
+    said = "; ".join(f"{name} {named[name][0]}, {gib(room)} free" for name, (room, _) in free.items())
+    if any(room < size for room, size in free.values()):
+        return Finding("Folders", "warning", said, "make room there: what does not fit is lost, or refused with 503")
+    return Finding("Folders", "ok", said or "none is written to")
+
+
+def _unusable(folder: Path) -> str | None:
+    """Why nothing can be written there; None where it can. A folder that is missing is made at the start."""
+    there = _nearest(folder)
+    if not there.is_dir():
+        return "which is no folder" if there == folder.absolute() else f"and {there} is no folder"
+    if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        return "which cannot be written to"
+    return None
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the first one above it that there is."""
+    return next(one for one in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(one))
 
 
 def check_connections(settings: Settings, descriptors: int) -> Finding:

@@ -1,10 +1,13 @@
 """Tests of the doctor: each finding, when all is well and when it is not."""
 
 import json
+import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -235,6 +238,30 @@ def test_the_port_of_the_metrics_is_looked_at_too() -> None:
     assert_says(open_to_all, "error", "0.0.0.0:0", "teams")
 
 
+def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_says(surroundings.check_folders(settings()), "ok", "none is written to")
+    ledger, file = tmp_path / "a" / "b", tmp_path / "file"
+    assert_says(surroundings.check_folders(settings(ledger=ledger)), "ok", f"ledger {ledger}, ", "GiB free")
+    assert not ledger.parent.exists()  # it changes nothing
+    file.touch()
+    below = surroundings.check_folders(settings(ledger=file, rubrics=file / "x"))
+    assert_says(
+        below, "error", f"`ledger` is {file}, which is no folder; `rubrics` is {file}/x, and {file} is", "choose"
+    )
+    monkeypatch.setattr(os, "access", lambda folder, mode: folder != tmp_path)
+    assert_says(surroundings.check_folders(settings(rubrics=tmp_path)), "error", "cannot be written to", "the right")
+    monkeypatch.undo()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    assert_says(surroundings.check_folders(settings(ledger=ledger)), "warning", "0.0 GiB free", "make room there")
+
+
+def test_the_folder_of_prometheus_client_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "none"))
+    assert_says(surroundings.check_folders(settings()), "error", "PROMETHEUS_MULTIPROC_DIR is", "choose another folder")
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    assert_says(surroundings.check_folders(settings()), "ok", "none is written to")
+
+
 def test_connections() -> None:
     assert_says(surroundings.check_connections(settings(), 10_000), "ok", "4096 at a time")
     few = surroundings.check_connections(settings(), 1024)
@@ -294,7 +321,7 @@ def test_the_exit_status_says_whether_the_service_could_start(capsys: pytest.Cap
     assert doctor.doctor(settings(engine="fake", port=0)) == 0
     well = capsys.readouterr().out
     assert [line.split()[1] for line in well.splitlines() if line and line[0] != " "][:-1] == [
-        "Python", "Machine", "GPU", "Packages", "Judge", "Files", "Redis", "Port", "Connections", "Teams"
+        "Python", "Machine", "GPU", "Packages", "Judge", "Files", "Redis", "Folders", "Port", "Connections", "Teams"
     ]  # fmt: skip
     assert doctor.doctor(settings(engine="fake", host="0.0.0.0", redis_url="redis://u:hidden@127.0.0.1:1")) == 1
     out = capsys.readouterr().out
