@@ -43,7 +43,7 @@ _TIMEOUT_PARTS = 10
 _CLOSE_S = 5.0
 _URL_FORMS = (
     "write redis://, rediss:// or unix://, redis+cluster://host:port or rediss+cluster://host:port, "
-    "or redis+sentinel://host:port,host:port/master_name"
+    "or redis+sentinel://host:port,host:port/master_name; write / # ? @ % of a password as %2F %23 %3F %40 %25"
 )
 
 
@@ -280,7 +280,7 @@ def _client(url: str) -> tuple[Redis | RedisCluster, Sentinel | None]:
             int(parts.path.strip("/"))
         return Redis.from_url(url, **options), None
     except (ValueError, TypeError, RedisError) as error:
-        raise ConfigurationError(f"the Redis URL cannot be used: {_URL_FORMS}") from error
+        raise ConfigurationError(f"`redis_url` cannot be used: {_URL_FORMS}") from error
 
 
 def _by_sentinel(parts: SplitResult, options: dict[str, Any]) -> tuple[Redis, Sentinel]:

@@ -193,7 +193,9 @@ def _verdict_ledger(settings: LedgerSettings, clock: Clock, telemetry: Telemetry
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigurationError(f"`ledger` is {folder}, which cannot be made: {error.strerror}") from error
+        raise ConfigurationError(
+            f"`ledger` is {folder}, which cannot be made: {error.strerror}; choose another folder"
+        ) from error
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise ConfigurationError(f"`ledger` is {folder}, which cannot be written to; choose another folder")
     return VerdictLedger(folder, settings.ledger_file_bytes, clock, telemetry.count_ledger)

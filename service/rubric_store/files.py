@@ -30,7 +30,9 @@ class FileRubricStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigurationError(f"`rubrics` is {folder}, which cannot be made: {error.strerror}") from error
+            raise ConfigurationError(
+                f"`rubrics` is {folder}, which cannot be made: {error.strerror}; choose another folder"
+            ) from error
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             raise ConfigurationError(f"`rubrics` is {folder}, which cannot be written to; choose another folder")
 

@@ -7,6 +7,16 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 _NUMBERS = {int, float}
 
 
+def fits_a_header(key: str | None) -> str | None:
+    """The key. Raises ValueError where no HTTP header can carry it."""
+    if key is not None and not (key and all("!" <= character <= "~" for character in key)):
+        raise ValueError(
+            "it is empty or holds white space, a line break or a character outside ASCII, which no HTTP header can "
+            "carry; take it out (the last line break of a file comes along easily)"
+        )
+    return key
+
+
 class Floor(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

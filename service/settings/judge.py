@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, field_validator
 
-from service.settings.floor import Floor
+from service.settings.floor import Floor, fits_a_header
 
 EngineName = Literal["auto", "chat", "decisions", "fake", "local", "remote", "vllm"]
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -160,12 +160,7 @@ class EngineSettings(LabelSettings):
     @field_validator("remote_key", "decisions_key", "chat_key")
     @classmethod
     def _fits_a_header(cls, key: str | None) -> str | None:
-        if key is not None and not (key and all("!" <= character <= "~" for character in key)):
-            raise ValueError(
-                "it is empty or holds white space, a line break or a character outside ASCII, which no HTTP header can "
-                "carry; take it out (the last line break of a file comes along easily)"
-            )
-        return key
+        return fits_a_header(key)
 
 
 class ModeSettings(LabelSettings):

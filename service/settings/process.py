@@ -1,11 +1,13 @@
 """The settings of the process: what it tells, where it listens, what connections may take."""
 
+import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from service.settings.floor import Floor
+from service.settings.floor import Floor, fits_a_header
 
 
 class DeploymentSettings(Floor):
@@ -39,6 +41,21 @@ class ObservabilitySettings(Floor):
         default="text", description="Log lines are `text` for a person, or `json` for a machine, one object a line."
     )
 
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_a_web_address(cls, url: str | None) -> str | None:
+        """The exporter would try anything else again and again, and send nothing."""
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:  # its port is no number
+            usable = False
+        if not usable:
+            raise ValueError("write the collector's base URL with its scheme, such as http://collector:4318")
+        return url
+
 
 class LedgerSettings(Floor):
     """The ledger of verdicts."""
@@ -63,7 +80,6 @@ class ServerSettings(Floor):
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on. 0: any free port.")
     root_path: str = Field(
         default="",
-        pattern=r"^(/[A-Za-z0-9._~-]+)*\z",
         description="The path below which a proxy shows the service, such as `/judge`. It may take the path off or "
         "leave it on.",
     )
@@ -118,3 +134,17 @@ class ServerSettings(Floor):
         description="After `stall_timeout_s` a body must have arrived, and an answer been read, at this rate.",
     )
     drain_s: float = Field(default=30.0, ge=0, description="Accepted work has this many seconds to finish at shutdown.")
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_path(cls, path: str) -> str:
+        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path):
+            raise ValueError(
+                "write a path such as /judge: with a slash before each part, none at the end, and no blanks"
+            )
+        return path
+
+    @field_validator("metrics_key")
+    @classmethod
+    def _can_be_sent(cls, key: str | None) -> str | None:
+        return fits_a_header(key)

@@ -44,6 +44,19 @@ EARLY = [
     Mistake("teams file missing", "serve --teams {folder}/none.yaml", "`python -m service keys new TEAM` makes one"),
     Mistake("teams file wrong", "serve --teams {folder}/teams.yaml", "line 2: not YAML 1.2 of plain values"),
     Mistake("Redis by a web address", "serve --redis-url http://redis", "write redis://, rediss:// or unix://"),
+    Mistake("collector without a scheme", "serve --otlp-endpoint collector:4318", "such as http://collector:4318"),
+    Mistake("path with a slash at its end", "serve --root-path /judge/", "`root_path`: write a path such as /judge"),
+    Mistake(
+        "key of the metrics with a line break",
+        "serve",
+        "of a file comes along",
+        "RUBRICD_METRICS_KEY=0123456789abcdef\n",
+    ),
+    Mistake("ledger in a file", "serve --engine fake --port 0 --ledger {folder}/teams.yaml", "choose another folder"),
+    Mistake("rubrics in a file", "serve --engine fake --port 0 --rubrics {folder}/teams.yaml", "choose another folder"),
+    Mistake(
+        "password with a hash sign", "serve", "of a password as %2F %23", "RUBRICD_REDIS_URL=redis://:a#b@redis:6379/0"
+    ),
     Mistake("one label", "serve --labels Yes", "`labels`: must be two labels, such as Yes,No"),
 ]
 LATE = [
