@@ -25,7 +25,7 @@ _REMEDIES = {
     "auth": "it refuses the user or the password: correct them in `redis_url` (redis://user:password@host)",
     "forbidden": "its user may not do what this service does: let it (operations.md lists the commands and keys)",
     "database": "it has no database of this number: correct the number at the end of `redis_url`",
-    "oom": "its memory is full: set its `maxmemory-policy allkeys-lru`, or give it more",
+    "oom": "its memory is full: set its `maxmemory-policy volatile-lru`, or give it more",
     "readonly": "it is a replica, which takes no writes: name its master or a sentinel in `redis_url`",
     "misconf": "it refuses writes, because it cannot save them or has too few replicas: its own log says why",
 }

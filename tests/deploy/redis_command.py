@@ -15,7 +15,8 @@ _PASSWORD = "correcthorse"
 
 
 def answers(command: Sequence[str], folder: Path) -> None:
-    """It wants the password, drops what was not used for long, saves nothing, and shows no password among processes."""
+    """It wants the password, drops what has an end and is not used, saves nothing, and shows no password among
+    processes."""
     found = shutil.which("redis-server")
     assert found is not None, "there is no redis-server: make .venv/redis"
     port = free_port()
@@ -27,8 +28,9 @@ def answers(command: Sequence[str], folder: Path) -> None:
     try:
         with redis.Redis(port=port, password=_PASSWORD) as client:
             _until_it_answers(client)
-            expected = {"maxmemory": str(1 << 30), "maxmemory-policy": "allkeys-lru", "save": "", "appendonly": "no"}
+            expected = {"maxmemory": str(1 << 30), "maxmemory-policy": "volatile-lru", "save": "", "appendonly": "no"}
             assert {name: client.config_get(name)[name] for name in expected} == expected
+            _keeps_rubrics_when_it_is_full(client)
         with redis.Redis(port=port) as stranger:
             try:
                 stranger.ping()
@@ -40,6 +42,15 @@ def answers(command: Sequence[str], folder: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def _keeps_rubrics_when_it_is_full(client: redis.Redis) -> None:
+    client.hset("rubricd:r:contents", "knee@1", "stored without an end")
+    client.config_set("maxmemory", "4mb")
+    for i in range(100):
+        client.set(f"rubricd:v:{i}", b"a verdict" * 10_000, ex=604_800)
+    assert client.hget("rubricd:r:contents", "knee@1") is not None
+    assert client.info("stats")["evicted_keys"] > 50
 
 
 def _until_it_answers(client: redis.Redis) -> None:

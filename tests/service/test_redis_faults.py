@@ -128,7 +128,7 @@ REFUSALS: list[tuple[Callable[[RedisServer], str], str, str]] = [
     (wrong_database, "database", "the number at the end of `redis_url`"),
     (replica, "readonly", "name its master"),
     (few_replicas, "misconf", "its own log says why"),
-    (full, "oom", "allkeys-lru"),
+    (full, "oom", "volatile-lru"),
 ]
 
 

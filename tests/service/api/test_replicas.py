@@ -76,6 +76,26 @@ async def test_nothing_readable_is_in_redis(redis_url: str, tmp_path: Path) -> N
         assert text not in keys
 
 
+async def test_all_but_stored_rubrics_has_an_end_so_that_volatile_lru_evicts_no_rubric(
+    redis_url: str, tmp_path: Path
+) -> None:
+    import redis
+
+    teams = write(tmp_path / "teams.json", team("a", quota={"tokens_per_minute": 10**6, "concurrent_tokens": 10**6}))
+    async with two(redis_url, teams, ManualClock()) as clients:
+        headers = {**auth("a"), "Idempotency-Key": "ends"}
+        assert (await clients[0].post("/v1/score", json=body(0), headers=headers)).status_code == 200
+        stored = await clients[0].put("/v1/rubrics/knee", json=[{"text": "Says rest.", "points": 1}], headers=auth("a"))
+        assert stored.status_code == 200
+        with redis.Redis.from_url(redis_url, protocol=2) as plain:
+            while not any(plain.scan_iter(b"rubricd:v:*")):
+                await asyncio.sleep(0.01)
+            ends = {bytes(key): plain.ttl(key) for key in plain.scan_iter(count=1000)}
+    kinds = {b"rubricd:v:", b"rubricd:q:", b"rubricd:i:", b"rubricd:r:"}
+    assert kinds <= {key[:10] for key in ends}
+    assert {key for key, end_s in ends.items() if end_s == -1} == {key for key in ends if key[:10] == b"rubricd:r:"}
+
+
 @pytest.mark.parametrize("fault", ["killed", "stopped", "emptied", "read only"])
 async def test_a_fault_of_redis_in_the_middle_is_no_error_and_no_other_verdict(tmp_path: Path, fault: str) -> None:
     """100 requests with keys, quotas and `Idempotency-Key` each, over two apps; the fault comes after 30."""
