@@ -19,11 +19,11 @@ from uvicorn.server import ServerState
 
 from service.http.caller import ReadingPace, has_left
 from service.http.connection_table import ConnectionTable
+from service.http.head_limit import HeadLimit
 from service.http.lingering import Lingering
 from service.http.messages import head_without_upgrade, refusal
 
 _MOST_PIPELINED = 32
-_SLACK_BYTES = 1024  # of pipelined requests' line ends, methods and versions, which no callback of the parser counts
 _LAST_LINGER_S = 1.0  # of a process that ends
 _ROUND_TRIP_S = 0.02  # by then a caller that has left has answered with a reset
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -63,11 +63,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._limits = table.limits
         self._active: RequestResponseCycle | None = None
         self._reason = ""
-        self._in_head = False
-        self._head_bytes = 0
-        self._silent_bytes = 0
-        self._known_bytes = 0
-        self._began = self._moved = False
+        self._head = HeadLimit(table.limits.header_bytes)
         self._unread_bytes = table.limits.unread_bytes
         self._lingering: Lingering | None = None
         self._pace = ReadingPace(table.limits)
@@ -96,8 +92,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._discard(len(data))
             return
         while True:
-            self._began = self._moved = False
-            self._known_bytes = 0
+            self._head.begin_data()
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
@@ -110,7 +105,8 @@ class LimitedProtocol(HttpToolsProtocol):
                 return
             else:
                 break
-        self._count_silent(len(data) - self._known_bytes)
+        if not self._head.end_data(len(data)):
+            self._end("headers_too_large")
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Returns whether the connection stays open for the answer.
@@ -142,8 +138,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = self._began = self._moved = True
-        self._head_bytes = 0
+        self._head.begin_head()
         if self._active is None or self._active.response_complete:
             self.due_s = self.loop.time() + self._limits.header_s
 
@@ -165,19 +160,17 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         if len(self.pipeline) >= _MOST_PIPELINED:
             self._refuse("malformed")
-        self._in_head = False
-        self._known_bytes += self._head_bytes
+        self._head.end_head()
         super().on_headers_complete()
         self.cycle.transport = self._output  # type: ignore[assignment]
         self._table.works(self)
         self.due_s = self.loop.time() + self._limits.stall_s
 
     def on_chunk_header(self) -> None:
-        self._moved = True
+        self._head.take_body()
 
     def on_body(self, body: bytes) -> None:
-        self._moved = True
-        self._known_bytes += len(body)
+        self._head.take_body(len(body))
         limits, cycle = self._limits, self.cycle
         self.due_s = min(self.due_s + len(body) / limits.bytes_per_s, self.loop.time() + limits.stall_s)
         if cycle.response_complete:
@@ -191,7 +184,7 @@ class LimitedProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        self._moved = True
+        self._head.take_body()
         if self.parser.should_upgrade():
             return
         self.cycle.more_body = False
@@ -218,7 +211,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._unread_bytes = self._limits.unread_bytes
             self.due_s = self.loop.time() + self._limits.stall_s
         else:
-            self._await_request(self._limits.header_s if self._in_head else self._limits.idle_s)
+            self._await_request(self._limits.header_s if self._head.in_head else self._limits.idle_s)
 
     def shutdown(self) -> None:
         if self.finished:
@@ -252,7 +245,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def expire(self) -> None:
         if self.finished:
             self.abort()
-        elif self._in_head:
+        elif self._head.in_head:
             self._end("headers_too_slow")
         elif self.cycle is not None and self.cycle.more_body:
             if self.flow.read_paused:  # the service is slow, not the caller
@@ -289,19 +282,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._table.waits(self)
         self.due_s = self.loop.time() + seconds
 
-    def _count_silent(self, size: int) -> None:
-        """Bounds what the parser keeps of a header that is not whole yet, and what stands between the parts of a body.
-        `size` is what came at once, less the bodies and the whole heads in it."""
-        if self._in_head:
-            self._silent_bytes = size if self._began else self._silent_bytes + size
-        else:
-            self._silent_bytes = 0 if self._moved else self._silent_bytes + size
-        if self._silent_bytes > self._limits.header_bytes + _SLACK_BYTES:
-            self._end("headers_too_large")
-
     def _take_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > self._limits.header_bytes:
+        if not self._head.take_head(size):
             self._refuse("headers_too_large")
 
     def _refuse(self, reason: str) -> None:
