@@ -235,7 +235,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self._lingering = Lingering(self._limits, self.loop.time())
             self.due_s = self._lingering.due_s
             if not self.transport.is_closing():
-                self.transport.write_eof()
+                try:
+                    self.transport.write_eof()
+                except OSError:  # asyncio's own loop: the caller has reset the connection, which nobody has seen yet
+                    self.abort()
+                    return
         else:
             self.due_s = math.inf
             self.transport.close()
@@ -295,7 +299,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._table.count(reason)
         active = self._active
         if active is None or active.response_complete:
-            self._answer(reason)
+            if self.cycle is None or not self.cycle.more_body:  # else that request has its answer, before its body
+                self._answer(reason)
         elif active is not self.cycle or not active.more_body:  # a further request: the one before gets its answer
             self.cycle.keep_alive = False
             self.flow.pause_reading()
