@@ -134,13 +134,22 @@ class ConnectionTable:
         """Runs until it is cancelled."""
         loop = asyncio.get_running_loop()
         logged_s = loop.time()
+        fault: Exception | None = None
         while True:
             await asyncio.sleep(_EVERY_S)
             now_s = loop.time()
-            await self.check(now_s)
-            if self._since_log and now_s - logged_s >= _LOG_EVERY_S:
-                logged_s = now_s
+            try:
+                await self.check(now_s)
+            except Exception as error:  # one connection's, or the machine's: without this task none would end any more
+                fault = error
+            if now_s - logged_s < _LOG_EVERY_S:
+                continue
+            logged_s = now_s
+            if self._since_log:
                 self._log()
+            if fault is not None:
+                log.error("the connections could not be looked through", exc_info=fault)
+                fault = None
 
     async def check(self, now_s: float) -> None:
         """One pass over all connections."""

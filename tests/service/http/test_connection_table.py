@@ -197,6 +197,28 @@ def test_a_flood_of_connections_never_holds_more_than_the_limit() -> None:
             connection.close()
 
 
+async def test_a_connection_at_fault_keeps_no_other_open(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.http.connection_table._LOG_EVERY_S", 0.0)
+    monkeypatch.setattr("service.http.connection_table._EVERY_S", 0.0)
+
+    class Broken(Fake):
+        def expire(self) -> None:
+            self.due_s = math.inf
+            raise OSError(107, "Transport endpoint is not connected")
+
+    table, other = table_of()[0], Fake(due_s=0.0)
+    for one in (Broken(due_s=0.0), other):
+        table.admit(one)
+    watching = asyncio.create_task(table.watch())
+    while not other.done and not watching.done():
+        await asyncio.sleep(0)
+    watching.cancel()
+    assert other.done[0] == "expired"
+    assert [record.getMessage() for record in caplog.records] == ["the connections could not be looked through"]
+
+
 def test_what_was_closed_is_logged_together(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.http.connection_table._LOG_EVERY_S", 0.2)
     with caplog.at_level(logging.WARNING, "rubricd"), served() as server:
