@@ -88,7 +88,7 @@ class Telemetry:
 
     def set_judge_info(self, model: str, engine: str, fingerprint: str) -> None:
         self._metrics.judge.labels(model, engine, fingerprint, self._judge).set(1)
-        for code in ("engine_error", "unavailable", "overloaded"):
+        for code in ("engine_error", "unavailable", "overloaded", "internal"):
             self._metrics.canary_failures.labels(code, self._judge)
 
     def count_request(self, route: str, status: int, seconds: float | None) -> None:

@@ -20,11 +20,12 @@ class Counted:
     def __init__(self) -> None:
         self.asked = 0
         self.fails = False
+        self.failure: Exception = EngineFailed("gone")
 
     async def check(self) -> float:
         self.asked += 1
         if self.fails:
-            raise EngineFailed("gone")
+            raise self.failure
         return 0.25
 
 
@@ -77,3 +78,12 @@ async def test_a_failure_is_counted_and_the_watch_goes_on(caplog: pytest.LogCapt
     assert (canary.asked, labelled.asked) == (12, 2)
     assert Page(telemetry.exposition().decode())("rubricd_canary_failures_total", code="engine_error") == 14
     assert "the canaries were not answered: engine_error: gone" in caplog.text
+
+
+async def test_a_bug_is_counted_too_and_the_watch_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    canary, telemetry = Counted(), Telemetry()
+    canary.fails, canary.failure = True, IndexError("a bug")
+    await watched(300.0, canary, None, telemetry, 3)
+    assert canary.asked == 3
+    assert Page(telemetry.exposition().decode())("rubricd_canary_failures_total", code="internal") == 3
+    assert "the canaries could not be asked" in caplog.text
