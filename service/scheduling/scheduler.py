@@ -11,7 +11,6 @@ new work is refused.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,17 +20,16 @@ from service.engine.base import (
     Engine,
     EngineQuery,
     EngineResult,
-    Generation,
     GenerationOutcome,
     GenerationQuery,
-    LabelLogprobs,
     LabelQuery,
     Outcome,
 )
 from service.errors import Cancelled, EngineFailed, JudgementError, Overloaded, Unavailable
-from service.observability import EngineBatch, Telemetry
+from service.observability import Telemetry
 from service.observability.tracing import BatchTrace
 from service.scheduling.admission import AdmissionControl, QueuedTokens, ThroughputEstimate, costs
+from service.scheduling.batch_summary import queue_waits, summarize_batch
 from service.scheduling.fair_share import DEFAULT_TENANT, Tenant
 from service.scheduling.queue import NEXT_STEPS, Admitted, Batch, RequestQueue, Ticket, engine_capacities
 from service.settings import SchedulingSettings
@@ -301,55 +299,3 @@ async def _call_engine(engine: Engine, queries: Sequence[EngineQuery]) -> Sequen
             return outcomes
         found |= dict(zip(members, outcomes, strict=True))
     return [found[place] for place in range(len(queries))]
-
-
-def queue_waits(tickets: Sequence[Ticket], now_s: float) -> dict[Tenant, list[float]]:
-    """Seconds from admission until now, by tenant."""
-    waits_s: dict[Tenant, list[float]] = {}
-    for ticket in tickets:
-        waits_s.setdefault(ticket.tenant, []).append(now_s - ticket.admitted_s)
-    return waits_s
-
-
-def summarize_batch(
-    tickets: Sequence[Ticket],
-    outcomes: Sequence[Outcome | GenerationOutcome] | None,
-    *,
-    seconds: float,
-    busy_s: float,
-) -> EngineBatch:
-    """Returns what a batch was, for metrics and traces. `outcomes` are in the tickets' order; None where the batch
-    failed. What the engine computed is counted whether or not anybody still waits for it."""
-    costs: Counter[str] = Counter()
-    computed: Counter[str] = Counter()
-    dollars: dict[str, float] = {}
-    unpriced: Counter[str] = Counter()
-    shared = generated = 0
-    for ticket in tickets:
-        costs[ticket.tenant.team] += ticket.cost
-    for ticket, outcome in () if outcomes is None else zip(tickets, outcomes, strict=True):
-        if isinstance(outcome, LabelLogprobs | Generation):
-            decoded = outcome.tokens if isinstance(outcome, Generation) else 0
-            computed[ticket.tenant.team] += len(ticket.query.prompt) - outcome.cached_tokens + decoded
-            shared += outcome.cached_tokens
-            generated += decoded
-        elif outcome.spent is not None:
-            computed[ticket.tenant.team] += outcome.spent.computed_tokens
-            shared += outcome.spent.cached_tokens
-            generated += outcome.spent.generated_tokens
-            if outcome.spent.cost is None:
-                unpriced[ticket.tenant.team] += 1
-            else:
-                dollars[ticket.tenant.team] = dollars.get(ticket.tenant.team, 0.0) + outcome.spent.cost
-    return EngineBatch(
-        query_type="label" if isinstance(tickets[0].query, LabelQuery) else "generation",
-        queries=len(tickets),
-        seconds=seconds,
-        busy_s=busy_s,
-        planned_tokens=costs,
-        computed_tokens=computed,
-        shared_tokens=shared,
-        generated_tokens=generated,
-        dollars=dollars,
-        unpriced=unpriced,
-    )
