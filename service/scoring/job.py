@@ -4,14 +4,12 @@ Guarantees: each candidate is scored once, as soon as nothing of it is open or t
 stops listening, whatever is still open is released.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from service.clock import Clock, Turns
 from service.errors import RequestError
@@ -21,29 +19,16 @@ from service.modes.modes import JudgingMode, Query, RatingMode, VerdictMode, ask
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate
 from service.scoring.batches import batch_queries, votes_of
-from service.scoring.evaluator import Evaluator, release_all
-from service.scoring.extracting import Extractions, start_extractions
+from service.scoring.evaluator import Evaluator
+from service.scoring.extracting import start_extractions
+from service.scoring.open_results import OpenResults
 from service.scoring.prior_queries import PriorQueries
 from service.scoring.request import Options, Usage
-from service.scoring.results import (
-    BothAskings,
-    PartOf,
-    Pending,
-    Scored,
-    Waiting,
-    judge_levels,
-    judge_votes,
-    judged_by_rule,
-    rated,
-)
+from service.scoring.results import BothAskings, Scored, judge_levels, judge_votes, judged_by_rule, rated
 from service.scoring.rule_checks import Place, score_of, start_checks
-from service.verifiers.checks import RuleChecks
 from service.verifiers.pool import RulePool
 
 T = TypeVar("T")
-
-_PART = 512
-"""Judgements that are handled at a time without a rest."""
 
 
 class ScoringJob:
@@ -150,7 +135,7 @@ class ScoringJob:
             rules=self._rules,
         )
 
-    async def _evaluate(self, results: "OpenResults", judging_mode: JudgingMode, places: Sequence[Place]) -> None:
+    async def _evaluate(self, results: OpenResults, judging_mode: JudgingMode, places: Sequence[Place]) -> None:
         """As many queries for each place as there are votes, and the priors that the judge's calibration weighs."""
         votes = votes_of(self._options)
         turns = Turns()
@@ -191,7 +176,7 @@ class ScoringJob:
         both = asks_twice(judging_mode, self._options.consistency)
         return judging_mode.opposite if both and isinstance(judging_mode, VerdictMode) else None
 
-    def _finished(self, results: "OpenResults") -> AsyncGenerator[int, None]:
+    def _finished(self, results: OpenResults) -> AsyncGenerator[int, None]:
         return results.finished(len(self._candidates), self._clock, self._options.deadline_s)
 
     def _result(self, i: int) -> Scored:
@@ -212,7 +197,7 @@ class ScoringJob:
                 judgements.append(self._judgement(self._open, judge, (i, j)))
         return judgements
 
-    def _judgement(self, results: "OpenResults", judge: JudgeIdentity, place: Place) -> Judgement:
+    def _judgement(self, results: OpenResults, judge: JudgeIdentity, place: Place) -> Judgement:
         i, j = place
         criterion = self._candidates[i].criteria[j]
         if criterion.graded:
@@ -262,91 +247,3 @@ class ScoringJob:
         finally:
             results.release()
         return judgements
-
-
-class OpenResults:
-    """The queries and rule checks that one request waits for. `places` has the index of each place's first query among
-    `pending`, where its `votes` stand together, and `priors` that of the prior which its calibration weighs. A query
-    may be about several places: `in_batch` has the place of each among these."""
-
-    def __init__(self) -> None:
-        self.places: dict[Place, int] = {}
-        self.in_batch: dict[Place, int] = {}
-        self.priors: dict[Place, int] = {}
-        self.votes = 1
-        self.pending: Sequence[Pending | BothAskings] = []
-        self.checks: dict[Place, asyncio.Future[bool]] = {}
-        self.rules: RuleChecks | None = None
-        self.extractions = Extractions()
-
-    def of(self, place: Place) -> Sequence[Waiting]:
-        start = self.places[place]
-        found = self.pending[start : start + self.votes]
-        if not self.in_batch:
-            return found
-        return [PartOf(one, self.in_batch[place]) for one in found if isinstance(one, Pending)]
-
-    def prior_of(self, place: Place) -> Waiting | None:
-        return self.pending[self.priors[place]] if place in self.priors else None
-
-    async def finished(self, candidates: int, clock: Clock, deadline_s: float | None) -> AsyncGenerator[int, None]:
-        """The candidates' indexes in the order of finishing; at the deadline those that are left, in their order."""
-        done: asyncio.Queue[int] = asyncio.Queue()
-        # Each has one that ends when all are counted: others may end while this rests.
-        left = dict.fromkeys(range(candidates), 1)
-
-        def one_less(i: int, _: asyncio.Future[Any] | None = None) -> None:
-            left[i] -= 1
-            if left[i] == 0:
-                done.put_nowait(i)
-
-        turns = Turns()
-        for n, (i, j) in enumerate(self.places):
-            prior = self.prior_of((i, j))
-            for one in self.of((i, j)) if prior is None else (*self.of((i, j)), prior):
-                for flight in one.flights:
-                    if not flight.future.done():
-                        left[i] += 1
-                        flight.future.add_done_callback(partial(one_less, i))
-            if not n % _PART:
-                await turns.rest()
-        others: list[tuple[Place, asyncio.Future[Any]]] = [*self.checks.items(), *self.extractions.open.items()]
-        for (i, _), check in others:
-            if not check.done():
-                left[i] += 1
-                check.add_done_callback(partial(one_less, i))
-        for i in range(candidates):
-            one_less(i)
-        waiting = set(range(candidates))
-        alarm = None
-        if deadline_s is not None and done.qsize() < candidates:
-            alarm = asyncio.ensure_future(clock.sleep(deadline_s - clock.now()))
-        try:
-            while waiting and (next := await _first(done, alarm)) is not None:
-                waiting.discard(next)
-                yield next
-            for i in sorted(waiting):
-                yield i
-        finally:
-            if alarm is not None:
-                alarm.cancel()
-
-    def release(self) -> None:
-        """Nothing waits for them any more."""
-        release_all(self.pending)
-        self.extractions.release()
-        if self.rules is not None:
-            self.rules.close()
-
-
-async def _first(done: asyncio.Queue[int], alarm: asyncio.Future[None] | None) -> int | None:
-    """The next index that is done; None where the alarm rings before."""
-    if alarm is None or not done.empty():
-        return await done.get()
-    getting = asyncio.ensure_future(done.get())
-    both: tuple[asyncio.Future[Any], ...] = (getting, alarm)
-    try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        return getting.result() if getting.done() else None
-    finally:
-        getting.cancel()
