@@ -46,38 +46,13 @@ class OpenResults:
 
     async def finished(self, candidates: int, clock: Clock, deadline_s: float | None) -> AsyncGenerator[int, None]:
         """The candidates' indexes in the order of finishing; at the deadline those that are left, in their order."""
-        done: asyncio.Queue[int] = asyncio.Queue()
-        # Each has one that ends when all are counted: others may end while this rests.
-        left = dict.fromkeys(range(candidates), 1)
-
-        def one_less(i: int, _: asyncio.Future[Any] | None = None) -> None:
-            left[i] -= 1
-            if left[i] == 0:
-                done.put_nowait(i)
-
-        turns = Turns()
-        for n, (i, j) in enumerate(self.places):
-            prior = self.prior_of((i, j))
-            for one in self.of((i, j)) if prior is None else (*self.of((i, j)), prior):
-                for flight in one.flights:
-                    if not flight.future.done():
-                        left[i] += 1
-                        flight.future.add_done_callback(partial(one_less, i))
-            if not n % _PART:
-                await turns.rest()
-        others: list[tuple[Place, asyncio.Future[Any]]] = [*self.checks.items(), *self.extractions.open.items()]
-        for (i, _), check in others:
-            if not check.done():
-                left[i] += 1
-                check.add_done_callback(partial(one_less, i))
-        for i in range(candidates):
-            one_less(i)
+        countdown = await self._count(candidates)
         waiting = set(range(candidates))
         alarm = None
-        if deadline_s is not None and done.qsize() < candidates:
+        if deadline_s is not None and countdown.done.qsize() < candidates:
             alarm = asyncio.ensure_future(clock.sleep(deadline_s - clock.now()))
         try:
-            while waiting and (next := await _first(done, alarm)) is not None:
+            while waiting and (next := await _first(countdown.done, alarm)) is not None:
                 waiting.discard(next)
                 yield next
             for i in sorted(waiting):
@@ -86,12 +61,48 @@ class OpenResults:
             if alarm is not None:
                 alarm.cancel()
 
+    async def _count(self, candidates: int) -> "_Countdown":
+        countdown, turns = _Countdown(candidates), Turns()
+        for n, place in enumerate(self.places):
+            prior = self.prior_of(place)
+            for one in self.of(place) if prior is None else (*self.of(place), prior):
+                for flight in one.flights:
+                    countdown.wait_for(place[0], flight.future)
+            if not n % _PART:
+                await turns.rest()
+        for (i, _), check in self.checks.items():
+            countdown.wait_for(i, check)
+        for (i, _), extraction in self.extractions.open.items():
+            countdown.wait_for(i, extraction)
+        for i in range(candidates):
+            countdown.one_less(i)
+        return countdown
+
     def release(self) -> None:
         """Nothing waits for them any more."""
         release_all(self.pending)
         self.extractions.release()
         if self.rules is not None:
             self.rules.close()
+
+
+class _Countdown:
+    """`done` gets each candidate when the last of what it waits for has ended."""
+
+    def __init__(self, candidates: int) -> None:
+        self.done: asyncio.Queue[int] = asyncio.Queue()
+        # Each has one that ends when all are counted: others may end before.
+        self._left = dict.fromkeys(range(candidates), 1)
+
+    def wait_for(self, i: int, future: asyncio.Future[Any]) -> None:
+        if not future.done():
+            self._left[i] += 1
+            future.add_done_callback(partial(self.one_less, i))
+
+    def one_less(self, i: int, _: asyncio.Future[Any] | None = None) -> None:
+        self._left[i] -= 1
+        if self._left[i] == 0:
+            self.done.put_nowait(i)
 
 
 async def _first(done: asyncio.Queue[int], alarm: asyncio.Future[None] | None) -> int | None:
