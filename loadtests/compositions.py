@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from miniature.world.cases import BROKEN, Case, evaluation
 from testkit.processes import ROOT, service
+from trainer_client.agreement.bootstrap import Bounded, Figure, figures
+from trainer_client.agreement.statistics import ratio
 from trainer_client.cascade.paid import Files, paid_judge
 from trainer_client.cascade.planning import NoPlan, Wanted, choose
 from trainer_client.cascade.spending import Cost
@@ -171,25 +173,32 @@ def _asked(client: httpx.Client, judge: str, cases: Sequence[Case]) -> Asked:
 
 def figures_of(one: Asked, asked: Mapping[str, Asked]) -> dict[str, Any]:
     """Intervals of 95 % over cases. `less_strong` is the agreement beyond that of the strong judge."""
-    picks = np.random.default_rng(0).integers(0, len(one.right), (_DRAWS, len(one.right)))
-
-    def interval(right: Counts) -> list[float]:
-        drawn = right[picks].sum(axis=1) / one.criteria[picks].sum(axis=1)
-        ends = np.quantile(drawn, [0.025, 0.975])
-        return [round(float(value), 4) for value in (right.sum() / one.criteria.sum(), *ends)]
-
+    less = one.right - asked["strong"].right
+    drawn = figures(
+        {
+            "agrees": Bounded(lambda weights: ratio(weights @ one.right, weights @ one.criteria)),
+            "less_strong": Bounded(lambda weights: ratio(weights @ less, weights @ one.criteria), least=-1.0),
+        },
+        np.arange(len(one.right)),
+        resamples=_DRAWS,
+    )
     strong, weak = asked["strong"].usage, asked["weak"].usage
     read = one.usage["prompt_tokens"] - weak["prompt_tokens"]
     computed = read - one.usage["cached_tokens"] + weak["cached_tokens"]
     alone = strong["prompt_tokens"] - strong["cached_tokens"]
-    figures = {"agrees": interval(one.right), "less_strong": interval(one.right - asked["strong"].right)}
+    found = {name: _rounded(figure) for name, figure in drawn.items()}
     if one is not asked["cascade"]:
-        return figures
-    return figures | {
+        return found
+    return found | {
         "reached_strong": round(one.reached, 4),
         "strong_tokens_read": round(read / strong["prompt_tokens"], 4),
         "strong_tokens_computed": round(computed / alone, 4),
     }
+
+
+def _rounded(figure: Figure) -> list[float | None]:
+    """The value and the ends of its interval."""
+    return [None if value is None else round(value, 4) for value in (figure.value, figure.low, figure.high)]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Tokens are those that the engine says it computed and wrote. The cases are the m
 Guarantees: a verdict that is missing in either way is in no agreement, and is counted.
 """
 
-import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,6 +34,7 @@ from service.rubrics.rubric import Candidate, Criterion, Turn
 from service.scheduling import Scheduler
 from service.scoring.exam.asking import ask
 from service.settings import ModeSettings, SchedulingSettings
+from trainer_client.agreement.shares import wilson
 
 ONE, PACKED, BATCH = "one by one", "packed", "batch: all"
 DEFAULTS = ModeSettings()
@@ -206,14 +206,6 @@ def _p(result: ModeResult | JudgementError, floor: float) -> float | None:
     if not isinstance(result, Verdict) or abstains(result.label_mass, floor):
         return None
     return result.p_met
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    if not n:
-        return 0.0, 1.0
-    z, p = 1.96, right / n
-    middle, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
 
 
 def compared(first: Arm, second: Arm, truth: Sequence[bool]) -> dict[str, Any]:

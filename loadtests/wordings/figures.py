@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from loadtests.wordings.sets import PRIOR, LabelledSet
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import Figure, figures, numbered
+from trainer_client.agreement.bootstrap import Figure, figures, numbered, share
+from trainer_client.agreement.shown import text as shown
 from trainer_client.labels import Judged, JudgedCriterion
 
 SCORES = ("raw", "less criterion", "less response")
@@ -52,7 +53,7 @@ def measured(wording: str, one: LabelledSet, judged: Judged) -> Measured:
     pairs = list(_pairs(groups, labelled))
     right = {name: np.array([_right(values, pair) for pair in pairs]) for name, values in scores.items()}
     order = figures(
-        {name: _mean(values) for name, values in right.items()}, numbered([groups[labelled[a].item] for a, _ in pairs])
+        {name: share(values) for name, values in right.items()}, numbered([groups[labelled[a].item] for a, _ in pairs])
     )
     return Measured(
         wording=wording,
@@ -122,7 +123,7 @@ def _over(
         ]
         if chosen:
             place = numbered([groups[labelled[pairs[n][0]].item] for n in chosen])
-            found |= figures({kind: _mean(right[chosen])}, place)
+            found |= figures({kind: share(right[chosen])}, place)
     return found
 
 
@@ -130,30 +131,19 @@ def _auroc(labels: NDArray[np.bool_], values: NDArray[np.float64]) -> Any:
     return lambda weights: statistics.auroc(labels, values, weights)
 
 
-def _mean(values: NDArray[np.float64]) -> Any:
-    return lambda weights: statistics.mean(values, weights)
-
-
 def table(rows: Sequence[Measured]) -> str:
     """The figures as lines to read, with their intervals."""
     head = f"{'prompt':<14}{'mass':>6}{'met':>6}  " + "".join(f"{f'AUROC {name}':<24}" for name in SCORES)
     lines = []
     for name in dict.fromkeys(row.set for row in rows):
-        shown = [row for row in rows if row.set == name]
-        others = [kind for kind in OTHERS if any(kind in row.over for row in shown)]
-        lines += ["", f"{name}, {max(row.criteria for row in shown)} criteria"]
+        own = [row for row in rows if row.set == name]
+        others = [kind for kind in OTHERS if any(kind in row.over for row in own)]
+        lines += ["", f"{name}, {max(row.criteria for row in own)} criteria"]
         lines += [head + f"{'order':<20}" + "".join(f"{f'good over {kind}':<20}" for kind in others)]
-        for row in shown:
+        for row in own:
             text = f"{row.wording:<14}{row.label_mass:>6.2f}{row.saying_met:>6.2f}  "
-            text += "".join(f"{_said(row.auroc.get(score)):<24}" for score in SCORES)
-            text += f"{_said(row.order['raw']):<20}" + "".join(f"{_said(row.over.get(kind)):<20}" for kind in others)
+            text += "".join(f"{shown(row.auroc.get(score), 2):<24}" for score in SCORES)
+            text += f"{shown(row.order['raw'], 2):<20}"
+            text += "".join(f"{shown(row.over.get(kind), 2):<20}" for kind in others)
             lines.append(text.rstrip())
     return "\n".join(lines)
-
-
-def _said(figure: Figure | None) -> str:
-    if figure is None or figure.value is None:
-        return "-"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.2f}"
-    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"

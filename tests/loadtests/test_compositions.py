@@ -20,10 +20,12 @@ def test_the_strong_judges_part_is_what_the_cascade_took_beyond_the_weak_one() -
         "cascade": _asked(9, 0.4, 1400, 700),
     }
     found = figures_of(asked["cascade"], asked)
-    assert found["agrees"] == [0.9, 0.9, 0.9] and found["less_strong"] == [0.0, 0.0, 0.0]
+    # All cases are alike, so that each counts once: one in 20 + 1.96^2 may be another.
+    assert found["agrees"] == [0.9, 0.755, 0.9161] and found["less_strong"] == [0.0, -0.1611, 0.1611]
     assert (found["reached_strong"], found["strong_tokens_read"]) == (0.4, 0.4)
     assert found["strong_tokens_computed"] == 0.75  # 300 of 400: of 1,400 - 1,000 tokens 100 were shared
-    assert figures_of(asked["weak"], asked) == {"agrees": [0.8, 0.8, 0.8], "less_strong": [-0.1, -0.1, -0.1]}
+    weak = figures_of(asked["weak"], asked)
+    assert (weak["agrees"][0], weak["less_strong"][0], set(weak)) == (0.8, -0.1, {"agrees", "less_strong"})
 
 
 def test_prompts_that_are_drawn_again_stay_whole_and_are_prompts_of_their_own() -> None:

@@ -1,19 +1,26 @@
 """Gives figures their intervals: whole groups are drawn again and again, because labels of one prompt hang together.
 
+Where all draws give one value they say nothing about the spread. Then a `Bounded` statistic has Wilson's interval of a
+share with no exception among its groups, each counted once; any other has no interval, and `why` says so.
+
 Guarantees: the same data and seed give the same interval. All statistics of one call are computed on the same draws,
-so that a difference of two is a paired one. Where a figure or its interval has no value it is None.
+so that a difference of two is a paired one. Where a figure or its interval has no value it is None. No interval of
+several groups is a single point.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer_client.agreement.statistics import Floats
+from trainer_client.agreement import statistics
+from trainer_client.agreement.shares import wilson
+from trainer_client.agreement.statistics import Bools, Floats
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -22,39 +29,88 @@ _CELLS = 2_000_000
 _DEFINED = 0.9
 """The share of the draws in which a statistic must have a value, so that its interval has one."""
 
+_SAME = 1e-12
+"""Draws that differ by no more than this are equal: they are sums of floats in another order."""
+
 Statistic = Callable[[Floats], Floats]
 """From weights (R, N) over the values of a sample to R results."""
+Why = Literal["one_group", "no_spread", "undefined", "few"]
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A value with its interval at level 95 %, and the number `n` of what it was computed on."""
+    """A value with its interval at level 95 %, and the number `n` of what it was computed on. A value without an
+    interval says `why`: it is of one group, every draw gave the same, the statistic has no value in too many draws, or
+    there are too few values for an interval to mean anything."""
 
     value: float | None
     low: float | None
     high: float | None
     n: int
+    why: Why | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n, "why": self.why}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """A statistic that is a mean of values in `least`..`most`, over those that are `counted` (N,), all of them if None:
+    where every group has one value, so have all but a bounded share of the groups to come."""
+
+    statistic: Statistic
+    counted: Bools | None = None
+    least: float = 0.0
+    most: float = 1.0
+
+    def __call__(self, weights: Floats) -> Floats:
+        return self.statistic(weights)
+
+    def unseen(self, value: float, groups: NDArray[np.intp]) -> tuple[float, float]:
+        """The interval where all groups have this value. The share of others with another one is at most Wilson's upper
+        end for none of so many, and those lie within the bounds."""
+        counted = groups if self.counted is None else groups[self.counted]
+        _, others = wilson(0, len(np.unique(counted)))
+        return value - others * (value - self.least), value + others * (self.most - value)
+
+
+def share(values: Floats | Bools) -> Bounded:
+    """The mean of values in 0..1."""
+    return Bounded(partial(statistics.mean, np.asarray(values, dtype=np.float64)))
 
 
 def figures(
-    statistics: Mapping[str, Statistic], groups: NDArray[np.intp], *, resamples: int = RESAMPLES, seed: int = 0
+    measured: Mapping[str, Statistic], groups: NDArray[np.intp], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Figure]:
     """Each statistic of a sample whose values belong to `groups`, numbers from 0."""
     n = int(groups.shape[0])
     if n == 0:
-        return {name: Figure(None, None, None, 0) for name in statistics}
+        return {name: Figure(None, None, None, 0) for name in measured}
     whole = np.ones((1, n))
-    values = {name: _number(statistic(whole)[0]) for name, statistic in statistics.items()}
+    values = {name: _number(statistic(whole)[0]) for name, statistic in measured.items()}
     count = len(np.unique(groups))
-    drawn: dict[str, list[Floats]] = {name: [] for name in statistics}
+    drawn: dict[str, list[Floats]] = {name: [] for name in measured}
     for weights in _draws(groups, resamples, seed):
-        for name, statistic in statistics.items():
+        for name, statistic in measured.items():
             if values[name] is not None:
                 drawn[name].append(statistic(weights))
-    return {name: Figure(values[name], *interval(drawn[name], count), n) for name in statistics}
+    return {name: _figure(statistic, values[name], drawn[name], groups, count) for name, statistic in measured.items()}
+
+
+def _figure(
+    statistic: Statistic, value: float | None, drawn: list[Floats], groups: NDArray[np.intp], count: int
+) -> Figure:
+    n = int(groups.shape[0])
+    if value is None:
+        return Figure(None, None, None, n)
+    low, high = interval(drawn, count)
+    if low is None or high is None:
+        return Figure(value, None, None, n, "undefined" if drawn else "one_group")
+    if high - low > _SAME * max(abs(value), 1.0):
+        return Figure(value, low, high, n)
+    if isinstance(statistic, Bounded):
+        return Figure(value, *statistic.unseen(value, groups), n)
+    return Figure(value, None, None, n, "no_spread")
 
 
 def _draws(groups: NDArray[np.intp], resamples: int, seed: int) -> Iterator[Floats]:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import RESAMPLES, Figure, Statistic, figures
+from trainer_client.agreement.bootstrap import RESAMPLES, Bounded, Figure, Statistic, figures, share
 from trainer_client.agreement.criteria import Verdicts
 from trainer_client.agreement.statistics import Floats
 
@@ -23,10 +23,10 @@ def comparison_figures(
     one, other = one.where(common), other.where(np.isin(other.place, one.place[common]))
     yes: Floats = one.met.astype(np.float64) + other.met.astype(np.float64)
     between: dict[str, Statistic] = {
-        "same": partial(statistics.accuracy, one.met, other.met),
+        "same": share(one.met == other.met),
         "kappa": partial(statistics.kappa, one.met, other.met),
         "alpha": partial(statistics.alpha, yes, 2 - yes),
-        "accuracy_more": _less(partial(statistics.accuracy, one.labels), one.met, other.met),
+        "accuracy_more": Bounded(_less(partial(statistics.accuracy, one.labels), one.met, other.met), least=-1.0),
         "balanced_accuracy_more": _less(partial(statistics.balanced_accuracy, one.labels), one.met, other.met),
     }
     found = figures(between, one.groups, resamples=resamples, seed=seed)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import RESAMPLES, Figure, Statistic, figures, numbered
+from trainer_client.agreement.bootstrap import RESAMPLES, Bounded, Figure, Statistic, figures, numbered, share
 from trainer_client.agreement.statistics import Bools, Floats
 from trainer_client.labels import Judged, Labels
 
@@ -100,8 +100,8 @@ def _characters(labels: Labels, item: int) -> int:
 def criterion_figures(verdicts: Verdicts, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Figure]:
     """All figures of a judge's verdicts on criteria."""
     shares: dict[str, Statistic] = {
-        "abstained": partial(statistics.mean, verdicts.abstained.astype(np.float64)),
-        "not_judged": partial(statistics.mean, (~verdicts.judged).astype(np.float64)),
+        "abstained": share(verdicts.abstained),
+        "not_judged": share(~verdicts.judged),
     }
     found = figures(shares, verdicts.groups, resamples=resamples, seed=seed)
     judged = verdicts.where(verdicts.judged)
@@ -114,35 +114,39 @@ def criterion_figures(verdicts: Verdicts, *, resamples: int = RESAMPLES, seed: i
     found |= figures(soft, probable.groups, resamples=resamples, seed=seed)
     for name, sign in (("wanted", 1), ("fault", -1)):
         part = judged.where(np.sign(judged.points) == sign)
-        rates: dict[str, Statistic] = {
-            f"false_positive_rate_{name}": partial(statistics.false_positive_rate, part.labels, part.met),
-            f"false_negative_rate_{name}": partial(statistics.false_negative_rate, part.labels, part.met),
-        }
+        rates = {f"{rate}_{name}": statistic for rate, statistic in error_rates(part.labels, part.met).items()}
         found |= figures(rates, part.groups, resamples=resamples, seed=seed)
     return found
+
+
+def error_rates(labels: Bools, met: Bools) -> dict[str, Bounded]:
+    """Of what is not met, and of what is met, the share that the judge gets wrong."""
+    return {
+        "false_positive_rate": Bounded(partial(statistics.false_positive_rate, labels, met), ~labels),
+        "false_negative_rate": Bounded(partial(statistics.false_negative_rate, labels, met), labels),
+    }
 
 
 def _hard(judged: Verdicts) -> dict[str, Statistic]:
     labels, met = judged.labels, judged.met
     yes = labels.astype(np.float64) + met
     return {
-        "accuracy": partial(statistics.accuracy, labels, met),
+        "accuracy": share(labels == met),
         "balanced_accuracy": partial(statistics.balanced_accuracy, labels, met),
         "f1": partial(statistics.f1, labels, met),
         "kappa": partial(statistics.kappa, labels, met),
         "alpha": partial(statistics.alpha, yes, 2 - yes),
-        "false_positive_rate": partial(statistics.false_positive_rate, labels, met),
-        "false_negative_rate": partial(statistics.false_negative_rate, labels, met),
-        "met": partial(statistics.mean, met.astype(np.float64)),
-        "met_label": partial(statistics.mean, labels.astype(np.float64)),
+        **error_rates(labels, met),
+        "met": share(met),
+        "met_label": share(labels),
     }
 
 
 def _soft(labels: Bools, p: Floats, ending: str) -> dict[str, Statistic]:
     return {
         f"auroc{ending}": partial(statistics.auroc, labels, p),
-        f"ece{ending}": partial(statistics.ece, labels, p),
-        f"brier{ending}": partial(statistics.brier, labels, p),
+        f"ece{ending}": Bounded(partial(statistics.ece, labels, p)),
+        f"brier{ending}": share((p - labels) ** 2),
         f"log_loss{ending}": partial(statistics.log_loss, labels, p),
     }
 
@@ -155,8 +159,7 @@ def reliability(verdicts: Verdicts, *, resamples: int = RESAMPLES, seed: int = 0
     for number in range(statistics.BINS):
         part = judged.where(bins == number)
         if len(part):
-            share: dict[str, Statistic] = {"met": partial(statistics.mean, part.labels.astype(np.float64))}
-            met = figures(share, part.groups, resamples=resamples, seed=seed)["met"]
+            met = figures({"met": share(part.labels)}, part.groups, resamples=resamples, seed=seed)["met"]
             found.append({"bin": number, "n": len(part), "p": float(part.p.mean()), "met": met.as_json()})
     return found
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import RESAMPLES, Figure, Statistic, figures, numbered
+from trainer_client.agreement.bootstrap import RESAMPLES, Figure, Statistic, figures, numbered, share
 from trainer_client.agreement.statistics import Floats, ratio, weights_or_ones
 from trainer_client.labels import Judged, JudgedCriterion, Labels
 
@@ -44,8 +44,7 @@ def level_agreement(labels: Labels, judged: Judged, *, resamples: int = RESAMPLE
         return None
     groups = numbered([labels.items[one.item].group for one in labelled])
     has = np.array([one.level is not None for one in labelled], dtype=np.bool_)
-    shares: dict[str, Statistic] = {"levels_not_judged": partial(statistics.mean, (~has).astype(np.float64))}
-    found = figures(shares, groups, resamples=resamples)
+    found = figures({"levels_not_judged": share(~has)}, groups, resamples=resamples)
     known = [one for one in labelled if one.level is not None]
     found |= figures(_figures(known), groups[has], resamples=resamples)
     in_order = np.array([one.ordered for one in known], dtype=np.bool_)
@@ -57,7 +56,7 @@ def level_agreement(labels: Labels, judged: Judged, *, resamples: int = RESAMPLE
 def _figures(known: Sequence[JudgedCriterion]) -> dict[str, Statistic]:
     label, level, _ = _places(known)
     return {
-        "levels_exact": partial(statistics.mean, (label == level).astype(np.float64)),
+        "levels_exact": share(label == level),
         "levels_log_loss": partial(statistics.mean, np.array([_loss(one) for one in known], dtype=np.float64)),
     }
 
@@ -65,7 +64,7 @@ def _figures(known: Sequence[JudgedCriterion]) -> dict[str, Statistic]:
 def _ordered_figures(known: Sequence[JudgedCriterion]) -> dict[str, Statistic]:
     label, level, options = _places(known)
     return {
-        "levels_within_one": partial(statistics.mean, (np.abs(label - level) <= 1).astype(np.float64)),
+        "levels_within_one": share(np.abs(label - level) <= 1),
         "levels_kappa": partial(weighted_kappa, label, level, options),
     }
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from trainer_client.agreement import charts, names
 from trainer_client.agreement.bootstrap import RESAMPLES, Figure
 from trainer_client.agreement.measured import Comparison, Figures, Measured, MeasuredJudge
+from trainer_client.agreement.shown import between, table_cell
 from trainer_client.agreement.spent import rows as spent_rows
 from trainer_client.pages.charts import interval as interval_bar
-from trainer_client.pages.document import document, figure_cell, folded, interval, row, section, sentences, table, tile
+from trainer_client.pages.document import document, folded, row, section, sentences, table, tile
 
 _TILES = ("accuracy", "auroc", "ece", "not_judged")
 _JUDGE = ("model", "engine", "mode", "layout", "prompt", "fingerprint", "calibration", "trust")
@@ -103,7 +104,7 @@ def _tiles(judge: MeasuredJudge) -> Iterable[str]:
     for name in _TILES:
         figure = judge.figures[name]
         if figure.value is not None:
-            yield tile(f"{figure.value:.3f}", names.CRITERIA[name], interval(figure.low, figure.high))
+            yield tile(f"{figure.value:.3f}", names.CRITERIA[name], between(figure))
 
 
 def _judge_row(one: MeasuredJudge) -> str:
@@ -117,13 +118,9 @@ def _figures(rows: Mapping[str, str], columns: Sequence[tuple[str, Figures]]) ->
     lines = []
     for name, about in rows.items():
         if any(name in figures for _, figures in columns):
-            cells = "".join(_figure(figures.get(name)) for _, figures in columns)
+            cells = "".join(table_cell(figures.get(name)) for _, figures in columns)
             lines.append(f'<tr><td class="name">{escape(about)}</td>{cells}</tr>')
     return table(("", *(name for name, _ in columns)), lines)
-
-
-def _figure(figure: Figure | None) -> str:
-    return "<td></td>" if figure is None else figure_cell(figure.value, figure.low, figure.high, figure.n)
 
 
 def _confusions(judge: MeasuredJudge) -> str:
@@ -161,9 +158,9 @@ def _slices(judge: MeasuredJudge) -> str:
 
 def _slice_cell(name: str, figure: Figure | None) -> str:
     if name not in _SHARES or figure is None or figure.value is None or figure.low is None or figure.high is None:
-        return _figure(figure)
+        return table_cell(figure)
     bar = interval_bar(figure.value, figure.low, figure.high)
-    return _figure(figure).replace("</td>", f"{bar}</td>")
+    return table_cell(figure).replace("</td>", f"{bar}</td>")
 
 
 def _comparison(pair: Comparison) -> str:
@@ -173,7 +170,8 @@ def _comparison(pair: Comparison) -> str:
 
 def _facts(measured: Measured) -> str:
     lines = [
-        f"Intervals: {RESAMPLES:,} bootstrap resamples of whole prompts, at 95 %.",
+        f"Intervals: {RESAMPLES:,} bootstrap resamples of whole prompts, at 95 %. A share that is the same in all of "
+        "them has Wilson's interval, each prompt counted once; another figure has none, as no spread was seen.",
         "Accuracy and error rates use the service's threshold; AUROC, calibration error, Brier score and log loss use "
         "P(met) as it was served.",
         "Expected calibration error: ten bins of equal width.",

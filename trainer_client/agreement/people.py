@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import RESAMPLES, Figure, Statistic, figures, numbered
+from trainer_client.agreement.bootstrap import RESAMPLES, Figure, Statistic, figures, numbered, share
 from trainer_client.labels import Labels
 from trainer_client.labels.labelled import majority
 
@@ -40,13 +40,10 @@ def annotator_figures(labels: Labels, *, resamples: int = RESAMPLES, seed: int =
         return {}
     truth, word_of = np.array(wanted, dtype=np.bool_), np.array(given, dtype=np.bool_)
     against: dict[str, Statistic] = {
-        name: partial(statistic, truth, word_of)
-        for name, statistic in (
-            ("accuracy", statistics.accuracy),
-            ("balanced_accuracy", statistics.balanced_accuracy),
-            ("f1", statistics.f1),
-            ("kappa", statistics.kappa),
-        )
+        "accuracy": share(truth == word_of),
+        "balanced_accuracy": partial(statistics.balanced_accuracy, truth, word_of),
+        "f1": partial(statistics.f1, truth, word_of),
+        "kappa": partial(statistics.kappa, truth, word_of),
     }
     found = figures(against, numbered(groups), resamples=resamples, seed=seed)
     together: dict[str, Statistic] = {"alpha": partial(statistics.alpha, np.array(yes), np.array(no))}

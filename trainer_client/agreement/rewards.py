@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import RESAMPLES, Figure, Statistic, figures, numbered
+from trainer_client.agreement.bootstrap import RESAMPLES, Figure, Statistic, figures, numbered, share
 from trainer_client.agreement.statistics import Floats
 from trainer_client.labels import Judged, JudgedCriterion, Labels
 from trainer_client.labels.labelled import digest
@@ -107,10 +107,10 @@ def reward_figures(rewards: Rewards, *, resamples: int = RESAMPLES, seed: int = 
     found: dict[str, Figure] = {}
     for ending, judge in (("", rewards.judge), ("_soft", rewards.soft)):
         pairs, pair_groups = _pairs(rewards, judge)
-        found |= draw({f"pairwise{ending}": partial(statistics.mean, pairs)}, pair_groups)
+        found |= draw({f"pairwise{ending}": share(pairs)}, pair_groups)
         wanted, given, groups = _advantages(rewards, judge)
         signs, pushed = (_sign(wanted) * _sign(given) + 1) / 2, _sign(wanted) != 0
-        found |= draw({f"advantage_sign{ending}": partial(statistics.mean, signs[pushed])}, groups[pushed])
+        found |= draw({f"advantage_sign{ending}": share(signs[pushed])}, groups[pushed])
         found |= draw(_correlations(wanted, given, f"_within{ending}"), groups)
         kept = np.isfinite(judge)
         found |= draw(_correlations(rewards.label[kept], judge[kept], ending), rewards.groups[kept])

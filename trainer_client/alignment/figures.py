@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import Figure, figures, numbered
+from trainer_client.agreement.bootstrap import Bounded, Figure, Statistic, figures, numbered
 from trainer_client.alignment.answers import Answer, Cost, Store
 from trainer_client.alignment.arms import Arm
 from trainer_client.alignment.asking import Judge, key_of, sent_for
@@ -70,7 +70,8 @@ def arm_result(judge: Judge, arm: Arm, pairs: Sequence[PreferencePair], store: S
     kinds = dict.fromkeys(pairs[place].kind for place in fitting)
     order_effect = disagreeing = None
     if arm.ask.mode == "compare":
-        order_effect = mean(pairs, [one[0].order_effect if one else None for one in answered])
+        effects = [one[0].order_effect if one else None for one in answered]
+        order_effect = mean(pairs, effects, least=-1.0)
         disagrees = [one[0].disagrees if one else None for one in answered]
         disagreeing = mean(pairs, [None if one is None else float(one) for one in disagrees])
     return ArmResult(
@@ -115,12 +116,14 @@ def _why(answers: Sequence[Answer]) -> str:
     return next((one.status for one in answers if one.status != "ok"), "no answer")
 
 
-def mean(pairs: Sequence[PreferencePair], values: Sequence[float | None]) -> Figure:
-    """The mean of the values that are there, with an interval over prompts."""
+def mean(pairs: Sequence[PreferencePair], values: Sequence[float | None], *, least: float | None = 0.0) -> Figure:
+    """The mean of the values that are there, with an interval over prompts. They lie between `least` and 1; with None
+    they have no bounds."""
     there = [(value, pair.group) for value, pair in zip(values, pairs, strict=True) if value is not None]
     numbers = np.array([value for value, _ in there], dtype=np.float64)
     groups = numbered([group for _, group in there])
-    return figures({"mean": partial(statistics.mean, numbers)}, groups)["mean"]
+    own: Statistic = partial(statistics.mean, numbers)
+    return figures({"mean": own if least is None else Bounded(own, least=least)}, groups)["mean"]
 
 
 def differences(judges: Sequence[JudgeResult], pairs: Sequence[PreferencePair]) -> Iterator[Difference]:
@@ -142,4 +145,4 @@ def _difference(
 ) -> Difference:
     both = zip(one.outcomes, other.outcomes, strict=True)
     less = [None if mine is None or theirs is None else mine - theirs for mine, theirs in both]
-    return Difference(among, one_name, other_name, mean(pairs, less))
+    return Difference(among, one_name, other_name, mean(pairs, less, least=-1.0))

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from trainer_client.agreement.bootstrap import RESAMPLES, Figure
+from trainer_client.agreement.bootstrap import RESAMPLES
+from trainer_client.agreement.shown import table_cell
 from trainer_client.alignment.answers import Cost
 from trainer_client.alignment.figures import ArmResult, Difference, JudgeResult
 from trainer_client.alignment.study import Study
 from trainer_client.pages.charts import interval as interval_bar
-from trainer_client.pages.document import cell, document, figure_cell, number, row, section, sentences, table, tile
+from trainer_client.pages.document import cell, document, number, row, section, sentences, table, tile
 
 _STYLES = """
 table { min-width: 640px; }
@@ -56,7 +57,7 @@ def _sections(study: Study) -> Iterator[str]:
             kinds = list(study.facts["kinds"])
             rows = [
                 f'<tr><td class="name">{escape(one.arm.name)}</td>'
-                + "".join(_cell(one.by_kind.get(kind)) for kind in kinds)
+                + "".join(table_cell(one.by_kind.get(kind)) for kind in kinds)
                 + "</tr>"
                 for one in judge.arms
             ]
@@ -79,7 +80,7 @@ def _sections(study: Study) -> Iterator[str]:
                 [
                     row(
                         ((judge.name, "name"), (one.arm.name, "name")),
-                        more=_cell(one.order_effect) + _cell(one.disagreeing),
+                        more=table_cell(one.order_effect) + table_cell(one.disagreeing),
                     )
                     for judge, one in compared
                 ],
@@ -106,15 +107,11 @@ def _arm_row(one: ArmResult) -> str:
     missing = ", ".join(f"{count} {status}" for status, count in sorted(one.not_judged.items())) or "0"
     counts = ((str(one.right), "n"), (str(one.ties), "n"), (str(one.wrong), "n"), (missing, "n"), (one.arm.about, ""))
     name = f'<td class="name">{escape(one.arm.name)}</td>'
-    return f"<tr>{name}{_cell(figure)}<td>{bar}</td>{''.join(cell(text, kind) for text, kind in counts)}</tr>"
+    return f"<tr>{name}{table_cell(figure)}<td>{bar}</td>{''.join(cell(text, kind) for text, kind in counts)}</tr>"
 
 
 def _difference_row(one: Difference) -> str:
-    return row(((one.among, "name"), (one.one, "name"), (one.other, "name")), more=_cell(one.more))
-
-
-def _cell(figure: Figure | None) -> str:
-    return "<td></td>" if figure is None else figure_cell(figure.value, figure.low, figure.high, figure.n)
+    return row(((one.among, "name"), (one.one, "name"), (one.other, "name")), more=table_cell(one.more))
 
 
 def _of_cost(study: Study) -> str:

@@ -46,7 +46,10 @@ class RunAudit:
             return "warn"
         if preferred.low > 0.5:
             return "pass"
-        risen = self.reward_more.low is not None and self.reward_more.low > 0
+        # Where every pair's reward has risen as much, there is no interval, and it has risen.
+        more = self.reward_more
+        lowest = more.value if more.why == "no_spread" else more.low
+        risen = lowest is not None and lowest > 0
         return "fail" if risen and preferred.high <= 0.5 else "warn"
 
     @property
@@ -99,7 +102,7 @@ def run_audit(judge: Judge, found: RunPairs, store: Store) -> RunAudit:
     about = {"model": info.model, "engine": info.engine, "fingerprint": by, "trust": judge.trust(BARE.ask)}
     return RunAudit(
         result=arm_result(judge, BARE, pairs, store),
-        reward_more=mean(pairs, [None if both is None else both[1] - both[0] for both in found.rewards]),
+        reward_more=mean(pairs, [None if both is None else both[1] - both[0] for both in found.rewards], least=None),
         characters=(
             sum(before for before, _ in found.characters) / len(pairs),
             sum(after for _, after in found.characters) / len(pairs),

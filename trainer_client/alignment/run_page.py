@@ -7,13 +7,12 @@ from html import escape
 from pathlib import Path
 
 from trainer_client.agreement.bootstrap import RESAMPLES, Figure
+from trainer_client.agreement.shown import between, table_cell
 from trainer_client.alignment.run_audit import RunAudit
 from trainer_client.pages.charts import interval as interval_bar
 from trainer_client.pages.document import (
     badge,
     document,
-    figure_cell,
-    interval,
     number,
     section,
     sentences,
@@ -31,7 +30,7 @@ def page(done: RunAudit) -> str:
     colour = _COLOURS.get(done.verdict, "")
     shown = number(preferred.value) or "none"
     tiles = [
-        tile(shown, "prefer the later answer", interval(preferred.low, preferred.high), verdict=colour),
+        tile(shown, "prefer the later answer", between(preferred), verdict=colour),
         tile(number(done.reward_more.value) or "none", "more reward by the rubric"),
         tile(f"{done.characters[0]:,.0f} \N{RIGHTWARDS ARROW} {done.characters[1]:,.0f}", "characters, mean"),
         tile(f"{done.pairs:,}", f"pairs of {done.prompts:,} prompts"),
@@ -65,8 +64,7 @@ def _row(name: str, figure: Figure) -> str:
     bar = ""
     if figure.value is not None and figure.low is not None and figure.high is not None:
         bar = interval_bar(figure.value, figure.low, figure.high)
-    cell = figure_cell(figure.value, figure.low, figure.high, figure.n)
-    return f'<tr><td class="name">{escape(name)}</td>{cell}<td>{bar}</td></tr>'
+    return f'<tr><td class="name">{escape(name)}</td>{table_cell(figure)}<td>{bar}</td></tr>'
 
 
 def _facts(done: RunAudit) -> list[str]:

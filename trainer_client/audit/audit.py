@@ -106,6 +106,7 @@ def _measure_json(one: Estimate) -> dict[str, Any]:
         "verdict": one.verdict,
         "mean": one.mean,
         "interval_95": None if one.low is None else [one.low, one.high],
+        "why": one.why,
         "pairs": one.pairs,
         "prompts": one.prompts,
         "missing": one.missing,

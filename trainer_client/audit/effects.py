@@ -1,7 +1,7 @@
 """Turns the effects that a check found into a mean with an interval, and the interval into a verdict. Pure.
 
 Guarantees: an effect that could not be measured is counted as missing and enters no mean. A check passes or fails where
-the whole interval is on one side of its limit; otherwise it warns.
+the whole interval is on one side of its limit, or, where every pair gave one value, this value; otherwise it warns.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import figures, numbered
+from trainer_client.agreement.bootstrap import Why, figures, numbered
 
 Verdict = Literal["pass", "warn", "fail", "not run"]
 Good = Literal["near zero", "low", "high"]
@@ -52,8 +52,8 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The mean of a measure with its 95 % interval by bootstrap over prompts. `extremes` are at most
-    three effects beyond the limit, the worst first."""
+    """The mean of a measure with its 95 % interval by bootstrap over prompts, or `why` there is none. `extremes` are at
+    most three effects beyond the limit, the worst first."""
 
     measure: Measure
     mean: float | None
@@ -64,6 +64,7 @@ class Estimate:
     missing: int
     verdict: Verdict
     extremes: tuple[Placed, ...] = ()
+    why: Why | None = None
 
 
 def estimate(measure: Measure, found: Sequence[Placed]) -> Estimate:
@@ -77,11 +78,13 @@ def estimate(measure: Measure, found: Sequence[Placed]) -> Estimate:
     prompts = len({one.group for one in known})
     mean = figures({"mean": partial(statistics.mean, values)}, numbered([one.group for one in known]))["mean"]
     verdict: Verdict = "warn"
-    if prompts >= FEWEST_PROMPTS and mean.low is not None and mean.high is not None:
-        verdict = verdict_of(measure, mean.low, mean.high)
+    # What a judge that always answers alike shows is compared as it is: there is no spread to weigh it by.
+    low, high = (mean.value, mean.value) if mean.why == "no_spread" else (mean.low, mean.high)
+    if prompts >= FEWEST_PROMPTS and low is not None and high is not None:
+        verdict = verdict_of(measure, low, high)
     worst = sorted(known, key=lambda one: _badness(measure, one.effect.value or 0.0), reverse=True)[:3]
     extremes = tuple(one for one in worst if _badness(measure, one.effect.value or 0.0) > _bad_from(measure))
-    return Estimate(measure, mean.value, mean.low, mean.high, len(known), prompts, missing, verdict, extremes)
+    return Estimate(measure, mean.value, mean.low, mean.high, len(known), prompts, missing, verdict, extremes, mean.why)
 
 
 def verdict_of(measure: Measure, low: float, high: float) -> Verdict:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from trainer_client.agreement.bootstrap import RESAMPLES
+from trainer_client.agreement.shown import WHY
 from trainer_client.audit.audit import Audit, Finding
 from trainer_client.audit.effects import Estimate, Measure, Placed
 from trainer_client.pages.document import (
@@ -84,9 +85,13 @@ def _check(audit: Audit, finding: Finding) -> str:
 def _measure(one: Estimate) -> str:
     limit = _LIMITS[one.measure.good].format(limit=one.measure.limit)
     pairs = f"{one.pairs}" + (f"<br>{one.missing} not judged" if one.missing else "")
-    figures = ((one.measure.about, "name"), (number(one.mean), "n"), (interval(one.low, one.high), "n"), (limit, ""))
+    figures = ((one.measure.about, "name"), (number(one.mean), "n"), (_interval(one), "n"), (limit, ""))
     more = f'<td>{_bar(one)}</td><td class="n">{pairs}</td><td>{badge(one.verdict, _colour(one.verdict))}</td>'
     return row(figures, more=more)
+
+
+def _interval(one: Estimate) -> str:
+    return interval(one.low, one.high) or ("" if one.why is None else WHY[one.why])
 
 
 def _bar(one: Estimate) -> str:

@@ -10,21 +10,22 @@ import numpy as np
 
 from trainer_client import wire
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import Figure, figures
+from trainer_client.agreement.bootstrap import Bounded, Figure, figures, share
+from trainer_client.agreement.criteria import error_rates
+from trainer_client.agreement.shares import wilson
 from trainer_client.calibration.curves import Bools, Floats
 from trainer_client.calibration.rows import Rows
 
 THRESHOLD = 0.5
-_Z = 1.959963984540054
 
 
 def certify(rows: Rows, p: Floats, threshold: float = THRESHOLD) -> wire.Certificate:
     """`p` is P(met) of each row, calibrated without it."""
     found = figures(
         {
-            "ece": lambda weights: statistics.ece(rows.met, p, weights),
+            "ece": Bounded(lambda weights: statistics.ece(rows.met, p, weights)),
             "log_loss": lambda weights: statistics.log_loss(rows.met, p, weights),
-            "brier": lambda weights: statistics.brier(rows.met, p, weights),
+            "brier": share((p - rows.met) ** 2),
         },
         rows.groups,
     )
@@ -54,10 +55,11 @@ def gain(rows: Rows, p: Floats) -> wire.Gain:
 def _rates(rows: Rows, met: Bools, selected: Bools) -> wire.SignRates:
     labels, said, groups = rows.met[selected], met[selected], rows.groups[selected]
     some, others = int(labels.sum()), int((~labels).sum())
+    rates = error_rates(labels, said)
     found = figures(
         {
-            "positive": lambda weights: statistics.false_positive_rate(labels, said, weights),
-            "negative": lambda weights: statistics.false_negative_rate(labels, said, weights),
+            "positive": rates["false_positive_rate"],
+            "negative": rates["false_negative_rate"],
             "informedness": lambda weights: (
                 1
                 - statistics.false_positive_rate(labels, said, weights)
@@ -80,11 +82,9 @@ def _rate(figure: Figure, labels: int) -> wire.Interval | None:
     """The wider of the interval over prompts and Wilson's, which is not empty where no error was seen."""
     if figure.value is None:
         return None
-    share = figure.value
-    middle, half = share + _Z**2 / (2 * labels), _Z * (share * (1 - share) / labels + (_Z / (2 * labels)) ** 2) ** 0.5
-    low, high = ((middle + sign * half) / (1 + _Z**2 / labels) for sign in (-1, 1))
+    low, high = wilson(figure.value * labels, labels)
     wide = _interval(figure)
-    return wire.Interval(value=share, low=max(min(low, wide.low), 0.0), high=min(max(high, wide.high), 1.0))
+    return wire.Interval(value=figure.value, low=min(low, wide.low), high=max(high, wide.high))
 
 
 def _informedness(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from trainer_client import wire
 from trainer_client.agreement.bootstrap import Figure
+from trainer_client.agreement.shown import table_cell, text
 from trainer_client.cascade.planning import Planned
-from trainer_client.pages.document import document, figure_cell, number, row, section, sentences, table, tile
+from trainer_client.pages.document import document, number, row, section, sentences, table, tile
 
 _SAVES = {
     "last_judge": "criteria that the last judge is not asked about",
@@ -37,13 +38,13 @@ def lines(plan: wire.CascadePlan, planned: Planned) -> Iterator[str]:
     for n, judge in enumerate(plan.judges):
         alone = planned.agreement[f"judge_{n}"]
         yield (
-            f"{judge.name} ({judge.fingerprint}): agrees alone {_shown(alone)}; {_band(judge.band)}; decides "
+            f"{judge.name} ({judge.fingerprint}): agrees alone {text(alone)}; {_band(judge.band)}; decides "
             f"{planned.decides[n]:.1%}"
         )
-    yield f"cascade: agrees {_shown(planned.agreement['cascade'])}; {planned.undecided:.1%} decided by nobody"
+    yield f"cascade: agrees {text(planned.agreement['cascade'])}; {planned.undecided:.1%} decided by nobody"
     for name, about in _SAVES.items():
         if name in planned.saves:
-            yield f"{about}: {_shown(planned.saves[name])}"
+            yield f"{about}: {text(planned.saves[name])}"
     yield f"{promise(plan)} (p-value {plan.promise.p_value:.4f} on {plan.promise.prompts:,} held-out prompts)."
 
 
@@ -135,12 +136,12 @@ def _judge(planned: Planned, n: int, judge: wire.CascadeJudge) -> str:
     cells = (judge.name, Path(judge.model).name, judge.fingerprint, judge.mode, _band(judge.band))
     return row(
         [*((text, "name") for text in cells), (f"{planned.decides[n]:.1%}", "n")],
-        more=figure_cell(alone.value, alone.low, alone.high, alone.n),
+        more=table_cell(alone),
     )
 
 
 def _figure(about: str, figure: Figure) -> str:
-    return row(((about, "name"),), more=figure_cell(figure.value, figure.low, figure.high, figure.n))
+    return row(((about, "name"),), more=table_cell(figure))
 
 
 def _band(band: wire.CascadeBand | None) -> str:
@@ -153,12 +154,6 @@ def _band(band: wire.CascadeBand | None) -> str:
 
 def _percent(figure: Figure) -> str:
     return "" if figure.value is None else f"{figure.value:.1%}"
-
-
-def _shown(figure: Figure) -> str:
-    if figure.value is None or figure.low is None or figure.high is None:
-        return "-"
-    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
 
 
 def as_json(plan: wire.CascadePlan, planned: Planned) -> dict[str, object]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from trainer_client import wire
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import Figure, Statistic, figures
+from trainer_client.agreement.bootstrap import Bounded, Figure, Statistic, figures, share
 from trainer_client.cascade.betting import fewest_prompts, p_value
 from trainer_client.cascade.candidates import candidates
 from trainer_client.cascade.spending import Cost
@@ -174,14 +174,14 @@ def _planned(rows: JudgedRows, choice: Choice, costs: Sequence[Cost], wanted: Wa
     found = cascade(held_out, chosen.bands)
     # Each criterion counts for its share of its prompt, as in the promise.
     _, place, sizes = np.unique(held_out.groups, return_inverse=True, return_counts=True)
-    share = 1 / sizes[place]
+    part = 1 / sizes[place]
 
     def agreement(wrong: Floats) -> Statistic:
-        return lambda weights: 1 - statistics.mean(wrong, weights * share)
+        return Bounded(lambda weights: 1 - statistics.mean(wrong, weights * part))
 
     last = held_out.wrong(held_out.judges - 1)
     alone = {f"judge_{n}": agreement(held_out.wrong(n)) for n in range(held_out.judges)}
-    lost: Statistic = lambda weights: statistics.mean(found.wrong - last, weights * share)  # noqa: E731
+    lost = Bounded(lambda weights: statistics.mean(found.wrong - last, weights * part), least=-1.0)
     return Planned(
         bands=chosen.bands,
         wanted=wanted,
@@ -199,17 +199,17 @@ def _planned(rows: JudgedRows, choice: Choice, costs: Sequence[Cost], wanted: Wa
 
 def _saves(rows: JudgedRows, found: Decided, costs: Sequence[Cost]) -> dict[str, Figure]:
     never = (~found.asked[-1]).astype(np.float64)
-    measured: dict[str, Statistic] = {"last_judge": partial(statistics.mean, never)}
+    measured: dict[str, Statistic] = {"last_judge": share(never)}
     for measure in ("tokens", "seconds", "money"):
         each = [getattr(one, measure) for one in costs]
         if all(value is not None for value in each) and each[-1] > 0:
             saved = 1 - np.asarray(each) @ found.asked / each[-1]
-            measured[measure] = partial(statistics.mean, saved)
+            # At worst every judge is asked.
+            measured[measure] = Bounded(partial(statistics.mean, saved), least=1 - sum(each) / each[-1])
     whole = figures(measured, rows.groups)
     _, first, place = np.unique(rows.responses, return_index=True, return_inverse=True)
     spared = (np.bincount(place, found.asked[-1]) == 0).astype(np.float64)
-    responses: dict[str, Statistic] = {"last_judge_responses": partial(statistics.mean, spared)}
-    return whole | figures(responses, rows.groups[first])
+    return whole | figures({"last_judge_responses": share(spared)}, rows.groups[first])
 
 
 def as_wire(planned: Planned, judges: Sequence[tuple[str, wire.Judge]], digest: str) -> wire.CascadePlan:

@@ -6,8 +6,8 @@ Guarantees: a figure without a value is a dash.
 from collections.abc import Iterator, Mapping, Sequence
 
 from trainer_client.agreement import names
-from trainer_client.agreement.bootstrap import Figure
 from trainer_client.agreement.measured import Figures, Measured, MeasuredJudge
+from trainer_client.agreement.shown import text
 from trainer_client.agreement.spent import NAMES, rows
 
 _WIDTH = 24
@@ -65,13 +65,5 @@ def _table(rows: Mapping[str, str], columns: Sequence[tuple[str, Figures]]) -> I
     yield ""
     yield f"{'':{first}}  {'  '.join(f'{name:{_WIDTH}}' for name, _ in columns)}".rstrip()
     for name in shown:
-        cells = "  ".join(f"{_figure(figures.get(name)):{_WIDTH}}" for _, figures in columns)
+        cells = "  ".join(f"{text(figures.get(name), width=6):{_WIDTH}}" for _, figures in columns)
         yield f"{rows[name]:{first}}  {cells}".rstrip()
-
-
-def _figure(figure: Figure | None) -> str:
-    if figure is None or figure.value is None:
-        return "-"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:6.3f}"
-    return f"{figure.value:6.3f} [{figure.low:.3f}, {figure.high:.3f}]"

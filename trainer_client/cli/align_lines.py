@@ -5,7 +5,7 @@ Guarantees: a figure without a value is a dash.
 
 from collections.abc import Iterator
 
-from trainer_client.agreement.bootstrap import Figure
+from trainer_client.agreement.shown import text
 from trainer_client.alignment.figures import ArmResult
 from trainer_client.alignment.study import Study
 
@@ -27,7 +27,7 @@ def lines(study: Study) -> Iterator[str]:
         yield ""
         yield "difference of accuracies, in pairs"
         for one in study.differences:
-            yield f"{one.among}: {one.one} less {one.other}  {_figure(one.more)}"
+            yield f"{one.among}: {one.one} less {one.other}  {text(one.more, width=6)}"
     yield ""
     for judge in study.judges:
         whole = list(judge.costs.values())
@@ -45,12 +45,4 @@ def _arm(one: ArmResult) -> str:
     ties = f" {one.ties} ties" if one.ties else ""
     by_place = one.disagreeing is not None and (one.disagreeing.value or 0.0) > 0.5
     told = f"{ties}{f' {missing} not judged' if missing else ''}{' by the place' if by_place else ''}"
-    return f"{_figure(one.accuracy)}{told}"
-
-
-def _figure(figure: Figure) -> str:
-    if figure.value is None:
-        return "-"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:6.3f}"
-    return f"{figure.value:6.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+    return f"{text(one.accuracy, width=6)}{told}"

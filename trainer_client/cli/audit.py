@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
+from trainer_client.agreement.bootstrap import Figure
+from trainer_client.agreement.shown import text
 from trainer_client.audit.askings import Asking, Rows, audit_rows
 from trainer_client.audit.audit import Audit, as_json, audit, checks_in
 from trainer_client.audit.checks import askings_of
@@ -166,16 +168,13 @@ def lines(done: Audit) -> list[str]:
         if finding.why_not:
             found.append(f"{finding.check.name:16} {finding.verdict:8} {finding.why_not}")
         for one in finding.estimates:
-            value = "no value" if one.mean is None else f"{_shown(one.mean):>6} [{_shown(one.low)}, {_shown(one.high)}]"
+            figure = Figure(one.mean, one.low, one.high, one.pairs, one.why)
+            value = "no value" if one.mean is None else text(figure, width=6)
             limit = {"near zero": "+-", "low": "<=", "high": ">="}[one.measure.good]
             found.append(
                 f"{finding.check.name:16} {one.verdict:8} {value} {limit} {one.measure.limit:g}  {one.measure.about}"
             )
     return found
-
-
-def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}".replace("-0.000", "0.000")
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainer_client.agreement.bootstrap import Figure
+from trainer_client.agreement.shown import text
 from trainer_client.alignment.answers import open_store
 from trainer_client.alignment.asking import Judge, ask_all, questions
 from trainer_client.alignment.run_audit import BARE, RunAudit, run_audit
@@ -90,8 +91,7 @@ def lines(done: RunAudit) -> Iterator[str]:
 def _figure(figure: Figure) -> str:
     if figure.value is None:
         return "-"
-    interval = "" if figure.low is None or figure.high is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
-    return f"{figure.value:6.3f}{interval} of {figure.n}"
+    return f"{text(figure, width=6)} of {figure.n}"
 
 
 def _write(path: Path, text: str) -> None:

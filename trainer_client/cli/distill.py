@@ -184,8 +184,9 @@ def _render(args: argparse.Namespace) -> list[str]:
 def _shown(figure: Any) -> str:
     if figure.value is None:
         return "none"
-    interval = "" if figure.low is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
-    return f"{figure.value:.3f}{interval}"
+    from trainer_client.agreement.shown import text
+
+    return text(figure)
 
 
 def _count(text: str) -> int:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer_client.agreement.bootstrap import Figure
-from trainer_client.rescoring.comparison import ABOUT, Comparison
-
-_NUMBERS = frozenset({"score_before", "score_after", "change", "absolute_change"})
+from trainer_client.agreement.shown import ends
+from trainer_client.rescoring.comparison import ABOUT, NUMBERS, Comparison
 
 
 def changed_lines(facts: Mapping[str, Any], url: str | None) -> list[str]:
@@ -75,9 +74,11 @@ def lines(facts: Mapping[str, Any], found: Comparison, report: Path, *, quiet: b
 
 def _figure(name: str, figure: Figure) -> str:
     def said(value: float) -> str:
-        return f"{value:.3f}" if name in _NUMBERS else f"{value:.1%}"
+        return f"{value:.3f}" if name in NUMBERS else f"{value:.1%}"
 
     assert figure.value is not None
-    known = figure.low is not None and figure.high is not None
-    spread = f"  ({said(figure.low)} to {said(figure.high)})" if known else ""  # type: ignore[arg-type]
+    if figure.low is not None and figure.high is not None:
+        spread = f"  ({said(figure.low)} to {said(figure.high)})"
+    else:
+        spread = ends(figure)
     return f"{said(figure.value):>7}{spread}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_client import wire
-from trainer_client.agreement.bootstrap import Figure
+from trainer_client.agreement.shown import text
 from trainer_client.calibration.tuning import Asked, Tuned, tune
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import criteria_progress
@@ -132,18 +132,18 @@ def lines(tuned: Tuned, arms: Sequence[_Arm]) -> Iterator[str]:
     """The comparison and the setting, for a person."""
     width = max(len(one.name) for one in tuned.compared)
     yield f"{tuned.criteria:,} labelled criteria of {tuned.prompts:,} conversations"
-    yield f"{'prompt':{width}}  mass  {'AUROC':22}{'log loss, calibrated':24}{'as it came':12}chosen"
+    yield f"{'prompt':{width}}  mass  {'AUROC':24}{'log loss, calibrated':24}{'as it came':12}chosen"
     for one in tuned.compared:
         raw = "-" if one.raw_log_loss.value is None else f"{one.raw_log_loss.value:.3f}"
         yield (
-            f"{one.name:{width}}  {one.label_mass:.2f}  {_shown(one.auroc):22}{_shown(one.log_loss):24}{raw:12}"
+            f"{one.name:{width}}  {one.label_mass:.2f}  {text(one.auroc):24}{text(one.log_loss):24}{raw:12}"
             f"{one.chosen} of {sum(each.chosen for each in tuned.compared)}"
         )
     for arm in arms:
         yield f"{arm.name}: judge {arm.fingerprint}"
     for name, reason in tuned.left_out.items():
         yield f"{name}: not compared, {reason}"
-    worth = {name: _shown(figure) for name, figure in tuned.worth.items()}
+    worth = {name: text(figure) for name, figure in tuned.worth.items()}
     yield (
         f"choosing, on rows that took no part in it: AUROC {worth['auroc']}, log loss {worth['log_loss']}; over "
         f"{tuned.compared[0].name}: AUROC {worth['auroc_gain']} more, log loss {worth['log_loss_gain']} less"
@@ -153,11 +153,3 @@ def lines(tuned: Tuned, arms: Sequence[_Arm]) -> Iterator[str]:
         yield f"rubricd: keep {setting}: no prompt is better by more than a standard error"
     else:
         yield f"rubricd: set {setting}"
-
-
-def _shown(figure: Figure) -> str:
-    if figure.value is None:
-        return "-"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"

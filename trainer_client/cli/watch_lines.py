@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from trainer_client.agreement.shown import ends
 from trainer_client.watch.alarms import Alarm
 from trainer_client.watch.criteria import least_informative
 from trainer_client.watch.health import Health
@@ -36,7 +37,7 @@ def lines(found: Health) -> Iterator[str]:
     for name, about in _RUN.items():
         if name in found.run:
             one = found.run[name]
-            value = "no value" if one.value is None else f"{one.value:.3f}{_interval(one.low, one.high)}"
+            value = "no value" if one.value is None else f"{one.value:.3f}{ends(one)}"
             yield f"  {value:26} {about}"
     if found.exploitation is not None and found.exploitation.newly.sum() > 0:
         rate = float(found.exploitation.rejected.sum() / found.exploitation.newly.sum())
@@ -115,7 +116,3 @@ def _trend(found: Health) -> Iterator[str]:
 
 def _shown(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else "-"
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"

@@ -11,6 +11,7 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.agreement.bootstrap import Figure
+from trainer_client.agreement.shown import text
 from trainer_client.calibration.made import Made
 from trainer_client.distillation.outcome import Agreement
 from trainer_client.distillation.rendering import Rendered
@@ -129,7 +130,7 @@ def _table(agreements: Sequence[Agreement]) -> list[str]:
 def _figure(one: Figure) -> str:
     if one.value is None:
         return "none"
-    return f"{one.value:.3f}" if one.low is None else f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
+    return text(one)
 
 
 def _costs(facts: Facts) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import Figure, Statistic, figures, numbered
+from trainer_client.agreement.bootstrap import Bounded, Figure, Statistic, figures, numbered, share
 from trainer_client.distillation.examples import Example
 
 Floats = NDArray[np.float64]
@@ -74,7 +74,7 @@ def _agreement(
 def _statistics(truth: NDArray[np.bool_], p: Floats) -> dict[str, Statistic]:
     return {
         "auroc": partial(statistics.auroc, truth, p),
-        "accuracy": partial(statistics.accuracy, truth, p >= CERTAIN),
+        "accuracy": share(truth == (p >= CERTAIN)),
         "log_loss": partial(statistics.log_loss, truth, p),
-        "ece": partial(statistics.ece, truth, p),
+        "ece": Bounded(partial(statistics.ece, truth, p)),
     }

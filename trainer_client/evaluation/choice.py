@@ -7,13 +7,11 @@ Guarantees: an answer from which no option can be read is wrong, and is counted 
 options states none.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from statistics import NormalDist
 from typing import Literal
 
 from trainer_client.data.files import sources
@@ -120,17 +118,6 @@ def chosen(answer: str, options: Sequence[str]) -> Chosen:
         return Chosen(lone[1].upper(), "stated")
     named = [letter for letter, option in zip(LETTERS, options, strict=False) if lines and option in lines[-1]]
     return Chosen(named[0], "stated") if len(named) == 1 else Chosen(None, "none")
-
-
-def wilson(right: int, asked: int, level: float = 0.95) -> tuple[float, float] | None:
-    """Wilson's interval of a share (1927); None of nothing."""
-    if asked == 0:
-        return None
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share, below = right / asked, 1 + z * z / asked
-    middle = (share + z * z / (2 * asked)) / below
-    half = z / below * math.sqrt(share * (1 - share) / asked + z * z / (4 * asked * asked))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def _boxes(answer: str) -> Iterator[str]:

@@ -19,16 +19,18 @@ VERSION = 1
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One figure of a policy. `values` are of each prompt and seed. With `weights` of the prompts it is a weighed mean,
-    which is not compared in pairs. With `clips` means are clipped to 0..1 after averaging."""
+    which is not compared in pairs. With `clips` means are clipped to 0..1 after averaging. With `shares` each value is
+    in 0..1."""
 
     name: str
     about: str
     values: Values
     weights: Mapping[str, float] | None = None
     clips: bool = False
+    shares: bool = False
 
     def over_seeds(self) -> OverSeeds:
-        return over_seeds(self.values, weights=self.weights, clips=self.clips)
+        return over_seeds(self.values, weights=self.weights, clips=self.clips, shares=self.shares)
 
 
 @dataclass(frozen=True, slots=True)

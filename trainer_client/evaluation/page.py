@@ -5,9 +5,11 @@ Guarantees: names are escaped. A figure without a value is empty and no number.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
+from trainer_client.agreement.shown import between, table_cell
 from trainer_client.evaluation.outcome import Curves, Evaluation, Measure, Table
 from trainer_client.evaluation.seeds import Paired
 from trainer_client.pages import document as html
@@ -46,8 +48,7 @@ def page(found: Evaluation, compared: Mapping[str, Paired] | None = None, other:
 
 def _tile(one: Measure) -> str:
     seeds = one.over_seeds()
-    low, high = seeds.interval.low, seeds.interval.high
-    said = [html.interval(low, high)] if low is not None else []
+    said = [told] if (told := between(seeds.interval)) else []
     if seeds.std is not None:
         said.append(f"± {html.number(seeds.std)} over {len(seeds.seeds)} seeds")
     return html.tile(html.number(seeds.mean) or "no value", one.about, *said)
@@ -84,7 +85,7 @@ def _sections(found: Evaluation, compared: Mapping[str, Paired], other: str) -> 
 
 def _measure_row(one: Measure) -> str:
     seeds = one.over_seeds()
-    figure = html.figure_cell(seeds.mean, seeds.interval.low, seeds.interval.high, seeds.interval.n)
+    figure = table_cell(replace(seeds.interval, value=seeds.mean))
     runs = "" if seeds.over_runs is None else html.interval(*seeds.over_runs)
     known = [value for value in seeds.seeds if value is not None]
     each = ", ".join(html.number(value) or "no value" for value in seeds.seeds)
@@ -98,7 +99,7 @@ def _paired_row(one: Measure, pair: Paired) -> str:
     figure = pair.difference
     p = "" if pair.p is None else html.number(pair.p, 4) + ("" if pair.exact else " (random signs)")
     counts = [(f"{count:,}", "n") for count in (pair.better, pair.worse, pair.same)]
-    more = html.figure_cell(figure.value, figure.low, figure.high, figure.n) + html.cell(p, "n")
+    more = table_cell(figure) + html.cell(p, "n")
     return html.row([(one.about, "name")], more=more + "".join(html.cell(*cell) for cell in counts))
 
 

@@ -4,14 +4,14 @@ Guarantees: a prompt without a value has none in any mean. Two policies are comp
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import atan, comb, cos, pi, sin, sqrt
 from typing import Any
 
 import numpy as np
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import Figure, figures
+from trainer_client.agreement.bootstrap import Bounded, Figure, Statistic, figures
 from trainer_client.agreement.statistics import Floats
 
 Values = Mapping[str, Sequence[float | None]]
@@ -29,7 +29,7 @@ class OverSeeds:
     """The mean of each seed, the mean of these, and their standard deviation (n - 1), None of one seed alone. Where
     means are clipped, the mean of the seeds is clipped as the last: a seed below 0 counts with what it is.
     `interval` is of the mean over seeds by the bootstrap over prompts: with other prompts. `over_runs` is by Student's
-    distribution of the seeds' means: with other seeds and the same prompts."""
+    distribution of the seeds' means: with other seeds and the same prompts; None where all seeds have one mean."""
 
     mean: float | None
     std: float | None
@@ -43,6 +43,7 @@ class OverSeeds:
             "std_over_seeds": self.std,
             "seeds": list(self.seeds),
             "interval_95": None if self.interval.low is None else [self.interval.low, self.interval.high],
+            "why": self.interval.why,
             "interval_95_over_seeds": None if self.over_runs is None else list(self.over_runs),
             "prompts": self.interval.n,
         }
@@ -72,9 +73,15 @@ class Paired:
 
 
 def over_seeds(
-    values: Values, *, weights: Mapping[str, float] | None = None, clips: bool = False, seed: int = 0
+    values: Values,
+    *,
+    weights: Mapping[str, float] | None = None,
+    clips: bool = False,
+    shares: bool = False,
+    seed: int = 0,
 ) -> OverSeeds:
-    """`weights` are of the prompts. With `clips` a mean is clipped to 0..1 after averaging, as HealthBench's is."""
+    """`weights` are of the prompts. With `clips` a mean is clipped to 0..1 after averaging, as HealthBench's is; with
+    `shares` each value is in 0..1."""
     weight_of = dict.fromkeys(values, 1.0) if weights is None else weights
 
     def clipped(value: float | None) -> float | None:
@@ -91,11 +98,13 @@ def over_seeds(
     seeds = tuple(map(clipped, means))
     known = [one for one in seeds if one is not None]
     own = {name: one for name, some in values.items() if (one := _mean(some)) is not None}
-    found = mean_figure(np.array(list(own.values())), np.array([weight_of[name] for name in own]), seed=seed)
-    interval = Figure(clipped(found.value), clipped(found.low), clipped(found.high), found.n)
+    found = mean_figure(
+        np.array(list(own.values())), np.array([weight_of[name] for name in own]), shares=shares, seed=seed
+    )
+    interval = replace(found, value=clipped(found.value), low=clipped(found.low), high=clipped(found.high))
     mean, std = clipped(_mean(means)), spread(known)
     over_runs = None
-    if mean is not None and std is not None:
+    if mean is not None and std is not None and std > _SAME:
         half = student_95(len(known) - 1) * std / sqrt(len(known))
         over_runs = mean - half, mean + half
     return OverSeeds(mean, std, seeds, interval, over_runs)
@@ -130,11 +139,12 @@ def paired(one: Values, other: Values, *, seed: int = 0) -> Paired:
     )
 
 
-def mean_figure(values: Floats, weights: Floats | None = None, *, seed: int = 0) -> Figure:
-    """The mean with its interval, drawn over the values."""
+def mean_figure(values: Floats, weights: Floats | None = None, *, shares: bool = False, seed: int = 0) -> Figure:
+    """The mean with its interval, drawn over the values; with `shares` they are in 0..1."""
     own = np.ones(len(values)) if weights is None else weights
     groups = np.arange(len(values), dtype=np.intp)
-    return figures({"mean": lambda drawn: statistics.mean(values, drawn * own)}, groups, seed=seed)["mean"]
+    drawn: Statistic = lambda times: statistics.mean(values, times * own)  # noqa: E731
+    return figures({"mean": Bounded(drawn) if shares else drawn}, groups, seed=seed)["mean"]
 
 
 def student_95(freedom: int) -> float:

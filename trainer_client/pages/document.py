@@ -81,11 +81,14 @@ def cell(text: str, kind: Kind = "") -> str:
     return f"<td{_kind(kind)}>{escape(text)}</td>"
 
 
-def figure_cell(value: float | None, low: float | None = None, high: float | None = None, n: int | None = None) -> str:
-    """A cell with a figure, its interval and how many it is of; an empty one without a figure."""
+def figure_cell(
+    value: float | None, low: float | None = None, high: float | None = None, n: int | None = None, *, why: str = ""
+) -> str:
+    """A cell with a figure, its interval, or `why` it has none, and how many it is of; an empty one without a
+    figure."""
     if value is None:
         return "<td></td>"
-    small = ", ".join(filter(None, (interval(low, high), "" if n is None else f"n {n:,}")))
+    small = ", ".join(filter(None, (interval(low, high) or why, "" if n is None else f"n {n:,}")))
     return f'<td class="figure"><b>{number(value)}</b> <span>{small}</span></td>'
 
 

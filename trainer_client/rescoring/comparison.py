@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer_client.agreement.bootstrap import Figure, Statistic, figures, numbered
+from trainer_client.agreement.bootstrap import Bounded, Figure, Statistic, figures, numbered
 from trainer_client.agreement.statistics import Floats
 from trainer_client.rescoring.change import Rescored
 from trainer_client.rescoring.formula import met_at
@@ -87,7 +87,8 @@ class _Sample:
             self.columns[name].append(value)
 
     def means(self) -> dict[str, Figure]:
-        return figures({name: _mean(values) for name, values in self.columns.items()}, numbered(self.groups))
+        measured = {name: _mean(values) if name in NUMBERS else _share(values) for name, values in self.columns.items()}
+        return figures(measured, numbered(self.groups))
 
 
 def compare(rescored: Iterable[Rescored], *, before: float, after: float) -> Comparison:
@@ -214,15 +215,20 @@ def _flips(verdicts: Mapping[tuple[str, str], Sequence[tuple[str, bool, bool]]])
     criteria = [one for one in found if one[0] == "criterion"]
     shown = [one for one in found if one[0] == "tag"][:_SHOWN] + criteria[:_SHOWN]
     return [
-        Flips(name, kind, len(told), to_met, to_unmet, _share(told)) for kind, name, told, to_met, to_unmet in shown
+        Flips(name, kind, len(told), to_met, to_unmet, _flipped(told)) for kind, name, told, to_met, to_unmet in shown
     ], len(criteria) - len(criteria[:_SHOWN])
 
 
-def _share(told: Sequence[tuple[str, bool, bool]]) -> Figure:
+def _flipped(told: Sequence[tuple[str, bool, bool]]) -> Figure:
     flipped = [float(old != new) for _, old, new in told]
     if len(told) < _LEAST:
-        return Figure(fsum(flipped) / len(flipped), None, None, len(told))
-    return figures({"share": _mean(flipped)}, numbered([group for group, _, _ in told]))["share"]
+        return Figure(fsum(flipped) / len(flipped), None, None, len(told), "few")
+    return figures({"share": _share(flipped)}, numbered([group for group, _, _ in told]))["share"]
+
+
+def _share(values: Sequence[float]) -> Statistic:
+    """The mean of those of the values, in 0..1, that there are."""
+    return Bounded(_mean(values), np.isfinite(np.asarray(values, dtype=np.float64)))
 
 
 def _mean(values: Sequence[float]) -> Statistic:
@@ -239,6 +245,8 @@ def _mean(values: Sequence[float]) -> Statistic:
     return of
 
 
+NUMBERS = frozenset({"score_before", "score_after", "change", "absolute_change"})
+"""The figures that are no shares."""
 ABOUT: Mapping[str, str] = {
     "score_before": "mean score, before",
     "score_after": "mean score, after",

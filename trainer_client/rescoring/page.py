@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from trainer_client.agreement.shown import table_cell
 from trainer_client.pages.charts import interval as interval_bar
-from trainer_client.pages.document import cell, document, figure_cell, number, section, sentences, table, tile
-from trainer_client.rescoring.comparison import ABOUT, Comparison, Flips
+from trainer_client.pages.document import cell, document, number, section, sentences, table, tile
+from trainer_client.rescoring.comparison import ABOUT, NUMBERS, Comparison, Flips
 
 _SCORES = ("score_before", "score_after", "change", "absolute_change", "changed")
 _TILES = ("changed", "advantage_turned", "order_turned", "best_changed")
-_SHARES = frozenset(ABOUT) - {"score_before", "score_after", "change", "absolute_change"}
 
 
 def page(facts: Mapping[str, Any], found: Comparison) -> str:
@@ -61,12 +61,9 @@ def _figure_row(found: Comparison, name: str) -> str:
     if figure is None:
         return ""
     bar = ""
-    if name in _SHARES and figure.value is not None and figure.low is not None and figure.high is not None:
+    if name not in NUMBERS and figure.value is not None and figure.low is not None and figure.high is not None:
         bar = interval_bar(figure.value, figure.low, figure.high)
-    return (
-        f'<tr><td class="name">{escape(ABOUT[name])}</td>'
-        f"{figure_cell(figure.value, figure.low, figure.high, figure.n)}<td>{bar}</td></tr>"
-    )
+    return f'<tr><td class="name">{escape(ABOUT[name])}</td>{table_cell(figure)}<td>{bar}</td></tr>'
 
 
 def _flips_row(one: Flips) -> str:

@@ -6,12 +6,13 @@ a prompt or an answer.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import exp
 from typing import Any
 
 import numpy as np
 
-from trainer_client.agreement.bootstrap import Figure, figures
+from trainer_client.agreement.bootstrap import Bounded, Figure, Statistic, figures
 from trainer_client.agreement.statistics import mean
 from trainer_client.watch import criteria, groups, shadow
 from trainer_client.watch.alarms import DECLARED, KINDS, Alarm, Declared, alarms
@@ -24,6 +25,8 @@ from trainer_client.watch.shadow import Exploitation, Sample
 Course = Sequence[tuple[int, float | None]]
 """A figure's value at each step."""
 _RESAMPLES = 500
+_LEAST = {"no_spread": 0.0, "identical": 0.0, "longer_wins": 0.0, "gap": -1.0, "overclaim": 0.0}
+"""The least value of what is a share or a difference of shares; a reward has no bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +74,13 @@ def health(
         "identical": groups.identical(table),
         "longer_wins": groups.longer_wins(table),
     }
-    run = {name: _figure(values) for name, values in own.items()}
+    run = {name: _figure(values, _LEAST.get(name)) for name, values in own.items()}
     course = {name: _course(values, steps) for name, values in own.items()}
     exploited = None
     if sample is not None and sample.rollout.size:
         for name, values in (("gap", shadow.gaps(sample)), ("overclaim", shadow.overclaim(sample))):
             means, at = shadow.by_group(values, sample.group, sample.step)
-            run[name], course[name] = _figure(means), _course(means, at)
+            run[name], course[name] = _figure(means, _LEAST[name]), _course(means, at)
         exploited = shadow.exploitation(sample)
         course["exploitation"] = _course(exploited.rate, exploited.step)
     return Health(
@@ -147,10 +150,12 @@ def _of_groups(values: Floats, table: Table) -> Floats:
     return ratio(sums(table.group[known], values[known], size), counts(table.group[known], size))
 
 
-def _figure(values: Floats) -> Figure:
+def _figure(values: Floats, least: float | None) -> Figure:
+    """The mean of groups' values, which lie between `least` and 1; with None they have no bounds."""
     values = values[np.isfinite(values)]
-    found = figures({"mean": lambda weights: mean(values, weights)}, np.arange(values.shape[0]), resamples=_RESAMPLES)
-    return found["mean"]
+    own: Statistic = partial(mean, values)
+    measured: Statistic = own if least is None else Bounded(own, least=least)
+    return figures({"mean": measured}, np.arange(values.shape[0]), resamples=_RESAMPLES)["mean"]
 
 
 def _course(values: Floats, steps: Ints) -> Course:

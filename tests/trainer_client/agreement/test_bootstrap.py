@@ -2,10 +2,11 @@ import time
 from functools import partial
 
 import numpy as np
+import pytest
 from scipy import stats
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.bootstrap import figures, numbered, tail_of
+from trainer_client.agreement.bootstrap import Bounded, Statistic, figures, numbered, share, tail_of
 
 SIMULATIONS = 500
 
@@ -89,3 +90,77 @@ def test_what_has_no_value_is_none() -> None:
 
 def test_groups_are_numbered_whatever_their_names() -> None:
     assert numbered(["b", "a", "b", "10"]).tolist() == [2, 1, 2, 0]
+
+
+def test_a_share_that_is_the_same_in_every_group_has_wilsons_interval() -> None:
+    """Each group counts once: of 40 values in 10 groups the share may be as of 10."""
+    groups = np.repeat(np.arange(10), 4)
+    found = figures(
+        {"all": share(np.ones(40)), "none": share(np.zeros(40)), "half": share(np.tile([0, 1], 20))}, groups
+    )
+    low, high = stats.binomtest(10, 10).proportion_ci(method="wilson")
+    assert (found["all"].low, found["all"].high) == pytest.approx((low, high))
+    assert (found["none"].low, found["none"].high) == pytest.approx((0, 1 - low))
+    assert (found["half"].low, found["half"].high) == pytest.approx((0.5 * low, 1 - 0.5 * low))
+
+
+def test_only_groups_that_are_counted_count() -> None:
+    """Of ten prompts three have something that is not met: its error rate is of three."""
+    labels = np.repeat(np.arange(10) >= 3, 4)
+    rate = Bounded(partial(statistics.false_positive_rate, labels, labels), ~labels)
+    found = figures({"rate": rate}, np.repeat(np.arange(10), 4))["rate"]
+    assert found.high == pytest.approx(stats.binomtest(0, 3).proportion_ci(method="wilson").high)
+
+
+def test_a_difference_lies_on_both_sides() -> None:
+    found = figures({"more": Bounded(partial(statistics.mean, np.zeros(20)), least=-1.0)}, np.arange(20))["more"]
+    high = stats.binomtest(0, 20).proportion_ci(method="wilson").high
+    assert (found.low, found.high) == pytest.approx((-high, high))
+
+
+def test_what_has_no_bounds_has_no_interval_and_says_why() -> None:
+    labels, values = np.repeat([True, False], 20), np.repeat([0.9, 0.1], 20)
+    measured: dict[str, Statistic] = {
+        "auroc": partial(statistics.auroc, labels, values),
+        "mean": partial(statistics.mean, np.full(40, 0.1)),  # whose sums differ by rounding
+    }
+    for found in figures(measured, np.arange(40) % 20).values():
+        assert (found.low, found.high, found.why) == (None, None, "no_spread") and found.as_json()["why"] == "no_spread"
+    assert figures({"mean": share(np.ones(4))}, np.zeros(4, dtype=np.intp))["mean"].why == "one_group"
+
+
+def test_10_000_samples_of_several_groups_have_no_interval_that_is_a_point() -> None:
+    """Of shares near 0 and 1, where all values are often equal. The interval holds the figure, too."""
+    draw, unspread = np.random.default_rng(3), 0
+    for seed in range(2_500):
+        n, groups = int(draw.integers(2, 30)), int(draw.integers(2, 12))
+        place = np.concatenate([np.arange(min(n, groups)), draw.integers(0, groups, max(n - groups, 0))])
+        values = draw.random(n) < draw.choice([0.0, 0.01, 0.5, 1.0])
+        others = draw.random(n) < draw.choice([0.0, 0.02, 1.0])
+        more = Bounded(partial(statistics.mean, values.astype(float) - others), least=-1.0)
+        asked = {
+            "share": share(values),
+            "more": more,
+            "positive": Bounded(partial(statistics.false_positive_rate, others, values), ~others),
+            "negative": Bounded(partial(statistics.false_negative_rate, others, values), others),
+        }
+        for figure in figures(asked, place, resamples=40, seed=seed).values():
+            if figure.value is None or figure.low is None or figure.high is None:
+                assert figure.value is None or figure.why == "undefined"
+                continue
+            unspread += figure.value in (0.0, 1.0)
+            assert -1 <= figure.low < figure.high <= 1 and figure.low - 1e-12 <= figure.value <= figure.high + 1e-12
+    assert unspread > 1_000
+
+
+def test_intervals_of_rare_events_cover() -> None:
+    """A share of 1 % in 60 groups of four that hang together: in over half of the samples nothing is seen, where an
+    interval of draws is a point and misses. Covered are at least 95 % of 1,000 samples."""
+    draw, covered, nothing = np.random.default_rng(4), 0, 0
+    for seed in range(1_000):
+        values = np.repeat(draw.random(60) < 0.01, 4)
+        found = figures({"rate": share(values)}, np.repeat(np.arange(60), 4), resamples=200, seed=seed)["rate"]
+        assert found.low is not None and found.high is not None
+        nothing += not values.any()
+        covered += found.low <= 0.01 <= found.high
+    assert nothing > 500 and covered >= 950, (nothing, covered)

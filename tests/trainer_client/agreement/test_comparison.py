@@ -43,4 +43,6 @@ def test_a_judge_and_itself_are_the_same(tmp_path: Path) -> None:
     labels = labels_of(tmp_path, rows)
     one = verdicts_of(labels, judged_by(labels, [n / 60 for n in range(60)]))
     found = comparison_figures(one, one, resamples=50)
-    assert found["same"].value == 1 and (found["auroc_more"].low, found["auroc_more"].high) == (0, 0)
+    same, more = found["same"], found["auroc_more"]
+    assert (same.value, same.high) == (1, 1) and same.low == pytest.approx(60 / (60 + 1.96**2), abs=1e-4)
+    assert (more.value, more.low, more.high, more.why) == (0, None, None, "no_spread")

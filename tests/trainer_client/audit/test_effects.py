@@ -18,7 +18,8 @@ def test_the_interval_is_of_whole_prompts() -> None:
         estimate(NEAR, [Placed(Effect("m", value), str(n), str(n // 2)) for n, value in enumerate(values)])
         for values in ([float(n % 2) for n in range(40)], [float(n // 2 % 2) for n in range(40)])
     )
-    assert (within.low, within.mean, within.high) == (0.5, 0.5, 0.5)
+    assert (within.low, within.mean, within.high, within.why) == (None, 0.5, None, "no_spread")
+    assert within.verdict == "fail", "of what never varies the value itself is compared"
     assert between.mean == 0.5
     assert between.low is not None and between.low < 0.35 and between.high is not None and between.high > 0.65
 

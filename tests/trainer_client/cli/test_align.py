@@ -66,12 +66,12 @@ def test_it_says_how_often_the_judge_prefers_the_better_response(
     with served(service()) as url:
         assert align(file, url, "--json", str(found), "--price-in", "1") == 0
     said = capsys.readouterr().out
-    assert re.search(r"^explicit-hard +1\.000 \[1\.000, 1\.000\]$", said, re.MULTILINE)
+    assert re.search(r"^explicit-hard +1\.000 \[0\.940, 1\.000\]$", said, re.MULTILINE)
     assert re.search(r"^likert +not served$", said, re.MULTILINE)
     told = json.loads(found.read_text())
     arms = {one["name"]: one for one in told["judges"][0]["arms"]}
     assert (arms["explicit-soft"]["accuracy"]["value"], arms["compare"]["right"]) == (1.0, 60)
-    assert arms["likert"]["accuracy"] == {"value": None, "low": None, "high": None, "n": 0}
+    assert arms["likert"]["accuracy"] == {"value": None, "low": None, "high": None, "n": 0, "why": None}
     assert told["pairs"]["pairs"] == 60
     page = file.with_name("pairs.align.html").read_text()
     assert "How often judges prefer the better response" in page

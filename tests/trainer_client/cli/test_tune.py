@@ -57,7 +57,7 @@ def test_the_better_prompt_is_the_setting_that_is_printed(file: Path, capsys: py
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "120 labelled criteria of 20 conversations"
     assert [line.split()[0] for line in said[2:5]] == ["question", "bare", "examples"]
-    assert said[4].endswith("5 of 5") and "1.000 [1.000, 1.000]" in said[4]
+    assert said[4].endswith("5 of 5") and "1.000 (no spread seen) " in said[4]
     assert said[-1] == "rubricd: set --prompt examples"
     found = json.loads(written.read_text())
     assert (found["winner"], found["setting"]) == ("examples", "--prompt examples")

@@ -5,10 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from scipy.stats import binomtest
 
 from trainer_client.errors import DataError
-from trainer_client.evaluation.choice import Question, chosen, put, read_questions, wilson
+from trainer_client.evaluation.choice import Question, chosen, put, read_questions
 
 OPTIONS = ("4 kJ", "12 kJ", "a long story", "None of these")
 QUESTION = Question("q7", "How much?", ("right", "wrong 1", "wrong 2", "wrong 3"))
@@ -57,13 +56,6 @@ def test_the_order_is_that_of_seed_and_id_and_all_orders_come() -> None:
 def test_a_letter_is_read_where_the_answer_states_one(answer: str, letter: str | None, how: str) -> None:
     found = chosen(answer, OPTIONS)
     assert (found.letter, found.how) == (letter, how)
-
-
-def test_wilsons_interval_is_scipys() -> None:
-    for right, asked in ((0, 10), (3, 10), (10, 10), (98, 198)):
-        wanted = binomtest(right, asked).proportion_ci(method="wilson")
-        assert wilson(right, asked) == pytest.approx((wanted.low, wanted.high))
-    assert wilson(0, 0) is None
 
 
 def test_files_with_gpqas_columns_are_read(tmp_path: Path) -> None:

@@ -80,6 +80,13 @@ def test_the_mean_score(browser: Browser, tmp_path: Path, seed: int) -> None:
     assert tile.split("\n") == [words[0], "mean score", f"{words[1]} to {words[2]}"]
 
 
+def test_a_mean_score_that_never_varies_is_not_certain(browser: Browser, tmp_path: Path) -> None:
+    rollouts = [rollout(n, group=str(n), score=0.7) for n in range(10)]
+    with opened(browser, page_of(tmp_path / "page.html", rollouts)) as page:
+        tile = page.locator("#tiles .tile").nth(1).inner_text()
+    assert tile.split("\n") == ["0.700", "mean score", "no spread seen"]
+
+
 def test_the_quantile_of_student(browser: Browser, tmp_path: Path) -> None:
     with opened(browser, page_of(tmp_path / "page.html", [rollout(0)])) as page:
         found = page.evaluate("[1, 2, 3, 4, 5, 8, 20, 100, 1e5].map(rubricd.student)")

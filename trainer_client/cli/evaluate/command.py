@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from trainer_client.agreement.shown import ends
 from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.endpoint_arguments import endpoint_error
 from trainer_client.cli.evaluate import kinds, novelty
@@ -142,10 +143,10 @@ def _lines(found: Evaluation, compared: dict[str, Paired], earlier: Earlier | No
         if seeds.mean is None:
             lines.append(f"{one.about:<{width}}  no value")
             continue
-        low, high = seeds.interval.low, seeds.interval.high
         spread = f", ± {seeds.std:.3f} over {len(seeds.seeds)} seeds" if seeds.std is not None else ""
-        interval = "" if low is None else f" [{low:.3f}, {high:.3f}]"
-        lines.append(f"{one.about:<{width}}  {seeds.mean:.3f}{interval}{spread}, {seeds.interval.n:,} prompts")
+        lines.append(
+            f"{one.about:<{width}}  {seeds.mean:.3f}{ends(seeds.interval)}{spread}, {seeds.interval.n:,} prompts"
+        )
         if (pair := compared.get(one.name)) is not None and earlier is not None and pair.difference.value is not None:
             p = "" if pair.p is None else f", p {pair.p:.4f}"
             lines.append(f"{'':<{width}}  {pair.difference.value:+.3f} against {earlier.policy}{p}")

@@ -9,8 +9,9 @@ from statistics import fmean
 from typing import Any
 
 from trainer_client import wire
+from trainer_client.agreement.shares import wilson
 from trainer_client.evaluation.answers import Answers, Prompt
-from trainer_client.evaluation.choice import Chosen, Put, Question, chosen, put, wilson
+from trainer_client.evaluation.choice import Chosen, Put, Question, chosen, put
 from trainer_client.evaluation.kinds.rubrics import Place, by_prompt
 from trainer_client.evaluation.outcome import Evaluation, Measure, Table
 
@@ -63,8 +64,8 @@ def on_choice(
         "choice",
         policy,
         (
-            Measure("accuracy", "accuracy", by_prompt(right)),
-            Measure("unread", "answers without a readable option", by_prompt(unread)),
+            Measure("accuracy", "accuracy", by_prompt(right), shares=True),
+            Measure("unread", "answers without a readable option", by_prompt(unread), shares=True),
         ),
         tables=tuple(_tables(right, groups, how, seeds)),
         notes=tuple(_notes(missing, len(seeds), fmean(1 / len(one.options) for one in puts.values()))),
@@ -75,7 +76,7 @@ def on_choice(
 
 def _wilson(right: Mapping[Place, float], seed: int) -> dict[str, Any]:
     own = [value for (_, other), value in right.items() if other == seed]
-    interval = wilson(int(sum(own)), len(own))
+    interval = wilson(sum(own), len(own)) if own else None
     return {
         "seed": seed,
         "right": int(sum(own)),

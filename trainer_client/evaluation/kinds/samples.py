@@ -107,7 +107,9 @@ def on_diversity(policy: str, answers: Answers, *, tokenize: str, vectors: Mappi
     lengths = {place: float(np.mean([len(one.text.split()) for one in some])) for place, some in answers.items()}
     measures.append(Measure("words", "words of an answer", by_prompt(lengths)))
     equal = {place: 1 - len({one.text for one in some}) / len(some) for place, some in answers.items()}
-    measures.append(Measure("repeated", "answers that repeat another one of their prompt", by_prompt(equal)))
+    measures.append(
+        Measure("repeated", "answers that repeat another one of their prompt", by_prompt(equal), shares=True)
+    )
     samples = sorted({len(some) for some in answers.values()})
     counted = " to ".join(f"{one:,}" for one in dict.fromkeys((samples[0], samples[-1]))) if samples else "no"
     return Evaluation(

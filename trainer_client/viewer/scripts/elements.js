@@ -13,7 +13,10 @@ export function said(text, kind = "said") {
   return el("div", {}, made, more);
 }
 
-export const interval = (one, digits = 3) => (one.low === one.low ? `${fixed(one.low, digits)} to ${fixed(one.high, digits)}` : "");
+export function interval(one, digits = 3) {
+  if (one.unspread) return "no spread seen";
+  return one.low === one.low ? `${fixed(one.low, digits)} to ${fixed(one.high, digits)}` : "";
+}
 
 // Points as they are, with their sign.
 export const points = value => (value === null ? "" : signed(value, 6));

@@ -54,6 +54,7 @@ export function student(freedom) {
 }
 
 // The mean of the values that there are, with the interval of a mean of whole groups (cluster-robust, Student's t).
+// Where all groups have one mean no spread was seen, and an interval would be a point.
 export function mean(values, groupOf, rows) {
   const sums = new Map();
   let total = 0, n = 0;
@@ -68,6 +69,7 @@ export function mean(values, groupOf, rows) {
   if (groups < 2) return { n, value, low: NaN, high: NaN };
   let squares = 0;
   for (const [sum, count] of sums.values()) squares += (sum - value * count) ** 2;
+  if (squares <= 1e-18 * Math.max(1, value * value) * n * n) return { n, value, low: NaN, high: NaN, unspread: true };
   const half = student(groups - 1) * Math.sqrt(squares * groups / (groups - 1)) / n;
   return { n, value, low: value - half, high: value + half };
 }
