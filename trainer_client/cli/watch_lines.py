@@ -11,7 +11,7 @@ from trainer_client.agreement.shown import ends
 from trainer_client.watch.alarms import Alarm
 from trainer_client.watch.criteria import least_informative
 from trainer_client.watch.health import Health
-from trainer_client.watch.observed import Named
+from trainer_client.watch.observed import Named, without_sign
 from trainer_client.watch.probes import ANSWERED, Finding
 
 _RUN = {
@@ -45,6 +45,8 @@ def lines(found: Health) -> Iterator[str]:
     if found.trend is not None:
         yield from _trend(found)
     yield from _criteria(found)
+    if table.without_sign:
+        yield f"rubricd: {without_sign(table)}"
     yield from alarm_lines(found)
     if not found.is_judged:
         yield "rubricd: nothing was judged, so nothing could be watched; `rubricd score` judges a file of responses"

@@ -5,7 +5,8 @@ alarm each kind has the same part, and within a kind the k-th criterion of the l
 union bound the chance that an honest run ever raises any alarm is at most what is declared, however often and for how
 long it is watched.
 
-A criterion with levels is always met where every answer earns all of its points, and never where none earns a part.
+A criterion with levels is always met where every answer earns all of its points, and never where none earns a part. One
+whose points the log does not say raises no alarm of its own: it may be wanted or a fault.
 
 Guarantees: an alarm that was raised stays raised when the log grows. The values of a test are means of groups, because
 rollouts of one prompt are not independent.
@@ -134,7 +135,8 @@ def _of_criteria(table: Table, declared: Declared) -> Iterator[Alarm]:
     seen, verdicts = groups.rows_of(spread.criterion, count), groups.rows_of(table.criterion, count)
     for number, share in enumerate(shares(count)):
         named, own = table.criteria[number], seen[number]
-        if not _may(own.shape[0], limits, declared, share):
+        # Whether it teaches nothing, and what to do, depends on whether it is wanted or a fault.
+        if not named.has_sign or not _may(own.shape[0], limits, declared, share):
             continue
         at, met = steps[spread.group[own]], spread.share[own]
         # A fault that nobody has is a guard, and no criterion that teaches nothing.

@@ -94,8 +94,8 @@ def spread_of_groups(table: Table) -> Spread:
 def rest_of(table: Table) -> Floats:
     """For each verdict the share of the other criteria's points that the answer does well by (V,); NaN where no other
     criterion that counts was judged."""
-    weight = np.abs(table.points)
     value = table.value
+    weight = np.nan_to_num(np.abs(table.points))  # without a sign there is no value, and nothing is weighed
     known, rollouts = np.isfinite(value), table.step.shape[0]
     good = np.where(known, value * weight, 0.0)
     judged = np.where(known, weight, 0.0)

@@ -105,6 +105,7 @@ def as_json(one: Health) -> dict[str, Any]:
         "not_judged": int(np.count_nonzero(~np.isfinite(table.reward))),
         "groups": int(table.group.max(initial=-1)) + 1,
         "steps": int(np.unique(table.step).shape[0]),
+        "criteria_without_sign": table.without_sign,
         "well": one.is_well,
         "run": {name: figure.as_json() for name, figure in one.run.items()},
         "course": {name: [[step, value] for step, value in points] for name, points in one.course.items()},

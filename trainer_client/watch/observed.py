@@ -3,7 +3,8 @@
 A criterion is the same in two rubrics where its text and the sign of its points are; a log without texts tells criteria
 apart by prompt and id. Its `value` in a rollout is 1 where the answer does well: met where its points are positive or
 0, not met where it is a fault. One with levels has the value of the level that was taken, which is a share of its
-points; of a fault it is what is left of 1.
+points; of a fault it is what is left of 1. Where a log does not say a criterion's points its sign is not known, and
+neither is its value.
 
 Guarantees: a verdict that is missing has a row and is NaN, and so is the share of a level whose value is not known.
 Groups and criteria are numbered in the order of the log, so that later rollouts change no number.
@@ -24,24 +25,29 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A criterion: its id and its points in the first rubric that has it, what it says, and whether it has levels or
-    choices."""
+    """A criterion: its id and its points in the first rubric that has it, None where the log does not say them, what it
+    says, and whether it has levels or choices."""
 
     id: str
     text: str | None
-    points: float
+    points: float | None
     graded: bool = False
 
     @property
     def is_fault(self) -> bool:
-        return self.points < 0
+        return self.points is not None and self.points < 0
+
+    @property
+    def has_sign(self) -> bool:
+        """Whether the log says if it is wanted or a fault."""
+        return self.points is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rollouts (R,): step, group, reward (NaN where there is none), length in characters, a number for each different
-    answer. Verdicts (V,): rollout, criterion, met (1, 0 or NaN), points, and the share of these: met, or the value of
-    the level."""
+    answer. Verdicts (V,): rollout, criterion, met (1, 0 or NaN), points (NaN where the log does not say them), and the
+    share of these: met, or the value of the level."""
 
     step: Ints
     group: Ints
@@ -57,21 +63,36 @@ class Table:
 
     @property
     def value(self) -> Floats:
-        """1 where the answer does well by the criterion, 0 where not, between them by its level (V,)."""
-        return np.where(self.points < 0, 1 - self.share, self.share)
+        """1 where the answer does well by the criterion, 0 where not, between them by its level; NaN where its sign is
+        not known (V,)."""
+        signed = np.where(self.points < 0, 1 - self.share, self.share)
+        return np.where(np.isnan(self.points), np.nan, signed)
+
+    @property
+    def without_sign(self) -> int:
+        """How many criteria have no points in the log."""
+        return sum(not one.has_sign for one in self.criteria)
+
+
+def without_sign(table: Table) -> str:
+    """What is not known of criteria whose points the log does not say."""
+    return (
+        f"{table.without_sign:,} of {len(table.criteria):,} criteria have no points in this log, so that they may be "
+        "wanted or faults: they raise no alarm and are in no discrimination; log `points`, or the rubric"
+    )
 
 
 class Names:
     """Numbers criteria in the order in which they come."""
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[str, bool], int] = {}
+        self._numbers: dict[tuple[str, bool | None], int] = {}
         self._named: list[Named] = []
 
     def number(self, rollout: Rollout, verdict: LoggedVerdict) -> int:
         """The number of the verdict's criterion."""
-        points = verdict.points or 0.0
-        key = (verdict.text or f"{rollout.id}/{verdict.id}", points < 0)
+        points = verdict.points
+        key = (verdict.text or f"{rollout.id}/{verdict.id}", None if points is None else points < 0)
         if key not in self._numbers:
             self._numbers[key] = len(self._named)
             self._named.append(Named(verdict.id, verdict.text, points, verdict.is_graded))
@@ -111,7 +132,8 @@ class Observed:
             for verdict in one.criteria:
                 met = float("nan") if verdict.met is None else float(verdict.met)
                 share = float("nan") if verdict.share is None else verdict.share
-                self._verdicts.append((place, self.names.number(one, verdict), met, verdict.points or 0.0, share))
+                points = float("nan") if verdict.points is None else verdict.points
+                self._verdicts.append((place, self.names.number(one, verdict), met, points, share))
 
     def table(self) -> Table:
         """All rollouts so far."""

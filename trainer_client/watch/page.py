@@ -13,7 +13,7 @@ from trainer_client.pages.document import badge, document, folded, number, row, 
 from trainer_client.watch.alarms import Alarm
 from trainer_client.watch.criteria import least_informative
 from trainer_client.watch.health import Course, Health, pass_rates
-from trainer_client.watch.observed import Named
+from trainer_client.watch.observed import Named, without_sign
 from trainer_client.watch.probes import ANSWERED
 
 _SHOWN = 12
@@ -168,6 +168,8 @@ def _criteria(found: Health) -> str:
         "The fewest informative groups first, in which some answers meet the criterion and some do not. Discrimination "
         "is the correlation with the rest of the rubric, within groups; below 0 the criterion works against it."
     )
+    if found.table.without_sign:
+        about += f" {without_sign(found.table)}."
     more = rows[_SHOWN:]
     rest = folded(f"{len(more)} more", table(head, more)) if more else ""
     return section("Criteria and what they teach", about, table(head, rows[:_SHOWN]) + rest)
@@ -176,9 +178,10 @@ def _criteria(found: Health) -> str:
 def _criterion(found: Health, place: int) -> str:
     own, named = found.criteria, found.table.criteria[place]
     figures = (own.pass_rate, own.informative, own.discrimination, own.length)
-    cells = [(_text(named), "text"), (f"{named.points:g}".replace("-", "\N{MINUS SIGN}"), "n")]
+    points = "sign unknown" if named.points is None else f"{named.points:g}".replace("-", "\N{MINUS SIGN}")
+    cells = [(_text(named), "text"), (points, "n")]
     cells += [(number(_known(one[place]), 2), "n") for one in figures]
-    line = spark([(float(step), value) for step, value in pass_rates(found.table, place)], worse=named.points < 0)
+    line = spark([(float(step), value) for step, value in pass_rates(found.table, place)], worse=named.is_fault)
     return row([*cells, (f"{own.groups[place]:,}", "n")], more=f"<td>{line}</td>")
 
 

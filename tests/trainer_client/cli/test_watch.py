@@ -85,6 +85,18 @@ def test_mistakes_are_2_and_one_line(
     assert said in told and told.startswith("rubricd: ") and told.count("\n") == 1
 
 
+def test_a_sign_that_the_log_does_not_say_is_not_guessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, found, page = (tmp_path / name for name in ("rows.jsonl", "found.json", "found.html"))
+    said = [{"id": "rude", "met": False}, {"id": "kind", "met": True, "points": 1}]
+    line = {"prompt": "p", "response": "r", "criteria": said, "score": 1.0}
+    rows.write_text("".join(f"{json.dumps({**line, 'response': f'r {n}'})}\n" for n in range(4)))
+    assert main(["watch", str(rows), "--json", str(found), "--page", str(page)]) == 0
+    told = "1 of 2 criteria have no points in this log"
+    assert told in capsys.readouterr().out and told in page.read_text() and "sign unknown" in page.read_text()
+    whole = json.loads(found.read_text())
+    assert whole["criteria_without_sign"] == 1 and [one["points"] for one in whole["criteria"]] == [None, 1.0]
+
+
 def test_a_log_in_which_nothing_was_judged_is_not_called_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

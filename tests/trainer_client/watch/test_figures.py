@@ -1,12 +1,16 @@
 """Figures of groups and criteria, against calculations by hand."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from math import isnan, sqrt
 
 import numpy as np
 import pytest
 
 from tests.trainer_client.watch import made
+from trainer_client.rollouts import Rollout
 from trainer_client.watch import criteria, groups
+from trainer_client.watch.alarms import Declared, alarms
 from trainer_client.watch.observed import Observed, Table
 
 A, B = {"kind": True, "long": True, "rude": False}, {"kind": False, "long": True, "rude": True}
@@ -24,6 +28,12 @@ def _table() -> Table:
     observed.add(made.group(0, "y", [("dd", A, 1.0), ("dd", A, 1.0)], **points))
     observed.add(made.group(1, "z", [("e", dict.fromkeys(A), None)], **points))
     return observed.table()
+
+
+def without_points(one: Rollout, id: str) -> Rollout:
+    """As a log has it that holds neither the rubric nor this criterion's points."""
+    said = tuple(replace(each, points=None) if each.id == id else each for each in one.criteria)
+    return replace(one, criteria=said, rubric=None)
 
 
 def test_groups() -> None:
@@ -66,6 +76,41 @@ def test_discrimination_by_hand() -> None:
     length -= length.mean()
     by_hand = (value @ length) / sqrt((value @ value) * (length @ length))
     assert criteria.figures(table).length[0] == pytest.approx(by_hand)
+
+
+def test_a_criterion_without_points_has_no_sign_and_weighs_nothing() -> None:
+    """The log says of `rude` nothing but whether it is met: that it is wanted would be a guess."""
+    signed, unsigned = Observed(), Observed()
+    rows: list[tuple[str, Mapping[str, made.Met], float | None]] = [("aaaa", A, 1.5), ("bb", B, 0.0), ("aaaa", A, 1.5)]
+    rows.append(("ccc", {**A, "long": None}, 1.0))
+    for step in range(60):
+        logged = made.group(step, "x", rows, kind=2.0, long=1.0, rude=-1.0)
+        signed.add(logged)
+        unsigned.add(without_points(one, "rude") for one in logged)
+    known, unknown = signed.table(), unsigned.table()
+    assert [one.points for one in unknown.criteria] == [2.0, 1.0, None] and unknown.without_sign == 1
+    rude = unknown.criterion == 2
+    assert np.isnan(unknown.value[rude]).all() and not np.isnan(unknown.value[~rude & np.isfinite(unknown.met)]).any()
+    # What is known without a sign stays as it was; the rest of the rubric is of the others alone.
+    had, found = criteria.figures(known), criteria.figures(unknown)
+    assert found.pass_rate == pytest.approx(had.pass_rate) and found.informative == pytest.approx(had.informative)
+    assert isnan(found.discrimination[2]) and not isnan(had.discrimination[2])
+    assert criteria.rest_of(unknown)[unknown.criterion == 0][:4] == pytest.approx([1, 1, 1, np.nan], nan_ok=True)
+
+
+def test_a_criterion_without_points_raises_no_alarm_of_its_own() -> None:
+    """Met by nobody: of something wanted that is an alarm, of a fault it is what is asked for."""
+    never = {"kind": False, "good": True}
+    rows: list[tuple[str, Mapping[str, made.Met], float | None]] = [
+        ("a", never, 0.0),
+        ("b", {**never, "good": False}, 1.0),
+    ]
+    logged = [one for step in range(200) for one in made.group(step, "x", rows, kind=1.0, good=1.0)]
+    for points, kinds in ((True, {"never_met"}), (False, set())):
+        observed = Observed()
+        observed.add(one if points else without_points(one, "kind") for one in logged)
+        found = alarms(observed.table(), None, Declared())
+        assert {one.kind for one in found if one.criterion is not None and one.criterion.id == "kind"} == kinds
 
 
 def test_a_criterion_against_the_rest_disagrees_with_it() -> None:
