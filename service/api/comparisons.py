@@ -33,7 +33,7 @@ def pairs(request: wire.CompareRequest, stored: translate.StoredCriteria = trans
 
 def _pair(index: int, item: wire.PairItem, request: wire.CompareRequest, stored: translate.StoredCriteria) -> Pair:
     criteria = () if item.rubric is None else translate.criteria(item.rubric, request.pitfalls, stored)
-    turns = translate.conversation(item.prompt)
+    turns = translate.conversation(item.prompt, item.documents)
 
     def candidate(response: wire.Response) -> Candidate:
         answer, reasoning, trajectory = translate.judged_part(response, request.reasoning)

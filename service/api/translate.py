@@ -16,6 +16,7 @@ from service.modes.fingerprint import JudgeIdentity
 from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import (
     CALL,
+    DOCUMENT,
     NAMED_TOOL,
     Candidate,
     Criterion,
@@ -81,7 +82,7 @@ def candidates(request: wire.ScoreRequest, stored: StoredCriteria = NOTHING_STOR
     found: list[Candidate] = []
     for index, item in enumerate(request.items):
         shared = () if item.rubric is None else criteria(item.rubric, request.pitfalls, stored)
-        turns = conversation(item.prompt)
+        turns = conversation(item.prompt, item.documents)
         if item.responses is None:
             responses, group = ["" if item.response is None else item.response], item.group
         else:
@@ -93,10 +94,12 @@ def candidates(request: wire.ScoreRequest, stored: StoredCriteria = NOTHING_STOR
     return found
 
 
-def conversation(prompt: str | list[wire.Message]) -> tuple[Turn, ...]:
+def conversation(prompt: str | list[wire.Message], documents: Sequence[str] | None) -> tuple[Turn, ...]:
+    """What the responses answer, and behind it what the judge alone reads: no message can have the role of that."""
+    private = [Turn(DOCUMENT, text) for text in documents or ()]
     if isinstance(prompt, str):
-        return (Turn("user", prompt),)
-    return tuple([turn for message in prompt for turn in turns_of(message)])
+        return (Turn("user", prompt), *private)
+    return (*(turn for message in prompt for turn in turns_of(message)), *private)
 
 
 def turns_of(message: wire.Message) -> list[Turn]:

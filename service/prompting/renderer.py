@@ -15,7 +15,7 @@ from service.errors import ConfigurationError
 from service.prompting.bounded import TextMeasure
 from service.prompting.template import BEFORE_WORD, NAMES, POINTS, Skeleton
 from service.prompting.tokenization import Segmenter
-from service.rubrics.rubric import Candidate, Criterion, Turn
+from service.rubrics.rubric import Candidate, Criterion, Turn, without_documents
 
 _MOST_PIECES = 10_000
 """Headers with a length are pieces too; so many of them are remembered."""
@@ -55,7 +55,7 @@ class Renderer:
     """Renders one layout's prompts for one tokenizer. `skeleton` is the one that was given, with the place of its
     labels settled for this tokenizer. `graded` renders criteria with options, and `extracting` those with a value to
     extract, where the judge is asked about such; `marker` tells their prompts from others. Without `reads_references`
-    reference answers are left out."""
+    reference answers and documents are left out."""
 
     def __init__(self, segmenter: Segmenter, skeleton: Skeleton) -> None:
         self._segmenter = segmenter
@@ -236,7 +236,10 @@ class Renderer:
 
     def _shared_parts(self, candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
         conversations: dict[tuple[tuple[Turn, ...], str | None], tuple[int, ...]] = {}
-        keys = [(one.turns, one.reference if self.reads_references else None) for one in candidates]
+        keys = [
+            (one.turns, one.reference) if self.reads_references else (without_documents(one.turns), None)
+            for one in candidates
+        ]
         for key in keys:
             # Responses of one group share their conversation, which is most of the text.
             if key not in conversations:

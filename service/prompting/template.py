@@ -1,11 +1,11 @@
 """Builds the judge's prompt as a skeleton of trusted text with holes, rendered once through the model's chat template.
 
-Guarantees: the order is instructions, conversation, reference, response, criterion; after the criterion come one short
-question, the template's own closing, and the words that open the answer. In layout `rubricd` a prompt can be read in
-one way only: two requests of different texts have different token ids. Each text stands in a turn of its own, behind
-control tokens that no text can produce; where a chat template refuses or merges such turns, its header says how many
-tokens it has. Layouts `healthbench` and `simple_evals` are the published grader's, with most of its instructions after
-the criterion, and ambiguous as it is: a response that contains `user: ` reads like a turn.
+Guarantees: the order is instructions, conversation, documents, reference, response, criterion; after the criterion come
+one short question, the template's own closing, and the words that open the answer. In layout `rubricd` a prompt can be
+read in one way only: two requests of different texts have different token ids. Each text stands in a turn of its own,
+behind control tokens that no text can produce; where a chat template refuses or merges such turns, its header says how
+many tokens it has. Layouts `healthbench` and `simple_evals` are the published grader's, with most of its instructions
+after the criterion, and ambiguous as it is: a response that contains `user: ` reads like a turn.
 """
 
 import re

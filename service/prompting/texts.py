@@ -1,7 +1,8 @@
 """Makes prompts of texts, for judges whose servers read texts: a candidate as a JSON document, and a criterion's text.
 
 The document is a System One state: `input` is the conversation, a list of turns with their roles, `submission` the
-response, and `reference_submission` the reference answer. What is not there has no key.
+response, `reference_submission` the reference answer, and `documents` what the judge alone reads. What is not there has
+no key.
 
 Guarantees: each text is a JSON string of its own, so that none can pass for another part of the document.
 """
@@ -14,7 +15,7 @@ from service.engine.base import Prompt
 from service.engine.text_prompt import BYTES_PER_WORD, words_of
 from service.prompting.renderer import named_items
 from service.prompting.template import Skeleton
-from service.rubrics.rubric import Candidate, Criterion, Turn
+from service.rubrics.rubric import Candidate, Criterion, Turn, without_documents
 
 
 class TextSegmenter:
@@ -77,11 +78,13 @@ class TextRenderer:
 def state_of(candidate: Candidate) -> str:
     """The candidate's document."""
     state: dict[str, Any] = {}
-    if candidate.turns:
-        state["input"] = _turns(candidate.turns)
+    if turns := without_documents(candidate.turns):
+        state["input"] = _turns(turns)
     state["submission"] = _turns(candidate.trajectory) if candidate.trajectory else candidate.response
     if candidate.reference is not None:
         state["reference_submission"] = candidate.reference
+    if documents := candidate.documents:
+        state["documents"] = list(documents)
     return _json(state)
 
 

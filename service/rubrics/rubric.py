@@ -93,7 +93,7 @@ class Criterion:
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One turn. Its role is one of the wire's, or `CALL`: a call of a tool that the assistant makes, or `NAMED_TOOL`:
-    what a tool says, behind its name."""
+    what a tool says, behind its name, or `DOCUMENT`: what the judge alone reads, which stands behind all others."""
 
     role: str
     content: str
@@ -101,6 +101,12 @@ class Turn:
 
 CALL = "assistant's call of a tool"
 NAMED_TOOL = "tool, with its name"
+DOCUMENT = "document that only you see, not the assistant"
+
+
+def without_documents(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """The conversation alone."""
+    return tuple(turn for turn in turns if turn.role != DOCUMENT)
 
 
 ReasoningFound = Literal["none", "kept", "removed", "unfinished", "no_answer"]
@@ -110,7 +116,7 @@ reasoning did not come to its end, `no_answer` stands behind it."""
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One response with what it is scored by. `turns` is the conversation before the response; `reasoning` says what
+    """One response with what it is scored by. `turns` is what comes before the response; `reasoning` says what
     was found in it. Of a trajectory `response` is the assistant's final text, empty where it ends without one."""
 
     id: str
@@ -123,6 +129,13 @@ class Candidate:
     metadata: Mapping[str, Any] | None = None
     """The caller's own; nothing here reads it."""
     trajectory: tuple[Turn, ...] = ()
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The texts that the judge alone reads."""
+        if not self.turns or self.turns[-1].role != DOCUMENT:
+            return ()  # they are the last of the turns, and few candidates have any
+        return tuple(turn.content for turn in self.turns if turn.role == DOCUMENT)
 
     @property
     def parts(self) -> tuple[str, ...]:

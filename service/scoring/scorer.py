@@ -182,6 +182,8 @@ def _check_askable(candidates: Sequence[Candidate], options: Options, judging_mo
         return
     if any(candidate.reference is not None for candidate in candidates):
         raise InvalidRequest(f"layout `{options.layout}` has no place for a `reference`; leave it out")
+    if any(candidate.documents for candidate in candidates):
+        raise InvalidRequest(f"layout `{options.layout}` has no place for `documents`; leave them out")
 
 
 def _check_aggregation(candidates: Sequence[Candidate], options: Options, judging_mode: JudgingMode) -> None:

@@ -27,7 +27,7 @@ def labelled_pairs(labels: Labels) -> Built:
             reason = "a criterion without a label" if earned is None else "a trajectory"
             left_out[reason] = left_out.get(reason, 0) + 1
             continue
-        task = one.item.model_dump(mode="json", include={"prompt", "rubric", "reference"})
+        task = one.item.model_dump(mode="json", include={"prompt", "rubric", "reference", "documents"})
         groups[f"{one.group} {digest(task)}"].append((one, earned))
     pairs = [pair for members in groups.values() for pair in _pairs(members)]
     return Built(tuple(pairs), left_out, 0)
@@ -48,4 +48,5 @@ def _pairs(members: list[tuple[LabelledItem, float]]) -> Iterator[PreferencePair
         chosen, rejected = better.item.response, worse.item.response
         assert isinstance(chosen, str) and isinstance(rejected, str)
         id, item = digest([one.group, chosen, rejected])[:16], better.item
-        yield PreferencePair(id, one.group, "labelled", item.prompt, chosen, rejected, item.rubric, item.reference)
+        about = (item.prompt, chosen, rejected, item.rubric, item.reference, item.documents)
+        yield PreferencePair(id, one.group, "labelled", *about)

@@ -31,7 +31,7 @@ def rivals(own: Labels, other: Labels) -> dict[int, Rival]:
 
 def _task(one: LabelledItem) -> str:
     criteria = [(criterion.text, criterion.worth) for criterion in one.criteria]
-    return f"{one.item.model_dump_json(include={'prompt', 'reference'})}{criteria}"
+    return f"{one.item.model_dump_json(include={'prompt', 'reference', 'documents'})}{criteria}"
 
 
 def _by_ids_of(own: LabelledItem, rival: LabelledItem) -> Mapping[str, bool | None]:

@@ -1,8 +1,8 @@
 """Finds verdicts on labelled rows that were paid for already: in results files, logs, ledgers and stores of verdicts.
 
 Guarantees: all verdicts of a judge have one fingerprint, or there is an error that names those that were found. A
-verdict is taken for a criterion of the same text, about the same conversation, response and reference. What another
-attempt may bring is no verdict.
+verdict is taken for a criterion of the same text, about the same conversation, response, reference and documents. What
+another attempt may bring is no verdict.
 """
 
 from collections import Counter, defaultdict
@@ -19,13 +19,13 @@ from trainer_client.labels.judging import FINAL, JudgedCriterion, key_of
 from trainer_client.labels.labelled import LabelledItem, Labels
 from trainer_client.labels.store import Given, is_store, stored
 from trainer_client.ledger.checking import entries, files_of
-from trainer_client.ledger.entries import digest, of_item
+from trainer_client.ledger.entries import Entry, digest, of_item
 from trainer_client.ledger.writing import PATTERN
 from trainer_client.rollouts import opened
 
 Say = Callable[[str], None]
-Key = tuple[str, str, str | None, str]
-"""Digests of conversation, response, reference and criterion."""
+Key = tuple[str, str, str | None, str | None, str]
+"""Digests of conversation, response, reference, documents and criterion."""
 NOT_FOUND = "not_found"
 """The status of a criterion of which the files have nothing."""
 _THRESHOLD = 0.5
@@ -113,9 +113,11 @@ def lacking_prompts(labels: Labels, judges: Sequence[PaidJudge]) -> frozenset[st
 def keys_of(one: LabelledItem) -> list[Key]:
     """One for each criterion of the row."""
     [about] = of_item(one.item)
-    return [
-        (about["prompt"], about["response"], about.get("reference"), digest(each.judged_text)) for each in one.criteria
-    ]
+    return [_key(about, digest(each.judged_text)) for each in one.criteria]
+
+
+def _key(about: Entry, criterion: str) -> Key:
+    return about["prompt"], about["response"], about.get("reference"), about.get("documents"), criterion
 
 
 def _read(path: Path, labels: Labels, options: ScoreOptions, say: Say) -> Iterator[_Said]:
@@ -140,7 +142,7 @@ def _of_ledger(path: Path) -> Iterator[_Said]:
     for file in files_of([path]):
         for line in entries(file):
             try:
-                by, key = line["judge"], (line["prompt"], line["response"], line.get("reference"), line["criterion"])
+                by, key = line["judge"], _key(line, line["criterion"])
                 given = Given(line["status"], line["met"], line["p"], line["p_raw"], None, line["source"])
             except (KeyError, TypeError, AttributeError):
                 raise DataError(f"{file}: holds a line that is no verdict of a ledger") from None
@@ -168,8 +170,8 @@ def _of_log(path: Path, say: Say) -> Iterator[_Said]:
         for one in rollout.criteria:
             if one.text is None or one.fingerprint is None or one.status is None:
                 continue
-            key = (about["prompt"], about["response"], about.get("reference"), digest(one.text))
-            yield _Said(one.fingerprint, key, Given(one.status, one.met, one.p, one.p_raw, None, one.source))
+            given = Given(one.status, one.met, one.p, one.p_raw, None, one.source)
+            yield _Said(one.fingerprint, _key(about, digest(one.text)), given)
 
 
 def _one_judge(files: Files, found: Mapping[str, Mapping[Key, Given]]) -> str:

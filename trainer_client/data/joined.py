@@ -51,7 +51,8 @@ class Rubrics:
             return {**own, "rubric": self._common}
         source = self._row_of(row)
         rubric = source.rubric.model_dump(by_alias=True, exclude_none=True) if source.rubric else None
-        return {**own, "prompt": list(source.messages), "rubric": rubric, "reference": source.reference}
+        documents = {"documents": list(source.documents)} if source.documents else {}
+        return {**own, **documents, "prompt": list(source.messages), "rubric": rubric, "reference": source.reference}
 
     def _row_of(self, row: Raw) -> Row:
         if _is_dump(row):

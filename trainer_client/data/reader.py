@@ -19,7 +19,7 @@ from trainer_client.errors import DataError
 _SOURCES = ("data_source", "question_source", "dataset")
 _MADE_HERE = ("perturbation",)
 """What `rubricd perturb` says of a row."""
-_MEANT = ("prompt", "rubric", "reference", "group")
+_MEANT = ("prompt", "rubric", "reference", "documents", "group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ def _item(task: Task, found: Mapping[str, Any], form: Format, law: Law) -> wire.
         "prompt": task.prompt,
         "rubric": task.rubric,
         "reference": task.reference,
+        "documents": task.documents,
         "group": task.group,
     }
     one = refusals.item({**{key: value for key, value in fields.items() if value is not None}, **found}, form.names)

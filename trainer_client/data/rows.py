@@ -25,13 +25,14 @@ Pitfalls = wire.Pitfalls
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One prompt to train on. `source` names its data set."""
+    """One prompt to train on. `source` names its data set; `documents` are for the judge alone."""
 
     id: str
     messages: tuple[Message, ...]
     rubric: wire.Rubric | None
     reference: str | None
     source: str
+    documents: tuple[str, ...] = ()
 
 
 def read_rows(*paths: str | Path, law: Law = LENIENT) -> Iterator[Row]:
@@ -76,6 +77,7 @@ def _row(record: Any, index: int, name: str, law: Law) -> Row:
         rubric=read.item.rubric,
         reference=read.item.reference,
         source=read.source or name,
+        documents=tuple(read.item.documents or ()),
     )
 
 

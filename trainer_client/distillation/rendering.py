@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from trainer_client import wire
 from trainer_client.errors import DataError
 
-_READ = {"prompt", "response", "rubric", "reference"}
+_READ = {"prompt", "response", "rubric", "reference", "documents"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ def judged_rollouts(
             shown=None,
             judge=judge.fingerprint,
             attempts=None,
+            documents=tuple(item.documents or ()),
         )
 
 

@@ -27,7 +27,8 @@ _SOURCES: tuple[str, ...] = ("data_source", "question_source", "dataset")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A row to write a rubric for. `pair` is the preferred answer and the rejected one."""
+    """A row to write a rubric for. `pair` is the preferred answer and the rejected one; `documents` are for the judge,
+    and whoever writes the rubric does not see them."""
 
     id: str
     place: str
@@ -35,6 +36,7 @@ class Source:
     reference: str | None
     pair: tuple[str, str] | None
     source: str
+    documents: list[str] | None = None
 
 
 def read_sources(paths: Sequence[str | Path], *, pairs: bool, most: int | None, law: Law) -> list[Source]:
@@ -78,6 +80,7 @@ def _source(raw: Any, index: int, place: str, pairs: bool, law: Law) -> Source:
         place=place,
         messages=messages_of(prompt),
         reference=read.item.reference or _ideal(row),
+        documents=read.item.documents,
         pair=pair,
         source=read.source,
     )
@@ -99,5 +102,5 @@ def _with_prompt(row: Raw) -> Raw:
     if prompt is None:
         raise RowError(f"no `prompt`; its columns are {', '.join(f'`{one}`' for one in list(row)[:12]) or 'none'}")
     known = next((row[one] for one in _REFERENCES if isinstance(row.get(one), str)), None)
-    kept = {name: row[name] for name in _SOURCES if name in row}
+    kept = {name: row[name] for name in (*_SOURCES, "documents") if name in row}
     return {**kept, "prompt": prompt, "reference": reference(known), "id": identity(row.get("id"))}

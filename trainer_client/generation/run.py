@@ -101,6 +101,8 @@ def row_of(outcome: Outcome, template: Template, seed: int) -> dict[str, Any]:
     row: dict[str, Any] = {"id": source.id, "prompt": prompt, "rubric": criteria}
     if source.reference is not None:
         row["reference"] = source.reference
+    if source.documents:
+        row["documents"] = source.documents
     generated: dict[str, Any] = {
         "model": written.model,
         "template": template.version_name,

@@ -59,6 +59,8 @@ def of_item(item: wire.Item) -> list[Entry]:
     shared: Entry = {"prompt": turns_digest(item.prompt)}
     if item.reference is not None:
         shared["reference"] = digest(item.reference)
+    if item.documents:
+        shared["documents"] = digest(json.dumps(item.documents, ensure_ascii=False, separators=(",", ":")))
     responses = item.responses if item.responses is not None else ["" if item.response is None else item.response]
     return [{**shared, "response": response_digest(response)} for response in responses]
 

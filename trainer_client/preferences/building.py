@@ -69,6 +69,7 @@ def build_pairs(paths: Sequence[str | Path], kinds: Sequence[ResponseKind], *, s
                     worse,
                     item.rubric,
                     item.reference,
+                    item.documents,
                 )
             )
     if not pairs:

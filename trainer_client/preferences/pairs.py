@@ -13,7 +13,7 @@ Prompt = str | list[wire.Message]
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
     """`kind` says how the pair came to be: `given`, or the perturbation that made the rejected response. Pairs of one
-    `group` belong to one prompt."""
+    `group` belong to one prompt. A judge is shown the `documents` in every case."""
 
     id: str
     group: str
@@ -23,6 +23,7 @@ class PreferencePair:
     rejected: str
     rubric: wire.Rubric | None
     reference: str | None
+    documents: list[str] | None = None
 
     def item(self, response: str, *, rubric: bool, reference: bool) -> wire.Item:
         """One of the responses, to be scored by itself."""
@@ -31,6 +32,7 @@ class PreferencePair:
             response=response,
             rubric=self.rubric if rubric else None,
             reference=self.reference if reference else None,
+            documents=self.documents,
         )
 
     def both(self, *, rubric: bool, reference: bool) -> wire.PairItem:
@@ -41,4 +43,5 @@ class PreferencePair:
             b=self.rejected,
             rubric=self.rubric if rubric else None,
             reference=self.reference if reference else None,
+            documents=self.documents,
         )

@@ -83,11 +83,11 @@ def _task(row: Raw, law: Law) -> wire.Item:
         raise RowError(f"no `prompt`; its columns are {', '.join(f'`{one}`' for one in list(row)[:12])}")
     known = next((left[one] for one in _REFERENCES if isinstance(left.get(one), str)), None)
     bare = {"prompt": prompt, "reference": reference(known), "id": identity(left.get("id"))}
+    bare["documents"] = left.get("documents")
     return reader.for_training(bare, law).item
 
 
 def _pair(task: wire.Item, index: int, ending: str, chosen: str, rejected: str) -> PreferencePair:
     group = task.id or str(index)
-    return PreferencePair(
-        f"{group}{ending}", group, "given", task.prompt, chosen, rejected, task.rubric, task.reference
-    )
+    about = (task.prompt, chosen, rejected, task.rubric, task.reference, task.documents)
+    return PreferencePair(f"{group}{ending}", group, "given", *about)

@@ -44,6 +44,8 @@ def key_of(judge: Any, rollout: Rollout, criterion: Criterion) -> str:
     ]
     if not criterion.source.plain:  # of plain criteria, keys are what they were before there were others
         content.append(criterion.question[1])
+    if rollout.documents:
+        content.append({"documents": rollout.documents})
     text = json.dumps(content, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
@@ -154,7 +156,7 @@ def _questions(wanted: Wanted) -> Iterator[_Question]:
 
     def shared(one: tuple[Rollout, list[tuple[str, Criterion]]]) -> Any:
         rollout, missing = one
-        return rollout.prompt, rollout.reference, [criterion.source for _, criterion in missing]
+        return rollout.prompt, rollout.reference, rollout.documents, [criterion.source for _, criterion in missing]
 
     for n, (_, same) in enumerate(groupby(by_rollout.values(), key=shared)):
         members = list(same)

@@ -87,6 +87,7 @@ def _rollout(line: Mapping[str, Any], place: str) -> Rollout:
         coverage=_number(line, "coverage", place),
         bounds=_bounds(line, place),
         detail=_detail(line),
+        documents=tuple(_list(item, "documents", place)),
     )
 
 

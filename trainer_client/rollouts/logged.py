@@ -91,6 +91,7 @@ class Rollout:
     coverage: float | None = None
     bounds: tuple[float, float] | None = None
     detail: str | None = None
+    documents: tuple[str, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -110,8 +111,8 @@ class Rollout:
         ValidationError where the log holds no such item."""
         prompt = self.prompt if isinstance(self.prompt, str) else list(self.prompt)
         own = self.response if isinstance(self.response, str) else list(self.response)
-        fields = {"prompt": prompt, "response": own if response is None else response}
-        made = wire.Item.model_validate({**fields, "reference": self.reference})
+        shown = {"reference": self.reference, "documents": list(self.documents) or None}
+        made = wire.Item.model_validate({"prompt": prompt, "response": own if response is None else response, **shown})
         # The rubric was validated when it was read, and one rubric is shared by many rollouts.
         return made.model_copy(update={"rubric": self.rubric})
 

@@ -111,6 +111,7 @@ def _rollout(
         judge=judge,
         attempts=row.get("attempts"),
         others=dict(_others(row, rubric, place)),
+        documents=tuple(own.get("documents") or ()),
     )
 
 

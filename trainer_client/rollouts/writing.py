@@ -41,6 +41,7 @@ def line_of(one: Rollout) -> dict[str, Any]:
         "criteria": list(map(_verdict, one.criteria)) or None,
         "status": one.status,
         "shown": one.shown,
+        "documents": one.documents or None,
         "coverage": one.coverage,
         "score_bounds": one.bounds,
         "error": None if one.detail is None else {"code": one.status, "message": one.detail},

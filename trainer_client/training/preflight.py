@@ -275,6 +275,7 @@ async def _judge(
             "response": "",
             "rubric": rows[0].rubric,
             "reference": rows[0].reference,
+            "documents": list(rows[0].documents) or None,
         }
         (outcome,) = await client.score([item], **judging.options)
         if isinstance(outcome, Failed):

@@ -13,8 +13,8 @@ from trainer_client.live_rubrics.step_rubric import StepRubric
 from trainer_client.scaffold import Message, turn
 
 ROW = "row"
-"""The key of a prompt's last message that holds its row: {"id", "rubric", "reference"} as JSON, and the "ref" of a
-stored rubric beside its criteria."""
+"""The key of a prompt's last message that holds its row: {"id", "rubric", "reference"} as JSON, and what few rows have:
+the "ref" of a stored rubric beside its criteria, and "documents"."""
 Prompt = Sequence[Mapping[str, Any]]
 _COLUMNS = ("id", "rubric", "reference")
 _NO_CRITERIA = (
@@ -34,11 +34,13 @@ class Row(Protocol):
     def rubric(self) -> wire.Rubric | None: ...
     @property
     def reference(self) -> str | None: ...
+    @property
+    def documents(self) -> Sequence[str]: ...
 
 
 def rowed(prompts: Sequence[str | Prompt], columns: Mapping[str, Sequence[Any]], *, rubrics: bool) -> list[Prompt]:
-    """The prompts as messages with their rows: their own, or those that the data set's columns `rubric`, `reference`
-    and `id` make up. Raises ValueError where a prompt has neither and `rubrics` are needed."""
+    """The prompts as messages with their rows: their own, or those that the data set's columns `rubric`, `reference`,
+    `documents` and `id` make up. Raises ValueError where a prompt has neither and `rubrics` are needed."""
     return [_rowed(prompt, columns, place, rubrics) for place, prompt in enumerate(prompts)]
 
 
@@ -47,6 +49,8 @@ def _rowed(prompt: str | Prompt, columns: Mapping[str, Sequence[Any]], place: in
     if messages and isinstance(messages[-1], Mapping) and ROW in messages[-1]:
         return messages
     row = {name: _stripped(columns[name][place]) if name in columns else None for name in _COLUMNS}
+    if "documents" in columns and (documents := columns["documents"][place]):
+        row["documents"] = documents
     if rubrics and not row["rubric"]:
         row_text(messages)  # It says what is missing.
     if isinstance(row["rubric"], str):
@@ -74,6 +78,8 @@ def with_row(row: Row) -> list[dict[str, Any]]:
     fields = {"id": row.id, "rubric": criteria, "reference": row.reference}
     if row.rubric is not None and row.rubric.ref is not None:
         fields["ref"] = row.rubric.ref
+    if row.documents:
+        fields["documents"] = list(row.documents)
     text = json.dumps(fields, ensure_ascii=False)
     *others, last = row.messages
     return [*(dict(message) for message in others), {**last, ROW: text}]

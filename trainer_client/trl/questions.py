@@ -43,6 +43,7 @@ def _questions(
             "prompt": bare(prompt),
             "responses": [answers[place] for place in places],
             "reference": row["reference"],
+            "documents": row.get("documents") or None,
         }
         if rubric is not None and rubric.dropped:
             counted = {"criteria": rubric.counted}

@@ -35,7 +35,14 @@ class PromptRow:
         """One response to this row, to be scored."""
         row = self.row
         prompt = [wire.Message.model_validate(message) for message in row.messages]
-        return wire.Item(id=row.id, prompt=prompt, response=response, rubric=row.rubric, reference=row.reference)
+        return wire.Item(
+            id=row.id,
+            prompt=prompt,
+            response=response,
+            rubric=row.rubric,
+            reference=row.reference,
+            documents=list(row.documents) or None,
+        )
 
 
 def to_parquet(rows: Iterable[Row], path: str | Path, *, split: Split, agent: str = AGENT) -> int:
@@ -66,7 +73,8 @@ def prompt_row(extra_info: Mapping[str, Any]) -> PromptRow:
             raise ValueError(f"no split {split!r}")
         rubric = None if fields["rubric"] is None else wire.Rubric.model_validate(fields["rubric"])
         messages: tuple[Message, ...] = tuple(fields["messages"])
-        return PromptRow(Row(fields["id"], messages, rubric, fields["reference"], fields["source"]), split)
+        documents = tuple(fields.get("documents") or ())
+        return PromptRow(Row(fields["id"], messages, rubric, fields["reference"], fields["source"], documents), split)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"a sample's extra_info holds no row of rubricd's ({type(error).__name__}); write the files of "
@@ -137,6 +145,7 @@ def _text(row: Row) -> str:
         "rubric": rubric,
         "reference": row.reference,
         "source": row.source,
+        **({"documents": row.documents} if row.documents else {}),
     }
     return json.dumps(fields, ensure_ascii=False)
 

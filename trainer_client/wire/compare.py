@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from trainer_client.wire.models import MAX_DEADLINE_MS, Answer, CacheUse, Id, Metadata, Strict
+from trainer_client.wire.models import MAX_DEADLINE_MS, Answer, CacheUse, Documents, Id, Metadata, Strict, is_none
 from trainer_client.wire.request import Priority, Reasoning
 from trainer_client.wire.response import CriterionStatus, Judge, ResultWarning, Usage
 from trainer_client.wire.rubric import Pitfalls, Rubric, first_repeated
@@ -29,6 +29,12 @@ class PairItem(Strict):
         "response is the more accurate, complete, coherent and helpful one.",
     )
     reference: str | None = Field(default=None, description="A reference answer, seen by the judge only.")
+    documents: Documents | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Texts that the judge reads beside the conversation, such as sources to check the response with. "
+        "Nobody else sees them.",
+    )
     metadata: Metadata | None = Field(default=None, description="Carried to the result, unread.")
 
     def result_id(self, index: int) -> str:

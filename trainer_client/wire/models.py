@@ -27,12 +27,14 @@ MAX_ID_CHARACTERS = 256
 MAX_TEXT_CHARACTERS = 32_768
 """The longest text of a criterion and of a rule."""
 MAX_TURNS = 4_096
+MAX_DOCUMENTS = 64
 MAX_TAGS = 64
 MAX_DEADLINE_MS = 86_400_000
 """A day."""
 
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+Documents = Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=MAX_DOCUMENTS)]
 
 # Characters of other kinds that show nothing: fillers of Hangul, the blank of Braille.
 _BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")

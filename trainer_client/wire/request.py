@@ -9,12 +9,14 @@ from trainer_client.wire.models import (
     MAX_DEADLINE_MS,
     Batch,
     CacheUse,
+    Documents,
     Id,
     Layout,
     Metadata,
     Mode,
     Strict,
     Unjudged,
+    is_none,
     says_something,
 )
 from trainer_client.wire.reasoning import Tags
@@ -63,6 +65,12 @@ class Item(Strict):
     )
     rubric: Rubric | None = Field(default=None, description="What to judge; only mode `likert` does without.")
     reference: str | None = Field(default=None, description="A reference answer, seen by the judge only.")
+    documents: Documents | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Texts that the judge reads beside the conversation, such as sources to check the response with. "
+        "Nobody else sees them.",
+    )
     group: Id | None = Field(default=None, description="GRPO group; its items share a prompt.")
     metadata: Metadata | None = Field(default=None, description="Carried to the results of this item, unread.")
 

@@ -31,7 +31,7 @@ def _choices(model: type[BaseModel], name: str) -> tuple[Any, ...]:
     return get_args(annotation) or (annotation,)
 
 
-ITEM = frozenset({"rubric", "prompt", "reference"})
+ITEM = frozenset({"rubric", "prompt", "reference", "documents"})
 OPTIONS = frozenset(wire.ScoreRequest.model_fields) - {"items", "deadline_ms"}
 _NUMBERS = frozenset(
     name
@@ -105,7 +105,7 @@ def check_labels(labels: Sequence[Any], *place: str | int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """`place` is where in the body it stands; `item` holds `rubric`, `prompt` and `reference`, as far as given;
+    """`place` is where in the body it stands; `item` holds the fields of an item, as far as given;
     `opened` is the tag with which the prompt, as the policy read it, opened the policy's reasoning."""
 
     place: Place

@@ -44,7 +44,7 @@ from service.errors import (
 )
 from trainer_client import wire
 
-_OF_A_SUBMISSION = frozenset({"submission", "input", "reference_submission", "guidelines"})
+_OF_A_SUBMISSION = frozenset({"submission", "input", "reference_submission", "guidelines", "documents"})
 _ERROR_TYPES: Mapping[type[RubricdError], str] = {
     Unauthorized: "authentication_error",
     Forbidden: "permission_error",
@@ -79,8 +79,7 @@ def parse_request(body: bytes, context: TranslationContext) -> ParsedRequest:
     most = context.most_options({**options_of(context.query), **named})
     numbered = enumerate(parsed.questions.items())
     asked = {id: _typed(question, most, "questions", _named(id, at)) for at, (id, question) in numbered}
-    prompt, response, reference = _judged(parsed.state)
-    shared = {"prompt": prompt} | ({} if reference is None else {"reference": reference})
+    shared, response = _judged(parsed.state)
     rubrics = typed_questions.rubrics([*asked.values()], context.limits.max_criteria)
     labels = [Label((), {"rubric": rubric, **shared}, named) for rubric in rubrics]
     request = build_request([(label, response) for label in labels], context)
@@ -94,14 +93,25 @@ def _named(id: str, at: int) -> str | int:
     return id if problems.may_be_named(id) else at
 
 
-def _judged(state: Content) -> tuple[Any, str, str | None]:
-    """The conversation, the response and the reference of a state."""
-    if not isinstance(state, dict) or "submission" not in state or state.keys() - _OF_A_SUBMISSION:
-        return [], _text(state), None
+def _judged(state: Content) -> tuple[dict[str, Any], str]:
+    """What of an item a state holds, and the response."""
+    if not isinstance(state, dict) or not _is_submission(state):
+        return {"prompt": []}, _text(state)
     guidelines, asked, reference = (state.get(name) for name in ("guidelines", "input", "reference_submission"))
     prompt = [] if guidelines is None else [{"role": "system", "content": _text(guidelines)}]
-    prompt += _conversation(asked)
-    return prompt, _text(state["submission"]), None if reference is None else _text(reference)
+    shared: dict[str, Any] = {"prompt": prompt + _conversation(asked)}
+    if reference is not None:
+        shared["reference"] = _text(reference)
+    if state.get("documents"):
+        shared["documents"] = state["documents"]
+    return shared, _text(state["submission"])
+
+
+def _is_submission(state: dict[str, Any]) -> bool:
+    if "submission" not in state or state.keys() - _OF_A_SUBMISSION:
+        return False
+    documents = state.get("documents") or []
+    return isinstance(documents, list) and all(isinstance(one, str) and one for one in documents)
 
 
 def _conversation(asked: Content | None) -> list[dict[str, Any]]:

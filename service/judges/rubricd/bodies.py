@@ -24,7 +24,7 @@ from service.judges.composition import MODES, ComposedMode
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.served_modes import JudgingModes, Way
 from service.rubrics.judgement import Judgement
-from service.rubrics.rubric import CALL, NAMED_TOOL, Candidate, Criterion, Turn
+from service.rubrics.rubric import CALL, NAMED_TOOL, Candidate, Criterion, Turn, without_documents
 from service.scoring.exam.grading import Trust
 from service.scoring.request import Options, Usage
 
@@ -49,9 +49,13 @@ def body_of(
         response: Any = candidate.response
         if candidate.trajectory:
             response = [_message(turn) for turn in candidate.trajectory]
-        prompt = [_message(turn) for turn in candidate.turns]
+        prompt = [_message(turn) for turn in without_documents(candidate.turns)]
         item = {"id": str(n), "prompt": prompt, "response": response, "rubric": rubric}
-        items.append(item if candidate.reference is None else {**item, "reference": candidate.reference})
+        if candidate.reference is not None:
+            item["reference"] = candidate.reference
+        if documents := candidate.documents:
+            item["documents"] = list(documents)
+        items.append(item)
     chosen = {
         "mode": options.mode,
         "layout": options.layout,

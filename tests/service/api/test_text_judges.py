@@ -73,7 +73,8 @@ def of_criteria(body: dict[str, Any], field: str) -> list[Any]:
 
 @pytest.mark.parametrize("protocol", ["system_one", "openai"])
 async def test_our_own_routes_give_the_same_p_as_the_judge_behind_them(protocol: ProtocolName) -> None:
-    items = [*ITEMS, *([item(reference="Rest it for a week.")] if protocol == "system_one" else [])]
+    private = {"documents": ["Rest heals.", "Ice helps."]}
+    items = [*ITEMS, *([item(reference="Rest it for a week."), item(**private)] if protocol == "system_one" else [])]
     async with serving() as behind:
         first = await scored(behind, items)
         engine = await connect(httpx.ASGITransport(app=app_of(behind)), protocol=protocol)
@@ -101,6 +102,7 @@ async def test_what_the_protocol_cannot_ask_is_refused_with_the_reason() -> None
             ({"layout": "healthbench"}, "its own layout"),
             ({"judge_prompt": "question"}, "server"),
             ({"items": [item(reference="Rest.")]}, "reference"),
+            ({"items": [item(documents=["Rest heals."])]}, "documents"),
             ({"items": [item(rubric=GRADED)]}, "levels"),
             ({"items": [item(rubric=EXTRACTED)]}, "extract"),
         ]

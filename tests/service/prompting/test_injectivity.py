@@ -11,7 +11,7 @@ from service.prompting.renderer import Renderer
 from service.prompting.template import Skeleton, build_skeleton
 from service.prompting.tokenization import Segmenter
 from service.prompting.wording import prompts_for
-from service.rubrics.rubric import CALL, NAMED_TOOL, Candidate, Criterion, Turn
+from service.rubrics.rubric import CALL, DOCUMENT, NAMED_TOOL, Candidate, Criterion, Turn
 from testkit.tokenizer_families import FAMILIES, family
 
 MODES = ("verdict", "reasoned", "implicit", "likert")
@@ -60,6 +60,10 @@ def _candidate(turns: list[str], reference: str | None, response: str, criteria:
     )
 
 
+def _with_documents(candidate: Candidate, *texts: str) -> Candidate:
+    return replace(candidate, turns=(*candidate.turns, *(Turn(DOCUMENT, text) for text in texts)))
+
+
 def _trajectory(turns: list[str], roles: list[str], parts: list[str]) -> Candidate:
     made = tuple(Turn(role, text) for role, text in zip(roles, parts, strict=True))
     return replace(_candidate(turns, None, "", ["d"]), trajectory=made)
@@ -84,6 +88,10 @@ def _trades(reader: Reader, random: Random, trades: int) -> Iterator[Candidate]:
         yield _candidate([a + h(made.reference, b) + b], None, c, ["d"])
         yield _candidate([], a + h(response, b) + b, c, ["d"])
         yield _candidate([], a, b + h(response, c) + c, ["d"])
+        private = made.between_turns + made.turn.replace("{role}", DOCUMENT)
+        yield _with_documents(_candidate([a], None, c, ["d"]), b)
+        yield _with_documents(_candidate([a], None, c, ["d"]), b, b)
+        yield _candidate([a + h(private, b) + b], None, c, ["d"])
         first = made.trajectory + made.turn
         for role in ("assistant", "tool", CALL, NAMED_TOOL):
             yield _trajectory([a], [role, "tool"], [b, c])

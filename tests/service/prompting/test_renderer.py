@@ -9,7 +9,7 @@ from service.errors import ConfigurationError
 from service.prompting.renderer import Renderer
 from service.prompting.template import build_skeleton
 from service.prompting.tokenization import Segmenter
-from service.rubrics.rubric import Candidate, Criterion, Turn
+from service.rubrics.rubric import DOCUMENT, Candidate, Criterion, Turn
 from testkit.tokenizer_families import FAMILIES, family
 
 TURNS = (Turn("user", "My knee hurts."), Turn("assistant", "Where?"), Turn("user", "Below the cap."))
@@ -46,6 +46,25 @@ def test_order_is_instructions_conversation_reference_response_criterion(name: s
     assert places == sorted(places)
     assert "Says to rest." in Segmenter(family(name)).decode(prompt.own)
     assert "Rest it." not in Segmenter(family(name)).decode(prompt.own)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_documents_stand_between_conversation_and_reference_each_behind_who_sees_it(name: str) -> None:
+    documents = (Turn(DOCUMENT, "Rest heals."), Turn(DOCUMENT, "Ice helps."))
+    asked = replace(_candidate("Rest it.", reference="Ice it."), turns=(*TURNS, *documents))
+    [[prompt]] = _renderer(name).render([(asked, _criteria("Says to rest."))])
+    text = Segmenter(family(name)).decode(prompt.ids)
+    parts = ["Below the cap.", "only you see", "Rest heals.", "only you see", "Ice helps.", "Ice it.", "Rest it."]
+    places, at = [], 0
+    for part in parts:
+        at = text.index(part, at)
+        places.append(at)
+    assert places == sorted(places) and text.count("only you see") == 2
+    blind = _renderer(name)
+    blind.reads_references = False
+    [[unseen]] = blind.render([(asked, _criteria("Says to rest."))])
+    [[without]] = _renderer(name).render([(_candidate("Rest it."), _criteria("Says to rest."))])
+    assert unseen.ids == without.ids, "who extracts a value from the response reads the response alone"
 
 
 @pytest.mark.parametrize("name", FAMILIES)

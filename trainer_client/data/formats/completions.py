@@ -20,6 +20,7 @@ def read(row: Raw) -> Task:
         prompt=[{key: value for key, value in turn.items() if key != "row"} for turn in turns],
         rubric=rubric(kept["rubric"], "rubric"),
         reference=kept.get("reference"),
+        documents=kept.get("documents"),
         group=identity(group),
         used=("prompt", "completion", *_LONG),
         responses={"response": row["completion"]},

@@ -1,6 +1,6 @@
 """Reads items of `POST /v1/score`."""
 
-from trainer_client.data.formats.task import Format, Task, conversation, identity, rubric
+from trainer_client.data.formats.task import Format, Task, conversation, documents, identity, rubric
 from trainer_client.data.records import Raw, mapping
 
 
@@ -9,10 +9,11 @@ def read(row: Raw) -> Task:
         prompt=conversation(row.get("prompt")),
         rubric=rubric(row.get("rubric"), "rubric"),
         reference=row.get("reference"),
+        documents=documents(row.get("documents")),
         id=identity(row.get("id")),
         group=identity(row.get("group")),
         metadata=mapping(row.get("metadata")),
-        used=("prompt", "rubric", "reference", "id", "group", "metadata"),
+        used=("prompt", "rubric", "reference", "documents", "id", "group", "metadata"),
     )
 
 

@@ -10,6 +10,7 @@ def read(row: Raw) -> Task:
         prompt=conversation(kept.get("messages")),
         rubric=rubric(kept.get("rubric"), "extra_info.row.rubric"),
         reference=kept.get("reference"),
+        documents=kept.get("documents"),
         id=identity(kept.get("id")),
         used=("prompt", "reward_model", "extra_info", "agent_name"),
     )

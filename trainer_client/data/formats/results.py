@@ -33,6 +33,7 @@ def read(row: Raw) -> Task:
         prompt=own.prompt,
         rubric=own.rubric,
         reference=own.reference,
+        documents=own.documents,
         id=identity(row["id"]),
         group=own.group,
         responses={"response": row["item"].get("response")},

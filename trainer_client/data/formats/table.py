@@ -48,7 +48,7 @@ TRAINING_COLUMNS = frozenset(
     (
         "prompt", "question", "messages", "instruction",
         "rubric", "rubrics", "ground_truth", "reward_model", "extra_info",
-        "reference", "reference_answer", "id", "instruction_id_list", "kwargs", "key",
+        "reference", "reference_answer", "documents", "id", "instruction_id_list", "kwargs", "key",
         "data_source", "question_source", "dataset",
         "index", "digest", "item", "items", "row", "advantage", "completion", "step", "input", "output",
     )

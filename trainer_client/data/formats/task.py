@@ -22,6 +22,7 @@ class Task:
     rubric: Any
     used: tuple[str, ...]
     reference: Any = None
+    documents: Any = None
     id: Any = None
     group: Any = None
     responses: Mapping[str, Any] | None = None
@@ -97,6 +98,12 @@ def identity(value: Any) -> Any:
 
 def reference(value: Any) -> Any:
     return None if value == "" else value
+
+
+def documents(value: Any) -> Any:
+    """A list of texts, also where it stands in the column as JSON text; an empty one says nothing."""
+    found = decoded_if_json(value)
+    return None if found in ("", []) else found
 
 
 def category_of(rubric: wire.Rubric) -> wire.Rubric:

@@ -63,7 +63,8 @@ def digest(rows: Sequence[Row]) -> dict[str, Any]:
     summed = hashlib.sha256()
     for row in rows:
         rubric = None if row.rubric is None else row.rubric.model_dump(mode="json")
-        text = json.dumps([row.id, row.messages, rubric, row.reference], ensure_ascii=False, sort_keys=True)
+        private = [row.documents] if row.documents else []  # of rows without, the digest is what it always was
+        text = json.dumps([row.id, row.messages, rubric, row.reference, *private], ensure_ascii=False, sort_keys=True)
         summed.update(f"{len(text)}:{text}".encode())
     return {"rows": len(rows), "sha256": summed.hexdigest()}
 

@@ -34,9 +34,10 @@ def test_500_conversations_and_trajectories_are_read_back_as_they_were() -> None
     for _ in range(500):
         prompt = [turn(rng) for _ in range(rng.randint(1, 4))]
         said = [one for one in (turn(rng) for _ in range(8)) if one["role"] in ("assistant", "tool")]
-        sent = {
+        sent: dict[str, Any] = {
             "items": [{"prompt": prompt, "response": said or "Rest.", "rubric": [{"text": "Is calm.", "points": -2}]}]
         }
+        sent["items"][0]["documents"] = rng.choice([None, [], ["Rest heals."], ["a", "a"]])
         before = translate.candidates(wire.ScoreRequest.model_validate(sent))
         body = body_of(before, Options(), "b", "f00d", 1000)
         request = wire.ScoreRequest.model_validate(body)
