@@ -11,8 +11,7 @@ import math
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -23,15 +22,15 @@ from trainer_client import wire
 from trainer_client.cli import results_file
 from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.score_json import write_summary
+from trainer_client.cli.score_lines import about_reasoning, cost, doubts, first_of_each, summary
 from trainer_client.cli.service_arguments import JUDGE, add_service, aggregation, count, explained
-from trainer_client.client import ClientUsage, Failed, JudgeClient, Outcome, Scored, reward
+from trainer_client.client import ClientUsage, JudgeClient, Outcome, reward
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.items import read_items
 from trainer_client.data.joined import Rubrics
 from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, RubricdClientError
-from trainer_client.reward_client import why_missing
 from trainer_client.rubric_folder import RubricFolder
 
 _OPTIONS = (
@@ -55,11 +54,6 @@ _OPTIONS = (
 )
 _EXAMPLE = '{"name": "rar_explicit", "category_weights": {"pitfall": 0.8}}'
 DESCRIPTION = "Score every response in a file by a judge service: writes a line of results for each, then a table."
-_ABOUT_REASONING = {
-    "reasoning_kept": "begin with reasoning, which was judged as a part of the answer: --reasoning remove takes it off",
-    "reasoning_unfinished": "have reasoning without an end: their answers are empty or cut short",
-    "answer_empty": "have no answer behind their reasoning: an empty one was judged",
-}
 _RATING_NORM = wire.ScoreRequest.model_fields["rating_norm"].default
 # Bytes of a request besides its items.
 _ENVELOPE_BYTES = 1024
@@ -172,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{summary(outcomes, clips=args.aggregation == 'healthbench')}; {took_s:.1f} s; results{before} in {out}")
     for line in about_reasoning(outcomes):
         print(f"rubricd: {line}", file=sys.stderr)
-    for code, first in _first_of_each(outcomes).items():
+    for code, first in first_of_each(outcomes).items():
         later = "; --resume scores the rest" if first.retryable else ""
         print(f"rubricd: the first {code}: {explained(first, args.token_env)}{later}", file=sys.stderr)
     return 0 if work.all_kept_scored and all(reward(outcome) is not None for outcome in outcomes) else 1
@@ -259,69 +253,8 @@ def _why_not(info: wire.JudgeInfo, mode: str) -> str:
     return next((f" ({one.reason})" for one in info.unserved if (one.mode, one.batch) == (mode, None)), "")
 
 
-def doubts(info: wire.JudgeInfo, mode: str, layout: str, batch: str | None = None) -> list[str]:
-    """A line where the judge's exam in this way proves nothing. A toy has its line in the table."""
-    way = (mode, layout, batch, "unproven")
-    exams = [one for one in info.exams if (one.mode, one.layout, one.batch, one.trust) == way]
-    return [f"WARNING: judge {info.model} is unproven: {one.reason}" for one in exams if not info.toy]
-
-
 def _options(args: argparse.Namespace) -> Any:
     return {name: getattr(args, name) for name in _OPTIONS}
-
-
-def summary(outcomes: Sequence[Outcome], *, clips: bool = False) -> str:
-    """One line: the number of responses, the mean score, the responses without one by reason, and the judge. With
-    `clips` also the mean as HealthBench reports it, which is clipped to 0..1 after averaging."""
-    scores = [score for outcome in outcomes if (score := reward(outcome)) is not None]
-    parts = [f"{len(outcomes)} responses", f"{len(scores)} scored"]
-    if scores:
-        mean = sum(scores) / len(scores)
-        clipped = f" (as HealthBench reports it, clipped to 0..1: {min(max(mean, 0.0), 1.0):.3f})" if clips else ""
-        parts.append(f"mean score {mean:.3f}{clipped}")
-    parts += _counted("without a score", [outcome for outcome in outcomes if isinstance(outcome, Scored)])
-    parts += _counted("failed", [outcome for outcome in outcomes if isinstance(outcome, Failed)])
-    judges = {outcome.judge.fingerprint: outcome.judge for outcome in outcomes if isinstance(outcome, Scored)}
-    parts += [
-        f"judge {judge.model} {fingerprint}{f' ({judge.doubt})' if judge.doubt else ''}"
-        for fingerprint, judge in judges.items()
-    ]
-    if len(judges) > 1:
-        parts.append(f"WARNING: {len(judges)} different judges; their scores cannot be compared")
-    return "; ".join(parts)
-
-
-def cost(used: ClientUsage) -> str:
-    """One line: what the answers said that judging cost."""
-    known = used.cache_hits + used.deduplicated
-    tokens = used.prompt_tokens + used.completion_tokens
-    return (
-        f"the judge made {used.judgements:,} judgements and {known:,} were known; {tokens:,} of its tokens, "
-        f"{used.cached_tokens:,} of them computed before; {used.retries:,} retries"
-    )
-
-
-def about_reasoning(outcomes: Sequence[Outcome]) -> list[str]:
-    """A line for each thing about the responses' reasoning that changes how the scores are to be read."""
-    results = [outcome.result for outcome in outcomes if isinstance(outcome, Scored)]
-    found = Counter(warning.code for result in results for warning in result.warnings)
-    return [
-        f"{found[code]} of {len(results)} responses {what}" for code, what in _ABOUT_REASONING.items() if found[code]
-    ]
-
-
-def _counted(what: str, outcomes: Sequence[Outcome]) -> list[str]:
-    reasons = [why_missing(outcome) for outcome in outcomes if reward(outcome) is None]
-    if not reasons:
-        return []
-    counts = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons).most_common())
-    return [f"{len(reasons)} {what} ({counts})"]
-
-
-def _first_of_each(outcomes: Sequence[Outcome]) -> dict[str, RubricdClientError]:
-    """One error for each kind of failure."""
-    failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
-    return {error.code: error for error in reversed(failures)}
 
 
 @contextlib.contextmanager
