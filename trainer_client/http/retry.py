@@ -10,6 +10,7 @@ up, retries never exceed `burst` plus `share` of the requests that succeeded. Of
 again while no judge answers, after pauses that grow up to `longest_wait_s`, however many calls wait. An error that
 waiting cannot change stands at once. A call whose connection broke while the judge had it is made once more and not
 oftener, because it may be what ends the judge. Where another address of the service may be asked there is no pause.
+A call that waits is made again at least 15 s after a proxy's page that may mean such a loss, if it has that long.
 """
 
 import asyncio
@@ -46,6 +47,9 @@ TRANSIENT: frozenset[wire.CriterionStatus] = frozenset(("timeout", "overloaded",
 _LOST = (ConnectionBroken, AnswerLost)
 # A proxy's page with such a status may mean that a replica ended with the request, or that there is none.
 _PERHAPS_LOST = frozenset((500, 502, 504))
+# A call that waits is not made again sooner after such a page: until a proxy has noticed that a replica has ended it
+# sends requests there, and a second page about the same end would count as a second loss.
+_UNTIL_NOTICED_S = 15.0
 # A call that waits makes its last attempt this long before its deadline, so that there is time to judge: the smaller of
 # seconds and a share of the whole wait.
 _LAST_ATTEMPT_S = 10.0
@@ -183,7 +187,7 @@ class Retries:
                         if isinstance(error, Refused):
                             self._answered()  # Only a judge that is back refuses so: the others need not wait.
                         raise
-                    wait.losses.check(error, self._answers)
+                    wait.perhaps_lost = wait.losses.check(error, self._answers) and not error.elsewhere
                     self._failed(error, probing)
                     wait.error = error
 
@@ -191,17 +195,20 @@ class Retries:
     async def _turn(self, wait: "_Wait") -> AsyncIterator[bool]:
         """Holds while the next attempt of a waiting call is made. Yields whether it is the attempt that finds out if a
         judge is back. Raises the call's last error where no time is left."""
+        if wait.perhaps_lost:
+            await self._pause(wait, wait.attempts, probing=False, least_s=_UNTIL_NOTICED_S)
         if self._away:
             # Also before a call's first attempt: it would tell nothing that the call at the head of the line does not.
             await self._join_line(wait)
             try:
                 if self._away:
-                    await self._pause(wait, max(wait.attempts, self._failed_probes + 1), probing=True)
+                    if not wait.perhaps_lost:  # else it has paused already, perhaps up to its last attempt
+                        await self._pause(wait, max(wait.attempts, self._failed_probes + 1), probing=True)
                     yield True
                     return
             finally:
                 wait.line.release()
-        if wait.error is not None and not wait.error.elsewhere:
+        if wait.error is not None and not wait.error.elsewhere and not wait.perhaps_lost:
             # A judge answers, but this call failed: its own pauses grow, and other calls are not held up.
             await self._pause(wait, wait.attempts, probing=False)
         yield False
@@ -213,10 +220,10 @@ class Retries:
         except TimeoutError:
             raise wait.given_up() from None
 
-    async def _pause(self, wait: "_Wait", number: int, *, probing: bool) -> None:
+    async def _pause(self, wait: "_Wait", number: int, *, probing: bool, least_s: float = 0.0) -> None:
         """The pause before the next attempt. The last one is cut short, so that the judge may be back just in time."""
         asked_s = (wait.error.retry_after_s if wait.error is not None else None) or 0.0
-        wait_s = self._policy.wait_s(number, asked_s, self._rng, least=_LEAST_PAUSE)
+        wait_s = max(least_s, self._policy.wait_s(number, asked_s, self._rng, least=_LEAST_PAUSE))
         left_s = self._clock.left_s(wait.deadline)
         if left_s is not None and wait_s >= left_s - (wait.reserve_s if probing else 0.0):
             wait_s = left_s - wait.reserve_s
@@ -292,6 +299,7 @@ class _Wait:
         self.reserve_s = 0.0 if whole_s is None else min(_LAST_ATTEMPT_S, _LAST_ATTEMPT_SHARE * whole_s)
         self.attempts = 0
         self.losses = _Losses()
+        self.perhaps_lost = False
         self.error: RubricdClientError | None = None
 
     def given_up(self) -> RubricdClientError:
@@ -305,19 +313,22 @@ class _Losses:
         self._lost = 0
         self._answers: int | None = None
 
-    def check(self, error: RubricdClientError, answers: int | None) -> None:
-        """Raises LostTwice the second time. `answers` counts what the client was answered to other calls, None for a
-        call that does not wait out an outage: a proxy's page is no loss while nobody is answered."""
+    def check(self, error: RubricdClientError, answers: int | None) -> bool:
+        """Returns whether a proxy's page may mean a loss. Raises LostTwice the second time. `answers` counts what the
+        client was answered to other calls, None for a call that does not wait out an outage: a proxy's page is no loss
+        while nobody is answered."""
         if isinstance(error, ConnectionBroken) and error.began:
-            return  # every text had been read by then, and the judge lived
-        if not isinstance(error, _LOST):
-            if not isinstance(error, Unavailable) or error.status not in _PERHAPS_LOST:
-                return
+            return False  # every text had been read by then, and the judge lived
+        page = isinstance(error, Unavailable) and error.status in _PERHAPS_LOST
+        if not page and not isinstance(error, _LOST):
+            return False
+        if page:
             before, self._answers = self._answers, answers
             if answers is not None and before == answers:
-                return
+                return False
         self._lost += 1
         if self._lost > 1:
             lost = LostTwice(f"a connection broke twice while the judge had this request, the last time with: {error}")
             lost.attempts = error.attempts
             raise lost from None
+        return page

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testkit.scripted_judge import ManualClock
 from trainer_client.errors import (
     AnswerLost,
     ConnectFailed,
@@ -192,6 +193,15 @@ async def test_a_proxys_page_is_a_loss_where_other_calls_are_answered_between_tw
     with pytest.raises(LostTwice):
         await retries.run(poison, place, None, line=asyncio.Lock())
     assert poison.made == 2
+
+
+@pytest.mark.parametrize(("waits_s", "paused_s"), [(600.0, 15.0), (10.0, 9.0)])
+async def test_a_call_that_waits_lets_a_proxy_notice_what_its_page_was_about(waits_s: float, paused_s: float) -> None:
+    """Or as long as its last attempt leaves."""
+    time = ManualClock()
+    retries = Retries(RetryPolicy(), random.Random(0), time.clock)
+    assert await retries.run(Attempts(PAGE), place, time.now + waits_s, line=asyncio.Lock()) == "answer"
+    assert time.slept[0] == pytest.approx(paused_s)
 
 
 async def test_a_stream_that_breaks_after_its_beginning_is_no_loss() -> None:
