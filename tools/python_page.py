@@ -18,7 +18,6 @@ import trainer_client
 from trainer_client import errors, wire
 
 OTHERS: Mapping[str, tuple[str, ...]] = {
-    "trainer_client.http.retry": ("RetryPolicy",),
     "trainer_client.http.rubrics": ("RubricCalls",),
     "trainer_client.data.items": ("read_items",),
     "trainer_client.data.rows": ("Row", "read_rows"),

@@ -35,6 +35,7 @@ __all__ = [
     "Failed",
     "JudgeClient",
     "Outcome",
+    "RetryPolicy",
     "ScoreOptions",
     "Scored",
     "SyncJudgeClient",

@@ -13,7 +13,7 @@ def test_the_public_names_are_those_of_their_modules() -> None:
     assert trainer_client.JudgeClient is client.JudgeClient
     assert trainer_client.Scored is client.Scored and trainer_client.Failed is client.Failed
     assert trainer_client.Outcome is client.Outcome and trainer_client.ScoreOptions is client.ScoreOptions
-    assert trainer_client.reward is client.reward
+    assert trainer_client.reward is client.reward and trainer_client.RetryPolicy is client.RetryPolicy
     assert trainer_client.errors is errors and trainer_client.wire is wire
     assert set(trainer_client.__all__) <= set(dir(trainer_client))
 

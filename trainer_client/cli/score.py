@@ -24,7 +24,7 @@ from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.score_json import write_summary
 from trainer_client.cli.score_lines import about_reasoning, cost, doubts, first_of_each, summary
 from trainer_client.cli.service_arguments import JUDGE, add_service, aggregation, count, explained
-from trainer_client.client import ClientUsage, JudgeClient, Outcome, reward
+from trainer_client.client import ClientUsage, JudgeClient, Outcome, RetryPolicy, reward
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.items import read_items
@@ -54,6 +54,8 @@ _OPTIONS = (
 )
 _EXAMPLE = '{"name": "rar_explicit", "category_weights": {"pitfall": 0.8}}'
 DESCRIPTION = "Score every response in a file by a judge service: writes a line of results for each, then a table."
+RETRIES = RetryPolicy(attempts=8, burst=64.0)
+"""What a file needs in a rolling restart of its judges behind a balancer that notices it ten seconds late."""
 _RATING_NORM = wire.ScoreRequest.model_fields["rating_norm"].default
 # Bytes of a request besides its items.
 _ENVELOPE_BYTES = 1024
@@ -211,17 +213,10 @@ def _out(args: argparse.Namespace) -> Path:
 
 
 async def _scored(args: argparse.Namespace, work: results_file.Work) -> tuple[list[Outcome], ClientUsage]:
-    try:
-        client = JudgeClient(
-            args.url,
-            token=os.environ.get(args.token_env) or None,
-            concurrency=args.concurrency,
-            batch_items=args.batch_items,
-        )
-    except ValueError as error:
-        raise _Misuse(str(error)) from None
-    async with client:
-        await _prepare(client, args)
+    limits = await _limits(args)
+    async with _client(args, RETRIES) as client:
+        client.batch_items = min(client.batch_items, limits.max_items)
+        client.batch_bytes = max(1, min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES))
         with work.writing() as write, _progress(len(work.places), args.quiet) as advance:
 
             def record(place: int, outcome: Outcome) -> None:
@@ -233,11 +228,25 @@ async def _scored(args: argparse.Namespace, work: results_file.Work) -> tuple[li
             return await client.score(items, deadline_s=args.deadline, on_outcome=record, **options), client.usage
 
 
-async def _prepare(client: JudgeClient, args: argparse.Namespace) -> None:
-    """Fits the batches to the judge's limits. A wrong address or key, and a mode or layout that this judge does not
-    have, are found here, before any work."""
+def _client(args: argparse.Namespace, retry: RetryPolicy | None) -> JudgeClient:
     try:
-        info = await client.judge(args.judge)
+        return JudgeClient(
+            args.url,
+            token=os.environ.get(args.token_env) or None,
+            concurrency=args.concurrency,
+            batch_items=args.batch_items,
+            retry=retry,
+        )
+    except ValueError as error:
+        raise _Misuse(str(error)) from None
+
+
+async def _limits(args: argparse.Namespace) -> wire.Limits:
+    """The judge's limits, to which the batches are fitted. A wrong address or key, and a mode or layout that this judge
+    does not have, are found here, before any work: by a client that gives up soon."""
+    try:
+        async with _client(args, None) as client:
+            info = await client.judge(args.judge)
     except RubricdClientError as error:
         raise _Misuse(f"{explained(error, args.token_env)} [{error.code}]") from None
     for option, wanted, offered in (("mode", args.mode, info.modes), ("layout", args.layout, info.layouts)):
@@ -245,8 +254,7 @@ async def _prepare(client: JudgeClient, args: argparse.Namespace) -> None:
             raise _Misuse(f"--{option}: this judge has {', '.join(offered)}, and not {wanted}{_why_not(info, wanted)}")
     for line in doubts(info, args.mode, args.layout, args.batch):
         print(line, file=sys.stderr)
-    client.batch_items = min(client.batch_items, info.limits.max_items)
-    client.batch_bytes = max(1, min(client.batch_bytes, info.limits.max_body_bytes - _ENVELOPE_BYTES))
+    return info.limits
 
 
 def _why_not(info: wire.JudgeInfo, mode: str) -> str:

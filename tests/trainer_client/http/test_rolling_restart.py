@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from testkit.scripted_judge import SimulatedClock, answered, items, problem, scores
-from trainer_client.client import Failed, JudgeClient
+from trainer_client.cli.score import RETRIES
+from trainer_client.client import Failed, JudgeClient, RetryPolicy
 
 JUDGES_S, STARTS_S, PAUSE_S, AT_ONCE = 0.5, 20.0, 1.0, 24
 WAITS_S = 600.0
@@ -97,6 +98,7 @@ async def lost_a_restart(
     replicas: int,
     late_s: float,
     *,
+    retry: RetryPolicy | None = None,
     waits_s: float | None = None,
 ) -> float:
     """How many of one client's requests fail for good while one replica is restarted, on average over all."""
@@ -105,7 +107,9 @@ async def lost_a_restart(
     for seed in SEEDS:
         site = Site(balancer, replicas, late_s)
         transport, rng = httpx.MockTransport(site.handle), random.Random(seed)
-        client = JudgeClient("http://judge", transport=transport, clock=site.time.clock, rng=rng, batch_items=1)
+        client = JudgeClient(
+            "http://judge", transport=transport, clock=site.time.clock, rng=rng, batch_items=1, retry=retry
+        )
 
         async def train(client: JudgeClient = client, site: Site = site) -> None:
             step = 0
@@ -128,6 +132,12 @@ async def lost_a_restart(
 @pytest.mark.parametrize("balancer", get_args(Balancer))
 async def test_a_call_that_waits_for_the_judge_loses_nothing(balancer: Balancer, replicas: int) -> None:
     assert await lost_a_restart(balancer, replicas, 10.0, waits_s=WAITS_S) == 0.0
+
+
+@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("balancer", ["connections", "requests"])
+async def test_the_retries_of_rubricd_score_lose_nothing(balancer: Balancer, replicas: int) -> None:
+    assert await lost_a_restart(balancer, replicas, 10.0, retry=RETRIES) == 0.0
 
 
 @pytest.mark.parametrize("balancer", get_args(Balancer))
