@@ -34,10 +34,10 @@ async def collect(
     askings: Sequence[Asking],
     options: Mapping[str, Any],
     store: Path,
-    told: Callable[[int], None] = lambda done: None,
+    told: Callable[[int], None],
 ) -> Answers:
-    """The judge's answers. `options` are those of the scores, with `expect_judge`; `told` gets the number of questions
-    that are answered so far."""
+    """The judge's answers. `options` are those of the scores, with `expect_judge`; `told` gets how many more
+    questions are answered."""
     judge = str(options["expect_judge"])
     known = _read(store, judge)
     earlier = sum(one.key in known for one in askings)
@@ -47,16 +47,13 @@ async def collect(
     left.sort(key=lambda one: one.attempt)
     missing: Counter[str] = Counter()
     errors: list[RubricdClientError] = []
-    done = earlier
-    told(done)
+    told(earlier)
     with store.open("a", encoding="utf-8") as file:
         for start in range(0, len(left), _AT_ONCE):
             some = left[start : start + _AT_ONCE]
 
             def record(place: int, outcome: Outcome, some: Sequence[Asking] = some) -> None:
-                nonlocal done
-                done += 1
-                told(done)
+                told(1)
                 if not isinstance(outcome, Scored):
                     errors.append(outcome.error)
                     missing[outcome.error.code] += 1

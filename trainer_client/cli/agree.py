@@ -23,7 +23,7 @@ from trainer_client.agreement.spent import Spent
 from trainer_client.agreement.thresholds import KNOWN, Limit, beyond
 from trainer_client.cli.agree_lines import lines
 from trainer_client.cli.ending import CANNOT_GO_ON, ended, sentence_of
-from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, add_prices, count, judge_option, prices_of
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
@@ -167,7 +167,7 @@ async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> list
     prices = prices_of(args, list(dict.fromkeys(arm.priced for arm in arms)))
     found: list[tuple[_Arm, Judged, Spent]] = []
     lacking: list[InvalidRequest] = []
-    with criteria_progress(len(arms) * sum(len(one.criteria) for one in labels.items), args.quiet) as told:
+    with progress(len(arms) * sum(len(one.criteria) for one in labels.items), args.quiet) as told:
         for arm in arms:
             async with JudgeClient(arm.url, token=os.environ.get(args.token_env) or None) as client:
                 began_s = time.monotonic()

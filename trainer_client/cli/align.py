@@ -26,7 +26,7 @@ from trainer_client.alignment.page import page
 from trainer_client.alignment.study import Study, study_of
 from trainer_client.cli.align_lines import lines
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
-from trainer_client.cli.progress import questions_progress
+from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, add_prices, count, prices_of
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
@@ -142,7 +142,7 @@ async def _study(args: argparse.Namespace, taken: _Taken, path: Path) -> Study:
         judges = await _judges(args, stack)
         store = stack.enter_context(open_store(path))
         total = len(judges) * sum(len(questions(ask, taken.pairs)) for ask in asks)
-        told = stack.enter_context(questions_progress(total, args.quiet))
+        told = stack.enter_context(progress(total, args.quiet, "questions"))
         for judge in judges:
             for ask in asks:
                 if judge.fingerprint(ask) is None:

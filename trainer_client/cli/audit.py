@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -24,6 +23,7 @@ from trainer_client.audit.page import page
 from trainer_client.audit.rivals import rivals
 from trainer_client.cli import audit_pairs
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
+from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, judge_option
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
@@ -152,13 +152,8 @@ def _judge(info: wire.JudgeInfo, mode: str, layout: str) -> wire.Judge:
 async def _collected(
     args: argparse.Namespace, client: JudgeClient, askings: Sequence[Asking], options: dict[str, Any], out: Path
 ) -> Answers:
-    store = out / "answers.jsonl"
-    if args.quiet or not sys.stderr.isatty():
-        return await collect(client, askings, options, store)
-    from trainer_client.cli import table
-
-    with table.count_progress(len(askings)) as told:
-        return await collect(client, askings, options, store, told)
+    with progress(len(askings), args.quiet, "questions") as told:
+        return await collect(client, askings, options, out / "answers.jsonl", told)
 
 
 def lines(done: Audit) -> list[str]:

@@ -19,7 +19,7 @@ from trainer_client.alignment.run_audit import BARE, RunAudit, run_audit
 from trainer_client.alignment.run_page import page
 from trainer_client.alignment.runs import RunPairs, ends_of, paired
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
-from trainer_client.cli.progress import questions_progress
+from trainer_client.cli.progress import progress
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.errors import DataError
@@ -68,7 +68,7 @@ async def _audited(args: argparse.Namespace, found: RunPairs, out: Path) -> RunA
             raise DataError(f"this judge compares no responses: {judge.why_not(BARE.ask)}")
         with (
             open_store(out / "answers.jsonl") as store,
-            questions_progress(len(questions(BARE.ask, found.pairs)), args.quiet) as told,
+            progress(len(questions(BARE.ask, found.pairs)), args.quiet, "questions") as told,
         ):
             await ask_all(judge, BARE.ask, found.pairs, store, told)
             return run_audit(judge, found, store)

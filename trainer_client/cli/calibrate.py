@@ -19,7 +19,7 @@ from trainer_client.calibration.levels import MadeLevels, make_levels, shown
 from trainer_client.calibration.made import Made, make, read_file, write_file
 from trainer_client.calibration.rows import PriorOf, Rows
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
-from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, add_service, composed_of, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
@@ -113,11 +113,11 @@ async def _collected(args: argparse.Namespace, labels: Labels) -> tuple[Judged, 
         options["judge_prompt"] = args.judge_prompt
     priors = _PRIORS[args.priors] if args.mode == "verdict" and labels.labelled else ()
     store = args.out.with_name(f"{sources.stem(args.out)}.verdicts.jsonl")
-    with criteria_progress(queries(labels, priors), args.quiet) as progress:
+    with progress(queries(labels, priors), args.quiet) as told:
         token = os.environ.get(args.token_env) or None
         async with JudgeClient(args.url, token=token, concurrency=args.concurrency) as client:
             _check_calibratable(await client.judge(args.judge))
-            return await collect(client, labels, priors, options=options, store=store, progress=progress)
+            return await collect(client, labels, priors, options=options, store=store, progress=told)
 
 
 def _check_calibratable(info: wire.JudgeInfo) -> None:

@@ -24,7 +24,7 @@ from trainer_client.cascade.planning import Kind, NoPlan, Wanted, as_wire, plan
 from trainer_client.cascade.spending import Cost, cost, keep_run
 from trainer_client.cascade.verdicts import judged_rows
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
-from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, add_prices, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
@@ -237,7 +237,7 @@ async def _asked(args: argparse.Namespace, arms: Sequence[_Arm], labels: Labels,
     runs = store.with_name(f"{store.name.removesuffix('.jsonl')}.spent.jsonl")
     token = os.environ.get(args.token_env) or None
     found: list[tuple[Judged, Cost]] = []
-    with criteria_progress(len(arms) * sum(len(one.criteria) for one in labels.items), args.quiet) as told:
+    with progress(len(arms) * sum(len(one.criteria) for one in labels.items), args.quiet) as told:
         for arm in arms:
             async with JudgeClient(arm.url, token=token) as client:
                 judge = judge_asked(await client.judge(arm.options.get("judge")), arm.options).fingerprint

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from trainer_client import wire
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
+from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
@@ -159,20 +160,8 @@ async def _taught(args: argparse.Namespace, labels: Labels, work: Path) -> Any:
     async with JudgeClient(args.teacher, token=os.environ.get(args.token_env) or None) as client:
         await client.judge(args.teacher_judge)  # a wrong address or key is found before a folder is made
         make_folder(work)
-        store = work / "teacher.jsonl"
-        if not sys.stderr.isatty():
-            return await teach(client, labels, options, store, lambda more: None)
-        from trainer_client.cli import table
-
-        with table.count_progress(total) as told:
-            done = 0
-
-            def add(more: int) -> None:
-                nonlocal done
-                done += more
-                told(done)
-
-            return await teach(client, labels, options, store, add)
+        with progress(total, quiet=False) as told:
+            return await teach(client, labels, options, work / "teacher.jsonl", told)
 
 
 def _render(args: argparse.Namespace) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any, get_args
 from trainer_client import wire
 from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.endpoint_arguments import add_endpoint, endpoint_error, log_path, open_endpoint, sampling
-from trainer_client.cli.progress import rows_progress
+from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, count, explained, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
@@ -179,7 +179,7 @@ async def _generated(args: argparse.Namespace, plan: _Plan) -> tuple[Tally, Any]
         endpoint = await stack.enter_async_context(open_endpoint(args, plan.log))
         service, toy = await _service(args, stack)
         prefer = None if service is None else _preferring(service, args)
-        told = stack.enter_context(rows_progress(len(plan.rows), args.quiet, lambda: str(endpoint.spending)))
+        told = stack.enter_context(progress(len(plan.rows), args.quiet, "rows", lambda: str(endpoint.spending)))
         found = outcomes(endpoint, plan.rows, plan.orders, prefer, 2 * args.model_concurrency)
         try:
             with partial.open("w", encoding="utf-8", newline="\n") as file:

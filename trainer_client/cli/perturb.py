@@ -18,7 +18,7 @@ from trainer_client import wire
 from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.endpoint_arguments import add_endpoint, endpoint_error, log_path, open_endpoint, sampling
 from trainer_client.cli.perturb_rows import Source, read_rows, row_of
-from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.progress import progress
 from trainer_client.data import notes
 from trainer_client.data.files import sources, written
 from trainer_client.data.reader import Law
@@ -140,7 +140,7 @@ async def _paraphrased(args: argparse.Namespace, endpoint: ChatEndpoint, texts: 
     """The new text of each old one for which there is one. After the first error nothing more is asked."""
     limit = asyncio.Semaphore(args.model_concurrency)
     found: dict[str, str] = {}
-    with criteria_progress(len(texts), args.quiet) as moved:
+    with progress(len(texts), args.quiet) as moved:
 
         async def one(text: str) -> None:
             async with limit:

@@ -88,7 +88,7 @@ class Progress:
 
     def __init__(self, *_: Any, console: Console, disable: bool = False, transient: bool = True) -> None:
         self._write: Callable[[str], object] = (lambda text: None) if disable else sys.stderr.write
-        self._done, self._total, self._failed = 0, 0, ""
+        self._done, self._total = 0, 0
 
     def __enter__(self) -> "Progress":
         return self
@@ -96,18 +96,10 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._write("\r" + " " * 60 + "\r")
 
-    def add_task(self, _: str, *, total: int, failed: str = "") -> int:
+    def add_task(self, _: str, *, total: int, more: str) -> int:
         self._total = total
         return 0
 
-    def update(self, _: int, *, completed: int | None = None, failed: str | None = None) -> None:
-        self._done = self._done if completed is None else completed
-        self._failed = self._failed if failed is None else failed
-        self._show()
-
-    def advance(self, _: int) -> None:
-        self._done += 1
-        self._show()
-
-    def _show(self) -> None:
-        self._write(f"\r{self._done} of {self._total} {self._failed}"[:60])
+    def update(self, _: int, *, advance: int, more: str) -> None:
+        self._done += advance
+        self._write(f"\r{self._done} of {self._total} {more}"[:60])

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from trainer_client import wire
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
-from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.progress import progress
 from trainer_client.cli.rescore_lines import changed_lines, lines, notes_of
 from trainer_client.cli.service_arguments import add_judge_name, aggregation, count, explained, judge_option
 from trainer_client.client import Failed, JudgeClient, ScoreOptions
@@ -226,7 +226,7 @@ async def _ask(args: argparse.Namespace, rollouts: Sequence[Rollout], out: Path,
         other = {name: options[name] for name in ("votes", "consistency") if options[name] != 1}
         answers = Answers(out / "answers.jsonl", judge.fingerprint, other, judge.readings)
         missing = wanted(rollouts, answers, change.rubric)
-        with criteria_progress(len(missing), args.quiet or not missing) as moved:
+        with progress(len(missing), args.quiet or not missing) as moved:
             failed = await ask(client, missing, answers, {**options, **judge_option(args.judge)}, moved)
     return _Judged(judge, answers, failed, len(missing))
 

@@ -6,12 +6,10 @@ is in the results file, in the order of the input, also after an interrupt; `--r
 
 import argparse
 import asyncio
-import contextlib
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -21,10 +19,11 @@ from pydantic import ValidationError
 from trainer_client import wire
 from trainer_client.cli import results_file
 from trainer_client.cli.ending import sentence_of
+from trainer_client.cli.progress import progress
 from trainer_client.cli.score_json import write_summary
 from trainer_client.cli.score_lines import about_reasoning, cost, doubts, first_of_each, summary
 from trainer_client.cli.service_arguments import JUDGE, add_service, aggregation, count, explained
-from trainer_client.client import ClientUsage, JudgeClient, Outcome, RetryPolicy, reward
+from trainer_client.client import ClientUsage, Failed, JudgeClient, Outcome, RetryPolicy, reward
 from trainer_client.data import notes
 from trainer_client.data.files import sources
 from trainer_client.data.items import read_items
@@ -217,11 +216,18 @@ async def _scored(args: argparse.Namespace, work: results_file.Work) -> tuple[li
     async with _client(args, RETRIES) as client:
         client.batch_items = min(client.batch_items, limits.max_items)
         client.batch_bytes = max(1, min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES))
-        with work.writing() as write, _progress(len(work.places), args.quiet) as advance:
+        failed = 0
+
+        def more() -> str:
+            return f"{failed} failed" if failed else ""
+
+        with work.writing() as write, progress(len(work.places), args.quiet, "responses", more) as told:
 
             def record(place: int, outcome: Outcome) -> None:
+                nonlocal failed
                 write(place, outcome)
-                advance(outcome)
+                failed += isinstance(outcome, Failed)
+                told(1)
 
             options = {**_options(args), "expect_judge": args.expect_judge or work.judge}
             items = work.items.values()
@@ -263,17 +269,6 @@ def _why_not(info: wire.JudgeInfo, mode: str) -> str:
 
 def _options(args: argparse.Namespace) -> Any:
     return {name: getattr(args, name) for name in _OPTIONS}
-
-
-@contextlib.contextmanager
-def _progress(total: int, quiet: bool) -> Iterator[Callable[[Outcome], None]]:
-    if quiet:
-        yield lambda outcome: None
-        return
-    from trainer_client.cli import table
-
-    with table.progress(total) as advance:
-        yield advance
 
 
 def _reasoning(text: str) -> Any:

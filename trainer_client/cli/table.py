@@ -49,38 +49,19 @@ class _Rate(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress(total: int) -> Iterator[Callable[[Outcome], None]]:
-    """A progress bar on stderr; each finished outcome moves it by one."""
+def progress(total: int, more: Callable[[], str]) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr that is told how many more are done, and ends with what `more` says then."""
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]}", style="red"),
+        TextColumn("{task.fields[more]}", style="red"),
     )
-    failed = 0
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task("", total=total, failed="")
-
-        def advance(outcome: Outcome) -> None:
-            nonlocal failed
-            if isinstance(outcome, Failed):
-                failed += 1
-                bars.update(bar, failed=f"{failed} failed")
-            bars.advance(bar)
-
-        yield advance
-
-
-@contextlib.contextmanager
-def count_progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr that is told how much is done."""
-    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task("", total=total)
-        yield lambda done: bars.update(bar, completed=done)
+        bar = bars.add_task("", total=total, more="")
+        yield lambda some: bars.update(bar, advance=some, more=more())
 
 
 def show(items: Sequence[wire.Item], outcomes: Sequence[Outcome], console: Console | None = None) -> None:

@@ -16,7 +16,7 @@ from trainer_client import wire
 from trainer_client.agreement.shown import text
 from trainer_client.calibration.tuning import Asked, Tuned, tune
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
-from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, composed_of, judge_option
 from trainer_client.client import JudgeClient, ScoreOptions
 from trainer_client.data import notes
@@ -99,7 +99,7 @@ async def _judged(args: argparse.Namespace, labels: Labels, store: Path) -> tupl
             found += _arms(url, await client.judge(args.judge), args.judge_prompt, named=len(urls) > 1)
     total = len(found) * sum(len(one.criteria) for one in labels.items)
     judged: list[Judged] = []
-    with criteria_progress(total, args.quiet) as told:
+    with progress(total, args.quiet) as told:
         for arm in found:
             async with JudgeClient(arm.url, token=token) as client:
                 options: ScoreOptions = {"judge_prompt": arm.prompt, **judge_option(args.judge)}

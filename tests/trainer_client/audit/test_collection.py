@@ -33,7 +33,7 @@ async def test_everything_is_asked_past_the_cache_and_of_one_judge(tmp_path: Pat
     found = await _collected(service, tmp_path / "answers.jsonl", told)
     assert found.by_key.keys() == {one.key for one in _askings()}
     assert {(body["cache"], body["expect_judge"]) for body in service.bodies} == {("bypass", FINGERPRINT)}
-    assert (told[0], told[-1]) == (0, len(_askings())) and not found.missing
+    assert (told[0], sum(told)) == (0, len(_askings())) and not found.missing
 
 
 async def test_equal_questions_have_other_neighbours(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ def test_a_table_is_aligned_and_leaves_nothing_out() -> None:
 def test_progress_is_not_written_where_nobody_looks(capsys) -> None:  # type: ignore[no-untyped-def]
     for disable in (True, False):
         with Progress(console=Console(stderr=True), disable=disable) as bars:
-            bar = bars.add_task("", total=3)
-            bars.advance(bar)
-            bars.update(bar, completed=2, failed="1 failed")
+            bar = bars.add_task("", total=3, more="")
+            bars.update(bar, advance=2, more="1 failed")
         assert ("2 of 3 1 failed" in capsys.readouterr().err) is not disable

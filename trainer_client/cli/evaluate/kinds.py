@@ -20,7 +20,7 @@ from trainer_client.cli.evaluate.sources import (
     with_costs,
     write_prompts,
 )
-from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import explained, judge_option
 from trainer_client.client import ClientUsage, JudgeClient, ScoreOptions
 from trainer_client.data import notes
@@ -183,7 +183,7 @@ def diversity(args: argparse.Namespace, out: Path) -> Evaluation | None:
     vectors = None
     if args.embedding_url is not None:
         texts = {place: [one.text for one in some] for place, some in policy.answers.items()}
-        with criteria_progress(sum(map(len, texts.values())), args.quiet, "answers embedded") as told:
+        with progress(sum(map(len, texts.values())), args.quiet, "answers embedded") as told:
             key = os.environ.get(args.model_key_env) or None
             vectors = asyncio.run(embed(args.embedding_url, args.embedding_model, texts, key=key, progress=told))
     return with_costs(
@@ -234,7 +234,7 @@ async def _ask_judge(
         except (Unauthorized, Forbidden) as error:
             raise DataError(explained(error, args.token_env)) from None
         judge = judge_asked(info, options)
-        with criteria_progress(len(items), args.quiet, "answers judged") as told:
+        with progress(len(items), args.quiet, "answers judged") as told:
             judged = await judge_answers(
                 client,
                 judge,

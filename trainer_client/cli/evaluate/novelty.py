@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainer_client.cli.evaluate.sources import answered, prompts_of_items, rows_of, with_costs, write_prompts
-from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.progress import progress
 from trainer_client.errors import DataError
 from trainer_client.evaluation.endpoint_likelihood import Ids, read_at_endpoint
 from trainer_client.evaluation.kept import KeptLines
@@ -70,7 +70,7 @@ def _read(
     keys = {one: digest([list(prompt), list(answer)]) for one, (prompt, answer) in ids.items()}
     with (
         KeptLines(out / "likelihoods.jsonl", about) as kept,
-        criteria_progress(len(ids), args.quiet, f"{name}") as told,
+        progress(len(ids), args.quiet, name) as told,
     ):
         left = {one: pair for one, pair in ids.items() if kept.find(keys[one]) is None}
         told(len(ids) - len(left))

@@ -15,7 +15,7 @@ from typing import Any
 
 from trainer_client import wire
 from trainer_client.cli.endpoint_arguments import open_endpoint, sampling
-from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.progress import progress
 from trainer_client.cli.score_lines import cost
 from trainer_client.client import ClientUsage
 from trainer_client.data import notes, responses
@@ -131,7 +131,7 @@ async def _asked(
 ) -> Answered:
     with (
         AnswerLog(out / "answers.jsonl") as log,
-        criteria_progress(len(prompts) * samples, args.quiet, "answers") as told,
+        progress(len(prompts) * samples, args.quiet, "answers") as told,
     ):
         async with open_endpoint(args, log) as endpoint:
             answers = await ask_policy(

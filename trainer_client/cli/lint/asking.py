@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer_client import wire
-from trainer_client.cli.progress import criteria_progress
+from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import judge_option
 from trainer_client.client import JudgeClient, Outcome, Scored
 from trainer_client.lint import judged
@@ -45,7 +45,7 @@ async def ask(
     ]
     items = [item for n, pair in work for item in judged.questions(rubrics[n], pair)]
     info = await client.judge(judge)  # a service that is not there is one error, not one for each pair
-    with criteria_progress(2 * len(items), quiet) as moved:
+    with progress(2 * len(items), quiet) as moved:
         outcomes = await client.score(items, on_outcome=lambda index, outcome: moved(2), **judge_option(judge))
     return _read(rubrics, work, outcomes, " ".join(filter(None, (info.name, info.fingerprint))))
 

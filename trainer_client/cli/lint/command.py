@@ -18,7 +18,7 @@ from trainer_client import wire
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.lint import asking, files
 from trainer_client.cli.lint.files import FixedRow, Placed
-from trainer_client.cli.progress import rows_progress
+from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, aggregation, count
 from trainer_client.client import JudgeClient
 from trainer_client.data import notes
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         placed = _placed(args)
         options = {"aggregation": _aggregation(args.aggregation)}
-        with rows_progress(len(placed), len(placed) < _LONG, lambda: "") as moved:
+        with progress(len(placed), len(placed) < _LONG, "rows") as moved:
             found = [_found(one, options, moved) for one in placed]
         if args.url is not None:
             found = asyncio.run(_with_judge(args, placed, found))
