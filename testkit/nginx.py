@@ -14,6 +14,7 @@ import httpx
 from testkit import guard
 from testkit.free_port import free_port
 from testkit.processes import ROOT, hosted
+from testkit.waiting import PATIENCE_S
 
 SHIPPED = ROOT / "deploy" / "nginx" / "rubricd.conf"
 _PROGRAM = ROOT / ".venv" / "nginx" / "usr" / "sbin" / "nginx"
@@ -38,7 +39,10 @@ def tls_nginx(folder: Path, plain: str) -> Iterator[tuple[str, Path]]:
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
     subprocess.run(
-        [*made, *names, "-keyout", folder / "tls.key", "-out", certificate], check=True, capture_output=True, timeout=60
+        [*made, *names, "-keyout", folder / "tls.key", "-out", certificate],
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE_S,
     )
     shipped = SHIPPED.with_name("tls.conf").read_text(encoding="utf-8")
     upstream = SHIPPED.with_name("tls-upstream-local.conf").read_text(encoding="utf-8")
@@ -62,7 +66,7 @@ def _until_tls(url: str, certificate: Path) -> None:
     trusted, end = ssl.create_default_context(cafile=certificate), time.monotonic() + 60
     while time.monotonic() < end:
         with suppress(httpx.TransportError):
-            if httpx.get(url, verify=trusted, trust_env=False).status_code == 200:
+            if httpx.get(url, verify=trusted, trust_env=False, timeout=PATIENCE_S).status_code == 200:
                 return
         time.sleep(0.05)
     raise AssertionError(f"{url} does not answer")

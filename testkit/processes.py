@@ -21,9 +21,10 @@ from pathlib import Path
 import psutil
 
 from testkit import guard
+from testkit.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
-START_S = 240.0
+START_S = 600.0
 LOG_LINES = 12
 ENGINES = ("VLLM::", "rubricd-judge")
 """What the processes of engines are called: vLLM's own, and that of engine `local`."""
@@ -164,13 +165,13 @@ def service(
             yield running
         finally:
             process.terminate()
-            process.wait(timeout=60)
+            process.wait(timeout=PATIENCE_S)
 
 
 def refused(*flags: str) -> tuple[int, str]:
     """Exit status and stderr of a service that does not start."""
     command = [sys.executable, "-m", "service", "serve", "--port", "0", *flags]
-    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=90)
+    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S)
     return done.returncode, done.stderr
 
 

@@ -23,11 +23,11 @@ from ruamel.yaml import YAML
 
 from testkit.free_port import free_port
 from testkit.processes import ROOT, Failed, hosted
+from testkit.waiting import PATIENCE_S
 
 JOB = "rubricd"
 EVALUATION_S = 15.0
 """How often rules are evaluated, at speed 1; as in deploy/prometheus/prometheus.yml."""
-_TRIED_S = 60.0
 _PROGRAMS = ROOT / ".venv" / "prometheus" / "usr" / "bin"
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
 _DURATION = r"(?:\d+(?:ms|[smhdwy]))+"
@@ -96,7 +96,7 @@ class Prometheus:
 
     def _ask(self, what: str, **parameters: str | float) -> Any:
         try:
-            answer = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=30, verify=False)
+            answer = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=PATIENCE_S, verify=False)
             said = answer.json()
         except (httpx.HTTPError, json.JSONDecodeError) as error:
             raise Failed(f"Prometheus did not answer {what}: {error}") from error
@@ -159,10 +159,10 @@ def _targets_of(job: str) -> str:
 
 def _until_tried(running: Prometheus, targets: int) -> None:
     """It begins to scrape some seconds after it says that it is ready."""
-    deadline = time.monotonic() + _TRIED_S
+    deadline = time.monotonic() + PATIENCE_S
     while len(running.query("up")) < targets:
         if time.monotonic() > deadline:
-            raise Failed(f"Prometheus tried fewer than {targets} targets within {_TRIED_S:.0f} s; is one named twice?")
+            raise Failed(f"Prometheus tried fewer than {targets} targets; is one named twice?")
         time.sleep(0.05)
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from testkit.waiting import PATIENCE_S
+
 USER = 10001
 
 _SANDBOX = r"""
@@ -65,7 +67,7 @@ class Sandboxed:
     def terminate(self) -> int:
         """SIGTERM, as a container is stopped; its exit status."""
         self.first.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=PATIENCE_S)
 
 
 @contextmanager
@@ -109,7 +111,7 @@ def sandboxed(
         with suppress(psutil.NoSuchProcess, ValueError):
             running.first.kill()
         process.kill()
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE_S)
         reading.join()
         assert process.stdout is not None
         process.stdout.close()

@@ -10,6 +10,8 @@ from typing import Any, Self
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
+from testkit.waiting import PATIENCE_S
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedSpan:
@@ -52,7 +54,7 @@ class Collector:
         self.answering.set()
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=PATIENCE_S)
 
     def spans(self) -> list[ReceivedSpan]:
         """In order of their beginning."""

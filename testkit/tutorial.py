@@ -135,7 +135,7 @@ class Reader:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
         for process in self._servers:
-            process.wait(timeout=60)
+            process.wait(timeout=_START_S)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from testkit.dockerfile import ROOT, documents
+from testkit.waiting import PATIENCE_S
 from tests.deploy.rules import ALERTS, loaded
 
 CONFIG = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
@@ -13,7 +14,7 @@ SEVERITIES = sorted({rule["labels"]["severity"] for group in loaded(ALERTS)["gro
 
 
 def amtool(*words: str) -> str:
-    done = subprocess.run([AMTOOL, *words], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([AMTOOL, *words], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -24,7 +24,6 @@ FAILING, DRIFTING, REPLICAS = "rubricd-failing", "rubricd-drifting", "rubricd-re
 DOUBTING = "rubricd-doubting"
 
 
-@pytest.mark.timeout(400)
 async def test_every_alert_fires_and_clears_and_every_recording_has_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,13 +17,16 @@ from testkit import dockerfile
 from testkit.dockerfile import ROOT
 from testkit.one_team import KEYS, ask, judged, ready, rotate, until
 from testkit.sandbox import USER, Sandboxed, sandboxed
+from testkit.waiting import PATIENCE_S
 
 TARGETS = ("cpu", "cuda")
 
 
 def test_hadolint_has_nothing_to_say() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([hadolint, "--no-color", dockerfile.DOCKERFILE], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [hadolint, "--no-color", dockerfile.DOCKERFILE], capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -73,7 +76,7 @@ def test_what_vllms_image_holds_is_not_moved(tmp_path: Path) -> None:
     [run] = [step.value for step in dockerfile.stage("cuda") if "awk" in step.value]
     [command] = re.findall(r"awk .*?/tmp/constraints\.txt", run)
     command = command.replace("/tmp/held.txt", "held.txt").replace("> /tmp/constraints.txt", "> made.txt")
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=10)
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=PATIENCE_S)
     made = [line for line in (tmp_path / "made.txt").read_text().splitlines() if not line.startswith("#")]
     expected = ["torch==2.13.0+cu130", "Latex2Sympy2.Extended==9.9", "triton==3.7.1", "vllm==0.32.0", "redis==8.1.0"]
     assert made == expected
@@ -109,10 +112,9 @@ def image(target: str, app: Path, teams: Path, **settings: str) -> Iterator[tupl
 def healthy(target: str, port: int) -> bool:
     [_, *words] = dockerfile.words(dockerfile.stage(target), "HEALTHCHECK")
     told = {"RUBRICD_PORT": str(port), "http_proxy": "http://127.0.0.1:9"}
-    return subprocess.run([sys.executable, *words], env=told, capture_output=True, timeout=30).returncode == 0
+    return subprocess.run([sys.executable, *words], env=told, capture_output=True, timeout=PATIENCE_S).returncode == 0
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_service_judges_as_the_image_runs_it(target: str, tmp_path: Path) -> None:
     """Read-only, as a user that does not exist, as process 1; and a rotated Secret reaches it."""

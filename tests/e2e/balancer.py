@@ -11,6 +11,8 @@ from typing import Self
 
 import httpx
 
+from testkit.waiting import PATIENCE_S
+
 _LOOK_S = 0.1
 _ANSWER_S = 30.0
 """How long a process on a busy machine may take to say that it is ready; one that is gone refuses at once."""
@@ -46,7 +48,7 @@ class Balancer:
     async def add(self, url: str) -> None:
         """Returns when the process is ready."""
         self._looks[url] = asyncio.create_task(self._look(url))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while url not in self.ready:
                 await asyncio.sleep(0.01)
 

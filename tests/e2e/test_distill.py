@@ -23,8 +23,6 @@ from trainer_client.cli.main import main
 from trainer_client.client import JudgeClient
 from trainer_client.labels import judge_labels, read_labels
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:

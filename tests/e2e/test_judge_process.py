@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections import Counter
 from typing import Any
 
@@ -12,6 +11,7 @@ import psutil
 import pytest
 
 from testkit.processes import Running, runs, service
+from testkit.waiting import PATIENCE_S, until, wait_until
 
 ITEM = {
     "prompt": "What should I do about a headache?",
@@ -30,13 +30,6 @@ def judge_of(running: Running) -> psutil.Process:
     return judge
 
 
-def ends(pid: int, within_s: float = 10.0) -> bool:
-    until_s = time.monotonic() + within_s
-    while runs(pid) and time.monotonic() < until_s:
-        time.sleep(0.02)
-    return not runs(pid)
-
-
 def has_torch(process: psutil.Process) -> bool:
     return any("libtorch" in held.path for held in process.memory_maps())
 
@@ -48,7 +41,7 @@ def probabilities(answer: dict[str, Any]) -> list[float]:
 async def test_killed_under_load_nothing_is_invented_lost_or_left_waiting() -> None:
     found: Counter[str] = Counter()
     with service("--cache-entries", "0") as running:
-        async with httpx.AsyncClient(base_url=running.url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=running.url, timeout=PATIENCE_S) as client:
             expected = probabilities((await client.post("/v1/score", json={"items": [ITEM]})).json())
             ended = asyncio.Event()
 
@@ -66,26 +59,28 @@ async def test_killed_under_load_nothing_is_invented_lost_or_left_waiting() -> N
                     if all(c["status"] == "ok" for result in answer.json()["results"] for c in result["criteria"]):
                         assert probabilities(answer.json()) == pytest.approx(expected, abs=APART)
 
-            async def is_ready() -> bool:
-                return (await client.get("/readyz")).status_code == 200
+            async def restarted(times: int) -> bool:
+                page = (await client.get("/metrics")).text
+                return f"rubricd_engine_restarts_total {times}.0" in page
+
+            async def right_again() -> None:
+                enough = found["ok"] + 60
+                await until(lambda: found["ok"] >= enough or any(caller.done() for caller in callers))
 
             callers = [asyncio.create_task(ask()) for _ in range(8)]
-            for _ in range(3):
-                await asyncio.sleep(0.5)
+            for kills in (1, 2, 3):
+                await right_again()
                 killed = judge_of(running)
                 killed.kill()
-                async with asyncio.timeout(60):
-                    while await is_ready():
-                        await asyncio.sleep(0.01)
-                    while not await is_ready():
+                async with asyncio.timeout(PATIENCE_S):
+                    while not await restarted(kills):
                         await asyncio.sleep(0.05)
                 assert judge_of(running).pid != killed.pid
-            await asyncio.sleep(0.5)
+            await right_again()
             ended.set()
-            await asyncio.wait_for(asyncio.gather(*callers), 30)
-            assert "rubricd_engine_restarts_total 3.0" in (await client.get("/metrics")).text
+            await asyncio.wait_for(asyncio.gather(*callers), PATIENCE_S)
+            assert await restarted(3)
     assert {"ok", "engine_error", "refused"} <= set(found) <= {"ok", "engine_error", "refused", "overloaded"}, found
-    assert found["ok"] > 100, found
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -94,5 +89,5 @@ def test_it_ends_with_the_service(number: signal.Signals) -> None:
         judge = judge_of(running)
         assert has_torch(judge) and not has_torch(psutil.Process(running.process.pid))
         os.kill(running.process.pid, number)
-        assert ends(judge.pid)
-        assert running.process.wait(timeout=30) == (0 if number == signal.SIGTERM else -number)
+        wait_until(lambda: not runs(judge.pid))
+        assert running.process.wait(timeout=PATIENCE_S) == (0 if number == signal.SIGTERM else -number)

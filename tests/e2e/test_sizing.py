@@ -27,7 +27,7 @@ from testkit.teams_file import auth, team, write
 from trainer_client import wire
 from trainer_client.sizing.model import REDIS_BYTES, REDIS_BYTES_A_CHAR, Work, tokens
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 GROUP, CRITERIA = 8, 12
 # Of a conversation's and of a response's sentences.
 SHAPES = [(12, 20), (3, 31)]

@@ -16,7 +16,6 @@ def _options(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-@pytest.mark.timeout(600)
 def test_a_small_study_from_service_to_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, end = tmp_path / "study", tmp_path / "end.json"
     words = ("--steps", "2", "--samples", "4", "--out", str(out), "--json", str(end))

@@ -8,8 +8,6 @@ import pytest
 
 from testkit.tutorial import ROOT, SKIPPED, Ran, reader, steps
 
-pytestmark = pytest.mark.timeout(900)  # a page is a dozen processes, each of which imports what it needs
-
 PAGES = ROOT / "docs" / "tutorial"
 POLICY = ROOT / "miniature" / "checkpoints" / "policy"
 

@@ -18,14 +18,12 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> list[Looked]:
     return check([*FILES, folder / "broken.json"], 30, folder)
 
 
-@pytest.mark.timeout(480)
 def test_no_panel_is_empty(looked: list[Looked]) -> None:
     ours = looked[:-1]
     total = sum(len(panels(path)) for path in FILES)
     assert report(ours) == f"0 of {total} panels are empty"
 
 
-@pytest.mark.timeout(480)
 def test_a_misspelt_metric_is_found_also_behind_or_vector(looked: list[Looked]) -> None:
     found = {one.panel.title: one.missing for one in empty(looked[-1:])}
     assert found.keys() == {"vLLM: KV cache", "Refused or failed"}

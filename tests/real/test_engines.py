@@ -22,7 +22,6 @@ from service.rubrics.rubric import Candidate, Criterion, Turn
 from service.settings import ModeSettings
 from tests.real.test_serving import CRITERIA, QUESTION, RESPONSES
 
-pytestmark = pytest.mark.timeout(600)
 LONGEST = 1024
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")
 NAMES = [str(criterion["text"]) for criterion in CRITERIA] + [

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from testkit.processes import Running
+from testkit.waiting import PATIENCE_S
 
-pytestmark = pytest.mark.timeout(480)
 Json = dict[str, Any]
 QUESTION = "My knee hurts when I run. What should I do?"
 RESPONSES = (
@@ -24,7 +24,7 @@ CRITERIA = (
 
 def score(url: str, responses: tuple[str, ...] = RESPONSES, criteria: Any = CRITERIA, **options: Any) -> list[Json]:
     item = {"prompt": QUESTION, "responses": responses, "rubric": criteria}
-    answer = httpx.post(f"{url}/v1/score", json={"items": [item], **options}, timeout=240)
+    answer = httpx.post(f"{url}/v1/score", json={"items": [item], **options}, timeout=None)
     assert answer.status_code == 200, answer.text
     found: list[Json] = answer.json()["results"]
     return found
@@ -36,7 +36,7 @@ def verdicts(results: list[Json]) -> list[Json]:
 
 def test_the_default_way_of_asking_works(served: Running) -> None:
     """Asked with the instruction first and the criterion last it put 0.02 on its labels, and was refused."""
-    judge = httpx.get(f"{served.url}/v1/judge").json()
+    judge = httpx.get(f"{served.url}/v1/judge", timeout=PATIENCE_S).json()
     default = next(prompt for prompt in judge["prompts"] if prompt["served"])
     assert default is judge["prompts"][0], "it is served by the default prompt"
     assert default["label_mass"] > judge["label_mass_floor"]
@@ -48,7 +48,7 @@ def test_the_default_way_of_asking_works(served: Running) -> None:
 
 
 def test_every_way_gives_a_verdict_or_says_why_not(served: Running) -> None:
-    judge = httpx.get(f"{served.url}/v1/judge").json()
+    judge = httpx.get(f"{served.url}/v1/judge", timeout=PATIENCE_S).json()
     asked = {(way["mode"], way["layout"], way["prompt"]) for way in judge["judges"]}
     assert {mode for mode, _, _ in asked} >= {"verdict", "implicit", "likert"}
     assert len([prompt for mode, layout, prompt in asked if (mode, layout) == ("verdict", "rubricd")]) == 7

@@ -3,12 +3,9 @@
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 
 from testkit.processes import Running
 from tests.trainer_client.training import runs
-
-pytestmark = pytest.mark.timeout(480)
 
 
 def test_two_steps_are_trained_on_its_scores(served: Running, tmp_path: Path) -> None:

@@ -4,18 +4,17 @@ import json
 from typing import Any
 
 import httpx
-import pytest
 
 from testkit.ray.nodes import Nodes
+from testkit.waiting import PATIENCE_S
 
-pytestmark = pytest.mark.timeout(300)
 STREAMS, EVENTS = 8, 2
 
 
 def _events(url: str) -> list[dict[str, Any]]:
     """The first events of a stream, each as it comes: a proxy that holds them back gives none in time."""
     found: list[dict[str, Any]] = []
-    with httpx.stream("GET", f"{url}/v1/live", timeout=30) as answer:
+    with httpx.stream("GET", f"{url}/v1/live", timeout=PATIENCE_S) as answer:
         assert answer.status_code == 200
         for line in answer.iter_lines():
             if line.startswith("data: "):
@@ -33,5 +32,5 @@ def test_a_stream_is_of_one_replica(three: Nodes) -> None:
         assert first["state"] == "ready" and "rubricd_judge_info" in first["metrics"]
         seen.add((first["instance"], first["host"], first["process"]))
     assert len({instance for instance, _, _ in seen}) == len(seen) <= 3
-    page = httpx.get(f"{three.url}/live")
+    page = httpx.get(f"{three.url}/live", timeout=PATIENCE_S)
     assert page.status_code == 200 and "rubricd live" in page.text

@@ -5,8 +5,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
-
 from service.app import create_app
 from testkit.apps import client_of, fake_settings, started
 from testkit.ray.engines import prompt
@@ -15,7 +13,6 @@ from testkit.teams_file import key
 from trainer_client.client import JudgeClient, Outcome, Scored
 from trainer_client.errors import LostTwice
 
-pytestmark = pytest.mark.timeout(600)
 RUBRIC = [{"text": f"Criterion number {n}.", "points": 1} for n in range(6)]
 GROUP = 4
 

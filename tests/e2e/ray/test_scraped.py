@@ -5,14 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ruamel.yaml import YAML
 
 from testkit.processes import ROOT
 from testkit.prometheus import Prometheus, configured
 from testkit.ray.nodes import WAIT_S, Nodes, kill
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def documented(url: str) -> dict[str, Any]:

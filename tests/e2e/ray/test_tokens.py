@@ -4,12 +4,9 @@ import asyncio
 from typing import Any
 
 import httpx
-import pytest
 
 from testkit.ray.nodes import Nodes, client
 from tests.e2e.ray.test_losses import groups, oracle
-
-pytestmark = pytest.mark.timeout(400)
 
 
 async def test_replicas_come_and_go_with_the_tokens_that_wait(ray_nodes: Nodes) -> None:

@@ -5,9 +5,8 @@ import contextlib
 import re
 import socket
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from service.http.connection_table import ConnectionTable
 from service.http.limits import ConnectionLimits
 from service.http.listener import open_listener
 from service.http.server import HttpServer
+from testkit.waiting import PATIENCE_S
 
 LIMITS = ConnectionLimits(
     connections=50,
@@ -29,6 +29,8 @@ LIMITS = ConnectionLimits(
     bytes_per_s=10_000,
     unread_bytes=1 << 20,
 )
+PATIENCE: dict[str, Any] = {"header_s": PATIENCE_S, "idle_s": PATIENCE_S, "stall_s": PATIENCE_S}
+"""For what is not about slow callers: a busy machine makes everybody slow."""
 LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 BIG = 32 << 20
 
@@ -121,13 +123,15 @@ def served(loop: str = "uvloop", **limits: Any) -> Iterator[Served]:
     finally:
         running.go.set()
         server.should_exit = server.force_exit = True
-        thread.join(10)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 
 @contextlib.contextmanager
 def connected(served: Served, host: str = "127.0.0.1") -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", served.port), timeout=10, source_address=(host, 0)) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", served.port), timeout=PATIENCE_S, source_address=(host, 0)
+    ) as connection:
         yield connection
 
 
@@ -160,10 +164,3 @@ def read_answer(connection: socket.socket) -> tuple[int, bytes]:
 
 def statuses(answers: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
-
-
-def until(condition: Callable[[], object], within_s: float = 5.0) -> None:
-    end_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.005)

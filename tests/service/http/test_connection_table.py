@@ -11,7 +11,8 @@ from collections import Counter
 import pytest
 
 from service.http.connection_table import ConnectionTable, network_of
-from tests.service.http.serving import LIMITS, connected, head, read_all, read_answer, served, statuses
+from testkit.waiting import wait_until
+from tests.service.http.serving import LIMITS, PATIENCE, connected, head, read_all, read_answer, served, statuses
 
 
 class Fake:
@@ -162,11 +163,11 @@ def test_an_ipv6_network_is_one_client(host: str, network: str) -> None:
 
 
 def test_too_many_connections_are_told_so_and_one_that_waits_is_given_up() -> None:
-    with served(connections_per_client=3, header_s=30.0, idle_s=30.0) as server:
+    with served(connections_per_client=3, **PATIENCE) as server:
         with connected(server) as first, connected(server) as second, connected(server) as third:
             for connection in (first, second, third):
                 connection.sendall(head("GET", "/hold"))
-            time.sleep(0.1)
+            wait_until(lambda: server.held == 3)
             with connected(server) as fourth, connected(server, "127.0.0.2") as other:
                 answer = read_all(fourth)
                 assert statuses(answer) == [503] and b"retry-after: 5" in answer
@@ -183,7 +184,7 @@ def test_too_many_connections_are_told_so_and_one_that_waits_is_given_up() -> No
 
 
 def test_a_flood_of_connections_never_holds_more_than_the_limit() -> None:
-    with served(connections=30, connections_per_client=25, header_s=30.0) as server:
+    with served(connections=30, connections_per_client=25, **PATIENCE) as server:
         held = [
             socket.create_connection(("127.0.0.1", server.port), source_address=(f"127.0.0.{2 + n % 3}", 0))
             for n in range(300)
@@ -226,6 +227,5 @@ def test_what_was_closed_is_logged_together(caplog: pytest.LogCaptureFixture, mo
             with connected(server) as connection:
                 connection.sendall(b"GET")
                 read_all(connection)
-        time.sleep(0.3)
-    told = " ".join(record.getMessage() for record in caplog.records)
-    assert "headers_too_slow" in told and "127.0.0.1" not in told
+        wait_until(lambda: "headers_too_slow" in caplog.text)
+    assert "127.0.0.1" not in " ".join(record.getMessage() for record in caplog.records)

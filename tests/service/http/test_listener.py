@@ -6,6 +6,7 @@ import pytest
 
 from service.errors import ConfigurationError
 from service.http.listener import authority, is_loopback, open_listener, url_of
+from testkit.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_it_listens_with_ipv4_and_ipv6(host: str, reached: list[str], url: str) 
         port = listener.getsockname()[1]
         assert url_of(listener) == f"{url}{port}"
         for address in reached:
-            socket.create_connection((address, port), timeout=5).close()
+            socket.create_connection((address, port), timeout=PATIENCE_S).close()
 
 
 @pytest.mark.parametrize(

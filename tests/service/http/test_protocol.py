@@ -5,16 +5,18 @@ import time
 
 import pytest
 
+from testkit.waiting import PATIENCE_S, wait_until
 from tests.service.http.serving import (
     BIG,
     LIMITS,
+    PATIENCE,
     Served,
     connected,
     head,
     read_all,
     read_answer,
+    served,
     statuses,
-    until,
 )
 
 # What is too large.
@@ -56,10 +58,8 @@ def test_a_header_that_is_not_whole_is_not_kept_beyond_the_limit(server: Served,
     """Not even what came at once, after requests that were fine."""
     with connected(server) as connection:
         connection.sendall(before + b"GET / HTTP/1.1\r\nA: " + b"x" * (LIMITS.header_bytes + 1500))
-        began_s = time.monotonic()
         answer = read_all(connection)
     assert statuses(answer) in ([431], [200, 431], [200])
-    assert time.monotonic() - began_s < LIMITS.header_s + LIMITS.idle_s
 
 
 def test_pipelined_bodies_do_not_count_as_headers(server: Served) -> None:
@@ -72,21 +72,21 @@ def test_pipelined_bodies_do_not_count_as_headers(server: Served) -> None:
         assert [read_answer(connection)[0] for _ in range(9)] == [200] * 9
 
 
-def test_a_pipelined_body_that_stops_coming_ends_the_connection_after_the_answer_before(server: Served) -> None:
-    server.go.clear()
-    with connected(server) as connection:
+def test_a_pipelined_body_that_stops_coming_ends_the_connection_after_the_answer_before(hasty: Served) -> None:
+    hasty.go.clear()
+    with connected(hasty) as connection:
         connection.sendall(head("POST", "/hold") + head("POST", "/echo", "Content-Length: 9") + b"some")
         time.sleep(2 * LIMITS.stall_s)
-        server.go.set()
+        hasty.go.set()
         assert statuses(read_all(connection)) == [200, 408]
 
 
-def test_a_pipelined_body_that_cannot_be_read_ends_the_connection_after_the_answer_before(server: Served) -> None:
-    server.go.clear()
-    with connected(server) as connection:
+def test_a_pipelined_body_that_cannot_be_read_ends_the_connection_after_the_answer_before(hasty: Served) -> None:
+    hasty.go.clear()
+    with connected(hasty) as connection:
         connection.sendall(head("POST", "/hold") + head("POST", "/echo", "Transfer-Encoding: chunked") + b"zz\r\n")
         time.sleep(0.1)
-        server.go.set()
+        hasty.go.set()
         assert statuses(read_all(connection)) == [200, 408]
 
 
@@ -104,23 +104,23 @@ def test_400_megabytes_of_headers_are_not_taken(server: Served) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"G", b"GET / HTTP/1.1\r\n", head()[:-2], b"\r\n"])
-def test_headers_that_stop_coming_end_the_connection(server: Served, sent: bytes) -> None:
-    with connected(server) as connection:
+def test_headers_that_stop_coming_end_the_connection(hasty: Served, sent: bytes) -> None:
+    with connected(hasty) as connection:
         began_s = time.monotonic()
         connection.sendall(sent)
         answer = read_all(connection)
     assert statuses(answer) == ([408] if sent.strip() else [])
-    assert LIMITS.header_s * 0.7 < time.monotonic() - began_s < LIMITS.header_s + 2
+    assert time.monotonic() - began_s > LIMITS.header_s * 0.7
 
 
-def test_headers_that_trickle_in_have_no_more_time(server: Served) -> None:
-    with connected(server) as connection:
+def test_headers_that_trickle_in_have_no_more_time(hasty: Served) -> None:
+    with connected(hasty) as connection:
         began_s = time.monotonic()
         connection.settimeout(0.02)
         connection.sendall(b"GET / HTTP/1.1\r\nA: ")
         answer = b""
         while not answer:
-            assert time.monotonic() - began_s < LIMITS.header_s + 2
+            assert time.monotonic() - began_s < PATIENCE_S
             try:
                 connection.sendall(b"x")
                 answer = connection.recv(4096)
@@ -130,68 +130,68 @@ def test_headers_that_trickle_in_have_no_more_time(server: Served) -> None:
 
 
 @pytest.mark.parametrize("before", [b"", head()])
-def test_a_connection_without_a_request_is_closed(server: Served, before: bytes) -> None:
-    with connected(server) as connection:
+def test_a_connection_without_a_request_is_closed(hasty: Served, before: bytes) -> None:
+    with connected(hasty) as connection:
         began_s = time.monotonic()
         connection.sendall(before)
         assert statuses(read_all(connection)) == ([200] if before else [])
-    assert LIMITS.idle_s * 0.7 < time.monotonic() - began_s < LIMITS.idle_s + 2
+    assert time.monotonic() - began_s > LIMITS.idle_s * 0.7
 
 
-def test_a_body_that_stops_coming_ends_the_request(server: Served) -> None:
-    left = server.left["echo"]
-    with connected(server) as connection:
+def test_a_body_that_stops_coming_ends_the_request(hasty: Served) -> None:
+    left = hasty.left["echo"]
+    with connected(hasty) as connection:
         began_s = time.monotonic()
         connection.sendall(head("POST", "/echo", "Content-Length: 1000") + b"some")
         assert statuses(read_all(connection)) == [408]
-    assert LIMITS.stall_s * 0.7 < time.monotonic() - began_s < LIMITS.stall_s + 2
-    until(lambda: server.left["echo"] == left + 1)
+    assert time.monotonic() - began_s > LIMITS.stall_s * 0.7
+    wait_until(lambda: hasty.left["echo"] == left + 1)
 
 
-def test_a_body_that_trickles_in_ends_the_request(server: Served) -> None:
+def test_a_body_that_trickles_in_ends_the_request(hasty: Served) -> None:
     """A byte each 20 ms is 50 a second, and 10,000 are wanted."""
-    with connected(server) as connection:
+    with connected(hasty) as connection:
         connection.sendall(head("POST", "/echo", "Content-Length: 1000000"))
         began_s = time.monotonic()
         with pytest.raises(ConnectionError):
-            while time.monotonic() - began_s < LIMITS.stall_s + 3:
+            while time.monotonic() - began_s < PATIENCE_S:
                 connection.sendall(b"x")
                 time.sleep(0.02)
 
 
-def test_a_body_at_the_rate_may_take_longer_than_the_timeout(server: Served) -> None:
-    with connected(server) as connection:
-        connection.sendall(head("POST", "/echo", "Content-Length: 160000"))
+def test_a_body_at_the_rate_may_take_longer_than_the_timeout() -> None:
+    with served(**PATIENCE | {"stall_s": 1.0}) as server, connected(server) as connection:
+        connection.sendall(head("POST", "/echo", "Content-Length: 1500000"))
         began_s = time.monotonic()
-        for _ in range(40):
-            connection.sendall(b"x" * 4000)  # four times the rate, for a busy machine
+        for _ in range(75):
+            connection.sendall(b"x" * 20_000)  # a hundred times the rate, for a busy machine
             time.sleep(0.02)
-        assert time.monotonic() - began_s > 1.5 * LIMITS.stall_s
+        assert time.monotonic() - began_s > 1.5
         assert read_answer(connection)[0] == 200
 
 
-def test_an_answer_that_is_not_read_ends_the_connection(server: Served) -> None:
-    before = server.closed["answer_unread"]
-    with connected(server) as connection:
+def test_an_answer_that_is_not_read_ends_the_connection(hasty: Served) -> None:
+    before = hasty.closed["answer_unread"]
+    with connected(hasty) as connection:
         connection.sendall(head("GET", "/big"))
-        until(lambda: server.closed["answer_unread"] == before + 1)
+        wait_until(lambda: hasty.closed["answer_unread"] == before + 1)
         assert len(read_all(connection)) < BIG
 
 
-def test_an_answer_that_is_closed_and_not_read_ends_the_connection(server: Served) -> None:
-    before = server.closed["answer_unread"]
-    with connected(server) as connection:
+def test_an_answer_that_is_closed_and_not_read_ends_the_connection(hasty: Served) -> None:
+    before = hasty.closed["answer_unread"]
+    with connected(hasty) as connection:
         connection.sendall(head("GET", "/big", "Connection: close"))
-        until(lambda: server.closed["answer_unread"] == before + 1)
+        wait_until(lambda: hasty.closed["answer_unread"] == before + 1)
 
 
-def test_an_answer_that_is_read_slowly_but_at_the_rate_is_read_whole(server: Served) -> None:
+def test_an_answer_that_is_read_slowly_but_at_the_rate_is_read_whole() -> None:
     found = 0
-    with connected(server) as connection:
+    with served(**PATIENCE | {"stall_s": 1.0}) as server, connected(server) as connection:
         connection.sendall(head("GET", "/big", "Connection: close"))
         began_s = time.monotonic()
         while data := connection.recv(1 << 19):
             found += len(data)
-            if time.monotonic() - began_s < 3 * LIMITS.stall_s:
+            if time.monotonic() - began_s < 2.0:
                 time.sleep(0.05)
     assert found > BIG

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from testkit.waiting import wait_until
 from tests.service.http.serving import (
     LIMITS,
     Served,
@@ -14,7 +15,6 @@ from tests.service.http.serving import (
     read_all,
     read_answer,
     statuses,
-    until,
 )
 
 
@@ -93,10 +93,10 @@ def test_a_caller_that_leaves_is_noticed_200_of_200(server: Served) -> None:
         callers = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
         for caller in callers:
             caller.sendall(head("POST", "/hold", "Content-Length: 2") + b"hi")
-        until(lambda n=n: server.held == held + n + 20)  # type: ignore[misc]
+        wait_until(lambda n=n: server.held == held + n + 20)  # type: ignore[misc]
         for caller in callers:
             caller.close()
-        until(lambda n=n: server.left["hold"] == before + n + 20, 3.0)  # type: ignore[misc]
+        wait_until(lambda n=n: server.left["hold"] == before + n + 20)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(("path", "version"), [("/stream", "1.1"), ("/hold", "1.0")])
@@ -108,8 +108,8 @@ def test_a_caller_that_leaves_where_nothing_can_be_asked_is_noticed(server: Serv
         if path == "/stream":
             assert b"200" in connection.recv(12)
         else:
-            until(lambda: server.held == held + 1)
-    until(lambda: server.left.total() == before + 1)
+            wait_until(lambda: server.held == held + 1)
+    wait_until(lambda: server.left.total() == before + 1)
 
 
 def test_a_body_is_asked_for_with_100_continue(server: Served) -> None:

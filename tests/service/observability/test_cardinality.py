@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from service.engine.fake import FakeEngine, FaultPlan
 from testkit.apps import fake_settings, item, serving
@@ -50,7 +49,6 @@ async def everything(client: httpx.AsyncClient, name: str, responses: int = 3) -
         await client.get(path, headers=auth(name))
 
 
-@pytest.mark.timeout(240)
 async def test_10000_random_teams_paths_and_models_add_nothing(tmp_path: Path) -> None:
     rng = random.Random(10)
     rates: dict[Any, float] = {"some": 0.1, "nan": 0.1, "low_mass": 0.1, "garbage": 0.1, "truncated": 0.1}

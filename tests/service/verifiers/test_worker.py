@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.verifiers import worker
+from testkit.waiting import PATIENCE_S
 
 # In a process of its own: what is loaded strictly there must not be loaded yet.
 PROGRAM = """
@@ -52,7 +53,7 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def said() -> Any:
     run = [sys.executable, "-I", "-c", PROGRAM, str(Path(worker.__file__))]
-    ran = subprocess.run(run, capture_output=True, text=True, timeout=100, check=True)
+    ran = subprocess.run(run, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     return json.loads(ran.stdout)
 
 

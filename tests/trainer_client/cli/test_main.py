@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import pytest
 
+from testkit.waiting import PATIENCE_S
 from tools.reference_pages import commands_below
 from trainer_client.cli import exit_codes, main
 
@@ -110,7 +111,11 @@ def test_every_command_has_its_help_in_plain_text(hidden: str) -> None:
         "main.parser(main.ALL).print_help()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code],
+        env={**os.environ, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout and all(name in done.stdout for name in main.ALL)

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from testkit.waiting import PATIENCE_S
 from trainer_client.http.background_loop import BackgroundLoop
 
 
@@ -54,7 +55,7 @@ def test_closing_from_within_does_not_wait_for_itself() -> None:
         loop.close()
 
     loop.start(close).exception(10)
-    own.join(10)
+    own.join(PATIENCE_S)
     assert not own.is_alive()
 
 

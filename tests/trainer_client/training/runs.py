@@ -82,7 +82,7 @@ def environment() -> dict[str, str]:
 def train(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """`rubricd train`, to its end, by any judge."""
     command = [sys.executable, "-m", "trainer_client", "train", str(path), "--toy-judge", *options]
-    return subprocess.run(command, cwd=path.parent, env=environment(), capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=path.parent, env=environment(), capture_output=True, text=True)
 
 
 def metrics(out: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ from trainer_client.training.demonstrations import demonstrations
 from trainer_client.training.run import config as run_config
 from trainer_client.training.run.config import RunConfigError
 
-pytestmark = pytest.mark.timeout(400)
 SFT = {"epochs": 6, "learning_rate": 1e-3, "batch": 4, "only": True}
 
 

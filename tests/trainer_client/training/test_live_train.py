@@ -11,8 +11,6 @@ from testkit.chat_server import Asked, chat_server
 from testkit.scripted_judge import Service, served
 from tests.trainer_client.training import runs
 
-pytestmark = pytest.mark.timeout(400)
-
 
 def _proposed(asked: Asked) -> str:
     """Two criteria; nothing where it was asked about a wrist."""

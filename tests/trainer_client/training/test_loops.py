@@ -17,7 +17,6 @@ from testkit.scripted_judge import Service, answered, scores, served
 from tests.trainer_client.training import runs
 from trainer_client.cli.main import main
 
-pytestmark = pytest.mark.timeout(400)
 Json = dict[str, Any]
 
 

@@ -15,7 +15,6 @@ from trainer_client.cli.main import main
 from trainer_client.training.policy_check import check_vllm, check_words, function
 
 Json = dict[str, Any]
-pytestmark = pytest.mark.timeout(200)
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,6 @@ def test_a_stop_that_compares_judges_needs_an_examiner(tmp_path: Path) -> None:
         run_config.read(runs.run_file(tmp_path, "http://judge:8000", watch={"stop": ["shortcuts"]}))
 
 
-@pytest.mark.timeout(400)
 def test_a_training_that_an_alarm_ends_says_why_and_can_go_on(tmp_path: Path) -> None:
     """Every criterion is always met, and every reward is the same."""
 

@@ -18,6 +18,7 @@ import pytest
 
 from testkit.processes import service as real_service
 from testkit.scripted_judge import FINGERPRINT, Service, answered, problem, scores, served
+from testkit.waiting import PATIENCE_S
 from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client.cli.main import main
@@ -25,7 +26,6 @@ from trainer_client.rollouts import read
 from trainer_client.training.run import folder as run_dir
 from trainer_client.training.train import spare_the_terminal
 
-pytestmark = pytest.mark.timeout(400)
 Json = dict[str, Any]
 HELD_OUT: Json = {**runs.rows()[0], "id": "held", "prompt": "My neck is stiff. What now?"}
 
@@ -164,7 +164,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
         )
         assert waiting.wait(100)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE_S)
         held.set()
     assert process.returncode == 130
     assert "rubricd: interrupted; there is no checkpoint yet, so --resume starts from the beginning" in said
@@ -221,7 +221,7 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     with served(Service()) as url:
         path = runs.run_file(tmp_path, url, per_device=4, steps=2)
         command = [*launcher, "-m", "trainer_client", "train", str(path), "--toy-judge"]
-        done = subprocess.run(command, env=runs.environment(), capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=runs.environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
     assert done.stdout.count("rubricd: ruscarl") == 1

@@ -149,7 +149,6 @@ def _callback(trainer: Any) -> Any:
     return found
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("world", [1, 2])
 def test_a_run_that_was_killed_goes_on_with_its_rubrics_and_pays_for_none_twice(
     tmp_path: Path, policy: str, world: int

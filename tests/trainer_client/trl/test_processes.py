@@ -50,7 +50,6 @@ def happened(record: dict[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in ("step", "prompts", "from", "bare", "completion_ids", "member", "revealed")}
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize(("world", "dropout"), [(1, None), (2, RubricDropout(0.5, keep=1))])
 def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(
     tmp_path: Path, policy: str, world: int, dropout: RubricDropout | None
@@ -86,7 +85,6 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(
     assert asked == ({2, 3} if dropout else {3})
 
 
-@pytest.mark.timeout(400)
 def test_groups_split_over_processes(tmp_path: Path, policy: str) -> None:
     """Three groups of four on two processes: the second group's members sit on both."""
 
@@ -176,7 +174,6 @@ def asked_again(url: str, plan: Plan, n: int) -> list[float | None]:
     return asyncio.run(ask())
 
 
-@pytest.mark.timeout(400)
 def test_a_judge_that_dies_and_comes_back(tmp_path: Path, policy: str) -> None:
     """The real service, killed while it is asked. With patience the run waits; without it stops with one
     message, and goes on from its checkpoint."""

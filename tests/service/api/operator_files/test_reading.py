@@ -19,7 +19,6 @@ def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
         read_named("exam", tmp_path / "some", 4)
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     ("setting", "read"),
     [

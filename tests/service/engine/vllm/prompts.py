@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt
 from service.engine.build import MINIATURE
 from service.engine.vllm.engine import VllmEngine
+from testkit.waiting import PATIENCE_S
 
 TOKENIZER: Any = AutoTokenizer.from_pretrained(MINIATURE)
 LABELS: tuple[int, ...] = tuple(TOKENIZER.convert_tokens_to_ids(["ĠYes", "ĠNo"]))
@@ -63,6 +64,6 @@ def close(ours: Sequence[tuple[float, ...]], theirs: Sequence[tuple[float, ...]]
 
 
 async def emptied(engine: VllmEngine) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while engine.unfinished:
             await asyncio.sleep(0.01)

@@ -34,7 +34,7 @@ from tests.service.engine.vllm.prompts import (
 )
 
 # A restart takes half a minute on two quiet cores.
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 # vLLM's block on a CPU; only whole blocks are shared.
 BLOCK = 128
 SCHEMA = json.dumps(

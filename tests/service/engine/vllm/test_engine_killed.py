@@ -21,7 +21,7 @@ from tests.service.engine.vllm.prompts import (
 )
 
 # A restart takes half a minute on two quiet cores.
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def survives(engine: VllmEngine, victim: int, how: signal.Signals, *, load: int, seen_s: float) -> None:

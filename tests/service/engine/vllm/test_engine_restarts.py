@@ -16,6 +16,7 @@ from service.engine.vllm import engine as vllm
 from service.engine.vllm.engine import VllmEngine
 from service.engine.vllm.options import Options
 from service.errors import ConfigurationError, EngineFailed
+from testkit.waiting import PATIENCE_S
 
 PROMPT = Prompt((1,), (2,))
 
@@ -104,7 +105,7 @@ async def engine(world: World) -> AsyncIterator[VllmEngine]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -17,6 +17,7 @@ from service.judges.panel import Panel
 from service.scoring.request import Options
 from service.settings import RuleSettings
 from service.verifiers.pool import RulePool
+from testkit.waiting import PATIENCE_S
 from tests.service.judges.rubricd.test_judge import CANDIDATES, INFO, answer, lines, scorer
 from tests.service.scoring.shared import Budget
 
@@ -94,7 +95,7 @@ async def test_an_answer_is_no_larger_than_it_may_be(monkeypatch: pytest.MonkeyP
         return httpx.Response(200, stream=Endless())
 
     async with scorer(endless) as (other, _):
-        scored, _usage = await asyncio.wait_for(other.score(CANDIDATES, Options()), 20)
+        scored, _usage = await asyncio.wait_for(other.score(CANDIDATES, Options()), PATIENCE_S)
     assert [one.judgements[0].status for one in scored] == ["ok", "engine_error"] and sent < 4
 
 
@@ -131,7 +132,7 @@ async def test_a_request_that_goes_round_in_circles_ends() -> None:
 
     async with scorer(httpx.MockTransport(route)) as (other, _):
         with pytest.raises(InvalidRequest, match="made of each other"):
-            await asyncio.wait_for(other.score(CANDIDATES, Options()), 20)
+            await asyncio.wait_for(other.score(CANDIDATES, Options()), PATIENCE_S)
     assert calls == MOST_HOPS
 
 

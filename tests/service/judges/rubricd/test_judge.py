@@ -21,6 +21,7 @@ from service.scoring.request import Options
 from service.settings import RuleSettings
 from service.verifiers.pool import RulePool
 from testkit.apps import client_of, fake_settings, item, started
+from testkit.waiting import PATIENCE_S
 from tests.service.judges.engines import candidate
 from tests.service.scoring.shared import Budget
 from trainer_client import wire
@@ -126,7 +127,9 @@ async def test_1000_broken_answers_hold_no_invented_verdict() -> None:
         p = rng.random() / 2 + 0.5
         try:
             async with scorer(lambda request, p=p: broken(lines(p), rng), clock) as (other, _):  # type: ignore[misc]
-                scored, _ = await asyncio.wait_for(other.score(CANDIDATES, Options(deadline_s=clock.now() + 0.5)), 20)
+                scored, _ = await asyncio.wait_for(
+                    other.score(CANDIDATES, Options(deadline_s=clock.now() + 0.5)), PATIENCE_S
+                )
         except (Unavailable, Overloaded, InvalidRequest):
             counts["refused"] += 1
             continue
