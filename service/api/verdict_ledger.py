@@ -43,6 +43,7 @@ class VerdictLedger:
     """`count` is told how many verdicts were `written` or `lost`; it is called in the thread, too."""
 
     def __init__(self, folder: Path, max_bytes: int, clock: Clock, count: Callable[[str, int], None]) -> None:
+        self._folder = folder
         self._writer = LedgerWriter(folder, {"by": "service"}, max_bytes=max_bytes)
         self._clock = clock
         self._count = count
@@ -107,7 +108,11 @@ class VerdictLedger:
         if self._clock.now() >= self._quiet_until_s:
             self._quiet_until_s = self._clock.now() + _TELL_EVERY_S
             why = (error.strerror or error) if isinstance(error, OSError) else type(error).__name__
-            log.warning("the ledger cannot be written, so verdicts are missing in it: %s", why)
+            log.warning(
+                "the ledger in %s cannot be written (%s) and lacks verdicts: make room there, or correct its rights",
+                self._folder,
+                why,
+            )
 
 
 def _entries(answered: _Answered) -> Iterator[Entry]:

@@ -66,8 +66,12 @@ class FileRubricStore:
             self._room.check((one.bytes for one in self._entries(team)), len(content))
             file.parent.mkdir(exist_ok=True)
             new = file.with_name(f".{secrets.token_hex(8)}.new")
-            new.write_bytes(content)
-            os.replace(new, file)
+            try:
+                new.write_bytes(content)
+                os.replace(new, file)
+            except OSError:  # on a full disk, what was written of it would stay
+                new.unlink(missing_ok=True)
+                raise
         return _entry(file, name, version), held is None
 
     def _file(self, team: str, name: str, version: str) -> Path:

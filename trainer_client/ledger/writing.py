@@ -4,7 +4,7 @@ Each process writes files of its own. The first line of a file says which file i
 and the link of its last one: a file that is cut short, changed or taken away is found by the one that follows it.
 
 Guarantees: a line is written whole or, after a fault of the disk, taken off again. A file of another process is left
-alone, and so is one in which a write has failed.
+alone, and so is one in which a write has failed; one that could not be begun is removed, however often that fails.
 """
 
 import contextlib
@@ -66,13 +66,13 @@ class LedgerWriter:
             return self._tail
         self._folder.mkdir(parents=True, exist_ok=True)
         before = self._tail or newest(self._folder)
-        self._files += 1
+        number = self._files + 1
         stamp = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%dT%H%M%S")
-        name = f"ledger-{stamp}-{self._writer}-{self._files:05}.jsonl"
+        name = f"ledger-{stamp}-{self._writer}-{number:05}.jsonl"
         head = {
             "ledger": VERSION,
             "writer": self._writer,
-            "file": self._files,
+            "file": number,
             "started": round(now_s, 3),
             "about": self._about,
             "previous": None if before is None else {"file": before.file, "n": before.lines, "chain": before.chain},
@@ -80,7 +80,13 @@ class LedgerWriter:
         }
         raw, link = chain.sealed(head, chain.NOTHING if before is None else before.chain)
         self._bytes = 0
-        self._add(name, raw + b"\n", new=True)
+        try:
+            self._add(name, raw + b"\n", new=True)
+        except OSError:  # a full disk would get an empty file for each request otherwise
+            with contextlib.suppress(OSError):
+                (self._folder / name).unlink()
+            raise
+        self._files = number
         self._tail = Tail(name, 0, link)
         return self._tail
 

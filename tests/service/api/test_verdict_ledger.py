@@ -126,7 +126,8 @@ def test_a_bug_costs_the_verdicts_of_one_answer_and_is_counted(
     ledger.stop()
     assert counts == {"lost": 8, "written": 4}
     assert [line.getMessage() for line in caplog.records] == [
-        "the ledger cannot be written, so verdicts are missing in it: ValueError"
+        f"the ledger in {tmp_path} cannot be written (ValueError) and lacks verdicts: make room there, or correct its "
+        "rights"
     ]
 
 

@@ -118,6 +118,21 @@ async def test_a_damaged_file_is_absent_until_it_is_stored_again(tmp_path: Path)
     assert await store.get("a", "knee", entry.version) == file.read_bytes() == b"one"
 
 
+async def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FileRubricStore(tmp_path, ROOM)
+
+    def full(file: Path, content: bytes) -> int:
+        file.touch()
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(Unavailable, match="No space left on device"):
+            await store.put("a", "knee", b"{}")
+    assert list((tmp_path / "team-a").iterdir()) == []
+    assert (await store.put("a", "knee", b"{}"))[1]
+
+
 def test_a_folder_that_cannot_be_made_is_refused_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="`rubrics` is"):

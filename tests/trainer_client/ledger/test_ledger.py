@@ -167,6 +167,10 @@ def test_a_full_disk_loses_whole_batches_and_no_half_of_one(tmp_path: Path, monk
         patched.setattr(os, "write", write)
         with pytest.raises(OSError, match="No space"):
             writer.write(lines(4), 1.0)
+        for _ in range(100):
+            with pytest.raises(OSError, match="No space"):
+                writer.write(lines(4), 1.0)
+        assert len(list(tmp_path.iterdir())) == 1  # no empty files
     assert writer.write(lines(2), 2.0) == 2
     report = checking.check([tmp_path])
     assert (report.files, report.entries, report.problems, report.notes) == (2, 5, [], [])
