@@ -30,7 +30,8 @@ _LOOK_S = 0.02
 @dataclass(frozen=True, slots=True)
 class Faults:
     """`loading`: the judge does not come. `held`: no batch is answered. `seed`: another judge under the same name.
-    `shares`: prompts share what they have in common. `restarts`: how often the engine came back by itself."""
+    `shares`: prompts share what they have in common. `restarts`: how often the engine came back by itself. `lost`: the
+    judges of this `revision` do not answer."""
 
     rates: Mapping[Fault, float] = field(default_factory=dict)
     batch_s: float = 0.0
@@ -39,6 +40,7 @@ class Faults:
     seed: int = 0
     shares: bool = True
     restarts: int = 0
+    lost: str = ""
 
     def tell(self, file: Path) -> None:
         """At once for whoever looks."""
@@ -55,8 +57,9 @@ def told() -> Faults:
 class FaultyEngine(FakeEngine):
     """Whatever the file says now; its name stays that of seed 0."""
 
-    def __init__(self, max_model_len: int) -> None:
+    def __init__(self, max_model_len: int, revision: str | None) -> None:
         super().__init__(max_model_len=max_model_len, sleep=self._slept, remember=0)
+        self._revision = revision
         self._shares = True
         self._following = asyncio.create_task(self._follow(), name="faults")
 
@@ -74,6 +77,7 @@ class FaultyEngine(FakeEngine):
             now = told()
             self.plan = FaultPlan(rates=now.rates, batch_s=max(now.batch_s, 1e-6))
             self._seed, self._shares, self.restarts = now.seed, now.shares, now.restarts
+            self.down = "its server does not answer" if now.lost and now.lost == self._revision else None
             await asyncio.sleep(_LOOK_S)
 
     async def _slept(self, seconds: float) -> None:
@@ -85,7 +89,7 @@ class FaultyEngine(FakeEngine):
 async def _faulty(settings: EngineSettings, judge: str) -> Engine:
     while told().loading:
         await asyncio.sleep(_LOOK_S)
-    return FaultyEngine(settings.max_model_len or 32_768)
+    return FaultyEngine(settings.max_model_len or 32_768, settings.revision)
 
 
 _candidates = translate.candidates

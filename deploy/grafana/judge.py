@@ -202,6 +202,7 @@ _SEVERAL: tuple[Panel, ...] = (
             ),
         ),
         max=1,
+        runbook=("RubricdJudgeUnavailable",),
     ),
 )
 

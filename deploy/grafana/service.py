@@ -168,6 +168,7 @@ _LIMITS: tuple[Panel, ...] = (
             "RubricdRedisErrors",
             "RubricdTeamsFileInvalid",
             "RubricdCanaryFailing",
+            "RubricdLedgerIncomplete",
         ),
     ),
 )

@@ -71,15 +71,29 @@ async def serving(
 
 
 def failing(folder: Path, redis: RedisServer) -> AbstractAsyncContextManager[Served]:
-    flags = ("--canary-every-s", "0.3", "--protocol-neutral", "0")
+    (folder / "kept").mkdir()
+    place(folder / "ledger", "kept")
+    flags = ("--canary-every-s", "0.3", "--protocol-neutral", "0", "--ledger", str(folder / "ledger"))
     return serving(folder, "failing", *flags, redis_url=redis.url)
 
 
-async def fail(job: Job, served: Served, redis: RedisServer) -> None:
-    """Batches fail, the judge abstains, its engine is restarted, and Redis is full."""
+def place(link: Path, folder: str | None) -> None:
+    """At the link's place stands a link to the folder of this name, or a file. One takes the other's place at once:
+    the service would make a folder that is missing."""
+    new = link.with_suffix(".new")
+    if folder is None:
+        new.touch()
+    else:
+        new.symlink_to(folder)
+    new.replace(link)
+
+
+async def fail(job: Job, served: Served, redis: RedisServer, ledger: Path) -> None:
+    """Batches fail, the judge abstains, its engine is restarted, Redis is full, and something stands in the ledger's
+    place."""
     slime = {"prompt": "What helps?", "response": "Rest.", "label": {"rubric": [{"text": "Says rest.", "points": 1}]}}
     judging = ("RubricdJudgementsFailing", "RubricdAbstentionsHigh", "RubricdCanaryFailing", "RubricdNeutralRewards")
-    engine = ("RubricdEngineFailing", "RubricdEngineRestarted", "RubricdRedisErrors")
+    engine = ("RubricdEngineFailing", "RubricdEngineRestarted", "RubricdRedisErrors", "RubricdLedgerIncomplete")
     url = served.host.url
     async with running(
         again_and_again(url, "/v1/score", lambda: {"items": [group()]}, 0.15),
@@ -87,9 +101,11 @@ async def fail(job: Job, served: Served, redis: RedisServer) -> None:
     ):
         await asyncio.sleep(2)
         await asyncio.to_thread(redis.do, "CONFIG", "SET", "maxmemory", "1")
+        place(ledger, None)
         served.tell(Faults(rates={"batch": 0.3, "low_mass": 0.5}, restarts=1))
         await job.fires(*judging, *engine)
         await asyncio.to_thread(redis.do, "CONFIG", "SET", "maxmemory", "0")
+        place(ledger, "kept")
         served.tell(Faults(restarts=1))
         await job.clears(*judging, *engine)
 
@@ -220,24 +236,27 @@ async def wait(job: Job, served: Served) -> None:
 
 
 def doubting(folder: Path) -> AbstractAsyncContextManager[Served]:
-    """Its two judges agree as often as coins do."""
+    """Two of its judges agree as often as coins do, and a panel goes on without its second member."""
     file = folder / "judges.yaml"
     file.write_text(
         "judges:\n  watched: {shadow: second, of: alone, share: 1}\n  alone: {engine: fake}\n"
-        "  second: {engine: fake, prompt: bare}\n"
+        "  second: {engine: fake, prompt: bare}\n  both: {panel: [alone, far], quorum: 1}\n"
+        "  far: {engine: fake, revision: far}\n"
     )
     return serving(folder, "doubting", "--canary-every-s", "0", "--judges", str(file))
 
 
 async def doubt(job: Job, served: Served) -> None:
-    """A shadow says otherwise, until it is asked no more."""
+    """A shadow says otherwise, until it is asked no more; a panel's member is away for a while."""
     judge = "watched"
     async with running(
         again_and_again(served.host.url, "/v1/score", lambda: {"items": [group()], "judge": judge}, 0.15)
     ):
-        await job.fires("RubricdShadowDiffers")
+        served.tell(Faults(lost="far"))
+        await job.fires("RubricdShadowDiffers", "RubricdJudgeUnavailable")
         judge = "alone"
-        await job.clears("RubricdShadowDiffers")
+        served.tell(WELL)
+        await job.clears("RubricdShadowDiffers", "RubricdJudgeUnavailable")
 
 
 async def go_unwatched(job: Job, folder: Path, served: Served) -> None:

@@ -48,7 +48,7 @@ async def test_every_alert_fires_and_clears_and_every_recording_has_data(
             )
             watch, unwatched = Watch(asked, rows), Watch(blind, rows)
             async with running(watch.follow(), unwatched.follow()), asyncio.TaskGroup() as together:
-                together.create_task(scenarios.fail(watch.job(FAILING), failing, full))
+                together.create_task(scenarios.fail(watch.job(FAILING), failing, full, tmp_path / "ledger"))
                 together.create_task(scenarios.drift(watch.job(DRIFTING), drifting))
                 together.create_task(replica.die(watch.job(REPLICAS), other))
                 together.create_task(scenarios.wait(watch.job(REPLICAS), slow))
