@@ -245,6 +245,7 @@ def test_a_caller_from_outside_reaches_the_judge_over_tls_and_no_metrics(
     [rule] = ingress["spec"]["rules"]
     paths = {path["path"]: path["backend"]["service"] for path in rule["http"]["paths"]}
     assert paths["/"] == {"name": service["metadata"]["name"], "port": {"name": service["spec"]["ports"][0]["name"]}}
+    assert paths["/metrics"] == paths["/v1/live"]
     closed = one(built["ingress"], "Service", paths["/metrics"]["name"])["spec"]["selector"]
     for found in built["cpu"]:
         if found["kind"] == "Deployment":
@@ -256,9 +257,10 @@ def test_a_caller_from_outside_reaches_the_judge_over_tls_and_no_metrics(
     [tls] = ingress["spec"]["tls"]
     assert [rule["host"]] == tls["hosts"] == [listener["hostname"]] == route["hostnames"]
     assert listener["tls"]["certificateRefs"] == [{"name": tls["secretName"]}]
-    backends = {one["matches"][0]["path"]["value"]: one.get("backendRefs") for one in route["rules"]}
+    backends = {at["path"]["value"]: one.get("backendRefs") for one in route["rules"] for at in one["matches"]}
     assert backends == {
         "/metrics": None,
+        "/v1/live": None,
         "/": [{"name": service["metadata"]["name"], "port": service["spec"]["ports"][0]["port"]}],
     }
     waits = [int(one["timeouts"]["request"].removesuffix("s")) for one in route["rules"] if "timeouts" in one]

@@ -33,6 +33,7 @@ FLAGS = (
     "--max-queued-tokens",
     "20000",
 )
+CLOSED = ("/metrics", "/v1/live", "/judge/metrics", "/judge/v1/live")
 RUBRIC = [{"text": f"Criterion number {n}.", "points": 1} for n in range(3)]
 PROMPTS, MEMBERS = 16, 4
 
@@ -125,7 +126,15 @@ async def test_what_the_service_says_passes_as_it_is(lasting: Pair) -> None:
         refused = await client.post("/v1/score", json=body("My knee hurts."), headers=auth("nobody"))
         assert refused.status_code == 401
         assert refused.headers["content-type"] == "application/problem+json"
-        assert (await client.get("/metrics")).status_code == 404
+        for path in CLOSED:
+            closed = await client.get(path)
+            assert (closed.status_code, closed.json()["detail"]) == (
+                404,
+                "metrics are not shown here: ask a replica itself",
+            )
+        assert (await client.get("/live")).status_code == 200  # the page, which shows that sentence
+        rubric = await client.get("/v1/rubrics/metrics")  # one of this name passes
+        assert rubric.json()["type"].endswith(":rubric_not_found")
 
 
 async def test_a_large_body_reaches_the_service_and_one_too_large_is_refused_by_it(lasting: Pair) -> None:
@@ -165,7 +174,7 @@ async def test_over_tls_it_is_the_same_service(lasting: Pair, tmp_path: Path) ->
             async with client.stream("POST", "/v1/score", json=body("My hip hurts."), headers=ndjson) as streamed:
                 lines = [json.loads(line) async for line in streamed.aiter_lines()]
             assert [line.get("done") for line in lines] == [None, True]
-            assert (await client.get("/metrics")).status_code == 404
+            assert {(await client.get(path)).status_code for path in CLOSED} == {404}
             assert (await client.post("/v1/score", content=b" " * (17 * 1024 * 1024))).status_code == 413
         async with httpx.AsyncClient(headers=auth("a"), timeout=PATIENCE_S) as stranger:
             with pytest.raises(httpx.ConnectError, match="certificate"):
