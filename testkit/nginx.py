@@ -33,8 +33,9 @@ def nginx(folder: Path, replicas: Sequence[str]) -> Iterator[str]:
 
 
 @contextmanager
-def tls_nginx(folder: Path, plain: str) -> Iterator[tuple[str, Path]]:
-    """Its URL with `deploy/nginx/tls.conf` in front of the service at `plain`, and the certificate to trust."""
+def tls_nginx(folder: Path, plain: str, upstream: str = "") -> Iterator[tuple[str, Path]]:
+    """Its URL with `deploy/nginx/tls.conf` in front of the service at `plain`, or of what the text `upstream` names in
+    place of tls-upstream-local.conf, and the certificate to trust."""
     port, certificate = free_port(), folder / "tls.crt"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
@@ -45,12 +46,14 @@ def tls_nginx(folder: Path, plain: str) -> Iterator[tuple[str, Path]]:
         timeout=PATIENCE_S,
     )
     shipped = SHIPPED.with_name("tls.conf").read_text(encoding="utf-8")
-    upstream = SHIPPED.with_name("tls-upstream-local.conf").read_text(encoding="utf-8")
+    if not upstream:
+        local = SHIPPED.with_name("tls-upstream-local.conf").read_text(encoding="utf-8")
+        assert "127.0.0.1:8080" in local
+        upstream = local.replace("127.0.0.1:8080", urlsplit(plain).netloc)
     for place, here in {"listen 8443": f"listen 127.0.0.1:{port}", "/etc/nginx/certs": str(folder)}.items():
         assert place in shipped, place
         shipped = shipped.replace(place, here)
-    assert "127.0.0.1:8080" in upstream
-    (folder / "rubricd.conf").write_text(upstream.replace("127.0.0.1:8080", urlsplit(plain).netloc) + shipped)
+    (folder / "rubricd.conf").write_text(upstream + shipped)
     (folder / "nginx.conf").write_text(_around(folder))
     command = [str(_PROGRAM), "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
     with subprocess.Popen([sys.executable, "-m", guard.__name__, *command], stdin=subprocess.PIPE) as process:

@@ -147,7 +147,8 @@ def test_tls_has_a_certificate_and_asks_the_judge(compose: dict[str, Any]) -> No
     for name in ("tls.crt", "tls.key"):
         assert f"/etc/nginx/certs/{name};" in shipped
     assert mounts["/etc/nginx/certs"] == "./certs"
-    assert "server judge:8000;" in upstream and "upstream rubricd_plain" in upstream
+    assert "default judge:8000;" in upstream and 'map "" $rubricd_plain' in upstream
+    assert "proxy_pass http://$rubricd_plain;" in shipped
     [port] = tls["ports"]
     assert f"listen {filled(port, CHOSEN).rsplit(':', 1)[1]} ssl;" in shipped
 
