@@ -32,7 +32,7 @@ def reader(decode: Callable[[list[int]], Any]) -> Callable[..., LabelLogprobs]:
 
 async def _marked(settings: EngineSettings, judge: str) -> Engine:
     fake.oracle = reader(load_tokenizer(judge, settings.revision).backend_tokenizer.decode)
-    return FaultyEngine(settings.max_model_len or 32_768)
+    return FaultyEngine(settings.max_model_len or 32_768, settings.revision)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from service.rubrics.judgement import Judgement
 from service.rubrics.rubric import Candidate, Criterion
 from service.scoring.comparing import Compared
 from service.scoring.exam.grading import Grade, Trust
-from service.scoring.job import OpenResults
+from service.scoring.open_results import OpenResults
 from service.scoring.request import Options, RequestContext, Usage
 from service.scoring.results import Scored, judged_by_rule
 from service.scoring.rule_checks import score_of, start_checks
