@@ -26,7 +26,9 @@ class RubricFolder:
         self.path = Path(path)
 
     def put(self, name: str, rubric: wire.Rubric) -> wire.Rubric:
-        """Stores the criteria and returns them with their `ref`. Raises ValueError for a name that is none."""
+        """Stores the criteria and returns them with their `ref`. Raises ValueError for a name that is none, and for a
+        rubric that the service would not store either."""
+        wire.check_storable(rubric)
         content = wire.rubric_content(rubric)
         ref = f"{wire.check_name(name)}@{wire.version_of(content)}"
         file = self._file(ref)

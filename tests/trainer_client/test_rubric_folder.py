@@ -25,6 +25,13 @@ def test_what_is_put_comes_back_with_its_reference(tmp_path: Path) -> None:
     assert list(folder.refs()) == []
 
 
+def test_a_pitfall_without_a_sign_is_not_stored(tmp_path: Path) -> None:
+    rubric = wire.Rubric.model_validate([{"text": "Pitfall Criteria: Runs.", "points": -1}])
+    with pytest.raises(ValueError, match="criterion 0 is a pitfall with negative points"):
+        RubricFolder(tmp_path / "rubrics").put("knee", rubric)
+    assert not (tmp_path / "rubrics").exists()
+
+
 @pytest.mark.parametrize(
     ("ref", "says"),
     [

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -20,6 +20,8 @@ from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.service_arguments import add_service
 from trainer_client.client import JudgeClient
 from trainer_client.data.formats import harbor
+from trainer_client.data.reader import signed
+from trainer_client.data.records import RowError
 from trainer_client.errors import DataError
 from trainer_client.rubric_folder import RubricFolder
 
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     put = _action(actions, "put", "store a rubric and print its reference, NAME@VERSION", _put)
     put.add_argument("name", metavar="NAME", help="its name: letters, digits, dots, underscores and hyphens")
     put.add_argument("file", metavar="FILE", help="its criteria as JSON, a Harbor judge.toml, or - for standard input")
+    put.add_argument("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     get = _action(actions, "get", "print a stored rubric as JSON", _get)
     get.add_argument("ref", metavar="NAME@VERSION", help="the version to read")
     get.add_argument("--into", type=Path, metavar="FOLDER", help="store it as a file of this folder instead")
@@ -65,7 +68,10 @@ def _client(args: argparse.Namespace) -> JudgeClient:
 
 
 async def _put(args: argparse.Namespace) -> int:
-    rubric = _read(args.file)
+    try:
+        rubric = signed(_read(args.file), args.pitfalls, "criteria")
+    except RowError as error:
+        raise DataError(f"{args.file}: {error}") from None
     if args.folder is not None:
         print(RubricFolder(args.folder).put(args.name, rubric).ref)
         return 0

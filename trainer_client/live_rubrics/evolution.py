@@ -171,7 +171,9 @@ def grown(rubric: Sequence[wire.Criterion], row: RowRubric, drift: float) -> lis
 
 def _criterion(one: Evolved, points: float) -> wire.Criterion:
     signed = points if one.kind == "positive" else -points
-    return wire.Criterion(id=one.id, text=one.text, points=signed, tags={TAG: one.kind})
+    # Whether it is a fault was said by the proposer; a text that begins with "Pitfall" must not put that in doubt.
+    polarity: wire.Polarity | None = None if one.kind == "positive" else "negative"
+    return wire.Criterion(id=one.id, text=one.text, points=signed, polarity=polarity, tags={TAG: one.kind})
 
 
 def alike(one: str, other: str) -> bool:

@@ -84,6 +84,7 @@ from trainer_client.wire.request import (
     ReasoningTags,
     ScoreRequest,
     check_pitfalls,
+    check_storable,
     holds_one_item,
 )
 from trainer_client.wire.response import (
@@ -265,6 +266,7 @@ __all__ = [
     "check_keys",
     "check_name",
     "check_pitfalls",
+    "check_storable",
     "holds_one_item",
     "is_date",
     "opened_in",

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from trainer_client.wire.models import MAX_DEADLINE_MS, Answer, CacheUse, Documents, Id, Metadata, Strict, is_none
-from trainer_client.wire.request import Priority, Reasoning
+from trainer_client.wire.request import Priority, Reasoning, check_pitfalls
 from trainer_client.wire.response import CriterionStatus, Judge, ResultWarning, Usage
 from trainer_client.wire.rubric import Pitfalls, Rubric, first_repeated
 from trainer_client.wire.turns import Response, Turns
@@ -84,12 +84,8 @@ class CompareRequest(Strict):
         if same := first_repeated(item.result_id(index) for index, item in enumerate(self.items)):
             raise ValueError(f"items {same[0]} and {same[1]} have one id; ids must be distinct")
         for place, item in enumerate(self.items):
-            for criterion in () if item.rubric is None or self.pitfalls is not None else item.rubric.criteria:
-                if criterion.points < 0 and criterion.is_unsigned_pitfall:
-                    raise ValueError(
-                        f"item {place} has a pitfall with negative points; say `pitfalls`: `met_is_good` or "
-                        "`met_is_bad`, or give the criterion a `polarity`"
-                    )
+            if item.rubric is not None and self.pitfalls is None:
+                check_pitfalls(item.rubric, f" of item {place}")
         return self
 
 

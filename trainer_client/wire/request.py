@@ -27,6 +27,8 @@ Priority = Literal["train", "eval", "interactive"]
 RatingNorm = Literal["(r-1)/9", "r/10"]
 MAX_TAG_CHARACTERS = 256
 
+_SAY_PITFALLS = "say `pitfalls`: `met_is_good` or `met_is_bad`, or give the criterion a `polarity`"
+
 
 class ReasoningTags(Strict):
     """The tags of a policy's reasoning, where they are not those of a common family."""
@@ -219,7 +221,7 @@ class ScoreRequest(Strict):
         if self.pitfalls is None:
             for place, item in enumerate(self.items):
                 if item.rubric is not None:
-                    check_pitfalls(item.rubric, place)
+                    check_pitfalls(item.rubric, f" of item {place}")
         prompts: dict[str, Any] = {}
         for item in self.items:
             if item.group is not None and prompts.setdefault(item.group, item.prompt) != item.prompt:
@@ -227,15 +229,20 @@ class ScoreRequest(Strict):
         return self
 
 
-def check_pitfalls(rubric: Rubric, item: int) -> None:
-    """Raises ValueError for a pitfall of which nobody says what meeting it means."""
+def check_pitfalls(rubric: Rubric, of: str = "", *, remedy: str = _SAY_PITFALLS) -> None:
+    """Raises ValueError for a pitfall of which nobody says what meeting it means. `of` says whose rubric it is."""
     for place, criterion in enumerate(rubric.criteria):
         if criterion.points < 0 and criterion.is_unsigned_pitfall:
             raise ValueError(
-                f"criterion {place} of item {item} is a pitfall with negative points: some data sets describe a "
-                "fault so, others how to avoid one; say `pitfalls`: `met_is_good` or `met_is_bad`, or give the "
-                "criterion a `polarity`"
+                f"criterion {place}{of} is a pitfall with negative points: some data sets describe a fault so, others "
+                f"how to avoid one; {remedy}"
             )
+
+
+def check_storable(rubric: Rubric) -> None:
+    """Raises ValueError for a rubric that cannot be used as it is: what it means stands in itself, since a version is
+    used by requests that do not know what it holds."""
+    check_pitfalls(rubric, remedy="give the criterion a `polarity` (`negative`: what it describes is a fault)")
 
 
 def holds_one_item(data: Any) -> bool:

@@ -90,7 +90,12 @@ class RubricRoutes:
 
 
 def _content(body: bytes, max_criteria: int) -> bytes:
-    content = wire.rubric_content(parse_rubric(body, max_criteria))
+    rubric = parse_rubric(body, max_criteria)
+    try:
+        wire.check_storable(rubric)
+    except ValueError as error:
+        raise InvalidRequest(str(error), ((("criteria",), str(error)),)) from None
+    content = wire.rubric_content(rubric)
     if len(content) > _MAX_BYTES:
         raise InvalidRequest(f"a stored rubric has at most {_MAX_BYTES} bytes; this one has {len(content)}")
     return content

@@ -97,7 +97,7 @@ class StoredRubrics:
         if len(rubric.criteria) > self._limits.max_criteria:
             raise ValueError(too_many_criteria(self._limits))
         if pitfalls is None:
-            wire.check_pitfalls(rubric, item)
+            wire.check_pitfalls(rubric, f" of item {item}")
 
     async def _find(self, team: str, ref: str) -> _Known | None:
         key = team, ref

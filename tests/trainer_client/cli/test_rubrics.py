@@ -124,3 +124,14 @@ def test_a_missing_file_and_a_bad_name_are_refused(
     assert main(["rubrics", "put", "a/b", file]) == 2
     assert main(["rubrics", "get", "knee"]) == 2
     assert "there is no latest one" in capsys.readouterr().err
+
+
+def test_what_a_pitfall_means_is_written_into_the_rubric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, folder = tmp_path / "rar.json", tmp_path / "rubrics"
+    file.write_text(json.dumps([*RUBRIC, {"description": "Pitfall Criteria: Runs.", "weight": -1}]))
+    put = ["rubrics", "put", "rar", str(file), "--folder", str(folder)]
+    assert main(put) == 2 and "`criteria[2]` is a pitfall with negative points" in capsys.readouterr().err
+    assert main([*put, "--pitfalls", "met_is_bad"]) == 0
+    assert main(["rubrics", "get", capsys.readouterr().out.strip(), "--folder", str(folder)]) == 0
+    criteria = json.loads(capsys.readouterr().out)["criteria"]
+    assert [one.get("polarity") for one in criteria] == [None, None, "negative"]

@@ -111,6 +111,13 @@ def test_points_are_the_mean_of_the_rubrics_until_the_cap() -> None:
     assert grown(rubric, RowRubric(), 1 / 3) == rubric
 
 
+def test_a_fault_whose_text_speaks_of_a_pitfall_has_its_sign() -> None:
+    """Without one the service would refuse the whole request of the step."""
+    fault = replace(ORIGIN, id="e1", text="Pitfall Criteria: Pads the answer.", kind="anti_hack")
+    (made,) = grown([wire.Criterion(text="says", points=2)], RowRubric(active=(fault,)), 0.5)[1:]
+    assert made.worth < 0 and not made.is_unsigned_pitfall
+
+
 def test_a_criterion_lasts_one_step_where_none_is_promoted() -> None:
     row, _ = admitted(RowRubric(), [], [Proposal("asks since when", "positive")], ORIGIN, 3)
     (one,) = row.active

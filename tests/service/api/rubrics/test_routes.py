@@ -41,6 +41,22 @@ async def test_the_same_rubric_in_any_shape_is_one_version() -> None:
     assert [one["text"] for one in got["criteria"]] == [one["text"] for one in RUBRIC]
 
 
+@pytest.mark.parametrize("tags", [{}, {"tags": {"category": "pitfall"}}])
+async def test_a_pitfall_without_a_sign_is_refused_when_it_is_stored(tags: dict[str, Any]) -> None:
+    """And not at the first request that uses it. What scoring would say of it, in the same words."""
+    pitfall = {"text": "Runs." if tags else "Pitfall Criteria: Runs.", "points": -1, **tags}
+    async with serving() as client:
+        answer = await client.put("/v1/rubrics/knee", json=[*RUBRIC, pitfall])
+        scored = await client.post("/v1/score", json={"prompt": "p", "response": "r", "rubric": [*RUBRIC, pitfall]})
+        said = await client.put("/v1/rubrics/knee", json=[*RUBRIC, {**pitfall, "polarity": "negative"}])
+        listed = (await client.get("/v1/rubrics")).json()
+    assert answer.status_code == scored.status_code == 422 and said.status_code == 200 and listed["stored"] == 1
+    (problem,) = answer.json()["errors"]
+    assert problem["loc"] == ["criteria"] and "criterion 2 is a pitfall with negative points" in problem["msg"]
+    assert "give the criterion a `polarity`" in problem["msg"] and "Runs" not in answer.text
+    assert "criterion 2 of item 0 is a pitfall with negative points" in scored.text
+
+
 async def test_files_hold_the_canonical_rubric_and_survive_a_restart(tmp_path: Path) -> None:
     settings = fake_settings(rubrics=tmp_path / "rubrics")
     async with serving(settings=settings) as client:

@@ -11,6 +11,7 @@ from service.engine.fake import FakeEngine
 from testkit.apps import CANARIES, fake_settings, item, serving
 from testkit.redis import RedisServer
 from testkit.teams_file import auth, team, write
+from trainer_client import wire
 
 RUBRIC = [{"text": "Says to rest.", "points": 5}, {"text": "Says to run.", "points": -3}]
 UNKNOWN = "knee@0123456789abcdef"
@@ -20,6 +21,12 @@ async def put(client: httpx.AsyncClient, rubric: Any = RUBRIC, name: str = "knee
     answer = await client.put(f"/v1/rubrics/{name}", json=rubric, **headers)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["ref"])
+
+
+def _copied(content: bytes, ref: str, rubrics: Path) -> None:
+    """Into the one team's folder."""
+    (folder,) = rubrics.iterdir()
+    (folder / f"{ref}.json").write_bytes(content)
 
 
 def told(answer: httpx.Response) -> tuple[int, str, list[Any]]:
@@ -155,9 +162,15 @@ async def test_a_removed_rubric_is_refused_here_at_once() -> None:
         assert told(await client.post("/v1/score", json=body))[1] == "unknown_rubric"
 
 
-async def test_what_a_request_must_say_of_pitfalls_it_must_say_of_stored_ones() -> None:
-    async with serving() as client:
-        ref = await put(client, [{"text": "Pitfall Criteria: Does not say to rest.", "points": -1}, *RUBRIC])
+async def test_what_a_request_must_say_of_pitfalls_it_must_say_of_those_stored_before(tmp_path: Path) -> None:
+    """A folder may hold a rubric from before a pitfall without a sign was refused there."""
+    content = wire.rubric_content(
+        wire.Rubric.model_validate([{"text": "Pitfall Criteria: Does not say to rest.", "points": -1}, *RUBRIC])
+    )
+    ref = f"old@{wire.version_of(content)}"
+    async with serving(settings=fake_settings(rubrics=tmp_path)) as client:
+        await put(client)
+        _copied(content, ref, tmp_path)
         body: dict[str, Any] = {"items": [item(rubric=RUBRIC), item(rubric={"ref": ref})]}
         refused = await client.post("/v1/score", json=body)
         good = (await client.post("/v1/score", json={**body, "pitfalls": "met_is_good"})).json()
