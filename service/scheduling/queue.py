@@ -1,7 +1,8 @@
 """The queue holds queries of one kind in fair order, forms batches of them, and knows which batches the engine has.
 
 Guarantees: a ticket is answered at most once. State changes in synchronous functions only. A query that is cancelled,
-past its deadline or sure to miss it does not reach the engine.
+past its deadline or sure to miss it does not reach the engine. Whoever takes the place of one that was to pay for what
+a group's prompts share pays for it.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from service.clock import Clock
-from service.engine.base import EngineQuery, EngineResult
+from service.engine.base import EngineQuery, EngineResult, Prompt
 from service.errors import EngineFailed, JudgementError, TimedOut, Unavailable
 from service.observability.tracing import Watch
 from service.scheduling.admission import QueuedTokens, cost_of
@@ -95,6 +96,8 @@ class TenantFifo:
         self._started: _Groups = OrderedDict()
         self._unstarted: _Groups = OrderedDict()
         self._recent: OrderedDict[Hashable, None] = OrderedDict()
+        self._paid: dict[Hashable, Prompt] = {}
+        """Of a group that has started and has more tickets, the prompt that was taken last."""
 
     def __bool__(self) -> bool:
         return bool(self._started or self._unstarted)
@@ -117,11 +120,20 @@ class TenantFifo:
         """The ticket that is next. The FIFO must not be empty."""
         return next(iter(next(iter((self._started or self._unstarted).values()))))
 
+    def cost_now(self, ticket: Ticket) -> int:
+        """What the engine will compute for the first ticket: more than was planned where the one before it, which was
+        to pay for their common prefix, has left the queue. (Two requests for the same verdicts, of which the first was
+        given up, gave a team 38 times the tokens of another one with the same weight.)"""
+        if type(ticket.group) is object:  # a group of one, or next steps, whose prefix was paid for
+            return ticket.cost
+        return max(ticket.cost, cost_of(ticket.query, self._paid.get(ticket.group)))
+
     def take(self, ticket: Ticket) -> None:
         """The ticket leaves for the engine, and its group has started."""
         group = ticket.group
         if group is not NEXT_STEPS:
             self._recent[group] = None
+            self._paid[group] = ticket.query.prompt
             self._recent.move_to_end(group)
             if len(self._recent) > _REMEMBERED_GROUPS:
                 self._recent.popitem(last=False)
@@ -135,6 +147,7 @@ class TenantFifo:
         del group[ticket]
         if not group:
             del groups[ticket.group]
+            self._paid.pop(ticket.group, None)  # a later query of the group is planned with its whole prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +227,15 @@ class RequestQueue:
             tokens += cost_of(ticket.query, batch.tickets[-1].query.prompt if batch.tickets else None)
             if batch.tickets and not self._fits(ticket, batch, tokens):
                 break
+            cost = fifo.cost_now(ticket)
             batch.tickets.append(ticket)
-            batch.cost += ticket.cost
+            batch.cost += cost
             ticket.started = True
-            self._teams.charge(ticket.tenant.team, ticket.cost)
-            self._classes[ticket.tenant.team].charge(ticket.tenant.priority_class, ticket.cost)
+            self._teams.charge(ticket.tenant.team, cost)
+            self._classes[ticket.tenant.team].charge(ticket.tenant.priority_class, cost)
             fifo.take(ticket)
             self._dequeued(ticket)
+            ticket.cost = cost  # from here on; what was queued was counted with what was planned
         return batch
 
     def start(self, task: asyncio.Task[None], batch: Batch) -> None:

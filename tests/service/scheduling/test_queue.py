@@ -14,6 +14,7 @@ from service.engine.base import LabelQuery, Prompt
 from service.engine.fake import FakeEngine, FaultPlan
 from service.errors import Overloaded, TimedOut
 from service.scheduling import DEFAULT_TENANT, PriorityClass, Scheduler, Tenant, Ticket
+from service.scheduling.admission import cost_of
 from service.settings import SchedulingSettings
 
 LABELS = (1, 0)
@@ -100,6 +101,45 @@ async def test_a_batch_stays_with_one_team_and_is_filled_up_from_the_next() -> N
     put(scheduler, [1] * 6, Tenant("a"))
     put(scheduler, [2] * 6, Tenant("b"))
     assert [take_names(scheduler, 1) for _ in range(3)] == [[1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 2, 2]]
+
+
+def sharing(prefix: int, shared: int = 1000, criteria: int = 2) -> list[LabelQuery]:
+    """About one response, whose prefix no other one has."""
+    return [LabelQuery(Prompt((prefix,) * shared, (own,) * 20), LABELS) for own in range(criteria)]
+
+
+@pytest.mark.parametrize("gone", ["cancelled", "late"])
+async def test_a_prefix_is_paid_for_by_whom_it_is_computed_for(gone: str) -> None:
+    """A team gives up, or lets expire, the first criterion of each response, which was to pay for its prefix, and keeps
+    the second one by another request for the same. It gets no more tokens than an equal team, not 38 times as many."""
+    scheduler = stopped(SchedulingSettings(max_batch_tokens=4096, max_queued_tokens=10**9, max_in_flight=1000))
+    for n in range(300):
+        for team in ("sly", "fair"):
+            until_s = 0.0 if (team, gone) == ("sly", "late") else None
+            tickets = scheduler.submit(
+                sharing(n + 1000 * (team == "sly")), [until_s, None], tenant=Tenant(team), groups=[(team, n)] * 2
+            )
+            if (team, gone) == ("sly", "cancelled"):
+                tickets[0].cancel()
+    computed = {"sly": 0, "fair": 0}
+    for _ in range(60):
+        batch = take(scheduler)
+        for before, ticket in zip([None, *batch], batch, strict=False):
+            cost = cost_of(ticket.query, before and before.query.prompt)
+            computed[ticket.tenant.team] += cost
+            assert ticket.cost == cost  # so that a team's judge time is counted right, too
+    assert computed["fair"] > 100_000
+    assert abs(computed["sly"] - computed["fair"]) < 2 * 4096
+    for _ in range(1000):
+        take(scheduler)
+    assert scheduler.queued_tokens == 0
+
+
+async def test_a_group_goes_on_in_the_next_batch_for_what_was_planned() -> None:
+    scheduler = stopped(SchedulingSettings(max_batch_tokens=1040))
+    scheduler.submit(sharing(1, criteria=5), [None] * 5, groups=["a"] * 5)
+    batches = [take(scheduler) for _ in range(3)]
+    assert [[ticket.cost for ticket in batch] for batch in batches] == [[1020, 20], [20, 20], [20]]
 
 
 async def test_three_classes_give_a_team_no_more() -> None:
