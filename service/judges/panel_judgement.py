@@ -40,10 +40,10 @@ def combined(said: Sequence[Said], rule: PanelRule, quorum: int, criterion: Crit
         source=_source(given),
         met=met,
         p=p,
-        p_raw=p,
+        p_raw=_raw(given, rule, criterion),
         label_mass=_label_mass(given),
         explanation=_explanation(given, met),
-        disagreement=max(probabilities) - min(probabilities) if len(given) > 1 else None,
+        disagreement=_apart(given),
         members=tuple(said),
         missing=_without(said),
     )
@@ -52,6 +52,7 @@ def combined(said: Sequence[Said], rule: PanelRule, quorum: int, criterion: Crit
 def _graded(said: Sequence[Said], given: Sequence[Said], criterion: Criterion, threshold: float) -> Judgement:
     """What the mean of the members' probabilities says, as of one judge."""
     by_member = [one.p_levels for _, one in given if one.p_levels is not None]
+    raw = [one.p_levels_raw or one.p_levels or () for _, one in given]
     if len(by_member) < len(given) or any(len(one) != len(criterion.options) for one in by_member):
         why = "a member said no probabilities of the levels, so that there is nothing to take the mean of"
         return Judgement(status="unparseable", source="judge", detail=why, members=tuple(said))
@@ -61,8 +62,21 @@ def _graded(said: Sequence[Said], given: Sequence[Said], criterion: Criterion, t
         threshold=threshold,
         source=_source(given),
         label_mass=_label_mass(given),
+        raw=mean_levels(raw) if any(one.p_levels_raw for _, one in given) else None,
     )
-    return replace(judged, members=tuple(said), missing=_without(said))
+    return replace(judged, disagreement=_apart(given), members=tuple(said), missing=_without(said))
+
+
+def _raw(given: Sequence[Said], rule: PanelRule, criterion: Criterion) -> float | None:
+    """The rule over what the members gave before their calibrations; None where one does not say that."""
+    raw = [one.p_raw for _, one in given if one.p_raw is not None]
+    return joint(raw, rule, wanted=criterion.points >= 0) if len(raw) == len(given) else None
+
+
+def _apart(given: Sequence[Said]) -> float | None:
+    """How far apart P(met) is, also of levels; None of one member alone, or where one has none."""
+    p = [one.p for _, one in given if one.p is not None]
+    return max(p) - min(p) if len(p) == len(given) > 1 else None
 
 
 def _without(said: Sequence[Said]) -> tuple[str, ...]:

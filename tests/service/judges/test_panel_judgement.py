@@ -8,6 +8,7 @@ import pytest
 
 from service.judges.panel_judgement import PanelRule, Said, combined, joint
 from service.rubrics.judgement import Judgement
+from service.rubrics.levels import judged_level
 from service.rubrics.rubric import Criterion, Extraction, Option, Rule
 
 RULES: tuple[PanelRule, ...] = ("mean", "majority", "unanimous")
@@ -104,6 +105,28 @@ def test_levels_have_the_mean_of_their_probabilities() -> None:
     assert found.value == pytest.approx(0.525)
     without = combined([("a", a), ("b", gave(0.9))], "mean", 2, levels, 0.5)
     assert (without.status, without.value) == ("unparseable", None)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_members_gave_before_their_calibrations_is_combined_by_the_same_rule(rule: PanelRule) -> None:
+    a = Judgement("ok", "judge", met=True, p=0.9, p_raw=0.5)
+    b = Judgement("ok", "judge", met=False, p=0.2, p_raw=0.4)
+    found = combined([("a", a), ("b", b)], rule, 2, criterion(), 0.5)
+    assert (found.p, found.p_raw) == (joint([0.9, 0.2], rule, wanted=True), joint([0.5, 0.4], rule, wanted=True))
+    silent = combined([("a", a), ("b", replace(b, p_raw=None))], rule, 2, criterion(), 0.5)
+    assert (silent.ok, silent.p_raw) == (True, None)
+
+
+def test_levels_before_a_calibration_are_combined_and_members_disagree_on_them() -> None:
+    levels = criterion(options=(Option("none", 0.0), Option("some", 0.5), Option("all", 1.0)))
+    a = judged_level((0.6, 0.3, 0.1), levels.options, threshold=0.5, source="judge", raw=(0.8, 0.2, 0.0))
+    b = judged_level((0.0, 0.4, 0.6), levels.options, threshold=0.5, source="judge")
+    found = combined([("a", a), ("b", b)], "mean", 2, levels, 0.5)
+    assert found.p_levels_raw == pytest.approx((0.4, 0.3, 0.3)) and found.p_raw == pytest.approx(0.6)
+    assert found.disagreement == pytest.approx(0.6)  # P(met) .4 and 1
+    assert combined([("b", b), ("c", b)], "mean", 2, levels, 0.5).p_levels_raw is None, "nothing was calibrated"
+    alone = combined([("a", a), ("b", Judgement("timeout", "judge"))], "mean", 1, levels, 0.5)
+    assert (alone.p_levels_raw, alone.disagreement, alone.missing) == (a.p_levels_raw, None, ("b",))
 
 
 def extracted(value: str | None, met: bool) -> Judgement:
