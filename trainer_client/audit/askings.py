@@ -16,10 +16,11 @@ from trainer_client import wire
 @dataclass(frozen=True, slots=True)
 class Judged:
     """P(met) of a criterion, or in the rating modes the whole response's normalised rating, which is neither met nor
-    not met."""
+    not met. Of a graded criterion `level` is the place of its level."""
 
     p: float
     met: bool | None
+    level: int | None = None
 
 
 Answer = Mapping[str, Judged]

@@ -76,15 +76,17 @@ def _answer(outcome: Scored) -> tuple[dict[str, Judged], Counter[str]]:
         return {RATING: Judged(rating.normalised, None)}, Counter()
     found, lacking = {}, Counter[str]()
     for one in outcome.result.criteria:
-        if one.status == "ok" and one.p is not None:
-            found[one.id] = Judged(one.p, one.met)
-        else:
+        if one.status != "ok":
             lacking[one.status] += 1
+        elif one.p is not None:  # of a value that was extracted a rule decides, without a probability
+            found[one.id] = Judged(one.p, one.met, one.level)
     return found, lacking
 
 
 def _line(judge: str, key: str, answer: Answer) -> str:
-    verdicts = {id: [one.p, one.met] for id, one in answer.items()}
+    verdicts = {
+        id: [one.p, one.met] if one.level is None else [one.p, one.met, one.level] for id, one in answer.items()
+    }
     return f"{json.dumps({'judge': judge, 'key': key, 'answer': verdicts})}\n"
 
 
@@ -101,7 +103,9 @@ def _read(store: Path, judge: str) -> dict[str, Answer]:
         try:
             one = json.loads(line)
             if one["judge"] == judge:
-                found[one["key"]] = {id: Judged(float(p), met) for id, (p, met) in one["answer"].items()}
+                found[one["key"]] = {
+                    id: Judged(float(p), met, *level) for id, (p, met, *level) in one["answer"].items()
+                }
         except (ValueError, LookupError, TypeError, AttributeError):
             raise DataError(f"{store}, line {number}: holds no answer of an audit; name another folder") from None
     return found

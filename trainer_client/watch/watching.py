@@ -5,7 +5,7 @@ process later. Without judges nothing is asked. Rollouts that were read once are
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainer_client import wire
@@ -156,7 +156,14 @@ def examined(rollout: Rollout) -> Sequence[Verdicts]:
 
 
 def verdicts_of(answer: Answer, rollout: Rollout) -> Verdicts:
-    """What a judge answered about a rollout, without what is on levels: of that an answer holds whether the level is
-    met, which is no share of the points."""
-    graded = {one.id for one in rollout.criteria if one.is_graded}
-    return {id: float(one.met) for id, one in answer.items() if one.met is not None and id not in graded}
+    """What a judge answered about a rollout: of a graded criterion the share of the points that its level earns, and
+    nothing where the log does not hold what the levels are worth."""
+    found = {}
+    for said in rollout.criteria:
+        one = answer.get(said.id)
+        if one is None or one.met is None:
+            continue
+        share = replace(said, met=one.met, level=one.level).share
+        if share is not None:
+            found[said.id] = share
+    return found

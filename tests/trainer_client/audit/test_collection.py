@@ -94,3 +94,20 @@ async def test_another_file_is_named_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"answers.jsonl, line 1: holds no answer of an audit; name another folder"):
         await _collected(Service(), store)
     assert store.read_text() == '{"index": 0}\n'
+
+
+async def test_levels_are_kept_and_a_value_that_a_rule_decided_is_not_asked_about_again(tmp_path: Path) -> None:
+    def said(body: Any) -> httpx.Response:
+        found = scores(body)
+        for result in found["results"]:
+            result["criteria"][0] |= {"level": 1, "p": 0.4, "met": False}
+            result["criteria"][1] |= {"p": None, "p_raw": None, "extracted": "4"}
+        return answered(found)
+
+    store = tmp_path / "answers.jsonl"
+    first = await _collected(Service(said), store)
+    levels = [[one.level for one in answer.values()] for answer in first.by_key.values()]
+    assert levels and all(own[0] == 1 and set(own[1:]) <= {None} for own in levels) and not first.missing
+    service = Service()
+    again = await _collected(service, store)
+    assert again.by_key == first.by_key and not service.bodies

@@ -87,5 +87,14 @@ def test_other_judges_are_compared_by_shares_and_left_out_where_their_level_is_n
     found = sample(list(Picker(1.0).picked([replace(own, others=other)])), examined)
     assert found.credit.tolist() == [1.0, 1.0, 0.5] and found.others.tolist() == [0.5, 1.0, 1.0]
     assert shadow.gaps(found) == pytest.approx([(3 * 0.5 - 2 * 0.5) / 7])
-    answer = {id: Judged(0.9, True) for id in POINTS}
-    assert verdicts_of(answer, own) == {"b": 1.0}
+
+
+def test_a_shadows_levels_are_worth_what_the_log_says_of_them() -> None:
+    own = graded(made.rollout(0, "g", "x", dict.fromkeys(POINTS, True), POINTS, 0.0), a=2, bad=1)
+    answer = {"a": Judged(0.9, True, 1), "b": Judged(0.9, True), "bad": Judged(0.9, True, 2)}
+    assert verdicts_of(answer, own) == {"a": 0.5, "b": 1.0, "bad": 1.0}
+    # Kept before levels were, of a rubric with fewer levels, and in a log that does not say what they are worth.
+    assert verdicts_of({id: Judged(0.9, True) for id in POINTS}, own) == {"b": 1.0}
+    assert verdicts_of({**answer, "a": Judged(0.9, True, 3)}, own) == {"b": 1.0, "bad": 1.0}
+    bare = replace(own, criteria=tuple(replace(one, level_values=()) for one in own.criteria))
+    assert verdicts_of(answer, bare) == {"b": 1.0}
