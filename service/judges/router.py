@@ -1,14 +1,14 @@
 """Sends each criterion to one of several judges.
 
 Guarantees: a criterion is judged by the one judge that its route names, or not at all; where that judge cannot take it,
-the request is refused as that judge refuses it.
+the request is refused as that judge refuses it. What the other judges could not be asked refuses nothing.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from service.errors import RequestError
+from service.errors import InvalidRequest, RequestError
 from service.judges.composition import Composition, Member, of_member
 from service.judges.joining import Part, joined, shares, total
 from service.judges.judge import Judging
@@ -49,17 +49,32 @@ class Router(Composition):
     def queries_each(self, options: Options) -> int:
         return max(member.judge.queries_each(options) for member in self.members)
 
-    async def ask(self, candidates: Sequence[Candidate], options: Options) -> Judging:
+    def check_askable(self, candidates: Sequence[Candidate], options: Options) -> None:
+        """Raises InvalidRequest for what a member cannot be asked that goes to it."""
+        self.judging_modes.choose(*options.way)
+        for (name, judge), _, asked, _ in self._shares(candidates):
+            try:
+                judge.check_askable(asked, options)
+            except InvalidRequest as error:
+                raise of_member(name, error) from None
+
+    def _shares(
+        self, candidates: Sequence[Candidate]
+    ) -> Iterator[tuple[Member, list[list[int]], list[Candidate], list[int]]]:
+        """Each member that something goes to: the criteria of each candidate, and the candidates with these alone."""
         ways = routes(self._conditions, candidates)
+        for n, member in enumerate(self.members):
+            own = [[j for j, way in enumerate(of_one) if self._targets[way] == n] for of_one in ways]
+            asked, of = shares(candidates, own)
+            if asked:
+                yield member, own, asked, of
+
+    async def ask(self, candidates: Sequence[Candidate], options: Options) -> Judging:
         parts: list[Part] = []
         places: list[list[list[int]]] = []
         names: list[str] = []
         try:
-            for n, (name, judge) in enumerate(self.members):
-                own = [[j for j, way in enumerate(of_one) if self._targets[way] == n] for of_one in ways]
-                asked, of = shares(candidates, own)
-                if not asked:
-                    continue
+            for (name, judge), own, asked, of in self._shares(candidates):
                 try:
                     parts.append(Part(await judge.ask(asked, options), of))
                 except RequestError as error:

@@ -54,7 +54,7 @@ def check_more_than_verdicts(judging_mode: JudgingMode, options: Options, criter
     """Raises InvalidRequest for a criterion with levels, choices or a value to extract that cannot be judged so."""
     if isinstance(judging_mode, RatingMode):
         return  # it rates the whole rubric, and judges no criterion
-    for place, criterion in enumerate(criteria):
+    for criterion in criteria:
         if criterion.plain or criterion.rule is not None:
             continue
         readings = judging_mode.readings if isinstance(judging_mode, VerdictMode | ReasonedMode) else NO_READINGS
@@ -62,8 +62,8 @@ def check_more_than_verdicts(judging_mode: JudgingMode, options: Options, criter
         if options.consistency == 2 or options.debias:
             field = "consistency" if options.consistency == 2 else "debias"
             message = (
-                f"`{field}` is for criteria that are met or not, and criterion `{criterion.id}` (index {place}) has "
-                "levels, choices or a value; leave it out"
+                f"`{field}` is for criteria that are met or not, and criterion `{criterion.id}` has levels, choices or "
+                "a value; leave it out"
             )
             raise InvalidRequest(message, (((field,), message),))
 

@@ -1,16 +1,19 @@
 """Tests of routed judges: which judge a criterion goes to, in which order results come, and rules beside them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from service.clock import ManualClock
 from service.engine.fake import FakeEngine
-from service.errors import Unavailable
+from service.errors import InvalidRequest, Unavailable
 from service.judges.composed_scorer import ComposedScorer
+from service.judges.composition import Member
 from service.judges.route_conditions import Condition
 from service.judges.router import Router
-from service.rubrics.rubric import Candidate, Rule
+from service.rubrics.rubric import Candidate, Option, Rule
 from service.scoring.request import Options
 from tests.service.judges.engines import candidate, members, truth
 
@@ -68,3 +71,54 @@ async def test_a_request_of_rules_alone_asks_no_judge() -> None:
         [scored], usage = await routed.score([only], Options())
     assert (scored.score.value, usage.judgements) == (1.0, 0)
     assert [engine.prompts for engine in engines] == [0, 0]
+
+
+class _PlainOnly:
+    """A judge that reads no levels."""
+
+    def __init__(self, judge: Any) -> None:
+        self._judge = judge
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._judge, name)
+
+    def check_askable(self, candidates: Sequence[Candidate], options: Options) -> None:
+        for one in candidates:
+            if any(criterion.graded for criterion in one.criteria):
+                raise InvalidRequest("criterion has levels, which this judge does not read")
+
+
+async def test_what_a_judge_cannot_be_asked_refuses_only_what_goes_to_it() -> None:
+    """Levels go to the judge that reads them: the other one, which does not, has no part in them."""
+    clock, engines = ManualClock(), [FakeEngine(seed=n) for n in range(2)]
+    plain = candidate("Rest it.")
+    options = (Option("None.", 0.0), Option("All.", 1.0))
+    tagged = replace(plain.criteria[0], tags={"kind": "hard"}, options=options)
+    fits = replace(plain, criteria=(tagged, *plain.criteria[1:]))
+    lost = replace(plain, criteria=(*plain.criteria[1:], replace(tagged, tags={})))
+    async with members(engines, clock) as (found, rules):
+        own = [Member("m0", _PlainOnly(found[0].judge)), found[1]]
+        routing = Router("r", [Condition(tag="kind:hard")], [1, 0], own)
+        routed = ComposedScorer(routing, rules, clock)
+        [scored], _ = await routed.score([fits], Options())
+        assert [[name for name, _ in one.members] for one in scored.judgements] == [["m1"], ["m0"], ["m0"], ["m0"]]
+        assert scored.judgements[0].p_levels is not None and scored.score.status == "ok"
+        before = [engine.prompts for engine in engines]
+        with pytest.raises(InvalidRequest, match="judge `m0`: criterion has levels"):
+            await routed.score([fits, lost], Options())
+    assert [engine.prompts for engine in engines] == before, "refused before anybody is asked"
+
+
+async def test_a_criterion_with_the_tags_of_two_routes_goes_to_the_first() -> None:
+    clock, engines = ManualClock(), [FakeEngine(seed=n) for n in range(3)]
+    both = replace(candidate(), criteria=(replace(candidate().criteria[0], tags={"kind": "hard", "axis": "style"}),))
+    async with members(engines, clock) as (found, rules):
+        for conditions, wanted in (
+            ([Condition(tag="kind:hard"), Condition(tag="axis")], "m1"),
+            ([Condition(tag="axis"), Condition(tag="kind:hard")], "m1"),
+            ([Condition(tag="axis:tone"), Condition(tag="kind")], "m2"),
+            ([Condition(tag="kind:hard", longer_than=10_000), Condition(tag="axis:style")], "m2"),
+        ):
+            routed = ComposedScorer(Router("r", conditions, [1, 2, 0], found), rules, clock)
+            [scored], _ = await routed.score([both], Options())
+            assert [name for name, _ in scored.judgements[0].members] == [wanted]
