@@ -47,12 +47,14 @@ Ask = Callable[[Asking], Answer]
 @dataclass(frozen=True, slots=True)
 class AuditRow:
     """One response with a text and criteria that the judge decides, each with an id. `group` names its prompt, `rates`
-    says that the judge rates it as a whole. `other` is the answer to another prompt that is closest in length."""
+    says that the judge rates it as a whole, `together` that a verdict may depend on the other criteria. `other` is the
+    answer to another prompt that is closest in length."""
 
     name: str
     item: wire.Item
     group: str
     rates: bool = False
+    together: bool = False
     other: str | None = None
     rival: "Rival | None" = None
 
@@ -84,7 +86,12 @@ class Rows:
 
 
 def audit_rows(
-    items: Iterable[wire.Item], most: int, *, rates: bool = False, rivals: Mapping[int, Rival] | None = None
+    items: Iterable[wire.Item],
+    most: int,
+    *,
+    rates: bool = False,
+    together: bool = False,
+    rivals: Mapping[int, Rival] | None = None,
 ) -> Rows:
     """At most `most` rows, from as many prompts as there are; the same ones whenever the items are the same. `rivals`
     are by the place of their item."""
@@ -96,7 +103,7 @@ def audit_rows(
             if isinstance(row, str):
                 left_out[row] += 1
             else:
-                found.append(replace(row, rates=rates, rival=(rivals or {}).get(place)))
+                found.append(replace(row, rates=rates, together=together, rival=(rivals or {}).get(place)))
     chosen = _chosen(found, most)
     if len(chosen) < len(found):
         left_out["not in the sample"] = len(found) - len(chosen)

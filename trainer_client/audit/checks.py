@@ -235,8 +235,9 @@ def _ids(row: AuditRow, criteria: Sequence[wire.Criterion]) -> list[str]:
 
 
 def _about(row: AuditRow, response: str, criteria: Sequence[wire.Criterion]) -> Asking:
-    """A response under these criteria of the row. The row's own response is asked about once, under all of them."""
-    if response == row.response:
+    """A response under these criteria of the row. The row's own response is asked about once, under all of them, unless
+    a verdict depends on which these are: then both sides of a pair have the same ones."""
+    if response == row.response and not row.together:
         return Asking(row.item)
     item = row.item.model_copy(update={"response": response})
     return Asking(item if row.rates else _with_criteria(item, criteria))
@@ -259,7 +260,7 @@ def _without_content(row: AuditRow, ask: Ask, response: str, above: str) -> Iter
     criteria = [one for one in row.criteria if rewording.demands_something(one)]
     if not criteria and not row.rates:
         return
-    own, other = ask(Asking(row.item)), ask(_about(row, response, criteria))
+    own, other = ask(_about(row, row.response, criteria)), ask(_about(row, response, criteria))
     for id in _ids(row, criteria):
         judged = other.get(id)
         yield Effect("met", None if judged is None else judged.p, id)

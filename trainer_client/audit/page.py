@@ -55,9 +55,10 @@ def page(audit: Audit) -> str:
     """The whole page."""
     judge = audit.judge
     toy = ", a toy: believe none of its verdicts" if judge.toy else ""
+    mode = judge.mode if judge.batch is None else f"{judge.mode}, all criteria in one document"
     return document(
         f"Audit of {Path(judge.model).name}",
-        f"Mode {judge.mode}, layout {judge.layout}, engine {judge.engine}, fingerprint {judge.fingerprint}{toy}.",
+        f"Mode {mode}, layout {judge.layout}, engine {judge.engine}, fingerprint {judge.fingerprint}{toy}.",
         tiles=_tiles(audit),
         sections=(*(_check(audit, one) for one in audit.findings), section("How to read this", "", _facts(audit))),
         styles=_STYLES,

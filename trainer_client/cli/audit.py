@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
     add("--mode", default="verdict", choices=get_args(wire.Mode), help="judging mode (%(default)s)")
     add("--layout", default="rubricd", choices=get_args(wire.Layout), help="prompt layout (%(default)s)")
+    batches = "mode reasoned: one criterion a document (one), or all of a response (all)"
+    add("--batch", choices=("one", "all"), help=batches)
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add(
         "--against",
@@ -74,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if args.pairwise:
         return audit_pairs.run(args)
     try:
+        if args.batch is not None and args.mode != "reasoned":
+            raise DataError("--batch is about --mode reasoned: name that mode, or leave it out")
         out = _out(args)
         chosen = _rows(args)
         out.mkdir(parents=True, exist_ok=True)
@@ -112,7 +116,8 @@ def _rows(args: argparse.Namespace) -> Rows:
     bare = next((place for place, item in enumerate(items) if item.rubric is None), None)
     if bare is not None and args.mode != "likert":
         raise DataError(f"{name}, item {bare} (the first is 0): no `rubric`; mode `{args.mode}` needs one")
-    chosen = audit_rows(items, args.rows, rates=args.mode in _RATING_MODES, rivals=pairs)
+    rates, together = args.mode in _RATING_MODES, args.batch == "all"
+    chosen = audit_rows(items, args.rows, rates=rates, together=together, rivals=pairs)
     if not chosen.rows:
         why = ", ".join(f"{count} {reason}" for reason, count in chosen.left_out.items())
         raise DataError(f"{name}: holds no row that can be audited ({why or 'it is empty'})")
@@ -125,12 +130,13 @@ async def _audited(args: argparse.Namespace, chosen: Rows, out: Path) -> Audit:
         info = await client.judge(args.judge)
         client.batch_items = min(client.batch_items, info.limits.max_items)
         client.batch_bytes = max(1, min(client.batch_bytes, info.limits.max_body_bytes - _ENVELOPE_BYTES))
-        judge = _judge(info, args.mode, args.layout)
+        judge = _judge(info, args)
         askings = list(askings_of(checks_in(judge.mode), chosen.rows).values())
         options = {
             "mode": args.mode,
             "layout": args.layout,
             "expect_judge": judge.fingerprint,
+            **({} if judge.batch is None else {"batch": judge.batch}),
             **judge_option(args.judge),
         }
         answers = await _collected(args, client, askings, options, out)
@@ -139,13 +145,15 @@ async def _audited(args: argparse.Namespace, chosen: Rows, out: Path) -> Audit:
     return audit(judge, chosen, answers.by_key, answers.missing)
 
 
-def _judge(info: wire.JudgeInfo, mode: str, layout: str) -> wire.Judge:
+def _judge(info: wire.JudgeInfo, args: argparse.Namespace) -> wire.Judge:
+    batch = "all" if args.batch == "all" else None
     for judge in info.judges:
-        if (judge.mode, judge.layout) == (mode, layout):
+        if (judge.mode, judge.layout, judge.batch) == (args.mode, args.layout, batch):
             return judge
     raise DataError(
-        f"this judge offers the modes {', '.join(info.modes)} and the layouts {', '.join(info.layouts)}, not {mode} "
-        f"in {layout}; choose another --mode or --layout"
+        f"this judge offers the modes {', '.join(info.modes)} and the layouts {', '.join(info.layouts)}, not "
+        f"{args.mode} in {args.layout}{'' if batch is None else ' with all criteria in one document'}; choose another "
+        "--mode, --layout or --batch"
     )
 
 

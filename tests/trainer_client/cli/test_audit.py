@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from testkit.scripted_judge import Service, answered, problem, scores, served
+from testkit.scripted_judge import FINGERPRINT, Service, answered, problem, scores, served
 from tests.trainer_client.audit import judges
 from trainer_client import wire
 from trainer_client.audit.askings import Asking
@@ -110,3 +110,39 @@ def test_a_file_without_rows_to_audit_is_refused_before_anything_is_asked(
 def test_a_judge_that_refuses_everything_is_an_error(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _audit(file, Service(lambda body: problem("invalid_request", 422))) == 2
     assert "about invalid_request" in capsys.readouterr().err
+
+
+def test_all_criteria_in_one_document_are_audited_as_the_judge_that_they_are(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its own fingerprint, and both sides of each pair under the same criteria, on which a verdict depends."""
+    service = _service(judges.right)
+    service.info = {"judges": [*map(_reasoned, (None, "all"))], "modes": ["reasoned"]}
+    assert _audit(file, service, "--mode", "reasoned", "--batch", "all") == 0
+    assert {(body["batch"], body["expect_judge"]) for body in service.bodies} == {("all", FINGERPRINT)}
+    own = {one.prompt: one.response for one in judges.items()}
+    asked = [
+        (item["prompt"], item["response"], tuple(one["id"] for one in item["rubric"]["criteria"]))
+        for body in service.bodies
+        for item in body["items"]
+    ]
+    empty = [(prompt, ids) for prompt, response, ids in asked if response == ""]
+    assert len(empty) == len(own) and {len(ids) for _, ids in empty} == {5}, "a fault is not wanted of an empty answer"
+    assert all((prompt, own[prompt], ids) in asked for prompt, ids in empty)
+    assert "all criteria in one document" in (file.with_name("rows.audit") / "report.html").read_text()
+    capsys.readouterr()
+    assert _audit(file, service, "--batch", "all") == 2
+    assert "--batch is about --mode reasoned" in capsys.readouterr().err
+
+
+def test_one_document_for_each_criterion_is_not_taken_for_one_for_all(file: Path) -> None:
+    """Whatever the order is in which a service lists its judges."""
+    service = _service(judges.right)
+    service.info = {"judges": [*map(_reasoned, ("all", None))], "modes": ["reasoned"]}
+    assert _audit(file, service, "--mode", "reasoned") == 0
+    assert {(body.get("batch"), body["expect_judge"]) for body in service.bodies} == {(None, FINGERPRINT)}
+
+
+def _reasoned(batch: str | None) -> dict[str, Any]:
+    names = {"model": "fake", "revision": "r", "engine": "fake", "mode": "reasoned", "layout": "rubricd"}
+    return {**names, "batch": batch, "fingerprint": FINGERPRINT}
