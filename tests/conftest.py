@@ -40,6 +40,8 @@ NEEDS = {
     "browser": (
         "e2e/test_pages_look.py",
         "e2e/test_playground.py",
+        "e2e/test_playground_drawn.py",
+        "e2e/test_playground_kept.py",
         "e2e/test_playground_states.py",
         "testkit/test_browser.py",
         "tools/test_docs_site.py",

@@ -72,6 +72,8 @@ def test_a_group_has_its_mean_its_spread_and_its_advantages(page: Page) -> None:
     mean = sum(rewards) / 4
     std = (sum((reward - mean) ** 2 for reward in rewards) / 3) ** 0.5
     advantages = [float(text.replace("−", "-")) for text in shown]
+    names = page.locator("svg.spread text").all_text_contents()
+    assert sorted("".join(names).replace(" ", "")) == ["A", "B", "C", "D"], "each reward has its name on the axis"
     assert advantages == pytest.approx([(reward - mean) / (std + 1e-4) for reward in rewards], abs=0.01)
     assert f"standard deviation {std:.3f}"[:-1] in page.inner_text("#group-said")
     assert page.locator(".group tr.flips").count() >= 1

@@ -1,44 +1,50 @@
 // Draws shares, bounds and probabilities as SVG. Whatever is drawn is also said in words beside it.
+//
+// Places along a drawing are shares of its width, and all else is in pixels: so nothing is stretched, whatever the width.
 import { el, svg } from "shared/dom.js";
 
-const WIDE = 200;
+const EDGE = 2; // percent left free at both ends, for marks
 
 export function scaleOf(ends) {
   const low = Math.min(0, ...ends), high = Math.max(1, ...ends);
-  return value => ((value - low) / (high - low)) * (WIDE - 8) + 4;
+  return value => EDGE + ((value - low) / (high - low)) * (100 - 2 * EDGE);
 }
 
-const frame = (height, kind, ...inner) => svg("svg", { viewBox: `0 0 ${WIDE} ${height}`, preserveAspectRatio: "none", class: kind, "aria-hidden": "true" }, ...inner);
-const line = (x, height, kind) => svg("line", { x1: x, x2: x, y1: 0, y2: height, class: kind, "vector-effect": "non-scaling-stroke" });
-const bar = (from, to, y, height, kind) => svg("rect", { x: Math.min(from, to), width: Math.max(Math.abs(to - from), 1), y, height, class: kind });
+const percentAt = at => `${Math.round(at * 1000) / 1000}%`;
+const frame = (height, kind, ...inner) => svg("svg", { class: kind, height, "aria-hidden": "true" }, ...inner);
+const line = (at, from, to, kind) => svg("line", { x1: percentAt(at), x2: percentAt(at), y1: from, y2: to, class: kind });
+const bar = (from, to, y, height, kind) => svg("rect", { x: percentAt(Math.min(from, to)), width: percentAt(Math.abs(to - from)), y, height, class: kind });
+const tick = (at, y, height, kind, ...inner) => svg("rect", { x: percentAt(at), width: 3, y, height, transform: "translate(-1.5 0)", class: kind }, ...inner);
 
-// One row of the waterfall; the lines join it to the rows above and below.
+// One row of the waterfall; the lines join it to the rows above and below, however high this one is.
 export function stepBar(step, at) {
-  const ends = step.to === undefined ? [bar(at(step.low), at(step.high), 6, 12, "unjudged"), line(at(step.from), 24, "join")]
-    : [bar(at(step.from), at(step.to), 6, 12, step.total ? "total" : step.to < step.from ? "loss" : step.to > step.from ? "gain" : "still"),
-      !step.first && svg("line", { x1: at(step.from), x2: at(step.from), y1: 0, y2: 6, class: "join", "vector-effect": "non-scaling-stroke" }),
-      !step.total && svg("line", { x1: at(step.to), x2: at(step.to), y1: 18, y2: 24, class: "join", "vector-effect": "non-scaling-stroke" })];
-  return frame(24, "steps", line(at(0), 24, "zero"), ...ends.filter(Boolean));
+  const ends = step.to === undefined ? [bar(at(step.low), at(step.high), 12, 12, "unjudged"), line(at(step.from), 0, "100%", "join")]
+    : step.to === step.from ? [line(at(step.from), step.first ? 12 : 0, "100%", "join"), tick(at(step.from), 12, 12, "still")]
+    : [bar(at(step.from), at(step.to), 12, 12, step.total ? "total" : step.to < step.from ? "loss" : "gain"),
+      !step.first && line(at(step.from), 0, 12, "join"),
+      !step.total && line(at(step.to), 24, "100%", "join")];
+  return frame("100%", "steps", line(at(0), 0, "100%", "zero"), ...ends.filter(Boolean));
 }
 
 // The reward on its axis, in the band of what it could have been.
 export function rewardAxis(score, bounds) {
   const [low, high] = bounds ?? [score ?? 0, score ?? 0];
   const at = scaleOf([low, high, score ?? low]);
-  return frame(22, "axis", svg("rect", { x: 4, width: WIDE - 8, y: 9, height: 4, class: "track" }), low !== high && bar(at(low), at(high), 7, 8, "band"),
-    line(at(0), 22, "zero"), line(at(1), 22, "zero"), score !== null && bar(at(score) - 1.2, at(score) + 1.2, 2, 18, "mark"));
+  return frame(22, "axis", bar(EDGE, 100 - EDGE, 9, 4, "track"), low !== high && bar(at(low), at(high), 7, 8, "band"),
+    line(at(0), 2, 20, "zero"), line(at(1), 2, 20, "zero"), score !== null && tick(at(score), 2, 18, "mark"));
 }
 
 export function probability(p, raw, threshold) {
   if (p === null && raw === null) return el("span", { class: "soft", text: "–" });
-  const at = value => value * WIDE;
-  return frame(12, "probability", svg("rect", { x: 0, width: WIDE, y: 3, height: 6, class: "track" }), bar(0, at(p ?? raw), 3, 6, "fill"),
-    raw !== null && p !== null && Math.abs(raw - p) > 1e-9 && bar(at(raw) - 1, at(raw) + 1, 0, 12, "raw"), threshold !== null && line(at(threshold), 12, "zero"));
+  return frame(12, "probability", bar(0, 100, 3, 6, "track"), bar(0, 100 * (p ?? raw), 3, 6, "fill"),
+    raw !== null && p !== null && Math.abs(raw - p) > 1e-9 && tick(100 * raw, 0, 12, "raw"), threshold !== null && line(100 * threshold, 0, 12, "zero"));
 }
 
+// The rewards of a group, each with its name under it, about their mean.
 export function spread(scores, mean, std, names) {
-  const there = scores.filter(score => score !== null);
-  const at = scaleOf([...there, mean - (std ?? 0), mean + (std ?? 0)]);
-  return frame(26, "axis spread", svg("rect", { x: 4, width: WIDE - 8, y: 12, height: 3, class: "track" }), std !== null && bar(at(mean - std), at(mean + std), 9, 9, "band"), line(at(mean), 26, "join"),
-    ...scores.map((score, index) => score !== null && svg("rect", { x: at(score) - 1, width: 2, y: 4, height: 19, class: "mark" }, svg("title", { text: names[index] }))).filter(Boolean));
+  const there = scores.filter(score => score !== null), at = scaleOf([...there, mean - (std ?? 0), mean + (std ?? 0)]);
+  const equal = new Map();
+  scores.forEach((score, index) => { if (score !== null) equal.set(score, [...(equal.get(score) ?? []), names[index]]); });
+  return frame(44, "axis spread", bar(EDGE, 100 - EDGE, 12, 3, "track"), std !== null && bar(at(mean - std), at(mean + std), 9, 9, "band"), line(at(mean), 2, 25, "join"),
+    ...[...equal].flatMap(([score, same]) => [tick(at(score), 4, 19, "mark"), svg("text", { x: percentAt(at(score)), y: 38, "text-anchor": "middle", text: same.length > 4 ? `${same.length} of them` : same.join(" ") })]));
 }

@@ -17,3 +17,5 @@ export const EXAMPLES = [
     responses: ["x is 5.", "Let us take 6 from both sides. What is left on the right side?"],
     rubric: [c(4, "Gives a hint for the next step."), c(2, "Asks the user a question."), c(-6, "Gives the final answer away.")] },
 ];
+
+export const EMPTY = { name: "Nothing: an empty page" };

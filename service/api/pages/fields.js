@@ -11,6 +11,8 @@ export function later(ms, work) {
   return (...given) => { clearTimeout(timer); timer = setTimeout(() => work(...given), ms); };
 }
 
+export const markWrong = (field, wrong) => (wrong ? field.setAttribute("aria-invalid", "true") : field.removeAttribute("aria-invalid"));
+
 // A text in its own direction that grows with what is written: by the style where the browser can, else by hand.
 export function area(attributes) {
   const one = el("textarea", { rows: 2, dir: "auto", spellcheck: "true", ...attributes });

@@ -1,6 +1,7 @@
 // What a criterion asks for: met or not met by the judge or a rule, one of levels or choices, or a value to extract.
 import { el } from "shared/dom.js";
 import { plural } from "shared/writing.js";
+import { markWrong } from "./fields.js";
 import { allRules, ruleFields } from "./rules.js";
 
 const KINDS = { met: "met or not met", levels: "one of levels, in order", choices: "one of choices, without an order", extract: "a value that the judge extracts" };
@@ -53,7 +54,7 @@ function optionFields(row, kind, name, changed) {
     const { options, wrong } = optionsIn(event.target.value);
     row[kind] = options;
     hint.textContent = wrong ? `Line ${wrong} has no value in front, such as 0.5: … so it is not used.` : "";
-    event.target.toggleAttribute("aria-invalid", wrong !== null);
+    markWrong(event.target, wrong !== null);
     changed();
   } });
   return el("div", {}, el("label", { for: id, text: `${kind === "levels" ? "Levels" : "Choices"}, one a line: the share of the points, 0 to 1, then what is true at it` }), field, hint);

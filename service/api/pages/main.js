@@ -1,16 +1,20 @@
 // The playground: joins what is written, the service and what is shown.
 import { $, el } from "shared/dom.js";
+import { whole } from "shared/writing.js";
 import { later, wait } from "./fields.js";
 import { drawConversation, drawResponses, letter } from "./editor.js";
-import { EXAMPLES } from "./examples.js";
+import { EMPTY, EXAMPLES } from "./examples.js";
 import { groupOf, pairOf } from "./group.js";
+import { known } from "./kept.js";
+import { fragmentOf, inFragment, isLink } from "./links.js";
 import { bodyOf, drawOptions, wayOf } from "./options.js";
 import { headline, ratingOf, spentOf, warningsOf, whyOf } from "./result.js";
-import { drawRubric, filled, lintLater, listenForPastes } from "./rubric.js";
+import { drawRubric, filled, lintLater, listenForPastes, wrongAt } from "./rubric.js";
 import { askJson, followJudge, score, withAddedLayouts } from "./service.js";
 import { snippets } from "./snippets.js";
-import { fragment, load, ofFragment, remember, remembered, save, saved, state } from "./state.js";
+import { keepBefore, keptBefore, load, plainState, remember, remembered, save, saved, state } from "./state.js";
 
+const LONG_LINK = 8000, MOST_OF_LINK = 1_000_000; // Firefox opens no longer one
 let info = null, running = null, shown = null;
 const others = new Map();
 
@@ -24,15 +28,53 @@ function infoOf(name) {
   return others.get(name) ?? info;
 }
 
-const changed = () => { saveLater(); lintLater(); drawCode(); };
-const saveLater = later(250, save);
+// What nobody has changed is not saved: another tab may have written since.
+let unsaved = false;
+const changed = () => { unsaved = true; saveLater(); lintLater(); drawCode(); };
+const saveLater = later(250, saveNow);
+
+function saveNow() {
+  if (!unsaved) return;
+  unsaved = !save();
+  if (unsaved) tell("This browser does not keep what stands here: it has no room for it, or forbids it. Copy the JSON before you leave the page.");
+}
+
+function tell(text) {
+  $("told").hidden = !text;
+  $("told").textContent = text;
+}
 
 function drawAll() {
   drawConversation(changed);
   drawResponses(changed);
   drawRubric(changed);
   drawWays();
+  lintLater();
+  drawCode();
+}
+
+// Whether nothing stands here but an example, or nothing at all.
+function untouched() {
+  const written = ({ options, second, ...rest }) => JSON.stringify(known(rest));
+  return [...EXAMPLES, EMPTY].some(one => written(one) === written(plainState()));
+}
+
+// Puts something else in the place of what a person wrote, which can be brought back.
+function replaceBy(found) {
+  if (!untouched()) keepBefore(plainState());
+  load(found);
+  tell("");
+  drawAll();
   changed();
+  $("restore").hidden = !keptBefore();
+}
+
+async function takeLink() {
+  if (!isLink(location.hash)) return null;
+  const found = known(await inFragment(location.hash));
+  history.replaceState(null, "", location.pathname);
+  if (!found) tell("This link was cut or is damaged, so nothing was taken from it. Ask for it again, or for the JSON.");
+  return found;
 }
 
 function drawWays() {
@@ -70,7 +112,7 @@ const follow = () => followJudge(showJudge, noJudge);
 async function run() {
   if (running) return;
   const problem = whatIsMissing();
-  if (problem) return refuse({ message: problem, places: [] });
+  if (problem) { refuse({ message: problem, places: [] }); return lookAtAnswer(); }
   running = new AbortController();
   busy(true);
   const started = performance.now(), ways = state.second ? [state.options, state.second] : [state.options];
@@ -83,7 +125,6 @@ async function run() {
     const answers = await Promise.all(asked.map(one => score(one.body, { signal: running.signal, arrived: () => progress(++there, of, performance.now() - started) })));
     shown = { asked, answers, chosen: 0, ms: performance.now() - started };
     show();
-    if (matchMedia("(max-width: 900px)").matches) $("answer").scrollIntoView();
   } catch (error) {
     if (error.name === "AbortError") $("answer").replaceChildren(el("p", { class: "soft", text: "Stopped. The service was told, and judges this no further." }));
     else { running.abort(); refuse(error); }
@@ -91,13 +132,20 @@ async function run() {
     clearInterval(tick);
     running = null;
     busy(false);
+    lookAtAnswer();
   }
+}
+
+// On a phone the answer, and a refusal too, stands far below the button.
+function lookAtAnswer() {
+  if (matchMedia("(max-width: 900px)").matches && document.activeElement !== $("key")) $("answer").scrollIntoView();
 }
 
 function whatIsMissing() {
   if (!state.turns.some(turn => turn.content.trim())) return "The conversation is empty: write what the user said.";
   if (!filled().length && ![state.options, state.second].filter(Boolean).every(one => one.mode === "likert")) return "The rubric is empty: write a criterion, or paste a rubric.";
-  return null;
+  const pointless = filled().find(row => row.points === null);
+  return pointless ? `Criterion ${state.rubric.indexOf(pointless) + 1} has no points: write a number beside it.` : null;
 }
 
 function busy(is) {
@@ -116,7 +164,7 @@ async function refuse(error) {
   if (error.kind === "key" || error.kind === "away" || error.kind === "loading") noJudge(error);
   const again = el("button", { type: "button", text: "Try again", onclick: run });
   const notice = el("div", { class: "notice error refusal", role: "alert" }, el("p", { text: error.message }),
-    error.places?.length > 0 && el("ul", {}, ...error.places.map(text => el("li", { text }))), error.kind && el("p", { class: "row" }, again));
+    error.places?.length > 0 && el("ul", {}, ...error.places.map(place => el("li", { text: wrongAt(place) }))), error.kind && el("p", { class: "row" }, again));
   $("answer").replaceChildren(notice);
   if (error.kind === "key") $("key").focus();
   if (error.kind === "away" || error.kind === "loading") follow();
@@ -132,15 +180,15 @@ async function refuse(error) {
 function show() {
   const { asked, answers, chosen, ms } = shown, [answer] = answers, [way] = asked;
   const result = answer.results[chosen], several = answer.results.length > 1;
-  const whole = ["implicit", "likert"].includes(answer.judge.mode);
+  const rated = ["implicit", "likert"].includes(answer.judge.mode);
   const choose = index => { shown.chosen = index; show(); $("why-title").focus(); };
   $("answer").replaceChildren(...[
-    several && groupOf(answer.results, whole ? [] : way.rubric, chosen, choose),
+    several && groupOf(answer.results, rated ? [] : way.rubric, chosen, choose),
     el("h2", { id: "why-title", tabindex: -1, text: several ? `Why response ${letter(chosen)} has this reward` : "The reward, and why" }),
     headline(result),
     warningsOf(result),
-    answers.length > 1 && pairOf(result, answers[1].results[chosen], asked.map((one, index) => wayOf({ judge: answers[index].judge.name, ...one.options })), whole ? [] : way.rubric),
-    whole ? ratingOf(result) : whyOf(result, { ...way, response: way.responses[chosen] }, infoOf(way.options.judge)),
+    answers.length > 1 && pairOf(result, answers[1].results[chosen], asked.map((one, index) => wayOf({ judge: answers[index].judge.name, ...one.options })), rated ? [] : way.rubric),
+    rated ? ratingOf(result) : whyOf(result, { ...way, response: way.responses[chosen] }, infoOf(way.options.judge)),
     spentOf(answer, ms),
   ].filter(Boolean));
   drawCode();
@@ -159,35 +207,41 @@ function drawCode() {
 
 async function copy(text, button) {
   const before = button.dataset.name ??= button.textContent;
+  let copied = true;
   try { await navigator.clipboard.writeText(text); } catch {
     const box = el("textarea", { value: text, "aria-hidden": "true" });
     document.body.append(box);
     box.select();
-    document.execCommand("copy");
+    copied = document.execCommand("copy");
     box.remove();
+    button.focus();
   }
-  button.textContent = "Copied";
+  button.textContent = copied ? "Copied" : "Not copied: this browser forbids it";
   await wait(1500);
   button.textContent = before;
 }
 
+async function copyLink(event) {
+  const link = new URL(await fragmentOf(plainState()), location.href).href, long = `A link to this has ${whole(link.length)} characters`;
+  if (link.length > MOST_OF_LINK) return tell(`${long}, more than browsers open. Nothing was copied. Send the JSON instead.`);
+  tell(link.length > LONG_LINK ? `${long}. Programs for chat and mail often cut such a link, and a cut one is refused.` : "");
+  return copy(link, event.target);
+}
+
 // The start.
 
-async function start() {
-  $("examples").replaceChildren(el("option", { value: "", text: "Load an example…" }), ...EXAMPLES.map((one, index) => el("option", { value: index, text: one.name })));
+function start() {
+  $("examples").replaceChildren(el("option", { value: "", text: "Load an example…" }), ...[...EXAMPLES, EMPTY].map((one, index) => el("option", { value: index, text: one.name })));
   $("examples").onchange = event => {
     if (event.target.value === "") return;
     const { judge } = state.options;
-    load(structuredClone(EXAMPLES[Number(event.target.value)]));
-    if (judge) state.options.judge = judge;
+    const chosen = known([...EXAMPLES, EMPTY][Number(event.target.value)]);
+    replaceBy({ ...chosen, options: { ...chosen.options, ...(judge && { judge }) } });
     event.target.value = "";
-    drawAll();
   };
-  const before = saved(), linked = await ofFragment(location.hash);
-  load(linked ?? before ?? structuredClone(EXAMPLES[0]));
-  if (linked) history.replaceState(null, "", location.pathname);
-  $("restore").hidden = !(linked && before);
-  $("restore").onclick = () => { load(before); drawAll(); $("restore").hidden = true; };
+  load(saved() ?? known(EXAMPLES[0]));
+  $("restore").hidden = !keptBefore();
+  $("restore").onclick = () => replaceBy(keptBefore());
   const key = remembered();
   if (key) { $("key").value = key; $("keep-key").checked = true; $("key-card").hidden = false; }
   const keyChanged = () => { remember($("keep-key").checked ? $("key").value.trim() : ""); follow(); };
@@ -196,18 +250,20 @@ async function start() {
   $("form").addEventListener("submit", event => { event.preventDefault(); run(); });
   $("stop").onclick = () => running?.abort();
   $("compare").onclick = () => { state.second = state.second ? null : { ...structuredClone(state.options) }; drawWays(); changed(); if (state.second) $("second").querySelector("select").focus(); };
-  $("share").onclick = async event => copy(new URL(await fragment(), location.href).href, event.target);
+  $("share").onclick = copyLink;
   $("copy").onclick = event => copy($("snippet").textContent, event.target);
   $("code").addEventListener("toggle", drawCode);
   addEventListener("keydown", event => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); }
     if (event.key === "Escape") running?.abort();
   });
-  addEventListener("hashchange", async () => { const found = await ofFragment(location.hash); if (found) { load(found); history.replaceState(null, "", location.pathname); drawAll(); } });
-  addEventListener("pagehide", save);
-  listenForPastes(drawAll);
+  const linked = async () => { const found = await takeLink(); if (found) replaceBy(found); };
+  addEventListener("hashchange", linked);
+  addEventListener("pagehide", saveNow);
+  listenForPastes(replaceBy);
   drawAll();
   follow();
+  linked();
 }
 
 start();

@@ -1,6 +1,6 @@
 // Shows why a response got its score: the reward in its bounds, and each criterion with its share of it.
 import { el } from "shared/dom.js";
-import { fixed, number, plural, short, signed } from "shared/writing.js";
+import { fixed, number, plural, short, signed, signedFixed } from "shared/writing.js";
 import { probability, rewardAxis, scaleOf, stepBar } from "./drawing.js";
 import { extractedText, levelRows, memberRows, STATUS } from "./evidence.js";
 import { AGGREGATIONS, aggregationName, bodyOf } from "./options.js";
@@ -42,21 +42,31 @@ export function whyOf(result, asked, info) {
   const name = aggregationName(options);
   const rows = result.criteria.map((verdict, index) => whyRow(verdict, rubric[index], shares?.steps[index], at, { threshold, asked, info, index, first: shares?.steps.findIndex(Boolean) === index }));
   const last = shares && [
-    shares.rest && stepRow("Clipping and corrections", { from: shares.sum, to: shares.sum + shares.rest }, at, signed(shares.rest)),
+    shares.rest && stepRow("Clipping and corrections", { from: shares.sum, to: shares.sum + shares.rest }, at, shareText(shares.rest)),
     result.score !== null && stepRow("Reward", { from: 0, to: result.score, total: true, first: true }, at, fixed(result.score))].filter(Boolean);
   return el("div", { class: "why" },
     el("p", { class: "hint", text: `${name}: ${AGGREGATIONS[name]}.${shares ? "" : " It is no sum, so criteria have no shares of it."}` }),
-    el("ul", { class: "steps-list" }, el("li", { class: "step heads small soft", "aria-hidden": "true" }, el("span", { text: "Criterion" }), el("span", { text: "P(met)" }), el("span", { text: shares ? "Share of the reward" : "" })), ...rows, ...(last || [])));
+    el("ul", { class: "steps-list" }, el("li", { class: "step heads small soft", "aria-hidden": "true" }, el("span", { text: "Criterion" }), el("span", { text: "P(met)" }), el("span", { text: shares ? "Share of the reward" : "" })), ...rows, ...(last || [])),
+    marksSaid(result, threshold));
+}
+
+// What the marks on the bars of P(met) are, where there are any.
+function marksSaid(result, threshold) {
+  const there = result.criteria.filter(one => typeof (one.p ?? one.p_raw) === "number");
+  const moved = there.some(one => typeof one.p === "number" && typeof one.p_raw === "number" && Math.abs(one.p - one.p_raw) > 5e-4);
+  return there.length > 0 && el("p", { class: "hint marks-said", text: `P(met) is the judge's probability that the criterion is met. The thin line is the threshold, ${number(threshold)}.${moved ? " The thick mark is the raw P(met), before it was calibrated." : ""}` });
 }
 
 function stepRow(text, step, at, said) {
-  return el("li", { class: `step last ${step.total ? "sum" : ""}` }, el("div", { class: "what" }, el("b", { text })), el("div", { class: "share" }, stepBar(step, at), el("span", { class: "n", text: said })));
+  return el("li", { class: `step last ${step.total ? "sum" : ""}` }, el("div", { class: "what" }, el("b", { text })), el("div", { class: "share" }, el("span", { class: "name" }), stepBar(step, at), el("span", { class: "n", text: said })));
 }
+
+const shareText = value => (Math.abs(value) < 5e-4 ? "0" : signedFixed(value));
 
 function whyRow(verdict, row, step, at, context) {
   const p = verdict.p ?? null, raw = verdict.p_raw ?? null;
-  const said = verdict.points === 0 ? "not counted" : !step ? "" : step.to === undefined ? `${signed(step.low - step.from)} to ${signed(step.high - step.from)}` : signed(step.to - step.from);
-  const facts = [verdict.source === "judge" ? "" : verdict.source, raw !== null && p !== null && Math.abs(p - raw) > 5e-4 && `raw ${number(raw)}`,
+  const said = verdict.points === 0 ? "not counted" : !step ? "" : step.to === undefined ? `${shareText(step.low - step.from)} to ${shareText(step.high - step.from)}` : shareText(step.to - step.from);
+  const facts = [verdict.source === "judge" ? "" : verdict.source, raw !== null && p !== null && Math.abs(p - raw) > 5e-4 && `raw ${fixed(raw)}`,
     typeof verdict.disagreement === "number" && !verdict.members && `two askings differ by ${number(verdict.disagreement)}`, typeof verdict.label_mass === "number" && verdict.label_mass < 0.9 && `label mass ${number(verdict.label_mass, 2)}`].filter(Boolean);
   const note = el("div", { class: "explanation", "aria-live": "polite" });
   if (verdict.explanation) note.append(el("p", { dir: "auto", text: verdict.explanation }));
@@ -67,8 +77,8 @@ function whyRow(verdict, row, step, at, context) {
         explainButton(verdict, row, note, context)),
       verdict.detail && el("p", { class: "small wait", text: verdict.detail }),
       extractedText(verdict), memberRows(verdict, context.threshold), levelRows(verdict, row), note),
-    el("div", { class: "p" }, el("span", { class: "unseen", text: "P(met)" }), probability(p, raw, context.threshold), el("span", { class: "n small", text: p === null && raw === null ? "" : (p ?? raw).toFixed(3) })),
-    el("div", { class: "share" }, step ? stepBar({ ...step, first: context.first }, at) : el("span"), el("span", { class: "n", text: said })));
+    el("div", { class: "p" }, el("span", { class: "name", text: "P(met)" }), probability(p, raw, context.threshold), el("span", { class: "n small", text: fixed(p ?? raw) })),
+    el("div", { class: "share" }, el("span", { class: "name", text: step ? "Share" : "" }), step ? stepBar({ ...step, first: context.first }, at) : el("span"), el("span", { class: "n", text: said })));
 }
 
 // Asks the judge for its reasons, about this criterion alone.

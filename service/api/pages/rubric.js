@@ -1,10 +1,11 @@
 // The rubric as rows to edit, what the lint says about them, and rubrics that are pasted.
 import { $, el } from "shared/dom.js";
 import { plural, short, signed } from "shared/writing.js";
-import { area, later } from "./fields.js";
+import { area, later, markWrong } from "./fields.js";
 import { kindFields, kindMarks } from "./kinds.js";
+import { criterionAt, placeInWords } from "./places.js";
 import { askJson } from "./service.js";
-import { criterion, state } from "./state.js";
+import { criterion, plainState, state } from "./state.js";
 
 const FIXED = ["duplicate_text", "category_prefix", "untidy_text", "tag_form"];
 const CATEGORIES = ["essential", "important", "optional", "pitfall"];
@@ -20,6 +21,8 @@ export function onWire({ key, open, ...row }) {
 }
 
 export const filled = () => state.rubric.filter(row => row.text.trim());
+// What is wrong at a place of a request that was refused.
+export const wrongAt = ({ loc, msg }) => `${placeInWords(loc, filled().map(row => state.rubric.indexOf(row)))}: ${msg}`;
 const draw = () => { drawRubric(onEdit); onEdit(); };
 const boxOf = row => $(`criterion-${row.key}`);
 
@@ -46,8 +49,8 @@ function remove(row, index) {
   boxOf(state.rubric[Math.max(0, index - 1)]).querySelector("textarea").focus();
 }
 
-// The points as they are counted: the polarity decides their sign.
-const worth = row => (row.polarity ? (row.polarity === "positive" ? 1 : -1) * Math.abs(row.points) : row.points);
+// The points as they are counted: the polarity decides their sign. Points that are not written count nothing.
+const worth = row => (row.points === null ? 0 : row.polarity ? (row.polarity === "positive" ? 1 : -1) * Math.abs(row.points) : row.points);
 
 function drawSum() {
   const rows = filled(), sum = keep => rows.map(worth).filter(keep).reduce((total, points) => total + points, 0);
@@ -57,10 +60,12 @@ function drawSum() {
 function rowOf(row, index) {
   const name = `c${row.key}`, at = `Criterion ${index + 1}`;
   const touched = () => { drawSum(); onEdit(); };
-  const points = el("input", { class: "points n", type: "number", step: "any", "aria-label": `${at}: points`, value: row.points, oninput: event => {
+  const points = el("input", { class: "points n", type: "number", step: "any", "aria-label": `${at}: points`, "aria-invalid": row.points === null && "true", value: row.points ?? "", oninput: event => {
     const value = event.target.valueAsNumber;
-    event.target.toggleAttribute("aria-invalid", !Number.isFinite(value));
-    if (Number.isFinite(value)) { row.points = value; paint(); touched(); }
+    markWrong(event.target, !Number.isFinite(value));
+    row.points = Number.isFinite(value) ? value : null;
+    paint();
+    touched();
   } });
   const box = el("div", { class: "criterion", id: `criterion-${row.key}`, role: "group", "aria-label": at },
     el("div", { class: "line" }, points,
@@ -112,8 +117,8 @@ export const lintLater = later(500, async () => {
     const ids = new Map(rows.map((row, index) => [row.id || String(index), row]));
     findings = answer.findings.map(one => ({ ...one, row: one.criterion === null ? null : ids.get(one.criterion) }));
   } catch (error) {
-    const place = error.places?.[0]?.match(/^rubric\.(?:criteria\.)?(\d+)/);
-    findings = error.kind === "refused" ? [{ code: "not_valid", severity: "error", why: error.places[0] ?? error.message, remedy: "", row: place ? rows[Number(place[1])] : null }] : [];
+    const place = error.places?.[0];
+    findings = error.kind === "refused" ? [{ code: "not_valid", severity: "error", why: place ? wrongAt(place) : error.message, remedy: "", row: place ? rows[criterionAt(place.loc)] ?? null : null }] : [];
   }
   showFindings();
 });
@@ -146,7 +151,7 @@ async function fix(only) {
   $("add-criterion").focus();
 }
 
-// A pasted rubric. The service reads it, with the readers that the commands have.
+// A pasted rubric. The service reads it, with the readers that the commands have. `replaced` is called with the whole.
 
 export function listenForPastes(replaced) {
   const box = $("paste-box"), text = $("paste-text"), said = $("paste-said");
@@ -156,17 +161,14 @@ export function listenForPastes(replaced) {
     try {
       const found = await askJson("v1/rubrics/read", { body: { text: text.value, ...(state.options.pitfalls && { pitfalls: state.options.pitfalls }) } });
       if (found.refused) throw new Error(`It was not read: ${found.refused}.`);
-      state.rubric = found.criteria.map(one => criterion({ tags: {}, ...one }));
-      if (found.prompt !== undefined) state.turns = typeof found.prompt === "string" ? [{ role: "user", content: found.prompt }] : found.prompt.map(({ role, content }) => ({ role, content }));
       const texts = (found.responses ?? []).filter(one => typeof one === "string");
-      if (texts.length) state.responses = texts;
-      if (found.reference) state.reference = found.reference;
+      const turns = typeof found.prompt === "string" ? [{ role: "user", content: found.prompt }] : found.prompt?.map(({ role, content }) => ({ role, content }));
+      replaced({ ...plainState(), rubric: found.criteria, ...(turns && { turns }), ...(texts.length && { responses: texts }), ...(found.reference && { reference: found.reference }) });
       said.textContent = [`Read ${plural(found.criteria.length, "criterion", "criteria")} as ${found.format}.`, ...(found.notes ?? []).map(note => `Note: ${note}.`)].join(" ");
       text.value = "";
-      replaced();
     } catch (error) {
       said.className = "small bad";
-      said.textContent = error.places?.[0] ?? error.message;
+      said.textContent = error.places?.length ? wrongAt(error.places[0]) : error.message;
     }
   };
 }

@@ -1,5 +1,6 @@
 // The rules that can decide a criterion, with the fields of each.
 import { el } from "shared/dom.js";
+import { markWrong } from "./fields.js";
 
 const RULES = {
   contains: { about: "contains a text", fields: { text: "text", ignore_case: "yes" } },
@@ -34,6 +35,9 @@ function ruleField(rule, id, field, kind, changed) {
   if (kind === "number") return labelled(el("input", { id, type: "number", min: 0, class: "points", value: has ?? "", oninput: event => put(event.target.value === "" ? undefined : Number(event.target.value)) }));
   if (kind === "text") return labelled(el("input", { id, dir: "auto", value: has ?? "", oninput: event => put(event.target.value) }), true);
   return labelled(el("textarea", { id, rows: 2, value: has ? JSON.stringify(has) : "", oninput: event => {
-    try { put(JSON.parse(event.target.value)); event.target.removeAttribute("aria-invalid"); } catch { event.target.setAttribute("aria-invalid", "true"); }
+    let schema; // what is no JSON is none, rather than the one before it
+    try { schema = JSON.parse(event.target.value); } catch { schema = undefined; }
+    put(schema);
+    markWrong(event.target, schema === undefined);
   } }), true);
 }

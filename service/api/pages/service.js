@@ -4,6 +4,7 @@ import { wait } from "./fields.js";
 import { partsOf } from "./streaming.js";
 
 class Refusal extends Error {
+  // `places` are those of the request that are wrong, as the contract names them: { loc, msg }.
   constructor(kind, title, { places = [], waits = null } = {}) {
     super(title);
     Object.assign(this, { kind, places, waits });
@@ -30,8 +31,8 @@ export const askJson = async (path, options) => (await ask(path, options)).json(
 
 async function refusal(answer) {
   const body = await answer.json().catch(() => null);
-  const title = body?.title ? `${body.title}: ${body.detail}` : `The service responded with status ${answer.status} and gave no reason.`;
-  const places = (body?.errors ?? []).map(one => `${one.loc.join(".")}: ${one.msg}`);
+  const places = body?.errors ?? [];
+  const title = !body?.title ? `The service responded with status ${answer.status} and gave no reason.` : places.length ? `${body.title}:` : `${body.title}: ${body.detail}`;
   const waits = Number(answer.headers.get("Retry-After")) || null;
   const loading = answer.status === 503 && /loading|restart|shutting|not working|does not answer/.test(body?.detail ?? "");
   const kind = answer.status === 401 ? "key" : loading ? "loading" : answer.status === 429 || answer.status === 503 ? "full" : "refused";

@@ -32,7 +32,7 @@ export function steps(result, rubric, options) {
     return step;
   });
   const rest = result.score === null ? 0 : result.score - at;
-  return { steps: found, from: share.from, sum: at, rest: Math.abs(rest) > 1e-6 ? rest : 0 };
+  return { steps: found, from: share.from, sum: at, rest: Math.abs(rest) >= 5e-4 ? rest : 0 };
 }
 
 function shareOf(name, rows, options) {
