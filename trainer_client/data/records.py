@@ -5,9 +5,12 @@ Guarantees: an error of a row says what is there and what to write; the caller a
 
 import json
 import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from trainer_client import wire
+from trainer_client.errors import DataError
 
 Raw = dict[str, Any]
 """A row as its file holds it."""
@@ -43,6 +46,12 @@ def decoded_if_json(value: Any) -> Any:
         return wire.read_json(value)
     except wire.JsonFault:
         return value
+
+
+def check_names(file: str, names: Sequence[str]) -> None:
+    """Raises DataError for a column that is there twice: a row would have the last one, whichever was meant."""
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise DataError(f"{file}: has two columns `{twice}`; rename one of them, or leave it out")
 
 
 def place(*parts: str | int) -> str:

@@ -100,7 +100,7 @@ def _problem(error: Any, path: list[str | int], value: Any) -> str:
         case "missing":
             return f"is missing; give {wanted}"
         case "extra_forbidden":
-            near = get_close_matches(str(last), _KNOWN, n=1, cutoff=0.7)
+            near = get_close_matches(str(last), [name for name in _KNOWN if name != last], n=1, cutoff=0.7)
             return f"is not known here; did you mean `{near[0]}`?" if near else "is not known here; leave it out"
         case "value_error":
             return str(context["error"])

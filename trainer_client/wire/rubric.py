@@ -44,6 +44,8 @@ Category = Literal["essential", "important", "optional", "pitfall"]
 CATEGORIES: tuple[Category, ...] = ("essential", "important", "optional", "pitfall")
 # "Essential Criteria: …" as RaR's rows begin, and the misspellings that its released rows hold.
 _PREFIX = re.compile(r"^\s*([A-Za-z]{5,12})\s+crit[a-z]{2,8}\s*[:\-\u2013]\s*", re.IGNORECASE)
+# "Pitfall: …", "**Pitfalls** - …": what calls itself a pitfall without that prefix.
+_CALLED_PITFALL = re.compile(r"^\W{0,8}pitfalls?(?:\s+crit[a-z]{2,8})?\W{0,4}?[:\-\u2013\]]\W{0,4}?\s", re.IGNORECASE)
 TEXT_NAMES = ("text", "criterion", "description")
 POINTS_NAMES = ("points", "weight")
 """Names that a criterion's text and points may have; the first is the contract's own."""
@@ -180,9 +182,12 @@ class Criterion(Strict):
 
     @property
     def is_unsigned_pitfall(self) -> bool:
-        """Whether it is a pitfall with negative points and no `polarity`: neither says what meeting it means."""
+        """Whether it is a pitfall, or its text calls it one, with negative points and no `polarity`: neither says what
+        meeting it means."""
         if self.points >= 0 or self.polarity is not None:
             return False
+        if _CALLED_PITFALL.match(self.text):
+            return True
         # Few texts begin so; the others need no closer look.
         likely = "category" in self.tags or self.text.lstrip()[:1] in ("p", "P")
         return likely and self.category == "pitfall"

@@ -1,6 +1,7 @@
 """Reads rows of parquet files and of Hugging Face datasets on disk. It needs pyarrow.
 
-Guarantees: batches are read as the caller takes them, and only the columns that are asked for. Nulls are left out.
+Guarantees: batches are read as the caller takes them, and only the columns that are asked for, each of which is there
+once. Nulls are left out.
 """
 
 from collections.abc import Collection, Generator
@@ -23,7 +24,7 @@ def parquet(path: Path, columns: Columns) -> Generator[tuple[str, Any]]:
 
     try:
         with ParquetFile(path) as file:
-            batches = file.iter_batches(batch_size=_BATCH, columns=_chosen(file.schema_arrow.names, columns))
+            batches = file.iter_batches(batch_size=_BATCH, columns=_chosen(path, file.schema_arrow.names, columns))
             yield from _rows(path, batches)
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}") from None
@@ -36,14 +37,16 @@ def arrow(path: Path, columns: Columns) -> Generator[tuple[str, Any]]:
 
     try:
         with memory_map(str(path)) as file, ipc.open_stream(file) as stream:
-            chosen = _chosen(stream.schema.names, columns)
+            chosen = _chosen(path, stream.schema.names, columns)
             yield from _rows(path, (batch.select(chosen) for batch in stream))
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: not readable as an Arrow stream: {error}") from None
 
 
-def _chosen(names: list[str], columns: Columns) -> list[str]:
-    return [name for name in names if columns is None or name in columns]
+def _chosen(path: Path, names: list[str], columns: Columns) -> list[str]:
+    chosen = [name for name in names if columns is None or name in columns]
+    records.check_names(str(path), chosen)
+    return chosen
 
 
 def _rows(path: Path, batches: Any) -> Generator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer_client import wire
-from trainer_client.data.records import Raw, decoded, decoded_if_json, mapping
+from trainer_client.data.records import Raw, RowError, decoded, decoded_if_json, mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,22 @@ def _turn(turn: Raw) -> Raw:
 def rubric(value: Any, column: str) -> Any:
     """The rubric as the contract takes it, also where it stands in the column as JSON text."""
     value = decoded(value, column)
+    _check_is_no_table(value, column)
     criteria = value.get("criteria") if isinstance(value, dict) else value
     if not isinstance(criteria, list):
         return value
     criteria = [_criterion(one) for one in criteria]
     return {**value, "criteria": criteria} if isinstance(value, dict) else criteria
+
+
+def _check_is_no_table(value: Any, column: str) -> None:
+    """Raises RowError for columns of criteria, as `datasets` makes them of a list of objects in a `Sequence`."""
+    for name in ("text", "criterion", "description"):
+        if isinstance(value, dict) and isinstance(value.get(name), list):
+            raise RowError(
+                f"`{column}` holds a list of each field, as `Sequence` of the datasets library makes it; write a list "
+                "of criteria like {text, points}"
+            )
 
 
 def _criterion(one: Any) -> Any:
@@ -82,6 +93,8 @@ def _criterion(one: Any) -> Any:
     kept = {key: value for key, value in one.items() if value is not None}
     if "id" in kept:
         kept["id"] = identity(kept["id"])
+    if isinstance(kept.get("tags"), list):
+        kept["tags"] = [tag for tag in kept["tags"] if tag is not None]
     if isinstance(kept.get("tags"), dict):
         kept["tags"] = {key: _tag(value) for key, value in kept["tags"].items() if value is not None}
     return kept
