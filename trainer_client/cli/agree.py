@@ -22,6 +22,7 @@ from trainer_client.agreement.page import page
 from trainer_client.agreement.spent import Spent
 from trainer_client.agreement.thresholds import KNOWN, Limit, beyond
 from trainer_client.cli.agree_lines import lines
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import CANNOT_GO_ON, ended, sentence_of
 from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, add_prices, count, judge_option, prices_of
@@ -70,10 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add(
-        "--store", type=Path, metavar="FILE", help="verdicts, to resume from (the first LABELS: stem + .verdicts.jsonl)"
+        "--store",
+        type=new_file,
+        metavar="FILE",
+        help="verdicts, to resume from (the first LABELS: stem + .verdicts.jsonl)",
     )
-    add("--out", type=Path, metavar="FILE", help="the report (beside the first LABELS: its stem + .agreement.html)")
-    add("--json", type=Path, metavar="FILE", help="write all figures as JSON, too")
+    add("--out", type=new_file, metavar="FILE", help="the report (beside the first LABELS: its stem + .agreement.html)")
+    add("--json", type=new_file, metavar="FILE", help="write all figures as JSON, too")
     for side in ("least", "most"):
         add(
             f"--at-{side}",

@@ -25,6 +25,7 @@ from trainer_client.alignment.labelled import labelled_pairs
 from trainer_client.alignment.page import page
 from trainer_client.alignment.study import Study, study_of
 from trainer_client.cli.align_lines import lines
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, add_prices, count, prices_of
@@ -72,9 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add("--response-column", metavar="NAME", help="with --perturb: the column of the good response")
     add_prices(parser)
-    add("--store", type=Path, metavar="FILE", help="answers, to resume from (the first PAIRS: stem + .align.jsonl)")
-    add("--out", type=Path, metavar="FILE", help="the report (beside the first PAIRS: its stem + .align.html)")
-    add("--json", type=Path, metavar="FILE", help="write all figures as JSON, too")
+    add("--store", type=new_file, metavar="FILE", help="answers, to resume from (the first PAIRS: stem + .align.jsonl)")
+    add("--out", type=new_file, metavar="FILE", help="the report (beside the first PAIRS: its stem + .align.html)")
+    add("--json", type=new_file, metavar="FILE", help="write all figures as JSON, too")
     add("--quiet", action="store_true", help="show no progress")
 
 

@@ -1,5 +1,7 @@
 """Parses the arguments of the command: a wrong one is refused in two lines, with the nearest known one.
 
+A file that will be written is an argument, too: that its folder is missing is said before hours of work, not after.
+
 Guarantees: no refusal prints the whole usage; `--help` does, and a command that needs another one after it.
 """
 
@@ -8,6 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -29,6 +32,16 @@ class Parser(argparse.ArgumentParser):
             self.print_help(sys.stderr)  # what is missing is one of its commands, which the help lists
             self.exit(2)
         self.exit(2, f"{self.prog}: {_with_hint(message)}\nAll arguments: {self.prog} --help\n")
+
+
+def new_file(text: str) -> Path:
+    """An argument that names a file to write: one in a folder that is there."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path.parent}: there is no such folder; make it, or name another file")
+    return path
 
 
 def _with_hint(message: str) -> str:

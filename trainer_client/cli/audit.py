@@ -22,6 +22,7 @@ from trainer_client.audit.collection import Answers, collect
 from trainer_client.audit.page import page
 from trainer_client.audit.rivals import rivals
 from trainer_client.cli import audit_pairs
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, judge_option
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps", default=10, type=_count, metavar="N", help="--pairwise: first and last N steps (%(default)s)")
     add("--rows", default=50, type=_count, metavar="N", help="how many responses, from as many prompts (%(default)s)")
     add("--out", type=Path, metavar="FOLDER", help="the audit's folder (beside the first FILE: its stem + .audit)")
-    add("--json", type=Path, metavar="FILE", help="write the findings as JSON, too")
+    add("--json", type=new_file, metavar="FILE", help="write the findings as JSON, too")
     add("--quiet", action="store_true", help="show no progress")
 
 

@@ -18,6 +18,7 @@ from trainer_client.calibration.collection import collect, queries
 from trainer_client.calibration.levels import MadeLevels, make_levels, shown
 from trainer_client.calibration.made import Made, make, read_file, write_file
 from trainer_client.calibration.rows import PriorOf, Rows
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, add_service, composed_of, judge_option
@@ -57,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="content-free queries to try: the criterion N/A about each response, each criterion about an empty "
         "response, or both (%(default)s)",
     )
-    add("--out", type=Path, default=Path("calibration.json"), metavar="FILE", help="the file (%(default)s)")
-    add("--json", type=Path, metavar="FILE", help="write all figures as JSON, too")
+    add("--out", type=new_file, default=Path("calibration.json"), metavar="FILE", help="the file (%(default)s)")
+    add("--json", type=new_file, metavar="FILE", help="write all figures as JSON, too")
     add("--quiet", action="store_true", help="show no progress")
 
 

@@ -23,6 +23,7 @@ from trainer_client.cascade.paid import Files, lacking_prompts, paid_judge
 from trainer_client.cascade.planning import Kind, NoPlan, Wanted, as_wire, plan
 from trainer_client.cascade.spending import Cost, cost, keep_run
 from trainer_client.cascade.verdicts import judged_rows
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, add_prices, judge_option
@@ -101,11 +102,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="draws the prompts that propose bands (%(default)s)")
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add(
-        "--store", type=Path, metavar="FILE", help="verdicts, to resume from (the first LABELS: stem + .verdicts.jsonl)"
+        "--store",
+        type=new_file,
+        metavar="FILE",
+        help="verdicts, to resume from (the first LABELS: stem + .verdicts.jsonl)",
     )
-    add("--out", type=Path, metavar="FILE", help="the plan file (beside the first LABELS: its stem + .cascade.json)")
-    add("--report", type=Path, metavar="FILE", help="the page (the plan file's name, with .html)")
-    add("--json", type=Path, metavar="FILE", help="write all figures as JSON, too")
+    add(
+        "--out", type=new_file, metavar="FILE", help="the plan file (beside the first LABELS: its stem + .cascade.json)"
+    )
+    add("--report", type=new_file, metavar="FILE", help="the page (the plan file's name, with .html)")
+    add("--json", type=new_file, metavar="FILE", help="write all figures as JSON, too")
     add_prices(own)
     add("--quiet", action="store_true", help="show no progress")
 

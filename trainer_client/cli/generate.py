@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.endpoint_arguments import add_endpoint, endpoint_error, log_path, open_endpoint, sampling
 from trainer_client.cli.progress import progress
@@ -49,7 +50,7 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("files", nargs="+", metavar="ROWS", help=f"rows with prompts, in {sources.KINDS}")
-    add("--out", required=True, type=Path, metavar="FILE", help="the rows with their rubrics (.jsonl)")
+    add("--out", required=True, type=new_file, metavar="FILE", help="the rows with their rubrics (.jsonl)")
     add(
         "--template",
         default="rar-medicine",
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of the generator (%(default)s)")
     add("--limit", type=count, metavar="N", help="take the first N rows")
     add("--force", action="store_true", help="overwrite FILE")
-    add("--json", type=Path, metavar="FILE", help="write a summary as JSON, too")
+    add("--json", type=new_file, metavar="FILE", help="write a summary as JSON, too")
     add("--quiet", action="store_true", help="show no progress")
     add_endpoint(parser)
     group = parser.add_argument_group("the judge service, which prefers answers (--template contrastive)")
@@ -129,8 +130,6 @@ def _plan(args: argparse.Namespace) -> _Plan:
         raise DataError(f"--template {args.template} {wanted} --url")
     if args.out.suffix != ".jsonl":
         raise DataError(f"{args.out}: name a file that ends in .jsonl")
-    if not args.out.parent.is_dir():
-        raise DataError(f"{args.out.parent}: there is no such folder; make it, or name another file with --out")
     if args.out.exists() and not args.force:
         raise DataError(f"{args.out} exists; name another file with --out, or overwrite it with --force")
     # A rubric that a row has already is not read, so that nobody need say what its pitfalls mean.

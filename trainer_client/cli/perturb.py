@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.endpoint_arguments import add_endpoint, endpoint_error, log_path, open_endpoint, sampling
 from trainer_client.cli.perturb_rows import Source, read_rows, row_of
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--out",
         required=True,
-        type=Path,
+        type=new_file,
         metavar="FILE",
         help=f"the rows as they are then, in {', '.join(written.KINDS)}",
     )
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--pitfalls", choices=get_args(wire.Pitfalls), help="what meeting a RaR pitfall means")
     add("--force", action="store_true", help="overwrite FILE")
-    add("--json", type=Path, metavar="FILE", help="write a summary as JSON, too")
+    add("--json", type=new_file, metavar="FILE", help="write a summary as JSON, too")
     add("--quiet", action="store_true", help="show no progress")
     add_endpoint(parser, required=False)
 

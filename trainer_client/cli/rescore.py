@@ -17,6 +17,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from trainer_client import wire
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import progress
 from trainer_client.cli.rescore_lines import changed_lines, lines, notes_of
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("logs", type=Path, nargs="+", metavar="LOG", help=about)
     add("--held-out", action="store_true", help="of a run, the held-out rollouts instead of the training's")
     add("--out", type=Path, metavar="FOLDER", help="report and answers (beside the first LOG: its name + .rescored)")
-    add("--json", type=Path, metavar="FILE", help="the report as JSON (FOLDER/report.json)")
+    add("--json", type=new_file, metavar="FILE", help="the report as JSON (FOLDER/report.json)")
     add("--quiet", action="store_true", help="print only the summary")
     group = parser.add_argument_group("what is changed")
     add = group.add_argument

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from trainer_client import wire
 from trainer_client.cli import results_file
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.progress import progress
 from trainer_client.cli.score_json import write_summary
@@ -75,7 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "input; formats: docs/guide/files.md",
     )
     add_service(parser)
-    add("--out", type=Path, metavar="RESULTS", help="results file (beside the first FILE: its stem + .results.jsonl)")
+    add(
+        "--out",
+        type=new_file,
+        metavar="RESULTS",
+        help="results file (beside the first FILE: its stem + .results.jsonl)",
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="overwrite the results file")
     existing.add_argument(
@@ -94,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="time for all, in seconds; responses without a result by then have failed",
     )
-    add("--json", type=Path, metavar="FILE", help="write a summary as JSON, too")
+    add("--json", type=new_file, metavar="FILE", help="write a summary as JSON, too")
     add("--quiet", action="store_true", help="print only the summary, no progress bar and no table")
     _add_options(parser.add_argument_group("options of the scores, as in POST /v1/score"))
 
@@ -176,10 +182,6 @@ def run(args: argparse.Namespace) -> int:
 def _prepared(args: argparse.Namespace) -> tuple[list[wire.Item], Path]:
     """The items, all of them valid as one request, and the path of the results."""
     out = _out(args)
-    if not out.parent.is_dir():
-        raise _Misuse(
-            f"{out.parent}: there is no such folder for the results; make it, or name another file with --out"
-        )
     if out.exists() and not (args.force or args.resume):
         raise _Misuse(
             f"{out} exists; name another file with --out, continue it with --resume, or overwrite it with --force"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.progress import say_past_bars
 from trainer_client.cli.service_arguments import price
@@ -50,7 +51,7 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     about = "the run's folder; of several, one page with their lines over each other"
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help=about)
     about = "of several runs, the page (compared.html beside the first FOLDER)"
-    parser.add_argument("--out", type=Path, metavar="FILE", help=about)
+    parser.add_argument("--out", type=new_file, metavar="FILE", help=about)
     for side, verb in (("in", "reads"), ("out", "writes")):
         about = f"price of a million tokens that the judge {verb}, for a sum of money"
         parser.add_argument(f"--price-{side}", type=price, metavar="MONEY", help=about)

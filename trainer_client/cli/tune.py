@@ -15,6 +15,7 @@ from pathlib import Path
 from trainer_client import wire
 from trainer_client.agreement.shown import text
 from trainer_client.calibration.tuning import Asked, Tuned, tune
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.progress import progress
 from trainer_client.cli.service_arguments import add_judge_name, composed_of, judge_option
@@ -57,9 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--token-env", default="RUBRICD_KEY", metavar="NAME", help="environment variable with the key (%(default)s)")
     add("--judge-prompt", action="append", metavar="NAME", help="compare this prompt; may be repeated (all served)")
     add(
-        "--store", type=Path, metavar="FILE", help="verdicts, to resume from (the first LABELS: stem + .verdicts.jsonl)"
+        "--store",
+        type=new_file,
+        metavar="FILE",
+        help="verdicts, to resume from (the first LABELS: stem + .verdicts.jsonl)",
     )
-    add("--json", type=Path, metavar="FILE", help="write all figures as JSON, too")
+    add("--json", type=new_file, metavar="FILE", help="write all figures as JSON, too")
     add("--quiet", action="store_true", help="show no progress")
 
 

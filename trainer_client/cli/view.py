@@ -9,6 +9,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import sentence_of
 from trainer_client.data import notes
 from trainer_client.errors import DataError
@@ -29,10 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "results files of `rubricd score`, the folder of a run, a rescoring or an evaluation, or lines of rollouts"
     add("results", type=Path, nargs="+", metavar="RESULTS", help=f"{about}; of several, the first two are compared")
     add("--held-out", action="store_true", help="of a run, the held-out rollouts instead of the training's")
-    add("--out", type=Path, metavar="FILE", help="the page (beside the first RESULTS: its name + .html)")
-    add("--csv", type=Path, metavar="FILE", help="write the responses as CSV, too, and the verdicts beside them")
+    add("--out", type=new_file, metavar="FILE", help="the page (beside the first RESULTS: its name + .html)")
+    add("--csv", type=new_file, metavar="FILE", help="write the responses as CSV, too, and the verdicts beside them")
     add(
-        "--parquet", type=Path, metavar="FILE", help="write the responses as parquet, too, and the verdicts beside them"
+        "--parquet",
+        type=new_file,
+        metavar="FILE",
+        help="write the responses as parquet, too, and the verdicts beside them",
     )
     add("--open", action="store_true", help="open the page in the browser")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from trainer_client import wire
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.service_arguments import add_judge_name, count
 from trainer_client.cli.watch_lines import alarm_lines, lines, step_line
@@ -74,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where judges' answers are kept (RUN/watch, or stem.watch)",
     )
-    add("--json", type=Path, metavar="FILE", help="write all figures as JSON, too")
-    add("--page", type=Path, metavar="FILE", help="write a page with charts, too; a run has them in report.html")
+    add("--json", type=new_file, metavar="FILE", help="write all figures as JSON, too")
+    add("--page", type=new_file, metavar="FILE", help="write a page with charts, too; a run has them in report.html")
     add("--quiet", action="store_true", help="show no progress")
 
 

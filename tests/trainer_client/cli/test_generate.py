@@ -225,7 +225,6 @@ MISUSE: list[tuple[list[str], str]] = [
     (["--url", "http://127.0.0.1:1"], "asks no judge; leave out --url"),
     (["--template", "answer"], "asks for a text"),
     (["--out", "out.parquet"], "name a file that ends in .jsonl"),
-    (["--out", "nowhere/out.jsonl"], "there is no such folder"),
     (["--out", "rows.jsonl"], "exists; name another file with --out, or overwrite it with --force"),
     (["--price-in", "1"], "--price-in and --price-out go together"),
     (["--model-url", "writer:8000"], "a url must look like"),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,17 @@ def test_every_command_with_figures_gives_them_as_json() -> None:
     leaves = [name for name in found if not any(other.startswith(f"{name} ") for other in found)]
     without = [name.removeprefix("rubricd ") for name in leaves if "--json" not in found[name].format_help()]
     assert sorted(without) == sorted(WITHOUT_JSON)
+
+
+def test_the_folder_of_a_file_to_write_is_looked_for_before_the_work() -> None:
+    written = {"--json", "--out", "--page", "--csv", "--parquet", "--report"}
+    late = [
+        f"{name} {action.option_strings[0]}"
+        for name, parser in commands_below("rubricd", main.parser(main.ALL))
+        for action in parser._actions
+        if written & {*action.option_strings} and action.type is Path and action.metavar != "FOLDER"
+    ]
+    assert late == []
 
 
 def test_every_exit_code_of_a_command_is_in_the_table() -> None:

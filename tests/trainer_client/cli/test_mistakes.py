@@ -58,6 +58,8 @@ MISTAKES = [
     Mistake(
         "no folder of results", "score {folder}/rows.jsonl --url {url} --out {folder}/no/x", "make it, or name another"
     ),
+    Mistake("no folder of figures", "audit {folder}/rows.jsonl --url {url} --json {folder}/no/x", "make it, or name"),
+    Mistake("a folder for figures", "audit {folder}/rows.jsonl --url {url} --json {folder}/old", "is a folder; name a"),
     Mistake("pyarrow missing", "score {folder}/damaged.parquet --url {url}", "pip install 'rubricd[cli]'", "pyarrow"),
     Mistake("run file missing", "train {folder}/rum.yaml", "rum.yaml: No such file"),
     Mistake("not YAML", "train {folder}/broken.jsonl", "line 2: not YAML"),

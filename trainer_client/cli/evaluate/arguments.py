@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from trainer_client import wire
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.endpoint_arguments import add_endpoint
 from trainer_client.cli.service_arguments import add_judge_name, add_service, aggregation, count
 from trainer_client.client import ScoreOptions
@@ -19,7 +20,7 @@ def add_common(parser: argparse.ArgumentParser, *, rows: str, seeds: int = 3) ->
     add("--seeds", type=count, default=seeds, metavar="N", help="seeds that an endpoint is asked with (%(default)s)")
     add("--name", metavar="NAME", help="the policy's name in the report (that of its model or file)")
     add("--out", type=Path, metavar="FOLDER", help="what is kept and written (beside FILE: its stem + the evaluation)")
-    add("--json", type=Path, metavar="FILE", help="write results.json of the folder here, too")
+    add("--json", type=new_file, metavar="FILE", help="write results.json of the folder here, too")
     add("--against", type=Path, metavar="FILE", help="results.json of another policy, to compare with prompt by prompt")
     add("--write-prompts", type=Path, metavar="FILE", help="write the prompts to answer elsewhere, and end")
     add("--limit", type=count, metavar="N", help="use only the first N rows")

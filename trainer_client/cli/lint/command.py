@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trainer_client import wire
+from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import CANNOT_GO_ON, ended
 from trainer_client.cli.lint import asking, files
 from trainer_client.cli.lint.files import FixedRow, Placed
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     fix = parser.add_argument_group("fixing").add_argument
     fix("--fix", action="store_true", help="fix what is mechanical, and look at the rows as they are then")
-    fix("--out", type=Path, metavar="FILE", help="where the fixed rows are written")
+    fix("--out", type=new_file, metavar="FILE", help="where the fixed rows are written")
     fix("--in-place", action="store_true", help="write them into FILE itself")
     judge = parser.add_argument_group("a judge, which is asked which criteria are the same or exclude each other")
     judge.add_argument("--url", metavar="URL", help="address of the judge service (none is asked)")
