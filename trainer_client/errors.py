@@ -223,11 +223,11 @@ _BY_CODE: dict[str, type[Refused]] = {
 _BY_STATUS: dict[int, type[Refused]] = {
     401: Unauthorized,
     403: Forbidden,
+    408: Unavailable,  # of a proxy that did not get the whole request in time
     413: BodyTooLarge,
     429: Overloaded,
-    502: Unavailable,
-    503: Unavailable,
-    504: Unavailable,
+    **dict.fromkeys((502, 503, 504), Unavailable),
+    **dict.fromkeys((520, 521, 522, 523, 524), Unavailable),  # Cloudflare's words for 502 and 504
 }
 
 

@@ -46,7 +46,7 @@ HOPELESS = (Unauthorized, Forbidden, JudgeMismatch, ContractError)
 TRANSIENT: frozenset[wire.CriterionStatus] = frozenset(("timeout", "overloaded", "engine_error", "cancelled"))
 _LOST = (ConnectionBroken, AnswerLost)
 # A proxy's page with such a status may mean that a replica ended with the request, or that there is none.
-_PERHAPS_LOST = frozenset((500, 502, 504))
+_PERHAPS_LOST = frozenset((500, 502, 504, 520, 524))
 # A call that waits is not made again sooner after such a page: until a proxy has noticed that a replica has ended it
 # sends requests there, and a second page about the same end would count as a second loss.
 _UNTIL_NOTICED_S = 15.0

@@ -66,6 +66,10 @@ def refusal(response: httpx.Response) -> RubricdClientError:
     try:
         problem = wire.Problem.model_validate_json(response.content)
     except ValidationError:
+        if (where := _redirected_to(response)) is not None:
+            return ContractError(
+                f"answered {status}: it sends to {where}; write that as its url", request_id=request_id
+            )
         if status < 400 or status in (404, 405):
             detail = f"{response.request.url.path} answered {status}: there is no rubric judge at this address"
             return ContractError(f"{detail}; {_remedy(response.request.url.path)}", request_id=request_id)
@@ -77,6 +81,17 @@ def refusal(response: httpx.Response) -> RubricdClientError:
     facts["request_id"] = request_id or problem.request_id
     errors = tuple((tuple(place.loc), place.msg) for place in problem.errors)
     return refused(code, status, problem.detail or problem.title, errors=errors, **facts)
+
+
+def _redirected_to(response: httpx.Response) -> str | None:
+    """Another server that an answer sends to. It is not followed: the key would go where nobody has looked, and a POST
+    would become a GET."""
+    if not response.has_redirect_location:
+        return None
+    asked = response.request.url
+    target = asked.join(response.headers["location"])
+    same = (target.scheme, target.netloc) == (asked.scheme, asked.netloc)
+    return None if same else f"{target.scheme}://{target.netloc.decode()}"
 
 
 def _remedy(path: str) -> str:

@@ -258,11 +258,30 @@ def test_retry_after_is_read_in_seconds_only(said: str, seconds: float | None) -
         (500, errors.Unavailable),
         (502, errors.Unavailable),
         (504, errors.Unavailable),
+        (408, errors.Unavailable),
+        (501, errors.InternalError),
+        (520, errors.Unavailable),
+        (524, errors.Unavailable),
     ],
 )
 def test_a_page_that_is_no_problem_document_is_read_by_its_status(status: int, kind: type[Exception]) -> None:
     with pytest.raises(kind):
         validation.read(_asked(httpx.Response(status, text="<html>nginx</html>")), wire.ScoreResponse)
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("https://judge/v1/score?key=secret", "it sends to https://judge; write that as its url"),
+        ("https://me:secret@other.example:8443/", "it sends to https://other.example:8443; write that"),
+        ("/login", "there is no rubric judge at this address"),
+    ],
+)
+def test_a_redirect_is_not_followed_and_says_where_it_leads(location: str, said: str) -> None:
+    redirect = _asked(httpx.Response(301, headers={"location": location}))
+    with pytest.raises(ContractError, match=f"answered 301: {said}") as caught:
+        validation.read(redirect, wire.ScoreResponse)
+    assert "secret" not in str(caught.value)
 
 
 def test_places_of_a_refusal_count_in_the_callers_list() -> None:
