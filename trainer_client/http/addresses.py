@@ -27,6 +27,11 @@ class Address:
     rests_until: float = 0.0
     _below: dict[str, httpx.URL] = field(default_factory=dict)
 
+    @property
+    def shown(self) -> str:
+        """The address without a user and a password."""
+        return str(self.url.copy_with(userinfo=b""))
+
     def at(self, path: str) -> httpx.URL:
         """A path of the service below this address, which may have a path itself."""
         found = self._below.get(path)

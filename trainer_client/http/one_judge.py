@@ -74,8 +74,8 @@ class OneJudge:
                 fingerprint, first = found.setdefault(asked_in, (judge.fingerprint, address))
                 if fingerprint != judge.fingerprint:
                     raise JudgeMismatch(
-                        f"{first.url} serves judge {fingerprint} and {address.url} serves {judge.fingerprint} in mode "
-                        f"{judge.mode}: scores of two judges cannot be compared; give addresses of one judge"
+                        f"{first.shown} serves judge {fingerprint} and {address.shown} serves {judge.fingerprint} in "
+                        f"mode {judge.mode}: scores of two judges cannot be compared; give addresses of one judge"
                     )
         self._known |= {(name, asked_in): fingerprint for asked_in, (fingerprint, _) in found.items()}
 

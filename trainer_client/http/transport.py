@@ -72,7 +72,10 @@ class Transport:
         self._timeout_s = timeout_s
         self._clock = clock
         self._retries = Retries(retry, rng, clock)
-        self.addresses = Addresses([_checked_url(url) for url in urls], clock.now)
+        checked = [_checked_url(url) for url in urls]
+        if token is not None and any(url.userinfo for url in checked):
+            raise ValueError("a url with a user or a password takes no token: both would be sent in one header")
+        self.addresses = Addresses(checked, clock.now)
         open_http = partial(
             httpx.AsyncClient,
             headers=_headers(token),

@@ -325,6 +325,15 @@ async def test_an_address_that_cannot_be_called_is_refused(url: str) -> None:
             pass
 
 
+async def test_a_user_in_a_url_does_not_take_the_place_of_a_token() -> None:
+    with pytest.raises(ValueError, match="takes no token") as caught:
+        async with _transport("http://me:secret@judge", token="rbd_1"):
+            pass
+    assert "secret" not in str(caught.value)
+    async with _transport("http://me:secret@judge"):
+        pass
+
+
 @pytest.mark.parametrize("token", ["", "rbd_x\n", "rbd x", "rbd_\u00e9"])
 async def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(token: str) -> None:
     with pytest.raises(ValueError) as caught:
