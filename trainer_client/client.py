@@ -15,13 +15,13 @@ import httpx
 
 from trainer_client import wire
 from trainer_client.errors import RubricdClientError
-from trainer_client.http import batching, comparing, validation
+from trainer_client.http import batches, batching, comparing, validation
 from trainer_client.http.addresses import Address
 from trainer_client.http.arriving import arriving
 from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.http.batching import BatchScorer, Listener
 from trainer_client.http.one_judge import OneJudge, judge_path
-from trainer_client.http.options import CompareOptions, ScoreOptions, check_options
+from trainer_client.http.options import CompareOptions, ScoreOptions
 from trainer_client.http.outcomes import Compared, Failed, Outcome, Scored, reward
 from trainer_client.http.retry import Clock, RetryPolicy
 from trainer_client.http.rubrics import RubricCalls, SyncRubricCalls
@@ -139,7 +139,7 @@ class JudgeClient:
 
         Raises ValueError (pydantic's) for a list that cannot be sent.
         """
-        request = _checked(items, options)
+        request = batches.checked(items, options)
         if request is None:
             return []
         limits = [limit for limit in (deadline_s, wait_for_judge_s) if limit is not None]
@@ -161,7 +161,7 @@ class JudgeClient:
         results that arrived are kept and the rest is requested again. Leaving the loop cancels the requests, and the
         service drops them; `contextlib.aclosing` makes that certain. Raises ValueError for a list that cannot be sent.
         """
-        request, deadline = _checked(items, options), self._transport.deadline(deadline_s)
+        request, deadline = batches.checked(items, options), self._transport.deadline(deadline_s)
         return arriving(None if request is None else lambda listener: self._scorer(request, deadline, listener))
 
     async def compare(
@@ -338,14 +338,6 @@ class SyncJudgeClient:
                 yield one
         finally:
             self._loop.start(arriving.aclose)
-
-
-def _checked(items: Iterable[wire.Item | dict[str, Any]], options: ScoreOptions) -> wire.ScoreRequest | None:
-    """Returns the whole list as one request, None for an empty one. Raises ValueError, TypeError for an unknown
-    option."""
-    check_options(options)
-    listed = list(items)
-    return wire.ScoreRequest.model_validate({"items": listed, **options}) if listed else None
 
 
 def _noop(place: int, outcome: Outcome | Compared) -> None:

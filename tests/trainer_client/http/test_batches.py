@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_client import wire
-from trainer_client.http import batching
+from trainer_client.http import batches
 
 _item = st.builds(
     lambda text, group, id: {
@@ -25,7 +25,7 @@ def test_cutting_keeps_every_item_once_in_order_with_its_id_and_within_bounds(
     raw: list[dict[str, object]], most: int, most_bytes: int
 ) -> None:
     items = _parsed(raw)
-    cut = list(batching.cut(batching.entries(items), most, most_bytes))
+    cut = list(batches.cut(batches.entries(items), most, most_bytes))
     flat = [entry for chunk in cut for entry in chunk]
     assert [entry.index for entry in flat] == list(range(len(items)))
     assert [id for entry in flat for id in entry.ids] == [
@@ -41,17 +41,17 @@ def test_cutting_keeps_every_item_once_in_order_with_its_id_and_within_bounds(
 
 @given(st.lists(_item, min_size=2, max_size=20), st.integers(1, 5))
 def test_ids_within_a_chunk_are_the_whole_lists(raw: list[dict[str, object]], most: int) -> None:
-    for chunk in batching.cut(batching.entries(_parsed(raw)), most, 10_000):
+    for chunk in batches.cut(batches.entries(_parsed(raw)), most, 10_000):
         named = [entry.item for entry in chunk]
         alone = [id for index, item in enumerate(named) for id in item.result_ids(index)]
         assert alone == [id for entry in chunk for id in entry.ids]
 
 
 def test_chunks_are_filled() -> None:
-    entries = batching.entries(_parsed([{"prompt": "p", "response": "r"}] * 70))
-    assert [len(chunk) for chunk in batching.cut(entries, 32, 10_000)] == [32, 32, 6]
+    entries = batches.entries(_parsed([{"prompt": "p", "response": "r"}] * 70))
+    assert [len(chunk) for chunk in batches.cut(entries, 32, 10_000)] == [32, 32, 6]
 
 
 def test_text_that_no_json_can_hold_has_no_size() -> None:
-    entries = batching.entries(_parsed([{"prompt": "p", "response": "\ud800"}, {"prompt": "p", "response": "é"}]))
+    entries = batches.entries(_parsed([{"prompt": "p", "response": "\ud800"}, {"prompt": "p", "response": "é"}]))
     assert [entry.size is None for entry in entries] == [True, False]
