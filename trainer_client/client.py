@@ -296,7 +296,8 @@ class SyncJudgeClient:
         deadline_s: float | None = None,
         **options: Unpack[ScoreOptions],
     ) -> Generator[tuple[int, Outcome], None, None]:
-        """As `JudgeClient.stream`. Closing the generator cancels the requests."""
+        """As `JudgeClient.stream`. Closing the generator cancels the requests. Raises RuntimeError where the client is
+        closed before the end."""
         return self._streamed(self._client.stream(items, deadline_s=deadline_s, **options))
 
     def compare(
@@ -333,11 +334,16 @@ class SyncJudgeClient:
     def _streamed(
         self, arriving: AsyncGenerator[tuple[int, Outcome], None]
     ) -> Generator[tuple[int, Outcome], None, None]:
+        begun: object = None
         try:
             while (one := self._run(lambda: anext(arriving, None))) is not None:
+                begun = self._loop.running
                 yield one
+                if self._loop.running is not begun:
+                    raise RuntimeError("the client was closed before its stream had ended")
         finally:
-            self._loop.start(arriving.aclose)
+            if begun is not None and self._loop.running is begun:
+                self._loop.start(arriving.aclose)
 
 
 def _noop(place: int, outcome: Outcome | Compared) -> None:

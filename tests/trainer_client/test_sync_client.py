@@ -304,3 +304,15 @@ def _quiet(code: str, url: str) -> None:
         [sys.executable, "-W", "always", "-c", code, url], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_a_stream_that_outlives_its_client_does_not_end_as_if_it_were_whole() -> None:
+    with served(Service(_stream_lines)) as url:
+        with JudgeClient.sync(url) as client:
+            stream, left = client.stream(items(10)), client.stream(items(10))
+            next(stream), next(left)
+        before = threading.active_count()
+        with pytest.raises(RuntimeError, match="closed before its stream had ended"):
+            next(stream)
+        left.close()
+        assert threading.active_count() == before, "no thread is begun for what is over"

@@ -31,7 +31,8 @@ class BackgroundLoop:
         self._name = name
         self._client = client
         self._lock = threading.Lock()
-        self._running: _Running | None = None
+        self.running: _Running | None = None
+        """What runs now: None before the first work and after `close`, and another after each beginning."""
         self._finalizer: weakref.finalize[[], BackgroundLoop] | None = None
         _all.add(self)
 
@@ -42,16 +43,16 @@ class BackgroundLoop:
             return await work()
 
         with self._lock:  # So that work which is started before the loop is closed is there to be cancelled.
-            if self._running is None:
-                self._running = running = _Running(self._name, self._client)
+            if self.running is None:
+                self.running = running = _Running(self._name, self._client)
                 # Not at the process's end, which waits for the thread; the garbage collector must not wait.
                 self._finalizer = weakref.finalize(self, running.end)
                 self._finalizer.atexit = False
-            return asyncio.run_coroutine_threadsafe(run(), self._running.loop)
+            return asyncio.run_coroutine_threadsafe(run(), self.running.loop)
 
     def run(self, work: Callable[[], Awaitable[_T]]) -> _T:
         """Returns the result of `work()`, run in the loop. An interrupt of the waiting thread cancels it."""
-        running = self._running
+        running = self.running
         if running is not None and threading.current_thread() is running.thread:
             raise RuntimeError("this call would wait for itself: it is made by what the same client calls")
         future = self.start(work)
@@ -76,7 +77,7 @@ class BackgroundLoop:
             _parents.append(running)
 
     def _forgotten(self) -> "_Running | None":
-        running, self._running = self._running, None
+        running, self.running = self.running, None
         if self._finalizer is not None:
             self._finalizer.detach()
         return running
