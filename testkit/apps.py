@@ -16,7 +16,7 @@ from service.scoring.canary import CANARY_CANDIDATES
 from service.scoring.scorer import Scorer
 from service.settings import Settings
 from testkit.tokenizer_families import family
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 CANARIES = sum(len(candidate.criteria) for candidate in CANARY_CANDIDATES)
 
@@ -72,7 +72,7 @@ def scorer_of(client: httpx.AsyncClient) -> Scorer:
 @asynccontextmanager
 async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=PATIENCE_S) as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=HUNG_S) as client:
         yield client
 
 

@@ -14,7 +14,7 @@ import httpx
 from testkit import guard
 from testkit.free_port import free_port
 from testkit.processes import ROOT, hosted
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 SHIPPED = ROOT / "deploy" / "nginx" / "rubricd.conf"
 _PROGRAM = ROOT / ".venv" / "nginx" / "usr" / "sbin" / "nginx"
@@ -43,7 +43,7 @@ def tls_nginx(folder: Path, plain: str, upstream: str = "") -> Iterator[tuple[st
         [*made, *names, "-keyout", folder / "tls.key", "-out", certificate],
         check=True,
         capture_output=True,
-        timeout=PATIENCE_S,
+        timeout=HUNG_S,
     )
     shipped = SHIPPED.with_name("tls.conf").read_text(encoding="utf-8")
     if not upstream:
@@ -69,7 +69,7 @@ def _until_tls(url: str, certificate: Path) -> None:
     trusted, end = ssl.create_default_context(cafile=certificate), time.monotonic() + 60
     while time.monotonic() < end:
         with suppress(httpx.TransportError):
-            if httpx.get(url, verify=trusted, trust_env=False, timeout=PATIENCE_S).status_code == 200:
+            if httpx.get(url, verify=trusted, trust_env=False, timeout=HUNG_S).status_code == 200:
                 return
         time.sleep(0.05)
     raise AssertionError(f"{url} does not answer")

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from testkit.sandbox import USER, Sandboxed
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 KEYS = tuple("rbd_" + letter * 43 for letter in "ab")
 ITEM = {
@@ -55,14 +55,14 @@ def until(condition: Callable[[], bool], seconds: float, running: Sandboxed) -> 
 
 def ready(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=PATIENCE_S).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=HUNG_S).status_code == 200
     except httpx.TransportError:
         return False
 
 
 def ask(port: int, key: str) -> httpx.Response:
     sent = {"Authorization": f"Bearer {key}"}
-    return httpx.post(f"http://127.0.0.1:{port}/v1/score", json={"items": [ITEM]}, headers=sent, timeout=PATIENCE_S)
+    return httpx.post(f"http://127.0.0.1:{port}/v1/score", json={"items": [ITEM]}, headers=sent, timeout=HUNG_S)
 
 
 def judged(answer: httpx.Response) -> list[tuple[str, bool | None, str]]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from testkit import guard
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 600.0
@@ -165,13 +165,13 @@ def service(
             yield running
         finally:
             process.terminate()
-            process.wait(timeout=PATIENCE_S)
+            process.wait(timeout=HUNG_S)
 
 
 def refused(*flags: str) -> tuple[int, str]:
     """Exit status and stderr of a service that does not start."""
     command = [sys.executable, "-m", "service", "serve", "--port", "0", *flags]
-    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S)
+    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=HUNG_S)
     return done.returncode, done.stderr
 
 

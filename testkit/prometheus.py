@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 from testkit.free_port import free_port
 from testkit.processes import ROOT, Failed, hosted
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 JOB = "rubricd"
 EVALUATION_S = 15.0
@@ -96,7 +96,7 @@ class Prometheus:
 
     def _ask(self, what: str, **parameters: str | float) -> Any:
         try:
-            answer = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=PATIENCE_S, verify=False)
+            answer = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=HUNG_S, verify=False)
             said = answer.json()
         except (httpx.HTTPError, json.JSONDecodeError) as error:
             raise Failed(f"Prometheus did not answer {what}: {error}") from error
@@ -159,7 +159,7 @@ def _targets_of(job: str) -> str:
 
 def _until_tried(running: Prometheus, targets: int) -> None:
     """It begins to scrape some seconds after it says that it is ready."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + HUNG_S
     while len(running.query("up")) < targets:
         if time.monotonic() > deadline:
             raise Failed(f"Prometheus tried fewer than {targets} targets; is one named twice?")

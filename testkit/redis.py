@@ -14,7 +14,7 @@ from typing import Self
 import redis
 
 from testkit.free_port import free_port
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 
 class RedisServer:
@@ -59,7 +59,7 @@ class RedisServer:
 
     def wait(self) -> None:
         """Raises AssertionError where it does not answer in time."""
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + HUNG_S
         while True:
             try:
                 with self.client() as client:
@@ -123,7 +123,7 @@ class RedisClusterServer(RedisServer):
         if not self._slots:
             self.do("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             self._slots = True
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + HUNG_S
         while b"cluster_state:ok" not in repr(self.do("CLUSTER", "INFO")).encode():
             assert time.monotonic() < until, "the cluster does not form"
             time.sleep(0.02)

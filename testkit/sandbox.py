@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 USER = 10001
 
@@ -67,7 +67,7 @@ class Sandboxed:
     def terminate(self) -> int:
         """SIGTERM, as a container is stopped; its exit status."""
         self.first.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=PATIENCE_S)
+        return self.process.wait(timeout=HUNG_S)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def sandboxed(
         with suppress(psutil.NoSuchProcess, ValueError):
             running.first.kill()
         process.kill()
-        process.wait(timeout=PATIENCE_S)
+        process.wait(timeout=HUNG_S)
         reading.join()
         assert process.stdout is not None
         process.stdout.close()

@@ -10,7 +10,7 @@ from typing import Any, Self
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Collector:
         self.answering.set()
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(timeout=PATIENCE_S)
+        self._thread.join(timeout=HUNG_S)
 
     def spans(self) -> list[ReceivedSpan]:
         """In order of their beginning."""

@@ -1,7 +1,7 @@
 """Waits in tests for what must happen, on however slow a machine.
 
-A test that passes waits as long as that takes. `PATIENCE_S` says only when a test that hangs is given up, so no test
-has a shorter bound unless a timeout is what it is about.
+A test that passes waits as long as that takes. Whatever takes `HUNG_S` hangs and is given up. No test has a shorter
+bound, unless a timeout is what it is about.
 """
 
 import asyncio
@@ -9,13 +9,13 @@ import inspect
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 240.0
+HUNG_S = 240.0
 _LOOK_S = 0.005
 
 
 async def until(condition: Callable[[], object]) -> None:
     """Lets the event loop run until the condition holds. Raises AssertionError with its source where it never does."""
-    end_s = time.monotonic() + PATIENCE_S
+    end_s = time.monotonic() + HUNG_S
     while not condition():
         assert time.monotonic() < end_s, _never(condition)
         await asyncio.sleep(_LOOK_S)
@@ -23,7 +23,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 def wait_until(condition: Callable[[], object]) -> None:
     """Without an event loop. Raises AssertionError with the condition's source where it never holds."""
-    end_s = time.monotonic() + PATIENCE_S
+    end_s = time.monotonic() + HUNG_S
     while not condition():
         assert time.monotonic() < end_s, _never(condition)
         time.sleep(_LOOK_S)
@@ -34,4 +34,4 @@ def _never(condition: Callable[[], object]) -> str:
         source = inspect.getsource(condition).strip()
     except (OSError, TypeError):
         source = repr(condition)
-    return f"not within {PATIENCE_S:.0f} s: {source}"
+    return f"not within {HUNG_S:.0f} s: {source}"

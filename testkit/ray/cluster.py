@@ -4,6 +4,7 @@ of JSON, one answer each. It ends, and everything it started, with its input.
 A process of its own, so that what Ray's imports warn of, and what it leaves behind, is not the tests'.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from service.hosting.ray.autoscaling import QueuedTokensPolicy
 from service.hosting.ray.replica import deployment
 from service.settings import Settings
 from testkit.ray.engines import slow
+from testkit.waiting import HUNG_S
 
 _NODE = {"num_cpus": 4, "object_store_memory": 80_000_000}
 _HEAD = {**_NODE, "include_dashboard": False}
@@ -59,6 +61,7 @@ def obey(asked: TextIO, told: TextIO) -> None:
 def main() -> None:
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Ray prints is no answer
+    vars(importlib.import_module("ray.serve._private.api"))["HTTP_PROXY_TIMEOUT"] = HUNG_S
     cluster = Cluster(initialize_head=True, head_node_args=_HEAD)
     try:
         cluster.add_node(**_NODE)

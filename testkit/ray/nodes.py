@@ -22,17 +22,17 @@ from testkit.free_port import free_port
 from testkit.processes import ROOT, runs
 from testkit.redis import RedisServer
 from testkit.teams_file import auth, team, write
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
-WAIT_S = PATIENCE_S
+WAIT_S = HUNG_S
 HOLDS = ("rubricd_queued_tokens ", "rubricd_in_flight_tokens ")
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_TOKEN": "of-the-tests",  # else Ray keeps one in the home folder
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.2",
     # On a busy machine the proxy takes longer than the 5 s after which Ray would replace it again and again.
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "240",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "240",
     "RUBRICD_ENGINE": "fake",
     "RUBRICD_CANARY_EVERY_S": "0",
     "RUBRICD_REDIS_TIMEOUT_S": "60",
@@ -78,12 +78,12 @@ class Nodes:
 
     def targets(self) -> dict[str, str]:
         """Returns where metrics are read, by replica."""
-        found = httpx.get(f"{self.url}/metrics/targets", timeout=PATIENCE_S).json()
+        found = httpx.get(f"{self.url}/metrics/targets", timeout=HUNG_S).json()
         return {one["labels"]["replica"]: one["targets"][0] for one in found}
 
     def metric(self, replica: Replica, line: str) -> float:
         """A sample of a replica's own page; 0 where nothing was counted yet."""
-        page = httpx.get(f"http://{self.targets()[replica.name]}/metrics", timeout=PATIENCE_S).text
+        page = httpx.get(f"http://{self.targets()[replica.name]}/metrics", timeout=HUNG_S).text
         return next((float(one.rpartition(" ")[2]) for one in page.splitlines() if one.startswith(line)), 0.0)
 
     @contextmanager
@@ -113,11 +113,11 @@ class Nodes:
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         self._process.wait(timeout=WAIT_S)
-        _, left = psutil.wait_procs(everybody, timeout=PATIENCE_S)
+        _, left = psutil.wait_procs(everybody, timeout=HUNG_S)
         names = [one.name() for one in left if one.is_running()]
         for one in left:
             one.kill()
-        self._reading.join(timeout=PATIENCE_S)
+        self._reading.join(timeout=HUNG_S)
         self._process.stdout.close()
         return names
 
@@ -172,7 +172,7 @@ def nodes(**settings: str) -> Iterator[Nodes]:
 
 def client(nodes: Nodes, name: str = "a") -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=100)
-    return httpx.AsyncClient(base_url=nodes.url, headers=auth(name), timeout=PATIENCE_S, limits=limits)
+    return httpx.AsyncClient(base_url=nodes.url, headers=auth(name), timeout=HUNG_S, limits=limits)
 
 
 def kill(replica: Replica) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
@@ -41,7 +41,7 @@ def _lint(tree: Path) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
     environment = {**os.environ, "COLUMNS": "300", "NO_COLOR": "1"}
     return subprocess.run(
-        command, cwd=tree, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        command, cwd=tree, env=environment, capture_output=True, text=True, timeout=HUNG_S, check=False
     )
 
 

@@ -14,7 +14,7 @@ from service.engine.fake import FakeEngine, FaultPlan
 from service.settings import Settings
 from testkit.apps import fake_settings, item, started
 from testkit.tokenizer_families import family
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client import wire
 from trainer_client.cli import results_file
 from trainer_client.client import JudgeClient, Outcome, Scored
@@ -39,7 +39,7 @@ def keep(file: Path, outcomes: list[Outcome]) -> None:
 
 def run(code: str, folder: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=HUNG_S, check=True
     )
     return done.stdout
 

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from testkit.dockerfile import ROOT, documents
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.deploy.rules import ALERTS, loaded
 
 CONFIG = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
@@ -14,7 +14,7 @@ SEVERITIES = sorted({rule["labels"]["severity"] for group in loaded(ALERTS)["gro
 
 
 def amtool(*words: str) -> str:
-    done = subprocess.run([AMTOOL, *words], capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run([AMTOOL, *words], capture_output=True, text=True, timeout=HUNG_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

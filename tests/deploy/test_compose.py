@@ -18,7 +18,7 @@ from service.tenancy import teams_file
 from testkit import dockerfile
 from testkit.dockerfile import ROOT, documents
 from testkit.sandbox import USER
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.deploy.redis_command import answers
 from tools import stand_ins
 
@@ -62,7 +62,7 @@ def test_it_is_valid_and_what_is_wrong_is_seen(compose: dict[str, Any]) -> None:
 
 def test_check_jsonschema_says_the_same() -> None:
     words = ["-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml")]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=HUNG_S)
     assert done.returncode == 0, done.stdout
 
 
@@ -190,7 +190,7 @@ def test_no_secret_is_in_a_file_and_each_that_is_missing_is_named(compose: dict[
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=HUNG_S,
     )
     assert len(ignored.stdout.splitlines()) == 4
 

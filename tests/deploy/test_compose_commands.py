@@ -17,7 +17,7 @@ from testkit.dockerfile import ROOT, documents
 from testkit.free_port import free_port
 from testkit.processes import hosted
 from testkit.prometheus import program
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.deploy.rules import ALERTS, names
 from tools import check_compose
 
@@ -45,7 +45,7 @@ def test_prometheus_starts_with_all_rules(tmp_path: Path) -> None:
     port = free_port()
     words = [*command("prometheus", tmp_path), f"--web.listen-address=127.0.0.1:{port}"]
     with hosted(words, log=tmp_path / "log", port=port, ready="/-/ready", env={}) as host:
-        groups = httpx.get(f"{host.url}/api/v1/rules", timeout=PATIENCE_S).json()["data"]["groups"]
+        groups = httpx.get(f"{host.url}/api/v1/rules", timeout=HUNG_S).json()["data"]["groups"]
     alerting = {rule["name"] for group in groups for rule in group["rules"] if rule["type"] == "alerting"}
     assert alerting == set(names(ALERTS, "alert"))
 
@@ -68,7 +68,7 @@ def test_alertmanager_knows_the_flags_and_loads_its_file(tmp_path: Path) -> None
 
 def test_a_flag_that_there_is_not_is_seen(tmp_path: Path) -> None:
     words = [*command("alertmanager", tmp_path), "--cluster.listen="]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=HUNG_S)
     assert done.returncode != 0 and "unknown long flag '--cluster.listen'" in done.stderr
 
 

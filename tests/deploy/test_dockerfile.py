@@ -17,7 +17,7 @@ from testkit import dockerfile
 from testkit.dockerfile import ROOT
 from testkit.one_team import KEYS, ask, judged, ready, rotate, until
 from testkit.sandbox import USER, Sandboxed, sandboxed
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 TARGETS = ("cpu", "cuda")
 
@@ -25,7 +25,7 @@ TARGETS = ("cpu", "cuda")
 def test_hadolint_has_nothing_to_say() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run(
-        [hadolint, "--no-color", dockerfile.DOCKERFILE], capture_output=True, text=True, timeout=PATIENCE_S
+        [hadolint, "--no-color", dockerfile.DOCKERFILE], capture_output=True, text=True, timeout=HUNG_S
     )
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -76,7 +76,7 @@ def test_what_vllms_image_holds_is_not_moved(tmp_path: Path) -> None:
     [run] = [step.value for step in dockerfile.stage("cuda") if "awk" in step.value]
     [command] = re.findall(r"awk .*?/tmp/constraints\.txt", run)
     command = command.replace("/tmp/held.txt", "held.txt").replace("> /tmp/constraints.txt", "> made.txt")
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=PATIENCE_S)
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=HUNG_S)
     made = [line for line in (tmp_path / "made.txt").read_text().splitlines() if not line.startswith("#")]
     expected = ["torch==2.13.0+cu130", "Latex2Sympy2.Extended==9.9", "triton==3.7.1", "vllm==0.32.0", "redis==8.1.0"]
     assert made == expected
@@ -112,7 +112,7 @@ def image(target: str, app: Path, teams: Path, **settings: str) -> Iterator[tupl
 def healthy(target: str, port: int) -> bool:
     [_, *words] = dockerfile.words(dockerfile.stage(target), "HEALTHCHECK")
     told = {"RUBRICD_PORT": str(port), "http_proxy": "http://127.0.0.1:9"}
-    return subprocess.run([sys.executable, *words], env=told, capture_output=True, timeout=PATIENCE_S).returncode == 0
+    return subprocess.run([sys.executable, *words], env=told, capture_output=True, timeout=HUNG_S).returncode == 0
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -18,7 +18,7 @@ from service.settings import Settings
 from service.tenancy import teams_file
 from testkit.dockerfile import ROOT, documents
 from testkit.sandbox import USER
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.deploy.redis_command import answers
 from tests.deploy.rules import loaded
 from trainer_client.client import JudgeClient
@@ -46,7 +46,7 @@ def built() -> dict[str, list[Document]]:
 
 
 def build(folder: Path) -> list[Document]:
-    done = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, timeout=HUNG_S)
     assert done.returncode == 0, done.stderr
     return documents(done.stdout)
 

@@ -15,7 +15,7 @@ from testkit.metrics_page import page_of
 from testkit.nginx import nginx, tls_nginx
 from testkit.processes import Running, service
 from testkit.teams_file import auth, key, team, write
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client import wire
 from trainer_client.client import Failed, JudgeClient, Scored
 from trainer_client.errors import Unavailable
@@ -80,7 +80,7 @@ def mortal(tmp_path: Path) -> Iterator[Pair]:
 
 
 def asking(both: Pair) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=both.url, headers=auth("a"), timeout=PATIENCE_S)
+    return httpx.AsyncClient(base_url=both.url, headers=auth("a"), timeout=HUNG_S)
 
 
 def body(prompt: str, **changes: Any) -> dict[str, Any]:
@@ -91,21 +91,21 @@ async def served(replicas: list[Running]) -> list[float]:
     """Answers of each with a verdict."""
     found = []
     for one in replicas:
-        async with httpx.AsyncClient(base_url=one.url, timeout=PATIENCE_S) as direct:
+        async with httpx.AsyncClient(base_url=one.url, timeout=HUNG_S) as direct:
             page = await page_of(direct)
         found.append(page("rubricd_requests_total", route="/v1/score", status="200"))
     return found
 
 
 async def in_flight(one: Running) -> float:
-    async with httpx.AsyncClient(base_url=one.url, timeout=PATIENCE_S) as direct:
+    async with httpx.AsyncClient(base_url=one.url, timeout=HUNG_S) as direct:
         page = await page_of(direct)
     return page("rubricd_queued_tokens") + page("rubricd_in_flight_tokens")
 
 
 async def until_held(both: Pair, tokens: float) -> float:
     """The replicas hold so many, or more."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while (found := sum([await in_flight(one) for one in both.replicas])) < tokens:
             await asyncio.sleep(0.02)
     return found
@@ -113,7 +113,7 @@ async def until_held(both: Pair, tokens: float) -> float:
 
 async def survivors(both: Pair) -> list[Running]:
     """Those that still run after one has ended. A killed process closes its connections before its end can be seen."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while len(found := [one for one in both.replicas if one.process.poll() is None]) == len(both.replicas):
             await asyncio.sleep(0.02)
     return found
@@ -167,7 +167,7 @@ async def test_over_tls_it_is_the_same_service(lasting: Pair, tmp_path: Path) ->
     """tls.conf in front of rubricd.conf: judged for who trusts the certificate, streamed, and without metrics."""
     with tls_nginx(tmp_path, lasting.url) as (url, certificate):
         trusted = ssl.create_default_context(cafile=certificate)
-        async with httpx.AsyncClient(base_url=url, headers=auth("a"), timeout=PATIENCE_S, verify=trusted) as client:
+        async with httpx.AsyncClient(base_url=url, headers=auth("a"), timeout=HUNG_S, verify=trusted) as client:
             answer = await client.post("/v1/score", json=body("My knee hurts."))
             assert (answer.status_code, answer.headers.get_list("x-request-id")) == (200, [answer.json()["id"]])
             ndjson, lines = {"Accept": "application/x-ndjson"}, []
@@ -176,7 +176,7 @@ async def test_over_tls_it_is_the_same_service(lasting: Pair, tmp_path: Path) ->
             assert [line.get("done") for line in lines] == [None, True]
             assert {(await client.get(path)).status_code for path in CLOSED} == {404}
             assert (await client.post("/v1/score", content=b" " * (17 * 1024 * 1024))).status_code == 413
-        async with httpx.AsyncClient(headers=auth("a"), timeout=PATIENCE_S) as stranger:
+        async with httpx.AsyncClient(headers=auth("a"), timeout=HUNG_S) as stranger:
             with pytest.raises(httpx.ConnectError, match="certificate"):
                 await stranger.get(f"{url}/healthz")
             plain = await stranger.get(url.replace("https", "http") + "/healthz")
@@ -211,7 +211,7 @@ async def test_where_all_are_full_each_is_told_so_by_the_service(lasting: Pair) 
     lasting.on()
     async with asking(lasting) as client:
         asked = [asyncio.create_task(client.post("/v1/score", json=one)) for one in bodies]
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(HUNG_S):
             while sum(task.done() for task in asked) < 20:
                 await asyncio.sleep(0.02)
         lasting.off()
@@ -310,7 +310,7 @@ async def test_who_asks_while_a_replica_drains_hears_nothing_of_it(mortal: Pair)
 
     async def told_to_end() -> None:
         draining.process.terminate()
-        async with httpx.AsyncClient(base_url=draining.url, timeout=PATIENCE_S) as direct:
+        async with httpx.AsyncClient(base_url=draining.url, timeout=HUNG_S) as direct:
             while (await direct.get("/readyz")).status_code == 200:
                 await asyncio.sleep(0.01)
 

@@ -10,7 +10,7 @@ import pytest
 
 from testkit.processes import ROOT
 from testkit.prometheus import EVALUATION_S, divided, program
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.deploy.rules import ALERTS, FOLDER, RECORDING, loaded, names, rules
 
 DOCS = ROOT / "docs" / "operate"
@@ -23,7 +23,7 @@ SEVERITIES = {"page", "ticket", "info"}
 
 
 def promtool(*words: str | Path) -> None:
-    done = subprocess.run([program("promtool"), *map(str, words)], capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run([program("promtool"), *map(str, words)], capture_output=True, text=True, timeout=HUNG_S)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -11,7 +11,7 @@ from typing import Self
 
 import httpx
 
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 _LOOK_S = 0.1
 _ANSWER_S = 30.0
@@ -48,7 +48,7 @@ class Balancer:
     async def add(self, url: str) -> None:
         """Returns when the process is ready."""
         self._looks[url] = asyncio.create_task(self._look(url))
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(HUNG_S):
             while url not in self.ready:
                 await asyncio.sleep(0.01)
 

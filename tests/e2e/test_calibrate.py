@@ -8,7 +8,7 @@ import pytest
 
 from miniature.world.cases import evaluation
 from testkit.processes import Running, service
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client import wire
 from trainer_client.cli.main import main
 
@@ -21,20 +21,18 @@ def test_a_calibration_is_made_loaded_and_another_judge(bundled: Running, tmp_pa
     labels.write_text("".join(f"{json.dumps({'item': case.wire, 'met': case.truth})}\n" for case in cases))
     assert main(["calibrate", str(labels), "--url", bundled.url, "--out", str(out), "--quiet"]) == 0
     [made] = wire.read_calibrations(out.read_bytes())
-    before = httpx.get(f"{bundled.url}/v1/judge", timeout=PATIENCE_S).json()
+    before = httpx.get(f"{bundled.url}/v1/judge", timeout=HUNG_S).json()
     assert made.judge == before["fingerprint"]
     for rates in (made.certificate.positive, made.certificate.negative):
         assert rates.informedness is not None
         assert rates.informedness.low > 0.8  # what it was trained for
     item = {**cases[0].wire, "id": "first"}
     body = {"items": [item], "expect_judge": before["fingerprint"]}
-    plain = httpx.post(f"{bundled.url}/v1/score", json=body, timeout=PATIENCE_S).json()
+    plain = httpx.post(f"{bundled.url}/v1/score", json=body, timeout=HUNG_S).json()
     with service("--calibration", str(out)) as running:
-        after = httpx.get(f"{running.url}/v1/judge", timeout=PATIENCE_S).json()
-        refused = httpx.post(f"{running.url}/v1/score", json=body, timeout=PATIENCE_S)
-        answer = httpx.post(
-            f"{running.url}/v1/score", json={"items": [item], "debias": True}, timeout=PATIENCE_S
-        ).json()
+        after = httpx.get(f"{running.url}/v1/judge", timeout=HUNG_S).json()
+        refused = httpx.post(f"{running.url}/v1/score", json=body, timeout=HUNG_S)
+        answer = httpx.post(f"{running.url}/v1/score", json={"items": [item], "debias": True}, timeout=HUNG_S).json()
     assert refused.status_code == 409
     assert after["fingerprint"] == answer["judge"]["fingerprint"] != before["fingerprint"]
     assert after["calibration"] == answer["judge"]["calibration"] == made.name

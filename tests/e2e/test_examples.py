@@ -18,7 +18,7 @@ from pyarrow import parquet
 from pydantic import BaseModel, ConfigDict
 
 from testkit.processes import ROOT, Running
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client.verl.reward import compute_score
 
 EXAMPLES = ROOT / "examples"
@@ -95,7 +95,7 @@ def test_openrlhfs_data(bundled: Running, tmp_path: Path) -> None:
     rows = _lines(tmp_path / "prompts.jsonl")
     prompts = [f"<|user|>{row['input'][0]['content']}<|assistant|>" for row in rows]
     body = {"query": [one + ANSWER for one in prompts], "prompts": prompts, "labels": [row["label"] for row in rows]}
-    reply = httpx.post(printed[printed.index("--reward.remote_url") + 1], json=body, timeout=PATIENCE_S).json()
+    reply = httpx.post(printed[printed.index("--reward.remote_url") + 1], json=body, timeout=HUNG_S).json()
     assert reply["rewards"] == pytest.approx([1.0, 1.0]) and reply["extra_logs"]["judged"] == [1.0, 1.0]
 
 
@@ -103,7 +103,7 @@ def test_slimes_data(bundled: Running, tmp_path: Path) -> None:
     printed = shlex.split(_run(EXAMPLES / "slime_data.py", bundled.url, tmp_path / "prompts.jsonl"))
     row = _lines(tmp_path / "prompts.jsonl")[0]
     body = {"prompt": row["prompt"], "response": ANSWER, "label": row["label"]}
-    reply = httpx.post(printed[printed.index("--rm-url") + 1], json=body, timeout=PATIENCE_S).json()
+    reply = httpx.post(printed[printed.index("--rm-url") + 1], json=body, timeout=HUNG_S).json()
     assert reply[printed[printed.index("--reward-key") + 1]] == pytest.approx(1.0) and reply["judged"] is True
 
 

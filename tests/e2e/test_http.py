@@ -19,7 +19,7 @@ import pytest
 from testkit.free_port import free_port
 from testkit.processes import ROOT, Running, refused, service
 from testkit.teams_file import auth, team, write
-from testkit.waiting import PATIENCE_S, wait_until
+from testkit.waiting import HUNG_S, wait_until
 
 BODY = {
     "items": [{"prompt": "My knee hurts.", "response": "Rest it.", "rubric": [{"text": "Says rest.", "points": 1}]}]
@@ -58,16 +58,16 @@ def metrics_of(running: Running) -> str:
 
 def test_it_listens_with_ipv6_and_says_so(running: Running) -> None:
     assert running.url.startswith("http://[::1]:")
-    assert httpx.post(f"{running.url}/v1/score", json=BODY, timeout=PATIENCE_S).status_code == 200
-    page = httpx.get(f"{running.url}/", headers={"Origin": running.url}, timeout=PATIENCE_S)
+    assert httpx.post(f"{running.url}/v1/score", json=BODY, timeout=HUNG_S).status_code == 200
+    page = httpx.get(f"{running.url}/", headers={"Origin": running.url}, timeout=HUNG_S)
     assert page.status_code == 200
 
 
 def test_metrics_have_a_port_of_their_own(running: Running) -> None:
-    assert httpx.get(f"{running.url}/metrics", timeout=PATIENCE_S).status_code == 404
-    page = httpx.get(metrics_of(running), timeout=PATIENCE_S)
+    assert httpx.get(f"{running.url}/metrics", timeout=HUNG_S).status_code == 404
+    page = httpx.get(metrics_of(running), timeout=HUNG_S)
     assert page.status_code == 200 and "rubricd_open_connections " in page.text
-    assert httpx.get(metrics_of(running).replace("/metrics", "/healthz"), timeout=PATIENCE_S).status_code == 404
+    assert httpx.get(metrics_of(running).replace("/metrics", "/healthz"), timeout=HUNG_S).status_code == 404
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
@@ -84,7 +84,7 @@ def test_curl_that_asks_for_http_2_is_answered(running: Running, framing: list[s
         *framing,
         f"{running.url}/v1/score",
     ]
-    printed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=HUNG_S, check=True).stdout
     assert json.loads(printed)["results"][0]["status"] == "ok"
 
 
@@ -93,7 +93,7 @@ def test_javas_http_client_is_answered(running: Running, tmp_path: Path) -> None
     """It asks for HTTP/2 with its first request."""
     (tmp_path / "Ask.java").write_text(JAVA)
     command = ["java", "Ask.java", f"{running.url}/v1/score", json.dumps(BODY)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HUNG_S)
     assert done.returncode == 0, done.stderr
     assert [line[:13] for line in done.stdout.splitlines()] == ["200 HTTP_1_1 "] * 3
 
@@ -101,7 +101,7 @@ def test_javas_http_client_is_answered(running: Running, tmp_path: Path) -> None
 def test_half_a_connection_still_gets_its_answer(running: Running) -> None:
     body = json.dumps(BODY).encode()
     head = f"POST /v1/score HTTP/1.1\r\nHost: [::1]\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    with socket.create_connection(("::1", urlsplit(running.url).port or 0), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("::1", urlsplit(running.url).port or 0), timeout=HUNG_S) as connection:
         connection.sendall(head + body)
         connection.shutdown(socket.SHUT_WR)
         found = b""
@@ -168,18 +168,18 @@ def test_with_few_descriptors_there_are_few_connections_and_a_revoked_key_dies(t
             one.close()
     finally:
         process.terminate()
-        process.wait(PATIENCE_S)
+        process.wait(HUNG_S)
 
 
 def scored(url: str, name: str) -> int:
     """The status that a team gets."""
-    return httpx.post(f"{url}/v1/score", json=BODY, headers=auth(name), timeout=PATIENCE_S).status_code
+    return httpx.post(f"{url}/v1/score", json=BODY, headers=auth(name), timeout=HUNG_S).status_code
 
 
 def until_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
     while process.poll() is None:
         try:
-            if httpx.get(url, timeout=PATIENCE_S).status_code == 200:
+            if httpx.get(url, timeout=HUNG_S).status_code == 200:
                 return
         except httpx.TransportError:
             pass

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from testkit.processes import Running, runs, service
-from testkit.waiting import PATIENCE_S, until, wait_until
+from testkit.waiting import HUNG_S, until, wait_until
 
 ITEM = {
     "prompt": "What should I do about a headache?",
@@ -41,7 +41,7 @@ def probabilities(answer: dict[str, Any]) -> list[float]:
 async def test_killed_under_load_nothing_is_invented_lost_or_left_waiting() -> None:
     found: Counter[str] = Counter()
     with service("--cache-entries", "0") as running:
-        async with httpx.AsyncClient(base_url=running.url, timeout=PATIENCE_S) as client:
+        async with httpx.AsyncClient(base_url=running.url, timeout=HUNG_S) as client:
             expected = probabilities((await client.post("/v1/score", json={"items": [ITEM]})).json())
             ended = asyncio.Event()
 
@@ -72,13 +72,13 @@ async def test_killed_under_load_nothing_is_invented_lost_or_left_waiting() -> N
                 await right_again()
                 killed = judge_of(running)
                 killed.kill()
-                async with asyncio.timeout(PATIENCE_S):
+                async with asyncio.timeout(HUNG_S):
                     while not await restarted(kills):
                         await asyncio.sleep(0.05)
                 assert judge_of(running).pid != killed.pid
             await right_again()
             ended.set()
-            await asyncio.wait_for(asyncio.gather(*callers), PATIENCE_S)
+            await asyncio.wait_for(asyncio.gather(*callers), HUNG_S)
             assert await restarted(3)
     assert {"ok", "engine_error", "refused"} <= set(found) <= {"ok", "engine_error", "refused", "overloaded"}, found
 
@@ -90,4 +90,4 @@ def test_it_ends_with_the_service(number: signal.Signals) -> None:
         assert has_torch(judge) and not has_torch(psutil.Process(running.process.pid))
         os.kill(running.process.pid, number)
         wait_until(lambda: not runs(judge.pid))
-        assert running.process.wait(timeout=PATIENCE_S) == (0 if number == signal.SIGTERM else -number)
+        assert running.process.wait(timeout=HUNG_S) == (0 if number == signal.SIGTERM else -number)

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from testkit.apps import item
 from testkit.processes import service
 from testkit.trace_collector import Collector
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client.client import JudgeClient
 
 FLAGS = ("--engine", "fake", "--log-format", "json")
@@ -36,10 +36,10 @@ async def test_a_jobs_step_and_its_judging_are_one_trace(tmp_path: Path) -> None
                 with provider.get_tracer("job").start_as_current_span("step"):
                     await judge.score([item()])
                     [_ async for _ in judge.stream([item(response="Run.")])]
-            async with httpx.AsyncClient(timeout=PATIENCE_S) as other:
+            async with httpx.AsyncClient(timeout=HUNG_S) as other:
                 await other.post(f"{running.url}/v1/score", content=b"{")
             running.process.terminate()  # what was not sent yet is sent before the end
-            assert running.process.wait(timeout=PATIENCE_S) == 0
+            assert running.process.wait(timeout=HUNG_S) == 0
         provider.shutdown()
         spans = collector.spans()
     [step] = [span for span in spans if span.service == "job"]

@@ -18,7 +18,7 @@ import pytest
 from service.app import create_app
 from testkit.apps import client_of, fake_settings, started
 from testkit.processes import Running, service
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.e2e.balancer import Balancer
 from trainer_client.client import JudgeClient, Scored
 
@@ -86,7 +86,7 @@ def slow(*flags: str, ready: bool = True) -> Iterator[Running]:
 @asynccontextmanager
 async def asking(running: Running) -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    async with httpx.AsyncClient(base_url=running.url, timeout=PATIENCE_S, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=running.url, timeout=HUNG_S, limits=limits) as client:
         yield client
 
 
@@ -97,7 +97,7 @@ async def tokens_at(client: httpx.AsyncClient) -> int:
 
 
 async def until_let_in(client: httpx.AsyncClient, tokens: int, posts: list[asyncio.Task[httpx.Response]]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while await tokens_at(client) < tokens:
             early = [post.result().text for post in posts if post.done()]
             assert not early, f"refused, or answered already: {early[0]}"
@@ -121,7 +121,7 @@ async def test_sigterm_with_1000_in_flight_loses_none_of_them(hold: Hold) -> Non
     more, tokens = await truth([whole(n) for n in range(WHOLE)])
     expected = {**expected, **more}
     with slow() as running:
-        async with asking(running) as client, httpx.AsyncClient(base_url=running.url, timeout=PATIENCE_S) as kept:
+        async with asking(running) as client, httpx.AsyncClient(base_url=running.url, timeout=HUNG_S) as kept:
             hold.on()
             open = asyncio.Semaphore(0)
             streams = [asyncio.create_task(streamed(client, n, open)) for n in range(STREAMED)]
@@ -199,12 +199,12 @@ def test_sigterm_while_the_judge_loads_ends_it_at_once(tmp_path: Path, monkeypat
     loading.touch()
     monkeypatch.setenv("LOADING", str(loading))
     with slow(ready=False) as running:
-        probe = httpx.get(f"{running.url}/readyz", timeout=PATIENCE_S)
+        probe = httpx.get(f"{running.url}/readyz", timeout=HUNG_S)
         assert (probe.status_code, "loading" in probe.json()["detail"]) == (503, True)
         told_s = time.monotonic()
         running.process.terminate()
         readyz = f"{running.url}/readyz"
-        while "shutting down" not in httpx.get(readyz, timeout=PATIENCE_S).text:  # with nothing to finish, too
+        while "shutting down" not in httpx.get(readyz, timeout=HUNG_S).text:  # with nothing to finish, too
             assert time.monotonic() - told_s < AT_ONCE_S
         assert running.process.wait(AT_ONCE_S) == 0
         print(f"ended after {time.monotonic() - told_s:.1f} s")

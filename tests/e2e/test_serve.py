@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from testkit.processes import ROOT, Running, refused, service
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client import wire
 from trainer_client.client import JudgeClient, Scored, reward
 
@@ -24,7 +24,7 @@ def _readme_curl(url: str) -> list[str]:
 
 def test_the_readmes_curl_prints_a_score(bundled: Running) -> None:
     printed = subprocess.run(
-        _readme_curl(bundled.url), capture_output=True, text=True, timeout=PATIENCE_S, check=True
+        _readme_curl(bundled.url), capture_output=True, text=True, timeout=HUNG_S, check=True
     ).stdout
     answer = wire.ScoreResponse.model_validate_json(printed)
     assert answer.results[0].score is not None
@@ -51,7 +51,7 @@ async def test_the_client_scores_a_group_over_http(bundled: Running) -> None:
 async def test_a_connection_that_was_idle_for_a_while_is_still_there(bundled: Running) -> None:
     """Five seconds, after which clients give theirs up, are not enough: both ends would close it at the same time."""
     async with httpx.AsyncClient(
-        base_url=bundled.url, limits=httpx.Limits(keepalive_expiry=None), timeout=PATIENCE_S
+        base_url=bundled.url, limits=httpx.Limits(keepalive_expiry=None), timeout=HUNG_S
     ) as client:
 
         async def port() -> int:
@@ -65,16 +65,14 @@ async def test_a_connection_that_was_idle_for_a_while_is_still_there(bundled: Ru
 
 def test_the_fingerprint_is_the_same_after_a_restart(bundled: Running) -> None:
     with service() as again:
-        first, second = (
-            httpx.get(f"{running.url}/v1/judge", timeout=PATIENCE_S).json() for running in (bundled, again)
-        )
+        first, second = (httpx.get(f"{running.url}/v1/judge", timeout=HUNG_S).json() for running in (bundled, again))
     assert first == second
 
 
 def test_sigterm_ends_it_with_0() -> None:
     with service("--engine", "fake") as running:
         running.process.terminate()
-        assert running.process.wait(timeout=PATIENCE_S) == 0
+        assert running.process.wait(timeout=HUNG_S) == 0
 
 
 REFUSALS = [
@@ -115,16 +113,16 @@ def test_redis_that_is_not_there_is_said_once_at_the_start() -> None:
 
 def test_the_version_and_a_misspelt_variable() -> None:
     command = [sys.executable, "-m", "service"]
-    said = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=PATIENCE_S).stdout
+    said = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=HUNG_S).stdout
     assert re.fullmatch(r"rubricd \d+\.\d+\.\d+\n", said)
     environment = {**os.environ, "RUBRICD_MAX_BATCH_TOKEN": "1"}
-    done = subprocess.run([*command, "serve"], capture_output=True, text=True, timeout=PATIENCE_S, env=environment)
+    done = subprocess.run([*command, "serve"], capture_output=True, text=True, timeout=HUNG_S, env=environment)
     assert done.returncode == 2 and "did you mean RUBRICD_MAX_BATCH_TOKENS?" in done.stderr
 
 
 def test_the_command_is_installed() -> None:
     command = f"{sys.prefix}/bin/rubricd"
     printed = subprocess.run(
-        [command, "score", "--help"], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+        [command, "score", "--help"], capture_output=True, text=True, timeout=HUNG_S, check=True
     ).stdout
     assert "usage: rubricd score" in printed

@@ -13,13 +13,13 @@ import pytest
 from miniature.world.cases import evaluation
 from testkit.metrics_page import Page
 from testkit.processes import Running, runs, service
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client.wire import ScoreResponse
 
 
 def scored(url: str, **changes: Any) -> ScoreResponse:
     items = [evaluation(31, n).wire for n in range(8)]
-    answer = httpx.post(f"{url}/v1/score", json={"items": items, **changes}, timeout=PATIENCE_S)
+    answer = httpx.post(f"{url}/v1/score", json={"items": items, **changes}, timeout=HUNG_S)
     assert answer.status_code == 200, answer.text
     return ScoreResponse.model_validate_json(answer.content)
 
@@ -46,7 +46,7 @@ def test_vllm_in_the_service(bundled: Running) -> None:
         assert first.judge.toy and truth
         assert scored(running.url, mode="likert").results[0].criteria[0].label_mass is not None
 
-        page = Page(httpx.get(f"{running.url}/metrics", timeout=PATIENCE_S).text)
+        page = Page(httpx.get(f"{running.url}/metrics", timeout=HUNG_S).text)
         asked = page("rubricd_batch_queries_sum")
         assert page("vllm:request_success_total") >= asked > 0
         computed, shared = (page("rubricd_prompt_tokens_total", source=kind) for kind in ("computed", "shared"))
@@ -57,20 +57,20 @@ def test_vllm_in_the_service(bundled: Running) -> None:
         assert page("rubricd_engine_restarts_total") == 0
 
         def ready() -> bool:
-            return httpx.get(f"{running.url}/readyz", timeout=PATIENCE_S).status_code == 200
+            return httpx.get(f"{running.url}/readyz", timeout=HUNG_S).status_code == 200
 
         below = psutil.Process(running.process.pid).children(recursive=True)
         core = next(child for child in below if "EngineCore" in " ".join(child.cmdline()))
         os.kill(core.pid, signal.SIGKILL)
         until(lambda: not ready(), 20.0)
-        refused = httpx.post(f"{running.url}/v1/score", json={"items": [evaluation(31, 0).wire]}, timeout=PATIENCE_S)
+        refused = httpx.post(f"{running.url}/v1/score", json={"items": [evaluation(31, 0).wire]}, timeout=HUNG_S)
         assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
-        assert httpx.get(f"{running.url}/healthz", timeout=PATIENCE_S).status_code == 200
+        assert httpx.get(f"{running.url}/healthz", timeout=HUNG_S).status_code == 200
         until(ready, 240.0)
         again = scored(running.url)
         assert again.judge.fingerprint == first.judge.fingerprint
         assert chances(again) == pytest.approx(truth, abs=1e-3)
-        page = Page(httpx.get(f"{running.url}/metrics", timeout=PATIENCE_S).text)
+        page = Page(httpx.get(f"{running.url}/metrics", timeout=HUNG_S).text)
         assert page("rubricd_engine_restarts_total") == 1
         assert page("vllm:request_success_total") >= len(chances(again))
     until(lambda: not any(runs(child.pid) for child in below), 10.0)

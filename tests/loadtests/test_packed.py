@@ -14,7 +14,7 @@ from service.engine.fake import FakeEngine
 from service.errors import ConfigurationError
 from service.settings import EngineSettings
 from testkit.tokenizer_families import family
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 
 def test_each_packed_prompt_begins_with_the_whole_one_before_it() -> None:
@@ -98,4 +98,4 @@ def test_a_judge_that_cannot_be_measured_says_why_and_the_others_are_measured(mo
 async def test_a_judge_that_writes_nothing_has_no_documents() -> None:
     bench = Bench(LoadedJudge(FakeEngine(), family("qwen"), unserved=frozenset({"reasoned"})))
     assert await bench.documents(1, seed=7) is None
-    await asyncio.wait_for(bench.close(), PATIENCE_S)
+    await asyncio.wait_for(bench.close(), HUNG_S)

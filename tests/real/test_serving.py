@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from testkit.processes import Running
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 Json = dict[str, Any]
 QUESTION = "My knee hurts when I run. What should I do?"
@@ -36,7 +36,7 @@ def verdicts(results: list[Json]) -> list[Json]:
 
 def test_the_default_way_of_asking_works(served: Running) -> None:
     """Asked with the instruction first and the criterion last it put 0.02 on its labels, and was refused."""
-    judge = httpx.get(f"{served.url}/v1/judge", timeout=PATIENCE_S).json()
+    judge = httpx.get(f"{served.url}/v1/judge", timeout=HUNG_S).json()
     default = next(prompt for prompt in judge["prompts"] if prompt["served"])
     assert default is judge["prompts"][0], "it is served by the default prompt"
     assert default["label_mass"] > judge["label_mass_floor"]
@@ -48,7 +48,7 @@ def test_the_default_way_of_asking_works(served: Running) -> None:
 
 
 def test_every_way_gives_a_verdict_or_says_why_not(served: Running) -> None:
-    judge = httpx.get(f"{served.url}/v1/judge", timeout=PATIENCE_S).json()
+    judge = httpx.get(f"{served.url}/v1/judge", timeout=HUNG_S).json()
     asked = {(way["mode"], way["layout"], way["prompt"]) for way in judge["judges"]}
     assert {mode for mode, _, _ in asked} >= {"verdict", "implicit", "likert"}
     assert len([prompt for mode, layout, prompt in asked if (mode, layout) == ("verdict", "rubricd")]) == 7

@@ -8,13 +8,13 @@ from functools import cache
 import pytest
 
 from service.completion import SHELLS
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 
 @cache
 def _script(shell: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "service", "completion", shell], capture_output=True, text=True, timeout=PATIENCE_S
+        [sys.executable, "-m", "service", "completion", shell], capture_output=True, text=True, timeout=HUNG_S
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -25,7 +25,7 @@ def test_a_script_knows_commands_and_settings(shell: str) -> None:
     script = _script(shell)
     assert [name for name in ("serve", "doctor", "keys", "max-batch-tokens", "teams") if name not in script] == []
     if program := shutil.which(shell):
-        subprocess.run([program, "-n"], input=script, text=True, check=True, timeout=PATIENCE_S)
+        subprocess.run([program, "-n"], input=script, text=True, check=True, timeout=HUNG_S)
 
 
 CASES = [
@@ -45,7 +45,7 @@ def test_bash_completes(typed: list[str], offered: set[str]) -> None:
         f"{_script('bash')}\nCOMP_WORDS=({words}); COMP_CWORD={len(typed) - 1}; COMP_LINE='{words}'\n"
         "$(complete -p python3 | sed 's/.* -F \\([^ ]*\\) .*/\\1/'); printf '%s\\n' \"${COMPREPLY[@]}\""
     )
-    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=HUNG_S)
     assert set(done.stdout.split()) == offered, done.stderr
 
 
@@ -54,6 +54,6 @@ def test_where_its_library_is_missing_it_says_what_to_install() -> None:
         "import sys; sys.modules['shtab'] = None; from service.__main__ import main; "
         "sys.exit(main(['completion', 'bash']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HUNG_S)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "rubricd: completion needs shtab: pip install 'rubricd[cli]'\n"

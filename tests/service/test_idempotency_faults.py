@@ -13,7 +13,7 @@ from service.clock import ManualClock
 from service.errors import KeyReused, StillRunning
 from service.idempotency import IdempotencyStore, RedisIdempotencyStore, Stored, _name, _redis_key
 from testkit.redis import RedisServer
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.tenancy.on_redis import back, idempotency_store, until
 from tests.service.test_idempotency_memory import body, run
 
@@ -85,7 +85,7 @@ def raced(url: str) -> list[list[int]]:
         assert racer.stdin is not None
         racer.stdin.write("go\n")
         racer.stdin.flush()
-    return [json.loads(racer.communicate(timeout=PATIENCE_S)[0]) for racer in racers]
+    return [json.loads(racer.communicate(timeout=HUNG_S)[0]) for racer in racers]
 
 
 async def test_who_is_late_does_not_overwrite_who_took_over(redis_url: str, redis_server: RedisServer) -> None:

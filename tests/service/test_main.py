@@ -8,11 +8,11 @@ import pytest
 
 from service.__main__ import main
 from service.settings import Settings
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 
 def run(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-m", "service", *words], capture_output=True, text=True, timeout=PATIENCE_S)
+    return subprocess.run([sys.executable, "-m", "service", *words], capture_output=True, text=True, timeout=HUNG_S)
 
 
 def test_without_a_command_it_prints_help_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,5 +122,5 @@ def test_help_does_not_wait_for_the_web_framework() -> None:
         "with contextlib.suppress(SystemExit): main(['serve', '--help'])\n"
         "print({'fastapi', 'torch', 'uvicorn'} & {*sys.modules})"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HUNG_S, check=True)
     assert done.stdout.splitlines()[-1] == "set()"

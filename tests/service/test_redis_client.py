@@ -13,7 +13,7 @@ from service.clock import ManualClock
 from service.errors import ConfigurationError
 from service.redis_client import RedisClient, RedisUnavailable
 from testkit.redis import RedisClusterServer, RedisSentinel, RedisServer
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 TIMEOUT_S = 0.4
 
@@ -33,7 +33,7 @@ async def connected(url: str, clock: ManualClock | None = None) -> AsyncIterator
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while not true():
             await asyncio.sleep(0.005)
 

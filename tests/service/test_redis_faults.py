@@ -12,7 +12,7 @@ from service.clock import ManualClock
 from service.redis_client import RedisClient, RedisUnavailable
 from service.redis_faults import KINDS, Fault
 from testkit.redis import RedisClusterServer, RedisServer
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 LEAST = ("~rubricd:*", "+@read", "+@write", "+@scripting", "+@connection", "+time")
 """The rights that operations.md asks for."""
@@ -47,7 +47,7 @@ async def use(client: RedisClient, times: int) -> int:
 
 
 async def until(true: Callable[[], bool], clock: ManualClock) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while not true():
             await clock.advance(1.0)
             await asyncio.sleep(0.005)

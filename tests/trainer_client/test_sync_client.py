@@ -30,7 +30,7 @@ from testkit.scripted_judge import (
     scores,
     served,
 )
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client import errors, wire
 from trainer_client.client import JudgeClient, Scored, reward
 
@@ -136,7 +136,7 @@ def test_a_client_that_is_dropped_leaves_no_thread() -> None:
         (own,) = _threads()
         del client
         gc.collect()
-        own.join(PATIENCE_S)
+        own.join(HUNG_S)
     assert not own.is_alive()
 
 
@@ -186,7 +186,7 @@ def test_a_client_that_outlives_its_service_is_dropped_without_a_warning() -> No
     (own,) = _threads()
     del client, circle
     gc.collect()
-    own.join(PATIENCE_S)
+    own.join(HUNG_S)
     gc.collect()
     assert not own.is_alive()
 
@@ -293,7 +293,7 @@ except KeyboardInterrupt:
             try:
                 assert asked.wait(30)
                 process.send_signal(signal.SIGINT)
-                _, said = process.communicate(timeout=PATIENCE_S)
+                _, said = process.communicate(timeout=HUNG_S)
             finally:
                 process.kill()
     assert (process.returncode, said) == (7, "")
@@ -301,7 +301,7 @@ except KeyboardInterrupt:
 
 def _quiet(code: str, url: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-W", "always", "-c", code, url], capture_output=True, text=True, timeout=PATIENCE_S
+        [sys.executable, "-W", "always", "-c", code, url], capture_output=True, text=True, timeout=HUNG_S
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 

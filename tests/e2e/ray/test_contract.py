@@ -13,7 +13,7 @@ from testkit.apps import item
 from testkit.ray.nodes import HOLDS, WAIT_S, Nodes
 from testkit.ray.nodes import client as client_of
 from testkit.teams_file import auth
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.contract.test_strict_input import (
     test_a_body_for_another_system_is_told_so,
     test_a_slip_is_refused_at_its_place,
@@ -116,7 +116,7 @@ async def test_a_key_is_answered_once_whichever_replica_is_asked(client: httpx.A
 
 
 async def test_teams_are_told_apart_and_a_quota_holds_over_all_replicas(three: Nodes) -> None:
-    async with httpx.AsyncClient(base_url=three.url, timeout=PATIENCE_S) as client:
+    async with httpx.AsyncClient(base_url=three.url, timeout=HUNG_S) as client:
         assert (await client.post("/v1/score", json=fresh())).status_code == 401
         assert (await client.get("/healthz")).status_code == 200
         told = await client.post("/v1/score", json=fresh(), headers=auth("b"))

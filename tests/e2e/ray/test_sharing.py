@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from testkit.ray.nodes import HOLDS, WAIT_S, Nodes, client
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client import wire
 from trainer_client.http.headers import HEADER, affinity
 
@@ -101,6 +101,6 @@ def test_every_replica_has_a_page_of_metrics_of_its_own(three: Nodes) -> None:
     three.until(lambda there: {replica.name for replica in there} == three.targets().keys())  # the dead are forgotten
     found = three.targets()
     assert len(set(found.values())) == 3
-    pages = [httpx.get(f"http://{where}/metrics", timeout=PATIENCE_S).text for where in found.values()]
+    pages = [httpx.get(f"http://{where}/metrics", timeout=HUNG_S).text for where in found.values()]
     assert all('rubricd_judge_info{engine="fake"' in page for page in pages)
-    assert {httpx.get(f"http://{where}/v1/judge", timeout=PATIENCE_S).status_code for where in found.values()} == {404}
+    assert {httpx.get(f"http://{where}/v1/judge", timeout=HUNG_S).status_code for where in found.values()} == {404}

@@ -13,7 +13,7 @@ from miniature.world.cases import Case, Mix, evaluation, training
 from miniature.world.clinic import ITEMS, TOPICS, held_out
 from miniature.world.oracle import met, read
 from miniature.world.responses import STYLES, Response, Step, Wording, plain_text, render
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client import wire
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,6 +109,6 @@ def test_the_plain_text_is_the_policys_style() -> None:
 
 def test_the_command_prints_one_json_line_a_case() -> None:
     command = [sys.executable, "-m", "miniature", "cases", "--n", "5", "--seed", "7"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HUNG_S, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines == [{"item": case.wire, "met": case.truth} for case in (evaluation(7, index) for index in range(5))]

@@ -11,7 +11,7 @@ from miniature.world.cases import QUESTIONS
 from miniature.world.clinic import KEY_ITEMS, Topic, key_items, rubric
 from miniature.world.oracle import steps
 from miniature.world.tasks import SPLITS, best_constant, known, rows, topic_of, topics, truth
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client import wire
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -106,5 +106,5 @@ def test_the_best_single_answer_for_many_topics_is_poor_and_its_reward_is_its_ow
 
 def test_the_command_prints_one_json_line_a_row() -> None:
     command = [sys.executable, "-m", "miniature", "rows", "--split", "held-out", "--n", "3"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HUNG_S, check=True)
     assert [json.loads(line) for line in done.stdout.splitlines()] == rows("held-out")[:3]

@@ -13,7 +13,7 @@ from testkit.apps import CANARIES, fake_settings, scorer_of, serving
 from testkit.exam_judge import ExamJudge
 from testkit.metrics_page import page_of
 from testkit.teams_file import auth, team, write
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client import wire
 
 OK: Fault = "ok"
@@ -163,7 +163,7 @@ async def test_a_caller_that_leaves_frees_its_places() -> None:
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(HUNG_S):
             while scorer_of(client).evaluator.flights:
                 await asyncio.sleep(0.001)
 

@@ -11,7 +11,7 @@ from service.clock import ManualClock
 from service.engine.fake import FakeEngine
 from testkit.apps import CANARIES, fake_settings, item, scorer_of, serving
 from testkit.teams_file import auth, key, team, write
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 
 async def ask(client: httpx.AsyncClient, name: str, response: str = "Rest.", **options: Any) -> httpx.Response:
@@ -52,7 +52,7 @@ async def test_a_team_asks_in_its_classes_only(tmp_path: Path) -> None:
 async def reloaded(client: httpx.AsyncClient, clock: ManualClock, outcome: str, times: int) -> str:
     """The metrics page once a look, a second later, has ended so for this number of times."""
     await clock.advance(1.0)
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while f'rubricd_teams_reloads_total{{outcome="{outcome}"}} {times}.0' not in (
             page := (await client.get("/metrics")).text
         ):

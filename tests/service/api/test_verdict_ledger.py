@@ -16,7 +16,7 @@ from service.errors import ConfigurationError
 from service.rubrics.judgement import Judgement
 from testkit.apps import fake_settings, item, serving
 from testkit.teams_file import auth, team, write
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client.ledger import checking, entries
 from trainer_client.ledger.writing import LedgerWriter
 
@@ -27,7 +27,7 @@ def lines_in(folder: Path) -> list[dict[str, Any]]:
 
 async def counted(client: httpx.AsyncClient, outcome: str, verdicts: int) -> str:
     """The metrics once so many were counted."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while f'rubricd_ledger_verdicts_total{{outcome="{outcome}"}} {verdicts}.0' not in (
             page := (await client.get("/metrics")).text
         ):

@@ -15,7 +15,7 @@ from service.cache.leases import Leases
 from service.clock import ManualClock, SystemClock
 from service.redis_client import Argument, RedisClient
 from testkit.redis import RedisClusterServer, RedisSentinel, RedisServer
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.cache.replicas import LEASE_S, Replica, key, keys, lease_name, replica, truth, value_name
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ async def until(true: Callable[[], object], within_s: float = 5) -> None:
 
 async def known_to(a: Replica, wanted: Sequence[bytes]) -> None:
     """What was kept is written soon."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while (await a.link.get_many([value_name(one).encode() for one in wanted])).count(None):
             await asyncio.sleep(0.002)
 
@@ -121,7 +121,7 @@ async def test_a_verdict_is_written_before_its_lease_is_let_go(redis_url: str) -
 
 
 async def until_free(a: Replica, one: bytes) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while await a.link.get_many([lease_name(one).encode()]) != [None]:
             await asyncio.sleep(0.002)
 
@@ -280,7 +280,7 @@ async def test_a_process_that_dies_or_hangs_costs_at_most_the_lease(
         assert time.monotonic() - began_s < LEASE_S + 5
         if how == signal.SIGSTOP:
             holder.send_signal(signal.SIGCONT)
-            holder.communicate("\n", timeout=PATIENCE_S)
+            holder.communicate("\n", timeout=HUNG_S)
             assert (await b.cache.look_up(keys(100))).known == {one: truth(one) for one in keys(100)}
             leases = await b.link.get_many([lease_name(one).encode() for one in keys(100)])
             assert all(lease is not None and lease.startswith(b"b.") for lease in leases)

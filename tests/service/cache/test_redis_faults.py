@@ -16,7 +16,7 @@ from service.cache.redis import add_checksum
 from service.clock import ManualClock
 from service.redis_client import Argument, RedisClient
 from testkit.redis import RedisServer
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.cache.replicas import Replica, key, keys, lease_name, replica, truth, value_name
 
 OPERATIONS = 100
@@ -120,7 +120,7 @@ async def test_a_fault_is_a_miss_and_never_wrong_and_it_ends(name: str) -> None:
                 assert took_s < 20 * TIMEOUT_S
                 assert a.link.breaker_open and b.link.breaker_open
             await clock.advance(1)
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(HUNG_S):
                 while a.link.breaker_open or b.link.breaker_open:
                     await asyncio.sleep(0.005)
             await works(a, b)
@@ -143,7 +143,7 @@ async def test_who_watches_judges_when_redis_is_gone() -> None:
             await a.cache.look_up(keys(50))
             b.watch(keys(50))
             server.kill()
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(HUNG_S):
                 while len(b.mine) < 50:
                     await asyncio.sleep(0.005)
             assert sorted(b.mine) == keys(50)
@@ -183,12 +183,12 @@ async def test_a_claim_that_redis_read_late_blocks_nobody_for_long() -> None:
                 a.cache.release(one)
             server.cont()
             await clock.advance(1)
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(HUNG_S):
                 while a.link.breaker_open:
                     await asyncio.sleep(0.005)
             looked = await b.cache.look_up(wanted)
             assert looked.elsewhere
             b.watch(list(looked.elsewhere))
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(HUNG_S):
                 while len(b.mine) < len(looked.elsewhere):
                     await asyncio.sleep(0.01)

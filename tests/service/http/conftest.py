@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.service.http.serving import LOOPS, PATIENCE, Served, served
+from tests.service.http.serving import LOOPS, UNHURRIED, Served, served
 
 
 @pytest.fixture(params=sorted(LOOPS), scope="module")
 def server(request: pytest.FixtureRequest) -> Iterator[Served]:
     """One that gives a slow caller all the time that it needs."""
-    with served(request.param, **PATIENCE) as running:
+    with served(request.param, **UNHURRIED) as running:
         yield running
 
 

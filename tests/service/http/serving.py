@@ -16,7 +16,7 @@ from service.http.connection_table import ConnectionTable
 from service.http.limits import ConnectionLimits
 from service.http.listener import open_listener
 from service.http.server import HttpServer
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 LIMITS = ConnectionLimits(
     connections=50,
@@ -29,7 +29,7 @@ LIMITS = ConnectionLimits(
     bytes_per_s=10_000,
     unread_bytes=1 << 20,
 )
-PATIENCE: dict[str, Any] = {"header_s": PATIENCE_S, "idle_s": PATIENCE_S, "stall_s": PATIENCE_S}
+UNHURRIED: dict[str, Any] = {"header_s": HUNG_S, "idle_s": HUNG_S, "stall_s": HUNG_S}
 """For what is not about slow callers: a busy machine makes everybody slow."""
 LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 BIG = 32 << 20
@@ -123,15 +123,13 @@ def served(loop: str = "uvloop", **limits: Any) -> Iterator[Served]:
     finally:
         running.go.set()
         server.should_exit = server.force_exit = True
-        thread.join(PATIENCE_S)
+        thread.join(HUNG_S)
         assert not thread.is_alive()
 
 
 @contextlib.contextmanager
 def connected(served: Served, host: str = "127.0.0.1") -> Iterator[socket.socket]:
-    with socket.create_connection(
-        ("127.0.0.1", served.port), timeout=PATIENCE_S, source_address=(host, 0)
-    ) as connection:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=HUNG_S, source_address=(host, 0)) as connection:
         yield connection
 
 

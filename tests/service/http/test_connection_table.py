@@ -12,7 +12,7 @@ import pytest
 
 from service.http.connection_table import ConnectionTable, network_of
 from testkit.waiting import wait_until
-from tests.service.http.serving import LIMITS, PATIENCE, connected, head, read_all, read_answer, served, statuses
+from tests.service.http.serving import LIMITS, UNHURRIED, connected, head, read_all, read_answer, served, statuses
 
 
 class Fake:
@@ -163,7 +163,7 @@ def test_an_ipv6_network_is_one_client(host: str, network: str) -> None:
 
 
 def test_too_many_connections_are_told_so_and_one_that_waits_is_given_up() -> None:
-    with served(connections_per_client=3, **PATIENCE) as server:
+    with served(connections_per_client=3, **UNHURRIED) as server:
         with connected(server) as first, connected(server) as second, connected(server) as third:
             for connection in (first, second, third):
                 connection.sendall(head("GET", "/hold"))
@@ -184,7 +184,7 @@ def test_too_many_connections_are_told_so_and_one_that_waits_is_given_up() -> No
 
 
 def test_a_flood_of_connections_never_holds_more_than_the_limit() -> None:
-    with served(connections=30, connections_per_client=25, **PATIENCE) as server:
+    with served(connections=30, connections_per_client=25, **UNHURRIED) as server:
         held = [
             socket.create_connection(("127.0.0.1", server.port), source_address=(f"127.0.0.{2 + n % 3}", 0))
             for n in range(300)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from service.http.descriptors import SpareDescriptors
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 
 @contextmanager
@@ -58,5 +58,5 @@ def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 600))\n"
         "print(up(), resource.getrlimit(resource.RLIMIT_NOFILE), up())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HUNG_S, check=True)
     assert done.stdout.split() == ["600", "(600,", "600)", "600"]

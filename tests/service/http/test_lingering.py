@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from service.http.lingering import LONGEST_S, SILENT_S, Lingering
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.http.serving import LIMITS, LOOPS, Served, connected, read_all, served, statuses
 
 PIECE = b"x-flood: 0123456789\r\n" * 1_000
@@ -44,7 +44,7 @@ def _flood(served: Served, seconds: float) -> int:
 @pytest.mark.parametrize("loop", sorted(LOOPS))
 def test_32_of_32_callers_that_read_late_have_their_answer(loop: str) -> None:
     """They send for longer than their headers may take, and read only then."""
-    with served(loop, stall_s=PATIENCE_S, idle_s=PATIENCE_S) as server, ThreadPoolExecutor(16) as pool:
+    with served(loop, stall_s=HUNG_S, idle_s=HUNG_S) as server, ThreadPoolExecutor(16) as pool:
         found = Counter(pool.map(lambda _: _flood(server, 1.0), range(32)))
     assert found == {431: 32}
 

@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import ConfigurationError
 from service.http.listener import authority, is_loopback, open_listener, url_of
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_it_listens_with_ipv4_and_ipv6(host: str, reached: list[str], url: str) 
         port = listener.getsockname()[1]
         assert url_of(listener) == f"{url}{port}"
         for address in reached:
-            socket.create_connection((address, port), timeout=PATIENCE_S).close()
+            socket.create_connection((address, port), timeout=HUNG_S).close()
 
 
 @pytest.mark.parametrize(

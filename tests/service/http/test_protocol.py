@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from testkit.waiting import PATIENCE_S, wait_until
+from testkit.waiting import HUNG_S, wait_until
 from tests.service.http.serving import (
     BIG,
     LIMITS,
-    PATIENCE,
+    UNHURRIED,
     Served,
     connected,
     head,
@@ -120,7 +120,7 @@ def test_headers_that_trickle_in_have_no_more_time(hasty: Served) -> None:
         connection.sendall(b"GET / HTTP/1.1\r\nA: ")
         answer = b""
         while not answer:
-            assert time.monotonic() - began_s < PATIENCE_S
+            assert time.monotonic() - began_s < HUNG_S
             try:
                 connection.sendall(b"x")
                 answer = connection.recv(4096)
@@ -154,13 +154,13 @@ def test_a_body_that_trickles_in_ends_the_request(hasty: Served) -> None:
         connection.sendall(head("POST", "/echo", "Content-Length: 1000000"))
         began_s = time.monotonic()
         with pytest.raises(ConnectionError):
-            while time.monotonic() - began_s < PATIENCE_S:
+            while time.monotonic() - began_s < HUNG_S:
                 connection.sendall(b"x")
                 time.sleep(0.02)
 
 
 def test_a_body_at_the_rate_may_take_longer_than_the_timeout() -> None:
-    with served(**PATIENCE | {"stall_s": 1.0}) as server, connected(server) as connection:
+    with served(**UNHURRIED | {"stall_s": 1.0}) as server, connected(server) as connection:
         connection.sendall(head("POST", "/echo", "Content-Length: 1500000"))
         began_s = time.monotonic()
         for _ in range(75):
@@ -187,7 +187,7 @@ def test_an_answer_that_is_closed_and_not_read_ends_the_connection(hasty: Served
 
 def test_an_answer_that_is_read_slowly_but_at_the_rate_is_read_whole() -> None:
     found = 0
-    with served(**PATIENCE | {"stall_s": 1.0}) as server, connected(server) as connection:
+    with served(**UNHURRIED | {"stall_s": 1.0}) as server, connected(server) as connection:
         connection.sendall(head("GET", "/big", "Connection: close"))
         began_s = time.monotonic()
         while data := connection.recv(1 << 19):

@@ -18,7 +18,7 @@ from service.observability import otlp
 from service.observability.tracing import UNTRACED
 from testkit.apps import app_of, fake_settings, item, serving
 from testkit.trace_collector import Collector
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.observability.traced import CALLER, ask, one, parent, traced
 
 SECRET = "CANARY-7F3A"
@@ -116,7 +116,7 @@ async def test_a_collector_that_never_answers_is_not_waited_for(collector: Colle
     collector.answering.clear()
     async with serving(settings=traced(collector)) as client:
         await asyncio.gather(*(ask(client, prompt=f"prompt {n}") for n in range(50)))
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(HUNG_S):
             while not collector.bodies:
                 await asyncio.sleep(0.002)
         ending = time.monotonic()
@@ -150,7 +150,7 @@ def test_without_an_endpoint_no_sdk_or_exporter_is_imported_and_no_thread_starte
         assert not [name for name in sys.modules if name.startswith(ours)]
         assert threading.active_count() == 1
     """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_S)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=HUNG_S)
 
 
 def test_without_the_sdk_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

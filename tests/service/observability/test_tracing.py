@@ -13,7 +13,7 @@ from service.observability import otlp
 from service.tenancy.team import DEFAULT_TEAM
 from testkit.apps import item, scorer_of, serving
 from testkit.trace_collector import Collector
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.observability.traced import CALLER, SPAN, ask, criteria, one, parent, traced
 
 
@@ -126,7 +126,7 @@ class Gated(FakeEngine):
 async def queued(client: httpx.AsyncClient, queries: int) -> None:
     """Waits until this many queries are in the queue."""
     scheduler = scorer_of(client)._scheduler
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while scheduler.queued_tickets < queries:
             await asyncio.sleep(0.002)
 

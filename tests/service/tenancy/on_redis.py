@@ -10,7 +10,7 @@ from service.idempotency import MemoryIdempotencyStore, RedisIdempotencyStore
 from service.redis_client import Argument, RedisClient
 from service.tenancy.quota import MemoryLedger
 from service.tenancy.redis_quota import RedisLedger
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 TTL_S = 60.0
 
@@ -71,7 +71,7 @@ async def told(ledger: RedisLedger) -> None:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while not true():
             await asyncio.sleep(0.002)
 

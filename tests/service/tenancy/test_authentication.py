@@ -19,7 +19,7 @@ from service.tenancy.authentication import NoAuthentication, TeamsFileAuthentica
 from service.tenancy.team import DEFAULT_TEAM
 from testkit.descriptors import every_descriptor_used
 from testkit.teams_file import key, team, write
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 
 class Watched:
@@ -172,7 +172,7 @@ async def test_what_is_no_regular_file_is_named_at_once(
     }
     with listener:
         makers[kind]()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(HUNG_S):
             await one.looks()
         assert (one.knows("a"), one.heard) == (True, [False])
         says = "No such device or address" if kind == "a socket" else f"it is {kind}"  # Linux opens no socket
@@ -206,7 +206,7 @@ async def test_a_file_system_that_does_not_answer_costs_one_thread_and_no_time(
         assert late_s < 1.0 > (time.monotonic() - began_s) / 50
     write(file, team("b"))
     answers.set()
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while not one.knows("b"):
             await one.clock.advance(0.1)
             await asyncio.sleep(0.001)

@@ -15,7 +15,7 @@ from service.clock import ManualClock
 from service.errors import Unauthorized
 from service.tenancy import keys_cli
 from service.tenancy.authentication import TeamsFileAuthentication
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 TEXT = """\
 # Whom to ask about this file: the platform team.
@@ -170,7 +170,7 @@ def test_as_an_operator_types_it(file: Path) -> None:
     def typed(*words: str) -> tuple[int, str, str]:
         environment = {**os.environ, "RUBRICD_TEAMS": str(file)}
         command = [sys.executable, "-m", "service", "keys", *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE_S)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=HUNG_S)
         return done.returncode, done.stdout, done.stderr
 
     made, out, said = typed("new", "law")

@@ -10,7 +10,7 @@ import pytest
 from service.tenancy.regular_file import SpareDescriptor, read_bounded, writable_by_others
 from testkit.descriptors import every_descriptor_used
 from testkit.processes import ROOT
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 
 def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
@@ -63,4 +63,4 @@ def test_who_else_may_change_a_file(tmp_path: Path) -> None:
 def test_a_reading_that_never_ends_does_not_keep_the_process() -> None:
     code = "import threading; from service.tenancy.regular_file import in_daemon_thread; "
     code += "in_daemon_thread(threading.Event().wait)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=PATIENCE_S).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=HUNG_S).returncode == 0

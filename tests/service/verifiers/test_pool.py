@@ -12,7 +12,7 @@ from service.rubrics.rubric import Rule
 from service.scheduling import Tenant
 from service.settings import RuleSettings
 from service.verifiers.pool import RULES, RulePool
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.verifiers.pools import CATASTROPHE, ENDLESS, TABLE, rule, submitted
 from trainer_client import wire
 
@@ -95,7 +95,7 @@ async def test_a_team_over_its_limit_is_refused_with_when_to_come_back_and_nobod
     cheap = await submitted(pool, [(rule("contains", text="b"), f"{n} b") for n in range(200)], "noisy")
     assert all([await one for one in cheap.futures])
     victim = await submitted(pool, distinct("victim", 20), "victim")
-    assert all(await asyncio.wait_for(asyncio.gather(*victim.futures), PATIENCE_S))
+    assert all(await asyncio.wait_for(asyncio.gather(*victim.futures), HUNG_S))
     assert not endless.futures[0].done()
     for one in (first, endless):
         one.close()

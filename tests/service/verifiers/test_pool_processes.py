@@ -13,7 +13,7 @@ from service.errors import Cancelled, VerifierFailed
 from service.rubrics.rubric import Rule
 from service.settings import RuleSettings
 from service.verifiers.pool import RulePool
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.verifiers.pools import CATASTROPHE, ENDLESS, INTEGRAL, TABLE, children, rule, until
 
 
@@ -59,7 +59,7 @@ async def test_200_checks_while_processes_are_killed() -> None:
 
     killer = asyncio.ensure_future(kill())
     for begin in range(0, 200, 20):
-        await asyncio.wait_for(asyncio.gather(*(ask(i) for i in range(begin, begin + 20))), PATIENCE_S)
+        await asyncio.wait_for(asyncio.gather(*(ask(i) for i in range(begin, begin + 20))), HUNG_S)
         await asyncio.sleep(0.1)
     killer.cancel()
     assert all(len(answer) == 1 for answer in answers)
@@ -86,7 +86,7 @@ async def test_a_process_that_dies_while_it_decides_is_a_failure() -> None:
     [pid] = children()
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(VerifierFailed, match="died while it decided"):
-        await asyncio.wait_for(check, PATIENCE_S)
+        await asyncio.wait_for(check, HUNG_S)
     await pool.stop()
 
 
@@ -103,7 +103,7 @@ async def test_a_caller_that_is_cancelled_frees_its_process(after_s: float) -> N
     await asyncio.sleep(0)
     assert repr(pool) == "<RulePool 1 busy, 1 free, 1 waiting>"
     running.cancel()
-    assert await asyncio.wait_for(next_one, PATIENCE_S)
+    assert await asyncio.wait_for(next_one, HUNG_S)
     assert running.cancelled()
     assert waiting.cancelled()
     assert repr(pool) == "<RulePool 0 busy, 2 free, 0 waiting>"
@@ -116,9 +116,9 @@ async def test_stop_answers_all_and_leaves_no_process(after_s: float) -> None:
     pool = RulePool(RuleSettings(rule_workers=2, rule_timeout_s=30))
     checks = [asyncio.ensure_future(pool.check(*ENDLESS)) for _ in range(5)]
     await asyncio.sleep(after_s)
-    await asyncio.wait_for(asyncio.gather(pool.stop(), pool.stop()), PATIENCE_S)
+    await asyncio.wait_for(asyncio.gather(pool.stop(), pool.stop()), HUNG_S)
     assert children() == set()
-    for answer in await asyncio.wait_for(asyncio.gather(*checks, return_exceptions=True), PATIENCE_S):
+    for answer in await asyncio.wait_for(asyncio.gather(*checks, return_exceptions=True), HUNG_S):
         assert isinstance(answer, Cancelled)
     with pytest.raises(Cancelled):
         await pool.check(*ENDLESS)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.verifiers import worker
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 # In a process of its own: what is loaded strictly there must not be loaded yet.
 PROGRAM = """
@@ -53,7 +53,7 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def said() -> Any:
     run = [sys.executable, "-I", "-c", PROGRAM, str(Path(worker.__file__))]
-    ran = subprocess.run(run, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    ran = subprocess.run(run, capture_output=True, text=True, timeout=HUNG_S, check=True)
     return json.loads(ran.stdout)
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client.cli import main
 from trainer_client.cli.completion import SHELLS
 
@@ -20,7 +20,7 @@ def test_a_script_knows_every_command(shell: str, capsys: pytest.CaptureFixture[
     script = _script(shell, capsys)
     assert [name for name in main.ALL if name not in script] == []
     if program := shutil.which(shell):
-        subprocess.run([program, "-n"], input=script, text=True, check=True, timeout=PATIENCE_S)
+        subprocess.run([program, "-n"], input=script, text=True, check=True, timeout=HUNG_S)
 
 
 CASES = [
@@ -39,5 +39,5 @@ def test_bash_completes(typed: list[str], offered: set[str], capsys: pytest.Capt
         f"{_script('bash', capsys)}\nCOMP_WORDS=({words}); COMP_CWORD={len(typed)}; COMP_LINE='{words}'\n"
         "_shtab_rubricd; printf '%s\\n' \"${COMPREPLY[@]}\""
     )
-    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=HUNG_S)
     assert set(done.stdout.split()) == offered, done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tools.reference_pages import commands_below
 from trainer_client.cli import exit_codes, main
 
@@ -127,7 +127,7 @@ def test_every_command_has_its_help_in_plain_text(hidden: str) -> None:
         env={**os.environ, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=HUNG_S,
     )
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout and all(name in done.stdout for name in main.ALL)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from testkit.scripted_judge import FINGERPRINT, Service, answered, expected_score, problem, scores, served
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.trainer_client.cli.scoring import results_in, scored_by
 from trainer_client.cli.main import main
 
@@ -266,7 +266,7 @@ def test_without_rich_and_in_a_pipe_the_table_is_plain_text(file: Path) -> None:
     )
     with served(Service()) as url:
         command = [sys.executable, "-c", code, "score", str(file), "--url", url, "--limit", "3"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HUNG_S)
     assert (done.returncode, done.stderr) == (0, "")
     assert "response 0" in done.stdout and "P(met)" in done.stdout and "\x1b" not in done.stdout
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from testkit.scripted_judge import Service, answered, scores, served
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.trainer_client.cli.scoring import Json, results_in, scored_by
 
 
@@ -50,9 +50,9 @@ def _stopped(file: Path, answered_batch: str, how: signal.Signals) -> tuple[int,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )
         # Two places to send from: once both hang, the one batch has been answered and its answer dealt with.
-        assert hanging.acquire(timeout=PATIENCE_S) and hanging.acquire(timeout=PATIENCE_S)
+        assert hanging.acquire(timeout=HUNG_S) and hanging.acquire(timeout=HUNG_S)
         child.send_signal(how)
-        _, said = child.communicate(timeout=PATIENCE_S)
+        _, said = child.communicate(timeout=HUNG_S)
         released.set()
     return child.returncode, said
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from testkit.scripted_judge import Service, answered, items, scores, served
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.trainer_client.cli.scoring import scored_by
 from tests.trainer_client.rollouts import made
 from trainer_client.cli.main import main
@@ -159,7 +159,7 @@ def test_a_watch_that_was_killed_goes_on_without_asking_again(tmp_path: Path) ->
         before = kept.read_text().count("\n")
         service.bodies.clear()
         service.answer = lambda body: answered(scores(body))
-        done = subprocess.run(_command(*options), env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+        done = subprocess.run(_command(*options), env=environment, capture_output=True, text=True, timeout=HUNG_S)
         assert done.returncode in (0, 1), done.stderr
     assert 20 <= before < 29 * 4
     assert sum(len(body["items"]) for body in service.bodies) == 29 * 4 - before

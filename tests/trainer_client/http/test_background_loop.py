@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client.http.background_loop import BackgroundLoop
 
 
@@ -55,7 +55,7 @@ def test_closing_from_within_does_not_wait_for_itself() -> None:
         loop.close()
 
     loop.start(close).exception(10)
-    own.join(PATIENCE_S)
+    own.join(HUNG_S)
     assert not own.is_alive()
 
 

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client.http.concurrency import Throttle
 
 
@@ -68,7 +68,7 @@ async def test_growing_lets_in_who_waits() -> None:
     await asyncio.sleep(0)
     assert throttle.under_way == 1
     throttle.grow()
-    await asyncio.wait_for(waiting, PATIENCE_S)
+    await asyncio.wait_for(waiting, HUNG_S)
     assert throttle.under_way == 2
 
 
@@ -85,7 +85,7 @@ async def test_who_is_called_off_takes_no_room(when: str) -> None:
         throttle.leave()
     with pytest.raises(asyncio.CancelledError):
         await first
-    await asyncio.wait_for(second, PATIENCE_S)
+    await asyncio.wait_for(second, HUNG_S)
     assert throttle.under_way == 1
 
 

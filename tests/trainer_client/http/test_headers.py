@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from testkit.scripted_judge import Service, answered, items, scores
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.trainer_client.http.streaming import all_of, judging, lines, streamed
 from trainer_client import wire
 from trainer_client.client import JudgeClient
@@ -58,9 +58,7 @@ def test_it_is_the_same_in_every_process_that_holds_the_token() -> None:
         "from trainer_client import wire; from trainer_client.http.headers import affinity;"
         "print(affinity([wire.Item(prompt='My knee hurts.', response='')], 'rbd_a'))"
     )
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True
-    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HUNG_S, check=True)
     assert printed.stdout.strip() == affinity([item()], "rbd_a")
 
 

@@ -21,7 +21,7 @@ from testkit.scripted_judge import (
     problem,
     scores,
 )
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.trainer_client.http.streaming import Stream, all_of, codes, group, judging, lines, pieces, streamed
 from trainer_client import errors
 from trainer_client.client import Failed, JudgeClient, Scored, reward
@@ -49,7 +49,7 @@ async def test_an_outcome_is_there_before_the_next_line_is() -> None:
                 await go_on.wait()
 
     service = Service(lambda body: streamed(Held(lines(scores(body)))))
-    async with judging(service) as client, asyncio.timeout(PATIENCE_S), aclosing(client.stream(items(2))) as stream:
+    async with judging(service) as client, asyncio.timeout(HUNG_S), aclosing(client.stream(items(2))) as stream:
         assert (await anext(stream))[0] == 0
         go_on.set()
         assert (await anext(stream))[0] == 1
@@ -185,7 +185,7 @@ async def test_who_leaves_early_closes_every_stream(how: str) -> None:
             if len(opened) == 6:
                 await asyncio.Event().wait()
 
-    async with judging(Service(answer), batch_items=2) as client, asyncio.timeout(PATIENCE_S):
+    async with judging(Service(answer), batch_items=2) as client, asyncio.timeout(HUNG_S):
         leaving = asyncio.create_task(leave(client))
         while how == "cancel" and len(opened) < 6:
             await asyncio.sleep(0)
@@ -223,7 +223,7 @@ async def test_over_a_real_connection_it_stays_usable_and_ends_where_the_caller_
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with asyncio.timeout(PATIENCE_S), server, JudgeClient(f"http://127.0.0.1:{port}") as client:
+    async with asyncio.timeout(HUNG_S), server, JudgeClient(f"http://127.0.0.1:{port}") as client:
         for _ in range(3):
             assert codes(await all_of(client, items(2))) == [None] * 2
         assert connections == 1, "a stream that was read to its end leaves its connection behind"

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from testkit.scripted_judge import ManualClock, problem
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from trainer_client import errors
 from trainer_client.http import validation
 from trainer_client.http.concurrency import Throttle
@@ -274,7 +274,7 @@ async def test_silence_ends_at_the_time_limit_or_at_the_deadline(
 ) -> None:
     script, silent = Script(OK), Silent()
     script.instead = silent
-    async with calling(script, timeout_s=timeout_s, attempts=1) as caller, asyncio.timeout(PATIENCE_S):
+    async with calling(script, timeout_s=timeout_s, attempts=1) as caller, asyncio.timeout(HUNG_S):
         with pytest.raises(kind):
             await caller.call("GET", "/", _text, deadline=caller.deadline(deadline_s))
     assert silent.waiting == 0

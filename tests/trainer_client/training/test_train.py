@@ -18,7 +18,7 @@ import pytest
 
 from testkit.processes import service as real_service
 from testkit.scripted_judge import FINGERPRINT, Service, answered, problem, scores, served
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client.cli.main import main
@@ -164,7 +164,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
         )
         assert waiting.wait(100)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=PATIENCE_S)
+        _, said = process.communicate(timeout=HUNG_S)
         held.set()
     assert process.returncode == 130
     assert "rubricd: interrupted; there is no checkpoint yet, so --resume starts from the beginning" in said

@@ -13,7 +13,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from testkit.scripted_judge import Service, answered, problem, scores, served
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.trainer_client.trl.asking import END, Log, asked
 from tests.trainer_client.trl.tiny import judged_by, rows, word
 from trainer_client import wire
@@ -216,7 +216,7 @@ def test_a_judge_that_nobody_needs_any_more_leaves_no_thread_and_no_connection()
         (own,) = threads() - before
         del judge
         gc.collect()
-        own.join(PATIENCE_S)
+        own.join(HUNG_S)
     assert not own.is_alive()
     gc.collect()  # a connection that was left open would warn, and a warning is an error here
 

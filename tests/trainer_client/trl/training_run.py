@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from testkit.free_port import free_port
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.trainer_client.trl.tiny import QUIET, Recorder, rows
 from trainer_client.data.rows import training_order
 from trainer_client.live_rubrics.dropout import RubricDropout
@@ -84,7 +84,7 @@ class Running:
     def end(self) -> list[int | None]:
         """Exit statuses, once all have ended."""
         for process in self.processes:
-            process.join(PATIENCE_S)
+            process.join(HUNG_S)
         return [process.exitcode for process in self.processes]
 
     def until(self, happened: Callable[[Plan], bool]) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from testkit.processes import Running, service
 from testkit.tokenizer_families import family
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.api.protocols.bodies import LABEL, MESSAGES, PROMPT, RESPONSE, RUBRIC, nemo_gym
 from tests.service.api.protocols.peers import load
 from tests.service.api.protocols.test_nemo_gym import Row
@@ -36,7 +36,7 @@ def judge() -> Iterator[Running]:
 
 def scored(judge: Running, **item: Any) -> wire.Result:
     body = {"items": [{"prompt": PROMPT, "response": RESPONSE, **LABEL, **item}], "soft": True}
-    answer = httpx.post(f"{judge.url}/v1/score", json=body, timeout=PATIENCE_S)
+    answer = httpx.post(f"{judge.url}/v1/score", json=body, timeout=HUNG_S)
     return wire.ScoreResponse.model_validate_json(answer.content).results[0]
 
 
@@ -111,7 +111,7 @@ def test_eval_protocols_client_refuses_a_score_that_is_not_there(
 def test_eval_protocols_results_are_what_is_answered(judge: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     models = load("eval_protocol.models", monkeypatch)
     body = {"messages": MESSAGES, "ground_truth": None, "kwargs": LABEL}
-    answer = httpx.post(f"{judge.url}/evaluate", json=body, timeout=PATIENCE_S).json()
+    answer = httpx.post(f"{judge.url}/evaluate", json=body, timeout=HUNG_S).json()
     result = models.EvaluateResult.model_validate(answer)
     assert result.is_score_valid is True
     assert result.score == answer["score"]

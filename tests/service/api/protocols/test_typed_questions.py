@@ -10,7 +10,7 @@ import pytest
 from service.scoring.exam.proctor import NoExam
 from testkit.apps import fake_settings, serving
 from testkit.exam_judge import ExamJudge
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.api.protocols.bodies import RESPONSE, by_the_contract, decisions, failing, predicate
 
 WHAT = {"type": "choice", "instructions": "What should be done?", "choices": [{"value": "rest"}, {"value": True}]}
@@ -116,7 +116,7 @@ async def test_options_whose_labels_hold_too_little_are_a_refusal(monkeypatch: p
 
 async def exam_of(client: httpx.AsyncClient) -> dict[str, Any]:
     """What the judge says of its exam of options, once that is over."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while True:
             found: dict[str, Any] = (await client.get("/v1/judge")).json()["options"]
             if found["exam"] is not None:

@@ -18,7 +18,7 @@ from service.engine.decisions.protocol import ProtocolName
 from service.engine.text_prompt import texts_of, words_of
 from service.errors import ConfigurationError, EngineFailed, JudgeBusy, JudgementError, Refused, Spent, TooLong
 from testkit.decisions_server import DecisionsServer, connect, truth
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 BOTH: tuple[ProtocolName, ...] = ("system_one", "openai")
 STATE = {"input": [{"role": "user", "content": "My knee hurts."}], "submission": "Rest it."}
@@ -146,9 +146,7 @@ async def test_a_refusal_for_load_is_sent_again_when_the_server_says() -> None:
             await settle()
             assert engine.pause_s > 0 and len(server.bodies) == 2
             await clock.advance(wait_s + 0.1)
-            assert probabilities(await asyncio.wait_for(work, PATIENCE_S)) == [
-                right(p, "system_one") for p in prompts(2)
-            ]
+            assert probabilities(await asyncio.wait_for(work, HUNG_S)) == [right(p, "system_one") for p in prompts(2)]
 
 
 async def test_what_stays_refused_for_load_is_overloaded() -> None:
@@ -291,7 +289,7 @@ async def test_who_leaves_ends_the_call_and_a_stop_ends_all() -> None:
             else:
                 await engine.stop()
             try:
-                outcomes = await asyncio.wait_for(work, PATIENCE_S)
+                outcomes = await asyncio.wait_for(work, HUNG_S)
                 assert not any(isinstance(one, Decision) for one in outcomes)
             except EngineFailed as error:
                 assert "stopped" in str(error)

@@ -11,7 +11,7 @@ import pytest
 from service.engine.base import LabelLogprobs, Outcome, Prompt
 from service.engine.local.engine import LocalEngine, replicate
 from service.errors import EngineFailed
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.engine.local.prompts import LABELS, ids
 
 Load = Callable[..., LocalEngine]
@@ -79,7 +79,7 @@ async def test_stopping_answers_everybody_and_refuses_what_comes_later(load_with
     assert engine.down is None
     await engine.stop()
     assert engine.down == "the judge was stopped"
-    answers: list[Any] = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), timeout=PATIENCE_S)
+    answers: list[Any] = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), timeout=HUNG_S)
     assert isinstance(answers[1], EngineFailed) and isinstance(answers[2], EngineFailed)
     first: list[Outcome] = answers[0]
     assert isinstance(first[0], LabelLogprobs) and isinstance(first[-1], EngineFailed)

@@ -20,7 +20,7 @@ from service.engine.upstream.state import (
 from service.errors import EngineFailed, JudgeBusy, SharedRequestRejected
 from testkit.completions_server import LABELS, Server, connect, prompts, right
 from testkit.completions_upstream import upstream
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 STATES: tuple[State, ...] = get_args(State)
 
@@ -212,13 +212,13 @@ async def test_a_server_that_accepts_and_does_not_answer_is_down_until_it_does()
         far.judge.script = ["hang"] * 3
         with pytest.raises(EngineFailed, match=r"within 0\.3 s"):
             await engine.read_labels(prompts(1), LABELS)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(HUNG_S):
             while engine.down is None:
                 await clock.advance(FIRST_PROBE_S)
                 await asyncio.sleep(0.005)
         calls = len(far.judge.bodies)
         assert calls == 4, "one read, one call, two probes"
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(HUNG_S):
             while engine.down is not None:
                 await clock.advance(FIRST_PROBE_S)
                 await asyncio.sleep(0.005)

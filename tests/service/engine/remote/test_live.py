@@ -23,7 +23,7 @@ from service.engine.base import Generation, LabelLogprobs, Outcome, Prompt, Samp
 from service.engine.local.engine import LocalEngine
 from service.engine.remote.engine import RemoteEngine
 from service.errors import Cancelled, EngineFailed, TooLong
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 JUDGE = Path(__file__).resolve().parents[4] / "miniature" / "checkpoints" / "judge"
 START_S = 180.0
@@ -57,14 +57,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
         yield f"http://127.0.0.1:{port}", process.pid
     finally:
         _kill(process.pid)
-        process.wait(timeout=PATIENCE_S)
+        process.wait(timeout=HUNG_S)
 
 
 def _until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(url, timeout=PATIENCE_S, trust_env=False).status_code == 200:
+            if httpx.get(url, timeout=HUNG_S, trust_env=False).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.2)
@@ -169,7 +169,7 @@ async def test_abandoning_one_disturbs_no_other(server: tuple[str, int], asked: 
     long = asyncio.ensure_future(remote.generate(prompts[:2], [ENDLESS, Sampling(max_tokens=8)]))
     await asyncio.sleep(0.5)
     remote.cancel(prompts[0])
-    outcomes = await asyncio.wait_for(long, timeout=PATIENCE_S)
+    outcomes = await asyncio.wait_for(long, timeout=HUNG_S)
     assert [type(outcome) for outcome in outcomes] == [Cancelled, Generation]
     assert len(logprobs(await remote.read_labels(prompts[:5], labels))) == 5
     await remote.stop()
@@ -183,7 +183,7 @@ async def test_stopping_one_engine_stops_no_other(server: tuple[str, int], asked
     await asyncio.sleep(0.2)
     await first.stop()
     with pytest.raises(EngineFailed):
-        await asyncio.wait_for(lost, timeout=PATIENCE_S)
+        await asyncio.wait_for(lost, timeout=HUNG_S)
     assert first.down is not None and second.down is None
     assert all(isinstance(outcome, Generation) for outcome in await work)
     assert len(logprobs(await second.read_labels(prompts, labels))) == 50
@@ -203,7 +203,7 @@ async def test_a_server_that_dies_fails_every_prompt_and_nobody_hangs(server: tu
     _kill(server[1])
     for work in (texts, reads):
         with pytest.raises(EngineFailed):
-            await asyncio.wait_for(work, timeout=PATIENCE_S)
+            await asyncio.wait_for(work, timeout=HUNG_S)
     with pytest.raises(EngineFailed):
-        await asyncio.wait_for(remote.read_labels(prompts, labels), timeout=PATIENCE_S)
+        await asyncio.wait_for(remote.read_labels(prompts, labels), timeout=HUNG_S)
     await remote.stop()

@@ -8,7 +8,7 @@ import pytest
 from service.engine.base import Generation, LabelLogprobs, Prompt, Sampling
 from service.errors import Cancelled, EngineFailed, TooLong
 from testkit.completions_server import LABELS, Server, connect, prompts, right_generation
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 FREE = Sampling(max_tokens=9)
 
@@ -18,7 +18,7 @@ async def test_a_server_that_hangs_costs_the_timeout_and_no_more() -> None:
     engine = await connect(server, timeout_s=0.1)
     server.script = ["hang"]
     with pytest.raises(EngineFailed, match=r"within 0\.1 s"):
-        await asyncio.wait_for(engine.read_labels(prompts(3), LABELS), timeout=PATIENCE_S)
+        await asyncio.wait_for(engine.read_labels(prompts(3), LABELS), timeout=HUNG_S)
 
 
 async def test_a_cancelled_read_leaves_no_call_behind() -> None:
@@ -60,7 +60,7 @@ async def test_stopping_fails_what_is_under_way_and_what_comes_later() -> None:
     await server.hanging.acquire()
     await engine.stop()
     with pytest.raises(EngineFailed):
-        await asyncio.wait_for(work, timeout=PATIENCE_S)
+        await asyncio.wait_for(work, timeout=HUNG_S)
     with pytest.raises(EngineFailed, match="stopped"):
         await engine.read_labels(prompts(3), LABELS)
 
@@ -70,7 +70,7 @@ async def test_a_generation_has_its_own_time() -> None:
     engine = await connect(server, timeout_s=30, generation_timeout_s=0.1)
     server.script = ["hang"]
     with pytest.raises(EngineFailed, match=r"within 0\.1 s"):
-        await asyncio.wait_for(engine.generate(prompts(1), [FREE]), timeout=PATIENCE_S)
+        await asyncio.wait_for(engine.generate(prompts(1), [FREE]), timeout=HUNG_S)
 
 
 async def test_only_prompts_of_one_salt_and_priority_share_a_call_and_vllm_is_told() -> None:
@@ -123,7 +123,7 @@ async def test_an_abandoned_prompt_that_waits_for_its_turn_is_never_sent() -> No
     engine.cancel(asked[1])
     await asyncio.sleep(0)
     engine.cancel(asked[0])
-    outcomes = await asyncio.wait_for(work, timeout=PATIENCE_S)
+    outcomes = await asyncio.wait_for(work, timeout=HUNG_S)
     assert [type(outcome) for outcome in outcomes] == [Cancelled, Cancelled, Generation]
     assert [tuple(body["prompt"][0]) for body in server.bodies] == [asked[0].ids, asked[2].ids]
     assert engine.unfinished == 0, "nothing is remembered of calls that are over"
@@ -137,7 +137,7 @@ async def test_a_stopped_engine_says_so() -> None:
     await server.hanging.acquire()
     await engine.stop()
     with pytest.raises(EngineFailed, match="stopped"):
-        await asyncio.wait_for(work, timeout=PATIENCE_S)
+        await asyncio.wait_for(work, timeout=HUNG_S)
     assert engine.down == "the judge was stopped"
     with pytest.raises(EngineFailed, match="stopped"):
         await engine.generate(prompts(1), [FREE])

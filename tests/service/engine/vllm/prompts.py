@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from service.engine.base import Generation, GenerationOutcome, LabelLogprobs, Outcome, Prompt
 from service.engine.build import MINIATURE
 from service.engine.vllm.engine import VllmEngine
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 TOKENIZER: Any = AutoTokenizer.from_pretrained(MINIATURE)
 LABELS: tuple[int, ...] = tuple(TOKENIZER.convert_tokens_to_ids(["ĠYes", "ĠNo"]))
@@ -64,6 +64,6 @@ def close(ours: Sequence[tuple[float, ...]], theirs: Sequence[tuple[float, ...]]
 
 
 async def emptied(engine: VllmEngine) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while engine.unfinished:
             await asyncio.sleep(0.01)

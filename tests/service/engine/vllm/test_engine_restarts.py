@@ -16,7 +16,7 @@ from service.engine.vllm import engine as vllm
 from service.engine.vllm.engine import VllmEngine
 from service.engine.vllm.options import Options
 from service.errors import ConfigurationError, EngineFailed
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 PROMPT = Prompt((1,), (2,))
 
@@ -105,7 +105,7 @@ async def engine(world: World) -> AsyncIterator[VllmEngine]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while not condition():
             await asyncio.sleep(0.005)
 

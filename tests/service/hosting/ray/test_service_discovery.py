@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from service.clock import ManualClock
 from service.hosting.ray import service_discovery
 from service.hosting.ray.service_discovery import TargetRegistry, serve_metrics
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 
 async def test_a_replica_that_does_not_register_again_is_forgotten() -> None:
@@ -35,10 +35,10 @@ async def test_the_port_serves_metrics_and_nothing_else_and_is_told_again(monkey
         told.put_nowait(where)
 
     app = PlainTextResponse("one 1\n")
-    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+    async with httpx.AsyncClient(timeout=HUNG_S) as client:
         async with serve_metrics(app, "127.0.0.1", tell):
-            where = await asyncio.wait_for(told.get(), PATIENCE_S)
-            assert where == await asyncio.wait_for(told.get(), PATIENCE_S)
+            where = await asyncio.wait_for(told.get(), HUNG_S)
+            assert where == await asyncio.wait_for(told.get(), HUNG_S)
             assert (await client.get(f"http://{where}/metrics")).text == "one 1\n"
             assert (await client.get(f"http://{where}/v1/judge")).status_code == 404
             assert (await client.post(f"http://{where}/v1/score")).status_code == 404

@@ -17,7 +17,7 @@ from service.judges.panel import Panel
 from service.scoring.request import Options
 from service.settings import RuleSettings
 from service.verifiers.pool import RulePool
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.judges.rubricd.test_judge import CANDIDATES, INFO, answer, lines, scorer
 from tests.service.scoring.shared import Budget
 
@@ -95,7 +95,7 @@ async def test_an_answer_is_no_larger_than_it_may_be(monkeypatch: pytest.MonkeyP
         return httpx.Response(200, stream=Endless())
 
     async with scorer(endless) as (other, _):
-        scored, _usage = await asyncio.wait_for(other.score(CANDIDATES, Options()), PATIENCE_S)
+        scored, _usage = await asyncio.wait_for(other.score(CANDIDATES, Options()), HUNG_S)
     assert [one.judgements[0].status for one in scored] == ["ok", "engine_error"] and sent < 4
 
 
@@ -132,7 +132,7 @@ async def test_a_request_that_goes_round_in_circles_ends() -> None:
 
     async with scorer(httpx.MockTransport(route)) as (other, _):
         with pytest.raises(InvalidRequest, match="made of each other"):
-            await asyncio.wait_for(other.score(CANDIDATES, Options()), PATIENCE_S)
+            await asyncio.wait_for(other.score(CANDIDATES, Options()), HUNG_S)
     assert calls == MOST_HOPS
 
 

@@ -21,7 +21,7 @@ from service.scoring.request import Options
 from service.settings import RuleSettings
 from service.verifiers.pool import RulePool
 from testkit.apps import client_of, fake_settings, item, started
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 from tests.service.judges.engines import candidate
 from tests.service.scoring.shared import Budget
 from trainer_client import wire
@@ -128,7 +128,7 @@ async def test_1000_broken_answers_hold_no_invented_verdict() -> None:
         try:
             async with scorer(lambda request, p=p: broken(lines(p), rng), clock) as (other, _):  # type: ignore[misc]
                 scored, _ = await asyncio.wait_for(
-                    other.score(CANDIDATES, Options(deadline_s=clock.now() + 0.5)), PATIENCE_S
+                    other.score(CANDIDATES, Options(deadline_s=clock.now() + 0.5)), HUNG_S
                 )
         except (Unavailable, Overloaded, InvalidRequest):
             counts["refused"] += 1

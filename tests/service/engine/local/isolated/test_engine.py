@@ -19,7 +19,7 @@ from service.engine.local.isolated.messages import JudgeSpec
 from service.engine.supervision import restart, watchdog
 from service.errors import EngineFailed
 from testkit.processes import runs
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 LABELS = (3, 4)
 KILLS = 20
@@ -39,7 +39,7 @@ async def running(judge: str = "judge", hang_s: float = 30.0) -> AsyncIterator[I
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -74,7 +74,7 @@ async def test_killed_20_times_under_load_nothing_is_invented_lost_or_left_waiti
             prompts = batch(number)
             number += 100
             try:
-                async with asyncio.timeout(PATIENCE_S):
+                async with asyncio.timeout(HUNG_S):
                     outcomes = await engine.read_labels(prompts, LABELS)
             except EngineFailed:
                 found["failed"] += 1

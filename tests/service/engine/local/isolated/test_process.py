@@ -17,7 +17,7 @@ from service.engine.local.isolated.messages import Call, JudgeSpec
 from service.engine.local.isolated.process import JudgeProcess
 from service.errors import ConfigurationError, EngineFailed
 from testkit.processes import runs
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import HUNG_S
 
 ROOT = Path(__file__).resolve().parents[5]
 pytestmark = pytest.mark.usefixtures("made_up")
@@ -100,7 +100,7 @@ async def test_whoever_waits_when_it_dies_is_told_at_once_and_later_calls_are_re
     assert not process.busy
     with pytest.raises(EngineFailed):
         await process.call(Call(9, (Prompt((1,), (2,)),), (3, 4)))
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HUNG_S):
         while "killed" not in str(process.crash_reason()):
             await asyncio.sleep(0.01)
     await process.stop()
