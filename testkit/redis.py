@@ -14,7 +14,7 @@ from typing import Self
 import redis
 
 from testkit.free_port import free_port
-from testkit.waiting import HUNG_S
+from testkit.waiting import HUNG_S, wait_until
 
 
 class RedisServer:
@@ -70,8 +70,20 @@ class RedisServer:
                 assert time.monotonic() < until, "redis-server does not answer"
                 time.sleep(0.02)
 
-    def listens(self) -> bool:
-        """It may be loading yet."""
+    def load_slowly(self) -> None:
+        """Starts it again with 300 keys of 5000 bytes. It listens, and would take half a minute to load them: `loaded`
+        ends that."""
+        self.do("EVAL", "for n = 1, 300 do redis.call('SET', n, string.rep('x', 5000)) end", 0)
+        self.do("SAVE")
+        self.restart("--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024", answers=False)
+        wait_until(self._listens)
+
+    def loaded(self) -> None:
+        """It loads what is left without a pause, and answers."""
+        self.do("CONFIG", "SET", "key-load-delay", 0)
+        self.wait()
+
+    def _listens(self) -> bool:
         with socket.socket() as caller:
             return caller.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -149,6 +161,6 @@ class RedisSentinel(RedisServer):
         conf.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
             f"sentinel monitor judges 127.0.0.1 {self.master.port} 1\n"
-            "sentinel down-after-milliseconds judges 500\nsentinel failover-timeout judges 2000\n"
+            "sentinel down-after-milliseconds judges 60000\nsentinel failover-timeout judges 2000\n"
         )
         return [super().command()[0], str(conf), "--sentinel"]

@@ -13,8 +13,8 @@ from service.clock import ManualClock
 from service.errors import KeyReused, StillRunning
 from service.idempotency import IdempotencyStore, RedisIdempotencyStore, Stored, _name, _redis_key
 from testkit.redis import RedisServer
-from testkit.waiting import HUNG_S
-from tests.service.tenancy.on_redis import back, idempotency_store, until
+from testkit.waiting import HUNG_S, until
+from tests.service.tenancy.on_redis import back, idempotency_store
 from tests.service.test_idempotency_memory import body, run
 
 MARK_MS = 10_000

@@ -21,7 +21,7 @@ LEAST = ("~rubricd:*", "+@read", "+@write", "+@scripting", "+@connection", "+tim
 @asynccontextmanager
 async def started(url: str, clock: ManualClock) -> AsyncIterator[tuple[RedisClient, Counter[str]]]:
     faults: Counter[str] = Counter()
-    client = RedisClient(url, timeout_s=2.0, clock=clock, on_fault=lambda kind: faults.update([kind]))
+    client = RedisClient(url, timeout_s=HUNG_S, clock=clock, on_fault=lambda kind: faults.update([kind]))
     await client.start()
     try:
         yield client, faults

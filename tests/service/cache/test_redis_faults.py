@@ -4,7 +4,6 @@ Each fault goes on while two replicas ask 100 times, watch what is elsewhere and
 """
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ from service.cache.redis import add_checksum
 from service.clock import ManualClock
 from service.redis_client import Argument, RedisClient
 from testkit.redis import RedisServer
-from testkit.waiting import HUNG_S
-from tests.service.cache.replicas import Replica, key, keys, lease_name, replica, truth, value_name
+from testkit.waiting import HUNG_S, until
+from tests.service.cache.replicas import BRIEF_S, Replica, key, keys, known_to, lease_name, replica, truth, value_name
 
 OPERATIONS = 100
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.0
+"""Of a client whose Redis is stopped; the others give theirs all the time that it needs."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,6 @@ def corrupt(server: RedisServer) -> None:
             client.set(value_name(one), [b"", b"\x01nothing", add_checksum(key(n + 1), truth(one).encode())][n % 3])
 
 
-def load_slowly(server: RedisServer) -> None:
-    server.do("EVAL", "for n = 1, 300 do redis.call('SET', n, string.rep('x', 5000)) end", 0)
-    server.do("SAVE")
-    server.restart("--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024", answers=False)
-    while not server.listens():
-        time.sleep(0.01)
-
-
 FAULTS = {
     "killed": Fault(RedisServer.kill, RedisServer.start, {"connection"}),
     "stopped": Fault(RedisServer.stop, RedisServer.cont, {"timeout"}),
@@ -63,7 +55,7 @@ FAULTS = {
         lambda server: server.do("CONFIG", "SET", "maxmemory", 0),
         {"oom"},
     ),
-    "loading": Fault(load_slowly, RedisServer.wait, {"loading"}),
+    "loading": Fault(RedisServer.load_slowly, RedisServer.loaded, {"loading"}),
     "read-only": Fault(
         lambda server: server.do("REPLICAOF", "127.0.0.1", 1),
         lambda server: server.do("REPLICAOF", "NO", "ONE"),
@@ -87,42 +79,39 @@ async def ask(a: Replica, wanted: list[bytes]) -> None:
 
 async def told(*replicas: Replica) -> None:
     """Nobody waits for ever."""
-    for _ in range(400):
+
+    def all_told() -> bool:
         for one in replicas:
             a_mine, one.mine[:] = list(one.mine), []
             one.keep(a_mine)
-        await asyncio.sleep(0.005)
-        if not any(one.cache.watched for one in replicas):
-            return
-    raise AssertionError("some were never told")
+        return not any(one.cache.watched for one in replicas)
+
+    await until(all_told)
 
 
 @pytest.mark.parametrize("name", FAULTS)
 async def test_a_fault_is_a_miss_and_never_wrong_and_it_ends(name: str) -> None:
     fault, clock = FAULTS[name], ManualClock()
+    timeout_s = TIMEOUT_S if name == "stopped" else HUNG_S
     with RedisServer() as server:
         async with (
-            replica(server.url, "a", timeout_s=TIMEOUT_S, link_clock=clock) as a,
-            replica(server.url, "b", timeout_s=TIMEOUT_S, link_clock=clock) as b,
+            replica(server.url, "a", timeout_s=timeout_s, link_clock=clock) as a,
+            replica(server.url, "b", timeout_s=timeout_s, link_clock=clock) as b,
         ):
             await ask(a, keys(OPERATIONS // 2))
             await asyncio.sleep(0.05)
             fault.begin(server)
-            began_s = time.monotonic()
             for n in range(OPERATIONS):
                 await asyncio.gather(ask(a, keys(5, first=n)), ask(b, keys(5, first=n)))
-            took_s = time.monotonic() - began_s
             await told(a, b)
             fault.end(server)
             counted = a.faults + b.faults
             assert fault.counted <= set(counted)
             if fault.counted & {"connection", "timeout", "loading"}:
-                assert took_s < 20 * TIMEOUT_S
+                assert sum(counted[kind] for kind in fault.counted) <= 20, "of 200 questions the first ones cost time"
                 assert a.link.breaker_open and b.link.breaker_open
             await clock.advance(1)
-            async with asyncio.timeout(HUNG_S):
-                while a.link.breaker_open or b.link.breaker_open:
-                    await asyncio.sleep(0.005)
+            await until(lambda: not (a.link.breaker_open or b.link.breaker_open))
             await works(a, b)
             assert all(value == truth(one) for one, value in [*a.known, *b.known])
 
@@ -132,31 +121,29 @@ async def works(a: Replica, b: Replica) -> None:
     a.faults.clear()
     fresh = keys(100, first=10_000)
     await ask(a, fresh)
-    await asyncio.sleep(0.1)
+    await known_to(b, fresh)
     assert (await b.cache.look_up(fresh)).known == {one: truth(one) for one in fresh}
     assert not a.faults
 
 
 async def test_who_watches_judges_when_redis_is_gone() -> None:
     with RedisServer() as server:
-        async with replica(server.url, "a") as a, replica(server.url, "b", timeout_s=TIMEOUT_S) as b:
+        async with replica(server.url, "a") as a, replica(server.url, "b") as b:
             await a.cache.look_up(keys(50))
             b.watch(keys(50))
             server.kill()
-            async with asyncio.timeout(HUNG_S):
-                while len(b.mine) < 50:
-                    await asyncio.sleep(0.005)
+            await until(lambda: len(b.mine) >= 50)
             assert sorted(b.mine) == keys(50)
 
 
 async def test_what_cannot_be_written_is_dropped_and_counted() -> None:
     with RedisServer() as server:
-        async with replica(server.url, beats=False, timeout_s=TIMEOUT_S, link_clock=ManualClock()) as a:
+        async with replica(server.url, beats=False, link_clock=ManualClock()) as a:
             wanted = keys(5000)
             await a.cache.look_up(wanted)
             server.kill()
             a.keep(wanted[:2500])
-            await asyncio.sleep(0.05)
+            await until(lambda: a.link.breaker_open)
             a.keep(wanted[2500:])
             assert a.faults == Counter(connection=1, unwritten=5000)
 
@@ -173,8 +160,8 @@ async def test_a_claim_that_redis_read_late_blocks_nobody_for_long() -> None:
 
     with RedisServer() as server:
         async with (
-            replica(server.url, "a", timeout_s=TIMEOUT_S, link_clock=clock, kind=Stopped) as a,
-            replica(server.url, "b", timeout_s=3.0, link_clock=clock) as b,
+            replica(server.url, "a", lease_s=BRIEF_S, timeout_s=TIMEOUT_S, link_clock=clock, kind=Stopped) as a,
+            replica(server.url, "b", link_clock=clock) as b,
         ):
             await a.cache.look_up([key(0)])
             wanted = keys(20, first=1)
@@ -183,12 +170,8 @@ async def test_a_claim_that_redis_read_late_blocks_nobody_for_long() -> None:
                 a.cache.release(one)
             server.cont()
             await clock.advance(1)
-            async with asyncio.timeout(HUNG_S):
-                while a.link.breaker_open:
-                    await asyncio.sleep(0.005)
+            await until(lambda: not a.link.breaker_open)
             looked = await b.cache.look_up(wanted)
             assert looked.elsewhere
             b.watch(list(looked.elsewhere))
-            async with asyncio.timeout(HUNG_S):
-                while len(b.mine) < len(looked.elsewhere):
-                    await asyncio.sleep(0.01)
+            await until(lambda: len(b.mine) >= len(looked.elsewhere))

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from service.cache import write_behind
 from service.cache.leases import Leases
 from service.cache.write_behind import WriteBehind, verdict_name
 from service.clock import ManualClock
 from service.redis_client import RedisUnavailable
+from testkit.waiting import HUNG_S, until
 from tests.service.cache.replicas import LEASE_S, key, keys, replica
 
 
@@ -71,7 +74,8 @@ async def test_what_waits_is_bounded_and_what_redis_cannot_take_is_a_counted_fau
     assert (len(link.commands), len(leases)) == (0, 0)
 
 
-async def test_what_is_pending_when_it_stops_is_written(redis_url: str) -> None:
+async def test_what_is_pending_when_it_stops_is_written(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_behind, "_STOP_S", HUNG_S)
     async with replica(redis_url, "a") as a, replica(redis_url, "b") as b:
         await a.cache.look_up(keys(1200))
         a.keep(keys(1000))
@@ -79,6 +83,4 @@ async def test_what_is_pending_when_it_stops_is_written(redis_url: str) -> None:
         looked = await b.cache.look_up(keys(1200))
         assert len(looked.known) == 1000
         b.watch(list(looked.elsewhere))
-        async with asyncio.timeout(LEASE_S / 2):
-            while len(b.mine) < 200:
-                await asyncio.sleep(0.002)
+        await until(lambda: len(b.mine) == 200)

@@ -15,6 +15,7 @@ from service.rubric_store.memory import MemoryRubricStore
 from service.rubric_store.redis import RedisRubricStore
 from service.rubric_store.store import Room, RubricStore, version_of
 from testkit.redis import RedisServer
+from testkit.waiting import HUNG_S
 
 ROOM = Room(versions=3, bytes=1_000)
 
@@ -28,7 +29,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         elif request.param == "files":
             yield FileRubricStore(tmp_path / "rubrics", ROOM)
         else:
-            client = RedisClient(request.getfixturevalue("redis_url"), timeout_s=5.0, clock=clock)
+            client = RedisClient(request.getfixturevalue("redis_url"), timeout_s=HUNG_S, clock=clock)
             stack.push_async_callback(client.aclose)
             yield RedisRubricStore(client, clock, ROOM)
 
@@ -140,7 +141,7 @@ def test_a_folder_that_cannot_be_made_is_refused_at_the_start(tmp_path: Path) ->
 
 
 async def test_a_damaged_value_in_redis_is_absent_until_it_is_stored_again(redis_url: str) -> None:
-    client = RedisClient(redis_url, timeout_s=5.0, clock=ManualClock())
+    client = RedisClient(redis_url, timeout_s=HUNG_S, clock=ManualClock())
     store = RedisRubricStore(client, ManualClock(), ROOM)
     entry, _ = await store.put("a", "knee", b"one")
     (key,) = [key for key in (await client.pipeline([("KEYS", "rubricd:r:*:contents")]))[0]]

@@ -1,7 +1,7 @@
 """Ledgers and idempotency stores on one Redis, as several processes would have them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ class TimedClient(RedisClient):
 
 @asynccontextmanager
 async def _clients(url: str, clock: ManualClock, count: int) -> AsyncIterator[list[RedisClient]]:
-    clients: list[RedisClient] = [TimedClient(url, timeout_s=2.0, clock=clock) for _ in range(count)]
+    clients: list[RedisClient] = [TimedClient(url, timeout_s=HUNG_S, clock=clock) for _ in range(count)]
     try:
         yield clients
     finally:
@@ -68,12 +68,6 @@ async def idempotency_store(url: str, clock: ManualClock, count: int = 2) -> Asy
 async def told(ledger: RedisLedger) -> None:
     """Returns once Redis has what was settled."""
     await asyncio.gather(*ledger._settling)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(HUNG_S):
-        while not true():
-            await asyncio.sleep(0.002)
 
 
 async def back(ledger_or_store: RedisLedger | RedisIdempotencyStore, clock: ManualClock) -> None:

@@ -14,7 +14,8 @@ from service.tenancy.quota import Ledger, MemoryLedger
 from service.tenancy.redis_quota import RedisLedger
 from service.tenancy.team import Team
 from testkit.redis import RedisServer
-from tests.service.tenancy.on_redis import back, ledgers, told, until
+from testkit.waiting import HUNG_S, until
+from tests.service.tenancy.on_redis import back, ledgers, told
 
 AT_ONCE = Team("a", concurrent_tokens=100)
 IDS = "rubricd:q:{a}:t:ids"
@@ -268,7 +269,7 @@ async def test_a_clock_of_redis_that_is_set_back_delays_nobody(redis_url: str) -
 @asynccontextmanager
 async def own_time(url: str, clock: ManualClock) -> AsyncIterator[RedisLedger]:
     """A ledger whose scripts ask Redis for the time, in a process whose clock is `clock`."""
-    client = RedisClient(url, timeout_s=2.0, clock=clock)
+    client = RedisClient(url, timeout_s=HUNG_S, clock=clock)
     ledger = RedisLedger(client, clock, MemoryLedger(clock))
     try:
         yield ledger

@@ -10,6 +10,7 @@ import pytest
 from testkit.apps import fake_settings, serving
 from testkit.redis import RedisServer
 from testkit.teams_file import auth, team, write
+from testkit.waiting import HUNG_S
 
 RUBRIC = [{"text": "Says to rest.", "points": 5}, {"text": "Says to run.", "points": -3, "tags": ["axis:safety"]}]
 OTHER = [{"text": "Says to rest.", "points": 6}]
@@ -129,7 +130,7 @@ async def test_a_team_has_its_own_rubrics_and_its_own_room(tmp_path: Path) -> No
 
 async def test_replicas_share_rubrics_and_a_lost_redis_is_told(tmp_path: Path) -> None:
     with RedisServer() as server:
-        settings = fake_settings(redis_url=server.url, redis_timeout_s=0.5)
+        settings = fake_settings(redis_url=server.url, redis_timeout_s=HUNG_S)
         async with serving(settings=settings) as first, serving(settings=settings) as second:
             ref = (await first.put("/v1/rubrics/knee", json=RUBRIC)).json()["ref"]
             assert (await second.get(f"/v1/rubrics/{ref}")).json()["ref"] == ref

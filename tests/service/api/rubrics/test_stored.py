@@ -11,6 +11,7 @@ from service.engine.fake import FakeEngine
 from testkit.apps import CANARIES, fake_settings, item, serving
 from testkit.redis import RedisServer
 from testkit.teams_file import auth, team, write
+from testkit.waiting import HUNG_S
 from trainer_client import wire
 
 RUBRIC = [{"text": "Says to rest.", "points": 5}, {"text": "Says to run.", "points": -3}]
@@ -181,7 +182,7 @@ async def test_what_a_request_must_say_of_pitfalls_it_must_say_of_those_stored_b
 
 async def test_a_lost_redis_is_a_refusal_and_never_another_rubric() -> None:
     with RedisServer() as server:
-        settings = fake_settings(redis_url=server.url, redis_timeout_s=0.5)
+        settings = fake_settings(redis_url=server.url, redis_timeout_s=HUNG_S)
         async with serving(settings=settings) as first, serving(settings=settings) as second:
             ref = await put(first)
             body = {"items": [item(rubric={"ref": ref})]}
