@@ -22,7 +22,7 @@ CANARIES = sum(len(candidate.criteria) for candidate in CANARY_CANDIDATES)
 
 
 def fake_settings(**changes: Any) -> Settings:
-    return Settings(**{"engine": "fake", "exam": False, "rule_timeout_s": 2.0, "drain_s": 0.0, **changes})
+    return Settings(**{"engine": "fake", "exam": False, "rule_timeout_s": HUNG_S, "drain_s": 0.0, **changes})
 
 
 @asynccontextmanager

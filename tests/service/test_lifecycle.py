@@ -12,6 +12,7 @@ import pytest
 
 from service.errors import ConfigurationError, Unavailable
 from service.lifecycle import TRANSITIONS, IllegalTransition, Lifecycle, State, check_transition
+from testkit.waiting import until
 
 STATES: tuple[State, ...] = get_args(State)
 LEGAL = {
@@ -153,7 +154,7 @@ async def test_a_judge_that_is_unavailable_drains_like_one_that_is_ready() -> No
     async with in_state("ready", judge := FakeJudge(unavailable_reason=None)) as lifecycle:
         judge.unavailable_reason = "its server does not answer"
         lifecycle.drain()
-        await asyncio.sleep(0.01)
+        await until(lambda: judge.graces)
         assert (lifecycle.state, judge.graces) == ("draining", [5.0])
         assert lifecycle.why_not_ready == "the service is shutting down"
 
@@ -193,7 +194,7 @@ async def test_drain_refuses_new_work_and_waits_for_what_was_accepted() -> None:
         await loaded(lifecycle)
         lifecycle.drain()
         lifecycle.drain()
-        await asyncio.sleep(0.01)
+        await until(lambda: judge.graces)
         assert (lifecycle.state, judge.graces) == ("draining", [5.0])
         judge.finished.set()
         await lifecycle.drained.wait()

@@ -17,6 +17,7 @@ from service.scoring.scorer import Scorer
 from service.settings import ModeSettings, RuleSettings, SchedulingSettings
 from service.verifiers.pool import RulePool
 from testkit.tokenizer_families import family
+from testkit.waiting import HUNG_S
 
 
 @asynccontextmanager
@@ -24,7 +25,7 @@ async def members(
     engines: Sequence[FakeEngine], clock: ManualClock, limits: SchedulingSettings | None = None
 ) -> AsyncIterator[tuple[list[Member], RulePool]]:
     """Members named m0, m1, …, and the rules that they share."""
-    rules = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=2.0))
+    rules = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=HUNG_S))
     schedulers = [Scheduler(engine, clock, limits or SchedulingSettings()) for engine in engines]
     found: list[Member] = []
     for n, (engine, scheduler) in enumerate(zip(engines, schedulers, strict=True)):

@@ -12,6 +12,7 @@ import pytest
 from service.judges.joining import Part, joined, shares, total
 from service.rubrics.judgement import Judgement
 from service.scoring.request import Usage
+from testkit.waiting import until
 from tests.service.judges.engines import candidate
 
 YES = Judgement("ok", "judge", met=True, p=1.0)
@@ -57,7 +58,7 @@ async def test_a_candidate_comes_when_the_last_of_its_parts_has_it() -> None:
     listening = asyncio.create_task(listen())
     await asyncio.sleep(0)
     first.open()
-    await asyncio.sleep(0.01)
+    await until(lambda: len(found) == 3)
     assert found == [(1, set()), (3, set()), (0, {0})], "candidate 2 waits for the other part"
     second.open()
     await listening

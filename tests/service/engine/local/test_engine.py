@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,73 +10,80 @@ import pytest
 from service.engine.base import LabelLogprobs, Outcome, Prompt
 from service.engine.local.engine import LocalEngine, replicate
 from service.errors import EngineFailed
-from testkit.waiting import HUNG_S
+from testkit.waiting import HUNG_S, until
 from tests.service.engine.local.prompts import LABELS, ids
 
 Load = Callable[..., LocalEngine]
 LoadWithModel = Callable[..., tuple[LocalEngine, Any]]
 
 
-def slow(model: Any, seconds_s: float) -> tuple[list[int], threading.Event]:
-    """Each pass takes this long; returns the list of passes' row counts, which grows, and whether one has begun."""
-    passes: list[int] = []
-    begun = threading.Event()
+class Held:
+    """A model whose passes wait until they may go on. `passes` are their row counts."""
 
-    def wait(_: Any, args: Any, kwargs: Any) -> None:
-        passes.append(len(kwargs["input_ids"]))
-        begun.set()
-        time.sleep(seconds_s)
+    def __init__(self, model: Any) -> None:
+        self.passes: list[int] = []
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+        model.register_forward_pre_hook(self._wait, with_kwargs=True)
 
-    model.register_forward_pre_hook(wait, with_kwargs=True)
-    return passes, begun
+    def _wait(self, _: Any, args: Any, kwargs: Any) -> None:
+        self.passes.append(len(kwargs["input_ids"]))
+        self.begun.set()
+        self.go_on.wait(HUNG_S)
 
 
 async def test_the_event_loop_runs_while_the_model_works(load_with_model: LoadWithModel) -> None:
     engine, model = load_with_model()
-    slow(model, 0.3)
+    held = Held(model)
     work = asyncio.ensure_future(engine.read_labels([Prompt((), (1, 2))], LABELS))
-    turns = 0
-    while not work.done():
-        await asyncio.sleep(0.01)
-        turns += 1
-    assert turns >= 5
+    await until(held.begun.is_set)
+    assert not work.done()
+    held.go_on.set()
+    await work
 
 
 async def test_a_cancelled_read_ends_before_its_next_pass(load_with_model: LoadWithModel) -> None:
     engine, model = load_with_model(max_batch_tokens=1)
-    passes, begun = slow(model, 0.1)
+    held = Held(model)
     work = asyncio.ensure_future(engine.read_labels([Prompt((), ids(3, i)) for i in range(20)], LABELS))
-    await asyncio.to_thread(begun.wait)
+    await until(held.begun.is_set)
     work.cancel()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    held.go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await work
     outcomes = await engine.read_labels([Prompt((), (1, 2))], LABELS)
     assert isinstance(outcomes[0], LabelLogprobs)
-    assert len(passes) <= 4, "two at most before the cancelling was seen, one of the second read"
+    assert len(held.passes) <= 4, "two at most before the cancelling was seen, one of the second read"
 
 
 async def test_an_abandoned_prompt_is_not_computed_any_more(load_with_model: LoadWithModel) -> None:
     engine, model = load_with_model(max_batch_tokens=1)
-    passes, begun = slow(model, 0.1)
+    held = Held(model)
     prompts = [Prompt((), ids(3, i)) for i in range(20)]
     work = asyncio.ensure_future(engine.read_labels(prompts, LABELS))
-    await asyncio.to_thread(begun.wait)
+    await until(held.begun.is_set)
     for prompt in prompts[4:]:
         engine.cancel(prompt)
+    held.go_on.set()
     outcomes = await work
     assert isinstance(outcomes[0], LabelLogprobs) and isinstance(outcomes[-1], EngineFailed)
-    assert len(passes) <= 5
+    assert len(held.passes) <= 5
     engine.cancel(prompts[-1])
     assert isinstance((await engine.read_labels(prompts[-1:], LABELS))[0], LabelLogprobs), "nothing is left of it"
 
 
 async def test_stopping_answers_everybody_and_refuses_what_comes_later(load_with_model: LoadWithModel) -> None:
     engine, model = load_with_model(max_batch_tokens=1)
-    _, begun = slow(model, 0.05)
+    held = Held(model)
     reads = [asyncio.ensure_future(engine.read_labels([Prompt((), ids(3, i))] * 10, LABELS)) for i in range(3)]
-    await asyncio.to_thread(begun.wait)
+    await until(held.begun.is_set)
     assert engine.down is None
-    await engine.stop()
+    stopping = asyncio.ensure_future(engine.stop())
+    await until(lambda: engine.down is not None)
+    held.go_on.set()
+    await stopping
     assert engine.down == "the judge was stopped"
     answers: list[Any] = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), timeout=HUNG_S)
     assert isinstance(answers[1], EngineFailed) and isinstance(answers[2], EngineFailed)

@@ -207,10 +207,10 @@ async def test_a_server_that_accepts_and_does_not_answer_is_down_until_it_does()
     """On a real socket: the models are listed, and no verdict comes."""
     async with upstream() as far:
         clock = ManualClock()
-        engine = await RemoteEngine.connect(far.url, timeout_s=0.3, clock=clock)
+        engine = await RemoteEngine.connect(far.url, timeout_s=1.0, clock=clock)
         await engine.read_labels(prompts(1), LABELS)
         far.judge.script = ["hang"] * 3
-        with pytest.raises(EngineFailed, match=r"within 0\.3 s"):
+        with pytest.raises(EngineFailed, match="within 1 s"):
             await engine.read_labels(prompts(1), LABELS)
         async with asyncio.timeout(HUNG_S):
             while engine.down is None:

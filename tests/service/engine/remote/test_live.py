@@ -26,7 +26,7 @@ from service.errors import Cancelled, EngineFailed, TooLong
 from testkit.waiting import HUNG_S
 
 JUDGE = Path(__file__).resolve().parents[4] / "miniature" / "checkpoints" / "judge"
-START_S = 180.0
+START_S = 600.0
 VERDICT: dict[str, Any] = {
     "type": "object",
     "properties": {"explanation": {"type": "string", "maxLength": 12}, "criteria_met": {"type": "boolean"}},

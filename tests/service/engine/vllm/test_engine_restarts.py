@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from service.engine.vllm import engine as vllm
 from service.engine.vllm.engine import VllmEngine
 from service.engine.vllm.options import Options
 from service.errors import ConfigurationError, EngineFailed
-from testkit.waiting import HUNG_S
+from testkit.waiting import until
 
 PROMPT = Prompt((1,), (2,))
 
@@ -102,12 +102,6 @@ async def engine(world: World) -> AsyncIterator[VllmEngine]:
     made = await VllmEngine.load(str(world.folder), hang_s=0.1)
     yield made
     await made.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(HUNG_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def reading(engine: VllmEngine) -> asyncio.Task[Any]:

@@ -8,18 +8,20 @@ from pathlib import Path
 import psutil
 import pytest
 
+from testkit.waiting import HUNG_S
+
 ROOT = Path(__file__).resolve().parents[4]
 SERVICE = """
 import subprocess, sys, time
 from service.engine.vllm.guard import Guard
-sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 guard = Guard()
 guard.add([sleeper.pid])
 if sys.argv[1] == "ended":
     guard.stop()
     guard.stop()
 print(sleeper.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -41,7 +43,7 @@ def test_processes_that_the_guard_knows_end_with_the_service(guard: str, left: b
         assert not gone(sleeper, 0.3)
         service.kill()
     try:
-        assert gone(sleeper, 1.0 if left else 5.0) is not left
+        assert gone(sleeper, 1.0 if left else HUNG_S) is not left
     finally:
         if sleeper.is_running():
             sleeper.kill()

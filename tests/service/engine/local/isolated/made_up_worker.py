@@ -22,7 +22,7 @@ CALL_S = 0.005
 
 
 class SlowEngine(FakeEngine):
-    """Computes a layer each 0.05 s, for longer than any test's `hang_s`."""
+    """Computes a layer each 0.05 s, for longer than the `hang_s` of the test that uses it."""
 
     progress: Any
 
@@ -34,7 +34,7 @@ class SlowEngine(FakeEngine):
         return await super().read_labels(prompts, label_ids)
 
     def _compute(self) -> None:
-        for _ in range(30):
+        for _ in range(40):
             time.sleep(0.05)
             self.progress.count += 1
 

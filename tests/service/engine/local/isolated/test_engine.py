@@ -5,7 +5,7 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from service.engine.local.isolated.messages import JudgeSpec
 from service.engine.supervision import restart, watchdog
 from service.errors import EngineFailed
 from testkit.processes import runs
-from testkit.waiting import HUNG_S
+from testkit.waiting import HUNG_S, until
 
 LABELS = (3, 4)
 KILLS = 20
@@ -36,12 +36,6 @@ async def running(judge: str = "judge", hang_s: float = 30.0) -> AsyncIterator[I
     engine = await IsolatedEngine.load(JudgeSpec(judge, None, "auto", None, None), hang_s=hang_s)
     yield engine
     await engine.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(HUNG_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def batch(seed: int) -> list[Prompt]:
@@ -124,7 +118,7 @@ async def test_a_process_that_stands_still_with_work_is_restarted() -> None:
 
 
 async def test_a_judge_that_computes_for_long_is_slow_and_not_stuck() -> None:
-    async with running("slow", hang_s=0.5) as engine:
+    async with running("slow", hang_s=1.5) as engine:
         assert await engine.read_labels(batch(1), LABELS) == [oracle(p.ids) for p in batch(1)]
         assert engine.restarts == 0
 

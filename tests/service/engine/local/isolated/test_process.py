@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -17,7 +16,7 @@ from service.engine.local.isolated.messages import Call, JudgeSpec
 from service.engine.local.isolated.process import JudgeProcess
 from service.errors import ConfigurationError, EngineFailed
 from testkit.processes import runs
-from testkit.waiting import HUNG_S
+from testkit.waiting import until, wait_until
 
 ROOT = Path(__file__).resolve().parents[5]
 pytestmark = pytest.mark.usefixtures("made_up")
@@ -29,13 +28,6 @@ def spec(judge: str = "judge") -> JudgeSpec:
 
 def children() -> set[int]:
     return {child.pid for child in psutil.Process().children()}
-
-
-def ends(pid: int) -> bool:
-    until_s = time.monotonic() + 10
-    while runs(pid) and time.monotonic() < until_s:
-        time.sleep(0.01)
-    return not runs(pid)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +92,7 @@ async def test_whoever_waits_when_it_dies_is_told_at_once_and_later_calls_are_re
     assert not process.busy
     with pytest.raises(EngineFailed):
         await process.call(Call(9, (Prompt((1,), (2,)),), (3, 4)))
-    async with asyncio.timeout(HUNG_S):
-        while "killed" not in str(process.crash_reason()):
-            await asyncio.sleep(0.01)
+    await until(lambda: "killed" in str(process.crash_reason()))
     await process.stop()
     await process.stop()
 
@@ -123,7 +113,7 @@ async def main():
         print(found[0].pid, flush=True)
     else:
         print((await starting)[0].pid, flush=True)
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 
 asyncio.run(main())
 """
@@ -140,14 +130,13 @@ def test_it_ends_with_a_service_that_is_killed(judge: str, stopped: bool) -> Non
         if stopped:
             os.kill(pid, signal.SIGSTOP)
         service.kill()
-    assert ends(pid)
+    wait_until(lambda: not runs(pid))
 
 
 async def test_an_answer_that_is_none_fails_everybody_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     process, _ = await JudgeProcess.start(spec())
     monkeypatch.setattr("service.engine.local.isolated.messages.decode_outcomes", lambda frame: frame.head["nothing"])
-    began_s = time.monotonic()
     with pytest.raises(EngineFailed, match="no answer"):
         await process.call(Call(1, (Prompt((1,), (2,)),), (3, 4)))
-    assert time.monotonic() - began_s < 5 and process.crash_reason() is not None
+    assert process.crash_reason() is not None
     await process.stop()
