@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainer_client.errors import DataError
+from trainer_client.json_lines import whole_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,8 @@ def open_store(path: Path) -> Iterator[Store]:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    whole = 0
-    with path.open("rb") as file:
-        for number, text in enumerate(file, 1):
-            if not text.endswith(b"\n"):
-                break
-            whole += len(text)
+    with path.open("r+b") as file:
+        for number, text in whole_lines(file):
             try:
                 line = json.loads(text)
             except ValueError:
@@ -111,6 +108,3 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(line, dict):
                 raise DataError(f"{path}, line {number}: not a line of such a study; name another file")
             yield line
-    if whole < path.stat().st_size:
-        with path.open("rb+") as cut:
-            cut.truncate(whole)

@@ -15,6 +15,7 @@ from typing import Any
 from trainer_client.audit.askings import RATING, Answer, Asking, Judged
 from trainer_client.client import JudgeClient, Outcome, Scored
 from trainer_client.errors import DataError, RubricdClientError
+from trainer_client.json_lines import whole_lines
 
 _AT_ONCE = 2_000
 
@@ -94,18 +95,15 @@ def _read(store: Path, judge: str) -> dict[str, Answer]:
     """The kept answers of this judge. A last line that is cut off is dropped. Raises DataError for another file."""
     if not store.exists():
         return {}
-    text = store.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        store.write_text(whole, encoding="utf-8")
     found: dict[str, Answer] = {}
-    for number, line in enumerate(whole.splitlines(), 1):
-        try:
-            one = json.loads(line)
-            if one["judge"] == judge:
-                found[one["key"]] = {
-                    id: Judged(float(p), met, *level) for id, (p, met, *level) in one["answer"].items()
-                }
-        except (ValueError, LookupError, TypeError, AttributeError):
-            raise DataError(f"{store}, line {number}: holds no answer of an audit; name another folder") from None
+    with store.open("r+b") as file:
+        for number, line in whole_lines(file):
+            try:
+                one = json.loads(line)
+                if one["judge"] == judge:
+                    found[one["key"]] = {
+                        id: Judged(float(p), met, *level) for id, (p, met, *level) in one["answer"].items()
+                    }
+            except (ValueError, LookupError, TypeError, AttributeError):
+                raise DataError(f"{store}, line {number}: holds no answer of an audit; name another folder") from None
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trainer_client.agreement.spent import Spent, money_of
 from trainer_client.errors import DataError
+from trainer_client.json_lines import whole_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,10 @@ def keep_run(path: Path, judge: str, labels: str, spent: Spent) -> None:
         return
     seconds = None if spent.cache_hits else spent.seconds
     run = Run(judge, labels, spent.judgements, spent.prompt_tokens, spent.completion_tokens, seconds)
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(json.dumps(asdict(run)) + "\n")
+    with path.open("a+b") as file:
+        for _ in whole_lines(file):
+            pass  # a torn last one is cut off
+        file.write(f"{json.dumps(asdict(run))}\n".encode())
 
 
 def cost(path: Path, judge: str, labels: str, price_in: float | None, price_out: float | None) -> Cost:
@@ -62,11 +65,12 @@ def _read(path: Path) -> list[Run]:
     if not path.exists():
         return []
     found = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), 1):
-        if not text.endswith("\n"):
-            break  # an interrupt cut it off
-        try:
-            found.append(Run(**json.loads(text)))
-        except (ValueError, TypeError):
-            raise DataError(f"{path}, line {number}: not a line that `rubricd cascade plan` wrote; remove it") from None
+    with path.open("r+b") as file:
+        for number, text in whole_lines(file):
+            try:
+                found.append(Run(**json.loads(text)))
+            except (ValueError, TypeError):
+                raise DataError(
+                    f"{path}, line {number}: not a line that `rubricd cascade plan` wrote; remove it"
+                ) from None
     return found

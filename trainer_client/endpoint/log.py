@@ -14,6 +14,7 @@ from typing import Any
 
 from trainer_client.endpoint.answer import ChatAnswer, TokenLogprob, Usage
 from trainer_client.errors import DataError
+from trainer_client.json_lines import whole_lines
 
 
 def request_key(url: str, body: Mapping[str, Any]) -> str:
@@ -65,12 +66,7 @@ class AnswerLog:
 
     def _read(self) -> dict[str, ChatAnswer]:
         known: dict[str, ChatAnswer] = {}
-        whole = 0
-        self._file.seek(0)
-        for number, text in enumerate(self._file, 1):
-            if not text.endswith(b"\n"):
-                break
-            whole += len(text)
+        for number, text in whole_lines(self._file):
             try:
                 line = json.loads(text)
                 known[str(line["key"])] = _answer(line)
@@ -78,7 +74,6 @@ class AnswerLog:
                 raise DataError(
                     f"{self._path}, line {number}: not an answer that a command kept; name another file"
                 ) from None
-        self._file.truncate(whole)
         return known
 
 

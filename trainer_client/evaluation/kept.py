@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_client.errors import DataError
+from trainer_client.json_lines import whole_lines
 
 
 class KeptLines:
@@ -19,12 +20,7 @@ class KeptLines:
         self._about = about
         self._known: dict[str, Mapping[str, Any]] = {}
         self._file = path.open("a+b")
-        self._file.seek(0)
-        whole = 0
-        for number, text in enumerate(self._file, 1):
-            if not text.endswith(b"\n"):
-                break
-            whole += len(text)
+        for number, text in whole_lines(self._file):
             try:
                 line = json.loads(text)
                 if line["about"] == about:
@@ -32,7 +28,6 @@ class KeptLines:
             except (ValueError, LookupError, TypeError):
                 self._file.close()
                 raise DataError(f"{path}, line {number}: no line of an evaluation; name another folder") from None
-        self._file.truncate(whole)
 
     def __enter__(self) -> "KeptLines":
         return self

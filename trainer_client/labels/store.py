@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainer_client.errors import DataError
+from trainer_client.json_lines import whole_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +102,11 @@ def stored(path: Path) -> Iterator[tuple[str, str, list[Given]]]:
 
 def _read(path: Path, judge: str, keys: frozenset[str]) -> dict[str, tuple[Given, ...]]:
     known: dict[str, tuple[Given, ...]] = {}
-    whole = 0
-    with path.open("rb") as file:
-        for number, text in enumerate(file, 1):
-            if not text.endswith(b"\n"):
-                break
-            whole += len(text)
+    with path.open("r+b") as file:
+        for number, text in whole_lines(file):
             key, by, criteria = _line(text, f"{path}, line {number}")
             if by == judge and key in keys:
                 known[key] = tuple(Given(*one[:_PLAIN], *_graded(one[_PLAIN:])) for one in criteria)
-    if whole < path.stat().st_size:
-        with path.open("rb+") as cut:
-            cut.truncate(whole)
     return known
 
 

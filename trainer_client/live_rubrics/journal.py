@@ -5,13 +5,13 @@ is written; any other damage is an error.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from trainer_client.errors import DataError
+from trainer_client.json_lines import whole_lines
 from trainer_client.live_rubrics.evolution import Proposal
 from trainer_client.live_rubrics.proposing import Group, checked
 
@@ -47,23 +47,17 @@ class Journal:
     def _read(self) -> dict[str, Answer]:
         known: dict[str, Answer] = {}
         try:
-            lines = self._path.read_bytes().splitlines(keepends=True)
+            with self._path.open("r+b") as file:
+                lines = list(whole_lines(file))
         except OSError as error:
             raise DataError(f"{self._path}: {error.strerror or error}") from None
-        for number, line in enumerate(lines, 1):
-            if not line.endswith(b"\n"):
-                self._cut(lines[:-1])
-                break
+        for number, line in lines:
             try:
                 told = json.loads(line)
                 known[str(told["key"])] = _answer(told)
             except (ValueError, LookupError, TypeError):
                 raise DataError(f"{self._path}, line {number}: not a proposer's answer; bring the file back") from None
         return known
-
-    def _cut(self, whole: Sequence[bytes]) -> None:
-        with self._path.open("r+b") as file:
-            file.truncate(sum(map(len, whole)))
 
 
 def _answer(told: Any) -> Answer:

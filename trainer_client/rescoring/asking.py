@@ -9,7 +9,6 @@ next run. A torn last line is left out.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,6 +18,7 @@ from typing import Any, get_args
 from trainer_client import wire
 from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
 from trainer_client.errors import DataError
+from trainer_client.json_lines import whole_lines
 from trainer_client.rescoring.change import Criterion, by_question, criteria_of, named, ruling_of
 from trainer_client.rescoring.formula import Ruling
 from trainer_client.rollouts import LoggedVerdict, Rollout
@@ -104,18 +104,15 @@ class Answers:
 
     def _read(self) -> None:
         """Raises DataError for a line that is no answer. A torn last one is cut off, so that lines can be added."""
-        raw = self._path.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]
-        for number, text in enumerate(whole.splitlines(), 1):
-            try:
-                line = wire.read_json(text)
-                self._found[line["key"]] = _ruling(line)
-            except (wire.JsonFault, KeyError, TypeError, ValueError):
-                raise DataError(
-                    f"{self._path}, line {number}: it is no answer of a judge; take the file away"
-                ) from None
-        if len(whole) < len(raw):
-            os.truncate(self._path, len(whole))
+        with self._path.open("r+b") as file:
+            for number, text in whole_lines(file):
+                try:
+                    line = wire.read_json(text)
+                    self._found[line["key"]] = _ruling(line)
+                except (wire.JsonFault, KeyError, TypeError, ValueError):
+                    raise DataError(
+                        f"{self._path}, line {number}: it is no answer of a judge; take the file away"
+                    ) from None
 
 
 def _ruling(line: Mapping[str, Any]) -> Ruling | None:

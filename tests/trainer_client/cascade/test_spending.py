@@ -31,6 +31,10 @@ def test_a_line_that_was_cut_off_is_left_out_and_another_one_is_named(tmp_path: 
     keep_run(file, "a", "l", _spent(10))
     with file.open("a") as more:
         more.write('{"judge": "a", "lab')
+    keep_run(file, "a", "l", _spent(10))
+    assert len(file.read_text().splitlines()) == 2
+    with file.open("a") as more:
+        more.write('{"judge": "a", "lab')
     assert cost(file, "a", "l", None, None).tokens == 110
     file.write_text("{}\n")
     with pytest.raises(DataError, match="line 1: not a line that `rubricd cascade plan` wrote"):
