@@ -125,7 +125,7 @@ async def test_a_prefix_is_paid_for_by_whom_it_is_computed_for(gone: str) -> Non
     for _ in range(60):
         batch = take(scheduler)
         for before, ticket in zip([None, *batch], batch, strict=False):
-            cost = cost_of(ticket.query, before and before.query.prompt)
+            cost = cost_of(ticket.query, None if before is None else before.query.prompt)
             computed[ticket.tenant.team] += cost
             assert ticket.cost == cost  # so that a team's judge time is counted right, too
     assert computed["fair"] > 100_000
