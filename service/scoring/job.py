@@ -186,33 +186,24 @@ class ScoringJob:
         return self._score(i, self._judgements(i))
 
     def _judgements(self, i: int) -> list[Judgement]:
-        judgements = []
-        judge = self._judging_mode.judge
-        for j in range(len(self._candidates[i].criteria)):
-            if (check := self._open.checks.get((i, j))) is not None:
-                judgements.append(judged_by_rule(check))
-            elif (extracted := self._open.extractions.judgement((i, j))) is not None:
-                judgements.append(extracted)
-            else:
-                judgements.append(self._judgement(self._open, judge, (i, j)))
-        return judgements
+        judge, criteria = self._judging_mode.judge, range(len(self._candidates[i].criteria))
+        return [self._judgement(self._open, judge, (i, j)) for j in criteria]
 
     def _judgement(self, results: OpenResults, judge: JudgeIdentity, place: Place) -> Judgement:
+        if (check := results.checks.get(place)) is not None:
+            return judged_by_rule(check)
+        if (extracted := results.extractions.judgement(place)) is not None:
+            return extracted
         i, j = place
         criterion = self._candidates[i].criteria[j]
+        votes, threshold = results.of(place), self._options.threshold
         if criterion.graded:
-            return judge_levels(
-                results.of(place),
-                criterion.options,
-                self._options.threshold,
-                judge.mass_floor,
-                judge.level_calibration,
-            )
+            return judge_levels(votes, criterion.options, threshold, judge.mass_floor, judge.level_calibration)
         curve = prior = None
         if judge.calibration is not None and self._options.consistency == 1:  # none was made for P(met) of two askings
             curve = judge.calibration.curve_of(criterion)
             prior = results.prior_of(place)
-        return judge_votes(results.of(place), self._options.threshold, judge.mass_floor, curve, prior)
+        return judge_votes(votes, threshold, judge.mass_floor, curve, prior)
 
     def _score(self, i: int, judgements: Sequence[Judgement]) -> Scored:
         return score_of(self._candidates[i], judgements, self._options, self._error_rates)
