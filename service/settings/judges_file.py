@@ -50,16 +50,17 @@ _MOST_ASKED = 64
 def read_judges(file: Path) -> JudgesFile:
     """Raises ConfigurationError with the line and the field of each mistake."""
     try:
-        text = file.read_bytes()[: _MAX_BYTES + 1]
+        with file.open("rb") as opened:
+            raw = opened.read(_MAX_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(f"`judges` is {file}, which cannot be read: {error.strerror}") from None
-    if len(text) > _MAX_BYTES:
+    if len(raw) > _MAX_BYTES:
         raise ConfigurationError(f"`judges` is {file}, which is larger than {_MAX_BYTES} bytes; no judges need that")
     try:
-        content = text.decode()
+        text = raw.decode()
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{file}: byte {error.start} is not UTF-8; save it as UTF-8") from None
-    document, root = _loaded(content, file)
+    document, root = _loaded(text, file)
     if not isinstance(document, Mapping):
         raise ConfigurationError(f"{file}: the file holds no mapping; begin it with `judges:` and a name below that")
     try:

@@ -1,6 +1,7 @@
 """Files of judges that were made to break the start: each is read in under a few seconds, or refused in a sentence."""
 
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,16 @@ def test_64_judges_and_a_chain_of_60_panels_are_read(tmp_path: Path) -> None:
     chain = "".join(f"  p{n}: {{panel: [p{n + 1}, a]}}\n" for n in range(60))
     found = read_judges(written(tmp_path, f"judges:\n{chain}  p60: {FAKE}\n  a: {FAKE}\n"))
     assert found.in_order()[-1] == "p0" and found.must_judge == ["p0"]
+
+
+def test_of_a_file_without_end_no_more_is_read_than_judges_need(tmp_path: Path) -> None:
+    endless = tmp_path / "judges.yaml"
+    with endless.open("wb") as file:
+        file.truncate(200_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigurationError, match="larger than 500000 bytes"):
+            read_judges(endless)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
