@@ -30,12 +30,28 @@ def cost_of(query: EngineQuery, previous: Prompt | None) -> int:
     return len(prompt) - shared + generated
 
 
-def costs(queries: Sequence[EngineQuery]) -> list[int]:
-    """Tokens that the engine computes for each query, if it gets them in this order."""
+def batch_limit(first: Prompt, prompt: Prompt, batch_tokens: int) -> int:
+    """The most tokens of a batch that begins with `first`, where `prompt` is to join it. If both have one prefix it is
+    a quarter more than `first` has, so that a long one is not computed again for each query: engine `local` takes as
+    many in one pass (`plan_passes`)."""
+    if first.shared and prompt.shared is first.shared:
+        return max(batch_tokens, len(first) + batch_tokens // 4)
+    return batch_tokens
+
+
+def costs(queries: Sequence[EngineQuery], batch_tokens: int | None = None) -> list[int]:
+    """Tokens that the engine computes for each query, if it gets them in this order: in batches of so many, each of
+    which begins without any prefix, or, for None, with all prefixes kept."""
     tokens: list[int] = []
-    previous = None
+    first = previous = None
+    batch = 0
     for query in queries:
-        tokens.append(cost_of(query, previous))
+        cost = cost_of(query, previous)
+        if batch_tokens is not None:
+            if first is not None and batch + cost > batch_limit(first, query.prompt, batch_tokens):
+                cost, first, batch = cost_of(query, None), None, 0
+            first, batch = query.prompt if first is None else first, batch + cost
+        tokens.append(cost)
         previous = query.prompt
     return tokens
 

@@ -15,7 +15,7 @@ from service.clock import Clock
 from service.engine.base import EngineQuery, EngineResult, Prompt
 from service.errors import EngineFailed, JudgementError, TimedOut, Unavailable
 from service.observability.tracing import Watch
-from service.scheduling.admission import QueuedTokens, cost_of
+from service.scheduling.admission import QueuedTokens, batch_limit, cost_of
 from service.scheduling.fair_share import CLASS_WEIGHTS, FairShare, PriorityClass, Tenant
 from service.settings import SchedulingSettings
 
@@ -121,9 +121,9 @@ class TenantFifo:
         return next(iter(next(iter((self._started or self._unstarted).values()))))
 
     def cost_now(self, ticket: Ticket) -> int:
-        """What the engine will compute for the first ticket: more than was planned where the one before it, which was
-        to pay for their common prefix, has left the queue. (Two requests for the same verdicts, of which the first was
-        given up, gave a team 38 times the tokens of another one with the same weight.)"""
+        """What an engine that keeps prefixes will compute for the first ticket: more than was planned where the one
+        before it, which was to pay for what they share, has left the queue. (Two requests for the same verdicts, of
+        which the first was given up, got a team 38 times the tokens of another one with the same weight.)"""
         if type(ticket.group) is object:  # a group of one, or next steps, whose prefix was paid for
             return ticket.cost
         return max(ticket.cost, cost_of(ticket.query, self._paid.get(ticket.group)))
@@ -153,11 +153,12 @@ class TenantFifo:
 @dataclass(frozen=True, slots=True)
 class EngineCapacity:
     """The limits of one batch, and of what the engine may have at a time. `one_prefix`: a batch ends where another
-    prefix begins."""
+    prefix begins. `keeps_prefixes`: a batch goes on with the prefixes of those before."""
 
     batch_tokens: int
     batch_tickets: float = math.inf
     one_prefix: bool = False
+    keeps_prefixes: bool = False
     in_flight_tokens: float = math.inf
     in_flight_tickets: float = math.inf
     in_flight_batches: float = math.inf
@@ -170,8 +171,8 @@ def engine_capacities(streams: bool, settings: SchedulingSettings) -> tuple[Engi
     # time. Another engine computes the prompts of a call together, so it gets full batches.
     if streams:
         return (
-            EngineCapacity(batch_tokens=tokens, one_prefix=True, in_flight_tokens=tokens * batches),
-            EngineCapacity(batch_tokens=tokens, batch_tickets=1, in_flight_tickets=settings.max_concurrent_generations),
+            EngineCapacity(tokens, one_prefix=True, keeps_prefixes=True, in_flight_tokens=tokens * batches),
+            EngineCapacity(tokens, 1, keeps_prefixes=True, in_flight_tickets=settings.max_concurrent_generations),
         )
     return (
         EngineCapacity(batch_tokens=tokens, in_flight_batches=batches),
@@ -207,7 +208,7 @@ class RequestQueue:
 
     def take(self) -> Batch:
         """The next batch; without tickets if nothing is queued or the engine has enough. A query that is larger than
-        the token budget of a batch goes alone."""
+        the token budget of a batch goes with none but those of its prefix."""
         batch, tokens = Batch(), 0
         if self._engine_is_full():
             return batch
@@ -224,10 +225,12 @@ class RequestQueue:
                 ticket.answer(TimedOut("the judge could not answer by the deadline"))
                 self.release(ticket)
                 continue
-            tokens += cost_of(ticket.query, batch.tickets[-1].query.prompt if batch.tickets else None)
+            computed = cost_of(ticket.query, batch.tickets[-1].query.prompt if batch.tickets else None)
+            tokens += computed
             if batch.tickets and not self._fits(ticket, batch, tokens):
                 break
-            cost = fifo.cost_now(ticket)
+            # Another engine computes again what a batch begins with; planned were batches of this request alone.
+            cost = fifo.cost_now(ticket) if self._capacity.keeps_prefixes else computed
             batch.tickets.append(ticket)
             batch.cost += cost
             ticket.started = True
@@ -294,11 +297,11 @@ class RequestQueue:
     def _fits(self, ticket: Ticket, batch: Batch, tokens: int) -> bool:
         """Returns whether a batch that has tickets can take one more; `tokens` is what it would then cost to
         compute."""
-        capacity = self._capacity
-        if tokens > capacity.batch_tokens or len(batch.tickets) >= capacity.batch_tickets:
+        capacity, first, prompt = self._capacity, batch.tickets[0].query.prompt, ticket.query.prompt
+        if tokens > batch_limit(first, prompt, capacity.batch_tokens) or len(batch.tickets) >= capacity.batch_tickets:
             return False
         # The prompts of one response are rendered with one `shared` tuple, so its identity tells prefixes apart.
-        return not capacity.one_prefix or ticket.query.prompt.shared is batch.tickets[0].query.prompt.shared
+        return not capacity.one_prefix or prompt.shared is first.shared
 
 
 class Admitted:

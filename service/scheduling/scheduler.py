@@ -56,6 +56,7 @@ class Scheduler:
         self._work = asyncio.Event()
         self._refusal: str | None = None
         self._closed = False
+        self._batch_tokens = None if engine.streams else settings.max_batch_tokens
         self._runner: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -124,6 +125,10 @@ class Scheduler:
             raise Overloaded("the judge's server takes no work now; try again later", pause_s)
         self._admission.check(tenant, tokens, deadline_s, self.in_flight_tokens)
 
+    def costs(self, queries: Sequence[EngineQuery]) -> list[int]:
+        """Tokens that the engine will compute for each, if it gets them in this order."""
+        return costs(queries, self._batch_tokens)
+
     def submit(
         self,
         queries: Sequence[EngineQuery],
@@ -139,7 +144,7 @@ class Scheduler:
         `groups` names for each query what shares its prefix, also among the tenant's queries of other calls; None: each
         query is alone. `next_step`: these continue queries that were admitted before, and go first of their tenant's.
         """
-        tokens = costs(queries)
+        tokens = self.costs(queries)
         # A next step belongs to a query that was admitted: it is refused neither for load nor while the scheduler
         # drains.
         if not next_step:

@@ -18,7 +18,7 @@ from service.engine.base import Decision, Documents, EngineQuery, EngineResult, 
 from service.errors import Cancelled, EngineFailed, JudgementError, Spent
 from service.modes.modes import JudgingMode, ModeResult, Query, Reads, Step, is_kept
 from service.observability.tracing import Watch
-from service.scheduling import Scheduler, Ticket, costs
+from service.scheduling import Scheduler, Ticket
 from service.scoring.rendering import Estimate, Rendering
 from service.scoring.request import RequestContext, Reservation, Usage
 from service.scoring.ticket_group import TicketGroup, answer_of
@@ -130,7 +130,7 @@ class Submission:
                     one.flight.fail(step)
                 self._release([one])
                 await turns.rest()
-            tokens = costs([step.query for _, step in steps])
+            tokens = self._scheduler.costs([step.query for _, step in steps])
             if len(steps) == len(new):
                 learned = sum(tokens)
             return steps, tokens

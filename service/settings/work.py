@@ -9,7 +9,12 @@ class SchedulingSettings(Floor):
     """The bounded queue before the engine, and the batches that the engine gets. Tokens are those that the engine will
     compute."""
 
-    max_batch_tokens: int = Field(default=8192, gt=0, description="A micro-batch has at most this many tokens.")
+    max_batch_tokens: int = Field(
+        default=8192,
+        gt=0,
+        description="A micro-batch has at most this many tokens; or a quarter of them more than its first prompt has, "
+        "where the others continue the prefix of that.",
+    )
     max_queued_tokens: int = Field(
         default=1_000_000,
         gt=0,

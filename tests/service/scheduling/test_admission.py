@@ -180,3 +180,10 @@ def test_costs_count_a_common_prefix_once() -> None:
     queries = [LabelQuery(Prompt(shared, (n,)), LABELS) for n in range(3)]
     assert costs(queries) == [4, 1, 1]
     assert costs([]) == []
+
+
+def test_costs_count_a_prefix_again_in_each_batch_that_begins_without_it() -> None:
+    queries = [LabelQuery(Prompt((1, 2, 3), (n,)), LABELS) for n in range(5)]
+    assert costs(queries, 6) == [4, 1, 1, 4, 1]
+    assert costs(queries, 3) == [4, 4, 4, 4, 4]  # each is larger than a batch, and goes alone
+    assert costs(queries, 100) == costs(queries)

@@ -25,9 +25,12 @@ def label_queries(names: Sequence[int], own: int = 1) -> list[LabelQuery]:
     return [LabelQuery(Prompt(shared=(), own=(name,) * own), LABELS) for name in names]
 
 
-def stopped(limits: SchedulingSettings = ONE_A_BATCH) -> Scheduler:
-    """A scheduler whose runner was not started, so that only the test takes batches."""
-    return Scheduler(FakeEngine(), ManualClock(), limits)
+def stopped(limits: SchedulingSettings = ONE_A_BATCH, streams: bool = False) -> Scheduler:
+    """A scheduler whose runner was not started, so that only the test takes batches. An engine that `streams` keeps
+    prefixes."""
+    engine = FakeEngine()
+    engine.streams = streams
+    return Scheduler(engine, ManualClock(), limits)
 
 
 def put(
@@ -105,14 +108,17 @@ async def test_a_batch_stays_with_one_team_and_is_filled_up_from_the_next() -> N
 
 def sharing(prefix: int, shared: int = 1000, criteria: int = 2) -> list[LabelQuery]:
     """About one response, whose prefix no other one has."""
-    return [LabelQuery(Prompt((prefix,) * shared, (own,) * 20), LABELS) for own in range(criteria)]
+    common = (prefix,) * shared
+    return [LabelQuery(Prompt(common, (own,) * 20), LABELS) for own in range(criteria)]
 
 
+@pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("gone", ["cancelled", "late"])
-async def test_a_prefix_is_paid_for_by_whom_it_is_computed_for(gone: str) -> None:
+async def test_a_prefix_is_paid_for_by_whom_it_is_computed_for(gone: str, streams: bool) -> None:
     """A team gives up, or lets expire, the first criterion of each response, which was to pay for its prefix, and keeps
     the second one by another request for the same. It gets no more tokens than an equal team, not 38 times as many."""
-    scheduler = stopped(SchedulingSettings(max_batch_tokens=4096, max_queued_tokens=10**9, max_in_flight=1000))
+    limits = SchedulingSettings(max_batch_tokens=4096, max_queued_tokens=10**9, max_in_flight=1000)
+    scheduler = stopped(limits, streams)
     for n in range(300):
         for team in ("sly", "fair"):
             until_s = 0.0 if (team, gone) == ("sly", "late") else None
@@ -122,24 +128,52 @@ async def test_a_prefix_is_paid_for_by_whom_it_is_computed_for(gone: str) -> Non
             if (team, gone) == ("sly", "cancelled"):
                 tickets[0].cancel()
     computed = {"sly": 0, "fair": 0}
-    for _ in range(60):
+    while sum(computed.values()) < 250_000:
         batch = take(scheduler)
-        for before, ticket in zip([None, *batch], batch, strict=False):
-            cost = cost_of(ticket.query, None if before is None else before.query.prompt)
+        before: Prompt | None = None
+        for ticket in batch:
+            cost = cost_of(ticket.query, before)
             computed[ticket.tenant.team] += cost
             assert ticket.cost == cost  # so that a team's judge time is counted right, too
-    assert computed["fair"] > 100_000
+            before = ticket.query.prompt
     assert abs(computed["sly"] - computed["fair"]) < 2 * 4096
     for _ in range(1000):
         take(scheduler)
     assert scheduler.queued_tokens == 0
 
 
-async def test_a_group_goes_on_in_the_next_batch_for_what_was_planned() -> None:
-    scheduler = stopped(SchedulingSettings(max_batch_tokens=1040))
-    scheduler.submit(sharing(1, criteria=5), [None] * 5, groups=["a"] * 5)
-    batches = [take(scheduler) for _ in range(3)]
-    assert [[ticket.cost for ticket in batch] for batch in batches] == [[1020, 20], [20, 20], [20]]
+async def test_a_long_prefix_is_charged_as_often_as_it_is_computed() -> None:
+    """An engine that keeps none computes it for each batch again, so a response with many criteria costs a team as much
+    as it costs the judge; one that keeps it computes it once."""
+    limits = SchedulingSettings(max_batch_tokens=100)  # 25 tokens after the first 1,020
+    for streams, planned in ((False, [1020, 20, 1020, 20, 1020]), (True, [1020, 20, 20, 20, 20])):
+        scheduler = stopped(limits, streams)
+        queries = sharing(1, criteria=5)
+        assert scheduler.costs(queries) == planned
+        scheduler.submit(queries, [None] * 5, groups=["a"] * 5)
+        batches = [take(scheduler) for _ in range(3)]
+        assert [len(batch) for batch in batches] == [2, 2, 1]
+        assert [ticket.cost for batch in batches for ticket in batch] == planned
+        assert scheduler.queued_tokens == 0
+
+
+async def test_giant_responses_get_a_team_no_more_than_small_ones() -> None:
+    """Of a judge that keeps no prefix: 200 criteria of each response of 8,000 tokens, beside one of each small one.
+    While such a prefix was computed in each batch of 8,192 and counted once, the giant ones got 14 times the tokens."""
+    scheduler = stopped(SchedulingSettings(max_queued_tokens=10**9, max_in_flight=1000))
+    for n in range(30):
+        giant = sharing(n, shared=8000, criteria=200)
+        scheduler.submit(giant, [None] * 200, tenant=Tenant("giant"), groups=[("giant", n)] * 200)
+    for n in range(3000):
+        scheduler.submit(sharing(n, shared=200, criteria=1), [None], tenant=Tenant("small"), groups=[("small", n)])
+    computed = {"giant": 0, "small": 0}
+    for _ in range(100):
+        before: Prompt | None = None
+        for ticket in take(scheduler):
+            computed[ticket.tenant.team] += cost_of(ticket.query, before)
+            before = ticket.query.prompt
+    assert sum(computed.values()) > 600_000
+    assert abs(computed["giant"] - computed["small"]) < 2 * 8192
 
 
 async def test_three_classes_give_a_team_no_more() -> None:
@@ -189,9 +223,13 @@ async def test_a_batch_closes_on_the_token_budget_in_order_of_arrival() -> None:
 async def test_a_shared_prefix_counts_once_if_its_queries_are_neighbours() -> None:
     scheduler = stopped(SchedulingSettings(max_batch_tokens=110))
     shared = tuple(range(100))
-    submit(scheduler, [LabelQuery(Prompt(shared, (n,)), LABELS) for n in range(12)])
-    assert scheduler.queued_tokens == 112
-    assert len(take(scheduler)) == 10
+    submit(scheduler, [LabelQuery(Prompt(shared, (n,)), LABELS) for n in range(40)])
+    assert scheduler.queued_tokens == 240  # once in each of two batches
+    batches = [take(scheduler), take(scheduler)]
+    assert [len(batch) for batch in batches] == [28, 12]  # a quarter of 110 after the first one's 101
+    other = LabelQuery(Prompt((7,) * 100, (7,)), LABELS)
+    submit(scheduler, [LabelQuery(Prompt(shared, (1,)), LABELS), other])
+    assert len(take(scheduler)) == 1  # what has another prefix is held to the budget
 
 
 async def test_a_query_over_the_token_budget_goes_alone() -> None:
