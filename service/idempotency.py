@@ -11,7 +11,7 @@ import contextlib
 import secrets
 import weakref
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
@@ -60,20 +60,22 @@ class IdempotencyStore(Protocol):
 
 
 class MemoryIdempotencyStore:
-    """The answers of one process, for `ttl_s` seconds and within `max_bytes`. The least recently used are dropped
-    first."""
+    """The answers of one process, for `ttl_s` seconds and within `max_bytes`. The least recently used of the team that
+    has most are dropped first, so that one team's many large answers cost no other team its few."""
 
     def __init__(self, clock: Clock, ttl_s: float, max_bytes: int) -> None:
         self._clock = clock
         self._ttl_s = ttl_s
         self._max_bytes = max_bytes
-        self._bytes = 0
-        self._answers: OrderedDict[bytes, _Answer] = OrderedDict()
+        self._answers: dict[bytes, _Answer] = {}
+        self._bytes: Counter[str] = Counter()
+        self._used: defaultdict[str, OrderedDict[bytes, None]] = defaultdict(OrderedDict)
+        """Each team's names, the least recently used first."""
         self._running: weakref.WeakValueDictionary[bytes, _MemoryRunning] = weakref.WeakValueDictionary()
 
     async def begin(self, team: str, key: str, digest: bytes) -> Stored | Running:
         name, hashed = _name(team, key), _hash(digest)
-        return self.known(name, hashed) or self._run(name, hashed)
+        return self.known(name, hashed) or self._run(team, name, hashed)
 
     def known(self, name: bytes, digest: bytes) -> Stored | None:
         """Raises KeyReused, StillRunning."""
@@ -87,46 +89,51 @@ class MemoryIdempotencyStore:
             self._forget(name)
             return None
         _check_same(answer.digest, digest)
-        self._answers.move_to_end(name)
+        self._used[answer.team].move_to_end(name)
         return Stored(answer.body)
 
-    def keep(self, name: bytes, digest: bytes, body: bytes) -> None:
+    def keep(self, team: str, name: bytes, digest: bytes, body: bytes) -> None:
         """The first answer under a name stays. One that is larger than `max_bytes` is not kept."""
         now_s, size = self._clock.now(), len(body) + _ENTRY_BYTES
         before = self._answers.get(name)
         if size > self._max_bytes or (before is not None and before.until_s > now_s):
             return
         self._forget(name)
-        self._answers[name] = _Answer(digest, body, now_s + self._ttl_s)
-        self._bytes += size
-        while self._bytes > self._max_bytes:
-            self._forget(next(iter(self._answers)))
+        self._answers[name] = _Answer(team, digest, body, now_s + self._ttl_s)
+        self._used[team][name] = None
+        self._bytes[team] += size
+        while self._bytes.total() > self._max_bytes:
+            largest = max(self._bytes, key=self._bytes.__getitem__)
+            self._forget(next(iter(self._used[largest])))
 
     def end(self, running: "_MemoryRunning", body: bytes | None) -> None:
         if self._running.get(running.name) is running:
             del self._running[running.name]
             if body is not None:
-                self.keep(running.name, running.digest, body)
+                self.keep(running.team, running.name, running.digest, body)
 
-    def _run(self, name: bytes, digest: bytes) -> "_MemoryRunning":
-        running = _MemoryRunning(self, name, digest)
+    def _run(self, team: str, name: bytes, digest: bytes) -> "_MemoryRunning":
+        running = _MemoryRunning(self, team, name, digest)
         self._running[name] = running
         return running
 
     def _forget(self, name: bytes) -> None:
         if (answer := self._answers.pop(name, None)) is not None:
-            self._bytes -= len(answer.body) + _ENTRY_BYTES
+            del self._used[answer.team][name]
+            self._bytes[answer.team] -= len(answer.body) + _ENTRY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
+    team: str
     digest: bytes
     body: bytes
     until_s: float
 
 
 class _MemoryRunning:
-    def __init__(self, idempotency_store: MemoryIdempotencyStore, name: bytes, digest: bytes) -> None:
+    def __init__(self, idempotency_store: MemoryIdempotencyStore, team: str, name: bytes, digest: bytes) -> None:
+        self.team = team
         self.name = name
         self.digest = digest
         self._idempotency_store = idempotency_store
@@ -163,7 +170,7 @@ class RedisIdempotencyStore:
         if (stored := self._fallback.known(name, hashed)) is not None:
             return stored
         try:
-            return await self._begin(name, hashed)
+            return await self._begin(team, name, hashed)
         except RedisUnavailable:
             self._check_not_running(name, hashed)
             return await self._fallback.begin(team, key, digest)
@@ -175,9 +182,9 @@ class RedisIdempotencyStore:
                 _check_same(running.digest, digest)
                 raise _still_running()
 
-    async def _begin(self, name: bytes, digest: bytes) -> "Stored | _RedisRunning":
+    async def _begin(self, team: str, name: bytes, digest: bytes) -> "Stored | _RedisRunning":
         """Raises RedisUnavailable, KeyReused, StillRunning."""
-        running = _RedisRunning(self, name, digest)
+        running = _RedisRunning(self, team, name, digest)
         seen = b""
         while (found := await self._put(running, running.mark, _mark_ms(), seen)) is not None:
             entry = _decoded(name, found)
@@ -196,7 +203,7 @@ class RedisIdempotencyStore:
         try:
             await self._put(running, _encoded_answer(running.name, running.digest, body), self._ttl_ms, running.mark)
         except RedisUnavailable:
-            self._fallback.keep(running.name, running.digest, body)
+            self._fallback.keep(running.team, running.name, running.digest, body)
 
     async def give_up(self, running: "_RedisRunning") -> None:
         self._running.discard(running)
@@ -216,7 +223,8 @@ class RedisIdempotencyStore:
 
 
 class _RedisRunning:
-    def __init__(self, idempotency_store: RedisIdempotencyStore, name: bytes, digest: bytes) -> None:
+    def __init__(self, idempotency_store: RedisIdempotencyStore, team: str, name: bytes, digest: bytes) -> None:
+        self.team = team
         self.name = name
         self.digest = digest
         self.mark = _with_checksum(name, _MARK + digest + secrets.token_bytes(16))

@@ -47,10 +47,30 @@ async def test_memory_is_bounded_and_used() -> None:
         await run(idempotency_store, f"key-{n}", b"x" * (n % 700))
         assert (
             sum(len(one.body) + ENTRY for one in idempotency_store._answers.values())
-            == idempotency_store._bytes
+            == idempotency_store._bytes.total()
             <= 100_000
         )
-    assert idempotency_store._bytes > 98_000
+    assert idempotency_store._bytes.total() > 98_000
+
+
+async def test_a_team_with_many_answers_costs_no_other_team_its_own() -> None:
+    """One of them was asked for more recently than all that the other team kept."""
+    idempotency_store = kept(100_000)
+
+    async def kept_by(team: str, key: str) -> bool:
+        found = await idempotency_store.begin(team, key, b"x")
+        if isinstance(found, Stored):
+            return True
+        await found.give_up()
+        return False
+
+    for team, key in [("small", "k"), *(("large", f"key-{n}") for n in range(1000))]:
+        running = await idempotency_store.begin(team, key, b"x")
+        assert not isinstance(running, Stored)
+        await running.finish(b"x" * 5000)
+    assert await kept_by("small", "k")
+    assert not await kept_by("large", "key-0")
+    assert await kept_by("large", "key-999")
 
 
 async def test_an_answer_larger_than_all_memory_is_not_kept_and_costs_nobody_else_theirs() -> None:
@@ -70,7 +90,7 @@ async def test_an_answer_lives_its_time_and_no_longer() -> None:
         await idempotency_store.begin("a", "k", b"y")
     await clock.advance(0.1)
     assert await body(idempotency_store, "k", b"y") is None
-    assert idempotency_store._bytes == 0
+    assert idempotency_store._bytes.total() == 0
 
 
 async def test_one_runs_at_a_time_and_giving_up_or_being_dropped_frees_the_key() -> None:
