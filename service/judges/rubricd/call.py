@@ -55,11 +55,13 @@ class Call:
         self._came: set[int] = set()
         self._reading: asyncio.Task[None] | None = None
 
-    async def start(self, body: dict[str, Any], fingerprint: str) -> Self:
+    async def start(self, body: dict[str, Any], fingerprint: str, ended: Callable[[], None] = lambda: None) -> Self:
         """Raises RequestError as the other service refuses it, Unavailable where that does not answer. One that says
-        nothing for half of the time until the deadline is not waited for: other judges of the request have the rest."""
+        nothing for half of the time until the deadline is not waited for: other judges of the request have the rest.
+        `ended` is called once, when the other service has nothing of this call any more."""
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reading = asyncio.create_task(self._read(body, fingerprint, admitted), name="call of another rubricd")
+        self._reading.add_done_callback(lambda _: ended())
         late = self._after(_ADMISSION_SHARE)
         try:
             await asyncio.wait([admitted] if late is None else [admitted, late], return_when=asyncio.FIRST_COMPLETED)

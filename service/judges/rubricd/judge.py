@@ -4,19 +4,23 @@ A request names the fingerprint that the judge had at the start, so that another
 last line of each answer is checked as well. What is refused for now is sent again when the other service says, within
 the request's deadline.
 
+To the other service all teams here are one. So a bounded number of calls is there at a time, and the others wait here
+for the place of one, which goes to the team that got least for its weight.
+
 Guarantees: each candidate has its judgements, or a status that says why not, at the latest at the deadline; a caller
 that leaves ends the call, and with it the work there.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Self
 
 import httpx
 
-from service.clock import Clock
+from service.clock import Clock, wait_all
 from service.engine.upstream.calls import parse_json, retry_after_s
 from service.engine.upstream.client import http_timeout, open_client
 from service.engine.upstream.state import Busy, Changed, Upstream
@@ -25,6 +29,7 @@ from service.errors import (
     ConfigurationError,
     JudgeMismatch,
     Later,
+    Overloaded,
     RequestError,
     Unavailable,
 )
@@ -35,13 +40,17 @@ from service.judges.rubricd.call import Call, Pay, problem_of
 from service.modes.fingerprint import JudgeIdentity
 from service.modes.served_modes import JudgingModes
 from service.rubrics.rubric import Candidate
+from service.scheduling import Tenant
 from service.scoring.exam.grading import Grade, Trust
+from service.scoring.fair_places import FairPlaces
 from service.scoring.request import Options
 
 log = logging.getLogger(__name__)
 
 TRIES = 3
 _MAX_CONNECTIONS = 256
+_MOST_CALLS = 32
+"""Each is a whole request: so many keep a judge busy that computes two batches at a time."""
 _LARGEST_ANSWER = 512 * 1024 * 1024
 """All results of a request, of which one line at a time is held."""
 _PATIENCE_S = 60.0
@@ -69,6 +78,7 @@ class RubricdJudge:
         self._modes: JudgingModes[ComposedMode] | None = None
         self._trusts: Mapping[str, Trust] = {}
         self._upstream = Upstream(clock, self._probe)
+        self._places = FairPlaces(_MOST_CALLS)
         self._watching: asyncio.Task[None] | None = None
 
     @classmethod
@@ -135,18 +145,30 @@ class RubricdJudge:
         if (reason := self.unavailable_reason) is not None:
             raise Unavailable(reason)
         judge = self.judging_modes.choose(*options.way).judge
-        reservation = None if options.reserve is None else await options.reserve(tokens_of(candidates))
+        tokens = tokens_of(candidates)
+        reservation = None if options.reserve is None else await options.reserve(tokens)
         until_s = self._clock.now() + _PATIENCE_S if options.deadline_s is None else options.deadline_s
+        call: Call | None = None
         try:
             for attempt in range(1, TRIES + 1):
+                leave = await self._place(options.tenant, tokens, until_s)
                 call = Call(self._client, self._upstream, self._clock, candidates, options, reservation, self._pay)
                 try:
-                    return await call.start(self._body(candidates, options, judge), judge.fingerprint)
+                    body = self._body(candidates, options, judge)
+                except BaseException:
+                    leave()
+                    raise
+                try:
+                    return await call.start(body, judge.fingerprint, leave)
                 except Later:
                     again_s = call.again_s
                     if attempt == TRIES or again_s is None or self._clock.now() + again_s >= until_s:
                         raise
                     await self._clock.sleep(again_s)
+        except asyncio.CancelledError:
+            if reservation is not None and call is None:  # it left while it waited for a place
+                reservation.settle(0)
+            raise
         except RequestError as error:
             if reservation is not None:
                 reservation.settle(0)
@@ -155,6 +177,24 @@ class RubricdJudge:
                 raise Unavailable(self._upstream.reason or str(error)) from None
             raise
         raise AssertionError("each try returns or raises")
+
+    async def _place(self, tenant: Tenant, tokens: int, until_s: float) -> Callable[[], None]:
+        """What gives the place back; call it once. Raises Overloaded where other teams have all places until then."""
+        leave = partial(self._places.release, tenant, tokens)
+        if self._places.idle_places:
+            await self._places.acquire(tenant)
+            return leave
+        waiting = asyncio.ensure_future(self._places.acquire(tenant))
+        try:
+            await wait_all(self._clock, [waiting], until_s)
+        except BaseException:
+            if not waiting.cancel():  # it had its place already
+                self._places.release(tenant, 0.0)
+            raise
+        if not waiting.done():
+            waiting.cancel()
+            raise Overloaded("the other service has enough requests of this one; try again later", 1.0)
+        return leave
 
     async def stop(self) -> None:
         if self._watching is not None:

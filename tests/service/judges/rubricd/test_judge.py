@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +17,7 @@ from service.clock import ManualClock, SystemClock, settle
 from service.errors import ConfigurationError, InvalidRequest, Overloaded, QuotaExceeded, Unavailable
 from service.judges.composed_scorer import ComposedScorer
 from service.judges.rubricd.judge import RubricdJudge
+from service.scheduling import Tenant
 from service.scoring.request import Options
 from service.settings import RuleSettings
 from service.verifiers.pool import RulePool
@@ -213,6 +214,80 @@ async def test_at_the_deadline_what_has_not_come_is_a_timeout() -> None:
             await clock.advance(0.5)
         first, second = asking.result()[0]
     assert [one.status for one in (*first.judgements, *second.judgements)] == ["ok", "ok", "timeout", "timeout"]
+
+
+class Held(httpx.AsyncBaseTransport):
+    """Another service whose answers come when a test lets the oldest go. It notes whose responses it gets."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.waiting: deque[asyncio.Event] = deque()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/judge":
+            return httpx.Response(200, json=INFO)
+        self.asked.append(json.loads(request.content)["items"][0]["response"])
+        self.waiting.append(go := asyncio.Event())
+        await go.wait()
+        return answer(lines())
+
+
+async def test_teams_share_the_other_service_although_they_are_one_there() -> None:
+    """400 requests of one team come before 40 of another: these wait for none of the first team's that wait."""
+    there = Held()
+    async with scorer(there, ManualClock()) as (other, _):
+
+        def asks(team: str, number: int) -> list[asyncio.Task[Any]]:
+            texts = [candidate(team, criteria=2), candidate(team, criteria=2)]
+            options = Options(tenant=Tenant(team))
+            return [asyncio.create_task(other.score(texts, options)) for _ in range(number)]
+
+        many, few = asks("many", 400), []
+        await settle()
+        assert there.asked == ["many"] * 32  # the others wait here
+        few = asks("few", 40)
+        for n in range(32 + 80):
+            while not there.waiting:
+                await settle()
+            there.waiting.popleft().set()
+            while len(there.asked) < 33 + n:
+                await settle()
+        after = Counter(there.asked[32 : 32 + 80])
+        assert after["few"] == 40, after  # each second place while it wants one
+        gone = many[-1]
+        gone.cancel()
+        await settle()
+        while not all(task.done() for task in (*many, *few)):
+            if there.waiting:
+                there.waiting.popleft().set()
+            await settle()
+        assert len(there.asked) == 439  # who left while it waited was not asked about
+        again = asks("many", 40)
+        await settle()
+        assert len(there.asked) == 439 + 32  # every place was given back, once
+        for task in again:
+            task.cancel()
+
+
+async def test_who_gets_no_place_until_its_deadline_is_told_to_come_back() -> None:
+    there, clock = Held(), ManualClock()
+    async with scorer(there, clock) as (other, _):
+        held = [asyncio.create_task(other.score(CANDIDATES, Options())) for _ in range(32)]
+        await settle()
+        budget = Budget()
+        late = asyncio.create_task(other.score(CANDIDATES, Options(reserve=budget.reserve, deadline_s=clock.now() + 5)))
+        await settle()
+        await clock.advance(5.1)
+        with pytest.raises(Overloaded, match="has enough requests of this one"):
+            await late
+        assert budget.settled == [0]
+        left = asyncio.create_task(other.score(CANDIDATES, Options(reserve=budget.reserve)))
+        await settle()
+        left.cancel()
+        await asyncio.gather(left, return_exceptions=True)
+        assert budget.settled == [0, 0]
+        for task in held:
+            task.cancel()
 
 
 async def test_what_cannot_be_a_judge_ends_the_start() -> None:
