@@ -6,10 +6,10 @@ member is asked as the plan asked it, and its tokens are counted.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from service.errors import (
     ConfigurationError,
@@ -126,7 +126,7 @@ class _CascadeJudging:
         return total([one.usage for one in self._asked])
 
     async def judged(self) -> AsyncGenerator[tuple[int, Sequence[Judgement]], None]:
-        self._run(self._read_first())
+        self._run(self._read_first)
         try:
             for _ in self._candidates:
                 one = await self._done.get()
@@ -144,10 +144,10 @@ class _CascadeJudging:
         for one in self._asked:
             one.close()
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         async def reported() -> None:
             try:
-                await work
+                await work()  # made here: a task that is cancelled before it began would leave it unawaited
             except Exception as error:
                 self._done.put_nowait(error)
 
@@ -161,7 +161,7 @@ class _CascadeJudging:
             async for i, judgements in judged:
                 said: list[list[Said]] = [[(name, one)] for one in judgements]
                 if self._open(self._first, said, self._candidates[i].criteria):
-                    self._run(self._go_on(i, said))
+                    self._run(partial(self._go_on, i, said))
                 else:
                     self._done.put_nowait((i, self._decided(said)))
 
