@@ -90,9 +90,8 @@ class _Answers:
 
     async def judged(self) -> AsyncGenerator[tuple[int, Sequence[Judgement]], None]:
         self._leaf.reading += 1
-        self._leaf.judged += (
-            self.usage.judgements
-        )  # what was admitted and then left, since another refused, judges nothing
+        # Here and not where it is admitted: what is left since another member refused judges nothing.
+        self._leaf.judged += self.usage.judgements
         try:
             for i in self._draw.sample(range(len(self._candidates)), len(self._candidates)):
                 for _ in range(self._draw.randint(0, 2)):
