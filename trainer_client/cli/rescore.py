@@ -124,6 +124,7 @@ def _run(args: argparse.Namespace) -> int:
         "failed": 0 if judged is None else len(judged.failed),
     }
     facts |= {"changed": changed_lines(facts, args.url), "notes": notes_of(facts, found)}
+    (out / "report.json").unlink(missing_ok=True)  # an earlier one, where this one goes elsewhere
     (args.json or out / "report.json").write_text(json.dumps({**facts, **found.as_json()}, indent=1) + "\n")
     (out / "report.html").write_text(page(facts, found), encoding="utf-8")
     writing.write(out, rescored_rollouts(rescored, change, told))

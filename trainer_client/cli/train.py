@@ -133,9 +133,13 @@ def _written_down(plan: Plan, error: Exception) -> str:
     from trainer_client.training.policy_check import one_line
 
     path = plan.out / ("error.txt" if plan.processes.first else f"error-{plan.processes.rank}.txt")
-    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     lower = "; lower `per_device` or trl.max_completion_length" if "out of memory" in str(error).lower() else ""
-    return f"the training ended by {type(error).__name__}: {one_line(error)}{lower}; {path} has the traceback"
+    try:
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        where = f"{path} has the traceback"
+    except OSError as full:  # where the disk is full, which often is the error itself
+        where = f"{path} could not be written: {full.strerror}"
+    return f"the training ended by {type(error).__name__}: {one_line(error)}{lower}; {where}"
 
 
 def _print_estimate(plan: Plan, checked: Any) -> int:

@@ -32,6 +32,11 @@ def write(folder: Path, rollouts: Iterable[Rollout]) -> Path:
     return path
 
 
+def forget(folder: Path) -> None:
+    """Takes away the file of an earlier command into this folder, whose rollouts are not those of this one."""
+    (folder / RESPONSES).unlink(missing_ok=True)
+
+
 def line_of(one: Rollout) -> dict[str, Any]:
     """A rollout as an object of JSON's types, without what is not there."""
     whole = {

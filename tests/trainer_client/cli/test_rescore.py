@@ -58,6 +58,13 @@ def test_without_a_judge_everything_is_computed(log: Path, capsys: pytest.Captur
     assert (Path(f"{log}.rescored") / "report.html").read_text().startswith("<!doctype html>")
 
 
+def test_a_report_that_goes_elsewhere_leaves_no_older_one(log: Path, tmp_path: Path) -> None:
+    own, elsewhere = log.with_name(f"{log.name}.rescored") / "report.json", tmp_path / "elsewhere.json"
+    assert main(["rescore", str(log), "--quiet"]) == 0 and own.exists()
+    assert main(["rescore", str(log), "--quiet", "--threshold", "0.9", "--json", str(elsewhere)]) == 0
+    assert elsewhere.exists() and not own.exists()
+
+
 def test_what_was_rescored_is_read_as_a_log(log: Path) -> None:
     assert main(["rescore", str(log), "--threshold", "0.75", "--quiet"]) == 0
     folder, logged = Path(f"{log}.rescored"), read(log)

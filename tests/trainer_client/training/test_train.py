@@ -23,6 +23,7 @@ from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client.cli.main import main
 from trainer_client.rollouts import read
+from trainer_client.training.run import config as run_config
 from trainer_client.training.run import folder as run_dir
 from trainer_client.training.train import spare_the_terminal
 
@@ -187,6 +188,28 @@ def test_an_error_that_nobody_foresaw_is_one_line(
         "yet, so --resume starts from the beginning"
     )
     assert (tmp_path / "out" / "error.txt").read_text().startswith("Traceback")
+
+
+def test_an_error_that_cannot_be_written_down_is_one_line_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        (tmp_path / "out" / "error.txt").mkdir()  # stands for a disk that is full
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trainer_client.training.train.train", fails)
+    with served(Service()) as url:
+        assert main(["train", str(runs.run_file(tmp_path, url)), "--toy-judge"]) == 1
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rubricd: ")]
+    assert "No space left on device; " in said and "error.txt could not be written: Is a directory; there is no" in said
+
+
+def test_what_ended_an_earlier_attempt_is_not_in_the_folder_of_one_that_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "error.txt").write_text("Traceback")
+    (tmp_path / "error-1.txt").write_text("Traceback")
+    run = run_config.read(runs.run_file(tmp_path, "http://judge"))
+    run_dir.start(tmp_path, run, {})
+    assert not list(tmp_path.glob("error*"))
 
 
 def test_with_the_real_service_lora_and_held_out_rows(tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ def choice(args: argparse.Namespace, out: Path) -> Evaluation | None:
             judge, judged, used = _judged(args, out, asked)
             writing.write(out, judged_rollouts(places, asked, judged, judge))
             by_judge = {place: one.met[0] for place, one in zip(places, judged, strict=True)}
+    if judge is None:
+        writing.forget(out)
     return with_costs(on_questions.on_choice(policy.policy, questions, puts, chosen, by_judge), policy, judge, used)
 
 
@@ -186,6 +188,7 @@ def diversity(args: argparse.Namespace, out: Path) -> Evaluation | None:
         with progress(sum(map(len, texts.values())), args.quiet, "answers embedded") as told:
             key = os.environ.get(args.model_key_env) or None
             vectors = asyncio.run(embed(args.embedding_url, args.embedding_model, texts, key=key, progress=told))
+    writing.forget(out)
     return with_costs(
         on_samples.on_diversity(policy.policy, policy.answers, tokenize=args.tokenizer, vectors=vectors), policy
     )

@@ -15,6 +15,7 @@ from trainer_client.evaluation.kinds.novelty import Read, on_novelty
 from trainer_client.evaluation.likelihood import LocalPolicy, identity, load_tokenizer, token_ids
 from trainer_client.evaluation.outcome import Evaluation
 from trainer_client.labels.labelled import digest
+from trainer_client.rollouts import writing
 
 
 def add_policies(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,7 @@ def novelty(args: argparse.Namespace, out: Path) -> Evaluation | None:
     ids = {name: token_ids(tokenizer, messages[place], policy.answers[place][0].text) for name, place in places.items()}
     base = _read(args, "base", ids, out)
     trained = _read(args, "trained", ids, out)
+    writing.forget(out)
     read = {place: Read(trained[name][0], base[name][0], trained[name][1]) for name, place in places.items()}
     return with_costs(on_novelty(policy.policy, Path(args.base_model or args.base).name, read), policy)
 

@@ -111,8 +111,10 @@ def _read_json(path: Path) -> Any:
 
 
 def start(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
-    """Makes the folder and writes run.yaml and data.json."""
+    """Makes the folder and writes run.yaml and data.json. What ended an earlier attempt did not end this one."""
     out.mkdir(parents=True, exist_ok=True)
+    for path in out.glob("error*.txt"):
+        path.unlink()
     _write(out / "run.yaml", run_config.written(run))
     _write(out / "data.json", json.dumps(dict(data), indent=1))
 

@@ -127,6 +127,10 @@ def test_choices_are_permuted_by_seed_and_read(tmp_path: Path) -> None:
     found = results(file, "choice")
     assert found["measures"]["accuracy"]["seeds"] == [1.0] * 3 and found["details"]["read"]["judge"] == 3
     assert "right 1" in service.bodies[0]["items"][0]["rubric"]["criteria"][0]["text"]
+    judged = tmp_path / "q.choice" / "responses.jsonl.gz"
+    assert judged.exists()
+    asked("choice", file, right)
+    assert not judged.exists(), "this evaluation asked no judge"
 
 
 def _all_met(body: Json) -> Json:
