@@ -15,7 +15,7 @@ from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.progress import say_past_bars
 from trainer_client.cli.service_arguments import price
-from trainer_client.errors import RubricdClientError
+from trainer_client.errors import JudgeMismatch, RubricdClientError
 from trainer_client.training import demonstrations, preflight, several_runs
 from trainer_client.training.preflight import Plan
 from trainer_client.training.report import page as report
@@ -121,11 +121,23 @@ def _train(plan: Plan, trainer: Any) -> int:
         return _fail(text, 3)
     except KeyboardInterrupt:
         return _fail(f"interrupted; {_how_to_continue(plan.out)}", 130)
+    except JudgeMismatch as error:
+        return _fail(f"{_another_judge(plan, error)}; {_how_to_continue(plan.out)}", 1)
     except (TooFewJudged, RubricdClientError) as error:
         return _fail(f"{error}; {_how_to_continue(plan.out)}", 1)
     except Exception as error:  # of any library below
         return _fail(f"{_written_down(plan, error)}; {_how_to_continue(plan.out)}", 1)
     return 0
+
+
+def _another_judge(plan: Plan, error: JudgeMismatch) -> str:
+    """What the service refused: it was asked to be the judge that answered when the run began."""
+    known = {one["fingerprint"] for one in (plan.judge, plan.examiner) if one is not None}
+    return (
+        f"the judge was replaced while the run went on ({error}, and the run began with "
+        f"{' and '.join(sorted(known))}): scores of two judges are not one reward. Bring the first judge back, or "
+        "continue with the new one by --another-judge"
+    )
 
 
 def _written_down(plan: Plan, error: Exception) -> str:

@@ -22,6 +22,7 @@ from testkit.waiting import HUNG_S
 from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client.cli.main import main
+from trainer_client.errors import JudgeMismatch
 from trainer_client.rollouts import read
 from trainer_client.training.run import config as run_config
 from trainer_client.training.run import folder as run_dir
@@ -188,6 +189,23 @@ def test_an_error_that_nobody_foresaw_is_one_line(
         "yet, so --resume starts from the beginning"
     )
     assert (tmp_path / "out" / "error.txt").read_text().startswith("Traceback")
+
+
+def test_a_judge_that_is_replaced_meanwhile_ends_the_run_with_both_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced(*_: Any) -> None:
+        raise JudgeMismatch("the judge of this mode is judge-2")
+
+    monkeypatch.setattr("trainer_client.training.train.train", replaced)
+    with served(Service()) as url:
+        assert main(["train", str(runs.run_file(tmp_path, url)), "--toy-judge"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        f"was replaced while the run went on (the judge of this mode is judge-2, and the run began with {FINGERPRINT})"
+        in said
+    )
+    assert "Bring the first judge back, or continue with the new one by --another-judge; there is no checkpoint" in said
 
 
 def test_an_error_that_cannot_be_written_down_is_one_line_too(
