@@ -21,8 +21,7 @@ from trainer_client.cli import results_file
 from trainer_client.cli.arguments import new_file
 from trainer_client.cli.ending import sentence_of
 from trainer_client.cli.progress import progress
-from trainer_client.cli.score_json import write_summary
-from trainer_client.cli.score_lines import about_reasoning, cost, doubts, first_of_each, summary
+from trainer_client.cli.score_summary import about_reasoning, cost, doubts, first_of_each, summary, write_summary
 from trainer_client.cli.service_arguments import JUDGE, add_service, aggregation, count, explained
 from trainer_client.client import ClientUsage, Failed, JudgeClient, Outcome, RetryPolicy, reward
 from trainer_client.data import notes

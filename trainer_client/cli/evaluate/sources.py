@@ -16,7 +16,7 @@ from typing import Any
 from trainer_client import wire
 from trainer_client.cli.endpoint_arguments import open_endpoint, sampling
 from trainer_client.cli.progress import progress
-from trainer_client.cli.score_lines import cost
+from trainer_client.cli.score_summary import cost
 from trainer_client.client import ClientUsage
 from trainer_client.data import notes, responses
 from trainer_client.data.files import sources

@@ -1,7 +1,11 @@
-"""Says in lines of text what `rubricd score` did: how many scores there are, why others are missing, and the cost."""
+"""Says what `rubricd score` did, in lines of text and as JSON: how many scores there are, why others are missing, and
+what they cost."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 from trainer_client import wire
 from trainer_client.client import ClientUsage, Failed, Outcome, Scored, reward
@@ -74,3 +78,23 @@ def doubts(info: wire.JudgeInfo, mode: str, layout: str, batch: str | None = Non
     way = (mode, layout, batch, "unproven")
     exams = [one for one in info.exams if (one.mode, one.layout, one.batch, one.trust) == way]
     return [f"WARNING: judge {info.model} is unproven: {one.reason}" for one in exams if not info.toy]
+
+
+def write_summary(path: Path, outcomes: Sequence[Outcome], used: ClientUsage, results: Path, took_s: float) -> None:
+    """`mean_score` is null where nothing was scored; results of an earlier run are not counted."""
+    scores = [score for outcome in outcomes if (score := reward(outcome)) is not None]
+    judges = {outcome.judge.fingerprint: outcome.judge for outcome in outcomes if isinstance(outcome, Scored)}
+    document = {
+        "responses": len(outcomes),
+        "scored": len(scores),
+        "mean_score": sum(scores) / len(scores) if scores else None,
+        "without_a_score": Counter(
+            why_missing(one) for one in outcomes if isinstance(one, Scored) and reward(one) is None
+        ),
+        "failed": Counter(outcome.error.code for outcome in outcomes if isinstance(outcome, Failed)),
+        "judges": [judge.model_dump(mode="json") for judge in judges.values()],
+        "usage": asdict(used),
+        "took_s": round(took_s, 3),
+        "results": str(results),
+    }
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
