@@ -45,8 +45,8 @@ def rotate(folder: Path, key: str) -> None:
         shutil.rmtree(old)
 
 
-def until(condition: Callable[[], bool], seconds: float, running: Sandboxed) -> None:
-    end = time.monotonic() + seconds
+def until(condition: Callable[[], bool], running: Sandboxed) -> None:
+    end = time.monotonic() + 2 * HUNG_S
     while not condition():
         assert running.process.poll() is None, "".join(running.lines)
         assert time.monotonic() < end, "".join(running.lines)

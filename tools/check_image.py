@@ -150,7 +150,7 @@ def serve(buildah: Buildah, program: Sequence[str], teams: Path) -> None:
     rotate(teams, KEYS[0])
     port, started = free_port(), time.monotonic()
     with running(buildah, program, teams, port) as container:
-        until(lambda: ready(port), 240, container)
+        until(lambda: ready(port), container)
         print(f"ready after {time.monotonic() - started:.1f} s")
         found = judged(ask(port, KEYS[0]))
         print(f"judged: {found}")

@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 
 from testkit.prometheus import Prometheus
+from testkit.waiting import HUNG_S
 
-LOOK_S, WITHIN_S = 0.2, 60.0
+LOOK_S = 0.2
 _numbers = itertools.count()
 
 
@@ -62,7 +63,7 @@ class Job:
     watch: Watch
     name: str
 
-    async def fires(self, *alerts: str, within_s: float = WITHIN_S) -> None:
+    async def fires(self, *alerts: str) -> None:
         """Their causes begin now; none fires yet."""
         early = [alert for alert in alerts if self._is(alert, "firing")]
         assert not early, f"they fire before their causes: {early}"
@@ -73,9 +74,9 @@ class Job:
             self.watch.rows[alert] = Row(alert, after_s, self.watch.said[alert, self.name])
             return True
 
-        await _each(alerts, fired, within_s, "did not fire")
+        await _each(alerts, fired, "did not fire")
 
-    async def clears(self, *alerts: str, within_s: float = WITHIN_S) -> None:
+    async def clears(self, *alerts: str) -> None:
         """Their causes end now."""
 
         def cleared(alert: str, after_s: float) -> bool:
@@ -84,19 +85,19 @@ class Job:
             self.watch.rows[alert].cleared_s = after_s
             return True
 
-        await _each(alerts, cleared, within_s, "did not clear")
+        await _each(alerts, cleared, "did not clear")
 
     def _is(self, alert: str, state: str | None) -> bool:
         return self.watch.states.get((alert, self.name)) == state
 
 
-async def _each(alerts: Sequence[str], done: Callable[[str, float], bool], within_s: float, failed: str) -> None:
+async def _each(alerts: Sequence[str], done: Callable[[str, float], bool], failed: str) -> None:
     began, left = time.monotonic(), set(alerts)
     while left:
         await asyncio.sleep(LOOK_S)
         after_s = time.monotonic() - began
         left -= {alert for alert in left if done(alert, after_s)}
-        assert not left or after_s < within_s, f"{failed} within {within_s:.0f} s: {sorted(left)}"
+        assert not left or after_s < HUNG_S, f"{failed} within {HUNG_S:.0f} s: {sorted(left)}"
 
 
 def table(rows: Iterable[Row]) -> str:

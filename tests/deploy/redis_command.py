@@ -10,6 +10,7 @@ from pathlib import Path
 import redis
 
 from testkit.free_port import free_port
+from testkit.waiting import HUNG_S
 
 _PASSWORD = "correcthorse"
 
@@ -54,7 +55,7 @@ def _keeps_rubrics_when_it_is_full(client: redis.Redis) -> None:
 
 
 def _until_it_answers(client: redis.Redis) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + HUNG_S
     while True:
         try:
             client.ping()

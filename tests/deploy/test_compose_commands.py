@@ -5,7 +5,6 @@ Debian's Prometheus and Alertmanager are not the images' versions. What these co
 
 import os
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from testkit.dockerfile import ROOT, documents
 from testkit.free_port import free_port
 from testkit.processes import hosted
 from testkit.prometheus import program
-from testkit.waiting import HUNG_S
+from testkit.waiting import HUNG_S, wait_until
 from tests.deploy.rules import ALERTS, names
 from tools import check_compose
 
@@ -56,10 +55,7 @@ def test_alertmanager_knows_the_flags_and_loads_its_file(tmp_path: Path) -> None
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log)
         try:
-            for _ in range(600):
-                if process.poll() is not None or LOADED in (tmp_path / "log").read_text():
-                    break
-                time.sleep(0.1)
+            wait_until(lambda: process.poll() is not None or LOADED in (tmp_path / "log").read_text())
         finally:
             process.kill()
             process.wait()

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from testkit import dockerfile
 from testkit.dockerfile import ROOT
+from testkit.free_port import free_port
 from testkit.one_team import KEYS, ask, judged, ready, rotate, until
 from testkit.sandbox import USER, Sandboxed, sandboxed
 from testkit.waiting import HUNG_S
@@ -99,9 +99,7 @@ def image(target: str, app: Path, teams: Path, **settings: str) -> Iterator[tupl
         if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
     rotate(teams, KEYS[0])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = dockerfile.environment(steps) | settings
     environment |= {"RUBRICD_PORT": str(port), "RUBRICD_TEAMS": "/mnt/teams/teams.yaml", "HF_HUB_OFFLINE": "1"}
     program = [*dockerfile.words(steps, "ENTRYPOINT"), *dockerfile.words(steps, "CMD")]
@@ -121,7 +119,7 @@ def test_the_service_judges_as_the_image_runs_it(target: str, tmp_path: Path) ->
     few: dict[str, Any] = {"RUBRICD_VLLM_KV_CACHE_GB": "1", "RUBRICD_MAX_MODEL_LEN": "1024"} if target == "cuda" else {}
     with image(target, tmp_path / "app", tmp_path / "teams", **few) as (running, port):
         assert not healthy(target, port)
-        until(lambda: ready(port), 480, running)
+        until(lambda: ready(port), running)
         assert healthy(target, port)
         if os.geteuid() == 0:
             assert set(running.first.uids()) == {USER}
@@ -130,7 +128,7 @@ def test_the_service_judges_as_the_image_runs_it(target: str, tmp_path: Path) ->
         assert ask(port, KEYS[1]).status_code == 401
 
         rotate(tmp_path / "teams", KEYS[1])
-        until(lambda: ask(port, KEYS[1]).status_code == 200, 10, running)
+        until(lambda: ask(port, KEYS[1]).status_code == 200, running)
         assert ask(port, KEYS[0]).status_code == 401
 
         assert running.terminate() == 0

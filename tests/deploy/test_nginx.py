@@ -302,7 +302,7 @@ async def test_a_request_that_kills_is_handed_on_by_nobody_but_once_by_the_clien
     assert isinstance(outcome, Failed)
     assert isinstance(outcome.error, Unavailable)
     assert str(outcome.error).startswith("no replica can be reached (request ")
-    assert await asyncio.to_thread(alive[0].process.wait, 30) != 0
+    assert await asyncio.to_thread(alive[0].process.wait, HUNG_S) != 0
 
 
 async def test_who_asks_while_a_replica_drains_hears_nothing_of_it(mortal: Pair) -> None:
