@@ -16,6 +16,7 @@ from trainer_client.calibration.choice import Chosen, choose
 from trainer_client.calibration.rows import Rows
 from trainer_client.errors import DataError
 from trainer_client.labels import Judged
+from trainer_client.whole_file import write_whole
 
 LEAST_GROUPS = 10
 
@@ -88,6 +89,4 @@ def write_file(path: Path, made: Sequence[wire.Calibration], levels: Sequence[wi
     new = {one.judge for one in made} | {one.judge for one in levels}
     others = [one for one in (there.calibrations if there else ()) if one.judge not in new]
     of_levels = [one for one in (there.levels if there else ()) if one.judge not in new]
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(wire.write_calibrations([*others, *made], [*of_levels, *levels]), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, wire.write_calibrations([*others, *made], [*of_levels, *levels]))

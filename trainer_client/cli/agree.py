@@ -33,6 +33,7 @@ from trainer_client.data.reader import Law
 from trainer_client.errors import DataError, InvalidRequest
 from trainer_client.labels import Judged, Labels, judge_labels, read_labels
 from trainer_client.labels.judging import MODES
+from trainer_client.whole_file import write_whole
 
 DESCRIPTION = (
     "Measure how well judges agree with labels, on criteria and on rewards, with 95 % intervals. Exit code: 0 done, 1 "
@@ -127,9 +128,9 @@ def _report(
     args: argparse.Namespace, labels: Labels, judged: Sequence[Asked], limits: Sequence[Limit], out: Path
 ) -> int:
     measured = measure(labels, judged)
-    _write(out, page(measured))
+    write_whole(out, page(measured))
     if args.json is not None:
-        _write(args.json, json.dumps(measured.as_json(), indent=1, ensure_ascii=False))
+        write_whole(args.json, json.dumps(measured.as_json(), indent=1, ensure_ascii=False))
     for line in lines(measured):
         print(line)
     print(f"rubricd: report {out}")
@@ -238,10 +239,3 @@ def _way(arm: _Arm) -> tuple[str, str, str, str, str, str]:
     asked = arm.options
     batch = "" if asked.get("batch") is None else "in one document"
     return address, asked.get("judge") or "", asked["mode"], asked["layout"], asked.get("judge_prompt") or "", batch
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes the whole file or leaves it as it was."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -39,6 +39,7 @@ from trainer_client.perturbation.responses import RESPONSE_KINDS
 from trainer_client.preferences.building import build_pairs
 from trainer_client.preferences.pairs import PreferencePair
 from trainer_client.preferences.reading import read_pairs
+from trainer_client.whole_file import write_whole
 
 DESCRIPTION = (
     "Measure how often judges prefer the better one of two responses: with and without rubric and reference, as "
@@ -90,9 +91,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         store, out = _beside(args, args.store, ".align.jsonl"), _beside(args, args.out, ".align.html")
         done = asyncio.run(_study(args, _pairs(args), store))
-        _write(out, page(done))
+        write_whole(out, page(done))
         if args.json is not None:
-            _write(args.json, json.dumps(done.as_json(), indent=1))
+            write_whole(args.json, json.dumps(done.as_json(), indent=1))
     except CANNOT_GO_ON as error:
         return ended(error, args)
     for line in lines(done):
@@ -163,10 +164,3 @@ async def _judges(args: argparse.Namespace, stack: AsyncExitStack) -> Sequence[J
     if len(set(models)) < len(models):
         models = [" ".join(filter(None, (url.partition("://")[2] or url, asked))) for url, _, _, asked in found]
     return [Judge(name, *one) for name, one in zip(models, found, strict=True)]
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes the whole file or leaves it as it was."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

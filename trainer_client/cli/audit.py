@@ -33,6 +33,7 @@ from trainer_client.data.items import read_items
 from trainer_client.data.reader import Law
 from trainer_client.errors import DataError
 from trainer_client.labels import read_labels
+from trainer_client.whole_file import write_whole
 
 DESCRIPTION = (
     "Measure how a judge behaves where its verdicts should not change (repeats, order, wording, negation, length, "
@@ -83,9 +84,9 @@ def run(args: argparse.Namespace) -> int:
         chosen = _rows(args)
         out.mkdir(parents=True, exist_ok=True)
         done = asyncio.run(_audited(args, chosen, out))
-        _write(out / "report.html", page(done))
+        write_whole(out / "report.html", page(done))
         if args.json is not None:
-            _write(args.json, json.dumps(as_json(done), indent=1))
+            write_whole(args.json, json.dumps(as_json(done), indent=1))
     except CANNOT_GO_ON as error:
         return ended(error, args)
     for line in lines(done):
@@ -179,13 +180,6 @@ def lines(done: Audit) -> list[str]:
                 f"{finding.check.name:16} {one.verdict:8} {value} {limit} {one.measure.limit:g}  {one.measure.about}"
             )
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes the whole file or leaves it as it was."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _count(text: str) -> int:

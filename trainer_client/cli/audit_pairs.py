@@ -24,6 +24,7 @@ from trainer_client.client import JudgeClient
 from trainer_client.data import notes
 from trainer_client.errors import DataError
 from trainer_client.rollouts import reader
+from trainer_client.whole_file import write_whole
 
 _EACH = 4
 """Pairs of one prompt."""
@@ -36,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
         found = _pairs(args)
         out.mkdir(parents=True, exist_ok=True)
         done = asyncio.run(_audited(args, found, out))
-        _write(out / "report.html", page(done))
+        write_whole(out / "report.html", page(done))
         if args.json is not None:
-            _write(args.json, json.dumps(done.as_json(), indent=1))
+            write_whole(args.json, json.dumps(done.as_json(), indent=1))
     except CANNOT_GO_ON as error:
         return ended(error, args)
     for line in lines(done):
@@ -92,10 +93,3 @@ def _figure(figure: Figure) -> str:
     if figure.value is None:
         return "-"
     return f"{text(figure, width=6)} of {figure.n}"
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes the whole file or leaves it as it was."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -29,6 +29,7 @@ from trainer_client.data.reader import Law
 from trainer_client.errors import DataError
 from trainer_client.labels import Judged, Labels, read_labels
 from trainer_client.labels.judging import MODES
+from trainer_client.whole_file import write_whole
 
 DESCRIPTION = (
     "Measure on labelled rows what P(met) of a judge means, choose a calibration, certify the judge, and write the "
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         of_levels = [] if levels is None else [levels.calibration]
         write_file(args.out, found, of_levels)
         if args.json is not None:
-            args.json.write_text(json.dumps(as_json(made, levels), indent=1) + "\n", encoding="utf-8")
+            write_whole(args.json, json.dumps(as_json(made, levels), indent=1) + "\n")
     except CANNOT_GO_ON as error:
         return ended(error, args)
     for line in [*(lines(made) if made else ()), *(shown(levels) if levels else ())]:

@@ -34,6 +34,7 @@ from trainer_client.data.reader import Law
 from trainer_client.errors import DataError
 from trainer_client.labels import Judged, JudgedCriterion, Labels, judge_labels, read_labels
 from trainer_client.labels.judging import MODES, judge_asked
+from trainer_client.whole_file import write_whole
 
 DESCRIPTION = "Plan a cascade of judges: the next one is asked where the one before it is unsure."
 _PLAN = (
@@ -158,10 +159,10 @@ def _plan(
     names = _told_apart([one.name for one in judges])
     written = as_wire(planned, list(zip(names, (one.judge for one in judges), strict=True)), labels.digest)
     report = args.report or out.with_suffix(".html")
-    _write(out, wire.write_cascade_plan(written))
-    _write(report, page(written, planned))
+    write_whole(out, wire.write_cascade_plan(written))
+    write_whole(report, page(written, planned))
     if args.json is not None:
-        _write(args.json, json.dumps(as_json(written, planned), indent=1) + "\n")
+        write_whole(args.json, json.dumps(as_json(written, planned), indent=1) + "\n")
     for line in lines(written, planned):
         print(line)
     print(f"rubricd: plan {out}, report {report}")
@@ -287,10 +288,3 @@ def _beside(args: argparse.Namespace, given: Path | None, ending: str) -> Path:
     if first == sources.STANDARD_INPUT:
         raise DataError("standard input has no name for the plan and the verdicts; name them with --out and --store")
     return Path(first).with_name(f"{sources.stem(first)}{ending}")
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes the whole file or leaves it as it was."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -39,6 +39,7 @@ from trainer_client.generation.tally import Tally
 from trainer_client.generation.templates import Template, UseOfReference
 from trainer_client.generation.writing import Orders
 from trainer_client.lint.rules import lint
+from trainer_client.whole_file import write_whole
 
 DESCRIPTION = (
     "Write a rubric for each row with a chat model: as Rubrics as Rewards, RuscaRL or OpenRubrics do, or from a "
@@ -197,12 +198,12 @@ async def _generated(args: argparse.Namespace, plan: _Plan) -> tuple[Tally, Any]
     spending = endpoint.spending
     title = _subtitle(args, plan, toy)
     html = page(tally, examples, plan.template, title, spending.as_json())
-    _report(args.out).write_text(html, encoding="utf-8")
+    write_whole(_report(args.out), html)
     if args.json is not None:
         summary = {"template": plan.template.version_name, "model": args.model, "seed": args.seed, **tally.as_json()}
         used = None if service is None else dict(service.usage.items())
         written = {**summary, "spending": spending.as_json(), "judge_usage": used}
-        args.json.write_text(json.dumps(written, indent=1), encoding="utf-8")
+        write_whole(args.json, json.dumps(written, indent=1))
     return tally, spending
 
 

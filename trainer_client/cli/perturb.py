@@ -27,6 +27,7 @@ from trainer_client.endpoint import AnswerLog, ChatEndpoint
 from trainer_client.errors import DataError, RubricdClientError
 from trainer_client.perturbation import paraphrase, rubrics
 from trainer_client.perturbation.rubrics import KINDS, SHARE, Perturbed
+from trainer_client.whole_file import write_whole
 
 DESCRIPTION = (
     "Make rubrics worse in a known way, or say them in other words, for a study of what noise in rubrics does "
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         written.write_rows(args.out, new, like=like)
         summary = _summary(args, rows, done)
         if args.json is not None:
-            args.json.write_text(json.dumps({**summary, "spending": spending}, indent=1), encoding="utf-8")
+            write_whole(args.json, json.dumps({**summary, "spending": spending}, indent=1))
     except KeyboardInterrupt:
         print("rubricd: interrupted; the same command goes on from here", file=sys.stderr)
         return 130

@@ -37,6 +37,7 @@ from trainer_client.rescoring.rescored_rollouts import rescored_rollouts
 from trainer_client.rollouts import Rollout, read, writing
 from trainer_client.rollouts.run_tables import Kind
 from trainer_client.training import yaml_fields
+from trainer_client.whole_file import write_whole
 
 DESCRIPTION = (
     "Say what logged rollouts would have been worth under another judge, rubric, calibration or formula: scores, order "
@@ -125,8 +126,8 @@ def _run(args: argparse.Namespace) -> int:
     }
     facts |= {"changed": changed_lines(facts, args.url), "notes": notes_of(facts, found)}
     (out / "report.json").unlink(missing_ok=True)  # an earlier one, where this one goes elsewhere
-    (args.json or out / "report.json").write_text(json.dumps({**facts, **found.as_json()}, indent=1) + "\n")
-    (out / "report.html").write_text(page(facts, found), encoding="utf-8")
+    write_whole(args.json or out / "report.json", json.dumps({**facts, **found.as_json()}, indent=1) + "\n")
+    write_whole(out / "report.html", page(facts, found))
     writing.write(out, rescored_rollouts(rescored, change, told))
     print("\n".join(lines(facts, found, out / "report.html", quiet=args.quiet)))
     if judged is None or not judged.failed:

@@ -11,6 +11,7 @@ from trainer_client import wire
 from trainer_client.client import ClientUsage, Failed, Outcome, Scored, reward
 from trainer_client.errors import RubricdClientError
 from trainer_client.reward_client import why_missing
+from trainer_client.whole_file import write_whole
 
 _ABOUT_REASONING = {
     "reasoning_kept": "begin with reasoning, which was judged as a part of the answer: --reasoning remove takes it off",
@@ -97,4 +98,4 @@ def write_summary(path: Path, outcomes: Sequence[Outcome], used: ClientUsage, re
         "took_s": round(took_s, 3),
         "results": str(results),
     }
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(document, indent=2) + "\n")

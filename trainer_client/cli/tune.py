@@ -26,6 +26,7 @@ from trainer_client.data.reader import Law
 from trainer_client.errors import DataError
 from trainer_client.labels import Judged, Labels, judge_labels, read_labels
 from trainer_client.labels.judging import judge_asked
+from trainer_client.whole_file import write_whole
 
 DESCRIPTION = (
     "Compare the prompts and label pairs that a judge serves on labelled rows, by AUROC and calibrated log loss, and "
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json is not None:
             setting = next(arm.setting for arm in arms if arm.name == tuned.winner)
             facts = {**tuned.as_json(), "setting": setting, "judges": {arm.name: arm.fingerprint for arm in arms}}
-            args.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            write_whole(args.json, json.dumps(facts, indent=1) + "\n")
     except CANNOT_GO_ON as error:
         return ended(error, args)
     for line in lines(tuned, arms):

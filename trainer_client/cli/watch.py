@@ -28,6 +28,7 @@ from trainer_client.watch.health import Health, as_json
 from trainer_client.watch.internalisation import Trend, trend
 from trainer_client.watch.page import page
 from trainer_client.watch.watching import Asked, Judges, Watcher
+from trainer_client.whole_file import write_whole
 
 DESCRIPTION = (
     "Watch the rewards of a run, or of logged rollouts: what teaches nothing, what is exploited, and what to do. "
@@ -160,9 +161,9 @@ async def _followed(args: argparse.Namespace, log: Log, watcher: Watcher, found:
 
 def _write(args: argparse.Namespace, found: Health, log: Log) -> None:
     if args.json is not None:
-        _replace(args.json, json.dumps(as_json(found), indent=1, ensure_ascii=False))
+        write_whole(args.json, json.dumps(as_json(found), indent=1, ensure_ascii=False))
     if args.page is not None:
-        _replace(args.page, page(found, str(log.path)))
+        write_whole(args.page, page(found, str(log.path)))
 
 
 def _folder(args: argparse.Namespace) -> Path:
@@ -188,13 +189,6 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:
         tenth = now
 
     yield told
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes the whole file or leaves it as it was."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _share(text: str) -> float:

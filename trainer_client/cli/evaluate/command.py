@@ -22,6 +22,7 @@ from trainer_client.evaluation.diversity import TOKENIZERS
 from trainer_client.evaluation.outcome import Earlier, Evaluation, compare, read_earlier
 from trainer_client.evaluation.page import page
 from trainer_client.evaluation.seeds import Paired
+from trainer_client.whole_file import write_whole
 
 DESCRIPTION = (
     "Evaluate a policy at an OpenAI-compatible endpoint, or by its answers in files. Exit code: 0 done, 1 something "
@@ -127,8 +128,8 @@ def _report(args: argparse.Namespace, out: Path, found: Evaluation, earlier: Ear
         pairs = {name: one.as_json() for name, one in compared.items()}
         written["against"] = {"policy": earlier.policy, "judge": earlier.judge, "measures": pairs}
     for path in filter(None, (out / "results.json", args.json)):
-        _write(path, json.dumps(written, indent=1, ensure_ascii=False))
-    _write(out / "report.html", page(found, compared, earlier.policy if earlier else ""))
+        write_whole(path, json.dumps(written, indent=1, ensure_ascii=False))
+    write_whole(out / "report.html", page(found, compared, earlier.policy if earlier else ""))
     for line in _lines(found, compared, earlier):
         print(line)
     print(f"rubricd: report {out / 'report.html'}")
@@ -154,10 +155,3 @@ def _lines(found: Evaluation, compared: dict[str, Paired], earlier: Earlier | No
     if found.cost.get("said"):
         lines.append(str(found.cost["said"]))
     return lines
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes the whole file or leaves it as it was."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-    partial.replace(path)

@@ -25,6 +25,7 @@ from trainer_client.data.rows import Row
 from trainer_client.training import yaml_fields
 from trainer_client.training.run import config as run_config
 from trainer_client.training.run.config import RunConfig, RunConfigError
+from trainer_client.whole_file import write_whole
 
 CHECKPOINT, STATE = "checkpoint-", "trainer_state.json"
 JOURNAL, RUBRICS = "proposals.jsonl", "rubrics.jsonl"
@@ -115,8 +116,8 @@ def start(out: Path, run: RunConfig, data: Mapping[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for path in out.glob("error*.txt"):
         path.unlink()
-    _write(out / "run.yaml", run_config.written(run))
-    _write(out / "data.json", json.dumps(dict(data), indent=1))
+    write_whole(out / "run.yaml", run_config.written(run))
+    write_whole(out / "data.json", json.dumps(dict(data), indent=1))
 
 
 def write_judge(out: Path, judge: Mapping[str, Any], step: int, kind: Kind = "judges") -> None:
@@ -124,7 +125,7 @@ def write_judge(out: Path, judge: Mapping[str, Any], step: int, kind: Kind = "ju
     known = [one for one in judges(out, kind) if one["from_step"] < step or step == 0]
     same = bool(known) and {**known[-1], "from_step": 0} == {**judge, "from_step": 0}
     now = known if same else [*(known if step else []), {"from_step": step, **judge}]
-    _write(out / "judge.json", json.dumps({**_judges(out), kind: now}, indent=1, ensure_ascii=False))
+    write_whole(out / "judge.json", json.dumps({**_judges(out), kind: now}, indent=1, ensure_ascii=False))
 
 
 def drop_after(out: Path, step: int) -> None:
@@ -133,7 +134,7 @@ def drop_after(out: Path, step: int) -> None:
         if not path.exists():
             continue
         kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
-        _write(path, "".join(f"{line}\n" for line in kept))
+        write_whole(path, "".join(f"{line}\n" for line in kept))
     for table in (out / "completions").glob("*_*.parquet"):
         if int(table.stem.rpartition("_")[2]) > step:
             table.unlink()
@@ -162,10 +163,3 @@ def _is_json(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes the whole file or leaves it as it was."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
