@@ -6,7 +6,6 @@ import subprocess
 import sys
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 
@@ -88,15 +87,16 @@ def test_every_command_with_figures_gives_them_as_json() -> None:
     assert sorted(without) == sorted(WITHOUT_JSON)
 
 
-def test_the_folder_of_a_file_to_write_is_looked_for_before_the_work() -> None:
-    written = {"--json", "--out", "--page", "--csv", "--parquet", "--report"}
-    late = [
-        f"{name} {action.option_strings[0]}"
-        for name, parser in commands_below("rubricd", main.parser(main.ALL))
-        for action in parser._actions
-        if written & {*action.option_strings} and action.type is Path and action.metavar != "FOLDER"
-    ]
-    assert late == []
+def test_the_folder_of_a_file_to_write_is_looked_for_before_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    whole, tried = main.parser(main.ALL), 0
+    for name, own in commands_below("rubricd", whole):
+        for option in re.findall(r"\[?(--\w+) (?:FILE|RESULTS)\b", own.format_usage()):
+            if option in ("--json", "--out", "--page", "--csv", "--parquet", "--report"):
+                with pytest.raises(SystemExit):
+                    whole.parse_args([*name.split()[1:], option, "nowhere/file"])
+                assert f"argument {option}: nowhere: there is no such folder" in capsys.readouterr().err, name
+                tried += 1
+    assert tried >= 25
 
 
 def test_every_exit_code_of_a_command_is_in_the_table() -> None:
