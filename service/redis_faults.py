@@ -23,7 +23,7 @@ _REMEDIES = {
     "connection": "start Redis, or correct `redis_url`",
     "loading": "it reads its data from disk, and is used as soon as it has",
     "auth": "it refuses the user or the password: correct them in `redis_url` (redis://user:password@host)",
-    "forbidden": "its user may not do what this service does: let it (operations.md lists the commands and keys)",
+    "forbidden": "its user may not do what this service does: let it (redis.md lists the commands and keys)",
     "database": "it has no database of this number: correct the number at the end of `redis_url`",
     "oom": "its memory is full: set its `maxmemory-policy volatile-lru`, or give it more",
     "readonly": "it is a replica, which takes no writes: name its master or a sentinel in `redis_url`",

@@ -52,8 +52,8 @@ def settings() -> str:
 def run_file() -> str:
     return (
         f"# The run file\n\n{_WROTE}\nThe file that `rubricd train` reads. "
-        f"[training.md](../guide/training.md) explains it.\n\n## Fields\n\n"
-        f"{training_tables.fields()}\n## Presets\n\n{training_tables.presets()}"
+        f"[training.md](../guide/training.md) explains it, and [presets.md](../guide/presets.md) the presets.\n\n"
+        f"## Fields\n\n{training_tables.fields()}\n## Presets\n\n{training_tables.presets()}"
         f"\n## Settings of TRL\n\n{training_tables.trl()}"
     )
 

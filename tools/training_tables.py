@@ -1,6 +1,6 @@
-"""Writes the tables of docs/guide/training.md from the run config's fields and the presets.
+"""Writes the tables of docs/guide/training.md and presets.md from the run config's fields and the presets.
 
-`python -m tools.training_tables` writes the page.
+`python -m tools.training_tables` writes the pages.
 """
 
 import json
@@ -25,7 +25,7 @@ from trainer_client.training.run.sections import (
     WordingSection,
 )
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "guide" / "training.md"
+GUIDE = Path(__file__).resolve().parents[1] / "docs" / "guide"
 FIELDS = "| field | default | meaning |\n|---|---|---|\n"
 NUMBERS = (
     "| preset | description | revealed | judging | rubric, reference | group x prompts, updates | length |\n"
@@ -95,11 +95,12 @@ def _cell(found: dict[str, Any], name: str) -> str:
     return f"{found[name]:g}" if isinstance(found.get(name), int | float) else str(found.get(name, "not stated"))
 
 
-TABLES = {FIELDS: fields, NUMBERS: presets, TRL: trl}
+TABLES = {FIELDS: ("training.md", fields), NUMBERS: ("presets.md", presets), TRL: ("presets.md", trl)}
+"""By their heads: the page, and what makes the table."""
 
 
 if __name__ == "__main__":
-    page = PAGE.read_text(encoding="utf-8")
-    for head, table in TABLES.items():
-        page = re.sub(re.escape(head) + r"(\|.*\n)*", lambda _, table=table: table(), page, count=1)  # type: ignore[misc]
-    PAGE.write_text(page, encoding="utf-8")
+    for head, (name, table) in TABLES.items():
+        text = (GUIDE / name).read_text(encoding="utf-8")
+        text = re.sub(re.escape(head) + r"(\|.*\n)*", lambda _, table=table: table(), text, count=1)  # type: ignore[misc]
+        (GUIDE / name).write_text(text, encoding="utf-8")

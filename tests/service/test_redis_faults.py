@@ -15,7 +15,7 @@ from testkit.redis import RedisClusterServer, RedisServer
 from testkit.waiting import HUNG_S
 
 LEAST = ("~rubricd:*", "+@read", "+@write", "+@scripting", "+@connection", "+time")
-"""The rights that operations.md asks for."""
+"""The rights that redis.md asks for."""
 
 
 @asynccontextmanager
@@ -123,9 +123,9 @@ REFUSALS: list[tuple[Callable[[RedisServer], str], str, str]] = [
     (wrong_password, "auth", "redis://user:password@host"),
     (needless_password, "auth", "redis://user:password@host"),
     (unknown_user, "auth", "redis://user:password@host"),
-    (reads_only, "forbidden", "operations.md"),
-    (no_scripts, "forbidden", "operations.md"),
-    (other_keys, "forbidden", "operations.md"),
+    (reads_only, "forbidden", "redis.md"),
+    (no_scripts, "forbidden", "redis.md"),
+    (other_keys, "forbidden", "redis.md"),
     (wrong_database, "database", "the number at the end of `redis_url`"),
     (replica, "readonly", "name its master"),
     (few_replicas, "misconf", "its own log says why"),
@@ -171,7 +171,7 @@ async def test_time_is_needed_by_the_quotas_scripts(caplog: pytest.LogCaptureFix
 
 
 def test_the_docs_have_the_line_that_gives_the_rights() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "operate" / "operations.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "operate" / "redis.md").read_text(encoding="utf-8")
     assert f"ACL SETUSER rubricd on >PASSWORD {' '.join(LEAST)}\n" in page
 
 

@@ -27,7 +27,7 @@ from trainer_client.labels import Labels, read_labels
 
 DESCRIPTION = (
     "Train a small judge to answer in one token, on labels or on the verdicts of a stronger judge. The folder that it "
-    "writes is served with `make serve JUDGE=FOLDER`, and has a calibration of the judge (docs/guide/judge-quality.md)."
+    "writes is served with `make serve JUDGE=FOLDER`, and has a calibration of the judge (docs/guide/distill.md)."
 )
 _NEEDED = ("torch", "transformers", "accelerate", "numpy")
 _CALIBRATION = "calibration.json"

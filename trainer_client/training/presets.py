@@ -1,7 +1,7 @@
 """Defines the papers' experiments and their baselines as values of a run config's fields.
 
 Guarantees: a number here is the paper's or its released code's. Where neither states one, the run config or TRL's
-default decides, or `chosen` gives the reason. `docs/guide/training.md` has the same numbers, each with its source.
+default decides, or `chosen` gives the reason. `docs/guide/presets.md` has the same numbers, each with its source.
 
 RuscaRL: arXiv 2508.16949 v6; RaR: arXiv 2507.17746 v2.
 """

@@ -133,7 +133,7 @@ def test_a_prompt_without_an_opposite_question_cannot_ask_it(tmp_path: Path) -> 
 
 
 def test_the_example_in_the_guide_is_a_prompt(tmp_path: Path) -> None:
-    guide = (ROOT / "docs" / "guide" / "judge-quality.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "guide" / "wording.md").read_text(encoding="utf-8")
     [example] = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
     mine = read_prompt(_file(tmp_path, example))
     assert (mine.labels, mine.reading, len(mine.examples)) == (("Yes", "No"), "single", 1)
