@@ -115,6 +115,15 @@ def test_pages_link_and_name_only_files_that_exist(page: str) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if re.match(r"docs/(tutorial|guide|operate|explanation)/", page)]
+)
+def test_a_page_begins_with_what_it_is_for_and_ends_with_where_to_go(page: str) -> None:
+    parts = re.split(r"\n{2,}", (ROOT / page).read_text(encoding="utf-8").strip())
+    assert parts[0].startswith("# ") and re.match(r"[\w`*\[]", parts[1]), "a heading, then a sentence"
+    assert parts[-1].startswith("Next: ") and re.search(r"\]\([^)]+\)[^\n]*\.$", parts[-1]), "a link to what comes next"
+
+
 def _anchors(page: Path) -> set[str]:
     """As GitHub makes them of headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)

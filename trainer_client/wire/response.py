@@ -225,7 +225,7 @@ class Finding(Answer):
 
     code: str = Field(description="Names the rule that found it.")
     severity: Literal["error", "warning"] = Field(
-        description="`error`: it cannot be meant so; `warning`: a person should look."
+        description="`error`: it is refused, gives no score or contradicts itself; `warning`: a person should look."
     )
     criterion: str | None = Field(description="The criterion's id; null for the rubric as a whole.")
     message: str = Field(description="`why` and `remedy` in one sentence.")
