@@ -247,7 +247,7 @@ def doubting(folder: Path) -> AbstractAsyncContextManager[Served]:
 
 
 async def doubt(job: Job, served: Served) -> None:
-    """A shadow says otherwise, until it is asked no more; a panel's member is away for a while."""
+    """A shadow says otherwise, until it is asked no more; a panel's member is unavailable for a while."""
     judge = "watched"
     async with running(
         again_and_again(served.host.url, "/v1/score", lambda: {"items": [group()], "judge": judge}, 0.15)
