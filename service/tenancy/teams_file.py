@@ -32,6 +32,11 @@ _MAX_BYTES = 500_000
 """A file of this size is parsed within the seconds that a revoked key may live."""
 _SHOWN_ERRORS = 10
 """So many are written out: a file of another kind has one in each line."""
+_SAID = {
+    "missing": "it is missing; write it",
+    "extra_forbidden": "there is no such field; leave it out",
+    "model_type": "it must be a mapping; the file's begins with `teams:`",
+}
 _RESERVED = {
     DEFAULT_TEAM.name: "every caller where there is no teams file",
     OTHER_TEAM: "callers without a known key, in the metrics",
@@ -72,7 +77,7 @@ def parse(raw: bytes, file: Path) -> tuple[TeamEntry, ...]:
         return tuple(_entry(team) for team in _File.model_validate(_load(raw, file)).checked().teams)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        wrong = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in found[:_SHOWN_ERRORS])
+        wrong = "; ".join(f"{_place(one['loc'])}: {_said(one['type'], one['msg'])}" for one in found[:_SHOWN_ERRORS])
         more = f"; and {len(found) - _SHOWN_ERRORS} more" if len(found) > _SHOWN_ERRORS else ""
         raise ConfigurationError(f"the teams file {file} is wrong: {wrong}{more}") from None
     except ValueError as error:
@@ -162,6 +167,11 @@ def _entry(team: _Team) -> TeamEntry:
         ),
         tuple(bytes.fromhex(key.sha256) for key in team.keys),
     )
+
+
+def _said(kind: str, message: str) -> str:
+    """What to change, in words that name no class of ours."""
+    return _SAID.get(kind, message.removeprefix("Value error, "))
 
 
 def _place(location: tuple[int | str, ...]) -> str:
