@@ -152,7 +152,7 @@ async def _fake(settings: EngineSettings, judge: str) -> Engine:
     from service.engine.fake import FakeEngine
 
     log.warning("engine `fake`: verdicts are a hash of the prompt, for tests and dry runs; they mean nothing")
-    return FakeEngine(max_model_len=settings.max_model_len or 32_768)
+    return FakeEngine(max_model_len=settings.max_model_len or 32_768, remember=0)  # a dry run may take days
 
 
 async def _vllm(settings: EngineSettings, judge: str) -> Engine:

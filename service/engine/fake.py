@@ -121,9 +121,9 @@ class FakeEngine:
     """An Engine that answers from the oracle. `sleep` is awaited for all waiting, so a manual clock can drive it.
 
     `calls`, `prompts` and `tokens` count what the engine got, and `faults` what it did. `seen_ids` keeps the ids of the
-    first `remember` prompts (of all where None), so that a test can check "exactly once". `cancelled` keeps the prompts
-    that were cancelled; they are answered all the same. Nothing is cached. A test may set `down`, `pause_s`, `streams`,
-    `restarts` and `plan`.
+    first `remember` prompts (of all where None), so that a test can check "exactly once"; `cancelled` keeps as many of
+    the prompts that were cancelled, and they are answered all the same. Nothing is cached. A test may set `down`,
+    `pause_s`, `streams`, `restarts` and `plan`.
     """
 
     def __init__(
@@ -173,7 +173,8 @@ class FakeEngine:
         return _apply_fault(outcomes, fault, rng, _faulty_text)
 
     def cancel(self, prompt: Prompt) -> None:
-        self.cancelled.append(prompt)
+        if self._remembers(self.cancelled):
+            self.cancelled.append(prompt)
 
     async def stop(self) -> None:
         self.stopped = True
@@ -187,7 +188,7 @@ class FakeEngine:
         for prompt in prompts:
             if not prompt.own:
                 raise ValueError("a prompt's own part is never empty")
-            if self._remember is None or len(self.seen_ids) < self._remember:
+            if self._remembers(self.seen_ids):
                 self.seen_ids.append(prompt.ids)
         # Each call has a generator of its own, so that its fault does not depend on what other calls draw.
         rng = random.Random(f"{self._seed}:{self.calls}")
@@ -208,6 +209,9 @@ class FakeEngine:
         if fault == "crash":
             raise RuntimeError("the fake judge crashed, as its plan says")
         return fault, rng
+
+    def _remembers(self, seen: Sequence[object]) -> bool:
+        return self._remember is None or len(seen) < self._remember
 
     def _too_long(self, prompt: Prompt, new_tokens: int) -> TooLong | None:
         if len(prompt) + new_tokens <= self.max_model_len:

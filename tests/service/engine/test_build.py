@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.engine import build as module
-from service.engine.base import EngineIdentity
+from service.engine.base import EngineIdentity, Prompt
 from service.engine.build import MINIATURE, build
 from service.engine.fake import FakeEngine
 from service.engine.identity import checkpoint_facts
@@ -47,3 +47,12 @@ async def test_other_weights_are_no_toy(tmp_path: Path) -> None:
 async def test_the_engine_without_a_judge_is_a_toy_that_serves_every_mode() -> None:
     fake = await build(EngineSettings(engine="fake"))
     assert (fake.engine.identity.toy, fake.unserved) == (True, frozenset())
+
+
+async def test_a_dry_run_keeps_nothing_of_what_it_was_asked() -> None:
+    engine = (await build(EngineSettings(engine="fake"))).engine
+    assert isinstance(engine, FakeEngine)
+    asked = [Prompt((1, 2), (n,)) for n in range(3)]
+    await engine.read_labels(asked, (3, 4))
+    engine.cancel(asked[0])
+    assert (engine.prompts, engine.seen_ids, engine.cancelled) == (3, [], [])
