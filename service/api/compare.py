@@ -86,9 +86,13 @@ class CompareRoute:
             reserve=partial(self._dependencies.ledger.reserve, team),
             trace=request.state.trace,
         )
-        compared, usage = await unless_disconnected(request.receive, scorer.compare(pairs, context))
+        compared: list[Compared] = []
+        usage = Usage()
+        try:
+            compared = await unless_disconnected(request.receive, scorer.compare(pairs, context, usage))
+        finally:  # what was used before a caller left is its team's
+            count_use(self._dependencies.uses.of(team.name), 2 * len(compared), usage)
         request.state.summary = comparisons.record(self._dependencies.telemetry, team.name, compared, usage)
-        count_use(self._dependencies.uses.of(team.name), 2 * len(compared), usage)
         write = partial(_write, str(request.state.request_id), judge, scorer, compared, usage)
         small = small and len(compared) <= SMALL_ANSWER
         answer = await self._threads.run(team.name, write, small=small)

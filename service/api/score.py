@@ -168,16 +168,33 @@ class ScoreRoute:
         return await record(telemetry, call.team.name, options.mode, options.threshold, scored, usage)
 
     async def _whole(self, request: Request, call: _Call, running: Running | None) -> Response:
-        work = call.scorer.score(call.candidates, call.options)
-        scored, usage = await unless_disconnected(request.receive, work)
+        scored, usage = await unless_disconnected(request.receive, self._score(call))
         request.state.summary = await self._record(call, scored, usage)
-        count_use(self._dependencies.uses.of(call.team.name), len(scored), usage)
         small = call.small and sum(len(one.judgements) for one in scored) <= SMALL_ANSWER
         write = partial(_write, call, call.scorer.trust_of(call.judge), scored, usage)
         body = await self._threads.run(call.team.name, write, small=small)
         if running is not None:
             await running.finish(body)
         return Response(body, media_type=JSON, headers={"Server-Timing": timing(usage)})
+
+    async def _score(self, call: _Call) -> tuple[list[Scored], Usage]:
+        job = await call.scorer.start(call.candidates, call.options)
+        found: dict[int, Scored] = {}
+        async with aclosing(self._scored(call, job)) as results:
+            async for index, one in results:
+                found[index] = one
+        return [found[index] for index in range(len(call.candidates))], job.usage
+
+    async def _scored(self, call: _Call, job: Job) -> AsyncGenerator[tuple[int, Scored], None]:
+        """The job's results. What they took is the team's, also where the caller leaves before the last one."""
+        responses = 0
+        try:
+            async with aclosing(job.scored()) as results:
+                async for index, one in results:
+                    responses += 1
+                    yield index, one
+        finally:
+            count_use(self._dependencies.uses.of(call.team.name), responses, job.usage)
 
     async def _lines(self, request: Request, call: _Call, running: Running | None) -> Response:
         work = call.scorer.start(call.candidates, call.options)
@@ -198,7 +215,7 @@ class ScoreRoute:
         """A line for each result, then the last one; kept for a replay once it is whole."""
         found: dict[int, Scored] = {}
         sent: list[bytes] = []
-        async with aclosing(job.scored()) as results:
+        async with aclosing(self._scored(call, job)) as results:
             async for index, one in results:
                 found[index] = one
                 line = translate.line(index, one, call.judge).model_dump_json().encode() + b"\n"
@@ -207,7 +224,6 @@ class ScoreRoute:
                 yield line
         scored = [found[index] for index in sorted(found)]
         request.state.summary = await self._record(call, scored, job.usage)
-        count_use(self._dependencies.uses.of(call.team.name), len(scored), job.usage)
         end = translate.end(call.id, call.judge, call.scorer.trust_of(call.judge), scored, job.usage)
         last = end.model_dump_json().encode() + b"\n"
         if running is not None:

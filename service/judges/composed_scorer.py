@@ -106,7 +106,7 @@ class ComposedScorer:
         """Raises InvalidRequest: a composition compares no responses."""
         self._compares_nothing()
 
-    async def compare(self, pairs: Sequence[Pair], context: RequestContext) -> tuple[list[Compared], Usage]:
+    async def compare(self, pairs: Sequence[Pair], context: RequestContext, usage: Usage) -> list[Compared]:
         """Raises InvalidRequest."""
         self._compares_nothing()
 

@@ -94,5 +94,5 @@ class ScoringJudge(Judge, Protocol):
     def comparison_mode(self) -> Served:
         """How this judge compares two responses. Raises InvalidRequest where it does not."""
 
-    async def compare(self, pairs: Sequence[Pair], context: RequestContext) -> tuple[list[Compared], Usage]:
-        """One for each pair, in order. Raises RequestError."""
+    async def compare(self, pairs: Sequence[Pair], context: RequestContext, usage: Usage) -> list[Compared]:
+        """One for each pair, in order; `usage` counts as they are judged. Raises RequestError."""

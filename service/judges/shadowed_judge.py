@@ -79,9 +79,9 @@ class Shadowed:
         """How this judge compares two responses. Raises InvalidRequest where it does not."""
         return self._judge.comparison_mode()
 
-    async def compare(self, pairs: Sequence[Pair], context: RequestContext) -> tuple[list[Compared], Usage]:
+    async def compare(self, pairs: Sequence[Pair], context: RequestContext, usage: Usage) -> list[Compared]:
         """One for each pair, in order; no shadow sees them. Raises RequestError."""
-        return await self._judge.compare(pairs, context)
+        return await self._judge.compare(pairs, context, usage)
 
 
 class _SeenJob:

@@ -146,14 +146,12 @@ class Scorer:
             )
         return found
 
-    async def compare(self, pairs: Sequence[Pair], context: RequestContext) -> tuple[list[Compared], Usage]:
-        """One for each pair, in order. Raises InvalidRequest where this judge does not compare, Overloaded,
-        QuotaExceeded or Unavailable where it cannot take the work."""
+    async def compare(self, pairs: Sequence[Pair], context: RequestContext, usage: Usage) -> list[Compared]:
+        """One for each pair, in order; `usage` counts as they are judged. Raises InvalidRequest where this judge does
+        not compare, Overloaded, QuotaExceeded or Unavailable where it cannot take the work."""
         judging_mode = self.comparison_mode()
         await self.proctor.admit(judging_mode, context.deadline_s)
-        usage = Usage()
-        found = await compare(judging_mode, pairs, context, usage, evaluator=self.evaluator, clock=self._clock)
-        return found, usage
+        return await compare(judging_mode, pairs, context, usage, evaluator=self.evaluator, clock=self._clock)
 
     async def _second_opinion(self, options: Options) -> SecondOpinion | None:
         """None where verdicts are not judged again, or the mode that would do it fails its exam."""

@@ -269,3 +269,16 @@ async def test_reasoning_is_taken_off_both_responses() -> None:
         "reasoning_kept",
         "toy_judge",
     ]
+
+
+async def test_what_a_caller_used_before_it_left_is_its_teams() -> None:
+    engine = FakeEngine(plan=FaultPlan(script=(*(OK,) * CANARIES, "ok", "ok", "ok", "hang")))
+    async with serving(engine, settings=fake_settings(max_batch_tokens=1, max_in_flight=1)) as client:
+        request = asyncio.create_task(post(client, pair(), pair("Sit.")))
+        while engine.calls < CANARIES + 4:
+            await asyncio.sleep(0.001)
+        request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
+        used = (await client.get("/v1/usage")).json()
+    assert (used["responses"], used["judgements"]) == (0, 4)
+    assert 0 < used["tokens"] < engine.tokens

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from service.app import lifecycle_of
-from service.clock import ManualClock
+from service.clock import ManualClock, settle
 from service.engine.base import LabelLogprobs, Outcome, Prompt
 from service.engine.fake import FakeEngine, Fault, FaultPlan
 from service.prompting.tokenization import Segmenter
@@ -172,6 +172,22 @@ async def test_a_caller_that_leaves_frees_its_place_1000_of_1000() -> None:
             await asyncio.gather(request, return_exceptions=True)
             assert scheduler.queued_tokens == 0
         assert scorer_of(client).evaluator.flights == 0
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+async def test_what_a_caller_used_before_it_left_is_its_teams(accept: str) -> None:
+    engine = FakeEngine(plan=FaultPlan(script=(*ONE_BY_ONE, "ok", "ok", "ok", "hang")))
+    async with serving(engine, settings=fake_settings(max_batch_tokens=1, max_in_flight=1)) as client:
+        asked = {"items": [item(response="Rest it."), item(response="Run on.")]}
+        request = asyncio.create_task(client.post("/v1/score", json=asked, headers={"accept": accept}))
+        while engine.calls < len(ONE_BY_ONE) + 4:
+            await asyncio.sleep(0.001)
+        request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
+        await settle()
+        used = (await client.get("/v1/usage")).json()
+        assert (used["responses"], used["judgements"]) == (1, 4)
+        assert 0 < used["tokens"] < engine.tokens
 
 
 async def test_readiness_tells_the_truth_while_loading_and_when_it_failed() -> None:
