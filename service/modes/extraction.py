@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from service.engine.base import EngineResult, Generation, GenerationQuery, Prompt, Sampling
@@ -91,7 +91,8 @@ def read_value(result: EngineResult, extraction: Extraction, candidate: Candidat
     parts = value if extraction.kind == "list" else [value]
     if not isinstance(parts, list) or not all(_of_kind(extraction, part) for part in parts):
         raise Unparseable(f"the judge wrote a value that is no {extraction.kind}")
-    if not all(states(candidate.said, extraction.kind, str(part)) for part in parts):
+    said = Said(candidate.said)
+    if not all(states(said, extraction.kind, str(part)) for part in parts):
         raise Unparseable("the judge wrote a value that the response does not state")
     return Extracted(", ".join(map(str, parts)))
 
@@ -107,19 +108,34 @@ def _of_kind(extraction: Extraction, value: Any) -> bool:
     return extraction.kind != "date" or re.fullmatch(r"\d{4}-\d{2}-\d{2}", value) is not None
 
 
-def states(text: str, kind: str, value: str) -> bool:
-    """Whether the text holds the value: a number in any common notation, signs aside; the year and the day of a date;
-    a text but for its case, white space and markup; a single letter as it is."""
+@dataclass(frozen=True)
+class Said:
+    """What the assistant said, and its words as they are compared. A list has many values: the words are made once."""
+
+    text: str
+
+    @cached_property
+    def words(self) -> str:
+        return _words_of(self.text)
+
+
+def states(said: Said, kind: str, value: str) -> bool:
+    """Whether it holds the value: a number in any common notation, signs aside; the year and the day of a date; a text
+    but for its case, white space and markup; a single letter as it is."""
     if kind in ("number", "integer"):
-        return abs(Decimal(value)) in _numbers(text)
+        return abs(Decimal(value)) in _numbers(said.text)
     if kind == "date":
         year, _, day = value.split("-")
-        found = _numbers(text.replace("-", " "))
+        found = _numbers(said.text.replace("-", " "))
         return Decimal(day) in found and (Decimal(year) in found or Decimal(year[2:]) in found)
     if len(value.strip()) == 1:
-        return _stands_in(value.strip(), text)
-    plain = _OTHER.sub(" ", value.casefold()).strip()
-    return _stands_in(plain, _OTHER.sub(" ", text.casefold())) if plain else value.strip() in text
+        return _stands_in(value.strip(), said.text)
+    words = _words_of(value).strip()
+    return _stands_in(words, said.words) if words else value.strip() in said.text
+
+
+def _words_of(text: str) -> str:
+    return _OTHER.sub(" ", text.casefold())
 
 
 def _stands_in(value: str, text: str) -> bool:
