@@ -58,12 +58,16 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def next_steps(url: str, bundled: bool) -> str:
-    """What somebody who has just started the service may try, with its own address."""
+def next_steps(url: str, settings: Settings) -> str:
+    """What somebody who has just started the service may try, with an address that this machine reaches it by."""
+    for everywhere, here in (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
+        url = url.replace(everywhere, here)
+    bundled = (settings.judges, settings.judge) == (None, None) and settings.engine in ("auto", "local", "vllm")
     judge = "the bundled judge is a toy; `make serve JUDGE=smollm2` serves a real one. " if bundled else ""
+    key = "" if settings.teams is None else "RUBRICD_KEY=rbd_... "
     return (
-        f"{judge}Try next: open {url}/ in a browser, or in another terminal `.venv/bin/rubricd doctor --url {url}` and "
-        f"docs/tutorial/first-score.md"
+        f"{judge}Try next: open {url}/ in a browser, or in another terminal "
+        f"`{key}.venv/bin/rubricd doctor --url {url}` and docs/tutorial/first-score.md"
     )
 
 
@@ -137,7 +141,7 @@ def serve(settings: Settings) -> int:
     failures: list[BaseException] = []
 
     def ready() -> None:
-        log.info("%s", next_steps(url_of(listener), settings.judge is None and settings.engine != "remote"))
+        log.info("%s", next_steps(url_of(listener), settings))
         adopt()
         spare_the_collector()
 

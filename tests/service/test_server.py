@@ -2,11 +2,13 @@
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.errors import ConfigurationError
-from service.server import check_host, serve, spare_the_collector
+from service.server import check_host, next_steps, serve, spare_the_collector
 from service.settings import Settings
 
 
@@ -24,6 +26,20 @@ def test_another_address_needs_a_teams_file(host: str) -> None:
 def test_the_address_of_the_metrics_needs_one_too() -> None:
     with pytest.raises(ConfigurationError, match=r"`metrics_host` is 0\.0\.0\.0.*loopback only"):
         serve(Settings(engine="fake", metrics_port=0, metrics_host="0.0.0.0", port=0))
+
+
+def test_what_to_try_next_is_an_address_that_can_be_opened_and_true_of_the_judge(tmp_path: Path) -> None:
+    alone = next_steps("http://127.0.0.1:8000", Settings())
+    assert "the bundled judge is a toy" in alone and "RUBRICD_KEY" not in alone
+    for everywhere, here in (("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")):
+        said = next_steps(
+            f"http://{everywhere}:8000", Settings(engine="vllm", judge="m", teams=tmp_path / "teams.yaml")
+        )
+        assert said.startswith(f"Try next: open http://{here}:8000/ in a browser")
+        assert f"`RUBRICD_KEY=rbd_... .venv/bin/rubricd doctor --url http://{here}:8000`" in said
+    hosted: dict[str, Any] = {"decisions_url": "http://judge", "decisions_model": "m"}
+    for settings in (Settings(engine="decisions", **hosted), Settings(judges=tmp_path / "judges.yaml")):
+        assert "bundled" not in next_steps("http://127.0.0.1:8000", settings)
 
 
 @pytest.fixture
