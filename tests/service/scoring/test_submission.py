@@ -25,6 +25,14 @@ async def test_what_is_reserved_is_settled_once_by_what_it_took() -> None:
     assert 0 < budget.reserved[0] < engine.tokens  # a shared prefix is reserved once
 
 
+async def test_a_prefix_is_reserved_as_often_as_it_is_computed() -> None:
+    """With batches of one query an engine that keeps no prefix computes it for each, and a quota pays for that."""
+    budget, pool, engine = Budget(), Pool(), FakeEngine()
+    async with replica(engine, pool, limits=SchedulingSettings(max_batch_tokens=1)) as (scorer, _):
+        await scorer.score([candidate()], Options(reserve=budget.reserve))
+    assert (engine.calls, budget.reserved, budget.settled) == (12, [engine.tokens], [engine.tokens])
+
+
 async def test_what_the_engine_has_when_its_caller_leaves_is_paid_for_and_what_waits_is_not() -> None:
     clock, pool, budget = ManualClock(), Pool(), Budget()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
