@@ -65,8 +65,8 @@ def tls_nginx(folder: Path, plain: str, upstream: str = "") -> Iterator[tuple[st
 
 
 def _until_tls(url: str, certificate: Path) -> None:
-    """Raises AssertionError where it does not answer within a minute."""
-    trusted, end = ssl.create_default_context(cafile=certificate), time.monotonic() + 60
+    """Raises AssertionError where it never answers."""
+    trusted, end = ssl.create_default_context(cafile=certificate), time.monotonic() + HUNG_S
     while time.monotonic() < end:
         with suppress(httpx.TransportError):
             if httpx.get(url, verify=trusted, trust_env=False, timeout=HUNG_S).status_code == 200:
