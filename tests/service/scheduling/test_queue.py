@@ -157,6 +157,36 @@ async def test_a_long_prefix_is_charged_as_often_as_it_is_computed() -> None:
         assert scheduler.queued_tokens == 0
 
 
+@hypothesis_settings(max_examples=200)
+@given(st.data(), st.booleans())
+async def test_what_a_team_is_charged_is_what_the_engine_computes_for_it(data: st.DataObject, streams: bool) -> None:
+    """Whoever gives up which query when. An engine that keeps prefixes may compute less: of a group that comes back."""
+    scheduler = stopped(SchedulingSettings(max_batch_tokens=100, max_in_flight=1000), streams)
+    waiting: list[Ticket] = []
+    kept: dict[Hashable, Prompt] = {}
+    for _ in range(data.draw(st.integers(1, 12))):
+        group = (data.draw(st.sampled_from("ab")), data.draw(st.integers(0, 3)))
+        queries = sharing(
+            group[1] + 10 * (group[0] == "b"),
+            shared=data.draw(st.integers(0, 200)),
+            criteria=data.draw(st.integers(1, 6)),
+        )
+        waiting += scheduler.submit(
+            queries, [None] * len(queries), tenant=Tenant(group[0]), groups=[group] * len(queries)
+        )
+        for gone in data.draw(st.sets(st.integers(0, len(waiting) - 1), max_size=3)):
+            waiting[gone].cancel()
+        for _ in range(data.draw(st.integers(0, 3))):
+            before: Prompt | None = None
+            for ticket in take(scheduler):
+                assert ticket.cost >= cost_of(ticket.query, kept.get(ticket.group) if streams else before)
+                assert streams or ticket.cost == cost_of(ticket.query, before)
+                before = kept[ticket.group] = ticket.query.prompt
+    while batch := take(scheduler):
+        assert all(not ticket.future.cancelled() for ticket in batch)
+    assert scheduler.queued_tokens == 0
+
+
 async def test_giant_responses_get_a_team_no_more_than_small_ones() -> None:
     """Of a judge that keeps no prefix: 200 criteria of each response of 8,000 tokens, beside one of each small one.
     While such a prefix was computed in each batch of 8,192 and counted once, the giant ones got 14 times the tokens."""
