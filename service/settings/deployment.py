@@ -119,12 +119,30 @@ class Route(Floor):
             raise ValueError("a route needs a condition: `tag`, `language` or `longer_than`; `default` has none")
         return self
 
+    def covers(self, other: "Route") -> bool:
+        """Whether it is fulfilled wherever the other one is."""
+        key, has_value, _ = (self.tag or "").partition(":")
+        tag = self.tag in (None, other.tag) or (not has_value and (other.tag or "").partition(":")[0] == key)
+        longer = self.longer_than is None or (other.longer_than is not None and other.longer_than >= self.longer_than)
+        return tag and longer and self.language in (None, other.language)
+
 
 class Routed(Floor):
     """Each criterion goes to one judge: that of the first route which it fulfils, else the default."""
 
     routed: list[Route] = Field(min_length=1, max_length=64, description="The first one that is fulfilled decides.")
     default: JudgeName = Field(description="The judge of what fulfils no route.")
+
+    @model_validator(mode="after")
+    def _each_decides(self) -> Self:
+        for n, route in enumerate(self.routed):
+            before = next((m for m, other in enumerate(self.routed[:n]) if other.covers(route)), None)
+            if before is not None:
+                raise ValueError(
+                    f"route {n + 1} decides nothing: route {before + 1} is fulfilled wherever it is; put it before "
+                    "that one, or leave it out"
+                )
+        return self
 
     @property
     def members(self) -> tuple[str, ...]:
