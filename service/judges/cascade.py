@@ -196,10 +196,11 @@ class _CascadeJudging:
         ]
 
     async def _said_by(self, n: int, candidate: Candidate) -> Sequence[Judgement]:
-        """The first byte of the answer may be gone: a member that cannot be asked is a failure of these criteria."""
+        """The first byte of the answer may be gone: a member that cannot be asked is a failure of these criteria, also
+        where it is the request that the member, another service's, refuses."""
         try:
             judging = await self._cascade.ask_member(n, [candidate], self._options)
-        except Later as error:
+        except RequestError as error:
             return [failed(_missing(error), "judge")] * len(candidate.criteria)
         self._asked.append(judging)
         return await only(judging)
@@ -211,8 +212,8 @@ def asked_as(step: Step, options: Options) -> Options:
     return replace(options, mode=step.mode, layout=step.layout, prompt=step.prompt, batch=None, votes=votes)
 
 
-def _missing(error: Later) -> JudgementError:
-    kind = EngineFailed if isinstance(error, Unavailable) else JudgeBusy
+def _missing(error: RequestError) -> JudgementError:
+    kind = JudgeBusy if isinstance(error, Later) and not isinstance(error, Unavailable) else EngineFailed
     return kind(f"it was not asked: {error}")
 
 

@@ -206,6 +206,7 @@ async def test_three_judges_one_after_the_other() -> None:
         ((Scripted("a", 0.5), Scripted("b", "timeout")), True, "timeout", ["a", "b"]),
         ((Scripted("a", 0.5), Scripted("b", 0.9, Overloaded("full", 1.0))), True, "overloaded", ["a", "b"]),
         ((Scripted("a", 0.5), Scripted("b", 0.9, Unavailable("gone"))), True, "engine_error", ["a", "b"]),
+        ((Scripted("a", 0.5), Scripted("b", 0.9, InvalidRequest("too many"))), True, "engine_error", ["a", "b"]),
         ((Scripted("a", 0.5, Unavailable("gone")), Scripted("b", 0.9)), True, "ok", ["b"]),
     ],
 )

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from service.engine.base import EngineIdentity
-from service.errors import Overloaded, RequestError, Unavailable
+from service.errors import InvalidRequest, Overloaded, RequestError, Unavailable
 from service.judges.cascade import Cascade
 from service.judges.cascade_judgement import Band, CascadePlan, Step
 from service.judges.composition import ComposedMode, Member
@@ -112,7 +112,7 @@ class _Answers:
 
 
 def _error(kind: type[RequestError]) -> RequestError:
-    return Overloaded("full", 1.0) if kind is Overloaded else Unavailable("down")
+    return Overloaded("full", 1.0) if kind is Overloaded else kind("no")
 
 
 def _judgement(said: Word) -> Judgement:
@@ -135,7 +135,7 @@ class Drawn:
 
 def drawn(draw: random.Random, leaves: list[Leaf], depth: int) -> Drawn:
     if depth == 0 or draw.random() < 0.2:
-        refuses = draw.choice([Overloaded, Unavailable]) if draw.random() < 0.15 else None
+        refuses = draw.choice([Overloaded, Unavailable, InvalidRequest]) if draw.random() < 0.15 else None
         leaves.append(Leaf(f"m{len(leaves)}", draw, refuses))
         return Drawn("leaf", leaves[-1])
     below = [drawn(draw, leaves, depth - 1) for _ in range(draw.randint(2, 3))]
@@ -175,6 +175,8 @@ def _panel(one: Drawn, asked: Sequence[Candidate]) -> Found | type[RequestError]
     absent = 0
     for answer in said:
         absent += not isinstance(answer, dict)
+        if answer is InvalidRequest:
+            return answer
         if not isinstance(answer, dict) and len(said) - absent < one.more["quorum"]:
             return answer
     found: Found = {}
@@ -197,7 +199,7 @@ def _panel(one: Drawn, asked: Sequence[Candidate]) -> Found | type[RequestError]
 def _cascade(one: Drawn, asked: Sequence[Candidate]) -> Found | type[RequestError]:
     first, passes = 0, one.more["passes"]
     while not isinstance(answer := by_hand(one.below[first], asked), dict):
-        if not passes or first + 1 == len(one.below):
+        if answer is InvalidRequest or not passes or first + 1 == len(one.below):
             return answer
         first += 1
     found = dict(answer)
