@@ -1,8 +1,11 @@
 """Runs scaffolded rollouts in verl: it generates from the prompt with the scaffold and trains on the bare one.
 
+A ratio's numerator is of the prompt that is returned. Its denominator is what verl calculates of that prompt, or with
+`bare/scaffold` what the sampler said of the scaffolded one.
+
 Guarantees: a rollout's member, group, step and row come from verl alone, so that workers and restarts agree. Rows of
 split `val` are generated from the bare prompt. No prompt is cut, and a scaffold takes no tokens from the answer's.
-Where the prompts differ, no value of the sampler that would correct for it reaches the trainer.
+With `bare/bare` no value of the sampler, which would correct for the difference, reaches the trainer.
 """
 
 import asyncio
@@ -10,7 +13,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from uuid import uuid4
 
 from trainer_client import wire
@@ -29,8 +32,9 @@ except ImportError as missing:
         "pip install 'verl[vllm]==0.9.*' in the environment of the training"
     ) from missing
 
-Ratio = Literal["bare/bare", "scaffold/scaffold"]
-"""The prompts of the importance ratio's numerator and denominator. The first is the paper's algorithm."""
+Ratio = Literal["bare/bare", "scaffold/scaffold", "bare/scaffold"]
+"""The prompts of the importance ratio's numerator and denominator. The first is the paper's algorithm, the last the
+unbiased ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +86,16 @@ class ScaffoldAgentLoop(AgentLoopBase):  # type: ignore[misc]
             priority=int(kwargs.get("priority", 0)),
         )
         metrics = {"generate_sequences": time.monotonic() - started, "num_preempted": _or(made.num_preempted, -1)}
-        same = self._ratio == "scaffold/scaffold"
+        same, sampled = self._ratio == "scaffold/scaffold", self._ratio != "bare/bare"
+        if self._ratio == "bare/scaffold" and not made.log_probs:
+            raise ValueError("ratio bare/scaffold: verl's server gave no log-probabilities of its tokens")
         length = self.rollout_config.response_length
         split = self._answers.split(await asyncio.to_thread(self._answers.decode, made.token_ids[:length]))
         return AgentLoopOutput(
             prompt_ids=prompt.scaffolded if same else prompt.bare,
             response_ids=made.token_ids[:length],
             response_mask=[1] * len(made.token_ids[:length]),
-            response_logprobs=made.log_probs[:length] if same and made.log_probs else None,
+            response_logprobs=made.log_probs[:length] if sampled and made.log_probs else None,
             multi_modal_data={},
             num_turns=2,
             metrics=metrics,
@@ -198,23 +204,28 @@ def total_steps(config: Any) -> int:
 
 def _check(config: Any, ratio: Ratio) -> None:
     """Raises ValueError for settings under which verl would train on another ratio than `ratio`, or fail late."""
-    if ratio not in ("bare/bare", "scaffold/scaffold"):
-        raise ValueError(f"ratio is `bare/bare` or `scaffold/scaffold`, not {ratio!r}")
+    if ratio not in get_args(Ratio):
+        raise ValueError(f"ratio is one of {', '.join(get_args(Ratio))}, not {ratio!r}")
     rollout, correction = config.actor_rollout_ref.rollout, config.algorithm.get("rollout_correction") or {}
+    sampled = ratio == "bare/scaffold"
+    # In mode `bypass` verl's trainer takes the sampler's log-probabilities for the old ones, and calculates none.
     sampler = {
-        "actor_rollout_ref.rollout.calculate_log_probs=False": rollout.get("calculate_log_probs"),
+        f"actor_rollout_ref.rollout.calculate_log_probs={sampled}": rollout.get("calculate_log_probs") != sampled,
         "algorithm.rollout_correction.rollout_is=null": correction.get("rollout_is"),
         "algorithm.rollout_correction.rollout_rs=null": correction.get("rollout_rs"),
-        "algorithm.rollout_correction.bypass_mode=False": correction.get("bypass_mode"),
+        f"algorithm.rollout_correction.bypass_mode={sampled}": bool(correction.get("bypass_mode")) != sampled,
     }
     # Routes belong to token positions, and this loop returns none.
     routes = "actor_rollout_ref.rollout.enable_rollout_routing_replay=False"
-    wrong = {**(sampler if ratio == "bare/bare" else {}), routes: rollout.get("enable_rollout_routing_replay")}
+    differs = ratio != "scaffold/scaffold"
+    wrong = {**(sampler if differs else {}), routes: rollout.get("enable_rollout_routing_replay")}
     if needed := [setting for setting, found in wrong.items() if found]:
-        raise ValueError(
-            f"ratio {ratio}: the sampler's values belong to its own prompt and not to the one that is trained on; "
-            f"set {', '.join(needed)}"
+        why = (
+            "verl must take the sampler's log-probabilities for the old ones, and correct nothing by them"
+            if sampled
+            else "the sampler's values belong to its own prompt and not to the one that is trained on"
         )
+        raise ValueError(f"ratio {ratio}: {why}; set {', '.join(needed)}")
     check_trainer(config)
 
 

@@ -105,7 +105,7 @@ def overrides(
         "data.max_response_length": response_tokens,
         "data.filter_overlong_prompts": True,
         "actor_rollout_ref.model.path": policy,
-        **_algorithm(mini_batch, rate),
+        **_algorithm(ratio, mini_batch, rate),
         **_rollout(ratio, str(agents), prompt_tokens + scaffold_tokens),
         "actor_rollout_ref.rollout.name": engine,
         "actor_rollout_ref.rollout.tensor_model_parallel_size": tensor_parallel,
@@ -141,7 +141,7 @@ def overrides(
     return [f"{name}={_value(value)}" for name, value in settings.items()]
 
 
-def _algorithm(mini_batch: int, rate: float) -> dict[str, Any]:
+def _algorithm(ratio: str, mini_batch: int, rate: float) -> dict[str, Any]:
     actor = "actor_rollout_ref.actor"
     return {
         "algorithm.adv_estimator": "grpo",
@@ -149,7 +149,7 @@ def _algorithm(mini_batch: int, rate: float) -> dict[str, Any]:
         "algorithm.use_kl_in_reward": False,
         "algorithm.rollout_correction.rollout_is": None,
         "algorithm.rollout_correction.rollout_rs": None,
-        "algorithm.rollout_correction.bypass_mode": False,
+        "algorithm.rollout_correction.bypass_mode": ratio == "bare/scaffold",
         f"{actor}.ppo_mini_batch_size": mini_batch,
         f"{actor}.ppo_epochs": 1,
         f"{actor}.use_dynamic_bsz": True,
@@ -172,7 +172,7 @@ def _rollout(ratio: str, agents: str, prompt: int) -> dict[str, Any]:
     rollout = "actor_rollout_ref.rollout"
     return {
         f"{rollout}.prompt_length": prompt,
-        f"{rollout}.calculate_log_probs": ratio == "scaffold/scaffold",
+        f"{rollout}.calculate_log_probs": ratio != "bare/bare",
         f"{rollout}.agent.agent_loop_config_path": agents,
         f"{rollout}.agent.default_agent_loop": AGENT,
     }

@@ -45,6 +45,9 @@ PAPER = {
 }
 
 
+OLD_LOG_PROBS = ("actor_rollout_ref.rollout.calculate_log_probs", "algorithm.rollout_correction.bypass_mode")
+
+
 def told(**more: Any) -> dict[str, str]:
     pairs = [one.split("=", 1) for one in overrides("Qwen/Qwen2.5-7B-Instruct", **{**FILES, "steps": 350, **more})]
     assert len({name for name, _ in pairs}) == len(pairs)
@@ -63,7 +66,9 @@ def test_nothing_of_the_sampler_is_used_unless_it_saw_what_is_trained_on() -> No
         "algorithm.rollout_correction.bypass_mode": "False",
     }
     assert {name: told()[name] for name in off} == off
-    assert told(ratio="scaffold/scaffold")["actor_rollout_ref.rollout.calculate_log_probs"] == "True"
+    for ratio, *wanted in (("bare/bare", "False", "False"), ("scaffold/scaffold", "True", "False")):
+        assert [told(ratio=ratio)[name] for name in OLD_LOG_PROBS] == wanted
+    assert [told(ratio="bare/scaffold")[name] for name in OLD_LOG_PROBS] == ["True", "True"]
 
 
 def test_the_rollout_has_room_for_the_scaffold_and_the_micro_batch_for_the_whole() -> None:

@@ -1,11 +1,13 @@
 """Real verl classes: what a rollout is generated from, what the trainer gets, and what is refused."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 from verl.experimental.agent_loop.agent_loop import DictConfigWrap
+from verl.trainer.ppo.v1 import trainer_base
 from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.utils.tokenizer import continuous_token, deepseek
 from verl.utils.tokenizer.continuous_token import ContinuousTokenBuilder
@@ -100,6 +102,28 @@ async def test_scaffold_over_scaffold_trains_on_what_was_generated_from(
     assert world.store.field(uid, 0, "prompts") != world.bare(rows()[0])
 
 
+async def test_bare_over_scaffold_has_the_samplers_log_probabilities_as_the_old_ones(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By verl's own trainer, which in this mode calculates none."""
+    world = World(config(folder, ratio="bare/scaffold"), monkeypatch)
+    uid, _ = await world.roll_out()
+    for member in range(8):
+        answer = world.store.field(uid, member, "responses")
+        assert world.store.field(uid, member, "prompts") == world.bare(rows()[0])
+        assert world.store.field(uid, member, "rollout_log_probs") == [-0.5] * len(answer)
+    assert world.generated_from(world.store.field(uid, 0, "responses")) != world.bare(rows()[0])
+    kept: dict[str, Any] = {}
+    queue = SimpleNamespace(
+        kv_batch_get=lambda *, select_fields, **_: {name: f"the {name}" for name in select_fields},
+        kv_batch_put=lambda *, fields, **_: kept.update(fields),
+    )
+    monkeypatch.setattr(trainer_base, "tq", queue)
+    told = SimpleNamespace(keys=[], partition_id="train")
+    trainer_base.PPOTrainer._compute_old_log_prob(SimpleNamespace(config=world.config), told, metrics={})
+    assert kept == {"old_log_probs": "the rollout_log_probs"}
+
+
 async def test_a_scaffold_that_does_not_fit_shows_less(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(config(folder, prompt_tokens=30, scaffold_tokens=160), monkeypatch)
     uid, _ = await world.roll_out()
@@ -166,6 +190,15 @@ def test_settings_that_would_break_the_ratio_are_refused_by_name(
     OmegaConf.update(composed, setting, value)
     with pytest.raises(ValueError, match=rf"set {setting}=(null|False)$"):
         _loop(composed, tokenizer)
+
+
+def test_bare_over_scaffold_needs_the_samplers_values(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    composed = config(folder)
+    tokenizer = World(composed, monkeypatch).tokenizer
+    with pytest.raises(ValueError, match=r"for the old ones.*calculate_log_probs=True, .*bypass_mode=True$"):
+        _loop(composed, tokenizer, ratio="bare/scaffold")
+    with pytest.raises(ValueError, match="ratio is one of bare/bare, scaffold/scaffold, bare/scaffold, not 'bare'"):
+        _loop(composed, tokenizer, ratio="bare")
 
 
 @pytest.mark.parametrize("setting", ["algorithm.filter_groups.enable", "trainer.v1.sampler.sync_refill_failed_groups"])
