@@ -26,6 +26,7 @@ from trainer_client.errors import DataError
 from trainer_client.scaffold import Message, Scaffold, placed
 from trainer_client.training.preflight import Plan
 from trainer_client.training.run.config import RunConfigError
+from trainer_client.training.run.sections import FunctionSection
 
 _BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "learning_rate": (lambda value: value >= 0, "0 or more"),
@@ -77,7 +78,7 @@ def check(plan: Plan) -> Checked:
     except ValueError as error:
         raise DataError(str(error)) from None
     beside = [
-        parts.Beside(one.call.rpartition(":")[2], function(one.call), one.weight, one.none)
+        parts.Beside(one.call.rpartition(":")[2], made(function(one.call), one), one.weight, one.none)
         for one in plan.run.rewards.functions
     ]
     evolving = plan.run.evolving
@@ -104,6 +105,20 @@ def function(call: str, field: str = "rewards.functions") -> Any:
     if not callable(found := getattr(module, name, None)):
         raise RunConfigError(f"`{field}`: {source} has no function `{name}`")
     return found
+
+
+def made(found: Any, section: FunctionSection) -> Any:
+    """The reward function of a section, whose `call` was found. Raises RunConfigError."""
+    if section.arguments is None:
+        return found
+    place = f"`rewards.functions`: {section.call} with these `arguments`"
+    try:
+        function = found(**section.arguments)
+    except Exception as error:  # it runs a person's code
+        raise RunConfigError(f"{place} fails ({type(error).__name__}: {one_line(error)})") from None
+    if not callable(function):
+        raise RunConfigError(f"{place} makes no function; leave `arguments` out if it is the reward function")
+    return function
 
 
 def _quiet() -> None:

@@ -12,7 +12,9 @@ from testkit.scripted_judge import Service, served
 from tests.trainer_client.training import runs
 from tests.trainer_client.trl import quiet_trl  # noqa: F401  before anything that imports TRL
 from trainer_client.cli.main import main
-from trainer_client.training.policy_check import check_vllm, check_words, function
+from trainer_client.training.policy_check import check_vllm, check_words, function, made
+from trainer_client.training.run.config import RunConfigError
+from trainer_client.training.run.sections import FunctionSection
 
 Json = dict[str, Any]
 
@@ -115,6 +117,23 @@ def test_a_function_beside_the_judge_is_found_before_the_run(
         path = runs.run_file(tmp_path, url, rewards={"functions": [{"call": call}]})
         line = _said(capsys, path)
         assert "`rewards.functions`: " in line and said in line
+
+
+def test_a_function_may_be_made_with_arguments_as_trls_own_are() -> None:
+    """TRL's soft overlong punishment: 0 up to 6 tokens, -1 at 10, and between them what it is worth."""
+
+    def found(call: str, **arguments: Any) -> Any:
+        section = FunctionSection.model_validate({"call": call, "arguments": arguments})
+        return made(function(call), section)
+
+    punish = found("trl.rewards:get_soft_overlong_punishment", max_completion_len=10, soft_punish_cache=4)
+    assert punish(completion_ids=[[1] * length for length in (3, 6, 8, 10, 11)]) == [0.0, 0.0, -0.5, -1.0, -1.0]
+    for call, arguments, said in (
+        ("trl.rewards:get_soft_overlong_punishment", {"soft_punish_cache": 4}, "fails .TypeError: "),
+        ("builtins:dict", {"a": 1}, "makes no function; leave `arguments` out if it is the reward function"),
+    ):
+        with pytest.raises(RunConfigError, match=f"{call} with these `arguments` {said}"):
+            found(call, **arguments)
 
 
 def test_a_policy_that_cannot_be_had(

@@ -253,6 +253,9 @@ class FunctionSection(Section):
     call: str = Field(pattern=r"^[^:]+:[A-Za-z_]\w*$", description="`module:function`, or `file.py:function`.")
     weight: float = Field(default=1.0, description="Its weight in the sum.")
     none: Literal["no_opinion", "zero"] = Field(default="no_opinion", description="What its None means.")
+    arguments: dict[str, Any] | None = Field(
+        default=None, description="`call` is called with these once, and what it returns is the function; null: it is."
+    )
 
 
 class SftSection(Section):
@@ -288,7 +291,7 @@ class RewardsSection(Section):
         default="total", description="One reward (`total`), or one for each `tag` or `criterion`."
     )
     functions: list[FunctionSection] = Field(
-        default_factory=list, description="Functions beside the judge, each {call, weight, none}."
+        default_factory=list, description="Functions beside the judge, each {call, weight, none, arguments}."
     )
 
     @property
