@@ -6,6 +6,7 @@ and the run's folder holds the work until then. Importing this module needs no t
 """
 
 import argparse
+import re
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -140,12 +141,19 @@ def _another_judge(plan: Plan, error: JudgeMismatch) -> str:
     )
 
 
+_HINTS = {
+    "out of memory": "; lower `per_device` or trl.max_completion_length",
+    r"\bnan\b": "; the policy's probabilities are no numbers: look at its weights, or lower trl.learning_rate",
+}
+"""What to change, by a word of the error."""
+
+
 def _written_down(plan: Plan, error: Exception) -> str:
     """One line about an error that nobody foresaw. Its traceback goes into the run's folder."""
     from trainer_client.training.policy_check import one_line
 
     path = plan.out / ("error.txt" if plan.processes.first else f"error-{plan.processes.rank}.txt")
-    lower = "; lower `per_device` or trl.max_completion_length" if "out of memory" in str(error).lower() else ""
+    lower = next((hint for word, hint in _HINTS.items() if re.search(word, str(error), re.IGNORECASE)), "")
     try:
         path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         where = f"{path} has the traceback"

@@ -173,20 +173,33 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            "CUDA out of memory. Tried to\nallocate 9 GiB",
+            "CUDA out of memory. Tried to allocate 9 GiB; lower `per_device` or trl.max_completion_length",
+        ),
+        (
+            "probability tensor contains either `inf`, `nan` or element < 0",
+            "probability tensor contains either `inf`, `nan` or element < 0; the policy's probabilities are no "
+            "numbers: look at its weights, or lower trl.learning_rate",
+        ),
+    ],
+)
 def test_an_error_that_nobody_foresaw_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: str, said: str
 ) -> None:
     def fails(*_: Any) -> None:
-        raise RuntimeError("CUDA out of memory. Tried to\nallocate 9 GiB")
+        raise RuntimeError(error)
 
     monkeypatch.setattr("trainer_client.training.train.train", fails)
     with served(Service()) as url:
         assert main(["train", str(runs.run_file(tmp_path, url)), "--toy-judge"]) == 1
-    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rubricd: ")]
-    assert said == (
-        "rubricd: the training ended by RuntimeError: CUDA out of memory. Tried to allocate 9 GiB; lower `per_device` "
-        f"or trl.max_completion_length; {tmp_path / 'out' / 'error.txt'} has the traceback; there is no checkpoint "
-        "yet, so --resume starts from the beginning"
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rubricd: ")]
+    assert line == (
+        f"rubricd: the training ended by RuntimeError: {said}; {tmp_path / 'out' / 'error.txt'} has the traceback; "
+        "there is no checkpoint yet, so --resume starts from the beginning"
     )
     assert (tmp_path / "out" / "error.txt").read_text().startswith("Traceback")
 
