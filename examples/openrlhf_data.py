@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 url, out = sys.argv[1:]
+Path(out).parent.mkdir(parents=True, exist_ok=True)
 with open(out, "w", encoding="utf-8") as file:
     for line in Path(__file__).with_name("rows.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

@@ -36,6 +36,7 @@ register(id="rubricd", entry_point=Judged)
 
 
 def write(path):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         for line in Path(__file__).with_name("rows.jsonl").read_text(encoding="utf-8").splitlines():
             row = json.loads(line)

@@ -91,8 +91,8 @@ def test_verls_data_and_command(bundled: Running, tmp_path: Path, how: str) -> N
 
 
 def test_openrlhfs_data(bundled: Running, tmp_path: Path) -> None:
-    printed = shlex.split(_run(EXAMPLES / "openrlhf_data.py", bundled.url, tmp_path / "prompts.jsonl"))
-    rows = _lines(tmp_path / "prompts.jsonl")
+    printed = shlex.split(_run(EXAMPLES / "openrlhf_data.py", bundled.url, tmp_path / "runs" / "prompts.jsonl"))
+    rows = _lines(tmp_path / "runs" / "prompts.jsonl")
     prompts = [f"<|user|>{row['input'][0]['content']}<|assistant|>" for row in rows]
     body = {"query": [one + ANSWER for one in prompts], "prompts": prompts, "labels": [row["label"] for row in rows]}
     reply = httpx.post(printed[printed.index("--reward.remote_url") + 1], json=body, timeout=HUNG_S).json()
@@ -100,8 +100,8 @@ def test_openrlhfs_data(bundled: Running, tmp_path: Path) -> None:
 
 
 def test_slimes_data(bundled: Running, tmp_path: Path) -> None:
-    printed = shlex.split(_run(EXAMPLES / "slime_data.py", bundled.url, tmp_path / "prompts.jsonl"))
-    row = _lines(tmp_path / "prompts.jsonl")[0]
+    printed = shlex.split(_run(EXAMPLES / "slime_data.py", bundled.url, tmp_path / "runs" / "prompts.jsonl"))
+    row = _lines(tmp_path / "runs" / "prompts.jsonl")[0]
     body = {"prompt": row["prompt"], "response": ANSWER, "label": row["label"]}
     reply = httpx.post(printed[printed.index("--rm-url") + 1], json=body, timeout=HUNG_S).json()
     assert reply[printed[printed.index("--reward-key") + 1]] == pytest.approx(1.0) and reply["judged"] is True
@@ -220,8 +220,8 @@ def test_an_environment_of_skyrl(judge_url: str, tmp_path: Path, monkeypatch: py
         skyrl_gym__envs__base_text_env={"BaseTextEnv": _BaseTextEnv, "BaseTextEnvStepOutput": dict},
     )
     example = _loaded("skyrl_environment")
-    example.write(tmp_path / "prompts.jsonl")
-    (row, _) = _lines(tmp_path / "prompts.jsonl")
+    example.write(tmp_path / "runs" / "prompts.jsonl")
+    (row, _) = _lines(tmp_path / "runs" / "prompts.jsonl")
     assert row["prompt"] == [{"role": "user", "content": _first_row()["prompt"]}]
 
     def step(spec: dict[str, Any], answer: str) -> dict[str, Any]:
