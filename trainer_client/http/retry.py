@@ -319,6 +319,9 @@ class _Losses:
         while nobody is answered."""
         if isinstance(error, ConnectionBroken) and error.began:
             return False  # every text had been read by then, and the judge lived
+        if isinstance(error, Incomplete):
+            self._lost = 0  # an answer came, so that the request does not end judges
+            return False
         page = isinstance(error, Unavailable) and error.status in _PERHAPS_LOST
         if not page and not isinstance(error, _LOST):
             return False

@@ -12,6 +12,7 @@ from trainer_client.errors import (
     AnswerLost,
     ConnectFailed,
     ConnectionBroken,
+    Incomplete,
     InternalError,
     LostTwice,
     Overloaded,
@@ -202,6 +203,16 @@ async def test_a_call_that_waits_lets_a_proxy_notice_what_its_page_was_about(wai
     retries = Retries(RetryPolicy(), random.Random(0), time.clock)
     assert await retries.run(Attempts(PAGE), place, time.now + waits_s, line=asyncio.Lock()) == "answer"
     assert time.slept[0] == pytest.approx(paused_s)
+
+
+@pytest.mark.parametrize("lost", [*LOST, PAGE], ids=["connection", "told", "page"])
+async def test_an_answer_that_lacks_verdicts_forgives_a_loss_before_it(lost: RubricdClientError) -> None:
+    """A call that waits for verdicts may live for an hour, and meet one restart after the other."""
+    lacking = Incomplete("the answer lacks verdicts that may come later")
+    call = Attempts(lost, lacking, lost, lacking, lost)
+    assert await _at_once().run(call, place, None, line=asyncio.Lock()) == "answer"
+    with pytest.raises(LostTwice):
+        await _at_once().run(Attempts(lacking, LOST[0], LOST[0]), place, None, line=asyncio.Lock())
 
 
 async def test_a_stream_that_breaks_after_its_beginning_is_no_loss() -> None:
