@@ -14,6 +14,7 @@ A call that waits is made again at least 15 s after a proxy's page that may mean
 """
 
 import asyncio
+import logging
 import math
 import random
 import time
@@ -39,6 +40,7 @@ from trainer_client.errors import (
     Unavailable,
 )
 
+log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 HOPELESS = (Unauthorized, Forbidden, JudgeMismatch, ContractError)
@@ -50,6 +52,8 @@ _PERHAPS_LOST = frozenset((500, 502, 504, 520, 524))
 # A call that waits is not made again sooner after such a page: until a proxy has noticed that a replica has ended it
 # sends requests there, and a second page about the same end would count as a second loss.
 _UNTIL_NOTICED_S = 15.0
+_SAID_AT = 2
+"""The number of the attempt in a row, of those that find out if a judge is back, from which an outage is logged."""
 # A call that waits makes its last attempt this long before its deadline, so that there is time to judge: the smaller of
 # seconds and a share of the whole wait.
 _LAST_ATTEMPT_S = 10.0
@@ -267,6 +271,8 @@ class Retries:
 
     def _answered(self) -> None:
         """A judge answers: calls that wait in the line may go on."""
+        if self._failed_probes >= _SAID_AT:
+            log.warning("a judge answers again")
         self._away, self._failed_probes = False, 0
 
     def _failed(self, error: RubricdClientError, probing: bool) -> None:
@@ -280,6 +286,8 @@ class Retries:
         self._away = True
         # Calls that failed together when the judge went away are one failure, not several.
         self._failed_probes += probing
+        if probing and self._failed_probes == _SAID_AT:  # once, however long it lasts
+            log.warning("no judge answers; calls wait for one: %s", error)
 
     def _remember_pause(self, error: RubricdClientError) -> None:
         """A pause that an overloaded service asks of one call is kept by all; a very long one by that call alone."""

@@ -201,3 +201,20 @@ async def test_a_cancelled_call_leaves_the_line() -> None:
     assert [call.cancelled() for call in calls] == [True, True, False]
     (outcome,) = calls[2].result()
     assert reward(outcome) is not None
+
+
+@pytest.mark.parametrize(
+    ("until_s", "said"),
+    [
+        (0.2, []),
+        (300.0, ["no judge answers; calls wait for one: cannot connect to judge", "a judge answers again"]),
+        (LONG_S + 1.0, ["no judge answers; calls wait for one: cannot connect to judge"]),
+    ],
+)
+async def test_a_long_outage_is_logged_once_and_its_end(
+    until_s: float, said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    outage = LongOutage(until_s)
+    rewards = outage.rewards()
+    await outage.time.play(*(rewards.score(listed(32)) for _ in range(12)))
+    assert [record.getMessage().partition(" (")[0] for record in caplog.records] == said
