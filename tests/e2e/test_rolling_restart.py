@@ -252,7 +252,9 @@ async def test_a_client_scores_through_three_rolling_restarts() -> None:
             rolling = asyncio.create_task(roll())
             judges, rounds = set(), 0
             while not rolling.done():
-                outcomes = await client.score(items)
+                # It waits, so that nothing depends on how soon a busy machine's balancer looks. What default retries
+                # last for is counted by a clock of the test's own: tests/trainer_client/http/test_rolling_restart.py.
+                outcomes = await client.score(items, wait_for_judge_s=HUNG_S)
                 assert [outcome for outcome in outcomes if not isinstance(outcome, Scored)] == []
                 scored = [outcome for outcome in outcomes if isinstance(outcome, Scored)]
                 said = {one.result.id: tuple(c.p for c in one.result.criteria) for one in scored}

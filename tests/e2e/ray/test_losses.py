@@ -10,6 +10,7 @@ from testkit.apps import client_of, fake_settings, started
 from testkit.ray.engines import prompt
 from testkit.ray.nodes import WAIT_S, Nodes, Replica, client, kill
 from testkit.teams_file import key
+from trainer_client.cli.score import RETRIES
 from trainer_client.client import JudgeClient, Outcome, Scored
 from trainer_client.errors import LostTwice
 
@@ -52,7 +53,7 @@ async def under_load(
         nonlocal come
         come += 1
 
-    async with JudgeClient(nodes.url, token=key("a"), batch_items=GROUP) as judge:
+    async with JudgeClient(nodes.url, token=key("a"), batch_items=GROUP, retry=RETRIES) as judge:
         asking = asyncio.create_task(judge.score(items, on_outcome=heard))
         await meanwhile(lambda: 1.0 if asking.done() else come / (len(items) * GROUP))
         return await asking
@@ -102,7 +103,7 @@ async def test_a_stream_outlives_the_replica_that_it_came_from(three: Nodes) -> 
     items = groups(60)
     victim = (await asyncio.to_thread(three.until, lambda found: len(found) == 3))[0]
     found: dict[int, Outcome] = {}
-    async with JudgeClient(three.url, token=key("a"), batch_items=12) as judge:
+    async with JudgeClient(three.url, token=key("a"), batch_items=12, retry=RETRIES) as judge:
         async for place, outcome in judge.stream(items):
             assert place not in found
             found[place] = outcome
