@@ -13,6 +13,7 @@ import pytest
 from testkit.metrics_page import page_of
 from testkit.processes import Running, service
 from testkit.teams_file import auth, team, write
+from testkit.waiting import HUNG_S
 
 RUBRIC = [{"text": f"Criterion number {n}.", "points": 1} for n in range(12)]
 KEYS, REPLAYS = 1000, 5
@@ -29,7 +30,9 @@ def replicas(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("RUBRICD_REDIS_URL", redis_url)
     teams = write(tmp_path / "teams.json", team("a", quota={"concurrent_tokens": 100_000_000}))
     with ExitStack() as stack:
-        flags = ("--engine", "fake", "--teams", str(teams), "--canary-every-s", "0", "--redis-timeout-s", "60")
+        flags = ["--engine", "fake", "--teams", str(teams), "--canary-every-s", "0"]
+        for name in ("redis", "header", "idle", "stall"):
+            flags += [f"--{name}-timeout-s", str(HUNG_S)]
         yield [stack.enter_context(service(*flags)) for _ in range(2)]
 
 

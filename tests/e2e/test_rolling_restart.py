@@ -26,7 +26,9 @@ WHOLE, STREAMED = 900, 100
 DRAIN_S, GRACE_S = 240, 300
 AT_ONCE_S = 120.0
 """Long enough for a busy machine, and half of the time that draining may take."""
-FLAGS = ("--engine", "fake", "--canary-every-s", "0", "--cache-entries", "0", "--max-queue-s", "10000")
+UNHURRIED = [flag for name in ("header", "idle", "stall") for flag in (f"--{name}-timeout-s", str(HUNG_S))]
+"""A thousand callers of one busy process may be slow."""
+FLAGS = ("--engine", "fake", "--canary-every-s", "0", "--cache-entries", "0", "--max-queue-s", "10000", *UNHURRIED)
 NDJSON = {"accept": "application/x-ndjson"}
 THREE = [{"text": f"Says to {word}.", "points": 1} for word in ("rest", "run", "call a doctor")]
 Chances = Mapping[str, tuple[float, ...]]

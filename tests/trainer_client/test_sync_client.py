@@ -178,7 +178,7 @@ def test_a_client_that_outlives_its_service_is_dropped_without_a_warning() -> No
     with _kept_alive(ended) as url:
         client: Any = JudgeClient.sync(url)
         client.score(items(1))
-        assert ended.wait(10)
+        assert ended.wait(HUNG_S)
     for _ in range(3):
         assert client.score([]) == []  # turns of its loop, which hears of the end
     circle = [client]
@@ -196,16 +196,16 @@ def test_closing_ends_the_calls_under_way() -> None:
 
     def answer(body: Json) -> httpx.Response:
         asked.set()
-        free.wait(10)
+        free.wait(HUNG_S)
         return answered(scores(body))
 
     with served(Service(answer)) as url, ThreadPoolExecutor(1) as pool:
         client = JudgeClient.sync(url)
         call = pool.submit(client.score, items(1))
-        asked.wait(10)
+        asked.wait(HUNG_S)
         client.close()
         with pytest.raises(CancelledError):
-            call.result(10)
+            call.result(HUNG_S)
         free.set()
         assert isinstance(client.score(items(1))[0], Scored), "a closed client opens again"
         client.close()
@@ -291,7 +291,7 @@ except KeyboardInterrupt:
         # Where the tests run in the background of a shell, what they start ignores the signal, but for the first line.
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             try:
-                assert asked.wait(30)
+                assert asked.wait(HUNG_S)
                 process.send_signal(signal.SIGINT)
                 _, said = process.communicate(timeout=HUNG_S)
             finally:

@@ -13,6 +13,7 @@ from service.api.live import MOST_LISTENERS
 from service.app import lifecycle_of, metrics_of, telemetry_of
 from service.clock import ManualClock
 from testkit.apps import app_of, fake_settings, item, serving
+from testkit.waiting import until
 
 KEY = "sixteen-letters-or-more"
 
@@ -48,11 +49,10 @@ class Listener:
         return [json.loads(part.removeprefix(b"data: ")) for part in self.body.split(b"\n\n") if part]
 
     async def until(self, true: Callable[[], bool]) -> None:
-        for _ in range(1000):
-            if true():
-                return
-            await asyncio.sleep(0.001)
-        raise AssertionError((self.status, self.body))
+        try:
+            await until(true)
+        except AssertionError as error:
+            raise AssertionError((self.status, self.body)) from error
 
 
 @asynccontextmanager

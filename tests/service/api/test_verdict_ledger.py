@@ -145,7 +145,7 @@ def test_what_does_not_fit_the_queue_is_lost_and_counted_and_nobody_waits(
     ledger = VerdictLedger(tmp_path, 100_000, ManualClock(), lambda outcome, n: counts.update({outcome: n}))
 
     def slow(writer: LedgerWriter, entries: Any, now_s: float) -> int:
-        held.wait(10)
+        held.wait(HUNG_S)
         return 4
 
     monkeypatch.setattr(LedgerWriter, "write", slow)

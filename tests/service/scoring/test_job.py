@@ -15,6 +15,7 @@ from service.modes.modes import Query, render_prompts
 from service.prompting.renderer import Renderer
 from service.scoring.request import Options
 from service.settings import SchedulingSettings
+from testkit.waiting import HUNG_S
 from tests.service.scoring.shared import Pool, replica
 from tests.service.scoring.test_scorer import candidate, until_asked
 
@@ -79,7 +80,7 @@ async def test_rendering_that_takes_too_long_holds_up_no_answer(monkeypatch: pyt
 
     def slowly(renderer: Renderer, queries: Sequence[Query], salt: str, priority: int) -> list[Prompt]:
         rendering.set()
-        go_on.wait(30)
+        go_on.wait(HUNG_S)
         return render_prompts(renderer, queries, salt, priority)
 
     monkeypatch.setattr("service.scoring.prompt_work.render_prompts", slowly)

@@ -3,8 +3,6 @@
 import json
 import re
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import httpx
 import pytest
 
 from testkit.scripted_judge import FINGERPRINT, Service, answered, items, judge_info, problem, scores, served
+from testkit.waiting import wait_until
 from trainer_client.cli.main import main
 
 Json = dict[str, Any]
@@ -70,7 +69,7 @@ def test_an_interrupted_run_keeps_its_verdicts(file: Path, capsys: pytest.Captur
     def ends(body: Json) -> httpx.Response:
         if asked.acquire(blocking=False):
             return _right(body)
-        _wait_until(lambda: store.exists() and len(store.read_text().splitlines()) == 5)
+        wait_until(lambda: store.exists() and len(store.read_text().splitlines()) == 5)
         return problem("unauthorized", 401)
 
     assert _agree(file, service=Service(ends, max_items=5)) == 2
@@ -78,14 +77,6 @@ def test_an_interrupted_run_keeps_its_verdicts(file: Path, capsys: pytest.Captur
     rest = Service(_right, max_items=5)
     assert _agree(file, service=rest) == 0
     assert sum(len(body["items"]) for body in rest.bodies) == 55
-
-
-def _wait_until(true: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if true():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come true")
 
 
 @pytest.mark.parametrize(

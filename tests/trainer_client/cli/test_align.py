@@ -14,6 +14,7 @@ import pytest
 
 from testkit.processes import ROOT
 from testkit.scripted_judge import Json, Service, answered, judge_info, preferences, scores, served
+from testkit.waiting import HUNG_S
 from trainer_client.cli.main import main
 
 RUBRIC = [{"text": "Says to rest.", "points": 5}, {"text": "Says to run.", "points": -3}]
@@ -111,7 +112,7 @@ def test_killed_it_goes_on_and_asks_nothing_twice(file: Path) -> None:
         if len(judge.bodies) == 9:
             waiting.set()
         if len(judge.bodies) > 5:
-            gate.wait(60)
+            gate.wait(HUNG_S)
         return answer(body)  # type: ignore[no-any-return]
 
     judge.answer = counted
@@ -119,7 +120,7 @@ def test_killed_it_goes_on_and_asks_nothing_twice(file: Path) -> None:
     with served(judge) as url:
         command = [sys.executable, "-m", "trainer_client", "align", str(file), "--url", url]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        assert waiting.wait(60)
+        assert waiting.wait(HUNG_S)
         process.send_signal(signal.SIGKILL)
         process.wait()
         gate.set()

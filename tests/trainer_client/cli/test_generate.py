@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ import pytest
 from testkit.chat_server import Answer, Asked, ChatServer, Raw, chat_server
 from testkit.free_port import free_port
 from testkit.scripted_judge import Json, Service, answered, scores, served
+from testkit.waiting import HUNG_S, wait_until
 from tests.trainer_client.generation.drafts import categories, points
 from trainer_client.cli.main import main
 from trainer_client.data.rows import read_rows
@@ -77,15 +77,13 @@ def test_a_killed_command_goes_on_and_pays_nothing_twice(rows: Path) -> None:
 
     def answer(asked: Asked) -> str:
         if asked.number >= 25:
-            let_go.wait(60)
+            let_go.wait(HUNG_S)
         return _written(asked)
 
     with chat_server(answer) as server:
         command = [sys.executable, "-m", "trainer_client", *_arguments(rows, server, "--model-concurrency", "4")]
         first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ})
-        deadline = time.monotonic() + 60
-        while len(server.asked) < 29 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: len(server.asked) >= 29)
         first.send_signal(signal.SIGKILL)
         assert first.wait() == -signal.SIGKILL
         assert not rows.with_name("out.jsonl").exists()

@@ -13,6 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from testkit.chat_server import Asked, Raw, chat_server
+from testkit.waiting import HUNG_S
 from trainer_client.cli.main import main
 from trainer_client.data import rows
 from trainer_client.data.reader import Law
@@ -206,13 +207,13 @@ def test_a_killed_command_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None
     def answer(asked: Asked) -> str:
         if asked.number >= 6 and not killed.is_set():
             enough.set()
-            killed.wait(20)
+            killed.wait(HUNG_S)
         return "Says in other words: " + asked.last.rpartition("Criterion: ")[2]
 
     with chat_server(answer) as server:
         command = ["perturb", str(file), "--out", str(out), *_model(server.url), "--model-concurrency", "1"]
         with subprocess.Popen([sys.executable, "-m", "trainer_client", *command], cwd=ROOT) as child:
-            assert enough.wait(60)
+            assert enough.wait(HUNG_S)
             child.send_signal(signal.SIGKILL)
         killed.set()
         assert not out.exists()

@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from testkit.scripted_judge import FINGERPRINT, Service, answered, problem, scores, served
+from testkit.waiting import HUNG_S, wait_until
 from tests.trainer_client.rescoring.logs import line, written
 from trainer_client.cli.main import main
 from trainer_client.rollouts import read
@@ -158,19 +159,21 @@ def test_what_failed_for_the_moment_is_asked_at_the_next_run(log: Path, capsys: 
 
 
 def test_a_killed_command_goes_on_from_what_was_answered(log: Path) -> None:
-    def slowly(body: Json) -> httpx.Response:
-        time.sleep(0.2)
+    held = threading.Event()
+
+    def one_only(body: Json) -> httpx.Response:
+        if len(killed.bodies) > 1:
+            held.wait(HUNG_S)
         return answered(scores(body))
 
-    killed, service = Service(slowly), Service()  # two: what was under way at the kill may arrive after it
+    killed, service = Service(one_only), Service()  # two: what was under way at the kill may arrive after it
     answers = Path(f"{log}.rescored/answers.jsonl")
     with served(killed) as url:
         words = ["rescore", str(log), "--url", url, "--quiet", "--concurrency", "1"]
         with subprocess.Popen([sys.executable, "-m", "trainer_client", *words]) as process:
-            deadline = time.monotonic() + 60
-            while not (answers.exists() and answers.stat().st_size) and time.monotonic() < deadline:
-                time.sleep(0.01)
+            wait_until(lambda: answers.exists() and answers.stat().st_size)
             process.send_signal(signal.SIGKILL)
+        held.set()
     kept = len(answers.read_bytes().splitlines())
     assert 0 < kept < 120
     with answers.open("ab") as file:

@@ -19,7 +19,7 @@ def test_lines_stand_in_the_order_of_the_input_whoever_is_done_first(file: Path)
 
     def answer(body: Json) -> httpx.Response:
         if body["items"][0]["id"] == "0":
-            assert second_done.wait(20)
+            assert second_done.wait(HUNG_S)
         elif body["items"][0]["id"] == "20":
             second_done.set()
         return answered(scores(body))
@@ -36,7 +36,7 @@ def _stopped(file: Path, answered_batch: str, how: signal.Signals) -> tuple[int,
     def answer(body: Json) -> httpx.Response:
         if body["items"][0]["id"] != answered_batch:
             hanging.release()
-            released.wait(20)
+            released.wait(HUNG_S)
         return answered(scores(body))
 
     with served(Service(answer)) as url:

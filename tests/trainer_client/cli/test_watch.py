@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import httpx
 import pytest
 
 from testkit.scripted_judge import Service, answered, items, scores, served
-from testkit.waiting import HUNG_S
+from testkit.waiting import HUNG_S, wait_until
 from tests.trainer_client.cli.scoring import scored_by
 from tests.trainer_client.rollouts import made
 from trainer_client.cli.main import main
@@ -130,7 +129,7 @@ def test_a_run_is_followed_until_it_has_ended(tmp_path: Path) -> None:
         assert watch.stdout.readline().startswith("step 2  reward 0.")
         (run / "policy").mkdir()
         rest = watch.stdout.read()
-        assert watch.wait(30) == 0 and "no alarm" in rest
+        assert watch.wait(HUNG_S) == 0 and "no alarm" in rest
 
 
 def test_a_watch_that_was_killed_goes_on_without_asking_again(tmp_path: Path) -> None:
@@ -140,7 +139,7 @@ def test_a_watch_that_was_killed_goes_on_without_asking_again(tmp_path: Path) ->
     def answer(body: Json) -> httpx.Response:
         if len(service.bodies) == 3:
             half.set()
-            held.wait(60)
+            held.wait(HUNG_S)
         return answered(scores(body))
 
     service = Service(answer, max_items=20)
@@ -148,12 +147,9 @@ def test_a_watch_that_was_killed_goes_on_without_asking_again(tmp_path: Path) ->
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         options = [str(run), "--shadow", url, "--shadow-share", "1", "--quiet"]
         with subprocess.Popen(_command(*options), env=environment, stdout=subprocess.DEVNULL) as watch:
-            assert half.wait(60)
+            assert half.wait(HUNG_S)
             kept = run / "watch" / "answers.jsonl"
-            for _ in range(500):
-                if kept.exists() and kept.read_text().count("\n") >= 20:
-                    break
-                time.sleep(0.02)
+            wait_until(lambda: kept.exists() and kept.read_text().count("\n") >= 20)
             watch.send_signal(signal.SIGKILL)
         held.set()
         before = kept.read_text().count("\n")

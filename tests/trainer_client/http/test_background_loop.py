@@ -39,7 +39,7 @@ def test_closing_cancels_what_is_under_way_and_later_work_begins_another_thread(
 
     loop = BackgroundLoop("tested", None)
     waiting = loop.start(wait)
-    assert begun.wait(10)
+    assert begun.wait(HUNG_S)
     loop.close()
     assert waiting.cancelled()
     loop.close()

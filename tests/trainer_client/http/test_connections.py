@@ -3,6 +3,7 @@ import threading
 
 import httpx
 
+from testkit.waiting import HUNG_S
 from trainer_client.http.connections import Connections, ConnectionsByLoop
 
 
@@ -40,7 +41,7 @@ def test_the_end_of_a_loop_closes_its_connections_and_no_others() -> None:
     still: list[bool] = []
     thread = threading.Thread(target=lambda: still.append(asyncio.run(stay())))
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(HUNG_S)
 
     async def here() -> Connections:
         return await by_loop.here()

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from testkit.scripted_judge import Service, answered, scores, served
+from testkit.waiting import HUNG_S
 from tests.trainer_client.training import runs
 from trainer_client.cli.main import main
 
@@ -77,7 +78,7 @@ def test_a_killed_run_is_resumed_with_other_logging_steps(tmp_path: Path) -> Non
     def answer(body: Json) -> httpx.Response:
         if len(service.bodies) == 1 + 2 + 1:  # the question before all, two batches, and the third
             waiting.set()
-            held.wait(120)
+            held.wait(HUNG_S)
         return answered(scores(body))
 
     service = Service(answer)
@@ -86,7 +87,7 @@ def test_a_killed_run_is_resumed_with_other_logging_steps(tmp_path: Path) -> Non
         command = [sys.executable, "-m", "trainer_client", "train", str(path), "--toy-judge"]
         quiet: Json = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         with subprocess.Popen(command, env=runs.environment(), **quiet) as process:
-            assert waiting.wait(120)
+            assert waiting.wait(HUNG_S)
             process.send_signal(signal.SIGKILL)
         held.set()
         again = runs.train(path)

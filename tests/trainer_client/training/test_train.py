@@ -150,7 +150,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
     def answer(body: Json) -> httpx.Response:
         if len(service.bodies) > 2:
             waiting.set()
-            held.wait(120)
+            held.wait(HUNG_S)
         return answered(scores(body))
 
     service = Service(answer)
@@ -164,7 +164,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
             text=True,
             preexec_fn=_interruptible,
         )
-        assert waiting.wait(100)
+        assert waiting.wait(HUNG_S)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=HUNG_S)
         held.set()

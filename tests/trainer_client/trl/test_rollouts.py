@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from testkit.waiting import HUNG_S
 from tests.trainer_client.trl.quiet_trl import GRPOTrainer
 from tests.trainer_client.trl.tiny import (
     GROUP,
@@ -88,7 +89,7 @@ def test_the_judge_has_a_part_while_the_next_is_generated(
     single = GRPOTrainer._generate_single_turn
 
     def generated(self: Any, ids: Any, *more: Any, **named: Any) -> Any:
-        if parts and not asked.wait(10):
+        if parts and not asked.wait(HUNG_S):
             in_vain.append(len(parts))
         parts.append(len(ids))
         return single(self, ids, *more, **named)

@@ -88,7 +88,7 @@ class Running:
         return [process.exitcode for process in self.processes]
 
     def until(self, happened: Callable[[Plan], bool]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HUNG_S
         while not happened(self.plan):
             assert time.monotonic() < deadline and any(process.is_alive() for process in self.processes)
             time.sleep(0.02)

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from service.api.bodies.worker_threads import WorkerThreads
+from testkit.waiting import HUNG_S
 
 
 async def test_small_work_runs_at_once_and_large_work_elsewhere() -> None:
@@ -22,7 +23,7 @@ async def test_a_team_has_one_work_at_a_time_and_leaves_a_thread_to_others() -> 
     def held() -> None:
         running[0] += 1
         most[0] = max(most[0], running[0])
-        go.wait(10)
+        go.wait(HUNG_S)
         running[0] -= 1
 
     mine = [asyncio.create_task(threads.run("a", held, small=False)) for _ in range(5)]
@@ -38,7 +39,7 @@ async def test_who_is_cancelled_keeps_the_teams_turn_until_the_thread_is_free() 
 
     def held() -> None:
         begun.set()
-        go.wait(10)
+        go.wait(HUNG_S)
 
     gone = asyncio.create_task(threads.run("a", held, small=False))
     await asyncio.to_thread(begun.wait)

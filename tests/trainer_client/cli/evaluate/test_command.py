@@ -13,6 +13,7 @@ import pytest
 
 from testkit.chat_server import Asked, chat_server
 from testkit.scripted_judge import Service, answered, chance, expected_score, problem, scores, served
+from testkit.waiting import HUNG_S
 from tests.trainer_client.cli.evaluating import asked, evaluated, results, service_of, spoken, written
 from trainer_client.cli.main import main
 from trainer_client.rollouts import read
@@ -108,9 +109,9 @@ def test_a_run_that_is_killed_goes_on_and_pays_for_nothing_twice(rows: Path, die
         command += ["--model-url", server.url, "--model", "pol", "--url", url, "--quiet"]
         command += ["--concurrency", "1", "--model-concurrency", "1"]
         process.append(subprocess.Popen(command))
-        assert process[0].wait(60) == -signal.SIGKILL
+        assert process[0].wait(HUNG_S) == -signal.SIGKILL
         process.append(subprocess.Popen(command))
-        assert process[1].wait(60) == 0
+        assert process[1].wait(HUNG_S) == 0
     assert len(server.asked) <= 12 + 1, "the one under way may be asked again"
     assert len(judged) <= 12 + 1 and len(set(judged)) == 12
     of_seeds = [fmean(expected_score(f"Question {n}? {first} 0") for n in range(6)) for first in (0, 1_000_000)]
