@@ -15,6 +15,7 @@ from service.errors import ConfigurationError
 from service.settings import Settings, unknown_variables
 from service.settings.version import installed_version
 from service.tenancy import keys_cli
+from trainer_client.cli.output import with_output
 
 _SERVE = "Run the service until a signal stops it. Exit status: 0 after a graceful stop, 1 when the judge cannot serve."
 _DOCTOR = (
@@ -32,7 +33,12 @@ _ENVIRONMENT = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status of the command. 2 for flags or settings that make no sense, before anything is loaded."""
+    """The exit status of the command. 2 for flags or settings that make no sense, before anything is loaded, and 130
+    where it is interrupted before it serves."""
+    return with_output(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     whole, sources = _parser()
     known, unknown = whole.parse_known_args(argv)
     flags = vars(known)

@@ -107,9 +107,12 @@ def command_line() -> str:
     parts = [
         f"# Command line\n\n{_WROTE}\n## Exit codes\n\n| code | meaning |\n|---|---|\n{codes}\n"
         f"| command | what exit code 1 means |\n|---|---|\n{found}\n"
-        "`python -m service serve` ends with 0 after a graceful stop, 1 where the judge cannot serve, and 2 where a "
-        "flag, a setting or a file of the operator is wrong. `doctor` ends with 1 where `serve` could not start, "
-        "`keys` with 2 where nothing was changed.\n"
+        "Every command ends quietly with 1 where who reads its output leaves, as `head` does, and with 2 where its "
+        "output cannot be written.\n\n"
+        "`python -m service serve` ends with 0 after a graceful stop, 1 where the judge cannot serve, also for want of "
+        "a file or a setting of its own, 2 where anything else of the flags, settings and files is wrong, and 130 "
+        "where it is interrupted before it listens. `doctor` ends with 1 where `serve` could not start, `keys` with 2 "
+        "where nothing was changed.\n"
     ]
     parts += [f"## {name}\n\n```text\n{_help(parser)}```\n" for name, parser in parsers()]
     return "\n".join(parts)

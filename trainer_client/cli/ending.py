@@ -17,6 +17,8 @@ RESUMED = "the same command goes on from here"
 def ended(error: BaseException, args: argparse.Namespace, *, resumed: str = RESUMED, refused: int = 2) -> int:
     """The exit code. `resumed` says what becomes of an interrupted command; `refused` is the code where it is the
     service that does not do its part."""
+    if isinstance(error, BrokenPipeError):
+        raise error  # nobody reads the output any more, which `with_output` ends quietly
     if isinstance(error, KeyboardInterrupt):
         print(f"rubricd: interrupted{resumed and f'; {resumed}'}", file=sys.stderr)
         return 130
@@ -29,6 +31,7 @@ def ended(error: BaseException, args: argparse.Namespace, *, resumed: str = RESU
 
 def sentence_of(error: BaseException) -> str:
     """What it says; of a file its path and what is the matter, without the system's number for that."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    if isinstance(error, OSError) and error.strerror:
+        what = f"{error.strerror[0].lower()}{error.strerror[1:]}"
+        return what if error.filename is None else f"{error.filename}: {what}"
     return str(error)

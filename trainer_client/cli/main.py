@@ -4,7 +4,6 @@
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from trainer_client.cli.arguments import Parser
+from trainer_client.cli.output import with_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,10 @@ COMMANDS: Mapping[str, _Command] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code of the command with these arguments, by default those of the process."""
     given = list(sys.argv[1:] if argv is None else argv)
+    return with_output(lambda: _run(given))
+
+
+def _run(given: Sequence[str]) -> int:
     try:
         whole = parser(given[:1])
     except ModuleNotFoundError as error:
@@ -65,13 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"rubricd: {given[0]} needs numpy: pip install 'rubricd[{extra}]'", file=sys.stderr)
         return 2
     args = whole.parse_args(given)
-    try:
-        code: int = args.run(args)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Who read the output has left, as `head` does. What Python still holds of it goes nowhere, quietly.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    code: int = args.run(args)
     return code
 
 
