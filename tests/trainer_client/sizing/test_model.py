@@ -286,3 +286,12 @@ def test_the_pages_example_is_what_the_command_prints(
     monkeypatch.setenv("COLUMNS", "80")
     assert main(command.split()) == 0
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == shown.splitlines()
+
+
+def test_a_narrow_window_squeezes_no_column(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["size", "--judge", "7B", "--criteria", "12"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "of one GPU, computed and written" in " ".join(lines) and len(lines) < 30
