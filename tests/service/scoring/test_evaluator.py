@@ -16,6 +16,7 @@ from service.scheduling import Scheduler, Tenant
 from service.scoring import rendering
 from service.scoring.request import CacheUse, Options
 from service.settings import SchedulingSettings
+from testkit.waiting import HUNG_S
 from tests.service.scoring.shared import Budget, Pool, replica
 from tests.service.scoring.test_scorer import candidate, scoring, until_asked
 
@@ -163,7 +164,7 @@ async def test_a_bug_in_the_shared_cache_answers_everybody_who_waits(monkeypatch
                 await asyncio.sleep(0)
             await settle()
             looking.set()
-            await asyncio.wait(asked, timeout=30)
+            await asyncio.wait(asked, timeout=HUNG_S)
         answers = [task.exception() if task.done() else "waits" for task in asked]
         assert [type(answer) for answer in answers] == [IndexError] * 3
         assert (scorer.evaluator.flights, pool.holders) == (0, {}), "another process may judge them"
