@@ -13,7 +13,9 @@ from typing import Literal
 
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from testkit.waiting import HUNG_S
 
 FLAGS = (
     "--no-sandbox",
@@ -25,6 +27,7 @@ FLAGS = (
     "--hide-scrollbars",
 )
 PHONE_PX = 320
+_HUNG_MS = 1000 * HUNG_S
 LONG_WORD = "unbroken" * 400
 RIGHT_TO_LEFT = "\u202eمرحبا بكم في العالم " * 20
 HOSTILE = (LONG_WORD, RIGHT_TO_LEFT, "👩‍👩‍👧‍👦" * 60, "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳" * 8, "<img src=x onerror=alert(1)>")
@@ -44,8 +47,9 @@ def chromium() -> Iterator[Browser]:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         raise Missing("no chromium on the PATH: `make test` installs Debian's, or `apt-get install chromium`")
+    expect.set_options(timeout=_HUNG_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS), timeout=_HUNG_MS)
         try:
             yield browser
         finally:
@@ -61,6 +65,7 @@ def opened(
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale
     )
+    context.set_default_timeout(_HUNG_MS)
     page, faults = context.new_page(), list[str]()
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)

@@ -71,9 +71,9 @@ def test_each_exception_is_one() -> None:
 
 
 def test_the_search_finds_what_it_should_and_nothing_else() -> None:
-    short = ("asyncio.timeout(5)", "asyncio.wait_for(a(), 5)", "subprocess.run(a, timeout=60)", "process.wait(30)")
-    short += ("httpx.get(url)", "httpx.AsyncClient(base_url=url)", "event.wait(timeout=1.5)", "thread.join(3)")
-    right = ("asyncio.timeout(HUNG_S)", "process.wait()", "httpx.get(url, timeout=HUNG_S)", "', '.join(words)")
-    right += ("httpx.AsyncClient(transport=one)", "asyncio.timeout(None)", "asyncio.sleep(1)", "event.wait(240)")
+    short = ["asyncio.timeout(5)", "asyncio.wait_for(a(), 5)", "subprocess.run(a, timeout=60)", "process.wait(30)"]
+    short += ["httpx.get(url)", "httpx.AsyncClient(base_url=url)", "event.wait(timeout=1.5)", "thread.join(3)"]
+    right = ["asyncio.timeout(HUNG_S)", "process.wait()", "httpx.get(url, timeout=HUNG_S)", "', '.join(words)"]
+    right += ["httpx.AsyncClient(transport=one)", "asyncio.timeout(None)", "asyncio.sleep(1)", "event.wait(240)"]
     assert [text for text in short if not list(_calls(text))] == []
     assert [text for text in right if list(_calls(text))] == []

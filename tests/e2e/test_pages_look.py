@@ -118,7 +118,6 @@ def test_a_response_of_a_megabyte_and_500_criteria_are_no_trouble(blank: Page) -
     """What is typed is drawn at once, and the whole is kept and sent as it is."""
     rubric = [{"text": f"Names cause {n}.", "points": 1, "tags": {}} for n in range(500)]
     kept = json.dumps(json.dumps({"rubric": rubric, "responses": ["x " * 500_000]}))
-    blank.set_default_timeout(120_000)
     blank.add_init_script(f"localStorage['rubricd.playground'] = {kept}")
     scripted = ScriptedPage(blank)
     scripted.results = [[result(*(verdict(id=str(n)) for n in range(500)))]]

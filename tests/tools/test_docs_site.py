@@ -73,9 +73,10 @@ def test_a_page_in_a_browser(browser: Browser, url: str, page: str, scheme: str)
 
 def test_the_search_finds_a_page(browser: Browser, url: str) -> None:
     with opened(browser, f"{url}/index.html") as tab:
+        tab.wait_for_load_state("networkidle")  # before, nobody hears the key
         tab.keyboard.press("/")
         tab.keyboard.type("truncation_penalty", delay=20)
-        tab.get_by_text("truncation_penalty", exact=False).nth(0).wait_for(timeout=20_000)
+        tab.get_by_text("truncation_penalty", exact=False).nth(0).wait_for()
         assert tab.locator("a[href*='run-file'], a[href*='training']").count() > 0
 
 
