@@ -142,8 +142,10 @@ class Upstream:
         except Busy as error:
             self._probed_busy(error.pause_s)
         except Exception as error:
-            # A server that answers calls meanwhile is alive, whatever became of the probe.
-            self._probed_in_vain(error) if answers == self._answers else self._schedule(HEARTBEAT_S)
+            if answers == self._answers:
+                self._probed_in_vain(error)
+            else:  # a server that answers calls meanwhile is alive, whatever became of the probe
+                self._schedule(HEARTBEAT_S)
         else:
             self._set_up()
 
