@@ -29,33 +29,34 @@ def summarize_batch(
     busy_s: float,
 ) -> EngineBatch:
     """`outcomes` are in the tickets' order; None where the batch failed."""
-    costs: Counter[str] = Counter()
+    planned: Counter[str] = Counter()
     computed: Counter[str] = Counter()
     dollars: dict[str, float] = {}
     unpriced: Counter[str] = Counter()
     shared = generated = 0
     for ticket in tickets:
-        costs[ticket.tenant.team] += ticket.cost
+        planned[ticket.tenant.team] += ticket.cost
     for ticket, outcome in () if outcomes is None else zip(tickets, outcomes, strict=True):
+        team = ticket.tenant.team
         if isinstance(outcome, LabelLogprobs | Generation):
             decoded = outcome.tokens if isinstance(outcome, Generation) else 0
-            computed[ticket.tenant.team] += len(ticket.query.prompt) - outcome.cached_tokens + decoded
+            computed[team] += len(ticket.query.prompt) - outcome.cached_tokens + decoded
             shared += outcome.cached_tokens
             generated += decoded
-        elif outcome.spent is not None:
-            computed[ticket.tenant.team] += outcome.spent.computed_tokens
-            shared += outcome.spent.cached_tokens
-            generated += outcome.spent.generated_tokens
-            if outcome.spent.cost is None:
-                unpriced[ticket.tenant.team] += 1
+        elif (spent := outcome.spent) is not None:
+            computed[team] += spent.computed_tokens
+            shared += spent.cached_tokens
+            generated += spent.generated_tokens
+            if spent.cost is None:
+                unpriced[team] += 1
             else:
-                dollars[ticket.tenant.team] = dollars.get(ticket.tenant.team, 0.0) + outcome.spent.cost
+                dollars[team] = dollars.get(team, 0.0) + spent.cost
     return EngineBatch(
         query_type="label" if isinstance(tickets[0].query, LabelQuery) else "generation",
         queries=len(tickets),
         seconds=seconds,
         busy_s=busy_s,
-        planned_tokens=costs,
+        planned_tokens=planned,
         computed_tokens=computed,
         shared_tokens=shared,
         generated_tokens=generated,
