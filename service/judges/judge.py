@@ -75,7 +75,9 @@ class Job(Protocol):
         """Each candidate's index and score, in the order of finishing."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nobody waits for the results any more. May be called again."""
+        ...
 
 
 class ScoringJudge(Judge, Protocol):

@@ -79,8 +79,9 @@ class OpenResults:
         return countdown
 
     def release(self) -> None:
-        """Nothing waits for them any more."""
-        release_all(self.pending)
+        """Nothing waits for them any more. May be called again: each flight counts those that wait for it."""
+        pending, self.pending = self.pending, []
+        release_all(pending)
         self.extractions.release()
         if self.rules is not None:
             self.rules.close()

@@ -62,6 +62,24 @@ async def test_who_stops_listening_frees_what_is_open() -> None:
     assert pool.holders == {}
 
 
+async def test_who_is_closed_twice_leaves_what_another_waits_for() -> None:
+    clock, pool = ManualClock(), Pool()
+    engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
+    async with replica(engine, pool, clock) as (scorer, _):
+        leaving = await scorer.start([candidate(criteria=3)], Options(deadline_s=0.5))
+        staying = asyncio.create_task(scorer.score([candidate(criteria=3)], Options()))
+        await until_asked(engine)
+        listening = asyncio.ensure_future(anext(leaving.scored()))
+        await clock.advance(0.5)
+        await listening
+        leaving.close()
+        leaving.close()
+        await clock.advance(5.0)
+        [scored], usage = await staying
+    assert usage.deduplicated == 3
+    assert {judgement.status for judgement in scored.judgements} == {"ok"}
+
+
 async def test_at_the_deadline_everybody_has_a_result_and_what_is_open_a_reason() -> None:
     clock, pool = ManualClock(), Pool()
     engine = FakeEngine(plan=FaultPlan(batch_s=1.0), sleep=clock.sleep)
