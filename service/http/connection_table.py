@@ -19,6 +19,12 @@ from service.http.limits import ConnectionLimits
 
 log = logging.getLogger("rubricd")
 
+_REMEDIES = {
+    "client_limit": "one address has `max_connections_per_client` requests at work: raise that where it is a proxy",
+    "limit": "`max_connections` requests are at work: raise that, or add replicas",
+    "descriptors": "this process may open no more descriptors: raise its hard limit (`ulimit -Hn`, LimitNOFILE)",
+}
+
 _EVERY_S = 0.1
 _LOG_EVERY_S = 10.0
 _CLOSED_AT_ONCE = 32
@@ -190,9 +196,15 @@ class ConnectionTable:
         return True
 
     def _log(self) -> None:
-        told = ", ".join(f"{number} {reason}" for reason, number in sorted(self._since_log.items()))
+        log.warning("%s", summary(self._since_log, len(self._open)))
         self._since_log.clear()
-        log.warning("connections refused or closed: %s; %d are open", told, len(self._open))
+
+
+def summary(counted: Mapping[str, int], connections: int) -> str:
+    """What was refused or closed, by reason, how many are open, and what an operator may do."""
+    told = ", ".join(f"{number} {reason}" for reason, number in sorted(counted.items()))
+    remedies = [remedy for reason, remedy in _REMEDIES.items() if reason in counted]
+    return "; ".join([f"connections refused or closed: {told}", f"{connections} are open", *remedies])
 
 
 def network_of(host: str) -> str:

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from service.http.connection_table import ConnectionTable, network_of
+from service.http.connection_table import ConnectionTable, network_of, summary
 from testkit.waiting import wait_until
 from tests.service.http.serving import LIMITS, UNHURRIED, connected, head, read_all, read_answer, served, statuses
 
@@ -160,6 +160,19 @@ def test_an_ipv6_network_is_one_client(host: str, network: str) -> None:
 
 
 # With sockets.
+
+
+def test_the_log_says_which_limit_it_was_and_what_to_raise() -> None:
+    assert summary({"headers_too_slow": 2, "evicted": 1}, 7) == (
+        "connections refused or closed: 1 evicted, 2 headers_too_slow; 7 are open"
+    )
+    for reason, setting in (
+        ("client_limit", "`max_connections_per_client`"),
+        ("limit", "`max_connections`"),
+        ("descriptors", "LimitNOFILE"),
+    ):
+        said = summary({reason: 300}, 2048)
+        assert said.startswith(f"connections refused or closed: 300 {reason}; 2048 are open; ") and setting in said
 
 
 def test_too_many_connections_are_told_so_and_one_that_waits_is_given_up() -> None:
