@@ -4,12 +4,13 @@ A response is asked again with all of its criteria or not at all: to choose sing
 read nearly every response for a few of them.
 
 Guarantees: which responses are asked again is a matter of their texts alone, so that every replica and every run
-chooses the same. What waits is bounded in number and in characters; beyond that it is dropped and counted. Nobody waits
-for the second judge, its verdicts are in no score, and its tokens are in no team's quota.
+chooses the same. Teams take turns. What waits is bounded in number and in characters; beyond that the team with most of
+it loses its newest, which is counted. Nobody waits for the second judge, its verdicts are in no score, and its tokens
+are in no team's quota.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -67,8 +68,9 @@ class Shadow:
         self._limit = int(share * 2**64)
         self._clock = clock
         self._telemetry = telemetry
-        self._waiting: deque[Seen] = deque()
-        self._characters = 0
+        self._waiting: OrderedDict[str, deque[Seen]] = OrderedDict()
+        """By team; the first one's turn is next."""
+        self._number = self._characters = 0
         self._more = asyncio.Event()
         self._waking = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,14 +90,32 @@ class Shadow:
         characters = sum(len(turn.content) for turn in candidate.turns) + sum(len(part) for part in candidate.parts)
         if characters > _LONGEST_CHARACTERS:
             self._telemetry.count_shadow_dropped(self.name, "too_long")
-        elif len(self._waiting) == _MOST_WAITING or self._characters + characters > _MOST_CHARACTERS:
+            return
+        self._put(Seen(candidate, judgements, options, characters, HOPS.get()))
+        while self._number > _MOST_WAITING or self._characters > _MOST_CHARACTERS:
+            largest = max(self._waiting, key=lambda team: len(self._waiting[team]))
+            self._take(largest, newest=True)
             self._telemetry.count_shadow_dropped(self.name, "full")
-        else:
-            self._characters += characters
-            self._waiting.append(Seen(candidate, judgements, options, characters, HOPS.get()))
-            if not self._waking:
-                self._waking = True
-                asyncio.get_running_loop().call_later(_AFTER_S, self._wake)
+        if not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_later(_AFTER_S, self._wake)
+
+    def _put(self, seen: Seen) -> None:
+        self._waiting.setdefault(seen.options.tenant.team, deque()).append(seen)
+        self._number += 1
+        self._characters += seen.characters
+
+    def _take(self, team: str, *, newest: bool = False) -> Seen:
+        """The team's next one, or its newest."""
+        waiting = self._waiting[team]
+        seen = waiting.pop() if newest else waiting.popleft()
+        self._number -= 1
+        self._characters -= seen.characters
+        if not waiting:
+            del self._waiting[team]
+        elif not newest:
+            self._waiting.move_to_end(team)
+        return seen
 
     def _wake(self) -> None:
         self._waking = False
@@ -106,8 +126,7 @@ class Shadow:
             while not self._waiting:
                 self._more.clear()
                 await self._more.wait()
-            seen = self._waiting.popleft()
-            self._characters -= seen.characters
+            seen = self._take(next(iter(self._waiting)))
             places = [j for j, one in enumerate(seen.judgements) if one.ok and one.source != "rule"]
             if not places or not chosen(seen.candidate, self._limit):
                 await asyncio.sleep(0)

@@ -17,6 +17,7 @@ from service.scheduling import Tenant
 from service.scoring.request import Options
 from service.tenancy.usage import UseByTeam
 from testkit.metrics_page import Page, exposed
+from testkit.waiting import until
 from tests.service.judges.test_cascade import Scripted
 
 _CRITERIA = tuple(Criterion(f"c{n}", f"Says {n}.", 1.0) for n in range(10))
@@ -138,6 +139,25 @@ async def test_what_waits_is_bounded_in_number_and_in_characters(monkeypatch: py
         for reason in ("full", "too_long"):
             found = page("rubricd_shadow_dropped_total", shadow="second", reason=reason)
             assert found == dropped.get(reason, 0), (words, reason)
+
+
+async def test_a_team_with_many_responses_leaves_room_for_those_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100 places one team wants 1,000, and then another one 30: these are asked, each second one of all."""
+    monkeypatch.setattr(shadow_module, "_MOST_WAITING", 100)
+    monkeypatch.setattr(shadow_module, "_WORKERS", 1)
+    judge, telemetry = Watched(0.9), Telemetry()
+    shadow = Shadow("second", judge, 1.0, ManualClock(), telemetry, UseByTeam())
+    few = Options(tenant=Tenant(team="few"), scope="few")
+    for options, number in ((_OPTIONS, 1000), (few, 30)):
+        for n in range(number):
+            shadow.offer(_candidate(n), [_MET] * 10, options)
+    shadow.start()
+    try:
+        await until(lambda: len(judge.options) == 100)
+    finally:
+        shadow.stop()
+    assert [one.scope for one in judge.options[:60]] == ["red", "few"] * 30
+    assert exposed(telemetry)("rubricd_shadow_dropped_total", shadow="second", reason="full") == 930
 
 
 async def test_each_team_hears_on_which_of_its_criteria_the_two_differ() -> None:
