@@ -22,7 +22,7 @@ from service.scoring.request import Options
 from service.settings import RuleSettings
 from service.verifiers.pool import RulePool
 from testkit.apps import client_of, fake_settings, item, started
-from testkit.waiting import HUNG_S
+from testkit.waiting import HUNG_S, until
 from tests.service.judges.engines import candidate
 from tests.service.scoring.shared import Budget
 from trainer_client import wire
@@ -223,6 +223,12 @@ class Held(httpx.AsyncBaseTransport):
         self.asked: list[str] = []
         self.waiting: deque[asyncio.Event] = deque()
 
+    async def has(self, asked: int) -> None:
+        """Waits until it has been asked so often; a moment later it has not been asked once more."""
+        await until(lambda: len(self.asked) >= asked)
+        await settle()
+        assert len(self.asked) == asked
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/judge":
             return httpx.Response(200, json=INFO)
@@ -242,29 +248,25 @@ async def test_teams_share_the_other_service_although_they_are_one_there() -> No
             options = Options(tenant=Tenant(team))
             return [asyncio.create_task(other.score(texts, options)) for _ in range(number)]
 
-        many, few = asks("many", 400), []
-        await settle()
-        assert there.asked == ["many"] * 32  # the others wait here
+        many = asks("many", 400)
+        await there.has(32)  # the others wait here
         few = asks("few", 40)
-        for n in range(32 + 80):
-            while not there.waiting:
-                await settle()
+        await settle()
+        for n in range(80):
             there.waiting.popleft().set()
-            while len(there.asked) < 33 + n:
-                await settle()
+            await there.has(33 + n)
         after = Counter(there.asked[32 : 32 + 80])
         assert after["few"] == 40, after  # each second place while it wants one
-        gone = many[-1]
-        gone.cancel()
-        await settle()
-        while not all(task.done() for task in (*many, *few)):
-            if there.waiting:
-                there.waiting.popleft().set()
-            await settle()
+        many[-1].cancel()
+        for n in range(112, 439):
+            there.waiting.popleft().set()
+            await there.has(n + 1)
+        for last in there.waiting:
+            last.set()
+        await asyncio.wait([*many, *few])
         assert len(there.asked) == 439  # who left while it waited was not asked about
         again = asks("many", 40)
-        await settle()
-        assert len(there.asked) == 439 + 32  # every place was given back, once
+        await there.has(439 + 32)  # every place was given back, once
         for task in again:
             task.cancel()
 
@@ -273,15 +275,16 @@ async def test_who_gets_no_place_until_its_deadline_is_told_to_come_back() -> No
     there, clock = Held(), ManualClock()
     async with scorer(there, clock) as (other, _):
         held = [asyncio.create_task(other.score(CANDIDATES, Options())) for _ in range(32)]
-        await settle()
+        await there.has(32)
         budget = Budget()
         late = asyncio.create_task(other.score(CANDIDATES, Options(reserve=budget.reserve, deadline_s=clock.now() + 5)))
-        await settle()
+        await until(lambda: budget.reserved)
         await clock.advance(5.1)
         with pytest.raises(Overloaded, match="has enough requests of this one"):
             await late
         assert budget.settled == [0]
         left = asyncio.create_task(other.score(CANDIDATES, Options(reserve=budget.reserve)))
+        await until(lambda: len(budget.reserved) == 2)
         await settle()
         left.cancel()
         await asyncio.gather(left, return_exceptions=True)
