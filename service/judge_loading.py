@@ -41,6 +41,7 @@ from service.modes.served_modes import COMPARED
 from service.modes.text_modes import text_modes
 from service.observability import Telemetry
 from service.scheduling import Scheduler
+from service.scoring.canary import LevelCanary
 from service.scoring.canary_timer import watch
 from service.scoring.evaluator import Evaluator
 from service.scoring.exam.labelled_canaries import LabelledCanaries
@@ -168,7 +169,8 @@ class Loader:
         judge = modes.first.judge
         telemetry.set_judge_info(judge.identity.model, judge.identity.engine, judge.fingerprint)
         labelled = _labelled_canaries(prepared.canaries, proctor, modes.first, scheduler, telemetry)
-        watching = watch(canary, labelled, settings.canary_every_s, parts.clock, telemetry)
+        levels = LevelCanary(modes.first, scheduler)
+        watching = watch(canary, labelled, settings.canary_every_s, parts.clock, telemetry, levels=levels)
         self.stack.callback(asyncio.create_task(watching, name="canary").cancel)
         who = judge.identity.model if name is None else f"{name} ({judge.identity.model})"
         log.info("ready: judge %s on %s, fingerprint %s", who, judge.identity.engine, judge.fingerprint)

@@ -1,18 +1,23 @@
 """The canary judges a few fixed queries at the start and on a timer, past every cache, and measures their drift.
 
+How the judge reads levels has a canary of its own, on the timer alone, since it may read them badly and judge well.
+
 Guarantees: the queries and their order stay the same while the service runs; drift is measured from the verdicts at the
 start.
 """
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from service.engine.base import Generation, GenerationQuery, Sampling
-from service.errors import RubricdError, Unparseable
-from service.modes.modes import JudgingMode, Query, Step, render_prompts
+from service.errors import JudgementError, RubricdError, Unparseable
+from service.modes.modes import JudgingMode, Query, Step, VerdictMode, render_prompts
 from service.rubrics.judgement import Verdict, abstains
-from service.rubrics.rubric import Candidate, Criterion, Turn
+from service.rubrics.levels import LevelVerdict
+from service.rubrics.rubric import Candidate, Criterion, Option, Turn
 from service.scheduling import Scheduler, Ticket
+from service.scoring.exam.asking import ask
 
 _HEADACHE = (Turn("user", "What should I do about a headache?"),)
 _POEM = (Turn("user", "Write two lines about the sea."),)
@@ -35,6 +40,44 @@ CANARY_CANDIDATES: tuple[Candidate, ...] = (
     _candidate(_HEADACHE, "", "Tells the user to get some rest."),
     _candidate(_POEM, _SEA, "Is about the sea.", "Has exactly two lines.", "Mentions a mountain."),
 )
+
+
+_LEVELS = (Option("Not at all.", 0.0), Option("In part.", 0.5), Option("Fully.", 1.0))
+_GRADED: tuple[Candidate, ...] = tuple(
+    replace(_candidate(turns, response), criteria=(Criterion(id="0", text=text, points=1.0, options=_LEVELS),))
+    for turns, response, text in (
+        (_HEADACHE, _REST, "How far does the response answer the question?"),
+        (_POEM, "", "How far is the response about the sea?"),
+    )
+)
+
+
+class LevelCanary:
+    """Two criteria with levels, asked as requests ask them."""
+
+    def __init__(self, judging_mode: JudgingMode, scheduler: Scheduler) -> None:
+        self._judging_mode = judging_mode
+        self._scheduler = scheduler
+        self._queries = [Query(candidate, candidate.criteria[0]) for candidate in _GRADED]
+        self._first: list[LevelVerdict] | None = None
+        self._gives_none = not isinstance(judging_mode, VerdictMode) or judging_mode.readings.levels is None
+
+    async def check(self) -> float | None:
+        """The largest |difference of a level's probability| from the first time; 0 the first time. None for a judge
+        that gave no levels then, which is not asked again. Raises JudgementError where it gives none any more,
+        Unavailable or Overloaded where the scheduler refuses the queries."""
+        if self._gives_none:
+            return None
+        found = await ask(self._judging_mode, self._queries, self._scheduler)
+        read = [one for one in found if isinstance(one, LevelVerdict)]
+        if len(read) < len(found):
+            self._gives_none = self._first is None
+            if self._gives_none:
+                return None
+            raise next(one for one in found if isinstance(one, JudgementError))
+        self._first = self._first or read
+        pairs = zip(read, self._first, strict=True)
+        return max(abs(p - q) for now, then in pairs for p, q in zip(now.p_levels, then.p_levels, strict=True))
 
 
 class Canary:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from service.clock import Clock
 from service.errors import RubricdError
 from service.observability import Telemetry
-from service.scoring.canary import Canary
+from service.scoring.canary import Canary, LevelCanary
 from service.scoring.exam.labelled_canaries import LabelledCanaries
 
 T = TypeVar("T")
@@ -21,10 +21,17 @@ LABELLED_EVERY = 12
 
 
 async def watch(
-    canary: Canary, labelled: LabelledCanaries | None, every_s: float, clock: Clock, telemetry: Telemetry
+    canary: Canary,
+    labelled: LabelledCanaries | None,
+    every_s: float,
+    clock: Clock,
+    telemetry: Telemetry,
+    *,
+    levels: LevelCanary | None = None,
 ) -> None:
     """Asks the labelled canaries at once, where they have no answers yet; then all of them every so many seconds, or
-    never again where that is 0. Runs until it is cancelled."""
+    never again where that is 0. The drift is the larger one of plain criteria and of `levels`. Runs until it is
+    cancelled."""
     if labelled is not None and not labelled.answered:
         await _unless_it_fails(labelled.check(), telemetry)
     rounds = 0
@@ -32,8 +39,9 @@ async def watch(
         await clock.sleep(every_s)
         rounds += 1
         drift = await _unless_it_fails(canary.check(), telemetry)
+        of_levels = None if levels is None else await _unless_it_fails(levels.check(), telemetry)
         if drift is not None:
-            telemetry.set_canary_drift(drift)
+            telemetry.set_canary_drift(max(drift, of_levels or 0.0))
         if labelled is not None and rounds % LABELLED_EVERY == 0:
             await _unless_it_fails(labelled.check(), telemetry)
 

@@ -46,6 +46,32 @@ async def test_the_labelled_ones_are_asked_at_once_and_each_twelfth_time() -> No
     assert Page(telemetry.exposition().decode())("rubricd_canary_drift") == 0.25
 
 
+@pytest.mark.parametrize(("of_levels", "drift"), [(0.5, 0.5), (0.1, 0.25), (None, 0.25)])
+async def test_the_drift_is_the_larger_one_of_plain_criteria_and_of_levels(
+    of_levels: float | None, drift: float
+) -> None:
+    """Where the canary of levels fails or there is none, it is that of plain criteria."""
+
+    class Levels:
+        async def check(self) -> float | None:
+            return of_levels
+
+    for levels in (Levels(), Failing() if of_levels is None else Levels()):
+        telemetry, clock = Telemetry(), ManualClock()
+        work = watch(Counted(), None, 300.0, clock, telemetry, levels=levels)  # type: ignore[arg-type]
+        watching = asyncio.create_task(work)
+        await settle()
+        await clock.advance(300.0)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        assert Page(telemetry.exposition().decode())("rubricd_canary_drift") == drift
+
+
+class Failing:
+    async def check(self) -> float:
+        raise EngineFailed("gone")
+
+
 async def test_what_the_exam_has_answered_is_not_asked_again_at_once() -> None:
     canary, labelled = Counted(), Counted()
     labelled.answered = True
