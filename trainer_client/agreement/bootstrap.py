@@ -19,11 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer_client.agreement import statistics
-from trainer_client.agreement.shares import wilson
+from trainer_client.agreement.shares import Z, wilson
 from trainer_client.agreement.statistics import Bools, Floats
 
 RESAMPLES = 1000
-LEVEL = 0.95
 _CELLS = 2_000_000
 """Weights that are held at one time: memory does not grow with the number of resamples."""
 _DEFINED = 0.9
@@ -147,7 +146,7 @@ def tail_of(groups: int) -> float:
     """The share of the draws beyond each end of an interval. With few groups it is less than 2.5 %, as otherwise the
     interval would be too narrow: draws have the spread of a sample without the factor n / (n - 1), and a normal
     distribution's tails in place of Student's (Hesterberg, "What Teachers Should Know about the Bootstrap", 2015)."""
-    z, freedom = NormalDist().inv_cdf((1 + LEVEL) / 2), groups - 1
+    z, freedom = Z, groups - 1
     # Student's quantile by its expansion at the normal one (Abramowitz and Stegun, 26.7.5).
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
