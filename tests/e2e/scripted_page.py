@@ -80,7 +80,11 @@ class ScriptedPage:
             _refuse(route, *self.refusal)
         else:
             results = self.results.pop(0) if len(self.results) > 1 else self.results[0]
-            judge = {"model": "m", "fingerprint": "f", "mode": self.asked[-1].get("mode", "verdict")}
+            judge = {
+                "model": "m",
+                "fingerprint": self.judge["fingerprint"],
+                "mode": self.asked[-1].get("mode", "verdict"),
+            }
             usage = {"judgements": 1, "cache_hits": 0, "prompt_tokens": 9, "completion_tokens": 0}
             end = {"done": True, "id": "r", "judge": judge, "usage": usage, "groups": None}
             if "ndjson" in (route.request.header_value("accept") or ""):

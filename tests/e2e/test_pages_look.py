@@ -182,7 +182,7 @@ def test_the_live_view_shows_what_the_judge_does(
         page.wait_for_selector("#state:has-text('ready')")
         page.wait_for_selector("svg polyline", state="attached")
         tiles = page.locator(".tile").all_inner_texts()
-        for name in ("Waiting in the queue", "Judge", "Verdicts", "From a cache", "Refused", "Drift", "Engine"):
+        for name in ("Waiting in the queue", "Throughput", "Verdicts", "From a cache", "Refused", "Drift", "Engine"):
             assert [tile for tile in tiles if tile.startswith(name)], (name, tiles)
         text = page.inner_text("main")
         assert "the service itself" in text and "_service" not in text and "unmet" not in text
@@ -199,10 +199,13 @@ def test_the_live_view_says_when_the_service_is_away_and_when_it_wants_a_key(
         page.route("**/v1/live", lambda route: route.abort())
         page.goto(f"{bundled.url}/live")
         page.wait_for_selector("#said:has-text('The service does not answer')")
+        assert page.inner_text("#state") == "away"
         page.unroute("**/v1/live")
         page.wait_for_selector("#state:has-text('ready')")
         page.route("**/v1/live", lambda route: route.fulfill(status=401, body="{}"))
         page.reload()
+        page.wait_for_selector("#state:has-text('wants a key')")
+        assert "no longer up to date" in page.inner_text("#said"), "as after a key that has expired"
         page.fill("#key", "the-key")
         sent: list[str | None] = []
         page.unroute("**/v1/live")
@@ -232,3 +235,52 @@ def test_the_live_view_begins_again_where_it_reaches_another_process(browser: Br
         page.wait_for_selector("#about:has-text('number 1 on b')")
         assert page.inner_text("[aria-label=Refused] b").startswith("0"), "50 were before this page reached it"
         assert "Prometheus adds them up" in page.inner_text("#about")
+
+
+def grouped(page: Page) -> None:
+    """Four responses of which the first two differ in one verdict."""
+    scripted = ScriptedPage(page)
+    scripted.open()
+    page.wait_for_selector(READY)
+    page.select_option("#examples", "1")
+    first, *rest = (verdict(id=str(n)) for n in range(3))
+    scripted.results = [[result(first, *rest), result({**first, "met": False}, *rest), *[result(first, *rest)] * 2]]
+    score(page)
+    page.wait_for_selector(".group")
+
+
+def test_what_is_chosen_and_what_differs_is_seen_in_forced_colours(blank: Page) -> None:
+    blank.emulate_media(forced_colors="active")
+    grouped(blank)
+    colours = blank.locator(".group thead button").evaluate_all(
+        "all => all.map(one => getComputedStyle(one).backgroundColor)"
+    )
+    assert colours[0] not in colours[1:] and len(set(colours[1:])) == 1
+    marks = blank.locator(".group tbody th").evaluate_all(
+        "all => all.map(one => getComputedStyle(one, '::before').content)"
+    )
+    assert marks == ['"≠ "', "none", "none"]
+    assert axe_problems(blank) == []
+
+
+def test_a_printed_answer_has_no_buttons_and_all_its_rows(blank: Page) -> None:
+    grouped(blank)
+    blank.emulate_media(media="print")
+    for hidden in (".bar", "#examples", "#share", "#add-turn", ".step button", ".top nav"):
+        assert blank.locator(hidden).first.is_hidden(), hidden
+    assert blank.is_visible(".score") and blank.is_visible("#turns textarea")
+    assert blank.locator(".scroll").evaluate("one => one.scrollHeight <= one.clientHeight + 1"), "nothing is cut off"
+
+
+@pytest.mark.parametrize("path", ["", "live"])
+def test_a_page_that_is_magnified_four_times_is_read_by_scrolling_down_alone(
+    browser: Browser, bundled: Running, path: str
+) -> None:
+    """1,280 by 1,024 pixels at 400 %, as WCAG 1.4.10 asks."""
+    with opened(browser, f"{bundled.url}/{path}", width=PHONE_PX, height=256) as page:
+        page.wait_for_selector("#state:has-text('ready')" if path else "#judge:has-text('fingerprint')")
+        assert too_wide(page) == []
+        covered = page.evaluate(
+            "[...document.querySelectorAll('.bar')].reduce((all, one) => all + one.clientHeight, 0)"
+        )
+        assert covered < 256 / 3, "what stays in place leaves room"

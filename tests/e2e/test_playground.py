@@ -318,6 +318,10 @@ def test_a_warning_about_the_response_is_shown(page: Page) -> None:
 
 
 def test_ctrl_and_enter_scores_from_anywhere(page: Page) -> None:
+    """The second of the ten tasks, in its own steps."""
+    tasks = (ROOT / "docs" / "tutorial" / "ten-tasks.md").read_text(encoding="utf-8")
+    assert "2. Choose an example.\n3. Press Ctrl+Enter.\n" in tasks
+    page.select_option("#examples", index=3)
     page.focus("#response-0")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector(".score")

@@ -202,3 +202,27 @@ def test_a_criterion_without_points_is_not_sent(page: Page) -> None:
     assert points.get_attribute("aria-invalid") is None
     page.click("#go")
     expect(page.locator(".score")).to_be_visible()
+
+
+def test_thousands_of_lines_are_pasted(page: Page) -> None:
+    lines = [f"{n + 1}: Names cause {n}." for n in range(10_000)]
+    page.evaluate(
+        """text => {
+          const field = document.getElementById('response-0'), before = field.value;
+          field.value = text;
+          field.select();
+          document.execCommand('copy');
+          field.value = before;
+        }""",
+        "\n".join(lines),
+    )
+    page.click("#paste")
+    page.keyboard.press("Control+V")
+    page.wait_for_function("document.getElementById('paste-text').value.length > 0")
+    assert page.input_value("#paste-text").split("\n") == lines
+    page.fill("#response-0", "")
+    page.focus("#response-0")
+    page.keyboard.press("Control+V")
+    page.wait_for_function("document.getElementById('response-0').value.length > 0")
+    page.click("#go")
+    page.wait_for_selector(".score")

@@ -109,6 +109,21 @@ def test_a_page_of_a_proxy_in_place_of_an_answer_is_said_to_be_none(scripted: Sc
     assert "The service responded with status 502 and gave no reason." in page.inner_text(".refusal")
 
 
+def test_a_key_that_expires_is_asked_for_and_nothing_is_lost(scripted: ScriptedPage) -> None:
+    page = scripted.open()
+    page.wait_for_selector(READY)
+    page.fill("#response-0", "Mine.")
+    scripted.needs_key = True
+    score(page)
+    page.wait_for_selector(".refusal:has-text('give a key')")
+    assert page.evaluate("document.activeElement.id") == "key"
+    page.keyboard.type(KEY)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".score")
+    page.wait_for_selector(READY)
+    assert page.input_value("#response-0") == "Mine." and page.is_hidden("#away")
+
+
 def test_a_service_that_is_away_is_waited_for(scripted: ScriptedPage) -> None:
     page = scripted.page
     page.route(f"{URL}v1/judge", lambda route: route.abort())
@@ -118,6 +133,36 @@ def test_a_service_that_is_away_is_waited_for(scripted: ScriptedPage) -> None:
     page.unroute(f"{URL}v1/judge")
     page.wait_for_selector(READY)
     assert page.is_hidden("#away")
+
+
+def test_another_judge_that_came_in_the_place_of_the_first_is_named(scripted: ScriptedPage) -> None:
+    """As after a restart of the service with other weights."""
+    page = scripted.open()
+    page.wait_for_selector(READY)
+    scripted.judge = {**scripted.judge, "fingerprint": "g", "judges": [{"fingerprint": "g", "trust": "unproven"}]}
+    score(page)
+    page.wait_for_selector("#judge:has-text('fingerprint g')")
+    assert page.is_visible("#unproven")
+
+
+def test_a_service_that_is_away_is_asked_by_one_loop(scripted: ScriptedPage) -> None:
+    """Each press of the button began another one, and all of them asked until it was back."""
+    page = scripted.page
+    page.clock.install()
+    page.route(f"{URL}v1/*", lambda route: route.abort())
+    scripted.open()
+    for _ in range(5):
+        score(page)
+        page.wait_for_selector(".refusal")
+    page.unroute(f"{URL}v1/*")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(URL)))
+    page.clock.run_for(60_000)
+    page.wait_for_selector(READY)
+    page.clock.run_for(60_000)
+    with page.expect_request(f"{URL}v1/last"):
+        page.evaluate("() => { void fetch('v1/last').catch(() => {}) }")
+    assert asked.count("v1/judge") == 1
 
 
 def test_a_judge_that_loads_is_waited_for(scripted: ScriptedPage) -> None:
@@ -148,10 +193,18 @@ def test_progress_is_shown_and_stop_stops(scripted: ScriptedPage) -> None:
     assert page.locator("#go").is_disabled()
     page.click("#stop")
     page.wait_for_selector("#answer:has-text('Stopped.')")
-    page.click("#go")
+    page.focus("#response-1")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#stop:visible")
+    page.keyboard.press("Control+Enter")
     page.keyboard.press("Escape")
     page.wait_for_selector("#go:enabled")
-    assert len(scripted.asked) == 2
+    assert len(scripted.asked) == 2, "pressed twice, it is asked once"
+    scripted.hold = False
+    page.focus("#go")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#spoken:has-text('Reward 1.000. 100 % of the points judged.')", state="attached")
+    assert page.evaluate("document.activeElement.id") == "go", "a button that was disabled keeps the focus"
 
 
 def test_nothing_empty_is_sent(scripted: ScriptedPage) -> None:

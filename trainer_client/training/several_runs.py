@@ -87,7 +87,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _read(name: str, folder: Path) -> Run:
     report.check_run(folder)
-    config = run_config.read(folder / "run.yaml")
+    config = run_config.recorded(folder)
     logs = read_logs(folder / "metrics.jsonl", config.updates)
     judges = [f"{one['model']} {one['fingerprint']}" for one in run_dir.judges(folder)]
     return Run(name, logs, dict(run_dir.flat(config.model_dump(mode="json"))), judges)

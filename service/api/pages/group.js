@@ -23,7 +23,7 @@ export function groupOf(results, rubric, chosen, choose) {
       el("thead", {}, el("tr", {}, el("th", { scope: "col", text: "Criterion" }), ...results.map((_, index) => el("th", { scope: "col" }, el("button", { type: "button", "aria-pressed": String(index === chosen), text: letter(index), "aria-label": `Show why response ${letter(index)} got its score`, onclick: () => choose(index) }))))),
       el("tbody", {}, ...(results[0].rating !== undefined && results[0].rating !== null ? [] : rubric.map((row, at) => verdictRow(row, results.map(result => result.criteria[at]))))),
       el("tfoot", {}, numbers("Reward", scores.map(score => (score === null ? "none" : fixed(score)))), numbers("Advantage", each.map(one => (one === null ? "none" : signedFixed(one, 2))))))),
-    el("p", { class: "hint", text: "Press a letter to see why that response got its reward. Advantage: (reward − mean) / (standard deviation + 0.0001), as TRL computes GRPO's. Shaded rows are those in which verdicts differ." }));
+    el("p", { class: "hint", text: "Press a letter to see why that response got its reward. Advantage: (reward − mean) / (standard deviation + 0.0001), as TRL computes GRPO's. Where verdicts differ, a row is shaded and begins with ≠." }));
 }
 
 const numbers = (name, texts) => el("tr", {}, el("th", { scope: "row", text: name }), ...texts.map(text => el("td", { class: "n", text })));

@@ -1,6 +1,6 @@
 // The live view: draws what the service's metrics say, once a second.
 import { $, el, svg } from "shared/dom.js";
-import { fixed, number, plural } from "shared/writing.js";
+import { fixed, number, plural, whole } from "shared/writing.js";
 import { wait } from "./fields.js";
 import { partsOf } from "./streaming.js";
 
@@ -43,14 +43,19 @@ function sparkline(values, about) {
     ...pieces.filter(points => points.length > 1).flatMap(points => [svg("polygon", { points: `${points[0][0].toFixed(1)},35 ${text(points)} ${points.at(-1)[0].toFixed(1)},35` }), svg("polyline", { points: text(points), "vector-effect": "non-scaling-stroke" })]));
 }
 
-const compact = value => (value === null || value === undefined ? "–" : value >= 10000 ? `${number(value / 1000, value >= 1e5 ? 0 : 1)} k` : number(value, value >= 100 ? 0 : value >= 10 ? 1 : 2));
+// At most four digits, so that a tile and a column stay narrow.
+function compact(value) {
+  if (value === null || value === undefined) return "–";
+  const [size, unit] = [[1e9, " G"], [1e6, " M"], [1e4, " k"]].find(([from]) => value >= from) ?? [1, ""], shown = value / (size === 1e4 ? 1000 : size);
+  return (shown >= 1000 ? whole(shown) : number(shown, shown >= 100 ? 0 : shown >= 10 ? 1 : 2)) + unit;
+}
 
 function tile(name, value, unit, values, { kind = "", more = "" } = {}) {
   return el("section", { class: `card tile ${kind}`, "aria-label": name }, el("span", { text: name }), el("b", {}, value, unit && el("small", { text: ` ${unit}` })), el("span", { text: more || "\u00a0" }), values && sparkline(values, name));
 }
 
-function share(part, whole) {
-  return whole > 0 ? `${number((100 * part) / whole, 1)} %` : "–";
+function share(part, all) {
+  return all > 0 ? `${number((100 * part) / all, 1)} %` : "–";
 }
 
 function tiles(now) {
@@ -61,12 +66,12 @@ function tiles(now) {
   const last = history.length - 1;
   return [
     tile("Waiting in the queue", compact(queued), "tokens", waiting(), { more: limit ? `of at most ${compact(limit)}` : "", kind: limit && queued > 0.8 * limit ? "care" : "" }),
-    tile("Judge", compact(rate(last, "rubricd_prompt_tokens_total", { source: "computed" })), "tokens/s", line("rubricd_prompt_tokens_total", { source: "computed" }), { more: `${compact(one(now, "rubricd_in_flight_tokens"))} tokens at the engine now` }),
+    tile("Throughput", compact(rate(last, "rubricd_prompt_tokens_total", { source: "computed" })), "tokens/s", line("rubricd_prompt_tokens_total", { source: "computed" }), { more: `${compact(one(now, "rubricd_in_flight_tokens"))} tokens at the engine now` }),
     tile("Verdicts", compact(rate(last, "rubricd_judgements_total")), "a second", line("rubricd_judgements_total"), { more: `${compact(sum(now, "rubricd_judgements_total"))} since the start` }),
     tile("Responses", compact(rate(last, "rubricd_items_total")), "a second", line("rubricd_items_total"), { more: `${compact(sum(now, "rubricd_items_total"))} since the start` }),
     tile("From a cache", share(hits, hits + misses), "", line("rubricd_cache_hits_total"), { more: hits + misses ? `in the last minute, ${compact(one(now, "rubricd_cache_entries"))} kept` : "nothing asked in the last minute" }),
     tile("Refused", compact(refused), "in the last minute", line("rubricd_refusals_total"), { kind: refused ? "care" : "" }),
-    tile("Drift of the canaries", drift === null ? "–" : number(drift, 4), "", history.map(reading => most(reading, "rubricd_canary_drift")), { more: "largest change of P(met)", kind: drift > 0.05 ? "alarm" : "" }),
+    tile("Drift of the canaries", drift === null ? "–" : number(drift, 4), "", history.map(reading => most(reading, "rubricd_canary_drift")), { more: drift === null ? "no canary was asked yet" : "largest change of P(met)", kind: drift > 0.05 ? "alarm" : "" }),
     tile("Engine", batches ? `${compact((1000 * lately("rubricd_batch_seconds_sum")) / batches)} ms` : "idle", batches ? "a batch" : "", line("rubricd_batch_seconds_count"), { more: `${plural(restarts, "restart")}, ${plural(failed, "failed batch", "failed batches")}`, kind: restarts || failed ? "alarm" : "" }),
   ];
 }
@@ -107,14 +112,18 @@ function cards(now) {
 
 function draw() {
   const now = history.at(-1), judges = of(now, "rubricd_judge_info").map(([labels]) => labels);
-  $("state").textContent = now.state;
-  $("state").className = `badge ${now.state === "ready" ? "good" : now.state === "failed" ? "bad" : "wait"}`;
+  showState(now.state, now.state === "ready" ? "good" : now.state === "failed" ? "bad" : "wait");
   $("who").textContent = judges.map(judge => `judge ${judge.judge || judge.model} · engine ${judge.engine} · fingerprint ${judge.fingerprint}`).join(", ");
   say(now.why ? `It judges nothing now: ${now.why}.` : "");
   $("tiles").replaceChildren(...tiles(now));
   $("cards").replaceChildren(...cards(now));
   const redis = one(now, "rubricd_redis_up");
   $("about").textContent = `Of this one process (number ${now.process} on ${now.host}), since this page reached it. Where several serve one address, these are the numbers of one of them; Prometheus adds them up. ${plural(one(now, "rubricd_open_connections") ?? 0, "open connection")}.${redis === null ? "" : redis ? " Redis is up." : " Redis is down."}`;
+}
+
+function showState(text, kind) {
+  $("state").textContent = text;
+  $("state").className = `badge ${kind}`;
 }
 
 function say(text, kind = "") {
@@ -138,7 +147,7 @@ function take(event) {
 // Returns the seconds to wait before asking again; null where a person must act first.
 async function listen() {
   const answer = await fetch("v1/live", { headers: key ? { Authorization: `Bearer ${key}` } : {}, cache: "no-store" });
-  if (answer.status === 401) { $("key-form").hidden = false; say("This needs the key of the metrics."); return null; }
+  if (answer.status === 401) { $("key-form").hidden = false; say("This needs the key of the metrics. What stands below is no longer up to date."); showState("wants a key", "wait"); return null; }
   if (!answer.ok) { say((await answer.json().catch(() => null))?.detail ?? `The service responded with status ${answer.status}.`, "error"); return Number(answer.headers.get("Retry-After")) || 5; }
   $("key-form").hidden = true;
   for await (const event of partsOf(answer, "\n\n")) take(event);
@@ -149,9 +158,8 @@ async function follow() {
   for (let pause = 0; pause !== null;) {
     pause = await listen().catch(() => 2);
     if (pause === null) return;
-    if ($("said").hidden) say("The service does not answer. This page asks again by itself.", "error");
-    $("state").textContent = "away";
-    $("state").className = "badge bad";
+    if ($("said").hidden) say("The service does not answer. This page asks again by itself; what stands below is no longer up to date.", "error");
+    showState("away", "bad");
     await wait(1000 * pause);
   }
 }

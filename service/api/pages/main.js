@@ -1,6 +1,6 @@
 // The playground: joins what is written, the service and what is shown.
 import { $, el } from "shared/dom.js";
-import { whole } from "shared/writing.js";
+import { fixed, whole } from "shared/writing.js";
 import { later, wait } from "./fields.js";
 import { drawConversation, drawResponses, letter } from "./editor.js";
 import { EMPTY, EXAMPLES } from "./examples.js";
@@ -15,7 +15,7 @@ import { snippets } from "./snippets.js";
 import { keepBefore, keptBefore, load, plainState, remember, remembered, save, saved, state } from "./state.js";
 
 const LONG_LINK = 8000, MOST_OF_LINK = 1_000_000; // Firefox opens no longer one
-let info = null, running = null, shown = null;
+let info = null, running = null, shown = null, asking = null;
 const others = new Map();
 
 // What is known of a deployment's judge; it is asked for the first time that it is chosen.
@@ -105,7 +105,8 @@ function noJudge(error) {
   $("away").hidden = false;
 }
 
-const follow = () => followJudge(showJudge, noJudge);
+// One loop asks for the judge, however often it was wanted; a new key is tried at once.
+const follow = () => { asking?.abort(); asking = new AbortController(); return followJudge(showJudge, noJudge, asking.signal); };
 
 // Scoring.
 
@@ -125,8 +126,10 @@ async function run() {
     const answers = await Promise.all(asked.map(one => score(one.body, { signal: running.signal, arrived: () => progress(++there, of, performance.now() - started) })));
     shown = { asked, answers, chosen: 0, ms: performance.now() - started };
     show();
+    const knows = info?.judges?.map(one => one.fingerprint);
+    if (knows && !state.options.judge && !knows.includes(answers[0].judge.fingerprint)) follow(); // another judge came in its place
   } catch (error) {
-    if (error.name === "AbortError") $("answer").replaceChildren(el("p", { class: "soft", text: "Stopped. The service was told, and judges this no further." }));
+    if (error.name === "AbortError") $("answer").replaceChildren(el("p", { class: "soft", role: "status", text: "Stopped. The service was told, and judges this no further." }));
     else { running.abort(); refuse(error); }
   } finally {
     clearInterval(tick);
@@ -148,8 +151,12 @@ function whatIsMissing() {
   return pointless ? `Criterion ${state.rubric.indexOf(pointless) + 1} has no points: write a number beside it.` : null;
 }
 
+let began = null;
+
 function busy(is) {
+  if (is) began = document.activeElement; // a button that is disabled loses the focus
   $("go").disabled = is;
+  if (!is && document.activeElement === document.body) began?.focus({ preventScroll: true });
   $("stop").hidden = $("progress").hidden = !is;
   $("answer").toggleAttribute("aria-busy", is);
 }
@@ -165,6 +172,7 @@ async function refuse(error) {
   const again = el("button", { type: "button", text: "Try again", onclick: run });
   const notice = el("div", { class: "notice error refusal", role: "alert" }, el("p", { text: error.message }),
     error.places?.length > 0 && el("ul", {}, ...error.places.map(place => el("li", { text: wrongAt(place) }))), error.kind && el("p", { class: "row" }, again));
+  $("spoken").textContent = "";
   $("answer").replaceChildren(notice);
   if (error.kind === "key") $("key").focus();
   if (error.kind === "away" || error.kind === "loading") follow();
@@ -181,6 +189,7 @@ function show() {
   const { asked, answers, chosen, ms } = shown, [answer] = answers, [way] = asked;
   const result = answer.results[chosen], several = answer.results.length > 1;
   const rated = ["implicit", "likert"].includes(answer.judge.mode);
+  $("spoken").textContent = [several && `Response ${letter(chosen)}.`, result.score === null ? "No score." : `Reward ${fixed(result.score)}.`, `${Math.round(100 * result.coverage)} % of the points judged.`].filter(Boolean).join(" ");
   const choose = index => { shown.chosen = index; show(); $("why-title").focus(); };
   $("answer").replaceChildren(...[
     several && groupOf(answer.results, rated ? [] : way.rubric, chosen, choose),

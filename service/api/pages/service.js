@@ -64,15 +64,17 @@ export function withAddedLayouts(info) {
   return info;
 }
 
-// Calls `show` with the judge, and with a refusal as long as there is none.
-export async function followJudge(show, failed) {
-  for (;;) {
+// Calls `show` with the judge, and `failed` with a refusal as long as there is none, until the signal ends it.
+export async function followJudge(show, failed, signal) {
+  while (!signal.aborted) {
     try {
-      return show(withAddedLayouts(await askJson("v1/judge")));
+      return show(withAddedLayouts(await askJson("v1/judge", { signal })));
     } catch (error) {
+      if (signal.aborted) return null;
       failed(error);
       if (!["away", "loading", "full"].includes(error.kind)) return null;
       await wait(1000 * Math.min(error.waits ?? 2, 30));
     }
   }
+  return null;
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 from trainer_client.errors import DataError
 from trainer_client.pages import charts
-from trainer_client.pages.document import document, folded, row, section, table, tile
+from trainer_client.pages.document import document, folded, number, row, section, table, tile
 from trainer_client.rollouts import opened, run_tables
 from trainer_client.training.report.charts import BY_WHOLE_RUBRIC, CHARTS, Logs, drawn, has, last_tenth, read_logs
 from trainer_client.training.report.cost import Prices, cost, money
@@ -45,7 +45,7 @@ def check_run(folder: Path) -> None:
 def page(folder: Path, health: Health | None = None, prices: Prices = (None, None)) -> str:
     """The whole page as HTML. `health` is that of the rewards, where judges were asked about them; `prices` are those
     of the judge's tokens."""
-    run, rollouts = run_config.read(folder / "run.yaml"), _Rollouts.of(folder)
+    run, rollouts = run_config.recorded(folder), _Rollouts.of(folder)
     logs = read_logs(folder / "metrics.jsonl", run.updates)
     judges = run_dir.judges(folder)
     named = ", then ".join(f"{one['model']} {one['fingerprint']}" for one in judges) or "no judge yet"
@@ -93,21 +93,21 @@ def _signs(folder: Path) -> dict[str, int]:
 def _tiles(logs: Logs, rollouts: "_Rollouts", prices: Prices) -> Iterable[str]:
     last = max((log["step"] for log in logs), default=0)
     yield tile(f"{last:g}", "batches of rollouts")
-    for metric, name in (
-        ("reward/bare", "reward, bare prompt, last tenth"),
-        ("eval_reward", "held-out reward, last tenth"),
-        ("judge/met_share", "criteria met, last tenth"),
-        ("completions/clipped_ratio", "of the answers cut off, last tenth"),
+    for metric, name, is_share in (
+        ("reward/bare", "reward, bare prompt, last tenth", False),
+        ("eval_reward", "held-out reward, last tenth", False),
+        ("judge/met_share", "of the criteria met, last tenth", True),
+        ("completions/clipped_ratio", "of the answers cut off, last tenth", True),
     ):
         value = last_tenth(logs, metric)
         if value is not None:
-            yield tile(f"{value:.3f}", name)
+            yield tile(f"{number(100 * value, 1)} %" if is_share else number(value), name)
     spent = money(logs, prices)
     if spent is not None:
         yield tile(f"{spent:,.2f}", "money for the judge's tokens")
     if rollouts.statuses:
         missing = rollouts.statuses.total() - rollouts.statuses["ok"]
-        yield tile(f"{missing} of {rollouts.statuses.total()}", "rollouts not judged")
+        yield tile(f"{missing:,} of {rollouts.statuses.total():,}", "rollouts not judged")
 
 
 class _Rollouts:
@@ -139,7 +139,7 @@ class _Rollouts:
         if not failed:
             return section("Why not judged", "Every rollout was judged.", "")
         rows = [
-            row(((status, "name"), (str(count), "n"), (f"{count / self.statuses.total():.2%}", "n")))
+            row(((status, "name"), (str(count), "n"), (f"{count / self.statuses.total():.2%}".replace("%", " %"), "n")))
             for status, count in failed.most_common()
         ]
         about = "Rollouts that have no reward; they were left out of the baseline and had no advantage."
@@ -151,18 +151,20 @@ class _Rollouts:
         some = judged if len(judged) <= 4 else [*judged[:2], *judged[-2:]]
         if not some:
             return ""
+        revealed = any(one.get("revealed_share") is not None for one in some)
         rows = [
             row(
                 (
-                    (f"{one['score']:.3f}", "n"),
-                    (f"{one.get('revealed_share') or 0.0:.2f}", "n"),
+                    (number(one["score"]), "n"),
+                    *([(number(one.get("revealed_share"), 2), "n")] if revealed else []),
                     (_last_text(one["prompt"]), "text"),
                     (_last_text(one["completion"]), "text"),
                 )
             )
             for one in some
         ]
-        head = ("score", "n"), ("revealed", "n"), "Prompt", "Answer"
+        more = [("revealed", "n")] if revealed else []
+        head: list[str | tuple[str, str]] = [("score", "n"), *more, "Prompt", "Answer"]
         return section("Answers", "The best and the worst of the last batch.", table(head, rows))
 
 

@@ -211,6 +211,16 @@ _MISTAKES = Mistakes(RunConfig, _SECTIONS, _ELSEWHERE)
 def read(path: Path, *, changes: Iterable[str] = (), out: Path | None = None) -> RunConfig:
     """Reads a file. `changes` are `key.path=value` and replace the file's values, `out` its folder. Raises
     RunConfigError."""
+    return _read(path, changes, out, policy_needed=True)
+
+
+def recorded(folder: Path) -> RunConfig:
+    """Reads the config in a run's folder, which may lie on another machine than its policy by now. Raises
+    RunConfigError."""
+    return _read(folder / "run.yaml", (), None, policy_needed=False)
+
+
+def _read(path: Path, changes: Iterable[str], out: Path | None, *, policy_needed: bool) -> RunConfig:
     document = yaml_fields.loaded(path)
     for change in changes:
         yaml_fields.change(document, change)
@@ -225,7 +235,7 @@ def read(path: Path, *, changes: Iterable[str] = (), out: Path | None = None) ->
         raise RunConfigError(f"{path}: {error}") from None
     folder = path.absolute().parent
     own = {"rewards": _found(run.rewards, folder), "evolving": _with_proposer(run.evolving, folder)}
-    return run.model_copy(update={**_paths(run, folder), **own})
+    return run.model_copy(update={**_paths(run, folder, policy_needed), **own})
 
 
 def written(run: RunConfig) -> str:
@@ -263,10 +273,10 @@ def _with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def _paths(run: RunConfig, folder: Path) -> dict[str, Any]:
+def _paths(run: RunConfig, folder: Path, policy_needed: bool) -> dict[str, Any]:
     """The paths, taken as relative to the file's folder. A policy that is no folder there is a hub name."""
     policy = folder / run.policy
-    if not policy.is_dir() and (run.policy.startswith((".", "/", "~")) or run.policy.count("/") > 1):
+    if policy_needed and not policy.is_dir() and (run.policy.startswith((".", "/", "~")) or run.policy.count("/") > 1):
         raise RunConfigError(f"`policy`: no folder {policy}")
     return {
         "policy": str(policy.resolve()) if policy.is_dir() else run.policy,

@@ -16,6 +16,7 @@ function draw(again, focus) {
     $(`tab-${tab}`).tabIndex = tab === state.tab ? 0 : -1;
     $(tab).hidden = tab !== state.tab;
   }
+  $(`tab-${state.tab}`).scrollIntoView({ block: "nearest", inline: "nearest" });
   drawFilters();
   ({ overview: drawOverview, responses: () => responses.show(view.chosen.rows), criteria: drawCriteria, tags: drawTags, compare: drawComparison })[state.tab](again);
   drawDetail(focus);

@@ -39,10 +39,10 @@ const columns = [
   many && { name: "File", width: "7rem", kind: "soft", least: 900, text: i => data.files[data.file[i]], sort: i => data.file[i] },
   anyNumber(data.step) && { name: "Step", width: "4rem", kind: "n", least: 640, text: i => data.step[i] === data.step[i] ? String(data.step[i]) : "", sort: i => data.step[i] },
   { name: "Answer", width: "minmax(0, 1fr)", kind: "text", node: textCell },
-  { name: "Verdicts", width: "minmax(5rem, 9rem)", least: 460, node: verdictDots, about: "Green: for the score. Red: against it. Grey: no verdict." },
-  anyNumber(data.coverage) && { name: "Coverage", width: "5rem", kind: "n", least: 720, text: i => percent(data.coverage[i]), sort: i => data.coverage[i] },
-  anyNumber(data.less) && { name: "To mean", width: "5.2rem", kind: "n", least: 560, text: i => signedFixed(data.less[i]), sort: i => data.less[i], about: "Score less the mean of its group." },
-  anyNumber(data.advantage) && { name: "Advantage", width: "5.5rem", kind: "n", least: 640, text: i => signedFixed(data.advantage[i]), sort: i => data.advantage[i] },
+  { name: "Verdicts", width: "minmax(5rem, 9rem)", least: 460, node: verdictDots, about: "Full and green: for the score. Hollow and red: against it. A dash: no verdict." },
+  anyNumber(data.coverage) && { name: "Coverage", width: "6rem", kind: "n", least: 720, text: i => percent(data.coverage[i]), sort: i => data.coverage[i] },
+  anyNumber(data.less) && { name: "From mean", width: "6rem", kind: "n", least: 560, text: i => signedFixed(data.less[i]), sort: i => data.less[i], about: "Score less the mean of its group." },
+  anyNumber(data.advantage) && { name: "Advantage", width: "6.4rem", kind: "n", least: 640, text: i => signedFixed(data.advantage[i]), sort: i => data.advantage[i] },
 ].filter(Boolean);
 export const responses = grid("Responses", columns, (i, how) => change({ row: i }, how === "enter"), { id: "r", sort: state.sort, sorted: sort => change({ sort }) });
 
@@ -52,9 +52,9 @@ const rateColumns = (of, name, title) => [
   { name: "Met", width: "4.5rem", kind: "n", node: k => el("b", { text: percent(of()[k].value) || "none" }), sort: k => of()[k].value },
   { name: "95 %", width: "7rem", least: 640, node: k => el("span", { title: interval(of()[k]) }, ribbon(of()[k], title(k))) },
   ...name,
-  { name: "Verdicts", width: "4.6rem", kind: "n", text: k => whole(of()[k].n), sort: k => of()[k].n },
-  { name: "Missing", width: "4.6rem", kind: "n", least: 640, text: k => of()[k].missing ? whole(of()[k].missing) : "", sort: k => of()[k].missing },
-  { name: "Informative", width: "6rem", kind: "n", least: 640, text: k => percent(of()[k].informative), sort: k => of()[k].informative, about: "Share of the groups in which some answers meet it and some do not." },
+  { name: "Verdicts", width: "5.6rem", kind: "n", least: 420, text: k => whole(of()[k].n), sort: k => of()[k].n },
+  { name: "Missing", width: "5.4rem", kind: "n", least: 640, text: k => of()[k].missing ? whole(of()[k].missing) : "", sort: k => of()[k].missing },
+  { name: "Informative", width: "7rem", kind: "n", least: 640, text: k => percent(of()[k].informative), sort: k => of()[k].informative, about: "Share of the groups in which some answers meet it and some do not." },
 ];
 // How often each level of a criterion was taken, in the order of its levels.
 const graded = data.said.level.some(text => text >= 0);
@@ -86,7 +86,7 @@ export const pairs = grid("Responses in both files", [
   { name: "After", width: "4.8rem", kind: "n", node: k => scoreCell(pairOf(k)[1]), sort: k => data.score[pairOf(k)[1]] },
   { name: "Flips", width: "4rem", kind: "n", text: k => view.comparison.flips[k] ? String(view.comparison.flips[k]) : "", sort: k => view.comparison.flips[k] },
   { name: "Rank", width: "4.6rem", kind: "n", least: 560, text: k => moved(view.comparison.rankBefore[k], view.comparison.rankAfter[k]), sort: k => Math.abs(view.comparison.rankAfter[k] - view.comparison.rankBefore[k]) },
-  { name: "To mean", width: "9rem", kind: "n", least: 760, text: k => view.comparison.lessBefore[k] === view.comparison.lessBefore[k] ? `${signedFixed(view.comparison.lessBefore[k])} \u2192 ${signedFixed(view.comparison.lessAfter[k])}` : "", sort: k => view.comparison.lessAfter[k] - view.comparison.lessBefore[k] },
+  { name: "From mean", width: "9rem", kind: "n", least: 760, text: k => view.comparison.lessBefore[k] === view.comparison.lessBefore[k] ? `${signedFixed(view.comparison.lessBefore[k])} \u2192 ${signedFixed(view.comparison.lessAfter[k])}` : "", sort: k => view.comparison.lessAfter[k] - view.comparison.lessBefore[k] },
   { name: "Answer", width: "minmax(0, 1fr)", kind: "text", node: k => textCell(pairOf(k)[1]) },
 ], (k, how) => change({ row: pairOf(k)[1] }, how === "enter"), { id: "p", sort: "-Flips" });
 export const flips = grid("Criteria that flipped", [

@@ -95,11 +95,11 @@ def test_the_page_says_what_the_folder_holds(out: Path) -> None:
         ("50", "batches of rollouts"),
         ("0.480", "reward, bare prompt, last tenth"),
         ("0.250", "held-out reward, last tenth"),
-        ("0.125", "of the answers cut off, last tenth"),
+        ("12.5 %", "of the answers cut off, last tenth"),
         ("4 of 12", "rollouts not judged"),
     ]
     why = _text(page, "Why not judged")
-    assert "overloaded 2 16.67%" in why and "timeout and abstained 2 16.67%" in why and " ok " not in why
+    assert "overloaded 2 16.67 %" in why and "timeout and abstained 2 16.67 %" in why and " ok " not in why
     criteria = _text(page, "Criteria")
     assert criteria.index("tea 0.11 0.91 +0.80") < criteria.index("&lt;b&gt;boxes 0.50 0.50 0.00")
     answers = _text(page, "Answers")
@@ -114,6 +114,32 @@ def test_a_page_needs_nothing_else_and_runs_its_own_script(out: Path) -> None:
     assert script is not None and page.count("<script>") == 1
     assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest(script[1])}'" in page
     assert report.page(out) == page, "the same folder gives the same page"
+
+
+def test_a_run_is_reported_where_its_policy_is_not(tmp_path: Path) -> None:
+    """As after it was copied from a cluster: its report reads the folder, and loads nothing."""
+    folders = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        folders.append(_folder(tmp_path / name, [_log(1)], ["ok"]))
+    for folder in folders:
+        written = folder / "run.yaml"
+        told = re.sub(r"(?m)^policy: .*", "policy: /no/such/policy", written.read_text())
+        assert "/no/such/policy" in told
+        written.write_text(told)
+    assert "policy, group 4" in report.page(folders[0])
+    assert main(["report", *map(str, folders), "--out", str(tmp_path / "both.html")]) == 0
+    with pytest.raises(RunConfigError, match="`policy`: no folder"):
+        run_config.read(folders[0] / "run.yaml")
+
+
+def test_what_a_rollout_saw_is_not_said_where_nothing_says_it(tmp_path: Path) -> None:
+    out = _folder(tmp_path, [_log(1)], ["ok"])
+    assert " revealed " in _text(report.page(out), "Answers")
+    (table,) = (out / "completions").iterdir()
+    pq.write_table(pq.read_table(table).drop_columns("revealed_share"), table)
+    answers = _text(report.page(out), "Answers")
+    assert "revealed" not in answers and " 0.00 " not in answers
 
 
 def test_a_run_that_has_only_begun_has_a_page(tmp_path: Path) -> None:
