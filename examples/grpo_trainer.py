@@ -32,4 +32,5 @@ judge = reward_function(url)
 trainer = GRPOTrainer(policy, reward_funcs=judge, args=config, train_dataset=Dataset.from_list(rows))
 trainer.train()
 for step in trainer.state.log_history:
-    print(json.dumps({key: value for key, value in step.items() if key.startswith(("rewards/", "judge/"))}))
+    if told := {key: value for key, value in step.items() if key.startswith(("rewards/", "judge/"))}:
+        print(json.dumps(told))
