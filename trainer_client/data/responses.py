@@ -41,6 +41,9 @@ def fields(value: Any, column: str) -> dict[str, Any]:
         several = [_one(inner) for inner in value]
         if None not in several:
             return {"responses": several}
+        if any(one is not None for one in several):
+            wrong = several.index(None)
+            raise RowError(f"`{column}[{wrong}]` is {shown(value[wrong])}; write a text, or a list of turns")
     raise RowError(f"`{column}` is {shown(value)}; write {_WANTED}")
 
 

@@ -178,6 +178,12 @@ def test_a_text_that_speaks_of_pitfalls_is_none(tmp_path: Path, text: str) -> No
     assert item.rubric is not None and [one.worth for one in item.rubric.criteria] == [-1, 2]
 
 
+@pytest.mark.parametrize(("other", "said"), [(None, "`responses[1]` is null"), (7, "`responses[1]` is 7")])
+def test_one_of_several_responses_that_is_none_is_named(tmp_path: Path, other: Any, said: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"prompt": "Knee?", "responses": ["a", other], "rubric": RUBRIC}))
+    assert f"{said}; write a text, or a list of turns" in refused(tmp_path / "rows.jsonl")
+
+
 def test_lines_of_windows_with_a_mark_and_separators_inside_a_text(tmp_path: Path) -> None:
     row = json.dumps({**ROW, "prompt": "a\u2028b\x85c", "rubric": RUBRIC}, ensure_ascii=False)
     (tmp_path / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + f"{row}\r\n\r\n{row}\r\n".encode())
