@@ -101,6 +101,8 @@ def _of_row(row: Raw, notes: tuple[str, ...], pitfalls: wire.Pitfalls | None) ->
         one = reader.to_score(row, law).item
     except RowError:
         one = reader.for_training(row, law).item.model_copy(update={"response": None})
+    if one.documents:
+        said.append("the row's `documents` are not taken along, and verdicts without them may be others")
     return Pasted(form.name, one, has_prompt=True, notes=(*notes, *said))
 
 

@@ -123,6 +123,13 @@ def test_what_cannot_be_read_is_said_in_a_sentence(text: str, why: str) -> None:
         read(text)
 
 
+def test_what_a_page_has_no_place_for_is_said() -> None:
+    row = {"prompt": "Knee?", "rubric": [{"text": "Says to rest.", "points": 1}], "documents": ["Rest heals."]}
+    assert read(json.dumps(row)).notes == (
+        "the row's `documents` are not taken along, and verdicts without them may be others",
+    )
+
+
 def test_a_caller_may_say_what_pitfalls_mean() -> None:
     text = '[{"description": "Pitfall Criteria: Guesses.", "weight": -1}]'
     rubric = read(text, "met_is_bad").item.rubric
