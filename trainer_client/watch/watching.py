@@ -147,7 +147,14 @@ class Watcher:
     async def _asked(self, judge: Asked, askings: Sequence[Asking]) -> Mapping[str, Answer]:
         self._folder.mkdir(parents=True, exist_ok=True)
         of = len(askings)
-        return await judge.answers(askings, self._folder / "answers.jsonl", lambda done: self._told(done, of))
+        done = 0
+
+        def more(some: int) -> None:
+            nonlocal done
+            done += some
+            self._told(done, of)
+
+        return await judge.answers(askings, self._folder / "answers.jsonl", more)
 
 
 def examined(rollout: Rollout) -> Sequence[Verdicts]:
