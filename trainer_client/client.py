@@ -6,7 +6,7 @@ Guarantees: every response that is passed in gets exactly one outcome, in order:
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -14,9 +14,7 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from trainer_client import wire
-from trainer_client.errors import RubricdClientError
 from trainer_client.http import batches, batching, comparing, validation
-from trainer_client.http.addresses import Address
 from trainer_client.http.arriving import arriving
 from trainer_client.http.background_loop import BackgroundLoop
 from trainer_client.http.batching import BatchScorer, Listener
@@ -43,8 +41,6 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
-
-_READY_S = 5.0
 
 
 class JudgeClient:
@@ -111,6 +107,11 @@ class JudgeClient:
         """What the answers to this client said that they cost, all together; a later value less an earlier one is what
         came between."""
         return self._transport.usage
+
+    def fit(self, limits: wire.Limits) -> None:
+        """Makes requests no larger than a judge with these limits takes."""
+        self.batch_items = min(self.batch_items, limits.max_items)
+        self.batch_bytes = max(1, min(self.batch_bytes, limits.max_body_bytes - batches.ENVELOPE_BYTES))
 
     @classmethod
     def sync(cls, url: str | Sequence[str], **settings: Any) -> "SyncJudgeClient":
@@ -220,15 +221,7 @@ class JudgeClient:
 
     async def ready(self) -> bool:
         """Returns whether the service would judge now, at any of its addresses. Each is asked once."""
-        return any(await asyncio.gather(*map(self._ready_at, self._transport.addresses.all)))
-
-    async def _ready_at(self, address: Address) -> bool:
-        deadline = self._transport.deadline(_READY_S)
-        try:
-            response = await self._transport.send("GET", "/readyz", deadline=deadline, address=address)
-        except RubricdClientError:
-            return False
-        return response.status_code == 200
+        return any(await asyncio.gather(*map(self._transport.is_ready, self._transport.addresses.all)))
 
     def _scorer(
         self, request: wire.ScoreRequest, deadline: float | None, listener: Listener, *, wait_for_judge: bool = False
@@ -287,7 +280,7 @@ class SyncJudgeClient:
         """As `JudgeClient.score`. `on_outcome` is called in the client's thread, and must not call the client."""
         listed = list(items)
         limits: Any = {"deadline_s": deadline_s, "wait_for_judge_s": wait_for_judge_s, "on_outcome": on_outcome}
-        return self._run(lambda: self._client.score(listed, **limits, **options))
+        return self._loop.run(lambda: self._client.score(listed, **limits, **options))
 
     def stream(
         self,
@@ -304,15 +297,15 @@ class SyncJudgeClient:
         self, items: Iterable[wire.PairItem | dict[str, Any]], **limits_and_options: Any
     ) -> list[Compared | Failed]:
         """As `JudgeClient.compare`."""
-        return self._run(lambda: self._client.compare(list(items), **limits_and_options))
+        return self._loop.run(lambda: self._client.compare(list(items), **limits_and_options))
 
     def score_request(self, request: wire.ScoreRequest) -> wire.ScoreResponse:
         """As `JudgeClient.score_request`."""
-        return self._run(lambda: self._client.score_request(request))
+        return self._loop.run(lambda: self._client.score_request(request))
 
     def judge(self, name: str | None = None) -> wire.JudgeInfo:
         """As `JudgeClient.judge`."""
-        return self._run(partial(self._client.judge, name))
+        return self._loop.run(partial(self._client.judge, name))
 
     def lint(
         self,
@@ -322,21 +315,18 @@ class SyncJudgeClient:
         reference: str | None = None,
     ) -> wire.LintResponse:
         """As `JudgeClient.lint`."""
-        return self._run(lambda: self._client.lint(rubric, aggregation=aggregation, reference=reference))
+        return self._loop.run(lambda: self._client.lint(rubric, aggregation=aggregation, reference=reference))
 
     def ready(self) -> bool:
         """As `JudgeClient.ready`."""
-        return self._run(self._client.ready)
-
-    def _run(self, work: Callable[[], Awaitable[_T]]) -> _T:
-        return self._loop.run(work)
+        return self._loop.run(self._client.ready)
 
     def _streamed(
         self, arriving: AsyncGenerator[tuple[int, Outcome], None]
     ) -> Generator[tuple[int, Outcome], None, None]:
         begun: object = None
         try:
-            while (one := self._run(lambda: anext(arriving, None))) is not None:
+            while (one := self._loop.run(lambda: anext(arriving, None))) is not None:
                 begun = self._loop.running
                 yield one
                 if self._loop.running is not begun:

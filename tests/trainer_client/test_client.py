@@ -185,3 +185,15 @@ def test_importing_the_client_is_light_and_quick() -> None:
         done = subprocess.run([sys.executable, "-c", _LIGHT], capture_output=True, text=True, check=True)
         times.append(float(done.stdout))
     assert min(times) < 0.3
+
+
+@pytest.mark.parametrize(("items_taken", "bytes_taken", "fits"), [(4, 9_000, (4, 7_976)), (256, 10, (32, 1))])
+def test_requests_are_made_as_small_as_a_judge_takes_them_and_no_larger_than_asked(
+    items_taken: int, bytes_taken: int, fits: tuple[int, int]
+) -> None:
+    limits = wire.Limits(
+        max_items=items_taken, max_criteria=64, max_body_bytes=bytes_taken, max_model_len=4096, max_queued_tokens=1
+    )
+    client = JudgeClient("http://judge")
+    client.fit(limits)
+    assert (client.batch_items, client.batch_bytes) == fits

@@ -24,7 +24,6 @@ _SHORT_S, _LONG_S = 5.0, 60.0
 """A call has so few questions that a slow judge has answered long before the wait for a request ends: each is half as
 large as one that took long, and twice as large as one that took a short time."""
 _WAIT_S = 1800.0
-_ENVELOPE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +106,8 @@ async def ask_all(
     left = [one for one in listed if store.answer(expected, one.key) is None]
     told(len(listed) - len(left))
     client, limits = judge.client, judge.info.limits
-    client.batch_items = min(client.batch_items, limits.max_items, _IN_A_REQUEST)
-    client.batch_bytes = max(1, min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES))
+    client.fit(limits)
+    client.batch_items = min(client.batch_items, _IN_A_REQUEST)
     size, start = _FEWEST, 0
     while start < len(left):
         some = left[start : start + size]

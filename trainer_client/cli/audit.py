@@ -40,7 +40,6 @@ DESCRIPTION = (
     "format), and on answers without content. Exit code: 0 no check failed, 1 a check failed, 2 wrong use."
 )
 _RATING_MODES = ("implicit", "likert")
-_ENVELOPE_BYTES = 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,8 +129,7 @@ async def _audited(args: argparse.Namespace, chosen: Rows, out: Path) -> Audit:
     token = os.environ.get(args.token_env) or None
     async with JudgeClient(args.url, token=token) as client:
         info = await client.judge(args.judge)
-        client.batch_items = min(client.batch_items, info.limits.max_items)
-        client.batch_bytes = max(1, min(client.batch_bytes, info.limits.max_body_bytes - _ENVELOPE_BYTES))
+        client.fit(info.limits)
         judge = _judge(info, args)
         askings = list(askings_of(checks_in(judge.mode), chosen.rows).values())
         options = {

@@ -56,8 +56,6 @@ DESCRIPTION = "Score every response in a file by a judge service: writes a line 
 RETRIES = RetryPolicy(attempts=8, burst=64.0)
 """What a file needs in a rolling restart of its judges behind a balancer that notices it ten seconds late."""
 _RATING_NORM = wire.ScoreRequest.model_fields["rating_norm"].default
-# Bytes of a request besides its items.
-_ENVELOPE_BYTES = 1024
 
 
 class _Misuse(Exception):
@@ -215,8 +213,7 @@ def _out(args: argparse.Namespace) -> Path:
 async def _scored(args: argparse.Namespace, work: results_file.Work) -> tuple[list[Outcome], ClientUsage]:
     limits = await _limits(args)
     async with _client(args, RETRIES) as client:
-        client.batch_items = min(client.batch_items, limits.max_items)
-        client.batch_bytes = max(1, min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES))
+        client.fit(limits)
         failed = 0
 
         def more() -> str:

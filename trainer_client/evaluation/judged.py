@@ -18,7 +18,6 @@ from trainer_client.evaluation.workers import work_through
 from trainer_client.labels.judging import FINAL, MODES
 from trainer_client.labels.labelled import digest, item_digest
 
-_ENVELOPE_BYTES = 1024
 _WITHOUT_VERDICT = frozenset({"priority", "cache", "deadline_ms", "expect_judge"})
 
 
@@ -76,8 +75,7 @@ async def judge_answers(
     sent = [item.model_copy(update={"id": None, "group": None, "metadata": None}) for item in items]
     salt = digest({name: value for name, value in options.items() if name not in _WITHOUT_VERDICT})
     keys = [digest([item_digest(item), salt]) for item in sent]
-    client.batch_items = min(client.batch_items, limits.max_items)
-    client.batch_bytes = max(1, min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES))
+    client.fit(limits)
     pinned: ScoreOptions = {**options, "expect_judge": judge.fingerprint}
     with JudgedLog(log, judge.fingerprint) as known:
         left = {key: item for key, item in zip(keys, sent, strict=True) if known.find(key) is None}

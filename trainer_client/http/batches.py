@@ -17,6 +17,9 @@ from trainer_client.http.options import ScoreOptions, check_options
 from trainer_client.http.outcomes import Failed
 from trainer_client.http.rubrics import as_sent
 
+ENVELOPE_BYTES = 1024
+"""Bytes of a request besides its items, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

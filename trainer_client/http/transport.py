@@ -40,6 +40,7 @@ Body = Callable[[float | None], str]
 """A request's body, made from the seconds left (None without a deadline) each time it is sent."""
 
 _CONNECT_S = 5.0
+_READY_S = 5.0
 _asked: ContextVar[Address | None] = ContextVar("asked", default=None)
 """The address that the attempt under way in this task was sent to."""
 # After these errors fewer requests are under way.
@@ -159,6 +160,14 @@ class Transport:
         address = address or self._chosen(headers)
         async with self._answering(left_s, address):
             return await http.request(method, address.at(path), content=content, headers=traced(headers or {}))
+
+    async def is_ready(self, address: Address) -> bool:
+        """Whether the service at this address would judge now. It is asked once."""
+        try:
+            response = await self.send("GET", "/readyz", deadline=self.deadline(_READY_S), address=address)
+        except RubricdClientError:
+            return False
+        return response.status_code == 200
 
     async def send_streaming(
         self,

@@ -13,6 +13,7 @@ from typing import get_args
 from trainer_client import wire
 from trainer_client.client import Failed, JudgeClient, Outcome, ScoreOptions
 from trainer_client.errors import BodyTooLarge, InvalidRequest, RubricdClientError
+from trainer_client.http.batches import ENVELOPE_BYTES
 from trainer_client.labels.labelled import Labels, Word, digest, item_digest
 from trainer_client.labels.store import Given, Verdicts, open_verdicts
 
@@ -36,7 +37,6 @@ _UNCOUNTED = frozenset(
     }
 )
 """Options that change no verdict, and the judge's name: its fingerprint says whose verdicts they are."""
-_ENVELOPE_BYTES = 1024
 _REQUEST_ITEMS = 8
 """Responses in one request: few, so that a slow judge has answered it long before the wait for it ends."""
 
@@ -185,7 +185,7 @@ def batches(
     """Indexes of items in requests that the service takes. An item that is too large alone is sent alone."""
     most_items = min(client.batch_items, limits.max_items, _REQUEST_ITEMS)
     most_judgements = limits.max_judgements or limits.max_criteria * most_items
-    most_bytes = min(client.batch_bytes, limits.max_body_bytes - _ENVELOPE_BYTES)
+    most_bytes = min(client.batch_bytes, limits.max_body_bytes - ENVELOPE_BYTES)
     batch: list[int] = []
     judgements = size = 0
     for index in left:

@@ -23,7 +23,6 @@ from trainer_client.watch.probes import Finding, Probe, Probes, findings
 from trainer_client.watch.shadow import Sample
 
 EXAMINER = "examiner"
-_ENVELOPE_BYTES = 1024
 Say = Callable[[str], None]
 
 
@@ -41,8 +40,7 @@ class Asked:
     ) -> Mapping[str, Answer]:
         """Its answers by key. Raises the first error where it answers nothing at all."""
         info = await self.client.judge(self.judge)
-        self.client.batch_items = min(self.client.batch_items, info.limits.max_items)
-        self.client.batch_bytes = max(1, min(self.client.batch_bytes, info.limits.max_body_bytes - _ENVELOPE_BYTES))
+        self.client.fit(info.limits)
         for judge in info.judges:
             if (judge.mode, judge.layout, judge.batch) == (self.mode, self.layout, None):
                 options = {"mode": self.mode, "layout": self.layout, "expect_judge": judge.fingerprint}
