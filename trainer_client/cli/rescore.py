@@ -218,7 +218,7 @@ async def _ask(args: argparse.Namespace, rollouts: Sequence[Rollout], out: Path,
     """Asks the judge what is missing. Raises RubricdClientError where it does not serve what is asked."""
     options: ScoreOptions = {name: getattr(args, name) for name in _ASKED}  # type: ignore[assignment]
     checked = wire.ScoreRequest.model_validate({"items": _ANY, **options})
-    client = JudgeClient(args.url, token=os.environ.get(args.token_env), concurrency=args.concurrency)
+    client = JudgeClient(args.url, token=os.environ.get(args.token_env) or None, concurrency=args.concurrency)
     async with client:
         info = await client.judge(args.judge)
         fits = [one for one in info.judges if (one.mode, one.layout, one.batch) == (checked.mode, checked.layout, None)]

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _client(args: argparse.Namespace) -> JudgeClient:
-    return JudgeClient(args.url, token=os.environ.get(args.token_env))
+    return JudgeClient(args.url, token=os.environ.get(args.token_env) or None)
 
 
 async def _put(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from testkit.scripted_judge import Service, served
 from trainer_client import wire
 from trainer_client.cli import rubrics
 from trainer_client.cli.main import main
@@ -135,3 +136,10 @@ def test_what_a_pitfall_means_is_written_into_the_rubric(tmp_path: Path, capsys:
     assert main(["rubrics", "get", capsys.readouterr().out.strip(), "--folder", str(folder)]) == 0
     criteria = json.loads(capsys.readouterr().out)["criteria"]
     assert [one.get("polarity") for one in criteria] == [None, None, "negative"]
+
+
+def test_an_empty_key_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("RUBRICD_KEY", "")
+    with served(Service()) as url:
+        assert main(["rubrics", "list", "--url", url]) == 1
+    assert "there is no rubric judge at this address" in capsys.readouterr().err
