@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from service import judge_loading
 from service.app import create_app, lifecycle_of
 from service.clock import ManualClock
 from service.engine.build import LoadedJudge
@@ -15,9 +16,11 @@ from service.engine.fake import FakeEngine
 from service.scoring.canary import CANARY_CANDIDATES
 from service.scoring.scorer import Scorer
 from service.settings import Settings
+from testkit.remembered_modes import remembered_modes
 from testkit.tokenizer_families import family
 from testkit.waiting import HUNG_S
 
+vars(judge_loading)["judging_modes"] = remembered_modes
 CANARIES = sum(len(candidate.criteria) for candidate in CANARY_CANDIDATES)
 
 

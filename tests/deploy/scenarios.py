@@ -4,7 +4,7 @@ Guarantees: A load goes on before, during and after a cause.
 """
 
 import asyncio
-import random
+import itertools
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -24,6 +24,7 @@ from testkit.teams_file import auth, team, write
 from tests.deploy.alerting import Job, again_and_again, flood, group, running
 
 WELL = Faults()
+_numbers = itertools.count()
 AGREEING = Faults(seed=8)
 """A judge whose P(met) says more of the labelled canaries than that of WELL."""
 WAITED_S = 62.0
@@ -97,7 +98,7 @@ async def fail(job: Job, served: Served, redis: RedisServer, ledger: Path) -> No
     url = served.host.url
     async with running(
         again_and_again(url, "/v1/score", lambda: {"items": [group()]}, 0.15),
-        again_and_again(url, "/rm?reply=object", lambda: slime | {"response": f"Rest {random.random()}."}, 0.3),
+        again_and_again(url, "/rm?reply=object", lambda: slime | {"response": f"Rest {next(_numbers)}."}, 0.3),
     ):
         await asyncio.sleep(2)
         await asyncio.to_thread(redis.do, "CONFIG", "SET", "maxmemory", "1")

@@ -15,7 +15,7 @@ from tests.service.tenancy.on_redis import idempotency_store
 
 async def test_1000_keys_5_times_with_a_kill(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "_MARK_S", 3.0)
-    keys, wrong = [f"key-{n}" for n in range(1000)], 0
+    keys, wrong, chance = [f"key-{n}" for n in range(1000)], 0, random.Random(6)
     async with idempotency_store(redis_url, ManualClock()) as both:
         for key in keys:
             begun = [both[n % 2].begin("a", key, b"x") for n in range(5)]
@@ -29,7 +29,7 @@ async def test_1000_keys_5_times_with_a_kill(redis_url: str, monkeypatch: pytest
             for key in keys:
                 while True:
                     try:
-                        found = await random.choice(both).begin("a", key, b"x")
+                        found = await chance.choice(both).begin("a", key, b"x")
                         break
                     except StillRunning:
                         await asyncio.sleep(0.05)

@@ -9,13 +9,13 @@ from service.engine.fake import FakeEngine, oracle
 from service.judges.composition import Member
 from service.modes.label_verdict import read_verdict
 from service.modes.modes import ModeResult
-from service.modes.registry import judging_modes
 from service.rubrics.rubric import Candidate, Criterion, Turn
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import Scorer
 from service.settings import ModeSettings, RuleSettings, SchedulingSettings
 from service.verifiers.pool import RulePool
+from testkit.remembered_modes import remembered_modes
 from testkit.tokenizer_families import family
 from testkit.waiting import HUNG_S
 
@@ -30,7 +30,7 @@ async def members(
     found: list[Member] = []
     for n, (engine, scheduler) in enumerate(zip(engines, schedulers, strict=True)):
         scheduler.start()
-        asked = judging_modes(engine.identity, family("qwen"), ModeSettings())
+        asked = remembered_modes(engine.identity, family("qwen"), ModeSettings())
         evaluator = Evaluator(scheduler, MemoryCache[ModeResult](10_000))
         scorer = Scorer(judging_modes=asked, evaluator=evaluator, scheduler=scheduler, rules=rules, clock=clock)
         found.append(Member(f"m{n}", scorer))

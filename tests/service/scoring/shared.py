@@ -11,13 +11,13 @@ from service.clock import ManualClock
 from service.engine.fake import FakeEngine
 from service.errors import QuotaExceeded
 from service.modes.modes import ModeResult
-from service.modes.registry import judging_modes
 from service.modes.served_modes import JudgingModes
 from service.scheduling import Scheduler
 from service.scoring.evaluator import Evaluator
 from service.scoring.scorer import Scorer
 from service.settings import ModeSettings, RuleSettings, SchedulingSettings
 from service.verifiers.pool import RulePool
+from testkit.remembered_modes import remembered_modes
 from testkit.tokenizer_families import family
 from testkit.waiting import HUNG_S
 
@@ -96,7 +96,7 @@ async def replica(
     scheduler.start()
     rules, shared = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=HUNG_S)), pool.member()
     evaluator = Evaluator(scheduler, MemoryCache[ModeResult](10_000), shared)
-    asked = calibrate(judging_modes(engine.identity, family("qwen"), ModeSettings()))
+    asked = calibrate(remembered_modes(engine.identity, family("qwen"), ModeSettings()))
     yield Scorer(judging_modes=asked, evaluator=evaluator, scheduler=scheduler, rules=rules, clock=clock), shared
     await scheduler.drain(0)
     await rules.stop()

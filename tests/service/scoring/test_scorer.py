@@ -14,7 +14,6 @@ from service.errors import Overloaded
 from service.modes.escalation import Escalation
 from service.modes.label_verdict import read_verdict
 from service.modes.modes import ModeResult
-from service.modes.registry import judging_modes
 from service.prompting.renderer import Renderer
 from service.prompting.template import build_skeleton
 from service.prompting.tokenization import ChatTokenizer, Segmenter
@@ -25,6 +24,7 @@ from service.scoring.request import Options
 from service.scoring.scorer import Scorer
 from service.settings import ModeSettings, RuleSettings, SchedulingSettings
 from service.verifiers.pool import RulePool
+from testkit.remembered_modes import remembered_modes
 from testkit.tokenizer_families import family
 from testkit.waiting import HUNG_S
 
@@ -46,7 +46,7 @@ async def scoring(
     scheduler.start()
     rules = RulePool(RuleSettings(rule_workers=1, rule_timeout_s=HUNG_S))
     evaluator = Evaluator(scheduler, MemoryCache[ModeResult](10_000))
-    asked = judging_modes(engine.identity, tokenizer or family("qwen"), mode_settings)
+    asked = remembered_modes(engine.identity, tokenizer or family("qwen"), mode_settings)
     yield Scorer(
         judging_modes=asked,
         evaluator=evaluator,
