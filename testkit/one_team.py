@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from testkit.sandbox import USER, Sandboxed
-from testkit.waiting import HUNG_S
+from testkit.waiting import HUNG_S, START_S
 
 KEYS = tuple("rbd_" + letter * 43 for letter in "ab")
 ITEM = {
@@ -46,7 +46,7 @@ def rotate(folder: Path, key: str) -> None:
 
 
 def until(condition: Callable[[], bool], running: Sandboxed) -> None:
-    end = time.monotonic() + 2 * HUNG_S
+    end = time.monotonic() + START_S
     while not condition():
         assert running.process.poll() is None, "".join(running.lines)
         assert time.monotonic() < end, "".join(running.lines)

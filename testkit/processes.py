@@ -21,10 +21,9 @@ from pathlib import Path
 import psutil
 
 from testkit import guard
-from testkit.waiting import HUNG_S
+from testkit.waiting import HUNG_S, START_S
 
 ROOT = Path(__file__).resolve().parents[1]
-START_S = 600.0
 LOG_LINES = 12
 ENGINES = ("VLLM::", "rubricd-judge")
 """What the processes of engines are called: vLLM's own, and that of engine `local`."""

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,7 +11,7 @@ import pytest
 from miniature.world.cases import evaluation
 from testkit.metrics_page import Page
 from testkit.processes import Running, runs, service
-from testkit.waiting import HUNG_S
+from testkit.waiting import HUNG_S, START_S, wait_until
 from trainer_client.wire import ScoreResponse
 
 
@@ -28,13 +26,6 @@ def chances(answer: ScoreResponse) -> list[float]:
     found = [criterion.p for result in answer.results for criterion in result.criteria]
     assert None not in found
     return [p for p in found if p is not None]
-
-
-def until(condition: Callable[[], bool], seconds: float) -> None:
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds
-        time.sleep(0.02)
 
 
 def test_vllm_in_the_service(bundled: Running) -> None:
@@ -62,15 +53,15 @@ def test_vllm_in_the_service(bundled: Running) -> None:
         below = psutil.Process(running.process.pid).children(recursive=True)
         core = next(child for child in below if "EngineCore" in " ".join(child.cmdline()))
         os.kill(core.pid, signal.SIGKILL)
-        until(lambda: not ready(), 20.0)
+        wait_until(lambda: not ready())
         refused = httpx.post(f"{running.url}/v1/score", json={"items": [evaluation(31, 0).wire]}, timeout=HUNG_S)
         assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
         assert httpx.get(f"{running.url}/healthz", timeout=HUNG_S).status_code == 200
-        until(ready, 240.0)
+        wait_until(ready, START_S)
         again = scored(running.url)
         assert again.judge.fingerprint == first.judge.fingerprint
         assert chances(again) == pytest.approx(truth, abs=1e-3)
         page = Page(httpx.get(f"{running.url}/metrics", timeout=HUNG_S).text)
         assert page("rubricd_engine_restarts_total") == 1
         assert page("vllm:request_success_total") >= len(chances(again))
-    until(lambda: not any(runs(child.pid) for child in below), 10.0)
+    wait_until(lambda: not any(runs(child.pid) for child in below))

@@ -23,10 +23,9 @@ from service.engine.base import Generation, LabelLogprobs, Outcome, Prompt, Samp
 from service.engine.local.engine import LocalEngine
 from service.engine.remote.engine import RemoteEngine
 from service.errors import Cancelled, EngineFailed, TooLong
-from testkit.waiting import HUNG_S
+from testkit.waiting import HUNG_S, START_S
 
 JUDGE = Path(__file__).resolve().parents[4] / "miniature" / "checkpoints" / "judge"
-START_S = 600.0
 VERDICT: dict[str, Any] = {
     "type": "object",
     "properties": {"explanation": {"type": "string", "maxLength": 12}, "criteria_met": {"type": "boolean"}},

@@ -13,6 +13,7 @@ import pytest
 from service.engine.base import LabelLogprobs, Outcome
 from service.engine.vllm.engine import VllmEngine
 from service.errors import EngineFailed
+from testkit.waiting import START_S
 from tests.service.engine.vllm.prompts import (
     LABELS,
     cases,
@@ -60,7 +61,7 @@ async def survives(engine: VllmEngine, victim: int, how: signal.Signals, *, load
         assert engine.down is not None, "who asks meanwhile is refused at once"
         return took_s
 
-    async with asyncio.timeout(240):
+    async with asyncio.timeout(START_S):
         took_s, *_ = await asyncio.gather(harm(), *(ask(random.Random(i)) for i in range(load)))
         while engine.down is not None:
             await asyncio.sleep(0.05)
