@@ -148,8 +148,15 @@ def _read(file: str) -> wire.Rubric:
         raise DataError(f"{file}: {_sentence(error)}") from None
 
 
+_SAID = {
+    "missing": "it is missing; write it",
+    "extra_forbidden": "there is no such field; leave it out",
+    "model_type": "a criterion is an object like {text, points}",
+}
+
+
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))
-    message = first["msg"].removeprefix("Value error, ")
+    message = _SAID.get(first["type"], first["msg"].removeprefix("Value error, "))
     return f"{place}: {message}" if place else message

@@ -96,7 +96,9 @@ def check_file(path: Path) -> CheckedFile:
     with path.open("rb") as file:
         for number, raw in enumerate(file):
             if not raw.endswith(b"\n"):
-                torn = True
+                torn = number > 0 or raw.startswith(_BEGINNING) or _BEGINNING.startswith(raw)
+                if not torn:
+                    problems.append(f"{path}, line 1: it is not the first line of a ledger")
                 break
             raw = raw[:-1]
             if number == 0:
@@ -115,6 +117,10 @@ def check_file(path: Path) -> CheckedFile:
     if not links and not problems and not torn:
         problems.append(f"{path}: it is empty")
     return CheckedFile(path, head, links, problems, torn)
+
+
+_BEGINNING = b'{"ledger":'
+"""Of a ledger's first line, also where its writer was killed while it wrote that."""
 
 
 def _head(raw: bytes) -> Mapping[str, Any]:

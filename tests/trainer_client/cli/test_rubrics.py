@@ -102,7 +102,9 @@ def test_a_folder_does_the_same_without_a_service(
     [
         ("[", "this is not valid JSON"),
         ("[]", "criteria: List should have at least 1 item"),
-        ('[{"text": "a"}]', "criteria.0.points: Field required"),
+        ('[{"text": "a"}]', "criteria.0.points: it is missing; write it"),
+        ("[1]", "criteria.0: a criterion is an object like {text, points}"),
+        ('{"a": 1}', "a: there is no such field; leave it out"),
         ('{"rubric": [{"text": "a", "points": 1, "pionts": 2}]}', "criteria.0.pionts"),
     ],
 )

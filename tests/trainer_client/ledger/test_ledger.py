@@ -119,6 +119,15 @@ def test_a_torn_last_line_is_left_out_and_the_next_process_goes_on_from_the_whol
     assert (report.entries, report.problems, len(report.notes)) == (6, [], 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "problems"), [("[1,2,3]", 1), ('{"prompt": "p"}', 1), ('{"led', 0), ('{"ledger":1,"wri', 0)]
+)
+def test_a_file_of_another_kind_is_no_ledger_with_a_torn_line(tmp_path: Path, text: str, problems: int) -> None:
+    (tmp_path / "ledger-1.jsonl").write_text(text)
+    report = checking.check([tmp_path / "ledger-1.jsonl"])
+    assert (len(report.problems), len(report.notes)) == (problems, 1 - problems)
+
+
 @pytest.mark.parametrize("number", ['"x":1', '"n":null', '"n":"5"', '"n":1.5', '"n":[]'])
 def test_a_file_without_a_number_at_its_end_is_followed_by_none(tmp_path: Path, number: str) -> None:
     (tmp_path / "ledger-20200101T000000-aaaaaaaa-00001.jsonl").write_text(f'{{{number},"chain":"{"0" * 32}"}}\n')
