@@ -191,6 +191,8 @@ def asked_in(request: wire.ScoreRequest) -> str:
 def _check_result(request: wire.ScoreRequest, item: wire.Item, id: str, result: wire.Result, place: str) -> None:
     if result.id != id:
         raise ContractError(f"{place} is another item's")
+    if not _is_share(result.coverage):
+        raise ContractError(f"{place} has a `coverage` that is no share")
     if result.score is not None and result.coverage < request.min_coverage - _SLACK:
         raise ContractError(f"{place} has a score although its coverage is below `min_coverage`")
     if result.score is not None and result.status != "ok":
@@ -204,6 +206,12 @@ def _check_result(request: wire.ScoreRequest, item: wire.Item, id: str, result: 
     for criterion in result.criteria:
         if (criterion.met is not None) != (criterion.status == "ok"):
             raise ContractError(f"{place} has a criterion whose `met` and `status` disagree")
+        if criterion.p is not None and not _is_share(criterion.p):
+            raise ContractError(f"{place} has a criterion whose `p` is no probability")
+
+
+def _is_share(value: float) -> bool:
+    return -_SLACK <= value <= 1.0 + _SLACK
 
 
 def _check_partial(request: wire.ScoreRequest, result: wire.Result, score: float, place: str) -> None:

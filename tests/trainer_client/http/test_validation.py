@@ -81,6 +81,18 @@ def _score_below_coverage(body: Json) -> None:
     body["results"][1]["coverage"] = 0.5
 
 
+def _p_above_one(body: Json) -> None:
+    body["results"][1]["criteria"][0]["p"] = 1.7
+
+
+def _p_below_zero(body: Json) -> None:
+    body["results"][1]["criteria"][1]["p"] = -0.1
+
+
+def _coverage_above_one(body: Json) -> None:
+    body["results"][1]["coverage"] = 3.0
+
+
 def _unknown_status(body: Json) -> None:
     body["results"][1]["status"] = "fine"
 
@@ -111,6 +123,9 @@ def _other_batch(body: Json) -> None:
         _verdict_without_judgement,
         _judgement_without_verdict,
         _score_below_coverage,
+        _p_above_one,
+        _p_below_zero,
+        _coverage_above_one,
         _unknown_status,
         _other_mode,
         _other_layout,
