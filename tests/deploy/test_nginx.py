@@ -192,7 +192,7 @@ async def test_calls_about_one_prompt_go_to_one_replica(lasting: Pair) -> None:
             assert value is not None
             before = await served(lasting.replicas)
             calls = [client.post("/v1/score", json=asked, headers={HEADER: value}) for _ in range(MEMBERS)]
-            assert {answer.status_code for answer in await asyncio.gather(*calls)} == {200}
+            assert [one.text for one in await asyncio.gather(*calls) if one.status_code != 200] == []
             shares.append([now - then for now, then in zip(await served(lasting.replicas), before, strict=True)])
     assert all(sorted(share) == [0, MEMBERS] for share in shares)
     assert all(sum(of_one) > 0 for of_one in zip(*shares, strict=True))
@@ -245,7 +245,7 @@ async def judged(both: Pair, while_held: Callable[[], Awaitable[None]]) -> list[
 
 
 def assert_all_were(answers: list[httpx.Response]) -> None:
-    assert [answer.status_code for answer in answers] == [200] * 60
+    assert [answer.text for answer in answers if answer.status_code != 200] == []
     assert all(one["status"] == "ok" for answer in answers for one in answer.json()["results"][0]["criteria"])
 
 
@@ -263,7 +263,7 @@ async def test_what_a_replica_takes_with_it_when_it_dies_is_said_to_be_lost(mort
     problems = [wire.Problem.model_validate_json(answer.content) for answer in lost]
     assert {problem.type for problem in problems} == {"urn:rubricd:problem:answer_lost"}
     assert {answer.headers["content-type"] for answer in lost} == {"application/problem+json"}
-    assert [answer.status_code for answer in answers[30:]] == [200] * 30
+    assert [answer.text for answer in answers[30:] if answer.status_code != 200] == []
 
 
 def client_of(both: Pair) -> JudgeClient:
@@ -281,7 +281,7 @@ async def test_the_clients_own_retry_gets_what_a_replica_took_with_it(mortal: Pa
         mortal.replicas[0].process.kill()
         mortal.off()
         outcomes = await asked
-    assert all(isinstance(outcome, Scored) and outcome.result.score is not None for outcome in outcomes)
+    assert [one for one in outcomes if not isinstance(one, Scored) or one.result.score is None] == []
 
 
 async def test_a_request_that_kills_is_handed_on_by_nobody_but_once_by_the_client(mortal: Pair) -> None:

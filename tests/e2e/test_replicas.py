@@ -55,7 +55,7 @@ async def test_1000_identical_requests_over_two_processes_are_12_judgements(repl
 
     async with clients(replicas) as two:
         answers = await asyncio.gather(*(ask(two[n % 2]) for n in range(1000)))
-        assert Counter(answer.status_code for answer in answers) == {200: 1000}
+        assert [answer.text for answer in answers if answer.status_code != 200] == []
         usages = [answer.json()["usage"] for answer in answers]
         verdicts = {tuple(c["p"] for c in answer.json()["results"][0]["criteria"]) for answer in answers}
         pages = [await page_of(client) for client in two]

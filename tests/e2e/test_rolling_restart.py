@@ -154,7 +154,7 @@ async def test_sigterm_with_1000_in_flight_loses_none_of_them(hold: Hold) -> Non
             answers, lines = await asyncio.gather(*posts), await asyncio.gather(*streams)
             code = await exit_of(running, GRACE_S)
             ended_s = time.monotonic() - told_s
-    assert {answer.status_code for answer in answers} == {200}
+    assert [answer.text for answer in answers if answer.status_code != 200] == []
     assert {answer.headers["connection"] for answer in answers} == {"close"}
     assert all(of[-1]["done"] is True and len(of) == 3 for of in lines)
     found = [one for answer in answers for one in answer.json()["results"]] + [one for of in lines for one in of[:-1]]
@@ -187,7 +187,8 @@ async def test_what_has_no_time_left_is_told_so_and_is_no_verdict(hold: Hold, hu
             code = await exit_of(running, AT_ONCE_S)
             ended_s = time.monotonic() - told_s
     results = [one for answer in answers for one in answer.json()["results"]] + lines[:-1]
-    assert {answer.status_code for answer in answers} == {200} and lines[-1]["done"] is True
+    assert [answer.text for answer in answers if answer.status_code != 200] == []
+    assert lines[-1]["done"] is True
     assert {criterion["status"] for one in results for criterion in one["criteria"]} == {"cancelled"}
     assert {criterion["met"] for one in results for criterion in one["criteria"]} == {None}
     assert {one["score"] for one in results} == {None}

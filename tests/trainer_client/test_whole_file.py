@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from testkit.waiting import HUNG_S
 from trainer_client.whole_file import write_whole
 
 
@@ -44,5 +45,5 @@ def test_standard_output_is_written_to() -> None:
     before = os.lstat("/dev/stdout")
     code = "from pathlib import Path; from trainer_client.whole_file import write_whole\n"
     code += "write_whole(Path('/dev/stdout'), 'figures')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HUNG_S, check=True)
     assert done.stdout == "figures" and os.lstat("/dev/stdout") == before

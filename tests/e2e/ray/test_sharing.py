@@ -37,7 +37,7 @@ async def test_identical_requests_over_three_replicas_are_judged_once(three: Nod
     async with client(three) as asking:
         answers = await asyncio.gather(*(asking.post("/v1/score", json=body) for _ in range(REQUESTS)))
     usages = [answer.json()["usage"] for answer in answers]
-    assert [answer.status_code for answer in answers] == [200] * REQUESTS
+    assert [answer.text for answer in answers if answer.status_code != 200] == []
     assert sum(usage["judgements"] for usage in usages) == len(RUBRIC)
     assert sum(usage["cache_hits"] + usage["deduplicated"] for usage in usages) == len(RUBRIC) * (REQUESTS - 1)
     assert len({tuple(one["p"] for one in answer.json()["results"][0]["criteria"]) for answer in answers}) == 1
@@ -82,7 +82,7 @@ async def test_a_prompt_that_is_asked_too_much_is_shared_out(three: Nodes) -> No
             others = [asyncio.create_task(asking.post("/v1/score", json=body, headers=header)) for body in bodies[1:]]
             await _held(three, 0.95 * MANY * one)
         answers = [await task for task in (first, *others)]
-    assert [answer.status_code for answer in answers] == [200] * MANY
+    assert [answer.text for answer in answers if answer.status_code != 200] == []
     after = await asyncio.to_thread(total, three, served)
     shares = sorted(now - then for now, then in zip(after, before, strict=True))
     assert shares[1] >= 10
