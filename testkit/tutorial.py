@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testkit.free_port import free_port
+from testkit.waiting import START_S
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = ("git clone ", "source .venv/", "pip install ")
@@ -29,7 +30,7 @@ SERVERS: Mapping[str, tuple[int, str]] = {
 """How a command begins that serves, with the port of the page and the path that is 200 when it is ready; "" where any
 answer will do."""
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.S | re.M)
-_START_S, _COMMAND_S = 240.0, 600.0
+_COMMAND_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Reader:
 
     def _until_ready(self, process: subprocess.Popen[bytes], url: str) -> int:
         """0 once it answers; else its exit status, or -1 where it never answered."""
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + START_S
         while time.monotonic() < deadline and process.poll() is None:
             try:
                 urllib.request.urlopen(url, timeout=10).close()
@@ -135,7 +136,7 @@ class Reader:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
         for process in self._servers:
-            process.wait(timeout=_START_S)
+            process.wait(timeout=START_S)
 
 
 @contextmanager

@@ -14,8 +14,7 @@ from service.engine.build import MINIATURE
 from service.settings import Settings
 from testkit.apps import client_of, item, started
 from testkit.completions_upstream import AnyVocabulary, Upstream, card, upstream, verdict_of
-
-WITHIN_S = 20.0
+from testkit.waiting import HUNG_S
 
 
 @asynccontextmanager
@@ -32,7 +31,7 @@ async def served() -> AsyncIterator[tuple[httpx.AsyncClient, Upstream]]:
 
 
 async def eventually(found: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(HUNG_S):
         while not await found():
             await asyncio.sleep(0.01)
 
@@ -102,7 +101,7 @@ async def test_no_verdict_of_another_judge_is_given_under_the_name_of_the_first(
         await eventually(lambda: unready(client))
         await eventually(lambda: _is(seen["503"] > 20))
         detail = (await client.get("/readyz")).json()["detail"]
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(HUNG_S):
             while "another judge" not in detail:
                 await asyncio.sleep(0.01)
                 detail = (await client.get("/readyz")).json()["detail"]
