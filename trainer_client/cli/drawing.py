@@ -1,5 +1,6 @@
 """Gives the commands what they draw with: rich where it is installed, and plain text where it is not."""
 
+import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,4 +56,12 @@ __all__ = [
     "Text",
     "TextColumn",
     "TimeRemainingColumn",
+    "console_for_tables",
 ]
+_LEAST_WIDTH = 72
+"""In a narrower window the lines of a table go on in the next row, and no column is a letter wide."""
+
+
+def console_for_tables() -> Console:
+    """Standard output, at least so wide that the columns of a table can be read."""
+    return Console(width=max(shutil.get_terminal_size().columns, _LEAST_WIDTH))

@@ -7,7 +7,6 @@ import argparse
 import dataclasses
 import json
 import math
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +19,6 @@ from trainer_client.sizing.model import CHARS_A_TOKEN, Size, Work, size
 
 _WRITTEN = 150
 _GPU = "H100"
-_LEAST_WIDTH = 72
-"""Of the table: in a narrower window its lines go on in the next row, and no column is a letter wide."""
 _ASSUMED = {"conversation": 600, "response": 600, "criterion": 40, "criteria": 12, "group": 8}
 """What is taken where neither a flag nor a file says it."""
 DESCRIPTION = (
@@ -173,7 +170,7 @@ def _known() -> str:
 
 
 def _show(found: Size, args: argparse.Namespace, measured: Lengths | None) -> None:
-    from trainer_client.cli.drawing import Console, Table
+    from trainer_client.cli.drawing import Table, console_for_tables
 
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
@@ -181,7 +178,7 @@ def _show(found: Size, args: argparse.Namespace, measured: Lengths | None) -> No
     table.add_column(style="dim")
     for row in _rows(found, args):
         table.add_row(*row)
-    console = Console(width=max(shutil.get_terminal_size().columns, _LEAST_WIDTH))
+    console = console_for_tables()
     console.print(table)
     console.print(f"\n{_basis(found)}", highlight=False)
     if measured is not None:

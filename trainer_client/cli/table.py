@@ -20,6 +20,7 @@ from trainer_client.cli.drawing import (
     Text,
     TextColumn,
     TimeRemainingColumn,
+    console_for_tables,
 )
 from trainer_client.client import Failed, Outcome, Scored
 
@@ -70,9 +71,9 @@ def show(items: Sequence[wire.Item], outcomes: Sequence[Outcome], console: Conso
     judged = list(_judged(items, outcomes))
     if judged:
         table = _verdicts(judged, outcomes) if len(judged) <= _MOST_ROWS else _shares(judged)
-        (console or Console()).print(table)
+        (console or console_for_tables()).print(table)
     elif any(isinstance(outcome, Scored) for outcome in outcomes):
-        (console or Console()).print(_scores(outcomes))
+        (console or console_for_tables()).print(_scores(outcomes))
     toys = {outcome.judge.model for outcome in outcomes if isinstance(outcome, Scored) and outcome.judge.toy}
     for model in sorted(toys):
         note = f"judge {model} is a toy: believe none of these verdicts"

@@ -2,6 +2,9 @@
 
 import io
 
+import pytest
+
+from trainer_client.cli import drawing
 from trainer_client.cli.plain import Console, Progress, Table, Text
 
 
@@ -30,3 +33,14 @@ def test_progress_is_not_written_where_nobody_looks(capsys) -> None:  # type: ig
             bar = bars.add_task("", total=3, more="")
             bars.update(bar, advance=2, more="1 failed")
         assert ("2 of 3 1 failed" in capsys.readouterr().err) is not disable
+
+
+def test_a_table_has_room_in_a_narrow_window(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    table = drawing.Table(box=None)
+    for _ in range(3):
+        table.add_column("a column with a long name", no_wrap=True)
+    drawing.console_for_tables().print(table)
+    assert capsys.readouterr().out.count("a column with a") == 3
