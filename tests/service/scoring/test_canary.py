@@ -12,6 +12,12 @@ from service.settings import ModeSettings, SchedulingSettings
 from testkit.tokenizer_families import family
 
 
+class Drifting(FakeEngine):
+    def drift(self) -> None:
+        """Another judge answers under the same name."""
+        self._seed = 1
+
+
 def of(engine: FakeEngine, mode: str = "verdict") -> tuple[LevelCanary, Scheduler]:
     scheduler = Scheduler(engine, ManualClock(), SchedulingSettings())
     scheduler.start()
@@ -20,11 +26,11 @@ def of(engine: FakeEngine, mode: str = "verdict") -> tuple[LevelCanary, Schedule
 
 
 async def test_a_drift_of_levels_is_seen_and_the_cache_is_passed_by() -> None:
-    engine = FakeEngine()
+    engine = Drifting()
     canary, scheduler = of(engine)
     assert (await canary.check(), await canary.check()) == (0.0, 0.0)
     assert engine.prompts == 4
-    engine._seed = 1
+    engine.drift()
     drift = await canary.check()
     assert drift is not None and drift > 0.05
     await scheduler.drain(0)
