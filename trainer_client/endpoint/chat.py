@@ -15,7 +15,7 @@ import httpx
 from trainer_client.endpoint.answer import ChatAnswer, Message, Usage, read_answer
 from trainer_client.endpoint.log import AnswerLog, request_key
 from trainer_client.endpoint.spending import Prices, Spending
-from trainer_client.errors import ContractError, QuotaExceeded
+from trainer_client.errors import ContractError
 from trainer_client.http.retry import Clock, RetryPolicy
 from trainer_client.http.transport import Transport
 
@@ -25,10 +25,7 @@ Constrain = Literal["schema", "object", "none"]
 _PATH = "/chat/completions"
 # A model that writes long answers is slower than a judge; a rate limit is often counted by the minute.
 TIMEOUT_S = 600.0
-RETRY = RetryPolicy(attempts=6, first_wait_s=1.0)
-# A call that a rate limit refused after its retries is made again after so long, until it has waited for an hour.
-_LIMIT_PAUSE_S = 15.0
-_LIMITED_S = 3600.0
+RETRY = RetryPolicy(attempts=6, first_wait_s=1.0, limited_s=3600.0)
 
 
 class ChatEndpoint:
@@ -60,9 +57,8 @@ class ChatEndpoint:
         self._log = log
         self._constrain = constrain
         self._options = dict(options or {})
-        self._clock = clock or Clock()
         self._transport = transport_to(
-            url, key, concurrency=concurrency, timeout_s=timeout_s, retry=retry, transport=transport, clock=self._clock
+            url, key, concurrency=concurrency, timeout_s=timeout_s, retry=retry, transport=transport, clock=clock
         )
 
     async def __aenter__(self) -> "ChatEndpoint":
@@ -130,19 +126,9 @@ class ChatEndpoint:
         # Escaped, so that a lone surrogate in a row is no reason to fail.
         text = json.dumps(body)
         wants = "logprobs" in body
-        until = self._clock.now() + _LIMITED_S
-        while True:
-            try:
-                return await self._transport.call(
-                    "POST", _PATH, lambda response: read_answer(response, logprobs=wants), body=lambda left_s: text
-                )
-            except QuotaExceeded as error:
-                # A limit on requests a minute is no fault that retries should be saved for: the endpoint lives, and
-                # has said when to come back.
-                pause_s = max(error.retry_after_s or 0.0, _LIMIT_PAUSE_S)
-                if self._clock.now() + pause_s > until:
-                    raise
-                await self._clock.sleep(pause_s)
+        return await self._transport.call(
+            "POST", _PATH, lambda response: read_answer(response, logprobs=wants), body=lambda left_s: text
+        )
 
 
 def transport_to(

@@ -33,6 +33,7 @@ from trainer_client.errors import (
     Incomplete,
     JudgeMismatch,
     LostTwice,
+    QuotaExceeded,
     Refused,
     RubricdClientError,
     StillRunning,
@@ -92,9 +93,12 @@ class RetryPolicy:
     """Retries that may be spent before any are earned, and the most that can be saved up: as many as are under way at
     once by default, so that a short interruption costs nothing. A client that makes 40 requests in an outage adds a
     fifth to them."""
+    limited_s: float = 0.0
+    """A call that gives up waits out a limit on its rate (429) for so many seconds, apart from `attempts` and the
+    budget: whoever limits a rate lives. 0: a 429 counts as any other error."""
 
     def __post_init__(self) -> None:
-        numbers = (self.first_wait_s, self.longest_wait_s, self.share, self.burst)
+        numbers = (self.first_wait_s, self.longest_wait_s, self.share, self.burst, self.limited_s)
         if self.attempts < 1 or not all(math.isfinite(number) and number >= 0 for number in numbers):
             raise ValueError("a retry policy needs attempts >= 1 and finite numbers >= 0")
 
@@ -149,7 +153,8 @@ class Retries:
         place: Callable[[], AbstractAsyncContextManager[None]],
         deadline: float | None,
     ) -> _T:
-        attempts, losses = 0, _Losses()
+        attempts, limited, losses = 0, 0, _Losses()
+        limited_until = min(self._clock.now() + self._policy.limited_s, math.inf if deadline is None else deadline)
         while True:
             try:
                 async with place():
@@ -161,7 +166,11 @@ class Retries:
                 error.attempts = attempts
                 losses.check(error, None)
                 self._remember_pause(error)
-                wait_s = self.next_wait_s(error, attempts, self._clock.left_s(deadline))
+                wait_s = self._limited_wait_s(error, limited + 1, limited_until)
+                if wait_s is not None:
+                    limited += 1
+                else:
+                    wait_s = self.next_wait_s(error, attempts - limited, self._clock.left_s(deadline))
                 if wait_s is None:
                     raise
             await self._clock.sleep(wait_s)
@@ -259,6 +268,13 @@ class Retries:
             return None
         self.saved -= 1.0
         return wait_s
+
+    def _limited_wait_s(self, error: RubricdClientError, number: int, until: float) -> float | None:
+        """Seconds to wait after refusal number `number` by a limit on the rate; None: it counts as any error."""
+        if not isinstance(error, QuotaExceeded) or not error.retryable:
+            return None
+        wait_s = self._policy.wait_s(number, error.retry_after_s, self._rng)
+        return wait_s if self._clock.now() + wait_s < until else None
 
     def earn(self) -> None:
         """A request has succeeded; it earns its share of a retry."""
