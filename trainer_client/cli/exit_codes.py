@@ -14,7 +14,7 @@ FINDINGS: Mapping[str, str] = {
     "score": "a response has no score",
     "ledger": "the ledger is not as it was written",
     "rubrics": "the service refused",
-    "rescore": "the judge failed on a part of it",
+    "rescore": "the judge failed on a part of it, or no rollout has a score",
     "lint": "a rubric has a finding that `--fail-on` names",
     "perturb": "a criterion could not be paraphrased and is as it was",
     "generate": "a row has no rubric",

@@ -82,7 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The exit code: 0 done, 1 the judge failed on a part of it, 2 for misuse, 130 for an interrupt."""
+    """The exit code: 0 done, 1 the judge failed on a part of it or nothing has a score, 2 for misuse, 130 for an
+    interrupt."""
     try:
         return _run(args)
     except CANNOT_GO_ON as error:
@@ -130,11 +131,15 @@ def _run(args: argparse.Namespace) -> int:
     write_whole(out / "report.html", page(facts, found))
     writing.write(out, rescored_rollouts(rescored, change, told))
     print("\n".join(lines(facts, found, out / "report.html", quiet=args.quiet)))
-    if judged is None or not judged.failed:
-        return 0
-    first = judged.failed[0].error
-    print(f"rubricd: {len(judged.failed)} response(s) failed: {explained(first, args.token_env)}", file=sys.stderr)
-    return 1
+    if judged is not None and judged.failed:
+        first = judged.failed[0].error
+        print(f"rubricd: {len(judged.failed)} response(s) failed: {explained(first, args.token_env)}", file=sys.stderr)
+        return 1
+    if all(one.after.score is None for one in rescored):
+        remedy = "ask a judge for them with --url" if args.url is None else "run it again, or ask another judge"
+        print(f"rubricd: no rollout has a score, for want of verdicts: {remedy}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _logged(args: argparse.Namespace) -> Formula:

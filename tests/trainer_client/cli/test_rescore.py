@@ -117,6 +117,13 @@ def test_the_logs_own_judge_is_asked_for_what_the_log_lacks(tmp_path: Path) -> N
     assert report(log)["counts"]["verdicts_flipped"] == 0
 
 
+def test_a_log_without_a_verdict_is_not_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "log.jsonl"
+    written(log, [line("a", f"r{n}", [None, None, None]) for n in range(3)])
+    assert main(["rescore", str(log), "--quiet"]) == 1
+    assert "no rollout has a score, for want of verdicts: ask a judge" in capsys.readouterr().err
+
+
 def test_votes_are_other_verdicts_of_the_same_judge(tmp_path: Path) -> None:
     one = {**line("a", "r", [0.9, 0.1, 0.4]), "judge": FINGERPRINT}
     log = tmp_path / "log.jsonl"
@@ -143,7 +150,8 @@ def test_what_failed_for_the_moment_is_asked_at_the_next_run(log: Path, capsys: 
 
     service = Service(busy)
     with served(service) as url:
-        assert main(["rescore", str(log), "--url", url, "--quiet"]) == 0
+        assert main(["rescore", str(log), "--url", url, "--quiet"]) == 1
+        assert "for want of verdicts: run it again" in capsys.readouterr().err
         assert report(log)["counts"]["score_lost"] == 40
         before = asked(service)
         service.answer = lambda body: answered(scores(body))
