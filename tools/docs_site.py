@@ -21,6 +21,7 @@ from tools import operations
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "docs"
 STYLE = ROOT / "tools" / "docs_site.css"
+SCRIPT = ROOT / "tools" / "docs_site.js"
 REPOSITORY = "https://github.com/rubricd/rubricd"
 OUTSIDE: Mapping[str, str] = {
     "CONTRIBUTING.md": "design/contributing.md",
@@ -49,6 +50,7 @@ def stage(root: Path, folder: Path, reference: Mapping[str, str]) -> None:
         else:
             shutil.copyfile(source, target)
     shutil.copyfile(STYLE, folder / "site.css")
+    shutil.copyfile(SCRIPT, folder / "site.js")
     for path, text in {**reference, "design/decisions/index.md": _decisions(docs, decisions)}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")

@@ -32,9 +32,11 @@ def without_tables(text: str) -> str:
     """The page with a link to the reference in place of each table that stands there."""
     for heading, name in REFERENCES.items():
         section = _section(text, heading)
-        kept = "".join(line for line in section.splitlines(keepends=True) if not line.startswith(("|", "### ")))
-        kept = re.sub(r"\n{3,}", "\n\n", kept).rstrip("\n")
-        text = text.replace(section, f"{kept}\n\n[The table](../reference/{name}.md) is in the reference.\n\n")
+        before, *_ = re.split(r"^(?=\||### )", section, maxsplit=1, flags=re.M)
+        after = section[len(before) :]
+        kept = "".join(line for line in after.splitlines(keepends=True) if not line.startswith(("|", "### ")))
+        link = f"[The table](../reference/{name}.md) is in the reference.\n\n"
+        text = text.replace(section, re.sub(r"\n{3,}", "\n\n", f"{before}{link}{kept}"))
     return text
 
 
@@ -42,4 +44,5 @@ def _section(text: str, heading: str) -> str:
     _, found, after = text.partition(f"\n## {heading}\n")
     if not found:
         raise LookupError(f"operations.md has no heading {heading}")
-    return after.partition("\n## ")[0] + "\n"
+    section, more, _ = after.partition("\n## ")
+    return section + "\n" if more else section

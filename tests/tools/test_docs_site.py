@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from testkit.browser import axe_problems, brightness, opened
+from testkit.browser import axe_problems, brightness, opened, too_wide
 from tools import docs_site, operations, reference_pages
 
 ROOT = docs_site.ROOT
@@ -59,15 +59,24 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("page", ["index.html", "tutorial/first-score.html", "reference/settings.html"])
-def test_a_page_in_a_browser(browser: Browser, url: str, page: str, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "width"),
+    [
+        ("index.html", 1280),
+        ("tutorial/first-score.html", 1280),
+        ("reference/settings.html", 1280),
+        ("guide/verl.html", 390),
+    ],
+)
+def test_a_page_in_a_browser(browser: Browser, url: str, page: str, width: int, scheme: str) -> None:
     asked: list[str] = []
-    with opened(browser, "about:blank", scheme=scheme) as tab:  # type: ignore[arg-type]
+    with opened(browser, "about:blank", width=width, scheme=scheme) as tab:  # type: ignore[arg-type]
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(f"{url}/{page}")
         tab.wait_for_load_state("networkidle")
         assert (brightness(tab, "body", "backgroundColor") < 0.5) is (scheme == "dark")
         assert axe_problems(tab) == []
+        assert too_wide(tab) == []
     assert len(asked) > 3 and [one for one in asked if not one.startswith((url, "data:", "blob:"))] == []
 
 
