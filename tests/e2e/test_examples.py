@@ -62,7 +62,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def test_the_own_trainer_script(bundled: Running, tmp_path: Path) -> None:
     printed = _run(EXAMPLES / "grpo_trainer.py", bundled.url, POLICY, tmp_path)
-    steps = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    steps = [json.loads(line) for line in printed.splitlines() if line.startswith('{"')]
     assert len(steps) == 2
     assert all(-1 <= step["rewards/judge/mean"] <= 1 and step["judge/none_share"] == 0 for step in steps)
 

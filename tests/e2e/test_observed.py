@@ -48,7 +48,8 @@ async def test_a_jobs_step_and_its_judging_are_one_trace(tmp_path: Path) -> None
     for request in requests:
         children = [span.name for span in spans if span.parent == request.id]
         assert Counter(children) == Counter(["render", "queue", "engine"])
-        assert request.began >= step.began and request.ended <= step.ended
+        # It may end later: the last line of an answer is read before the service has ended its span.
+        assert step.began <= request.began <= step.ended
     others = [span for span in spans if span.trace != step.trace]
     assert [span.attributes["http.response.status_code"] for span in others] == [422]
     written, end, _ = err.read_text().partition('"message": "stopped"')  # C libraries may have a word after it

@@ -56,7 +56,11 @@ def test_a_reference_that_leads_nowhere_is_refused_with_its_place(
 
 def test_a_rubric_that_the_caller_gives_a_sign_is_sent_by_its_criteria(tmp_path: Path, folder: RubricFolder) -> None:
     """The stored one does not say what meeting its pitfall means, and what is sent must."""
-    file = rows(tmp_path, {"ref": folder.put("fall", PITFALL).ref})
+    content = wire.rubric_content(PITFALL)
+    ref = f"fall@{wire.version_of(content)}"
+    folder.path.mkdir()
+    (folder.path / f"{ref}.json").write_bytes(content)  # as an earlier version of rubricd stored it
+    file = rows(tmp_path, {"ref": ref})
     (row,) = read_rows(file, law=Law(pitfalls="met_is_good", stored=folder.get))
     assert row.rubric is not None
     assert (row.rubric.ref, row.rubric.criteria[0].worth) == (None, 3)
