@@ -40,8 +40,8 @@ async def watch(
         rounds += 1
         drift = await _unless_it_fails(canary.check(), telemetry)
         of_levels = None if levels is None else await _unless_it_fails(levels.check(), telemetry)
-        if drift is not None:
-            telemetry.set_canary_drift(max(drift, of_levels or 0.0))
+        if drifts := [one for one in (drift, of_levels) if one is not None]:
+            telemetry.set_canary_drift(max(drifts))
         if labelled is not None and rounds % LABELLED_EVERY == 0:
             await _unless_it_fails(labelled.check(), telemetry)
 
