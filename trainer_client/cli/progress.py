@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 def progress(
     total: int, quiet: bool, of: str = "criteria", more: Callable[[], str] = lambda: ""
 ) -> Iterator[Callable[[int], None]]:
-    """Yields what is told how many more are done. `of` names what is counted. A line for a tenth, and the bar, end with
-    what `more` says then; fewer than ten have no tenths."""
+    """Yields a function to call with the number of those that are done now. `of` names what is counted. A line for a
+    tenth, and the bar, end with what `more` says then; fewer than ten have no tenths."""
     if quiet:
         yield lambda done: None
         return

@@ -6,11 +6,12 @@ It is written by hand: retry libraries bound the attempts of one call, and an ou
 one budget bounds the client as a whole.
 
 Guarantees: a pause is never shorter than the service asked for and never reaches past the deadline. Of calls that give
-up, retries never exceed `burst` plus `share` of the requests that succeeded. Of calls that wait, one at a time tries
-again while no judge answers, after pauses that grow up to `longest_wait_s`, however many calls wait. An error that
-waiting cannot change stands at once. A call whose connection broke while the judge had it is made once more and not
-oftener, because it may be what ends the judge. Where another address of the service may be asked there is no pause.
-A call that waits is made again at least 15 s after a proxy's page that may mean such a loss, if it has that long.
+up, retries never exceed `burst` plus `share` of the requests that succeeded, but for those that wait out a limited rate
+(`limited_s`). Of calls that wait, one at a time tries again while no judge answers, after pauses that grow up to
+`longest_wait_s`, however many calls wait. An error that waiting cannot change stands at once. A call whose connection
+broke while the judge had it is made once more and not oftener, because it may be what ends the judge. Where another
+address of the service may be asked there is no pause. A call that waits is made again at least 15 s after a proxy's
+page that may mean such a loss, if it has that long.
 """
 
 import asyncio
